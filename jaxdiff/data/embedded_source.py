@@ -1,0 +1,68 @@
+"""The embedded data set as a source: pictures that jaxdiff draws itself, by index.
+
+`embedded` is the data set with its own seed and associations. Options after `?`, joined by `&`, change them: `seed=1`, and
+`NAME=P,Q` for the probabilities of an attribute's second value in the two groups, as in `embedded?seed=1&hair=0.5,0.5`.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
+
+import numpy as np
+from jaxtyping import Int, Shaped, UInt8
+
+from jaxdiff.data import embedded
+from jaxdiff.data.source import Source
+from jaxdiff.errors import InputError
+
+# Fixed ranges of indices: no picture of one split is ever in another, whatever the options.
+COUNTS = {"train": 50_000, "validation": 10_000, "test": 10_000}
+
+
+class EmbeddedSource(Source):
+    """The first 70,000 pictures of the embedded data set, drawn when asked for.
+
+    Arguments:
+        seed: of all pictures.
+        associations: as `jaxdiff.data.embedded.labels` takes them.
+        size: pixels a side, brought within what can be drawn; None is the data set's own.
+        name: what errors and reports call the source.
+
+    Raises:
+        InputError: a seed or associations that `jaxdiff.data.embedded` does not take.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        associations: Mapping[str, Sequence[float]] | None = None,
+        size: int | None = None,
+        name: str = "embedded",
+    ):
+        self.name, self.attributes = name, tuple(embedded.ATTRIBUTES)
+        self._options = {"seed": seed, "associations": associations}
+        self._size = {} if size is None else {"size": int(np.clip(size, *embedded.SIZES))}
+        self.labels = embedded.labels(np.arange(sum(COUNTS.values())), **self._options)
+
+    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+        return self.gather(np.array([i]))[0]
+
+    def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        # One after another they would take ten times as long to draw.
+        return list(embedded.generate(indices, **self._options, **self._size)[0])
+
+
+def read(spec: str, *, size: int | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:
+    """The embedded data set that `spec` describes, and the split of each picture.
+
+    Raises:
+        InputError: an option that is not as this module says.
+    """
+    options = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
+    try:
+        seed = int(options.pop("seed", 0))
+        associations = {name: tuple(map(float, values.split(","))) for name, values in options.items()}
+    except ValueError as error:
+        raise InputError(f"options of {spec!r} must be like seed=1 and NAME=0.5,0.5: {error}") from error
+    source = EmbeddedSource(seed=seed, associations=associations, size=size, name=spec)
+    return source, np.repeat(list(COUNTS), list(COUNTS.values()))

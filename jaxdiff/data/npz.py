@@ -1,0 +1,109 @@
+"""An npz file of images and labels.
+
+Its arrays are
+
+- `images`: uint8, or floating point, shape (N, H, W, C) with C 1 or 3, or (N, H, W); grey is repeated to RGB. Floats are in
+  [-1, 1] if any is negative and in [0, 1] otherwise;
+- `labels`, optional: integers or strings, (N,) or (N, A);
+- `attributes`, optional: the A names of the attributes. Without it they are `label`, or `label0`, `label1`, ...;
+- `values_NAME`, optional: the names of the values of attribute NAME;
+- `split`, optional: train, validation or test for each image. Without it, splits are by hash of the index.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from jaxdiff.data import splits
+from jaxdiff.data.columns import label
+from jaxdiff.data.source import ArraySource
+from jaxdiff.errors import InputError
+
+
+def read(
+    path: Path, *, attributes: Sequence[str] | None, value_names: Mapping[str, Sequence[str]]
+) -> tuple[ArraySource, Shaped[np.ndarray, " n"]]:
+    """The images of an npz file in memory, and the split of each.
+
+    Labels become attributes as in `jaxdiff.data.columns.label`; `value_names` goes before the file's names.
+
+    Raises:
+        InputError: no such file, arrays that are not as this module says, or floats that are not finite or out of range.
+    """
+    arrays = _load(path)
+    if "images" not in arrays:
+        raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
+    images = _rgb(arrays["images"], f"`images` of {path}")
+    columns = _columns(arrays, len(images), str(path))
+    own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
+    found, labels = label(
+        columns, len(images), where=str(path), attributes=attributes, value_names={**own_names, **value_names}
+    )
+    source = ArraySource(images, labels, found, name=str(path))
+    if "split" not in arrays:
+        return source, splits.by_hash(map(str, range(len(images))))
+    assigned = arrays["split"]
+    if assigned.shape != (len(images),) or not np.isin(assigned, splits.SPLITS).all():
+        raise InputError(f"`split` of {path} must be one of {', '.join(splits.SPLITS)} for each of {len(images)} images")
+    return source, assigned
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a readable npz file: {error}") from error
+
+
+def _rgb(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n height width 3"]:
+    """The images as uint8 RGB."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise InputError(f"{what} must have shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), got {images.shape}")
+    if images.dtype.kind == "f":
+        images = _quantised(images, what)
+    if images.dtype != np.uint8:
+        raise InputError(f"{what} must be uint8 or floating point, got {images.dtype}")
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+
+
+def _quantised(images: Float[np.ndarray, "*shape"], what: str) -> UInt8[np.ndarray, "*shape"]:
+    """Floats in [-1, 1] or [0, 1] to the nearest of 256 levels."""
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(bad):
+        raise InputError(f"{what} must be finite; {len(bad)} images hold NaN or infinity, the first is image {bad[0]}")
+    low, high = images.min(), images.max()
+    if low < -1 or high > 1:
+        raise InputError(f"{what} must be in [-1, 1] or [0, 1] where they are floating point, got {low} to {high}")
+    unit = images.astype(np.float32)
+    if low < 0:
+        unit = (unit + 1) / 2
+    return np.rint(unit * 255).astype(np.uint8)
+
+
+def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[str, np.ndarray]:
+    """The labels by attribute name; none without an array `labels`."""
+    if "labels" not in arrays:
+        return {}
+    labels = arrays["labels"]
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "iubU":
+        raise InputError(f"`labels` of {where} must be integers or strings (N,) or (N, A), got {labels.dtype} {labels.shape}")
+    if len(labels) != count:
+        raise InputError(f"{where} has {count} images but labels for {len(labels)}")
+    table = labels.reshape(count, -1)
+    width = table.shape[1]
+    names = ["label"] if width == 1 else [f"label{i}" for i in range(width)]
+    if "attributes" in arrays:
+        names = [str(name) for name in arrays["attributes"].ravel()]
+        if len(names) != width or len(set(names)) != width:
+            raise InputError(
+                f"`attributes` of {where} must be {width} distinct names, one for each label, got {', '.join(names)}"
+            )
+    return dict(zip(names, table.T, strict=True))

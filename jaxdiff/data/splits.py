@@ -1,0 +1,40 @@
+"""Splits that never overlap and never change: each element's split is a function of its own key alone."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Shaped
+
+from jaxdiff.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+def uniform(key: str) -> float:
+    """A fixed number in [0, 1) for a key, uniform over keys (64 bits of its BLAKE2b hash)."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) / 2**64
+
+
+def by_hash(keys: Iterable[str]) -> Shaped[np.ndarray, " n"]:
+    """Train, validation or test for each key, with probabilities 0.8, 0.1 and 0.1.
+
+    Adding or removing elements moves no other element to another split.
+    """
+    return np.array([SPLITS[(u >= 0.8) + (u >= 0.9)] for u in map(uniform, keys)], dtype="<U10")
+
+
+def check(split: str) -> None:
+    """Raises `InputError` unless `split` is train, validation, test or all."""
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"unknown split {split!r}; it takes {', '.join(SPLITS)} or all")
+
+
+def members(assigned: Shaped[np.ndarray, " n"], split: str, name: str) -> Shaped[np.ndarray, " m"]:
+    """The indices of the elements of a split, in order. Raises `InputError` for an unknown or an empty split."""
+    check(split)
+    indices = np.arange(len(assigned)) if split == "all" else np.flatnonzero(assigned == split)
+    if not len(indices):
+        sizes = ", ".join(f"{np.count_nonzero(assigned == each)} {each}" for each in SPLITS)
+        raise InputError(f"split {split!r} of {name} is empty; the elements are {sizes}")
+    return indices

@@ -1,0 +1,161 @@
+"""Image data sets of tensorflow-datasets, without TensorFlow.
+
+`tfds:NAME` opens a data set that tfds knows, or one of jaxdiff's builders for files downloaded by hand: `celeb_a_manual` and
+`fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`, where those files lie, and
+`data_dir`, where tfds keeps what it prepared (by default `~/tensorflow_datasets`). What is not yet prepared is
+prepared at the first opening, in the format array_record, the one that needs no TensorFlow. Some data sets of tfds itself do
+need it to be prepared, since tfds encodes pixels (of MNIST, say) with it: prepare those elsewhere with
+`file_format="array_record"` and name the `data_dir`.
+
+A data set must have one image; its class labels and booleans become attributes. Its train, validation and test are used;
+one that it lacks is taken from train by a fixed hash of the index, a tenth of it each.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int32, Shaped, UInt8
+from tensorflow_datasets.proto import tf_example_pb2
+
+from jaxdiff.data import splits
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.builders import CelebAManual, FairFaceManual
+from jaxdiff.data.images import decode
+from jaxdiff.data.source import Source
+from jaxdiff.errors import InputError
+
+_OWN = {"celeb_a_manual": CelebAManual, "fair_face_manual": FairFaceManual}
+
+
+class TfdsSource(Source):
+    """The examples of some splits of a prepared tfds data set, one split after the other.
+
+    Arguments:
+        builder: a builder whose data are prepared as array_record.
+        names: the splits.
+
+    Raises:
+        InputError: features other than one image and attributes, or examples without a label.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, names: Sequence[str]):
+        self.name = f"tfds:{builder.info.full_name}"
+        features = dict(_leaves(builder.info.features))
+        images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        if len(images) != 1:
+            raise InputError(f"{self.name} has {len(images)} image features; it takes data sets with one")
+        self._image_key = images[0]
+        found = {key: values for key, feature in features.items() if (values := _values(feature))}
+        self.attributes = tuple(Attribute(key.rpartition("/")[-1], values) for key, values in found.items())
+        # Records are parsed here, not by tfds: its features cost ten times as much, for each example at each opening.
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        self._parts = [builder.as_data_source(split=split, deserialize_method=raw) for split in names]
+        self._ends = np.cumsum([len(part) for part in self._parts])
+        self.labels = self._read_labels(list(found))
+
+    def _read_labels(self, keys: Sequence[str]) -> Int32[np.ndarray, "n a"]:
+        labels = np.zeros((int(self._ends[-1]), len(keys)), np.int32)
+        if keys:
+            for row, record in enumerate(itertools.chain.from_iterable(self._parts)):
+                feature = _parse(record)
+                labels[row] = [feature[key].int64_list.value[0] for key in keys]
+        if (labels < 0).any():
+            raise InputError(f"{self.name} has examples without a label, such as example {np.argwhere(labels < 0)[0][0]}")
+        return labels
+
+    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+        part = int(np.searchsorted(self._ends, i, side="right"))
+        record = self._parts[part][i - (int(self._ends[part - 1]) if part else 0)]
+        return decode(_parse(record)[self._image_key].bytes_list.value[0], f"example {i} of {self.name}")
+
+
+def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[TfdsSource, Shaped[np.ndarray, " n"]]:
+    """The examples of a tfds data set, prepared if need be, and the split of each.
+
+    Raises:
+        InputError: an unknown data set or option, data that cannot be prepared, or data prepared as tfrecord.
+    """
+    name, _, query = spec.removeprefix("tfds:").partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := options.keys() - {"manual_dir", "data_dir"}:
+        raise InputError(f"unknown option {min(unknown)!r} in {spec!r}; it takes manual_dir and data_dir")
+    if manual_dir is not None:
+        options["manual_dir"] = fspath(manual_dir)
+    builder = _builder(name, options.get("data_dir"))
+    if not builder.info.splits:
+        _prepare(builder, name, options.get("manual_dir"))
+    if "train" not in builder.info.splits:
+        raise InputError(f"tfds data set {name} has no split 'train'; it has {', '.join(builder.info.splits)}")
+    names = [split for split in splits.SPLITS if split in builder.info.splits]
+    if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        raise InputError(
+            f"tfds data set {name} is prepared in {builder.data_dir} as {builder.info.file_format.value}, "
+            "which needs TensorFlow; it takes array_record: prepare it again in another data_dir"
+        )
+    return TfdsSource(builder, names), _assigned(builder, names)
+
+
+def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    folder = data_dir and Path(data_dir).expanduser()
+    if name in _OWN:
+        return _OWN[name](data_dir=folder)
+    try:
+        return tfds.builder(name, data_dir=folder)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise InputError(f"tfds knows no data set {name!r}; besides its own it takes {', '.join(_OWN)}") from error
+    except (ImportError, ValueError) as error:
+        raise InputError(f"tfds data set {name!r} cannot be opened: {error}") from error
+
+
+def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | None) -> None:
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        needs = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        if manual_dir is None or not Path(manual_dir).expanduser().is_dir():
+            raise InputError(f"tfds data set {name} must be downloaded by hand; `manual_dir` is {manual_dir}. {needs}")
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir and Path(manual_dir).expanduser())
+    try:
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    except InputError:
+        raise
+    except Exception as error:  # a builder may raise anything: no network, no disk, a missing package, a damaged file
+        why = " ".join(str(error).split())
+        raise InputError(f"tfds data set {name} cannot be prepared in {builder.data_dir}: {why}") from error
+
+
+def _assigned(builder: tfds.core.DatasetBuilder, names: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """The split of each example: its own, or for some of train a split that the data set lacks."""
+    assigned = np.concatenate([np.full(builder.info.splits[name].num_examples, name, "<U10") for name in names])
+    count = builder.info.splits["train"].num_examples
+    derived = splits.by_hash(map(str, range(count)))
+    lacking = np.isin(derived, [name for name in splits.SPLITS if name not in names])
+    assigned[:count][lacking] = derived[lacking]
+    return assigned
+
+
+def _parse(record: bytes) -> Mapping[str, Any]:
+    """The stored features of an example, by their keys."""
+    return tf_example_pb2.Example.FromString(record).features.feature
+
+
+def _leaves(features: tfds.features.FeaturesDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every feature in nested dictionaries of features, by the key that records have for it."""
+    for name, feature in features.items():
+        if isinstance(feature, tfds.features.FeaturesDict):
+            yield from _leaves(feature, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", feature
+
+
+def _values(feature: Any) -> tuple[str, ...] | None:
+    """The values of a feature that is an attribute, or None."""
+    if isinstance(feature, tfds.features.ClassLabel):
+        return tuple(feature.names)
+    if isinstance(feature, tfds.features.Tensor) and feature.shape == () and feature.np_dtype == np.bool_:
+        return ("no", "yes")
+    return None

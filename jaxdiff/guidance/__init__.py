@@ -1,0 +1,20 @@
+"""Guidances: denoiser in, denoiser out. They compose by nesting; the solver meets the breakpoints of the whole nest."""
+
+from jaxdiff.guidance.base import Guidance, breakpoints
+from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
+from jaxdiff.guidance.clipping import Clipped, clipped
+from jaxdiff.guidance.mixing import Mixing, mixing
+from jaxdiff.guidance.switching import Switching, switching
+
+__all__ = [
+    "ClassifierFree",
+    "Clipped",
+    "Guidance",
+    "Mixing",
+    "Switching",
+    "breakpoints",
+    "classifier_free",
+    "clipped",
+    "mixing",
+    "switching",
+]

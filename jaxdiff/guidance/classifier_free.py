@@ -1,0 +1,44 @@
+"""Classifier-free guidance (Ho & Salimans 2022)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import as_denoiser
+from jaxdiff.guidance.base import Guidance
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassifierFree(Guidance):
+    """See `classifier_free`."""
+
+    null: Any
+    scale: Float[Array, ""]
+
+    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+        """null + scale (conditional - null), both from one evaluation at twice the batch."""
+        batch = x.shape[0]
+        null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
+        both = jax.tree.map(lambda c, n: jnp.concatenate([c, n]), condition, null)
+        times = jnp.broadcast_to(jnp.asarray(t), (batch,))
+        estimate = self.denoiser(jnp.concatenate([x, x]), jnp.concatenate([times, times]), both)
+        conditional, unconditional = estimate[:batch], estimate[batch:]
+        # written from the conditional side, so that scale 1 is the conditional one exactly
+        return conditional + (self.scale - 1) * (conditional - unconditional)
+
+
+def classifier_free(denoise: Callable, null: Any, scale) -> ClassifierFree:
+    """Strengthens the condition: null + scale (conditional - null) in x0, which is the same `scale` in eps, v and score.
+
+    Arguments:
+        denoise: the denoiser inside.
+        null: the null condition, one row without a batch axis or anything that broadcasts to a condition: -1 for integer labels, `model.encode`'s
+            row of -1 for weights.
+        scale: w; 1 is the conditional denoiser, above 1 strengthens it, 0 is the unconditional one.
+    """
+    return ClassifierFree(as_denoiser(denoise), jax.tree.map(jnp.asarray, null), jnp.asarray(scale, jnp.float32))

@@ -1,0 +1,38 @@
+"""Clipping of the posterior mean to the range of the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import as_denoiser
+from jaxdiff.guidance.base import Guidance
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Clipped(Guidance):
+    """See `clipped`."""
+
+    low: float | Array
+    high: float | Array
+
+    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+        """The inner posterior mean, clipped."""
+        return jnp.clip(self.denoiser(x, t, condition), self.low, self.high)
+
+
+def clipped(denoise: Callable, low: float = -1.0, high: float = 1.0) -> Clipped:
+    """Keeps the posterior mean in [low, high], where the mean of data in that range must lie.
+
+    Solvers derive eps from the posterior mean, so the step stays consistent after clipping (a step that keeps the unclipped eps
+    leaves the marginals).
+
+    Arguments:
+        denoise: the denoiser inside.
+        low: lower end of the data's range; -1 for images.
+        high: upper end; 1 for images.
+    """
+    return Clipped(as_denoiser(denoise), low, high)

@@ -1,0 +1,45 @@
+"""Mixing: a convex combination of two conditions for the whole of the sampling."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import as_denoiser
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.base import Guidance
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mixing(Guidance):
+    """See `mixing`."""
+
+    weight: Float[Array, ""]
+
+    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+        """The inner posterior mean under (1 - weight) start + weight end."""
+        start, end = condition
+        for leaf in jax.tree.leaves(condition):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise InputError(f"mixing takes floating conditions (`model.encode(labels)` or embeddings), got {leaf.dtype}")
+        mixed = jax.tree.map(lambda s, e: (1 - self.weight) * s + self.weight * e, start, end)
+        return self.denoiser(x, t, mixed)
+
+
+def mixing(denoise: Callable, weight) -> Mixing:
+    """Samples under a fixed mixture of two conditions: the baseline that attribute switching is compared with.
+
+    The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear embedding, so mixing one-hot weights
+    (`model.encode`) mixes the label embeddings, E = (1 - p) E[start] + p E[end].
+
+    Arguments:
+        denoise: the denoiser inside.
+        weight: p in [0, 1], the share of `end`.
+    """
+    if not isinstance(weight, jax.core.Tracer) and not 0 <= float(np.asarray(weight)) <= 1:
+        raise InputError(f"`weight` must lie in [0, 1], got {weight}")
+    return Mixing(as_denoiser(denoise), jnp.asarray(weight, jnp.float32))

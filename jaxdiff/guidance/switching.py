@@ -1,0 +1,54 @@
+"""Attribute switching: the condition is a function of t."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import as_denoiser
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.base import Guidance
+from jaxdiff.process import expand
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Switching(Guidance):
+    """See `switching`."""
+
+    at: Float[Array, ""] | Float[Array, " b"]
+
+    def own_breakpoints(self):
+        """The transition point."""
+        return (self.at,)
+
+    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+        """The inner posterior mean under the condition in force at `t`: (start, end) -> start where t > at, end where t <= at."""
+        start, end = condition
+        switched = jnp.broadcast_to(jnp.asarray(t) <= self.at, x.shape[:1])
+        chosen = jax.tree.map(lambda s, e: jnp.where(expand(switched, s), e, s), start, end)
+        return self.denoiser(x, t, chosen)
+
+
+def switching(denoise: Callable, at) -> Switching:
+    """Starts each sample under one condition and goes on under another from the transition point on (arXiv 2401.03140).
+
+    The guided denoiser takes a pair of conditions (start, end), each as the inner one takes it. It costs no extra evaluation of the network.
+    A sample counts to the group of its end. Only a set switched in both directions can be independent of the attribute.
+
+    Arguments:
+        denoise: the denoiser inside.
+        at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0 the sample is wholly of
+            `start`, at 1 wholly of `end`, bit for bit.
+
+    Raises:
+        InputError: `at` lies outside [0, 1] or isn't of shape () or (B,).
+    """
+    if not isinstance(at, jax.core.Tracer):
+        values = np.asarray(at, np.float32)
+        if values.ndim > 1 or not np.all((values >= 0) & (values <= 1)):
+            raise InputError(f"`at` must be one time or one per sample, in [0, 1]; got {values.tolist()}")
+    return Switching(as_denoiser(denoise), jnp.asarray(at, jnp.float32))

@@ -1,0 +1,49 @@
+"""Labels as weights: the one form in which a network takes a class condition.
+
+A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which stands for "not
+told". A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since the embedding is linear.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxdiff.errors import InputError
+
+NULL = -1
+
+
+def width(values: Sequence[int]) -> int:
+    """The number of weights in a condition row for attributes with these numbers of values."""
+    return sum(count + 1 for count in values)
+
+
+def encode(labels: Int[Array, "b"] | Int[Array, "b a"], values: Sequence[int]) -> Float[Array, "b w"]:
+    """One-hot weights of integer labels.
+
+    Arguments:
+        labels: (B,) for one attribute, else (B, A); -1 is the null label.
+        values: the number of values of each attribute.
+    """
+    if labels.ndim == 1:
+        labels = labels[:, None]
+    if labels.shape[1] != len(values):
+        raise InputError(f"`labels` has {labels.shape[1]} attributes, the model has {len(values)}")
+    columns = [
+        jax.nn.one_hot(jnp.where(labels[:, i] == NULL, count, labels[:, i]), count + 1) for i, count in enumerate(values)
+    ]
+    return jnp.concatenate(columns, axis=-1)
+
+
+def check_labels(labels, values: Sequence[int]) -> None:
+    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values."""
+    array = np.asarray(labels)
+    table = array[:, None] if array.ndim == 1 else array
+    if table.ndim != 2 or table.shape[1] != len(values):
+        raise InputError(f"`condition` must hold labels of shape (B,) or (B, {len(values)}), got shape {array.shape}")
+    for column, count in enumerate(values):
+        if table.size and (table[:, column].min() < NULL or table[:, column].max() >= count):
+            raise InputError(f"labels of attribute {column} must lie in -1 (null) .. {count - 1}, got {np.unique(table[:, column])}")

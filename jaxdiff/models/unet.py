@@ -1,0 +1,207 @@
+"""The UNet of ADM (Dhariwal & Nichol 2021) in Flax NNX, as the paper's minimal-diffusion baseline uses it."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jaxdiff.errors import InputError
+from jaxdiff.models import labels
+from jaxdiff.models.layers import Attention, GroupNorm, convolution, depth_to_space, linear, sinusoids, space_to_depth
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The shape of a UNet.
+
+    Arguments:
+        size: height and width of the images in pixels.
+        channels: channels of the images.
+        values: number of values of each attribute that conditions the network; empty for an unconditional one.
+        base: channels at the highest resolution.
+        multipliers: channels of each level in units of `base`; each level halves the resolution of the one before.
+        blocks: residual blocks a level (one more on the way up).
+        attention: feature-map resolutions (in pixels) that have self-attention; the middle always has.
+        head_channels: channels of an attention head.
+        dropout: rate in [0, 1) inside the residual blocks.
+        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper.
+        dtype: `float32` or `bfloat16` for the computation; parameters are float32 always.
+        remat: recompute the blocks in the backward pass, for less memory and a third more time.
+    """
+
+    size: int = 32
+    channels: int = 3
+    values: tuple[int, ...] = ()
+    base: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: int = 2
+    attention: tuple[int, ...] = (8,)
+    head_channels: int = 64
+    dropout: float = 0.1
+    stem: int = 1
+    dtype: str = "float32"
+    remat: bool = False
+
+    def __post_init__(self):
+        step = self.stem * 2 ** (len(self.multipliers) - 1)
+        if self.size % step:
+            raise InputError(f"`size` (={self.size}) must be divisible by {step}: stem {self.stem}, {len(self.multipliers)} levels")
+        if self.dtype not in DTYPES:
+            raise InputError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"`dropout` must lie in [0, 1), got {self.dropout}")
+        possible = [self.size // self.stem // 2**level for level in range(len(self.multipliers))]
+        if missing := set(self.attention) - set(possible):
+            raise InputError(f"`attention` names resolutions {sorted(missing)}; this network has {possible}")
+
+
+class ResidualBlock(nnx.Module):
+    """norm, SiLU, (resample,) conv, scale-shift norm by the embedding, SiLU, dropout, conv, plus a skip (ADM's ResBlock)."""
+
+    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample: str | None = None, rngs):
+        dtype = DTYPES[config.dtype]
+        self.resample = resample
+        self.dropout = config.dropout
+        self.norm_in = GroupNorm(inputs)
+        self.conv_in = convolution(inputs, outputs, 3, rngs=rngs, dtype=dtype)
+        self.scale_shift = linear(embedding, 2 * outputs, rngs=rngs, dtype=dtype)
+        self.norm_out = GroupNorm(outputs)
+        self.conv_out = convolution(outputs, outputs, 3, rngs=rngs, dtype=dtype, zero=True)
+        self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x, embedding, key):
+        hidden = nnx.silu(self.norm_in(x))
+        if self.resample:
+            x, hidden = _resample(x, self.resample), _resample(hidden, self.resample)
+        hidden = self.conv_in(hidden)
+        scale, shift = jnp.split(self.scale_shift(embedding)[:, None, None], 2, axis=-1)
+        hidden = nnx.silu(self.norm_out(hidden) * (1 + scale) + shift)
+        if key is not None and self.dropout:
+            keep = jax.random.bernoulli(key, 1 - self.dropout, hidden.shape)
+            hidden = jnp.where(keep, hidden / (1 - self.dropout), 0).astype(hidden.dtype)
+        return (x if self.skip is None else self.skip(x)) + self.conv_out(hidden)
+
+
+def _resample(x, how: str):
+    if how == "down":
+        batch, height, width, channels = x.shape
+        return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+class Block(nnx.Module):
+    """A residual block, with attention behind it where its resolution has attention."""
+
+    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample=None, attention=False, rngs):
+        self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample, rngs=rngs)
+        self.attention = (
+            Attention(outputs, config.head_channels, rngs=rngs, dtype=DTYPES[config.dtype]) if attention else None
+        )
+
+    def __call__(self, x, embedding, key):
+        x = self.residual(x, embedding, key)
+        return x if self.attention is None else self.attention(x)
+
+
+class UNet(nnx.Module):
+    """Predicts, from a noised image, its time and its condition, an array of the image's shape.
+
+    Arguments:
+        config: the shape of the network.
+        rngs: the source of the initial parameters.
+    """
+
+    def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        dtype, base = DTYPES[config.dtype], config.base
+        embedding = 4 * base
+        self.time_in = linear(base, embedding, rngs=rngs, dtype=dtype)
+        self.time_out = linear(embedding, embedding, rngs=rngs, dtype=dtype)
+        rows = labels.width(config.values)
+        self.label_table = nnx.Param(jax.random.normal(rngs.params(), (rows, embedding))) if rows else None
+
+        resolution = config.size // config.stem
+        self.conv_in = convolution(config.channels * config.stem**2, base, 3, rngs=rngs, dtype=dtype)
+        down, skips, width = [], [base], base
+        for level, multiplier in enumerate(config.multipliers):
+            for _ in range(config.blocks):
+                down.append(
+                    Block(width, base * multiplier, embedding, config=config, attention=resolution in config.attention, rngs=rngs)
+                )
+                width = base * multiplier
+                skips.append(width)
+            if level < len(config.multipliers) - 1:
+                down.append(Block(width, width, embedding, config=config, resample="down", rngs=rngs))
+                skips.append(width)
+                resolution //= 2
+        self.down = nnx.List(down)
+        self.middle = nnx.List(
+            [
+                Block(width, width, embedding, config=config, attention=True, rngs=rngs),
+                Block(width, width, embedding, config=config, rngs=rngs),
+            ]
+        )
+        up, self.joins = [], []
+        for level, multiplier in reversed(list(enumerate(config.multipliers))):
+            for _ in range(config.blocks + 1):
+                inputs = width + skips.pop()
+                width = base * multiplier
+                up.append(Block(inputs, width, embedding, config=config, attention=resolution in config.attention, rngs=rngs))
+                self.joins.append(True)
+            if level:
+                up.append(Block(width, width, embedding, config=config, resample="up", rngs=rngs))
+                self.joins.append(False)
+                resolution *= 2
+        self.joins = tuple(self.joins)
+        self.up = nnx.List(up)
+        self.norm_out = GroupNorm(width)
+        self.conv_out = convolution(width, config.channels * config.stem**2, 3, rngs=rngs, dtype=dtype, zero=True)
+
+    def embed(self, time: Float[Array, " b"], condition: Array | None) -> Float[Array, "b e"]:
+        """The sum of the time embedding and, for each attribute, the label embedding."""
+        features = sinusoids(1000.0 * time, self.config.base)
+        embedding = self.time_out(nnx.silu(self.time_in(features)))
+        if self.label_table is None:
+            return embedding
+        if condition is None:
+            raise InputError("`condition` is None; this network takes labels of its attributes, -1 for the null label")
+        if jnp.issubdtype(condition.dtype, jnp.integer):
+            condition = labels.encode(condition, self.config.values)
+        return embedding + (condition @ self.label_table[...]).astype(embedding.dtype)
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        time: Float[Array, " b"],
+        condition: Int[Array, " b"] | Int[Array, "b a"] | Float[Array, "b v"] | None = None,
+        dropout_key: Array | None = None,
+    ) -> Float[Array, "b h w c"]:
+        """The prediction, float32, of the shape of `x`.
+
+        Arguments:
+            x: noised images (B, H, W, C).
+            time: t in [0, 1], (B,).
+            condition: integer labels, (B,) for one attribute or (B, A), -1 for the null label; or weights (B, W), see `labels`.
+            dropout_key: turns dropout on (training).
+        """
+        dtype = DTYPES[self.config.dtype]
+        embedding = nnx.silu(self.embed(time, condition))
+        total = len(self.down) + len(self.middle) + len(self.up)
+        keys = iter([None] * total if dropout_key is None else jax.random.split(dropout_key, total))
+        call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
+
+        hidden = self.conv_in(space_to_depth(x.astype(dtype), self.config.stem))
+        skips = [hidden]
+        for block in self.down:
+            hidden = call(block, hidden, embedding, next(keys))
+            skips.append(hidden)
+        for block in self.middle:
+            hidden = call(block, hidden, embedding, next(keys))
+        for block, joins in zip(self.up, self.joins, strict=True):
+            hidden = call(block, jnp.concatenate([hidden, skips.pop()], -1) if joins else hidden, embedding, next(keys))
+        out = self.conv_out(nnx.silu(self.norm_out(hidden)))
+        return depth_to_space(out, self.config.stem).astype(jnp.float32)

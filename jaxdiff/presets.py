@@ -1,0 +1,75 @@
+"""Presets: networks and trainings that are known to work together."""
+
+from dataclasses import dataclass
+
+from jaxdiff.errors import InputError
+from jaxdiff.models.unet import UNetConfig
+from jaxdiff.process import Prediction
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network with the training that suits it.
+
+    Attributes:
+        about: what it is for, in a line.
+        network: the network; `values` is filled in from the data.
+        process: name of the forward process.
+        prediction: what the network predicts.
+        steps: training steps.
+        batch_size: images a step.
+        learning_rate: of AdamW.
+        ema_decay: of the average of the weights.
+    """
+
+    about: str
+    network: UNetConfig
+    process: str = "vp_cosine"
+    prediction: Prediction = "v"
+    steps: int = 10_000
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    ema_decay: float = 0.999
+
+
+PRESETS = {
+    "tiny": Preset(
+        "32x32, 0.8 M parameters: the embedded faces, minutes on a CPU",
+        UNetConfig(base=32, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=32, dropout=0.0, stem=2),
+        steps=4_000,
+        learning_rate=6e-4,
+    ),
+    "small": Preset(
+        "32x32, 3 M parameters: real faces, hours on a CPU, minutes on a GPU",
+        UNetConfig(base=48, multipliers=(1, 2, 2), blocks=1, attention=(8,), head_channels=48, dropout=0.05, stem=2),
+        steps=10_000,
+        learning_rate=4e-4,
+    ),
+    "faces64": Preset(
+        "64x64, the paper's network (base 64, multipliers 1,2,3,4): FairFace or CelebA, about a day on one GPU",
+        UNetConfig(size=64, base=64, multipliers=(1, 2, 3, 4), blocks=3, attention=(32, 16, 8), head_channels=64, dropout=0.1),
+        process="ddpm_cosine",
+        prediction="eps",
+        steps=90_000,
+        batch_size=32,
+        learning_rate=5e-5,
+        ema_decay=0.9995,
+    ),
+    "faces128": Preset(
+        "128x128: base 128, multipliers 1,1,2,3,4, attention 32/16/8; several GPUs or a TPU slice",
+        UNetConfig(
+            size=128, base=128, multipliers=(1, 1, 2, 3, 4), blocks=2, attention=(32, 16, 8), head_channels=64, dtype="bfloat16"
+        ),
+        steps=300_000,
+        batch_size=128,
+        learning_rate=1e-4,
+        ema_decay=0.9995,
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name. Raises `InputError` that lists the names there are."""
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; it takes one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,175 @@
+"""Training: the loss, the state and one step, as pure functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxdiff.errors import InputError
+from jaxdiff.models.labels import NULL
+from jaxdiff.models.network import Network
+from jaxdiff.process import PREDICTIONS, Prediction, Process, expand
+
+Weighting = Literal["simple", "p2"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Arguments:
+        prediction: what the network predicts: `eps` or `v` (or `x0`, `score`).
+        weighting: `simple` is the unweighted mean squared error of the prediction; `p2` weights the error of eps by
+            1 / (p2_k + SNR)^p2_gamma (Choi et al. 2022, eq. 8).
+        p2_gamma: gamma of P2, at least 0; 0 is the unweighted error of eps.
+        p2_k: k of P2, above 0.
+        label_dropout: probability that an image's labels are all replaced by the null label, so that guidance works.
+        time_sampling: `stratified` draws one time per image in B equal strata of (0, 1]; `uniform` draws them independently.
+    """
+
+    prediction: Prediction = "v"
+    weighting: Weighting = "simple"
+    p2_gamma: float = 1.0
+    p2_k: float = 1.0
+    label_dropout: float = 0.1
+    time_sampling: Literal["stratified", "uniform"] = "stratified"
+
+    def __post_init__(self):
+        if self.prediction not in PREDICTIONS:
+            raise InputError(f"`prediction` must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}")
+        if self.weighting not in ("simple", "p2"):
+            raise InputError(f"`weighting` must be simple or p2, got {self.weighting!r}")
+        if self.p2_gamma < 0 or self.p2_k <= 0:
+            raise InputError(f"P2 takes p2_gamma >= 0 and p2_k > 0, got p2_gamma={self.p2_gamma}, p2_k={self.p2_k}")
+        if not 0 <= self.label_dropout <= 1:
+            raise InputError(f"`label_dropout` must lie in [0, 1], got {self.label_dropout}")
+        if self.time_sampling not in ("stratified", "uniform"):
+            raise InputError(f"`time_sampling` must be stratified or uniform, got {self.time_sampling!r}")
+
+    def weights(self, process: Process, t: Float[Array, " b"]) -> Float[Array, " b"]:
+        """The weight of the squared error of the network's own prediction at each time, (B,)."""
+        if self.weighting == "simple":
+            return jnp.ones_like(t)
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        # the squared error of eps, in units of that of the prediction
+        in_eps = {
+            "eps": jnp.ones_like(t),
+            "v": (alpha / (alpha**2 + sigma**2)) ** 2,
+            "x0": (alpha / sigma) ** 2,
+            "score": sigma**2,
+        }[self.prediction]
+        return in_eps / (self.p2_k + process.snr(t)) ** self.p2_gamma
+
+    def times(self, key, count: int) -> Float[Array, " b"]:
+        """Training times in (0, 1], (count,)."""
+        if self.time_sampling == "uniform":
+            return 1 - jax.random.uniform(key, (count,))
+        return 1 - (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that a step changes.
+
+    Attributes:
+        step: steps done, int32.
+        network: the network with the current weights.
+        ema: the exponential moving average of its weights: what is sampled from.
+        optimizer: the optimiser's state.
+    """
+
+    step: Int[Array, ""]
+    network: Network
+    ema: Any
+    optimizer: Any
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How it is minimised: AdamW with linear warm-up, clipping by global norm, and a moving average of the weights.
+
+    Arguments:
+        learning_rate: after warm-up.
+        warmup: steps of linear warm-up.
+        decay_steps: steps after which a cosine decay has brought the rate to a tenth; 0 keeps it constant.
+        weight_decay: AdamW's.
+        clip: largest global norm of the gradient.
+        ema_decay: decay of the moving average, ramped up as min(decay, (1 + step) / (10 + step)).
+    """
+
+    learning_rate: float = 2e-4
+    warmup: int = 200
+    decay_steps: int = 0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema_decay: float = 0.999
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optax chain."""
+        rate = optax.linear_schedule(0.0, self.learning_rate, max(1, self.warmup))
+        if self.decay_steps:
+            decay = optax.cosine_decay_schedule(self.learning_rate, max(1, self.decay_steps - self.warmup), alpha=0.1)
+            rate = optax.join_schedules([rate, decay], [self.warmup])
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip),
+            optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=self.weight_decay),
+        )
+
+
+def loss(network: Callable, process: Process, objective: Objective, batch: dict[str, Array], key) -> Float[Array, ""]:
+    """The weighted denoising loss of a batch.
+
+    Arguments:
+        network: called as `network(x, t, labels, dropout_key=key)`.
+        process: the forward process.
+        objective: what is minimised.
+        batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
+        key: for times, noise, label dropout and network dropout.
+    """
+    images, labels = batch["image"], batch["labels"]
+    time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
+    t = objective.times(time_key, images.shape[0])
+    eps = jax.random.normal(noise_key, images.shape, images.dtype)
+    x = process.noised(images, eps, t)
+    dropped = jax.random.bernoulli(label_key, objective.label_dropout, t.shape)
+    output = network(x, t, jnp.where(dropped[:, None], NULL, labels), dropout_key=dropout_key)
+    alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+    target = {"eps": eps, "x0": images, "v": alpha * eps - sigma * images, "score": -eps / sigma}[objective.prediction]
+    errors = jnp.square(output - target).mean(tuple(range(1, x.ndim)))
+    return jnp.mean(objective.weights(process, t) * errors)
+
+
+def initial_state(network: Network, optimization: Optimization) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        network=network,
+        ema=jax.tree.map(jnp.copy, network.weights),
+        optimizer=optimization.transformation().init(network.weights),
+    )
+
+
+@partial(jax.jit, static_argnames=("objective", "optimization"), donate_argnames="state")
+def train_step(
+    state: TrainState, process: Process, batch: dict[str, Array], key, *, objective: Objective, optimization: Optimization
+) -> tuple[TrainState, dict[str, Array]]:
+    """One step. Its randomness is fold_in(key, step), so a resumed run needs no saved generator.
+
+    Returns:
+        The next state, and `loss` and `gradient_norm` as scalars on the device.
+    """
+    step_key = jax.random.fold_in(key, state.step)
+    value, gradient = jax.value_and_grad(loss)(state.network, process, objective, batch, step_key)
+    gradient = gradient.weights
+    updates, optimizer = optimization.transformation().update(gradient, state.optimizer, state.network.weights)
+    weights = optax.apply_updates(state.network.weights, updates)
+    decay = jnp.minimum(optimization.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, weights)
+    network = Network(weights, state.network.structure)
+    return TrainState(state.step + 1, network, ema, optimizer), {"loss": value, "gradient_norm": optax.global_norm(gradient)}

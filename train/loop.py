@@ -1,0 +1,203 @@
+"""The training run: one loop, readable from top to bottom."""
+
+import json
+import math
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from console.pictures import grid, to_uint8, write
+from console.terminal import console, peak_memory, progress
+from jaxdiff import model as models
+from jaxdiff.checkpoint import Checkpoints
+from jaxdiff.data import Source, batches
+from jaxdiff.errors import InputError
+from jaxdiff.models.network import Network, unet
+from jaxdiff.solvers import DDIM, sample
+from jaxdiff.training import TrainState, initial_state, train_step
+from train.options import Options, Resolved
+
+STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and has saved
+
+
+class _Stop:
+    """Whether the process has been asked to stop: SIGTERM or Ctrl-C sets it, the loop reads it between steps."""
+
+    def __init__(self):
+        self.asked = False
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _ask(self, *_):
+        self.asked = True
+
+    def restore(self):
+        """Gives the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def train(options: Options, resolved: Resolved, source: Source) -> int:
+    """Trains, or goes on training, until `resolved.steps` steps are done; returns the exit status."""
+    # --- the run's folder ------------------------------------------------------------------------------------------
+    out = options.out
+    config = resolved.config(options, source.attributes)
+    _claim(out, config)
+    checkpoints = Checkpoints(out / "checkpoints")
+
+    # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
+    network = jax.jit(partial(unet, resolved.network))(jax.random.fold_in(jax.random.key(options.seed), 1))
+    state = initial_state(network, resolved.optimization)
+    position: dict[str, Any] = {"step": 0, "data": None}
+    if (latest := checkpoints.latest()) is not None:
+        state, position = checkpoints.restore(latest, state)
+        _forget_after(out / "metrics.jsonl", latest)
+    done = position["step"]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(network.weights))
+    console.print(
+        f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; {len(source)} images of {source.name}; "
+        + (f"going on from step {done}" if done else f"new run in {out}")
+    )
+    if done >= resolved.steps:
+        console.print(f"{out} has {done} of {resolved.steps} steps: nothing to do; --steps takes it further")
+        return 0
+
+    # --- data --------------------------------------------------------------------------------------------------------
+    iterator = batches(source, batch_size=resolved.batch_size, seed=options.seed, flip=options.flip)
+    if position["data"] is not None:
+        iterator.set_state(position["data"])
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+    key = jax.random.fold_in(jax.random.key(options.seed), 2)
+    stop, pending, saved_at, logged_at = _Stop(), [], time.monotonic(), time.monotonic()
+    metrics = open(out / "metrics.jsonl", "a", buffering=1)
+    with progress("training", resolved.steps, done=done, unit="steps") as advance:
+        note = ""
+        while done < resolved.steps and not stop.asked:
+            batch = next(iterator)
+            state, measured = train_step(
+                state, resolved.process, batch, key, objective=resolved.objective, optimization=resolved.optimization
+            )
+            done += 1
+            pending.append((done, measured))
+            save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == resolved.steps
+            if len(pending) >= options.log_every or save_now:
+                # fetched only here, so that the device runs ahead of the host in between; a checkpoint is never of a failed step
+                line = _summary(pending, resolved.batch_size, logged_at, latest)
+                metrics.write(json.dumps(line) + "\n")
+                note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"
+                pending, logged_at = [], time.monotonic()
+            if save_now:
+                latest, saved_at = done, time.monotonic()
+                _save(checkpoints, out, options, resolved, source, state, done, iterator)
+            if options.preview_every and done % options.preview_every == 0:
+                _preview(out, options, resolved, source, state, done)
+            advance(1, note)
+    # --- end ---------------------------------------------------------------------------------------------------------
+    stop.restore()
+    if stop.asked and latest != done:
+        if pending:
+            metrics.write(json.dumps(_summary(pending, resolved.batch_size, logged_at, latest)) + "\n")
+        _save(checkpoints, out, options, resolved, source, state, done, iterator)
+    metrics.close()
+    checkpoints.close()
+    if done < resolved.steps:
+        console.print(f"stopped at step {done} of {resolved.steps}, saved; the same command goes on from here")
+        return STOPPED
+    _preview(out, options, resolved, source, state, done)
+    console.print(f"done: {out / models.FILE}, previews in {out / 'previews'}")
+    return 0
+
+
+def _claim(out: Path, config: dict[str, Any]) -> None:
+    """Makes the folder this run's, or makes sure that it is."""
+    path = out / "config.json"
+    if path.exists():
+        there = json.loads(path.read_text())
+        differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
+        if differing:
+            name = differing[0]
+            raise InputError(
+                f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; take another folder"
+            )
+        return
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"--out {out} is not empty and holds no run (no config.json); take another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    partial_file = path.with_suffix(".partial")
+    partial_file.write_text(json.dumps(config, indent=2) + "\n")
+    os.replace(partial_file, path)
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drops the lines of steps that the resumed run will do again."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept))
+
+
+def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict[str, Any]:
+    """One line of metrics; raises `InputError` at the first step whose loss is not finite."""
+    values = jax.device_get([measured for _, measured in pending])
+    seconds = time.monotonic() - since
+    for (step, _), value in zip(pending, values, strict=True):
+        if not (math.isfinite(value["loss"]) and math.isfinite(value["gradient_norm"])):
+            kept = "no checkpoint was written yet" if latest is None else f"the checkpoint of step {latest} is kept"
+            raise InputError(
+                f"the loss of step {step} is {value['loss']}, its gradient norm {value['gradient_norm']}; {kept}. "
+                "A lower --learning-rate, or float32, usually helps"
+            )
+    return {
+        "step": pending[-1][0],
+        "loss": float(np.mean([value["loss"] for value in values])),
+        "gradient_norm": float(np.mean([value["gradient_norm"] for value in values])),
+        "images_per_second": len(pending) * batch_size / seconds,
+        "peak_memory_gib": peak_memory(),
+    }
+
+
+def _averaged(options: Options, resolved: Resolved, source: Source, state: TrainState, step: int) -> models.Model:
+    return models.Model(
+        config=resolved.network,
+        network=Network(state.ema, state.network.structure),
+        process=resolved.process,
+        prediction=resolved.objective.prediction,
+        attributes=source.attributes,
+        training={
+            "step": step,
+            "images": step * resolved.batch_size,
+            "data": source.name,
+            "preset": options.preset,
+            "seed": options.seed,
+            "jax": jax.__version__,
+        },
+    )
+
+
+def _save(checkpoints, out, options, resolved, source, state, step, iterator) -> None:
+    checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
+    models.save(out, _averaged(options, resolved, source, state, step))
+
+
+def _preview(out, options, resolved, source, state, step) -> None:
+    """A grid with a row for each value of the first attribute; the same noise in each row."""
+    model, columns = _averaged(options, resolved, source, state, step), 8
+    counts = resolved.network.values or (1,)
+    labels = np.zeros((counts[0] * columns, len(counts)), np.int32)
+    labels[:, 0] = np.repeat(np.arange(counts[0]), columns)
+    drawn = sample(
+        model.denoise,
+        model.process,
+        shape=model.shape,
+        condition=jnp.asarray(labels),
+        solver=DDIM(25),
+        key=jax.random.key(options.seed),
+        indices=np.tile(np.arange(columns), counts[0]),
+    )
+    write(grid(to_uint8(np.asarray(drawn)), columns), out / "previews" / f"{step:07d}.png")
