@@ -92,3 +92,27 @@ class GaussianMixture:
         component = jax.random.categorical(choose, self.log_weights[condition])
         noise = jax.random.normal(spread, (len(condition), self.means.shape[-1]), self.means.dtype)
         return self.means[condition, component] + self.stds[condition, component][:, None] * noise
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A denoiser made from a denoiser. Subclasses are registered pytrees and define `__call__(x, t, condition)`.
+
+    Attributes:
+        denoiser: the denoiser inside, which may be a guidance itself.
+    """
+
+    denoiser: Callable
+
+    def own_breakpoints(self) -> tuple[Array, ...]:
+        """Times, of shape () or (B,), at which this guidance is discontinuous in t; the solver puts a node on each."""
+        return ()
+
+
+def breakpoints(denoiser: Callable) -> tuple[Array, ...]:
+    """All breakpoints of a nest of guidances, the outermost first; () for a denoiser that is none."""
+    found: tuple[Array, ...] = ()
+    while isinstance(denoiser, Guidance):
+        found += denoiser.own_breakpoints()
+        denoiser = denoiser.denoiser
+    return found

@@ -258,7 +258,7 @@ def _cosine_abar(t):
     return np.cos((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
 
 
-def ddpm(schedule: Literal["linear", "scaled_linear", "cosine"] = "cosine", timesteps: int = 1000) -> Process:
+def ddpm(schedule: str = "cosine", timesteps: int = 1000) -> Process:
     """The discrete DDPM tables, in continuous time: abar_i, i = 0..T-1, is alpha²(t) at t = (i + 1) / T, and alpha(0) = 1.
 
     Between two nodes log alpha² is linear in t, so beta(t) = -T log(1 - beta_i) is constant on each interval.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,8 @@ from jaxtyping import Array, Float, Int
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import PREDICTIONS, Prediction, Process, expand
+from jaxdiff.process import PREDICTIONS, Process, expand
 
-Weighting = Literal["simple", "p2"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Objective:
         time_sampling: `stratified` draws one time per image in B equal strata of (0, 1]; `uniform` draws them independently.
     """
 
-    prediction: Prediction = "v"
-    weighting: Weighting = "simple"
+    prediction: str = "v"
+    weighting: str = "simple"
     p2_gamma: float = 1.0
     p2_k: float = 1.0
     label_dropout: float = 0.1
-    time_sampling: Literal["stratified", "uniform"] = "stratified"
+    time_sampling: str = "stratified"
 
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:

@@ -69,15 +69,15 @@ _NOISE = 2.0  # grey levels
 _CHUNK_PIXELS = 128 * 32 * 32  # of one chunk of images: its few arrays then stay in the cache
 _GOLDEN = 0x9E3779B97F4A7C15
 
-_SKIN = ((242, 204, 176), (203, 150, 110), (122, 78, 54))
+_SKIN = ((242, 204, 176), (192, 138, 98), (142, 94, 66))
 _HAIR = ((42, 32, 32), (226, 188, 116))
-_BEARD = ((82, 58, 46), (172, 122, 66))  # unlike the hair, so that the jaw shows before long hair
+_BEARD = ((60, 46, 40), (106, 60, 24))  # unlike the hair, so that the jaw shows before long hair
 _BROWS = ((38, 28, 26), (150, 110, 58))
-_BACKGROUND = (((112, 152, 204), (124, 186, 194)), ((228, 142, 112), (222, 128, 144)))
+_BACKGROUND = (((112, 152, 204), (124, 186, 194)), ((236, 140, 126), (228, 130, 156)))
 _CLOTHES = ((62, 76, 118), (92, 110, 96))
 _IRIS = ((70, 46, 34), (56, 92, 128))
-_LIPS = (0.80, 0.56, 0.54)  # of the skin's colour
-_LIPSTICK = (206, 24, 52)
+_LIPS = (0.74, 0.48, 0.46)  # of the skin's colour
+_LIPSTICK = (222, 16, 58)
 
 
 def labels(
@@ -161,7 +161,7 @@ def counterfactual(
 
 
 def render(
-    labels: Int[np.ndarray, "n a"],
+    labels: Int[np.ndarray, "m a"],
     indices: Int[np.ndarray, " n"],
     *,
     seed: int = 0,
@@ -170,10 +170,10 @@ def render(
     """Draws faces with any labels; pose, light, tones and noise are those of image `indices[k]`.
 
     Arguments:
-        labels: in the order of `ATTRIBUTES`.
+        labels: one row for each index, in the order of `ATTRIBUTES`.
         indices: which images' variations to take; each at least 0.
         seed: of the data set, 0 to 2**64 - 1.
-        size: pixels a side, 16 to 128.
+        size: pixels a side, 16 to 128; the same shapes on a finer or coarser grid.
 
     Raises:
         InputError: a label or size out of range, or an index or seed that `labels` does not take.
@@ -182,8 +182,11 @@ def render(
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"`size` must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
     counts = [len(attribute.values) for attribute in ATTRIBUTES]
-    if labels.shape[1] != len(counts) or (labels < 0).any() or (labels >= counts).any():
-        raise InputError(f"`labels` must have a column for each of {len(counts)} attributes, with entries below {counts}")
+    if labels.shape != (len(indices), len(counts)) or (labels < 0).any() or (labels >= counts).any():
+        raise InputError(
+            f"`labels` must have a row for each of {len(indices)} indices and a column for each of {len(counts)} attributes, "
+            f"with entries from 0 to below {counts}; got shape {labels.shape}"
+        )
     images = np.empty((len(indices), size, size, 3), np.uint8)
     chunk = max(1, _CHUNK_PIXELS // size**2)
     for start in range(0, len(indices), chunk):
@@ -211,7 +214,7 @@ def _probabilities(associations: Mapping[str, Sequence[float | int]] | None) -> 
 
 
 def _mix(state: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
-    """SplitMix64's finaliser (Steele, Lea & Flood 2014, with Stafford's constants): a bijection of 64 bits that looks random."""
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014, with Stafford's constants): scrambles 64 bits, one to one."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
@@ -243,7 +246,7 @@ def _noise(indices: Int[np.ndarray, " n"], seed: int, size: int) -> Float32[np.n
     pixel = _hash(np.arange(size**2), _NOISE_STREAM + 1, seed).astype(np.uint32)
     bits = (image ^ pixel) * np.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B)
-    noise = (bits >> np.uint32(8)).astype(np.float32) * np.float32(_NOISE * 2.0**-23) - np.float32(_NOISE)
+    noise = (bits >> np.uint32(8)).astype(np.float32) * (_NOISE * 2.0**-23) - _NOISE
     return noise.reshape(-1, size, size)
 
 
@@ -265,7 +268,7 @@ class _Canvas:
 
     def within(self, distance):
         """Coverage of pixels, 0 to 1, by a shape from its signed distance, negative inside."""
-        return np.clip(np.float32(0.5) - distance / self.soft, 0, 1)
+        return np.clip(0.5 - distance / self.soft, 0, 1)
 
     def ellipse(self, u, v, width, height, power=2.0):
         """Coverage by a superellipse |u / width|^power + |v / height|^power = 1 around the origin of `u` and `v`.
@@ -275,9 +278,9 @@ class _Canvas:
         across, down = np.abs(u) / width, np.abs(v) / height
         f = across**power + down**power
         slope = (power * across ** (power - 1) / width) ** 2 + (power * down ** (power - 1) / height) ** 2
-        return self.within((f - 1) / np.sqrt(slope + np.float32(1e-6)))
+        return self.within((f - 1) / np.sqrt(slope + 1e-6))
 
-    def paint(self, coverage, colour, shade=np.float32(1)):
+    def paint(self, coverage, colour, shade=1.0):
         """Lays a colour (3, n, 1, 1), brightened by `shade`, over the pixels that `coverage` covers."""
         for channel, value in zip(self.pixels, colour, strict=True):
             channel += coverage * (value * shade - channel)
@@ -287,16 +290,17 @@ def _draw(
     labels: Int[np.ndarray, "n a"], vary: Mapping[str, Float32[np.ndarray, "n 1 1"]], size: int
 ) -> Float32[np.ndarray, "3 n size size"]:
     """Faces without noise, back to front; values 0 to 255."""
+    # Labels as numbers (n, 1, 1): of two values they blend shapes and colours, 0 the first and 1 the second.
     is_ = {a.name: labels[:, i, None, None].astype(np.float32) for i, a in enumerate(ATTRIBUTES)}
     axis = ((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32)
     canvas = _Canvas(
         pixels=np.empty((3, len(labels), size, size), np.float32),
         u=(axis[None, None, :] - vary["shift_x"]) / vary["scale"],
-        v=(axis[None, :, None] - vary["shift_y"] + np.float32(0.04)) / vary["scale"],
-        soft=np.float32(1.4 * 2 / size) / vary["scale"],
+        v=(axis[None, :, None] - vary["shift_y"] + 0.04) / vary["scale"],
+        soft=1.4 * 2 / size / vary["scale"],
     )
     _backdrop(canvas, is_, vary, axis)
-    light = np.float32(0.16) * (vary["light_x"] * canvas.u + vary["light_y"] * canvas.v)
+    light = 0.16 * (vary["light_x"] * canvas.u + vary["light_y"] * canvas.v)
     skin = _pick(_SKIN, is_["skin"]) * vary["skin_tone"]
     hair = _pick(_HAIR, is_["hair_color"]) * vary["hair_tone"]
     _bust(canvas, is_, vary, skin, hair, light)
@@ -323,7 +327,7 @@ def _backdrop(canvas, is_, vary, axis):
     cool, warm = (_between(colours, vary["background_tone"]) for colours in _BACKGROUND)
     colour = (cool + (warm - cool) * is_["background"]) * vary["background_light"]
     # Brighter towards the light and the floor darker; it stands still when the face moves.
-    gradient = 1 - np.float32(0.14) * axis[None, :, None] + np.float32(0.08) * vary["light_x"] * axis[None, None, :]
+    gradient = 1 - 0.14 * axis[None, :, None] + 0.08 * vary["light_x"] * axis[None, None, :]
     canvas.pixels[:] = colour * gradient
 
 
@@ -331,60 +335,60 @@ def _bust(canvas, is_, vary, skin, hair, light):
     """Shoulders, long hair behind the head, and the neck."""
     u, v = canvas.u, canvas.v
     canvas.paint(canvas.ellipse(u, v - 1.12, 0.84, 0.48, 2.6), _between(_CLOTHES, vary["clothes_tone"]), 1 + light)
-    canvas.paint(is_["hair"] * canvas.ellipse(u, v - 0.18, 0.62, 0.72, 3.2), hair, np.float32(0.86) + light)
-    canvas.paint(canvas.ellipse(u, v - 0.5, 0.2, 0.34, 5.0), skin, np.float32(0.78) + light)
+    canvas.paint(is_["hair"] * canvas.ellipse(u, v - 0.18, 0.62, 0.72, 3.2), hair, 0.86 + 0.22 * is_["hair_color"] + light)
+    canvas.paint(canvas.ellipse(u, v - 0.5, 0.2, 0.34, 5.0), skin, 0.78 + light)
 
 
 def _head(canvas, is_, vary, skin, hair, light):
     """Ears, the head with the jaw of its group, the beard on it and the hair above."""
     u, v = canvas.u, canvas.v
     is_round, is_long = is_["group"], is_["hair"]
-    width = (np.float32(0.48) - np.float32(0.04) * is_round) * vary["width"]
+    width = 0.465 * vary["width"]
     ears = canvas.ellipse(np.abs(u) - width, v - 0.02, 0.07, 0.11)
-    canvas.paint(ears * (1 - is_long), skin, np.float32(0.9) + light)
+    canvas.paint(ears * (1 - is_long), skin, 0.9 + light)
 
     # One width at v = 0, below it the jaw: high powers make it square, low ones pointed.
-    jaw = canvas.ellipse(u, v, width, np.float32(0.54) + np.float32(0.06) * is_round, np.float32(3.8) - np.float32(2.1) * is_round)
+    jaw = canvas.ellipse(u, v, width, 0.54 + 0.07 * is_round, 4.0 - 2.4 * is_round)
     head = np.where(v > 0, jaw, canvas.ellipse(u, v, width, 0.6))
-    rounding = np.float32(0.14) * ((u / width) ** 2 + (v / np.float32(0.6)) ** 2)
-    canvas.paint(head, skin, np.float32(1.06) + light - rounding)
+    rounding = 0.14 * ((u / width) ** 2 + (v / 0.6) ** 2)
+    canvas.paint(head, skin, 1.06 + light - rounding)
 
-    beard = canvas.within(np.float32(0.19) - np.float32(0.9) * u**2 - v)
-    canvas.paint(is_["beard"] * np.float32(0.92) * beard * head, _pick(_BEARD, is_["hair_color"]) * vary["hair_tone"], 1 + light)
+    beard = canvas.within(0.19 - 0.9 * u**2 - v)
+    canvas.paint(is_["beard"] * 0.92 * beard * head, _pick(_BEARD, is_["hair_color"]) * vary["hair_tone"], 1 + light)
 
-    volume = np.float32(0.03) + np.float32(0.05) * is_long
-    cap = canvas.ellipse(u, v + 0.04, width + volume, np.float32(0.62) + volume)
-    hairline = v + np.float32(0.34) - (np.float32(1.2) + np.float32(1.0) * is_long) * u**2
+    volume = 0.03 + 0.05 * is_long
+    cap = canvas.ellipse(u, v + 0.04, width + volume, 0.62 + volume)
+    hairline = v + 0.34 - (1.2 + 1.0 * is_long) * u**2
     canvas.paint(cap * canvas.within(hairline), hair, 1 + 2 * light)
 
 
 def _mouth(canvas, is_, skin):
     """Nose and mouth: a smile is a wide mouth with its corners up and its teeth showing."""
     u, v = canvas.u, canvas.v
-    canvas.paint(canvas.ellipse(u, v - 0.12, 0.085, 0.035), skin, np.float32(0.72))
+    canvas.paint(canvas.ellipse(u, v - 0.12, 0.085, 0.035), skin, 0.72)
     smile = is_["smile"]
-    width = np.float32(0.15) + np.float32(0.07) * smile
+    width = 0.14 + 0.09 * smile
     taper = np.maximum(1 - (u / width) ** 2, 0)
-    middle = v - np.float32(0.29) - np.float32(0.02) * smile + np.float32(2.0) * smile * u**2
-    lips = canvas.within(np.abs(middle) - (np.float32(0.045) + np.float32(0.03) * smile) * taper)
+    middle = v - 0.29 - 0.03 * smile + 2.2 * smile * u**2
+    lips = canvas.within(np.abs(middle) - (0.06 + 0.025 * smile) * taper)
     colour = skin * np.array(_LIPS, np.float32)[:, None, None, None]
     colour = colour + (_pick((_LIPSTICK,), np.zeros_like(smile)) - colour) * is_["lipstick"]
     canvas.paint(lips * canvas.within(np.abs(u) - width), colour)
-    teeth = canvas.within(np.abs(middle) - np.float32(0.03) * taper) * canvas.within(np.abs(u) - width * np.float32(0.8))
+    teeth = canvas.within(np.abs(middle) - 0.045 * taper) * canvas.within(np.abs(u) - width * 0.8)
     canvas.paint(smile * teeth, _pick(((246, 242, 236),), np.zeros_like(smile)))
 
 
 def _eyes(canvas, is_, vary):
     """Brows, eyes and, in front of them, glasses."""
-    u, v = np.abs(canvas.u) - np.float32(0.2), canvas.v + np.float32(0.06)
+    u, v = np.abs(canvas.u) - 0.2, canvas.v + 0.06
     white, black = ((248, 246, 242),), ((24, 22, 26),)
     none = np.zeros_like(vary["turn"])
-    brow = np.abs(v + np.float32(0.155) + vary["brow_height"] + np.float32(0.6) * u**2) - np.float32(0.025)
-    canvas.paint(canvas.within(brow) * canvas.within(np.abs(u) - np.float32(0.11)), _pick(_BROWS, is_["hair_color"]))
+    brow = np.abs(v + 0.155 + vary["brow_height"] + 0.6 * u**2) - 0.025
+    canvas.paint(canvas.within(brow) * canvas.within(np.abs(u) - 0.11), _pick(_BROWS, is_["hair_color"]))
     canvas.paint(canvas.ellipse(u, v, 0.1, 0.06), _pick(white, none))
     canvas.paint(canvas.ellipse(u, v, 0.05, 0.055), _between(_IRIS, vary["iris_tone"]))
     canvas.paint(canvas.ellipse(u, v, 0.022, 0.024), _pick(black, none))
     outer = canvas.ellipse(u, v - 0.01, 0.165, 0.135, 3.0)
     rims = outer - canvas.ellipse(u, v - 0.01, 0.12, 0.09, 3.0)
-    bridge = canvas.within(np.abs(v + np.float32(0.02)) - np.float32(0.022)) * canvas.within(np.abs(canvas.u) - np.float32(0.05))
+    bridge = canvas.within(np.abs(v + 0.02) - 0.022) * canvas.within(np.abs(canvas.u) - 0.05)
     canvas.paint(is_["glasses"] * np.maximum(rims, bridge), _pick(black, none))

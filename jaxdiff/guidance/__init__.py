@@ -1,6 +1,6 @@
 """Guidances: denoiser in, denoiser out. They compose by nesting; the solver meets the breakpoints of the whole nest."""
 
-from jaxdiff.guidance.base import Guidance, breakpoints
+from jaxdiff.denoiser import Guidance, breakpoints
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.mixing import Mixing, mixing

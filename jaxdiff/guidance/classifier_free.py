@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import as_denoiser
-from jaxdiff.guidance.base import Guidance
+from jaxdiff.denoiser import Guidance, as_denoiser
 
 
 @jax.tree_util.register_dataclass

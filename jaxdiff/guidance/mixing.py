@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import as_denoiser
+from jaxdiff.denoiser import Guidance, as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.guidance.base import Guidance
 
 
 @jax.tree_util.register_dataclass

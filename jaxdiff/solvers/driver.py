@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxdiff.denoiser import as_denoiser
+from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
-from jaxdiff.guidance.base import breakpoints
 from jaxdiff.process import Process
 from jaxdiff.solvers.grid import on_breakpoints
 
@@ -43,7 +42,9 @@ def integrate(
     *,
     first_step: Int[Array, ""] | None = None,
     path: bool = False,
-) -> Array:
+    observe: Callable | None = None,
+    observed: Any = None,
+) -> Any:
     """Runs the solver over the grid. Pure; call it under jit.
 
     Arguments:
@@ -56,29 +57,35 @@ def integrate(
         condition: the condition, with leading axis B.
         first_step: skip the steps before this one (it may be traced): `x` is the state at that node.
         path: return all states.
+        observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a search sums up on the way.
+        observed: its first value, a pytree of arrays.
 
     Returns:
-        The state at the last node (B, ...), or with `path` the states at all nodes (S + 1, B, ...).
+        The state at the last node (B, ...), or with `path` the states at all nodes (S + 1, B, ...); with `observe`, the last `observed` instead.
     """
 
-    def advance(x, index, t, t_next):
+    def advance(carry, index, t, t_next):
+        x, observed = carry
         x0 = denoiser(x, t, condition)
+        if observe is not None:
+            observed = observe(observed, index, x, x0, t, t_next)
         noise = None
         if solver.stochastic:
             noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, index + 1), x.shape[1:], x.dtype))(keys)
-        return solver.step(process, x0, x, t, t_next, noise).astype(x.dtype)
+        return solver.step(process, x0, x, t, t_next, noise).astype(x.dtype), observed
 
-    def body(x, inputs):
-        index, t, t_next = inputs
+    def body(carry, inputs):
         if first_step is None:
-            x = advance(x, index, t, t_next)
+            carry = advance(carry, *inputs)
         else:
-            x = jax.lax.cond(index >= first_step, advance, lambda x, *_: x, x, index, t, t_next)
-        return x, x if path else None
+            carry = jax.lax.cond(inputs[0] >= first_step, advance, lambda carry, *_: carry, carry, *inputs)
+        return carry, carry[0] if path else None
 
-    start = x
-    x, states = jax.lax.scan(body, x, (jnp.arange(times.shape[0] - 1), times[:-1], times[1:]))
-    return jnp.concatenate([start[None], states]) if path else x
+    steps = (jnp.arange(times.shape[0] - 1), times[:-1], times[1:])
+    (last, observed), states = jax.lax.scan(body, (x, observed), steps)
+    if observe is not None:
+        return observed
+    return jnp.concatenate([x[None], states]) if path else last
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path"))

@@ -1,0 +1,243 @@
+"""Reports of the judge: tables on the terminal, report.json, report.md and report.png."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxdiff.fairness.judge import Judgement, Verdict
+from jaxdiff.fairness.metrics import GroupErrors, Summary
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+DIRECTIONS = {
+    "synthetic->real": "trained on the set, tested on real images",
+    "real->synthetic": "trained on real images, tested on the set",
+    "synthetic->synthetic": "trained on half of the set, tested on the other half (held out)",
+}
+
+READING = """\
+S=k is the percentage of group k's images that are given another label; gap is the largest minus the smallest; BER, the
+balanced error rate, is their plain mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has
+found the attribute too; eps is the largest e for which no classifier tested here, nor its flip, does better. [Brackets]
+are 95 % bootstrap intervals over images, +- the standard deviation over classifier seeds.
+
+**How to read it.** A set that is independent of its labels has a BER near 50 in *all three* directions, and groups whose
+energy distance is near 0 with a p-value that is not small. A BER of 50 in one direction is not independence: wrong labels,
+or coarse features of one group with fine features of the other, can balance to 50 against real images while a classifier
+trained on the set itself still tells the groups apart. And no classifier that fails proves that a better one would. The
+Real row is a classifier of real images on held-out real images, the same in every table: the error of labels and judge. A
+generator that draws the same image always is fair by all of this: look at the images, and measure their quality beside it.
+The attribute is a label of appearance given by annotators or chosen at sampling; it says nothing of anyone's identity."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judgement with all that a report says of where it comes from.
+
+    Fields:
+        judgement: the library's answer.
+        attribute: the attribute's name.
+        values: the names of its values.
+        context: command, options, versions, machine and seconds.
+    """
+
+    judgement: Judgement
+    attribute: str
+    values: tuple[str, ...]
+    context: Mapping[str, Any]
+
+
+def show(judged: Judged, console: Console) -> None:
+    """Prints the tables, narrow enough for 80 columns."""
+    for title, header, rows in _tables(judged, full=False):
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        )
+        for i, name in enumerate(header):
+            table.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(_sizes(judged), highlight=False)
+    console.print("A BER of 50 in one direction alone is not independence: report.md tells how to read this.", highlight=False)
+
+
+def write(judged: Judged, folder: Path) -> None:
+    """Writes report.json, report.md and report.png, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _whole(folder / "report.json", lambda path: path.write_text(json.dumps(plain(judged), indent=2, allow_nan=False) + "\n"))
+    _whole(folder / "report.md", lambda path: path.write_text(_markdown(judged)))
+    _whole(folder / "report.png", lambda path: _picture(judged, path))
+
+
+def plain(judged: Judged) -> dict[str, Any]:
+    """Everything as JSON has it; what is undefined is null."""
+    judgement = judged.judgement
+    return _finite(
+        {
+            "attribute": judged.attribute,
+            "values": list(judged.values),
+            "train_count": judgement.train_count,
+            "seeds": judgement.seeds,
+            "training": {**asdict(judgement.training), "images_seen": judgement.training.steps * judgement.training.batch},
+            "real": _plain_verdict(judgement.real, judged.values),
+            "synthetic": [_plain_verdict(verdict, judged.values) for verdict in judgement.synthetic],
+            **judged.context,
+        }
+    )
+
+
+def _plain_verdict(verdict: Verdict, values) -> dict[str, Any]:
+    return {
+        "name": verdict.name,
+        "count": verdict.count.tolist(),
+        "directions": {direction: _plain_summary(summary) for direction, summary in verdict.directions.items()},
+        "energy": {
+            space: [{"values": [values[a], values[b]], **asdict(test)} for (a, b), test in tests.items()]
+            for space, tests in verdict.energy.items()
+        },
+    }
+
+
+def _plain_summary(summary: Summary) -> dict[str, Any]:
+    def rates(errors: GroupErrors):
+        names = ("error", "gap", "ber", "folded_ber")
+        return {name: getattr(errors, name).tolist() for name in names}
+
+    return {
+        **rates(summary.mean),
+        "epsilon": summary.per_seed.epsilon,
+        "count": summary.mean.count.tolist(),
+        "ber_deviation": summary.ber_deviation,
+        "level": summary.level,
+        "intervals": {name: ends.tolist() for name, ends in summary.intervals.items()},
+        "per_seed": rates(summary.per_seed),
+    }
+
+
+def _finite(value):
+    """The same with NaN as None, which JSON has."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rows(judgement: Judgement, direction: str) -> list[tuple[str, Summary]]:
+    real = judgement.real
+    return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in judgement.synthetic)]
+
+
+def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of each table; `full` gives every number its interval."""
+    values = judged.values
+    binary = len(values) == 2
+    groups = [f"S={i}" for i in range(len(values))]
+    header = ["set", "n", *groups, "gap", "BER", "95 %", "±seeds", *(["folded", "eps"] if binary else [])]
+    for direction, meaning in DIRECTIONS.items():
+        rows = []
+        for name, summary in _rows(judged.judgement, direction):
+            mean, ends = summary.mean, summary.intervals
+
+            def cell(rate, interval):
+                return f"{_number(rate)} {_interval(interval)}" if full else _number(rate)
+
+            row = [name, "+".join(map(str, mean.count)), *map(cell, mean.error, ends["error"]), cell(mean.gap, ends["gap"])]
+            row += [_number(mean.ber), _interval(ends["ber"]), _number(summary.ber_deviation)]
+            if binary:
+                row += [cell(mean.folded_ber, ends["folded_ber"]), _number(summary.per_seed.epsilon, 3)]
+            rows.append(row)
+        yield f"{direction}: {meaning}", header, rows
+    rows = []
+    for verdict in (judged.judgement.real, *judged.judgement.synthetic):
+        for pair in verdict.energy["pixels"]:
+            name = verdict.name if binary else f"{verdict.name} {pair[0]}-{pair[1]}"
+            row = [name, "+".join(map(str, verdict.energy["pixels"][pair].count))]
+            for tests in verdict.energy.values():
+                test = tests[pair]
+                row += [_number(test.distance, 3), _number(test.relative, 3), _number(test.p_value, 3)]
+            rows.append(row)
+    columns = [name for space in judged.judgement.real.energy for name in (space, "relative", "p")]
+    yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
+
+
+def _number(value, digits: int = 1) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _interval(ends) -> str:
+    return "-" if np.isnan(ends).any() else f"[{ends[0]:.1f}, {ends[1]:.1f}]"
+
+
+def _sizes(judged: Judged) -> str:
+    judgement, training = judged.judgement, judged.judgement.training
+    groups = ", ".join(f"S={i} is {name}" for i, name in enumerate(judged.values))
+    widths = ", ".join(map(str, training.widths))
+    return (
+        f"Attribute {judged.attribute}: {groups}. {judgement.seeds} classifiers on each set, every one trained on "
+        f"{judgement.train_count} images: a ResNet of widths {widths}, {training.steps} steps of {training.batch} images "
+        f"({training.steps * training.batch} images seen)."
+    )
+
+
+def _markdown(judged: Judged) -> str:
+    parts = [f"# Fairness of {judged.attribute}", _sizes(judged)]
+    for title, header, rows in _tables(judged, full=True):
+        lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+        parts += [
+            f"## {title}",
+            "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines),
+        ]
+    energy = (
+        "Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| as an unbiased U-statistic, which may be negative; |.| is Euclidean, of "
+        "pixels in [-1, 1] and of the penultimate layer of the first classifier trained on real images; relative is the "
+        "distance / (2 E|X-Y|)."
+    )
+    origin = f"`{' '.join(judged.context['command'])}`, {judged.context['seconds']} s on {judged.context['machine']}."
+    return "\n\n".join([*parts, energy, "![BER and energy distance](report.png)", READING, origin]) + "\n"
+
+
+def _picture(judged: Judged, path: Path) -> None:
+    """BER by direction with its intervals beside the relative energy distances."""
+    judgement = judged.judgement
+    names = [judgement.real.name, *(verdict.name for verdict in judgement.synthetic)]
+    positions = np.arange(len(names))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5 + 1.6 * len(names), 4.2), layout="constrained")
+    for i, direction in enumerate(DIRECTIONS):
+        summaries = [summary for _, summary in _rows(judgement, direction)]
+        ber = np.array([float(summary.mean.ber) for summary in summaries])
+        ends = np.array([summary.intervals["ber"] for summary in summaries])
+        error = np.maximum(np.abs(ends.T - ber), 0)
+        left.errorbar(positions + 0.15 * (i - 1), ber, yerr=error, fmt="o", capsize=3, label=direction)
+    chance = 100 * (1 - 1 / len(judged.values))
+    left.axhline(chance, color="grey", linestyle=":", linewidth=1)
+    left.set(ylabel="BER, %", ylim=(-3, 103), title="balanced error rate, 95 % intervals")
+    spaces = judgement.real.energy
+    for i, space in enumerate(spaces):
+        relative = [max(test.relative for test in v.energy[space].values()) for v in (judgement.real, *judgement.synthetic)]
+        right.bar(positions + 0.35 * (i - (len(spaces) - 1) / 2), relative, width=0.3, label=space)
+    right.axhline(0, color="grey", linewidth=1)
+    right.set(ylabel="relative energy distance", title="distance between the groups")
+    for axes in (left, right):
+        axes.set_xticks(positions, [Path(name).name for name in names], rotation=20, ha="right")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120, format="png")
+    plt.close(figure)
+
+
+def _whole(path: Path, save: Callable[[Path], Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save(partial)
+    os.replace(partial, path)

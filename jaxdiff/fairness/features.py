@@ -1,0 +1,80 @@
+"""Where a distance between images looks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Shaped
+
+from jaxdiff.errors import InputError
+
+WHITENED_SIZE = 32  # images are averaged down to this height and width first: the covariance is (size² channels)² large
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Whitening:
+    """Pixels in units of their spread within the groups: every direction in which images of one group differ counts alike.
+
+    A pixel distance sees mostly the few smooth directions of large spread; a classifier does not. Make one with `whitening`.
+
+    Attributes:
+        matrix: (D, D), the inverse square root of the pooled within-group covariance.
+    """
+
+    matrix: Float[Array, "d d"]
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
+        """Whitened pixels: (B, H, W, C) -> (B, D)."""
+        side = round((self.matrix.shape[0] / x.shape[-1]) ** 0.5)
+        return jnp.matmul(_pooled(x, x.shape[1] // side), self.matrix, precision="highest")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassifierFeatures:
+    """The penultimate layer of a classifier, as a function of arrays on the device.
+
+    Attributes:
+        state: the classifier's weights.
+        graph: its structure.
+    """
+
+    state: Any
+    graph: Any = field(metadata={"static": True})
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
+        """Features of images in [-1, 1]."""
+        return nnx.merge(self.graph, self.state).features(x)
+
+
+def _pooled(x, factor: int):
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
+    return blocks.mean((2, 4)).reshape(batch, -1)
+
+
+def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], ridge: float = 0.01) -> Whitening:
+    """The whitening of real images by their pooled within-group covariance.
+
+    Arguments:
+        images: uint8, or float in [-1, 1].
+        labels: the group of each image.
+        ridge: added to the variance of every direction, as a share of the mean variance: directions that hardly vary are not blown up.
+
+    Raises:
+        InputError: fewer than two images in a group.
+    """
+    values = np.asarray(images, np.float64)
+    values = values / 127.5 - 1 if images.dtype == np.uint8 else values
+    pixels = _pooled(values, max(1, images.shape[1] // WHITENED_SIZE))
+    groups, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise InputError(f"whitening takes at least two images of each group, got {dict(zip(groups.tolist(), counts.tolist(), strict=True))}")
+    centred = np.concatenate([pixels[labels == group] - pixels[labels == group].mean(0) for group in groups]).astype(np.float32)
+    variances, directions = np.linalg.eigh(centred.T @ centred / (len(pixels) - len(groups)))
+    variances = np.maximum(variances, 0) + ridge * variances.clip(0).mean()
+    return Whitening(jnp.asarray((directions / np.sqrt(variances)) @ directions.T, jnp.float32))

@@ -1,0 +1,259 @@
+"""The search for the transition point tau.
+
+Two families. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the part of the integral of D
+before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums. `search_direct` asks what the theorem is after: that the
+two switched outputs of one noise, x^{0->1} and x^{1->0}, coincide. It needs no weight and no linearisation, and holds under guidance.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import as_denoiser, breakpoints
+from jaxdiff.errors import InputError
+from jaxdiff.fairness.transition import Transition
+from jaxdiff.guidance.switching import Switching
+from jaxdiff.process import Process, expand
+from jaxdiff.solvers.driver import initial_noise, integrate, sample_keys, sample_times
+from jaxdiff.solvers.grid import on_breakpoints
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+SNAPSHOTS = 100  # candidates of the prefix search at most: its memory is (SNAPSHOTS + 1) batches, whatever the number of steps
+
+
+def _pair_of(pair, batch: int):
+    """Both conditions of a pair, each broadcast to the batch."""
+    first, second = pair
+    rows = jax.tree.map(lambda c: jnp.broadcast_to(jnp.asarray(c), (batch, *jnp.shape(c))), (first, second))
+    return rows
+
+
+def _join(first, second):
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
+
+
+def _check(denoise, batch: int):
+    if batch < 1:
+        raise InputError(f"`batch` must be at least 1, got {batch}")
+    if breakpoints(denoise):
+        raise InputError("the search takes a denoiser without breakpoints of its own; search first, then wrap")
+
+
+@partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
+def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, drop_first, batch):
+    keys = sample_keys(key, jnp.arange(batch))
+    noise = initial_noise(process, keys, shape)
+    first, second = _pair_of(pair, batch)
+    state, keys, condition = jnp.concatenate([noise, noise]), jnp.concatenate([keys, keys]), _join(first, second)
+    other = _join(second, first)
+    times = sample_times(denoiser, solver, 2 * batch)
+    steps = solver.steps
+    nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
+    slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
+
+    def observe(observed, index, x, x0, t, t_next):
+        total, snapshots = observed
+        eps = process.from_x0("eps", x0, x, t)
+        if path == "own":
+            difference = eps[:batch] - eps[batch:]
+        else:
+            # rows of the second half follow the path of the second condition; the difference is first minus second everywhere
+            sign = expand(jnp.where(jnp.arange(2 * batch) < batch, 1.0, -1.0), x)
+            difference = sign * (eps - process.from_x0("eps", denoiser(x, t, other), x, t))
+        increment = process.g2_increment(t, t_next)
+        if weight == "g2_score":
+            increment = increment / process.sigma(t)
+        if drop_first:
+            increment = jnp.where(index == 0, 0.0, increment)
+        total = total + expand(increment[: len(difference)], difference) * difference
+        return total, snapshots.at[slots[index]].set(total)
+
+    rows = batch if path == "own" else 2 * batch
+    zero = jnp.zeros((rows, *shape))
+    total, snapshots = integrate(
+        denoiser,
+        process,
+        solver,
+        times,
+        state,
+        keys,
+        condition,
+        observe=observe,
+        observed=(zero, jnp.zeros((len(nodes), *zero.shape))),
+    )
+    axis = 0 if norm == "batch" else tuple(range(1, zero.ndim))
+    curve = jax.lax.map(lambda part: jnp.sqrt(jnp.square(2 * part - total).sum(axis)).mean(), snapshots)
+    return times[nodes, 0], curve
+
+
+def search_prefix(
+    denoise: Callable,
+    process: Process,
+    *,
+    pair: tuple[Any, Any],
+    shape: tuple[int, ...],
+    solver,
+    key,
+    batch: int = 64,
+    path: str = "shared",
+    weight: str = "g2_score",
+    norm: str = "sample",
+    drop_first: bool = True,
+) -> Transition:
+    """Finds tau by prefix sums of D(t): all candidates in one compiled pass, in memory that does not grow with the steps.
+
+    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) - A(0). The candidates are the nodes of
+    the solver's grid, 101 of them at most. The authors' own mode is path=own, weight=beta_eps, norm=batch. The posterior mean that eps is taken from is
+    the denoiser's, so it is clipped where the denoiser clips; the authors take the network's eps unclipped.
+
+    Arguments:
+        denoise: a denoiser without breakpoints.
+        process: the forward process.
+        pair: the two conditions, each one row without a batch axis (a label, or a vector).
+        shape: the shape of one sample.
+        solver: the solver that samples will be drawn with.
+        key: a key; noise sample i is a function of (key, i).
+        batch: noise samples, the same for both conditions.
+        path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the same
+            x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
+        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code does. On a grid of S steps beta is that of the
+            sub-sampled chain, `Process.g2_increment`.
+        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged over pixels (the authors').
+        drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps there is noise.
+
+    Raises:
+        InputError: an unknown mode, or a denoiser with breakpoints.
+    """
+    for name, value, known in (("path", path, ("own", "shared")), ("weight", weight, ("beta_eps", "g2_score")), ("norm", norm, ("batch", "sample"))):
+        if value not in known:
+            raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+    _check(denoise, batch)
+    times, curve = _prefix(
+        as_denoiser(denoise), process, pair, key,
+        shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
+    )  # fmt: skip
+    times, curve = np.asarray(times, np.float64)[::-1], np.asarray(curve, np.float64)[::-1]
+    evaluations = solver.evaluations * (2 if path == "own" else 4)
+    return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve[0], evaluations, batch)
+
+
+@partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse", "refinements"))
+def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coarse, refinements):
+    keys = sample_keys(key, jnp.arange(batch))
+    noise = initial_noise(process, keys, shape)
+    start, end = _pair_of(pair, batch)
+    starts, ends = _join(start, end), _join(end, start)
+    keys, noise = jnp.concatenate([keys, keys]), jnp.concatenate([noise, noise])
+    times = sample_times(denoiser, solver, 2 * batch)
+    trunk = integrate(denoiser, process, solver, times, noise, keys, starts, path=True)
+
+    def distance(x):
+        described = features(x) if features is not None else x
+        described = described.reshape(2 * batch, -1).astype(jnp.float32)
+        return jnp.linalg.norm(described[:batch] - described[batch:], axis=-1).mean()
+
+    def criterion(tau):
+        grid = on_breakpoints(times, (tau,))
+        # the node before tau: up to there the switched trajectory is the trunk
+        before = jnp.sum(grid[:, 0] > tau) - 1
+        switched = Switching(denoiser, tau)
+        last = integrate(switched, process, solver, grid, trunk[before], keys, (starts, ends), first_step=before)
+        return distance(last), 2 * (solver.steps - before)
+
+    coarse_taus = jnp.linspace(0.0, 1.0, coarse + 2)[1:-1]
+    spacing = 1.0 / (coarse + 1)
+    coarse_values, coarse_cost = jax.lax.map(criterion, coarse_taus)
+    best = coarse_taus[jnp.argmin(coarse_values)]
+    low, high = best - spacing, best + spacing
+    inner = jnp.stack([high - GOLDEN * (high - low), low + GOLDEN * (high - low)])
+    inner_values, inner_cost = jax.lax.map(criterion, inner)
+
+    def refine(bracket, _):
+        low, high, left, right, left_value, right_value = bracket
+        keep_left = left_value < right_value
+        low, high = jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
+        new = jnp.where(keep_left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        value, cost = criterion(new)
+        bracket = (
+            low, high,
+            jnp.where(keep_left, new, right), jnp.where(keep_left, left, new),
+            jnp.where(keep_left, value, right_value), jnp.where(keep_left, left_value, value),
+        )  # fmt: skip
+        return bracket, (new, value, cost)
+
+    _, (taus, values, cost) = jax.lax.scan(refine, (low, high, *inner, *inner_values), None, length=refinements)
+    taus = jnp.concatenate([jnp.zeros(1), coarse_taus, inner, taus])
+    values = jnp.concatenate([distance(trunk[-1])[None], coarse_values, inner_values, values])
+    return taus, values, 2 * solver.evaluations + coarse_cost.sum() + inner_cost.sum() + cost.sum()
+
+
+def search_direct(
+    denoise: Callable,
+    process: Process,
+    *,
+    pair: tuple[Any, Any],
+    shape: tuple[int, ...],
+    solver,
+    key,
+    batch: int = 64,
+    features: Callable | None = None,
+    metric: str = "pixel",
+    coarse: int = 9,
+    tolerance: float = 0.02,
+) -> Transition:
+    """Finds the tau at which the two switched outputs of the same noise are closest: J(tau) = mean ||F(x^{0->1}) - F(x^{1->0})||.
+
+    A coarse grid, then a golden-section search around its best point, all in one compiled pass. The way to the switch is run once for all candidates.
+
+    Arguments:
+        denoise: a denoiser without breakpoints.
+        process: the forward process.
+        pair: the two conditions, each one row without a batch axis.
+        shape: the shape of one sample.
+        solver: the solver that samples will be drawn with, of at least 2 steps.
+        key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
+        batch: noise samples.
+        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the tau: see `fairness.Whitening`
+            and the README's table.
+        metric: the name of F, for the result.
+        coarse: points of the coarse grid, uniform inside (0, 1), at least 3.
+        tolerance: width of the bracket at which to stop.
+
+    Raises:
+        InputError: a denoiser with breakpoints, or arguments out of range.
+    """
+    _check(denoise, batch)
+    if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
+        raise InputError(f"the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; got {coarse}, {tolerance}, {solver.steps}")
+    width = 2.0 / (coarse + 1)
+    refinements = max(0, math.ceil(math.log(tolerance / width) / math.log(GOLDEN)) - 1)
+    taus, values, evaluations = _direct(
+        as_denoiser(denoise), process, pair, key, None if features is None else as_denoiser(features),
+        shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,
+    )  # fmt: skip
+    taus, values = np.asarray(taus, np.float64), np.asarray(values, np.float64)
+    order = np.argsort(taus)
+    return _result(process, f"direct/{metric}", taus[order], values[order], values[0], int(evaluations), batch)
+
+
+def _result(process, mode, taus, curve, reference, evaluations, batch) -> Transition:
+    if not np.all(np.isfinite(curve)):
+        raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
+    tau = float(taus[np.argmin(curve)])
+    return Transition(
+        tau=tau,
+        timestep=round(tau * process.timesteps),
+        snr=float(process.snr(np.float32(tau))),
+        mode=mode,
+        taus=tuple(taus.tolist()),
+        curve=tuple(curve.tolist()),
+        residual=float(curve.min() / reference) if reference > 0 else 0.0,
+        evaluations=evaluations,
+        batch=batch,
+    )

@@ -1,0 +1,173 @@
+"""SampleSet: drawn images with their labels and their full provenance on disk, in shards, resumable."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import Image
+
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.images import decode
+from jaxdiff.data.source import Source
+from jaxdiff.errors import InputError
+
+FILE = "samples.json"
+FORMAT = 1
+SHARD = 256
+Storage = Literal["npz", "png"]
+
+
+class SampleSet(Source):
+    """A folder of samples: samples.json (what they are and how they were made) and the images in shards.
+
+    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as PNG files named by index. Each file appears whole
+    or not at all, so a set that was cut off anywhere is finished by writing the shards that `missing` names. It is a data source as soon as it is
+    complete.
+
+    Make one with `create` or `open`.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any]):
+        self.path = path
+        self.name = str(path)
+        self.provenance: dict[str, Any] = description["provenance"]
+        self.storage: Storage = description["storage"]
+        self.attributes = tuple(Attribute(name, tuple(values)) for name, values in description["attributes"])
+        self.labels = np.asarray(description["labels"], np.int32).reshape(-1, len(self.attributes))
+        self._loaded: dict[int, np.ndarray] = {}
+
+    @staticmethod
+    def create(
+        path: str | os.PathLike,
+        provenance: dict[str, Any],
+        attributes: Sequence[Attribute],
+        labels: Int32[np.ndarray, "n a"],
+        storage: Storage = "npz",
+    ) -> "SampleSet":
+        """Starts a set in a folder, or goes on with the one that is there.
+
+        Arguments:
+            path: the folder; made if absent.
+            provenance: how the samples are made, JSON-ready: all that they are a function of.
+            attributes: the attributes of the samples.
+            labels: int32 (N, A), the label of every sample, -1 where an attribute was not told.
+            storage: `npz` shards, or `png` files with a labels.csv for other programs.
+
+        Raises:
+            InputError: no sample, or the folder holds anything else than this very set.
+        """
+        folder = Path(path)
+        if len(labels) < 1:
+            raise InputError(f"`count` must be at least 1, got {len(labels)}")
+        description = {
+            "format": FORMAT,
+            "storage": storage,
+            "provenance": provenance,
+            "attributes": [[attribute.name, list(attribute.values)] for attribute in attributes],
+            "labels": labels.tolist(),
+        }
+        if (folder / FILE).exists():
+            there = _read(folder)
+            if there != json.loads(json.dumps(description)):
+                raise InputError(f"{folder} holds another set ({_difference(there, description)}); take another folder")
+        elif folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty and holds no sample set (no {FILE}); take another folder")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            _replace(folder / FILE, json.dumps(description).encode())
+        return SampleSet(folder, description)
+
+    @staticmethod
+    def open(path: str | os.PathLike) -> "SampleSet":
+        """Opens a complete set. Raises `InputError` where there is none or some of its samples are still missing."""
+        samples = SampleSet(Path(path), _read(Path(path)))
+        if missing := samples.missing():
+            count = sum(stop - start for start, stop in missing)
+            raise InputError(f"{path} is not finished: {count} of {len(samples)} samples are missing; draw again to finish it")
+        return samples
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The shards still to be written, as ranges of indices [start, stop)."""
+        ranges = [(start, min(start + SHARD, len(self))) for start in range(0, len(self), SHARD)]
+        return [(start, stop) for start, stop in ranges if not all(file.exists() for file in self._files(start, stop))]
+
+    def write(self, start: int, images: UInt8[np.ndarray, "n h w c"]) -> None:
+        """Writes the shard that begins at index `start`."""
+        files = self._files(start, start + len(images))
+        if self.storage == "npz":
+            partial = files[0].with_suffix(".partial")
+            with open(partial, "wb") as opened:
+                np.savez(opened, images=images)
+            os.replace(partial, files[0])
+            return
+        for file, image in zip(files, images, strict=True):
+            file.parent.mkdir(exist_ok=True)
+            partial = file.with_suffix(".partial")
+            Image.fromarray(image).save(partial, format="PNG")
+            os.replace(partial, file)
+
+    def finish(self) -> None:
+        """Writes labels.csv beside PNG files: file, then a column of value names for each attribute."""
+        if self.storage == "png":
+            names = self._files(0, len(self))
+            with open(self.path / "labels.partial", "w", newline="") as opened:
+                writer = csv.writer(opened)
+                writer.writerow(["file", *(attribute.name for attribute in self.attributes)])
+                for name, row in zip(names, self.labels, strict=True):
+                    told = [a.values[label] if label >= 0 else "" for a, label in zip(self.attributes, row, strict=True)]
+                    writer.writerow([name.relative_to(self.path).as_posix(), *told])
+            os.replace(self.path / "labels.partial", self.path / "labels.csv")
+
+    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+        """Image i."""
+        start = i // SHARD * SHARD
+        if self.storage == "png":
+            file = self._files(i, i + 1)[0]
+            return decode(file.read_bytes(), str(file))
+        if start not in self._loaded:
+            file = self._files(start, start + 1)[0]
+            try:
+                with np.load(file) as arrays:
+                    self._loaded[start] = arrays["images"]
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
+        return self._loaded[start][i - start]
+
+    def _files(self, start: int, stop: int) -> list[Path]:
+        if self.storage == "npz":
+            return [self.path / f"shard-{start // SHARD:05d}.npz"]
+        return [self.path / "images" / f"{i:07d}.png" for i in range(start, stop)]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    file = folder / FILE
+    if not file.is_file():
+        raise InputError(f"no sample set at {folder}: {FILE} does not exist")
+    try:
+        description = json.loads(file.read_text())
+        if description["format"] != FORMAT:
+            raise InputError(f"{file} is of format {description['format']}, this version of jaxdiff reads format {FORMAT}")
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    return description
+
+
+def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    old, new = there["provenance"], here["provenance"]
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            return f"{name} {old.get(name)} there, {new.get(name)} now"
+    if len(there["labels"]) != len(here["labels"]):
+        return f"{len(there['labels'])} samples there, {len(here['labels'])} now"
+    return "other labels or another storage"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,28 @@
+"""`python -m sample search | draw`: model -> images."""
+
+from typing import Annotated
+
+import tyro
+
+from console.terminal import run
+
+
+def main() -> None:
+    """Parses the command line and runs the command."""
+    from sample.draw import Draw, draw
+    from sample.search import Search, search
+
+    command = tyro.cli(
+        Annotated[Search, tyro.conf.subcommand("search", description=Search.__doc__)]
+        | Annotated[Draw, tyro.conf.subcommand("draw", description=Draw.__doc__)],
+        prog="python -m sample",
+        description="Draws images from a trained model, fairly. First search the transition point, then draw.",
+    )
+    if isinstance(command, Search):
+        search(command)
+    else:
+        draw(command)
+
+
+if __name__ == "__main__":
+    run(main)
