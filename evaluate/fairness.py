@@ -96,9 +96,9 @@ def fairness(options: Fairness) -> Judged:
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
         judgement = judge(
-            sets["train"],
-            sets["test"],
-            [sets[spec] for spec in options.synthetic],
+            sets[options.real, "train"],
+            sets[options.real, "test"],
+            [sets[spec, "all"] for spec in options.synthetic],
             values=len(values),
             seeds=options.seeds,
             seed=options.seed,
@@ -122,15 +122,12 @@ def fairness(options: Fairness) -> Judged:
     return judged
 
 
-def _open(options: Fairness) -> tuple[tuple[str, ...], dict[str, Source]]:
-    """The values under judgement, and every source; nothing is decoded yet but the first image of each."""
-    sources = {
-        "train": _source(options, options.real, "train"),
-        "test": _source(options, options.real, "test"),
-        **{spec: _source(options, spec, "all") for spec in options.synthetic},
-    }
+def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
+    """The values under judgement, and the sources by (spec, split); nothing is decoded yet but the first image of each."""
+    wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
+    sources = {key: _source(options, *key) for key in wanted}
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}
-    values = options.values or known["train"]
+    values = options.values or known[options.real, "train"]
     if len(values) < 2 or len(set(values)) != len(values):
         raise InputError(f"--values takes two or more distinct values of {options.attribute!r}, got {', '.join(values)}")
     for key, names in known.items():
@@ -166,7 +163,9 @@ def _names(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return parsed
 
 
-def _load(options: Fairness, values: Sequence[str], sources: Mapping[str, Source]) -> dict[str, LabelledImages]:
+def _load(
+    options: Fairness, values: Sequence[str], sources: Mapping[tuple[str, str], Source]
+) -> dict[tuple[str, str], LabelledImages]:
     """The images of every source, with labels that count within `values`; no more than can be used."""
     kept = {}
     for key, source in sources.items():
@@ -176,16 +175,17 @@ def _load(options: Fairness, values: Sequence[str], sources: Mapping[str, Source
         absent = [name for code, name in enumerate(values) if not (recoded == code).any()]
         if absent:
             raise InputError(f"{source.name} has no image whose {options.attribute} is {' or '.join(absent)}")
-    halves = [min(len(kept[spec][0]), options.test_count) for spec in options.synthetic]
-    limits = {key: options.test_count for key in sources} | {"train": options.train_count or max(1, max(halves) // 2)}
+    largest = max(min(len(kept[spec, "all"][0]), options.test_count) for spec in options.synthetic)
+    train_count = options.train_count or max(1, largest // 2)
     ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
     sets = {}
     with progress("reading images", len(sources)) as advance:
         for key, source in sources.items():
             indices, recoded = kept[key]
-            chosen = indices[np.random.default_rng(options.seed).permutation(len(indices))[: limits[key]]]
+            count = train_count if key[1] == "train" else options.test_count
+            chosen = indices[np.random.default_rng(options.seed).permutation(len(indices))[:count]]
             images, _ = load_arrays(View(source, indices=chosen))
-            name = {"train": "Real", "test": "Real"}.get(key) or (key if ambiguous else Path(key).name)
+            name = source.name if key[1] != "all" else key[0] if ambiguous else Path(key[0]).name
             sets[key] = LabelledImages(name, images, recoded[chosen])
             advance(note=source.name)
     return sets

@@ -28,17 +28,19 @@ DIRECTIONS = {
 
 READING = """\
 S=k is the percentage of group k's images that are given another label; gap is the largest minus the smallest; BER, the
-balanced error rate, is their plain mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has
-found the attribute too; eps is the largest e for which no classifier tested here, nor its flip, does better. [Brackets]
-are 95 % bootstrap intervals over images, +- the standard deviation over classifier seeds.
+balanced error rate, is their plain mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has found
+the attribute too; eps is the largest e for which no classifier tested here, nor its flip, does better. [Brackets] are 95 %
+bootstrap intervals over images, +- the standard deviation over classifier seeds; the interval of folded never reaches above
+50, so near 50 read that of BER.
 
-**How to read it.** A set that is independent of its labels has a BER near 50 in *all three* directions, and groups whose
-energy distance is near 0 with a p-value that is not small. A BER of 50 in one direction is not independence: wrong labels,
-or coarse features of one group with fine features of the other, can balance to 50 against real images while a classifier
-trained on the set itself still tells the groups apart. And no classifier that fails proves that a better one would. The
-Real row is a classifier of real images on held-out real images, the same in every table: the error of labels and judge. A
-generator that draws the same image always is fair by all of this: look at the images, and measure their quality beside it.
-The attribute is a label of appearance given by annotators or chosen at sampling; it says nothing of anyone's identity."""
+**How to read it.** A set that is independent of its labels has a BER near 50 (of K values: 100 (1 - 1/K)) in *all three*
+directions, and groups whose energy distance is near 0 with a p-value that is not small. A BER of 50 in one direction is not
+independence: wrong labels, or coarse features of one group with fine features of the other, can balance to 50 against real
+images while a classifier trained on the set itself still tells the groups apart. And no classifier that fails proves that a
+better one would. The Real row is a classifier of real images on held-out real images, the same in every table: the error of
+labels and judge. A generator that draws the same image always is fair by all of this: look at the images, and measure their
+quality beside it. The attribute is a label of appearance given by annotators or chosen at sampling; it says nothing of
+anyone's identity."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def gaussian(process, mean=(1.0, -0.5), std=0.6) -> GaussianMixture:
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_every_eta_recovers_the_mean_and_covariance_of_a_gaussian(process, eta, key):
     n, std = 20_000, 0.6
-    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(200, eta), key=key, condition=jnp.zeros(n, jnp.int32))
+    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(800, eta), key=key, condition=jnp.zeros(n, jnp.int32))
     np.testing.assert_allclose(x.mean(0), (1.0, -0.5), atol=4 * std / n**0.5 + 0.01)
     np.testing.assert_allclose(np.cov(np.asarray(x).T), std**2 * np.eye(2), atol=0.02)
 
@@ -90,6 +90,14 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
     path = sample(gaussian(process), process, **arguments, path=True)
     assert path.shape == (6, 3, 2)
     np.testing.assert_array_equal(path[-1], sample(gaussian(process), process, **arguments))
+
+
+@pytest.mark.parametrize("steps", [6, 25, 50, 250, 1000])
+def test_the_grid_ends_exactly_at_the_data_also_when_compiled(steps):
+    for count in (1, 6, 64):
+        times = np.asarray(jax.jit(lambda count=count: jnp.broadcast_to(uniform(steps)[:, None], (steps + 1, count)))())
+        assert np.all(times[0] == 1) and np.all(times[-1] == 0)
+        assert np.all(np.diff(times, axis=0) < 0)
 
 
 def test_a_breakpoint_takes_the_place_of_the_nearest_interior_node():

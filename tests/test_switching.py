@@ -1,5 +1,7 @@
 """Switching, mixing and classifier-free guidance: closed forms, exact edges, no recompiling."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +29,9 @@ def pair(process, std=0.7, mean=1.5) -> GaussianMixture:
 def network() -> NetworkDenoiser:
     """An untrained UNet whose output is not zero."""
     config = UNetConfig(size=8, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0)
-    made = unet(config, jax.random.key(5))
-    weights = jax.tree.map(lambda w: w + 0.05 * jax.random.normal(jax.random.key(w.size), w.shape), made.weights)
+    made = jax.jit(partial(unet, config))(jax.random.key(5))
+    rng = np.random.default_rng(5)
+    weights = jax.tree.map(lambda w: w + 0.05 * rng.standard_normal(w.shape, np.float32), made.weights)
     return guidance.clipped(NetworkDenoiser(type(made)(weights, made.structure), vp_cosine(), "v"))
 
 

@@ -116,7 +116,7 @@ class Verdict:
     """What was measured of one set.
 
     Fields:
-        name: of the set.
+        name: of the set; `Real` for the real one.
         count: images of each value (K,).
         directions: summaries by direction: `synthetic->real`, `real->synthetic` and `synthetic->synthetic` for a synthetic
             set, `real->real` for the real one.
@@ -236,31 +236,31 @@ def judge(
             progress(description, done, total)
         done += 1
 
-    def classifiers(images):
+    def classifiers(images, name):
         for i in range(seeds):
-            advance(f"{images.name}: classifier {i + 1} of {seeds}")
+            advance(f"{name}: classifier {i + 1} of {seeds}")
             yield train_classifier(images.images, images.labels, values=values, seed=seed + i, training=training)
 
-    def verdict(images, directions):
-        advance(f"{images.name}: energy distance")
+    def verdict(images, name, directions):
+        advance(f"{name}: energy distance")
         summaries = {
-            name: summarise(predictions, labels, values=values, replicates=replicates, seed=seed)
-            for name, (predictions, labels) in directions.items()
+            direction: summarise(predictions, labels, values=values, replicates=replicates, seed=seed)
+            for direction, (predictions, labels) in directions.items()
         }
         energy = _energy(images, by_real[0], values, permutations, seed)
-        return Verdict(images.name, np.bincount(images.labels, minlength=values), summaries, energy)
+        return Verdict(name, np.bincount(images.labels, minlength=values), summaries, energy)
 
-    by_real = list(classifiers(trained_on[0]))
-    real = verdict(real_test, {"real->real": (_predict(by_real, real_test), real_test.labels)})
+    by_real = list(classifiers(trained_on[0], "Real"))
+    real = verdict(real_test, "Real", {"real->real": (_predict(by_real, real_test), real_test.labels)})
     verdicts = []
     for images, (_, held_out), train in zip(synthetic, halves, trained_on[1:], strict=True):
-        by_synthetic = list(classifiers(train))
+        by_synthetic = list(classifiers(train, images.name))
         directions = {
             "synthetic->real": (_predict(by_synthetic, real_test), real_test.labels),
             "real->synthetic": (_predict(by_real, images), images.labels),
             "synthetic->synthetic": (_predict(by_synthetic, held_out), held_out.labels),
         }
-        verdicts.append(verdict(images, directions))
+        verdicts.append(verdict(images, images.name, directions))
     if progress:
         progress("done", total, total)
     return Judgement(real, tuple(verdicts), count, seeds, training)

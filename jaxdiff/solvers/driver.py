@@ -88,10 +88,14 @@ def integrate(
     return jnp.concatenate([x[None], states]) if path else last
 
 
+@partial(jax.jit, static_argnames=("solver", "count"))
+def _times(denoiser, *, solver, count):
+    return sample_times(denoiser, solver, count)
+
+
 @partial(jax.jit, static_argnames=("shape", "solver", "path"))
-def _sample(denoiser, process, condition, key, indices, *, shape, solver, path):
+def _sample(denoiser, process, times, condition, key, indices, *, shape, solver, path):
     keys = sample_keys(key, indices)
-    times = sample_times(denoiser, solver, len(indices))
     return integrate(denoiser, process, solver, times, initial_noise(process, keys, shape), keys, condition, path=path)
 
 
@@ -132,4 +136,7 @@ def sample(
     if len(counts) != 1 or counts & {0, None}:
         raise InputError(f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}")
     indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
-    return _sample(as_denoiser(denoise), process, condition, key, indices, shape=tuple(shape), solver=solver, path=path)
+    denoiser = as_denoiser(denoise)
+    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
+    times = _times(denoiser, solver=solver, count=len(indices))
+    return _sample(denoiser, process, times, condition, key, indices, shape=tuple(shape), solver=solver, path=path)

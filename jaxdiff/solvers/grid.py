@@ -1,6 +1,7 @@
 """Time grids: the nodes that a solver steps through, from noise (t = 1) to data (t = 0)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
@@ -8,7 +9,8 @@ from jaxdiff.errors import InputError
 
 def uniform(steps: int) -> Float[Array, " s"]:
     """`steps` + 1 nodes, uniform in t from 1 to 0."""
-    return jnp.linspace(1.0, 0.0, steps + 1)
+    # by numpy: compiled, jnp.linspace may end at -3e-8, where sigma is not a number
+    return jnp.asarray(np.linspace(1.0, 0.0, steps + 1), jnp.float32)
 
 
 def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -> Float[Array, "s b"]:
