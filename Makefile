@@ -6,7 +6,6 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip
 STAMP := $(VENV)/.installed
-BENCH_STAMP := $(VENV)/.installed-bench
 
 # The pins of the Python in use where there are any, else the bounds in pyproject.toml alone.
 PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null).txt)
@@ -18,7 +17,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP)  ## train, search, sample fairly and judge, on the embedded faces
+demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (five minutes)
 	$(PY) -m demo
 
 test: lint  ## lint, then every test
@@ -28,16 +27,34 @@ lint: $(STAMP)  ## ruff and the import laws
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/lint-imports
 
-checkpoint: $(STAMP)  ## train the small model that the repository carries
-	$(PY) -m train --preset tiny --data embedded --out runs/faces
+checkpoint: $(STAMP)  ## train the model that the repository carries (an hour of two cores), or go on training it
+	$(PY) -m train --preset tiny --data embedded --attributes group --out runs/faces
 	mkdir -p checkpoints/embedded
 	cp runs/faces/model.safetensors checkpoints/embedded/model.safetensors
 
-sweep: $(STAMP)  ## the demo's figures over several seeds
-	$(PY) -m demo --sweep
+MODEL ?= checkpoints/embedded
+ATTRIBUTE ?= group
+REAL ?= embedded
+NAMES ?=
+SWEEP ?= out/sweep
+COUNT ?= 1024
+SEEDS ?= 2
 
-bench: $(BENCH_STAMP)  ## speed, beside diffusers on PyTorch
-	$(PY) -m evaluate speed
+sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, ATTRIBUTE, REAL, NAMES, SWEEP, COUNT and SEEDS can be set
+	for metric in pixel whitened feature; do \
+	  $(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --steps 25 --metric $$metric --reference $(REAL) \
+	    $(addprefix --value-names ,$(NAMES)) --out $(SWEEP)/direct-$$metric.json || exit; done
+	$(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --steps 25 --mode prefix --out $(SWEEP)/prefix-theorem.json
+	$(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --steps 25 --mode prefix --path own --weight beta_eps \
+	  --norm batch --out $(SWEEP)/prefix-authors.json
+	$(PY) -m sample draw --model $(MODEL) --attribute $(ATTRIBUTE) --steps 25 --method switching --count $(COUNT) \
+	  --tau 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 --out $(SWEEP)
+	$(PY) -m evaluate fairness --synthetic $(SWEEP)/tau-0.200 $(SWEEP)/tau-0.300 $(SWEEP)/tau-0.400 $(SWEEP)/tau-0.500 \
+	  $(SWEEP)/tau-0.600 $(SWEEP)/tau-0.700 $(SWEEP)/tau-0.800 $(SWEEP)/tau-0.900 $(SWEEP)/tau-1.000 \
+	  --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
+
+bench: $(STAMP)  ## what switching costs beside plain sampling
+	$(PY) -m bench
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -54,9 +71,4 @@ $(STAMP): pyproject.toml $(wildcard constraints-*.txt) | $(PIP)
 	@echo "Installing jaxdiff and what it needs into $(VENV), once: one to three minutes," \
 	  "$(if $(PINS),at the versions in $(PINS).,within the bounds of pyproject.toml: no constraints file for this Python.)"
 	@$(INSTALL) -e '.[programs,test]'
-	@touch $@
-
-$(BENCH_STAMP): $(STAMP)
-	@echo "Installing PyTorch and diffusers into $(VENV), once: some minutes, and gigabytes where pip takes a build for CUDA."
-	@$(INSTALL) -e '.[programs,test,bench]'
 	@touch $@

@@ -4,7 +4,8 @@ import importlib.metadata
 import importlib.util
 import os
 
-# Lets XLA's CPU backend hand convolutions to its matrix library: twice the speed of a small UNet. Known to these versions of jaxlib;
+# Lets XLA's CPU backend hand convolutions to its matrix library: twice the speed of a small UNet. Known to these
+# versions of jaxlib;
 # an unknown flag ends the process, so no other version gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _CPU_FLAG_VERSIONS = ("0.10.2",)

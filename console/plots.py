@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 def transition(path: Path, curves: Sequence[tuple[str, Sequence[float], Sequence[float], float]], title: str) -> None:

@@ -2,11 +2,22 @@
 
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from console.device import prepare
@@ -51,8 +62,8 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_errors, disable=total < 1) as bar:
-        # off a terminal rich shows only the end: a line now and then tells that the work goes on
+    with Progress(*columns, console=_errors, disable=total < 1 or not _errors.is_terminal) as bar:
+        # off a terminal a line now and then tells that the work goes on
         quiet = not _errors.is_terminal
         task = bar.add_task(description, total=total, completed=done, unit=f" {unit}" if unit else "", note="")
         told = done
@@ -61,11 +72,21 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
             nonlocal told
             bar.update(task, advance=n, note=note)
             completed = bar.tasks[0].completed
-            if quiet and completed - told >= total / 10:
+            if quiet and (completed - told >= total / 10 or completed == total):
                 told = completed
                 _errors.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
 
         yield advance
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """A spinner with the time spent, for one piece of work that cannot tell how far it is; off a terminal, a line at its end."""
+    begun = time.monotonic()
+    with Progress(SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=_errors, transient=True) as bar:
+        bar.add_task(description, total=None)
+        yield
+    _errors.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,7 +1,8 @@
 """Denoisers: `denoise(x, t, condition) -> x0_hat`, the posterior mean E[x_0 | x_t = x, condition].
 
 A denoiser is a pure function of arrays: x (B, ...), t of shape () or (B,), condition a pytree of arrays with leading axis B (or None). Solvers,
-searches and guidances know nothing else of a model. A denoiser is a pytree, so that weights and scales are arguments of a compiled program
+searches and guidances know nothing else of a model. A denoiser is a pytree, so that weights and scales are arguments of a
+compiled program
 and never constants in it; a plain function is a denoiser too (its closure is then constant).
 """
 
@@ -25,7 +26,8 @@ class Denoiser(Protocol):
 
 
 def as_denoiser(denoise: Callable) -> Callable:
-    """A denoiser that jit takes as an argument: plain functions are wrapped in `jax.tree_util.Partial`, pytrees returned as they are."""
+    """A denoiser that jit takes as an argument: plain functions are wrapped in `jax.tree_util.Partial`, pytrees returned as
+    they are."""
     leaves = jax.tree.leaves(denoise)
     return jax.tree_util.Partial(denoise) if len(leaves) == 1 and leaves[0] is denoise else denoise
 
@@ -56,7 +58,8 @@ class NetworkDenoiser:
 class GaussianMixture:
     """The exact denoiser of a class-conditional mixture of isotropic Gaussians: the oracle of the tests, and for teaching.
 
-    Class c of C has K components N(means[c, k], stds[c, k]² I) of weight proportional to exp(log_weights[c, k]). The condition is a
+    Class c of C has K components N(means[c, k], stds[c, k]² I) of weight proportional to exp(log_weights[c, k]). The
+    condition is a
     class index (B,), where -1 stands for the mixture of all classes in equal parts.
 
     Attributes:

@@ -102,7 +102,8 @@ def load(path: str | os.PathLike) -> Model:
     """Reads a model from a run's folder or a model.safetensors.
 
     Raises:
-        InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its network.
+        InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
+        network.
     """
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():

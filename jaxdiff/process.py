@@ -167,7 +167,8 @@ class Process:
         return self._derivative(sigma2, t) - 2 * self.f(t) * sigma2(t)
 
     def g2_increment(self, t, t_next) -> Array:
-        """The variance that the forward process adds between `t_next` and `t` > `t_next`, seen at `t`: sigma² (1 - SNR(t)/SNR(t_next)).
+        """The variance that the forward process adds between `t_next` and `t` > `t_next`, seen at `t`: sigma² (1 -
+        SNR(t)/SNR(t_next)).
 
         It is the integral of g² over the step with later shrinking accounted for; for a DDPM table it is exactly
         beta' = 1 - abar_t / abar_t_next, the beta of the sub-sampled chain.
@@ -232,7 +233,8 @@ def vp_linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
 
 
 def vp_cosine(offset: float = COSINE_OFFSET) -> Process:
-    """Variance-preserving with alpha(t) = cos(theta) / cos(theta(0)), theta = (t + s) / (1 + s) pi/2 (Nichol & Dhariwal 2021, eq. 17).
+    """Variance-preserving with alpha(t) = cos(theta) / cos(theta(0)), theta = (t + s) / (1 + s) pi/2 (Nichol & Dhariwal
+    2021, eq. 17).
 
     At t = 1 the formula has alpha = 0; here theta stops just short of pi/2, where log SNR = -20 (alpha = 4.5e-5).
 
@@ -264,7 +266,8 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000) -> Process:
     Between two nodes log alpha² is linear in t, so beta(t) = -T log(1 - beta_i) is constant on each interval.
 
     Arguments:
-        schedule: `linear` (1e-4 to 0.02; Ho et al. 2020), `scaled_linear` (0.00085 to 0.012, linear in the square root; Rombach et
+        schedule: `linear` (1e-4 to 0.02; Ho et al. 2020), `scaled_linear` (0.00085 to 0.012, linear in the square root;
+        Rombach et
             al. 2022) or `cosine` (beta at most 0.999; Nichol & Dhariwal 2021, eq. 17).
         timesteps: T, at least 30, so that every beta of every table is below 1.
     """

@@ -25,8 +25,10 @@ Storage = Literal["npz", "png"]
 class SampleSet(Source):
     """A folder of samples: samples.json (what they are and how they were made) and the images in shards.
 
-    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as PNG files named by index. Each file appears whole
-    or not at all, so a set that was cut off anywhere is finished by writing the shards that `missing` names. It is a data source as soon as it is
+    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as PNG
+    files named by index. Each file appears whole
+    or not at all, so a set that was cut off anywhere is finished by writing the shards that `missing` names. It is a data
+    source as soon as it is
     complete.
 
     Make one with `create` or `open`.

@@ -16,7 +16,6 @@ from jaxdiff.models.network import Network
 from jaxdiff.process import PREDICTIONS, Process, expand
 
 
-
 @dataclass(frozen=True)
 class Objective:
     """What is minimised.

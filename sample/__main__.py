@@ -1,5 +1,6 @@
 """`python -m sample search | draw`: model -> images."""
 
+import inspect
 from typing import Annotated
 
 import tyro
@@ -13,8 +14,8 @@ def main() -> None:
     from sample.search import Search, search
 
     command = tyro.cli(
-        Annotated[Search, tyro.conf.subcommand("search", description=Search.__doc__)]
-        | Annotated[Draw, tyro.conf.subcommand("draw", description=Draw.__doc__)],
+        Annotated[Search, tyro.conf.subcommand("search", description=inspect.getdoc(Search))]
+        | Annotated[Draw, tyro.conf.subcommand("draw", description=inspect.getdoc(Draw))],
         prog="python -m sample",
         description="Draws images from a trained model, fairly. First search the transition point, then draw.",
     )

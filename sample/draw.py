@@ -26,8 +26,10 @@ PREVIEW = 64
 class Draw:
     """Draws a set of images, half of each group, by one method.
 
-    vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own. switching: under the other label first and
-    under its own from tau on; tau is read from the search's file, searched when there is none, or given. Sample i of every method starts from the same noise. A set
+    vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own.
+    switching: under the other label first and
+    under its own from tau on; tau is read from the search's file, searched when there is none, or given. Sample i of every
+    method starts from the same noise. A set
     that was cut off goes on where it stopped.
 
     Examples:
@@ -112,7 +114,8 @@ def draw(options: Draw) -> list[Path]:
     several = len(options.tau) > 1
     folders = []
     for tau in options.tau:
-        told = {"tau": tau, "timestep": round(tau * process.timesteps), "snr": float(process.snr(tau)) if tau else None, "search": "given"}
+        told = {"tau": tau, "timestep": round(tau * process.timesteps), "snr": float(process.snr(tau)) if tau else None,
+        "search": "given"}
         folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, told))
     return folders
 

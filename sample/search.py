@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from console import plots
-from console.terminal import console, progress
+from console.terminal import console, working
 from jaxdiff.data import find, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import ClassifierFeatures, Transition, search_direct, search_prefix, train_classifier, whitening
@@ -24,8 +24,10 @@ REFERENCE_COUNT = 4000
 class Search:
     """Finds the transition point tau at which a switched sample best forgets its attribute.
 
-    `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a classifier that is trained on real images
-    first. `prefix` is the criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on
+    `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
+    classifier that is trained on real images
+    first. `prefix` is the criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A
+    pixel distance finds the wrong tau on
     real faces; the README shows what each finds.
 
     Examples:
@@ -88,10 +90,10 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
         raise InputError(f"--reference {data} names the values of {found.name!r} {found.values}, the model {chosen.attribute.values}")
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
     kept = np.isin(labels[:, 0], chosen.pair)
-    images, labels = images[kept], labels[kept, 0]
+    images, labels = images[kept], (labels[kept, 0] == chosen.pair[1]).astype(np.int32)
     if name == "whitened":
         return whitening(images, labels)
-    classifier = train_classifier(images, labels, values=len(found.values), seed=seed)
+    classifier = train_classifier(images, labels, values=2, seed=seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
@@ -106,14 +108,14 @@ def find_transition(options: Search, chosen: Setting) -> Transition:
         "batch": options.batch,
     }
     if options.mode == "prefix":
-        found = search_prefix(
-            chosen.denoise, chosen.model.process, **arguments, path=options.path, weight=options.weight, norm=options.norm
-        )
+        arguments |= {"path": options.path, "weight": options.weight, "norm": options.norm}
+        with working("searching tau"):
+            found = search_prefix(chosen.denoise, chosen.model.process, **arguments)
     else:
-        with progress(f"learning where to look ({options.metric})", 1) as advance:
+        with working(f"learning where to look ({options.metric})"):
             looks = features(options.metric, chosen, options.reference, options.value_names, options.seed)
-            advance()
-        found = search_direct(chosen.denoise, chosen.model.process, **arguments, features=looks, metric=options.metric)
+        with working("searching tau"):
+            found = search_direct(chosen.denoise, chosen.model.process, **arguments, features=looks, metric=options.metric)
     return replace(found, context={**chosen.context(), "seed": options.seed})
 
 
@@ -121,9 +123,7 @@ def search(options: Search) -> Transition:
     """Searches, prints tau and writes the curve."""
     chosen = setting(options.model, options.attribute, options.values, options.steps, options.eta, options.guidance_scale)
     out = options.out or default_path(options.model, chosen.attribute.name)
-    with progress("searching tau", 1) as advance:
-        found = find_transition(options, chosen)
-        advance()
+    found = find_transition(options, chosen)
     write(out, found)
     table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
     for name in ("mode", "tau", "timestep", "SNR", "residual", "evaluations", "batch"):

@@ -1,5 +1,6 @@
 """`python -m train`: data -> model."""
 
+import inspect
 import sys
 
 import tyro
@@ -14,7 +15,7 @@ def main() -> None:
     from train.loop import train
     from train.options import Options, image_size, resolve
 
-    options = tyro.cli(Options, prog="python -m train", description=Options.__doc__)
+    options = tyro.cli(Options, prog="python -m train", description=inspect.getdoc(Options))
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     source = open_data(
         options.data, split="train", size=image_size(options), attributes=names, value_names=options.names() or None

@@ -88,7 +88,8 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
             pending.append((done, measured))
             save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == resolved.steps
             if len(pending) >= options.log_every or save_now:
-                # fetched only here, so that the device runs ahead of the host in between; a checkpoint is never of a failed step
+                # fetched only here, so that the device runs ahead of the host in between; a checkpoint
+                # is never of a failed step
                 line = _summary(pending, resolved.batch_size, logged_at, latest)
                 metrics.write(json.dumps(line) + "\n")
                 note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"
@@ -172,7 +173,7 @@ def _averaged(options: Options, resolved: Resolved, source: Source, state: Train
         training={
             "step": step,
             "images": step * resolved.batch_size,
-            "data": source.name,
+            "data": options.data,
             "preset": options.preset,
             "seed": options.seed,
             "jax": jax.__version__,

@@ -18,8 +18,10 @@ from jaxdiff.training import Objective, Optimization
 class Options:
     """Trains a class-conditional diffusion model on labelled images.
 
-    A run lives in one folder: config.json, metrics.jsonl (a line every few steps), previews/ (images drawn on the way), checkpoints/ (to resume from) and
-    model.safetensors (the averaged weights, which `python -m sample` reads). Started again with the same options, it goes on where it stopped, to exactly
+    A run lives in one folder: config.json, metrics.jsonl (a line every few steps), previews/ (images drawn on the way),
+    checkpoints/ (to resume from) and
+    model.safetensors (the averaged weights, which `python -m sample` reads). Started again with the same options, it goes
+    on where it stopped, to exactly
     the state of a run that was never stopped. Ctrl-C or SIGTERM saves first.
 
     Examples:
@@ -28,7 +30,8 @@ class Options:
 
       python -m train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
-      python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba --dtype bfloat16
+      python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
+      --dtype bfloat16
     """
 
     out: Path

@@ -1,8 +1,11 @@
 """The search for the transition point tau.
 
-Two families. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the part of the integral of D
-before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums. `search_direct` asks what the theorem is after: that the
-two switched outputs of one noise, x^{0->1} and x^{1->0}, coincide. It needs no weight and no linearisation, and holds under guidance.
+Two families. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the part of the
+integral of D
+before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums. `search_direct` asks what
+the theorem is after: that the
+two switched outputs of one noise, x^{0->1} and x^{1->0}, coincide. It needs no weight and no linearisation, and holds under
+guidance.
 """
 
 import math
@@ -13,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
@@ -108,8 +110,10 @@ def search_prefix(
 ) -> Transition:
     """Finds tau by prefix sums of D(t): all candidates in one compiled pass, in memory that does not grow with the steps.
 
-    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) - A(0). The candidates are the nodes of
-    the solver's grid, 101 of them at most. The authors' own mode is path=own, weight=beta_eps, norm=batch. The posterior mean that eps is taken from is
+    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) - A(0).
+    The candidates are the nodes of
+    the solver's grid, 101 of them at most. The authors' own mode is path=own, weight=beta_eps, norm=batch. The posterior
+    mean that eps is taken from is
     the denoiser's, so it is clipped where the denoiser clips; the authors take the network's eps unclipped.
 
     Arguments:
@@ -122,10 +126,13 @@ def search_prefix(
         batch: noise samples, the same for both conditions.
         path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the same
             x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
-        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code does. On a grid of S steps beta is that of the
+        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code does.
+        On a grid of S steps beta is that of the
             sub-sampled chain, `Process.g2_increment`.
-        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged over pixels (the authors').
-        drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps there is noise.
+        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged
+        over pixels (the authors').
+        drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps
+        there is noise.
 
     Raises:
         InputError: an unknown mode, or a denoiser with breakpoints.
@@ -207,9 +214,11 @@ def search_direct(
     coarse: int = 9,
     tolerance: float = 0.02,
 ) -> Transition:
-    """Finds the tau at which the two switched outputs of the same noise are closest: J(tau) = mean ||F(x^{0->1}) - F(x^{1->0})||.
+    """Finds the tau at which the two switched outputs of the same noise are closest: J(tau) = mean ||F(x^{0->1}) -
+    F(x^{1->0})||.
 
-    A coarse grid, then a golden-section search around its best point, all in one compiled pass. The way to the switch is run once for all candidates.
+    A coarse grid, then a golden-section search around its best point, all in one compiled pass. The way to the switch is
+    run once for all candidates.
 
     Arguments:
         denoise: a denoiser without breakpoints.
@@ -219,7 +228,8 @@ def search_direct(
         solver: the solver that samples will be drawn with, of at least 2 steps.
         key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
         batch: noise samples.
-        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the tau: see `fairness.Whitening`
+        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the
+        tau: see `fairness.Whitening`
             and the README's table.
         metric: the name of F, for the result.
         coarse: points of the coarse grid, uniform inside (0, 1), at least 3.

@@ -25,7 +25,8 @@ class Switching(Guidance):
         return (self.at,)
 
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
-        """The inner posterior mean under the condition in force at `t`: (start, end) -> start where t > at, end where t <= at."""
+        """The inner posterior mean under the condition in force at `t`: (start, end) -> start where t > at, end where t <=
+        at."""
         start, end = condition
         switched = jnp.broadcast_to(jnp.asarray(t) <= self.at, x.shape[:1])
         chosen = jax.tree.map(lambda s, e: jnp.where(expand(switched, s), e, s), start, end)
@@ -35,12 +36,14 @@ class Switching(Guidance):
 def switching(denoise: Callable, at) -> Switching:
     """Starts each sample under one condition and goes on under another from the transition point on (arXiv 2401.03140).
 
-    The guided denoiser takes a pair of conditions (start, end), each as the inner one takes it. It costs no extra evaluation of the network.
+    The guided denoiser takes a pair of conditions (start, end), each as the inner one takes it. It costs no extra
+    evaluation of the network.
     A sample counts to the group of its end. Only a set switched in both directions can be independent of the attribute.
 
     Arguments:
         denoise: the denoiser inside.
-        at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0 the sample is wholly of
+        at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0 the
+        sample is wholly of
             `start`, at 1 wholly of `end`, bit for bit.
 
     Raises:

@@ -1,6 +1,7 @@
 """Labels as weights: the one form in which a network takes a class condition.
 
-A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which stands for "not
+A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which
+stands for "not
 told". A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since the embedding is linear.
 """
 

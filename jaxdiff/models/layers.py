@@ -39,18 +39,14 @@ class GroupNorm(nnx.Module):
         return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(statistic.shape)
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, rngs: nnx.Rngs, dtype, stride: int = 1, zero: bool = False) -> nnx.Conv:
-    """A same-padded convolution with He-style initialisation, or all zeros (for the last layer of a residual branch)."""
-    init = nnx.initializers.zeros if zero else nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-    return nnx.Conv(
-        inputs, outputs, (kernel, kernel), strides=stride, padding="SAME", kernel_init=init, dtype=dtype, rngs=rngs
-    )
+def convolution(inputs: int, outputs: int, kernel: int, *, rngs: nnx.Rngs, dtype) -> nnx.Conv:
+    """A same-padded convolution. Its weights are drawn with the whole network's: see `network.unet`."""
+    return nnx.Conv(inputs, outputs, (kernel, kernel), padding="SAME", dtype=dtype, rngs=rngs)
 
 
 def linear(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype) -> nnx.Linear:
-    """A dense layer with the same initialisation as `convolution`."""
-    init = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-    return nnx.Linear(inputs, outputs, kernel_init=init, dtype=dtype, rngs=rngs)
+    """A dense layer. Its weights are drawn with the whole network's: see `network.unet`."""
+    return nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
 
 
 class Attention(nnx.Module):
@@ -65,7 +61,7 @@ class Attention(nnx.Module):
         self.heads = max(1, channels // head_channels)
         self.norm = GroupNorm(channels)
         self.query_key_value = convolution(channels, 3 * channels, 1, rngs=rngs, dtype=dtype)
-        self.out = convolution(channels, channels, 1, rngs=rngs, dtype=dtype, zero=True)
+        self.out = convolution(channels, channels, 1, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape

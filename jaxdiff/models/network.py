@@ -1,9 +1,11 @@
 """A network as a pure function: structure static, weights leaves."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxdiff.models.unet import UNet, UNetConfig
@@ -27,7 +29,29 @@ class Network:
         return nnx.merge(self.structure, self.weights)(*arguments, **keywords)
 
 
+ZERO_OUTPUTS = ("conv_out", "attention/out")
+"""Layers that start at zero, so that every residual branch, and the network, begins as nothing (Dhariwal & Nichol 2021)."""
+
+
 def unet(config: UNetConfig, key) -> Network:
-    """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device."""
-    structure, weights = nnx.split(UNet(config, rngs=nnx.Rngs(key)), nnx.Param)
-    return Network(weights, structure)
+    """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device.
+
+    Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`
+    zero. All come from one draw that is
+    cut into pieces: a generator for each array would take XLA half a minute to compile.
+    """
+    structure, abstract = nnx.split(nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0))), nnx.Param)
+    named, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    drawn = jax.random.normal(key, (sum(leaf.size for _, leaf in named),))
+    leaves, start = [], 0
+    for path, leaf in named:
+        name = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+        piece = drawn[start : start + leaf.size].reshape(leaf.shape)
+        start += leaf.size
+        if name.endswith("kernel") and not any(zero in name for zero in ZERO_OUTPUTS):
+            leaves.append(piece / math.sqrt(math.prod(leaf.shape[:-1])))
+        elif name == "label_table":
+            leaves.append(piece)
+        else:
+            leaves.append(jnp.full_like(piece, name.endswith("scale")))
+    return Network(jax.tree.unflatten(tree, leaves), structure)

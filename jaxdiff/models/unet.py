@@ -70,7 +70,7 @@ class ResidualBlock(nnx.Module):
         self.conv_in = convolution(inputs, outputs, 3, rngs=rngs, dtype=dtype)
         self.scale_shift = linear(embedding, 2 * outputs, rngs=rngs, dtype=dtype)
         self.norm_out = GroupNorm(outputs)
-        self.conv_out = convolution(outputs, outputs, 3, rngs=rngs, dtype=dtype, zero=True)
+        self.conv_out = convolution(outputs, outputs, 3, rngs=rngs, dtype=dtype)
         self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, rngs=rngs, dtype=dtype)
 
     def __call__(self, x, embedding, key):
@@ -112,7 +112,7 @@ class UNet(nnx.Module):
 
     Arguments:
         config: the shape of the network.
-        rngs: the source of the initial parameters.
+        rngs: Flax's random streams; `network.unet` draws the weights that are used.
     """
 
     def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs):
@@ -159,7 +159,7 @@ class UNet(nnx.Module):
         self.joins = tuple(self.joins)
         self.up = nnx.List(up)
         self.norm_out = GroupNorm(width)
-        self.conv_out = convolution(width, config.channels * config.stem**2, 3, rngs=rngs, dtype=dtype, zero=True)
+        self.conv_out = convolution(width, config.channels * config.stem**2, 3, rngs=rngs, dtype=dtype)
 
     def embed(self, time: Float[Array, " b"], condition: Array | None) -> Float[Array, "b e"]:
         """The sum of the time embedding and, for each attribute, the label embedding."""

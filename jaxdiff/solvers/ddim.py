@@ -13,7 +13,8 @@ from jaxdiff.solvers import grid
 
 @dataclass(frozen=True)
 class DDIM:
-    """x_next = alpha' x0 + sqrt(sigma'² - s²) eps + s z, with s² = eta² sigma'² (1 - SNR / SNR') (Song et al. 2021, eq. 12 and 16).
+    """x_next = alpha' x0 + sqrt(sigma'² - s²) eps + s z, with s² = eta² sigma'² (1 - SNR / SNR') (Song et al. 2021, eq. 12
+    and 16).
 
     First order; one evaluation a step. With a perfect posterior mean each step lands on the marginal of the next time.
 

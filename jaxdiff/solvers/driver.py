@@ -57,11 +57,13 @@ def integrate(
         condition: the condition, with leading axis B.
         first_step: skip the steps before this one (it may be traced): `x` is the state at that node.
         path: return all states.
-        observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a search sums up on the way.
+        observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
+        search sums up on the way.
         observed: its first value, a pytree of arrays.
 
     Returns:
-        The state at the last node (B, ...), or with `path` the states at all nodes (S + 1, B, ...); with `observe`, the last `observed` instead.
+        The state at the last node (B, ...), or with `path` the states at all nodes (S + 1, B, ...); with `observe`, the
+        last `observed` instead.
     """
 
     def advance(carry, index, t, t_next):
@@ -112,7 +114,8 @@ def sample(
 ) -> Array:
     """Draws samples. Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument.
 
-    Sample i is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that it is drawn in.
+    Sample i is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that
+    it is drawn in.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -128,7 +131,8 @@ def sample(
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first.
 
     Raises:
-        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot hold the breakpoints.
+        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot hold
+        the breakpoints.
     """
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}

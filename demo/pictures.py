@@ -1,0 +1,43 @@
+"""The demo's pictures of what switching does."""
+
+import jax
+import numpy as np
+from PIL import Image
+
+from console.pictures import grid, to_uint8
+from jaxdiff import guidance
+from jaxdiff.solvers import sample
+from sample.common import Setting
+
+
+def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
+    """Images under `starts` first and `ends` from `taus` on, each from the noise of its index."""
+    drawn = sample(
+        guidance.switching(chosen.denoise, np.asarray(taus, np.float32)),
+        chosen.model.process,
+        shape=chosen.model.shape,
+        condition=(chosen.condition(np.asarray(starts)), chosen.condition(np.asarray(ends))),
+        solver=chosen.solver,
+        key=jax.random.key(0),
+        indices=np.asarray(indices),
+    )
+    return to_uint8(np.asarray(drawn))
+
+
+def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
+    """Two rows from the same noise: not switched, and switched at tau; the first half of the columns starts in the pair's
+    first group."""
+    first, second = chosen.pair
+    starts = np.where(np.arange(columns) < columns / 2, first, second)
+    noise = np.arange(columns)
+    images = _switched(
+        chosen, np.tile(starts, 2), np.concatenate([starts, first + second - starts]), np.full(2 * columns, tau), np.tile(noise, 2)
+    )
+    return grid(images, columns)
+
+
+def strip(chosen: Setting, taus: np.ndarray) -> Image.Image:
+    """One face over a sweep of tau, from the same noise; a row for each group that it starts in."""
+    first, second = chosen.pair
+    starts = np.repeat([first, second], len(taus))
+    return grid(_switched(chosen, starts, first + second - starts, np.tile(taus, 2), np.zeros(len(starts), int)), len(taus))
