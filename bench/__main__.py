@@ -13,7 +13,8 @@ from console.terminal import console, progress, run
 
 @dataclass(frozen=True)
 class Bench:
-    """Times plain sampling and attribute switching in turn, on the shipped model, and prints medians and the ratio pair by pair.
+    """Times plain sampling and attribute switching in turn, on the shipped model, and prints medians and the ratio pair
+    by pair.
 
     Examples:
 
@@ -54,14 +55,20 @@ def main() -> None:
                 begun = time.perf_counter()
                 jax.block_until_ready(
                     sample(
-                        denoise, model.process, shape=model.shape, condition=condition, solver=DDIM(options.steps),
+                        denoise,
+                        model.process,
+                        shape=model.shape,
+                        condition=condition,
+                        solver=DDIM(options.steps),
                         key=jax.random.key(repeat),
                     )  # fmt: skip
                 )
                 if repeat:
                     seconds[name].append(time.perf_counter() - begun)
             advance()
-    table = Table(title=f"{options.batch_size} images, DDIM {options.steps}, {jax.devices()[0].device_kind}, jax {jax.__version__}")
+    table = Table(
+        title=f"{options.batch_size} images, DDIM {options.steps}, {jax.devices()[0].device_kind}, jax {jax.__version__}"
+    )
     for heading in ("method", "median s", "min s", "max s", "images/s"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for name, times in seconds.items():
@@ -70,7 +77,10 @@ def main() -> None:
     console.print(table)
     ratios = sorted(b / a for a, b in zip(seconds["plain"], seconds["switching"], strict=True))
     low, high = np.percentile(ratios, [25, 75])
-    console.print(f"switching / plain, pair by pair: median {statistics.median(ratios):.3f} (quartiles {low:.3f} to {high:.3f}, n = {len(ratios)})")
+    console.print(
+        f"switching / plain, pair by pair: median {statistics.median(ratios):.3f} "
+        f"(quartiles {low:.3f} to {high:.3f}, n = {len(ratios)})"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]
     return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def grid(images: UInt8[np.ndarray, "n h w c"], columns: int | None = None, *, pad: int = 2, enlarge: int | None = None) -> Image.Image:
+def grid(
+    images: UInt8[np.ndarray, "n h w c"], columns: int | None = None, *, pad: int = 2, enlarge: int | None = None
+) -> Image.Image:
     """Images side by side on white, enlarged by whole factors so that small ones can be seen.
 
     Arguments:

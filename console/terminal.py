@@ -81,7 +81,7 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
 
 @contextmanager
 def working(description: str) -> Iterator[None]:
-    """A spinner with the time spent, for one piece of work that cannot tell how far it is; off a terminal, a line at its end."""
+    """A spinner with the time spent, for work that cannot tell how far it is; off a terminal, a line at its end."""
     begun = time.monotonic()
     with Progress(SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=_errors, transient=True) as bar:
         bar.add_task(description, total=None)

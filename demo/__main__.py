@@ -14,10 +14,10 @@ from console.terminal import console, run
 class Demo:
     """The main job from end to end, on faces that jaxdiff draws itself.
 
-    Searches the transition point tau of the shipped model, draws a set by each method (vanilla, mixing, switching), judges
-    the sets by classifiers and
-    energy distance, and writes pictures: a grid for each method, matched pairs (the same noise, unswitched and switched), one face over a sweep of tau,
-    and the curves of the search. Takes about five minutes on two cores.
+    Searches the transition point tau of the shipped model, draws a set by each method (vanilla, mixing, switching),
+    judges the sets by classifiers and energy distance, and writes pictures: a grid for each method, matched pairs (the
+    same noise, unswitched and switched), one face over a sweep of tau, and the curves of the search. Takes about five
+    minutes on two cores.
 
     Examples:
 
@@ -61,17 +61,23 @@ def main() -> None:
 
     console.rule("1. the transition point")
     found = search(Search(options.model, "group", steps=steps, batch=batch, out=out / "tau.json"))
-    authors = Search(options.model, "group", steps=steps, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch")
+    authors = Search(
+        options.model, "group", steps=steps, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch"
+    )
     paper = find_transition(authors, chosen)
     curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
     plots.transition(out / "tau.png", curves, "search for tau on the embedded faces")
-    console.print(f"the paper's own criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}")
+    console.print(
+        f"the paper's own criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}"
+    )
 
     console.rule("2. three sets of images")
     sets = []
     for method in ("vanilla", "mixing", "switching"):
         tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
-        sets += draw(Draw(options.model, out / method, method, "group", count=count, steps=steps, batch_size=min(64, count), **tau))
+        sets += draw(
+            Draw(options.model, out / method, method, "group", count=count, steps=steps, batch_size=min(64, count), **tau)
+        )
 
     console.rule("3. the verdict")
     judged = {"seeds": options.seeds, "test_count": 2000}
@@ -86,8 +92,13 @@ def main() -> None:
         write(grid(np.stack([samples.image(int(i)) for i in by_group]), 16), out / f"{folder.name}.png")
     write(matched_pairs(chosen, found.tau, 12 if not options.reduced else 2), out / "pairs.png")
     write(strip(chosen, np.linspace(0, 1, 11) if not options.reduced else np.linspace(0, 1, 3)), out / "strip.png")
-    console.print(f"vanilla.png, mixing.png, switching.png  the first 64 images of each set, {' then '.join(chosen.attribute.values)}")
-    console.print("pairs.png    top: not switched; bottom: the same noise, switched at tau; left half starts in one group, right half in the other")
+    console.print(
+        f"vanilla.png, mixing.png, switching.png  the first 64 images of each set, {' then '.join(chosen.attribute.values)}"
+    )
+    console.print(
+        "pairs.png    top: not switched; bottom: the same noise, switched at tau; "
+        "left half starts in one group, right half in the other"
+    )
     console.print("strip.png    one face (a row for each start) over tau from 0 (never switched) to 1 (wholly the other group)")
     console.print("tau.png      the criterion over tau; report/report.md and report.png: the verdict")
     console.print(f"all of it in {out}, {time.monotonic() - start:.0f} s")

@@ -31,7 +31,11 @@ def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
     starts = np.where(np.arange(columns) < columns / 2, first, second)
     noise = np.arange(columns)
     images = _switched(
-        chosen, np.tile(starts, 2), np.concatenate([starts, first + second - starts]), np.full(2 * columns, tau), np.tile(noise, 2)
+        chosen,
+        np.tile(starts, 2),
+        np.concatenate([starts, first + second - starts]),
+        np.full(2 * columns, tau),
+        np.tile(noise, 2),
     )
     return grid(images, columns)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from console import arguments
 from console.terminal import console, progress
 from evaluate import report
 from evaluate.report import Judged
@@ -148,19 +149,8 @@ def _source(options: Fairness, spec: str, split: str) -> Source:
     path = Path(spec)
     # A set of samples and tfds name their values themselves.
     tabular = path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
-    names = _names(options.value_names) if tabular else None
-    return open_data(spec, split=split, size=options.size, attributes=[options.attribute], value_names=names or None)
-
-
-def _names(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`--value-names`, parsed."""
-    parsed = {}
-    for item in given:
-        attribute, equals, values = item.partition("=")
-        if not equals or not values:
-            raise InputError(f"--value-names takes ATTRIBUTE=NAME,NAME,..., got {item!r}")
-        parsed[attribute] = tuple(values.split(","))
-    return parsed
+    names = arguments.value_names(options.value_names) if tabular else None
+    return open_data(spec, split=split, size=options.size, attributes=[options.attribute], value_names=names)
 
 
 def _load(

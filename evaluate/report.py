@@ -147,7 +147,7 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
     values = judged.values
     binary = len(values) == 2
     groups = [f"S={i}" for i in range(len(values))]
-    header = ["set", "n", *groups, "gap", "BER", "95 %", "±seeds", *(["folded", "eps"] if binary else [])]
+    header = ["set", "n", *groups, "gap", "BER", "95 %", "±seeds" if full else "±", *(["folded", "eps"] if binary else [])]
     for direction, meaning in DIRECTIONS.items():
         rows = []
         for name, summary in _rows(judged.judgement, direction):
@@ -157,7 +157,13 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
                 return f"{_number(rate)} {_interval(interval)}" if full else _number(rate)
 
             row = [name, "+".join(map(str, mean.count)), *map(cell, mean.error, ends["error"]), cell(mean.gap, ends["gap"])]
-            row += [_number(mean.ber), _interval(ends["ber"]), _number(summary.ber_deviation)]
+            interval = _interval(ends["ber"])
+            # on the terminal the brackets' room goes to the names
+            row += [
+                _number(mean.ber),
+                interval if full else interval.strip("[]").replace(", ", "-"),
+                _number(summary.ber_deviation),
+            ]
             if binary:
                 row += [cell(mean.folded_ber, ends["folded_ber"]), _number(summary.per_seed.epsilon, 3)]
             rows.append(row)

@@ -41,7 +41,9 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=items)
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise InputError(f"checkpoint {step} in {self._manager.directory} is damaged or of another network: {error}") from error
+            raise InputError(
+                f"checkpoint {step} in {self._manager.directory} is damaged or of another network: {error}"
+            ) from error
         return restored["state"], restored["position"]
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """Denoisers: `denoise(x, t, condition) -> x0_hat`, the posterior mean E[x_0 | x_t = x, condition].
 
-A denoiser is a pure function of arrays: x (B, ...), t of shape () or (B,), condition a pytree of arrays with leading axis B (or None). Solvers,
-searches and guidances know nothing else of a model. A denoiser is a pytree, so that weights and scales are arguments of a
-compiled program
-and never constants in it; a plain function is a denoiser too (its closure is then constant).
+A denoiser is a pure function of arrays: x (B, ...), t of shape () or (B,), condition a pytree of arrays with leading
+axis B (or None). Solvers, searches and guidances know nothing else of a model. A denoiser is a pytree, so that weights
+and scales are arguments of a compiled program and never constants in it; a plain function is a denoiser too (its
+closure is then constant).
 """
 
 from collections.abc import Callable
@@ -59,8 +59,7 @@ class GaussianMixture:
     """The exact denoiser of a class-conditional mixture of isotropic Gaussians: the oracle of the tests, and for teaching.
 
     Class c of C has K components N(means[c, k], stds[c, k]² I) of weight proportional to exp(log_weights[c, k]). The
-    condition is a
-    class index (B,), where -1 stands for the mixture of all classes in equal parts.
+    condition is a class index (B,), where -1 stands for the mixture of all classes in equal parts.
 
     Attributes:
         means: (C, K, D).

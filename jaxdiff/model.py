@@ -67,7 +67,9 @@ class Model:
         position = find(self.attributes, name)
         return position, self.attributes[position]
 
-    def encode(self, labels: Int[Array, "b"] | Int[Array, "b a"] | Int[np.ndarray, "b"] | Int[np.ndarray, "b a"]) -> Float[Array, "b w"]:
+    def encode(
+        self, labels: Int[Array, " b"] | Int[Array, "b a"] | Int[np.ndarray, " b"] | Int[np.ndarray, "b a"]
+    ) -> Float[Array, "b w"]:
         """Labels as weights, the floating form of a condition, which may be mixed.
 
         Arguments:
@@ -116,11 +118,15 @@ def load(path: str | os.PathLike) -> Model:
         raise InputError(f"{file} is damaged or only half written: {error}") from error
     if "jaxdiff" not in metadata:
         raise InputError(f"{file} holds arrays but no jaxdiff model")
-    description = json.loads(metadata["jaxdiff"])
-    if description["format"] != FORMAT:
-        raise InputError(f"{file} is of format {description['format']}, this version of jaxdiff reads format {FORMAT}")
-    if _fingerprint(arrays, description) != metadata["fingerprint"]:
-        raise InputError(f"{file} is damaged: its content does not match its fingerprint {metadata['fingerprint']}")
+    try:
+        description, fingerprint = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
+        version = description["format"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    if version != FORMAT:
+        raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
+    if _fingerprint(arrays, description) != fingerprint:
+        raise InputError(f"{file} is damaged: its content does not match its fingerprint {fingerprint}")
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()}
     config = UNetConfig(**settings)
     return Model(
@@ -130,7 +136,7 @@ def load(path: str | os.PathLike) -> Model:
         prediction=description["prediction"],
         attributes=tuple(Attribute(name, tuple(values)) for name, values in description["attributes"]),
         training=description["training"],
-        fingerprint=metadata["fingerprint"],
+        fingerprint=fingerprint,
     )
 
 
@@ -147,8 +153,9 @@ def _filled(abstract: Network, arrays: dict[str, np.ndarray], file: Path) -> Net
     if foreign := sorted(arrays.keys() - wanted.keys()):
         raise InputError(f"{file} has {len(foreign)} arrays that its network lacks: {', '.join(foreign[:5])} ...")
     for name, leaf in wanted.items():
-        if arrays[name].shape != leaf.shape:
-            raise InputError(f"{file}: {name} has shape {arrays[name].shape}, its network takes {leaf.shape}")
+        if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
+            got = f"{arrays[name].dtype} {arrays[name].shape}"
+            raise InputError(f"{file}: {name} is {got}, its network takes {leaf.dtype} {leaf.shape}")
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
 

@@ -251,7 +251,9 @@ def vp_cosine(offset: float = COSINE_OFFSET) -> Process:
 
 DDPM_BETAS: dict[str, Callable[[int], np.ndarray]] = {
     "linear": lambda n: np.linspace(1e-4 * 1000 / n, 0.02 * 1000 / n, n),  # Ho et al. 2020, scaled to n steps
-    "scaled_linear": lambda n: np.linspace(math.sqrt(0.00085 * 1000 / n), math.sqrt(0.012 * 1000 / n), n) ** 2,  # Rombach et al. 2022
+    "scaled_linear": lambda n: (
+        np.linspace(math.sqrt(0.00085 * 1000 / n), math.sqrt(0.012 * 1000 / n), n) ** 2
+    ),  # Rombach et al. 2022
     "cosine": lambda n: np.minimum(1 - _cosine_abar(np.arange(1, n + 1) / n) / _cosine_abar(np.arange(n) / n), 0.999),
 }
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +26,9 @@ Storage = Literal["npz", "png"]
 class SampleSet(Source):
     """A folder of samples: samples.json (what they are and how they were made) and the images in shards.
 
-    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as PNG
-    files named by index. Each file appears whole
-    or not at all, so a set that was cut off anywhere is finished by writing the shards that `missing` names. It is a data
-    source as soon as it is
-    complete.
+    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as
+    PNG files named by index. Each file appears whole or not at all, so a set that was cut off anywhere is finished by
+    writing the shards that `missing` names. It is a data source as soon as it is complete.
 
     Make one with `create` or `open`.
     """
@@ -114,15 +113,16 @@ class SampleSet(Source):
             os.replace(partial, file)
 
     def finish(self) -> None:
-        """Writes labels.csv beside PNG files: file, then a column of value names for each attribute."""
+        """Writes labels.csv beside PNG files: file, then a column of value names for each attribute that every sample tells."""
         if self.storage == "png":
             names = self._files(0, len(self))
+            told = [column for column in range(len(self.attributes)) if self.labels[:, column].min() >= 0]
             with open(self.path / "labels.partial", "w", newline="") as opened:
                 writer = csv.writer(opened)
-                writer.writerow(["file", *(attribute.name for attribute in self.attributes)])
+                writer.writerow(["file", *(self.attributes[column].name for column in told)])
                 for name, row in zip(names, self.labels, strict=True):
-                    told = [a.values[label] if label >= 0 else "" for a, label in zip(self.attributes, row, strict=True)]
-                    writer.writerow([name.relative_to(self.path).as_posix(), *told])
+                    values = [self.attributes[column].values[row[column]] for column in told]
+                    writer.writerow([name.relative_to(self.path).as_posix(), *values])
             os.replace(self.path / "labels.partial", self.path / "labels.csv")
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -134,10 +134,14 @@ class SampleSet(Source):
         if start not in self._loaded:
             file = self._files(start, start + 1)[0]
             try:
-                with np.load(file) as arrays:
-                    self._loaded[start] = arrays["images"]
-            except (OSError, ValueError, KeyError) as error:
+                # opened here, since NumPy leaves the file open where it is no zip
+                with open(file, "rb") as opened, np.load(opened) as arrays:
+                    shard = arrays["images"]
+            except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
                 raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
+            if len(shard) != (count := min(SHARD, len(self) - start)):
+                raise InputError(f"{file} is damaged: it holds {len(shard)} of {count} images; delete it and draw again")
+            self._loaded[start] = shard
         return self._loaded[start][i - start]
 
     def _files(self, start: int, stop: int) -> list[Path]:
@@ -154,7 +158,9 @@ def _read(folder: Path) -> dict[str, Any]:
         description = json.loads(file.read_text())
         if description["format"] != FORMAT:
             raise InputError(f"{file} is of format {description['format']}, this version of jaxdiff reads format {FORMAT}")
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if lacking := {"storage", "provenance", "attributes", "labels"} - description.keys():
+            raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     return description
 

@@ -27,7 +27,8 @@ class Objective:
         p2_gamma: gamma of P2, at least 0; 0 is the unweighted error of eps.
         p2_k: k of P2, above 0.
         label_dropout: probability that an image's labels are all replaced by the null label, so that guidance works.
-        time_sampling: `stratified` draws one time per image in B equal strata of (0, 1]; `uniform` draws them independently.
+        time_sampling: `stratified` draws one time per image in B equal strata of (0, 1]; `uniform` draws them
+            independently.
     """
 
     prediction: str = "v"

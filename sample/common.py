@@ -79,7 +79,10 @@ def setting(path, attribute: str | None, values: tuple[str, ...], steps: int, et
     column, found = model.attribute(attribute or model.attributes[0].name)
     if not values:
         if len(found.values) != 2:
-            raise InputError(f"attribute {found.name!r} has {len(found.values)} values; choose two with --values, of {', '.join(found.values)}")
+            raise InputError(
+                f"attribute {found.name!r} has {len(found.values)} values; "
+                f"choose two with --values, of {', '.join(found.values)}"
+            )
         values = found.values
     if len(values) != 2 or values[0] == values[1]:
         raise InputError(f"--values takes two different values of {found.name!r}, got {' '.join(values)}")

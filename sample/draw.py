@@ -28,9 +28,8 @@ class Draw:
 
     vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own.
     switching: under the other label first and
-    under its own from tau on; tau is read from the search's file, searched when there is none, or given. Sample i of every
-    method starts from the same noise. A set
-    that was cut off goes on where it stopped.
+    under its own from tau on; tau is read from the search's file, searched when there is none, or given. Sample i of
+    every method starts from the same noise. A set that was cut off goes on where it stopped.
 
     Examples:
 
@@ -38,7 +37,7 @@ class Draw:
 
       python -m sample draw --model runs/faces --method vanilla --count 4096 --out out/vanilla --format png
 
-      python -m sample draw --model runs/faces --method switching --tau 0.2 0.4 0.6 0.8 --count 1024 --out out/sweep   (a set for each tau)
+      python -m sample draw --model runs/faces --method switching --tau 0.2 0.4 0.6 0.8 --out out/sweep
     """
 
     model: Path
@@ -114,8 +113,12 @@ def draw(options: Draw) -> list[Path]:
     several = len(options.tau) > 1
     folders = []
     for tau in options.tau:
-        told = {"tau": tau, "timestep": round(tau * process.timesteps), "snr": float(process.snr(tau)) if tau else None,
-        "search": "given"}
+        told = {
+            "tau": tau,
+            "timestep": round(tau * process.timesteps),
+            "snr": float(process.snr(tau)) if tau else None,
+            "search": "given",
+        }
         folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, told))
     return folders
 
@@ -176,4 +179,3 @@ def draw_set(options: Draw, chosen: Setting, folder: Path, told: dict[str, Any])
     write(grid(shown), folder / "preview.png")
     console.print(f"written: {folder}, {options.count} images, preview.png")
     return folder
-

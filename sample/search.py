@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from rich.table import Table
 
-from console import plots
+from console import arguments, plots
 from console.terminal import console, working
-from jaxdiff.data import find, load_arrays, open_data
+from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import ClassifierFeatures, Transition, search_direct, search_prefix, train_classifier, whitening
 from sample.common import Setting, setting
@@ -25,10 +25,9 @@ class Search:
     """Finds the transition point tau at which a switched sample best forgets its attribute.
 
     `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
-    classifier that is trained on real images
-    first. `prefix` is the criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A
-    pixel distance finds the wrong tau on
-    real faces; the README shows what each finds.
+    classifier that is trained on real images first. `prefix` is the criterion of the paper (--path own --weight
+    beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on real faces; the README
+    shows what each finds.
 
     Examples:
 
@@ -82,12 +81,17 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     """F of the direct search: None for pixels, else learnt from real images."""
     if name == "pixel":
         return None
-    data = reference or chosen.model.training.get("data")
-    names = {item.partition("=")[0]: tuple(item.partition("=")[2].split(",")) for item in value_names}
-    source = open_data(data, split="train", size=chosen.model.shape[0], attributes=[chosen.attribute.name], value_names=names or None)
-    found = source.attributes[find(source.attributes, chosen.attribute.name)]
+    if reference is None:
+        # the data that the model was trained on, labelled as they were then
+        training = chosen.model.training
+        reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
+    names, size = arguments.value_names(value_names), chosen.model.shape[0]
+    source = open_data(reference, split="train", size=size, attributes=[chosen.attribute.name], value_names=names)
+    found = source.attributes[0]
     if found.values != chosen.attribute.values:
-        raise InputError(f"--reference {data} names the values of {found.name!r} {found.values}, the model {chosen.attribute.values}")
+        raise InputError(
+            f"--reference {reference} names the values of {found.name!r} {found.values}, the model {chosen.attribute.values}"
+        )
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
     kept = np.isin(labels[:, 0], chosen.pair)
     images, labels = images[kept], (labels[kept, 0] == chosen.pair[1]).astype(np.int32)
@@ -100,7 +104,7 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
 def find_transition(options: Search, chosen: Setting) -> Transition:
     """The search itself, with its context attached."""
     key = jax.random.key(options.seed)
-    arguments = {
+    common = {
         "pair": tuple(chosen.condition(np.array([value]))[0] for value in chosen.pair),
         "shape": chosen.model.shape,
         "solver": chosen.solver,
@@ -108,14 +112,14 @@ def find_transition(options: Search, chosen: Setting) -> Transition:
         "batch": options.batch,
     }
     if options.mode == "prefix":
-        arguments |= {"path": options.path, "weight": options.weight, "norm": options.norm}
+        common |= {"path": options.path, "weight": options.weight, "norm": options.norm}
         with working("searching tau"):
-            found = search_prefix(chosen.denoise, chosen.model.process, **arguments)
+            found = search_prefix(chosen.denoise, chosen.model.process, **common)
     else:
         with working(f"learning where to look ({options.metric})"):
             looks = features(options.metric, chosen, options.reference, options.value_names, options.seed)
         with working("searching tau"):
-            found = search_direct(chosen.denoise, chosen.model.process, **arguments, features=looks, metric=options.metric)
+            found = search_direct(chosen.denoise, chosen.model.process, **common, features=looks, metric=options.metric)
     return replace(found, context={**chosen.context(), "seed": options.seed})
 
 

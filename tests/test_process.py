@@ -54,7 +54,12 @@ def test_vp_cosine_is_its_formula():
         (
             "cosine",
             [
-                min(0.999, 1 - (np.cos(((i + 1) / 1000 + 0.008) / 1.008 * np.pi / 2) / np.cos((i / 1000 + 0.008) / 1.008 * np.pi / 2)) ** 2)
+                min(
+                    0.999,
+                    1
+                    - (np.cos(((i + 1) / 1000 + 0.008) / 1.008 * np.pi / 2) / np.cos((i / 1000 + 0.008) / 1.008 * np.pi / 2))
+                    ** 2,
+                )
                 for i in range(1000)
             ],
         ),
@@ -66,7 +71,9 @@ def test_the_tables_have_abar_at_their_nodes(schedule, betas):
     np.testing.assert_allclose(process.alpha(nodes) ** 2, abar, rtol=2e-4, atol=1e-12)
     # the beta of the chain that takes every step is the table's, that of a sub-sampled chain 1 - abar / abar'
     np.testing.assert_allclose(process.g2_increment(nodes[1:], nodes[:-1]), betas[1:], rtol=2e-3)
-    np.testing.assert_allclose(process.g2_increment(nodes[99::100][1:], nodes[99::100][:-1]), 1 - abar[199::100] / abar[99:-1:100], rtol=2e-4)
+    np.testing.assert_allclose(
+        process.g2_increment(nodes[99::100][1:], nodes[99::100][:-1]), 1 - abar[199::100] / abar[99:-1:100], rtol=2e-4
+    )
 
 
 def test_timesteps_at_which_the_snr_crosses_known_values():
@@ -80,7 +87,10 @@ def test_timesteps_at_which_the_snr_crosses_known_values():
 @pytest.mark.parametrize("process", SMOOTH)
 def test_f_and_g2_are_derivatives_of_alpha_and_sigma(process):
     h = 1e-3
-    log_alpha, variance = lambda t: np.asarray(process.log_alpha(t), np.float64), lambda t: np.asarray(process.sigma(t), np.float64) ** 2
+    log_alpha, variance = (
+        lambda t: np.asarray(process.log_alpha(t), np.float64),
+        lambda t: np.asarray(process.sigma(t), np.float64) ** 2,
+    )
     f = (log_alpha(TIMES + h) - log_alpha(TIMES - h)) / (2 * h)
     g2 = (variance(TIMES + h) - variance(TIMES - h)) / (2 * h) - 2 * f * variance(TIMES)
     np.testing.assert_allclose(process.f(TIMES), f, rtol=2e-2, atol=1e-3)

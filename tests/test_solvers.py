@@ -66,7 +66,15 @@ def test_samples_do_not_depend_on_their_batch(key):
     process = vp_cosine()
     denoise = gaussian(process)
     draw = lambda indices: np.asarray(  # noqa: E731
-        sample(denoise, process, shape=(2,), solver=DDIM(20, 1.0), key=key, condition=jnp.zeros(len(indices), jnp.int32), indices=indices)
+        sample(
+            denoise,
+            process,
+            shape=(2,),
+            solver=DDIM(20, 1.0),
+            key=key,
+            condition=jnp.zeros(len(indices), jnp.int32),
+            indices=indices,
+        )
     )
     whole = draw(np.arange(64))
     np.testing.assert_allclose(draw(np.array([17])), whole[17:18], atol=1e-6)
@@ -125,7 +133,12 @@ def test_two_breakpoints_take_two_nodes_in_order():
         (lambda: sample(lambda x, t, c: x, vp_cosine(), shape=(2,), solver=DDIM(2), key=jax.random.key(0)), "leading axis"),
         (
             lambda: sample(
-                lambda x, t, c: x, vp_cosine(), shape=(2,), solver=DDIM(2), key=jax.random.key(0), condition=(jnp.zeros(2), jnp.zeros(3))
+                lambda x, t, c: x,
+                vp_cosine(),
+                shape=(2,),
+                solver=DDIM(2),
+                key=jax.random.key(0),
+                condition=(jnp.zeros(2), jnp.zeros(3)),
             ),
             "leading axis.*2.*3",
         ),

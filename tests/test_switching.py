@@ -28,7 +28,9 @@ def pair(process, std=0.7, mean=1.5) -> GaussianMixture:
 @pytest.fixture(scope="module")
 def network() -> NetworkDenoiser:
     """An untrained UNet whose output is not zero."""
-    config = UNetConfig(size=8, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0)
+    config = UNetConfig(
+        size=8, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0
+    )
     made = jax.jit(partial(unet, config))(jax.random.key(5))
     rng = np.random.default_rng(5)
     weights = jax.tree.map(lambda w: w + 0.05 * rng.standard_normal(w.shape, np.float32), made.weights)
@@ -49,8 +51,8 @@ def test_switched_outputs_follow_the_closed_form(process, std, key):
     exactly."""
     mean, n = 1.5, 64
     for tau in (0.2, 0.45, 0.7, 0.9):
-        kappa = std * float(process.alpha(tau)) / (float(process.alpha(tau)) ** 2 * std**2 + float(process.sigma(tau)) ** 2)
-        ** 0.5
+        alpha, sigma = float(process.alpha(tau)), float(process.sigma(tau))
+        kappa = std * alpha / (alpha**2 * std**2 + sigma**2) ** 0.5
         ends = jnp.repeat(jnp.arange(2), n)
         x = sample(
             guidance.switching(pair(process, std, mean), tau), process, shape=(2,), solver=DDIM(3000), key=key,
@@ -70,7 +72,11 @@ def test_tau_at_either_end_is_the_plain_sampler_bit_for_bit(network, key):
 
 
 def test_one_batch_may_hold_every_start_end_and_tau(network, key):
-    starts, ends, taus = jnp.asarray([0, 1, 0, 1, 0, 1]), jnp.asarray([1, 0, 1, 0, 0, 1]), jnp.asarray([0.0, 0.2, 0.4, 0.61, 0.8, 1.0])
+    starts, ends, taus = (
+        jnp.asarray([0, 1, 0, 1, 0, 1]),
+        jnp.asarray([1, 0, 1, 0, 0, 1]),
+        jnp.asarray([0.0, 0.2, 0.4, 0.61, 0.8, 1.0]),
+    )
     together = drawn(guidance.switching(network, taus), key, (starts, ends))
     for i in range(N):
         alone = drawn(guidance.switching(network, taus[i]), key, (starts[i : i + 1], ends[i : i + 1]), indices=np.array([i]))

@@ -10,6 +10,7 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line, opens the data and trains."""
+    from console.arguments import value_names
     from jaxdiff.data import open_data, require_two_values, verify
     from jaxdiff.errors import InputError
     from train.loop import train
@@ -18,7 +19,7 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m train", description=inspect.getdoc(Options))
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     source = open_data(
-        options.data, split="train", size=image_size(options), attributes=names, value_names=options.names() or None
+        options.data, split="train", size=image_size(options), attributes=names, value_names=value_names(options.value_names)
     )
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)

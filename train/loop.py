@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import time
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,15 @@ STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and
 class _Stop:
     """Whether the process has been asked to stop: SIGTERM or Ctrl-C sets it, the loop reads it between steps."""
 
-    def __init__(self):
+    def __enter__(self):
         self.asked = False
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
 
     def _ask(self, *_):
         self.asked = True
 
-    def restore(self):
-        """Gives the signals back."""
+    def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -48,37 +48,38 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
     # --- the run's folder ------------------------------------------------------------------------------------------
     out = options.out
     config = resolved.config(options, source.attributes)
+    iterator = batches(source, batch_size=resolved.batch_size, seed=options.seed, flip=options.flip)
     _claim(out, config)
     checkpoints = Checkpoints(out / "checkpoints")
 
     # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
-    network = jax.jit(partial(unet, resolved.network))(jax.random.fold_in(jax.random.key(options.seed), 1))
+    network = jax.jit(unet, static_argnums=0)(resolved.network, jax.random.fold_in(jax.random.key(options.seed), 1))
     state = initial_state(network, resolved.optimization)
-    position: dict[str, Any] = {"step": 0, "data": None}
+    position: dict[str, Any] = {"step": 0}
     if (latest := checkpoints.latest()) is not None:
         state, position = checkpoints.restore(latest, state)
-        _forget_after(out / "metrics.jsonl", latest)
+        iterator.set_state(position["data"])
     done = position["step"]
+    _forget_after(out / "metrics.jsonl", done)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(network.weights))
     console.print(
-        f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; {len(source)} images of {source.name}; "
+        f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; "
+        f"{len(source)} images of {source.name}; "
         + (f"going on from step {done}" if done else f"new run in {out}")
     )
     if done >= resolved.steps:
         console.print(f"{out} has {done} of {resolved.steps} steps: nothing to do; --steps takes it further")
         return 0
 
-    # --- data --------------------------------------------------------------------------------------------------------
-    iterator = batches(source, batch_size=resolved.batch_size, seed=options.seed, flip=options.flip)
-    if position["data"] is not None:
-        iterator.set_state(position["data"])
-
     # --- steps -------------------------------------------------------------------------------------------------------
     key = jax.random.fold_in(jax.random.key(options.seed), 2)
-    stop, pending, saved_at, logged_at = _Stop(), [], time.monotonic(), time.monotonic()
-    metrics = open(out / "metrics.jsonl", "a", buffering=1)
-    with progress("training", resolved.steps, done=done, unit="steps") as advance:
-        note = ""
+    pending, saved_at, logged_at, note = [], time.monotonic(), time.monotonic(), ""
+    with (
+        _Stop() as stop,
+        closing(checkpoints),
+        open(out / "metrics.jsonl", "a", buffering=1) as metrics,
+        progress("training", resolved.steps, done=done, unit="steps") as advance,
+    ):
         while done < resolved.steps and not stop.asked:
             batch = next(iterator)
             state, measured = train_step(
@@ -100,14 +101,12 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
             if options.preview_every and done % options.preview_every == 0:
                 _preview(out, options, resolved, source, state, done)
             advance(1, note)
+        if stop.asked and latest != done:
+            if pending:
+                metrics.write(json.dumps(_summary(pending, resolved.batch_size, logged_at, latest)) + "\n")
+            _save(checkpoints, out, options, resolved, source, state, done, iterator)
+
     # --- end ---------------------------------------------------------------------------------------------------------
-    stop.restore()
-    if stop.asked and latest != done:
-        if pending:
-            metrics.write(json.dumps(_summary(pending, resolved.batch_size, logged_at, latest)) + "\n")
-        _save(checkpoints, out, options, resolved, source, state, done, iterator)
-    metrics.close()
-    checkpoints.close()
     if done < resolved.steps:
         console.print(f"stopped at step {done} of {resolved.steps}, saved; the same command goes on from here")
         return STOPPED
@@ -120,12 +119,13 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     """Makes the folder this run's, or makes sure that it is."""
     path = out / "config.json"
     if path.exists():
-        there = json.loads(path.read_text())
+        there, config = _flat(json.loads(path.read_text())), _flat(config)
         differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
         if differing:
             name = differing[0]
             raise InputError(
-                f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; take another folder"
+                f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; "
+                "take another folder"
             )
         return
     if out.exists() and any(out.iterdir()):
@@ -134,6 +134,12 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     partial_file = path.with_suffix(".partial")
     partial_file.write_text(json.dumps(config, indent=2) + "\n")
     os.replace(partial_file, path)
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings by name, those of a part of the configuration as part.name."""
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in config.items()}
+    return {f"{part}.{name}".rstrip("."): value for part, values in parts.items() for name, value in values.items()}
 
 
 def _forget_after(path: Path, step: int) -> None:
@@ -174,6 +180,7 @@ def _averaged(options: Options, resolved: Resolved, source: Source, state: Train
             "step": step,
             "images": step * resolved.batch_size,
             "data": options.data,
+            "value_names": list(options.value_names),
             "preset": options.preset,
             "seed": options.seed,
             "jax": jax.__version__,
@@ -182,8 +189,9 @@ def _averaged(options: Options, resolved: Resolved, source: Source, state: Train
 
 
 def _save(checkpoints, out, options, resolved, source, state, step, iterator) -> None:
-    checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
+    # the model first: a run that is killed in between then does some steps again, but never lacks its last model
     models.save(out, _averaged(options, resolved, source, state, step))
+    checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
 
 
 def _preview(out, options, resolved, source, state, step) -> None:

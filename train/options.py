@@ -21,8 +21,7 @@ class Options:
     A run lives in one folder: config.json, metrics.jsonl (a line every few steps), previews/ (images drawn on the way),
     checkpoints/ (to resume from) and
     model.safetensors (the averaged weights, which `python -m sample` reads). Started again with the same options, it goes
-    on where it stopped, to exactly
-    the state of a run that was never stopped. Ctrl-C or SIGTERM saves first.
+    on where it stopped, to exactly the state of a run that was never stopped. Ctrl-C or SIGTERM saves first.
 
     Examples:
 
@@ -90,16 +89,6 @@ class Options:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
-
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """`value_names`, parsed."""
-        parsed = {}
-        for item in self.value_names:
-            attribute, equals, values = item.partition("=")
-            if not equals or not values:
-                raise InputError(f"--value-names takes ATTRIBUTE=NAME,NAME,..., got {item!r}")
-            parsed[attribute] = tuple(values.split(","))
-        return parsed
 
 
 @dataclass(frozen=True)

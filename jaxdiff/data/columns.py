@@ -22,9 +22,9 @@ def label(
 ) -> tuple[tuple[Attribute, ...], Int32[np.ndarray, "n a"]]:
     """Attributes and labels of a table.
 
-    Without names, a column's values are sorted (as numbers if all are integers) and the label is the rank: integers 0 to K - 1
-    stay as they are. With names, the label is the position in the names if every value is one of them; otherwise the
-    values must be integers, either within 0 to K - 1 (kept as they are) or K distinct ones (ranked).
+    Without names, a column's values are sorted (as numbers if all are integers) and the label is the rank: integers 0
+    to K - 1 stay as they are. With names, the label is the position in the names if every value is one of them;
+    otherwise the values must be integers, either within 0 to K - 1 (kept as they are) or K distinct ones (ranked).
 
     Arguments:
         columns: values by column name, integers or strings; each column has one entry for each element.

@@ -1,8 +1,8 @@
 """A folder or a zip of images with their labels in `labels.csv`.
 
-The folder holds `labels.csv` and either image files at any depth or one zip of them; or a zip holds both. `labels.csv` has a
-column `file`, optionally a column `split` (train, validation or test), and one column for each attribute. `file` is the path
-of an image relative to the folder or within the zip, or its base name where only one image has that. Beside
+The folder holds `labels.csv` and either image files at any depth or one zip of them; or a zip holds both. `labels.csv`
+has a column `file`, optionally a column `split` (train, validation or test), and one column for each attribute. `file`
+is the path of an image relative to the folder or within the zip, or its base name where only one image has that. Beside
 `labels.csv`, `attributes.json` may name values: `{"gender": ["male", "female"]}`.
 """
 

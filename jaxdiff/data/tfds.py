@@ -1,11 +1,11 @@
 """Image data sets of tensorflow-datasets, without TensorFlow.
 
-`tfds:NAME` opens a data set that tfds knows, or one of jaxdiff's builders for files downloaded by hand: `celeb_a_manual` and
-`fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`, where those files lie, and
-`data_dir`, where tfds keeps what it prepared (by default `~/tensorflow_datasets`). What is not yet prepared is
-prepared at the first opening, in the format array_record, the one that needs no TensorFlow. Some data sets of tfds itself do
-need it to be prepared, since tfds encodes pixels (of MNIST, say) with it: prepare those elsewhere with
-`file_format="array_record"` and name the `data_dir`.
+`tfds:NAME` opens a data set that tfds knows, or one of jaxdiff's builders for files downloaded by hand:
+`celeb_a_manual` and `fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`,
+where those files lie, and `data_dir`, where tfds keeps what it prepared (by default `~/tensorflow_datasets`). What is
+not yet prepared is prepared at the first opening, in the format array_record, the one that needs no TensorFlow. Some
+data sets of tfds itself do need it to be prepared, since tfds encodes pixels (of MNIST, say) with it: prepare those
+elsewhere with `file_format="array_record"` and name the `data_dir`.
 
 A data set must have one image; its class labels and booleans become attributes. Its train, validation and test are used;
 one that it lacks is taken from train by a fixed hash of the index, a tenth of it each.

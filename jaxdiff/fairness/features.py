@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from jaxdiff.errors import InputError
 
-WHITENED_SIZE = 32  # images are averaged down to this height and width first: the covariance is (size² channels)² large
+WHITENED_SIZE = 32  # images are averaged down to at most this height and width: the covariance is (size² channels)² large
 
 
 @jax.tree_util.register_dataclass
@@ -19,7 +19,8 @@ WHITENED_SIZE = 32  # images are averaged down to this height and width first: t
 class Whitening:
     """Pixels in units of their spread within the groups: every direction in which images of one group differ counts alike.
 
-    A pixel distance sees mostly the few smooth directions of large spread; a classifier does not. Make one with `whitening`.
+    A pixel distance sees mostly the few smooth directions of large spread; a classifier does not. Make one with
+    `whitening`.
 
     Attributes:
         matrix: (D, D), the inverse square root of the pooled within-group covariance.
@@ -71,10 +72,13 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     """
     values = np.asarray(images, np.float64)
     values = values / 127.5 - 1 if images.dtype == np.uint8 else values
-    pixels = _pooled(values, max(1, images.shape[1] // WHITENED_SIZE))
+    size = images.shape[1]
+    pixels = _pooled(values, next(f for f in range(1, size + 1) if size % f == 0 and size // f <= WHITENED_SIZE))
     groups, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
-        raise InputError(f"whitening takes at least two images of each group, got {dict(zip(groups.tolist(), counts.tolist(), strict=True))}")
+        raise InputError(
+            f"whitening takes at least two images of each group, got {dict(zip(groups.tolist(), counts.tolist(), strict=True))}"
+        )
     centred = np.concatenate([pixels[labels == group] - pixels[labels == group].mean(0) for group in groups]).astype(np.float32)
     variances, directions = np.linalg.eigh(centred.T @ centred / (len(pixels) - len(groups)))
     variances = np.maximum(variances, 0) + ridge * variances.clip(0).mean()

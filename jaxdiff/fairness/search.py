@@ -1,11 +1,9 @@
 """The search for the transition point tau.
 
 Two families. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the part of the
-integral of D
-before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums. `search_direct` asks what
-the theorem is after: that the
-two switched outputs of one noise, x^{0->1} and x^{1->0}, coincide. It needs no weight and no linearisation, and holds under
-guidance.
+integral of D before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums.
+`search_direct` asks what the theorem is after: that the two switched outputs of one noise, x^{0->1} and x^{1->0},
+coincide. It needs no weight and no linearisation, and holds under guidance.
 """
 
 import math
@@ -110,11 +108,10 @@ def search_prefix(
 ) -> Transition:
     """Finds tau by prefix sums of D(t): all candidates in one compiled pass, in memory that does not grow with the steps.
 
-    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) - A(0).
-    The candidates are the nodes of
-    the solver's grid, 101 of them at most. The authors' own mode is path=own, weight=beta_eps, norm=batch. The posterior
-    mean that eps is taken from is
-    the denoiser's, so it is clipped where the denoiser clips; the authors take the network's eps unclipped.
+    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) -
+    A(0). The candidates are the nodes of the solver's grid, 101 of them at most. The authors' own mode is path=own,
+    weight=beta_eps, norm=batch. The posterior mean that eps is taken from is the denoiser's, so it is clipped where the
+    denoiser clips; the authors take the network's eps unclipped.
 
     Arguments:
         denoise: a denoiser without breakpoints.
@@ -135,12 +132,20 @@ def search_prefix(
         there is noise.
 
     Raises:
-        InputError: an unknown mode, or a denoiser with breakpoints.
+        InputError: an unknown mode, a denoiser with breakpoints, or too few steps to balance.
     """
-    for name, value, known in (("path", path, ("own", "shared")), ("weight", weight, ("beta_eps", "g2_score")), ("norm", norm, ("batch", "sample"))):
+    for name, value, known in (
+        ("path", path, ("own", "shared")),
+        ("weight", weight, ("beta_eps", "g2_score")),
+        ("norm", norm, ("batch", "sample")),
+    ):
         if value not in known:
             raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
     _check(denoise, batch)
+    if solver.steps < (least := 3 if drop_first else 2):
+        raise InputError(
+            f"the search with drop_first={drop_first} takes a solver of at least {least} steps, got {solver.steps}"
+        )
     times, curve = _prefix(
         as_denoiser(denoise), process, pair, key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
@@ -229,8 +234,7 @@ def search_direct(
         key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
         batch: noise samples.
         features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the
-        tau: see `fairness.Whitening`
-            and the README's table.
+        tau: see `fairness.Whitening` and the README's table.
         metric: the name of F, for the result.
         coarse: points of the coarse grid, uniform inside (0, 1), at least 3.
         tolerance: width of the bracket at which to stop.
@@ -240,7 +244,10 @@ def search_direct(
     """
     _check(denoise, batch)
     if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
-        raise InputError(f"the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; got {coarse}, {tolerance}, {solver.steps}")
+        raise InputError(
+            "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "
+            f"got {coarse}, {tolerance}, {solver.steps}"
+        )
     width = 2.0 / (coarse + 1)
     refinements = max(0, math.ceil(math.log(tolerance / width) / math.log(GOLDEN)) - 1)
     taus, values, evaluations = _direct(

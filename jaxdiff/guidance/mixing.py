@@ -32,9 +32,8 @@ class Mixing(Guidance):
 def mixing(denoise: Callable, weight) -> Mixing:
     """Samples under a fixed mixture of two conditions: the baseline that attribute switching is compared with.
 
-    The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear embedding, so
-    mixing one-hot weights
-    (`model.encode`) mixes the label embeddings, E = (1 - p) E[start] + p E[end].
+    The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear
+    embedding, so mixing one-hot weights (`model.encode`) mixes the label embeddings, E = (1 - p) E[start] + p E[end].
 
     Arguments:
         denoise: the denoiser inside.

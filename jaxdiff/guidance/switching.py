@@ -37,8 +37,8 @@ def switching(denoise: Callable, at) -> Switching:
     """Starts each sample under one condition and goes on under another from the transition point on (arXiv 2401.03140).
 
     The guided denoiser takes a pair of conditions (start, end), each as the inner one takes it. It costs no extra
-    evaluation of the network.
-    A sample counts to the group of its end. Only a set switched in both directions can be independent of the attribute.
+    evaluation of the network. A sample counts to the group of its end. Only a set switched in both directions can be
+    independent of the attribute.
 
     Arguments:
         denoise: the denoiser inside.

@@ -1,8 +1,8 @@
 """Labels as weights: the one form in which a network takes a class condition.
 
 A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which
-stands for "not
-told". A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since the embedding is linear.
+stands for "not told". A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since
+the embedding is linear.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def width(values: Sequence[int]) -> int:
     return sum(count + 1 for count in values)
 
 
-def encode(labels: Int[Array, "b"] | Int[Array, "b a"], values: Sequence[int]) -> Float[Array, "b w"]:
+def encode(labels: Int[Array, " b"] | Int[Array, "b a"], values: Sequence[int]) -> Float[Array, "b w"]:
     """One-hot weights of integer labels.
 
     Arguments:
@@ -47,4 +47,6 @@ def check_labels(labels, values: Sequence[int]) -> None:
         raise InputError(f"`condition` must hold labels of shape (B,) or (B, {len(values)}), got shape {array.shape}")
     for column, count in enumerate(values):
         if table.size and (table[:, column].min() < NULL or table[:, column].max() >= count):
-            raise InputError(f"labels of attribute {column} must lie in -1 (null) .. {count - 1}, got {np.unique(table[:, column])}")
+            raise InputError(
+                f"labels of attribute {column} must lie in -1 (null) .. {count - 1}, got {np.unique(table[:, column])}"
+            )

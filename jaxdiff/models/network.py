@@ -37,8 +37,8 @@ def unet(config: UNetConfig, key) -> Network:
     """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device.
 
     Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`
-    zero. All come from one draw that is
-    cut into pieces: a generator for each array would take XLA half a minute to compile.
+    zero. All come from one draw that is cut into pieces: a generator for each array would take XLA half a minute to
+    compile.
     """
     structure, abstract = nnx.split(nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0))), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(abstract)

@@ -49,7 +49,9 @@ class UNetConfig:
     def __post_init__(self):
         step = self.stem * 2 ** (len(self.multipliers) - 1)
         if self.size % step:
-            raise InputError(f"`size` (={self.size}) must be divisible by {step}: stem {self.stem}, {len(self.multipliers)} levels")
+            raise InputError(
+                f"`size` (={self.size}) must be divisible by {step}: stem {self.stem}, {len(self.multipliers)} levels"
+            )
         if self.dtype not in DTYPES:
             raise InputError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if not 0 <= self.dropout < 1:
@@ -98,9 +100,7 @@ class Block(nnx.Module):
 
     def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample=None, attention=False, rngs):
         self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample, rngs=rngs)
-        self.attention = (
-            Attention(outputs, config.head_channels, rngs=rngs, dtype=DTYPES[config.dtype]) if attention else None
-        )
+        self.attention = Attention(outputs, config.head_channels, rngs=rngs, dtype=DTYPES[config.dtype]) if attention else None
 
     def __call__(self, x, embedding, key):
         x = self.residual(x, embedding, key)
@@ -130,7 +130,9 @@ class UNet(nnx.Module):
         for level, multiplier in enumerate(config.multipliers):
             for _ in range(config.blocks):
                 down.append(
-                    Block(width, base * multiplier, embedding, config=config, attention=resolution in config.attention, rngs=rngs)
+                    Block(
+                        width, base * multiplier, embedding, config=config, attention=resolution in config.attention, rngs=rngs
+                    )
                 )
                 width = base * multiplier
                 skips.append(width)
@@ -185,7 +187,8 @@ class UNet(nnx.Module):
         Arguments:
             x: noised images (B, H, W, C).
             time: t in [0, 1], (B,).
-            condition: integer labels, (B,) for one attribute or (B, A), -1 for the null label; or weights (B, W), see `labels`.
+            condition: integer labels, (B,) for one attribute or (B, A), -1 for the null label; or weights (B, W), see
+                `labels`.
             dropout_key: turns dropout on (training).
         """
         dtype = DTYPES[self.config.dtype]

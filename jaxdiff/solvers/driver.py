@@ -112,7 +112,8 @@ def sample(
     indices: Any = None,
     path: bool = False,
 ) -> Array:
-    """Draws samples. Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument.
+    """Draws samples. Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an
+    argument.
 
     Sample i is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that
     it is drawn in.
@@ -138,7 +139,9 @@ def sample(
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
     counts |= set() if indices is None else {len(np.asarray(indices))}
     if len(counts) != 1 or counts & {0, None}:
-        raise InputError(f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}")
+        raise InputError(
+            f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}"
+        )
     indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
     denoiser = as_denoiser(denoise)
     # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint

@@ -18,8 +18,7 @@ def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -
     evaluation more.
 
     Breakpoints at or beyond the ends of the grid move nothing. Each sample has a column of its own, so one sample's
-    breakpoint never touches another's
-    grid.
+    breakpoint never touches another's grid.
 
     Arguments:
         times: (S + 1, B), falling along the first axis.
@@ -30,7 +29,9 @@ def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -
     """
     interior = times.shape[0] - 2
     if len(breakpoints) > interior:
-        raise InputError(f"a grid of {interior + 1} steps has {interior} interior nodes, too few for {len(breakpoints)} breakpoints")
+        raise InputError(
+            f"a grid of {interior + 1} steps has {interior} interior nodes, too few for {len(breakpoints)} breakpoints"
+        )
     taken = jnp.zeros(times.shape, bool).at[0].set(True).at[-1].set(True)
     for point in breakpoints:
         point = jnp.broadcast_to(point, times.shape[1:]).astype(times.dtype)

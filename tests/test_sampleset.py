@@ -1,0 +1,218 @@
+"""Sample sets: what is written is read, what is missing is named, and no set is taken for another or for a whole one."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxdiff.data import Attribute, open_data
+from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SHARD, SampleSet
+
+COUNT = SHARD + 44
+GROUP, HAIR = Attribute("group", ("square", "round")), Attribute("hair", ("dark", "fair", "red"))
+STORAGES = pytest.mark.parametrize("storage", ["npz", "png"])
+
+
+def labels(count=COUNT):
+    """Each label of both attributes, told for every sample."""
+    return np.stack([np.arange(count) % 2, np.arange(count) % 3], 1).astype(np.int32)
+
+
+def images(count=COUNT, size=4):
+    return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), told=None):
+    """A set that is created, but has no images yet."""
+    return SampleSet.create(path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, storage)
+
+
+def whole(path, storage="npz", **arguments):
+    """A finished set with its images."""
+    samples = made(path, storage, **arguments)
+    drawn = images(len(samples))
+    for start, stop in samples.missing():
+        samples.write(start, drawn[start:stop])
+    samples.finish()
+    return drawn
+
+
+@STORAGES
+def test_what_is_written_is_read(tmp_path, storage):
+    drawn = whole(tmp_path / "set", storage)
+    samples = SampleSet.open(tmp_path / "set")
+    assert len(samples) == COUNT and samples.storage == storage
+    assert samples.provenance == {"seed": 3, "tau": 0.4} and samples.attributes == (GROUP, HAIR)
+    np.testing.assert_array_equal(samples.labels, labels())
+    np.testing.assert_array_equal(np.stack([samples.image(i) for i in range(COUNT)]), drawn)
+    assert not list((tmp_path / "set").rglob("*.partial"))
+
+
+@STORAGES
+def test_a_set_is_data_for_every_program(tmp_path, storage):
+    drawn = whole(tmp_path / "set", storage)
+    source = open_data(tmp_path / "set", split="test", attributes=["hair"])
+    assert source.attributes == (HAIR,)
+    np.testing.assert_array_equal(source.labels[:, 0], labels()[:, 1])
+    np.testing.assert_array_equal(source.image(SHARD + 1), drawn[SHARD + 1])
+
+
+@STORAGES
+def test_a_cut_off_set_misses_exactly_what_was_not_written(tmp_path, storage):
+    samples, drawn = made(tmp_path / "set", storage), images()
+    assert samples.missing() == [(0, SHARD), (SHARD, COUNT)]
+    samples.write(SHARD, drawn[SHARD:])
+    again = made(tmp_path / "set", storage)
+    assert again.missing() == [(0, SHARD)]
+    for read in (SampleSet.open, open_data):
+        with pytest.raises(InputError, match=f"{SHARD} of {COUNT} samples are missing"):
+            read(tmp_path / "set")
+    again.write(0, drawn[:SHARD])
+    np.testing.assert_array_equal(np.stack([SampleSet.open(tmp_path / "set").image(i) for i in range(COUNT)]), drawn)
+
+
+def test_one_lost_png_makes_its_shard_missing(tmp_path):
+    whole(tmp_path / "set", "png")
+    (tmp_path / "set" / "images" / f"{COUNT - 1:07d}.png").unlink()
+    assert made(tmp_path / "set", "png").missing() == [(SHARD, COUNT)]
+
+
+@STORAGES
+def test_a_write_that_was_cut_off_counts_as_missing(tmp_path, storage, monkeypatch):
+    samples = made(tmp_path / "set", storage)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("os.replace", killed)
+        samples.write(0, images()[:SHARD])
+    assert list((tmp_path / "set").rglob("*.partial"))
+    assert made(tmp_path / "set", storage).missing() == [(0, SHARD), (SHARD, COUNT)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"provenance": {"seed": 4, "tau": 0.4}}, ["seed", "3 there", "4 now"]),
+        ({"provenance": {"seed": 3, "tau": 0.5}}, ["tau", "0.4 there", "0.5 now"]),
+        ({"provenance": {"seed": 3}}, ["tau", "0.4 there", "None now"]),
+        ({"told": labels(COUNT + 1)}, [f"{COUNT} samples there", f"{COUNT + 1} now"]),
+        ({"told": 1 - labels() % 2}, ["labels"]),
+        ({"storage": "png"}, ["storage"]),
+    ],
+)
+def test_a_folder_with_other_samples_is_refused_and_kept(tmp_path, change, words):
+    drawn = whole(tmp_path / "set")
+    with pytest.raises(InputError) as refused:
+        made(tmp_path / "set", **change)
+    for word in [str(tmp_path / "set"), *words]:
+        assert word in str(refused.value)
+    np.testing.assert_array_equal(SampleSet.open(tmp_path / "set").image(7), drawn[7])
+
+
+def test_a_folder_that_is_no_set_is_refused(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "thesis.tex").write_text("important")
+    with pytest.raises(InputError, match="not empty and holds no sample set"):
+        made(tmp_path / "set")
+    assert [file.name for file in (tmp_path / "set").iterdir()] == ["thesis.tex"]
+    for path in (tmp_path / "set", tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="no sample set at"):
+            SampleSet.open(path)
+
+
+def test_no_samples_are_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(InputError, match="`count` must be at least 1, got 0"):
+        made(tmp_path / "set", told=labels(0))
+    assert not (tmp_path / "set").exists()
+
+
+def plain(folder, target):
+    """The PNG files of a set as another program would take them: without samples.json."""
+    shutil.copytree(folder / "images", target / "images")
+    shutil.copy(folder / "labels.csv", target)
+    return open_data(target, split="all")
+
+
+def test_png_files_are_a_plain_folder_of_images_with_labels(tmp_path):
+    drawn = whole(tmp_path / "set", "png")
+    source = plain(tmp_path / "set", tmp_path / "plain")
+    rows = list(csv.DictReader((tmp_path / "set" / "labels.csv").read_text().splitlines()))
+    assert [row["group"] for row in rows[:3]] == ["square", "round", "square"]
+    assert [row["hair"] for row in rows[:4]] == ["dark", "fair", "red", "dark"]
+    # a plain folder numbers values in the order of their names, so names are compared
+    for column, attribute in enumerate((GROUP, HAIR)):
+        read = [source.attributes[column].values[label] for label in source.labels[:, column]]
+        assert read == [attribute.values[label] for label in labels()[:, column]]
+    np.testing.assert_array_equal(np.stack([source.image(i) for i in range(COUNT)]), drawn)
+
+
+def test_an_attribute_that_was_not_told_is_no_column_of_the_plain_folder(tmp_path):
+    told = labels(6)
+    told[:, 1] = -1
+    whole(tmp_path / "set", "png", told=told)
+    assert SampleSet.open(tmp_path / "set").labels[:, 1].tolist() == [-1] * 6
+    assert [attribute.name for attribute in plain(tmp_path / "set", tmp_path / "plain").attributes] == ["group"]
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda file: file.write_bytes(b""), lambda file: file.write_bytes(b"hello")])
+@pytest.mark.parametrize(("storage", "name"), [("npz", "shard-00001.npz"), ("png", f"images/{SHARD:07d}.png")])
+def test_a_damaged_shard_is_named(tmp_path, storage, name, damage):
+    whole(tmp_path / "set", storage)
+    damage(tmp_path / "set" / name)
+    samples = SampleSet.open(tmp_path / "set")
+    samples.image(0)
+    with pytest.raises(InputError, match=name):
+        samples.image(SHARD)
+
+
+def test_a_shard_of_another_length_is_named(tmp_path):
+    whole(tmp_path / "set")
+    np.savez(tmp_path / "set" / "shard-00001.npz", images=images(3))
+    with pytest.raises(InputError, match="shard-00001.npz is damaged: .*3"):
+        SampleSet.open(tmp_path / "set").image(SHARD)
+
+
+def edited(**changes):
+    """samples.json with some entries changed, those that are None left out."""
+
+    def edit(text):
+        entries = {**json.loads(text), **changes}
+        return json.dumps({name: value for name, value in entries.items() if value is not None})
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "word"),
+    [
+        (lambda text: text[: len(text) // 2], "damaged"),
+        (lambda text: "", "damaged"),
+        (lambda text: "[1, 2]", "damaged"),
+        (edited(labels=None), "labels"),
+        (edited(storage=None, attributes=None), "attributes, storage"),
+        (edited(format=None), "format"),
+        (edited(format=99), "format 99"),
+    ],
+)
+def test_a_damaged_description_is_named(tmp_path, edit, word):
+    whole(tmp_path / "set")
+    file = tmp_path / "set" / "samples.json"
+    file.write_text(edit(file.read_text()))
+    for read in (SampleSet.open, made, open_data):
+        with pytest.raises(InputError, match=f"samples.json.*{word}"):
+            read(tmp_path / "set")

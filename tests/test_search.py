@@ -1,0 +1,379 @@
+"""The search for tau: closed forms, an independent prefix sum, and what it costs."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdiff import guidance
+from jaxdiff.denoiser import GaussianMixture
+from jaxdiff.errors import InputError
+from jaxdiff.fairness import features, search, search_direct, search_prefix, whitening
+from jaxdiff.fairness.energy import energy_distance
+from jaxdiff.fairness.transition import Transition
+from jaxdiff.process import ddpm, vp_linear
+from jaxdiff.solvers import DDIM, sample
+from jaxdiff.solvers.driver import initial_noise, sample_keys
+
+MODES = [(path, weight, norm) for path in ("own", "shared") for weight in ("beta_eps", "g2_score") for norm in ("batch", "sample")]
+CLASSES, COMPONENTS, DIMENSION, BATCH = 2, 3, 8, 64
+# One shape for all: a search is compiled for shapes, solver and mode, and never for numbers.
+DIRECT = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(60), "batch": BATCH}
+PREFIX = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "batch": BATCH}
+COSINE = ddpm("cosine")
+
+
+def gaussians(process, std, mean=1.5) -> GaussianMixture:
+    """Two Gaussians of one covariance that differ by a shift, each told as components that coincide."""
+    means = np.full((CLASSES, COMPONENTS, DIMENSION), 0.2, np.float32)
+    means[:, :, 0] = [[-mean], [mean]]
+    return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.zeros((CLASSES, COMPONENTS)), process)
+
+
+def modes(seed: int, std=0.25) -> GaussianMixture:
+    """Two classes of several modes, in places and weights of their own, on either side of the first axis."""
+    rng = np.random.default_rng(seed)
+    means = rng.standard_normal((CLASSES, COMPONENTS, DIMENSION)).astype(np.float32)
+    means[:, :, 0] += np.array([[-1.0], [1.0]])
+    weights = rng.standard_normal((CLASSES, COMPONENTS)).astype(np.float32)
+    return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.asarray(weights), COSINE)
+
+
+MIXTURE = modes(seed=1)
+
+
+# --- closed forms (two Gaussians of one covariance) ---
+
+
+@pytest.mark.parametrize("process", [vp_linear(), COSINE], ids=lambda p: p.name)
+def test_the_direct_search_finds_the_exact_point(process, key):
+    """kappa = c sqrt(abar / v) = 1/2, so SNR(tau) = 1 / (3 c²)."""
+    for std in (1.0, 0.5):
+        found = search_direct(gaussians(process, std), process, **DIRECT, key=key)
+        assert found.tau == pytest.approx(float(process.time(math.log(1 / (3 * std**2)))), abs=0.02)
+        assert found.residual < 0.05
+        assert found.snr == pytest.approx(float(process.snr(found.tau)))
+        assert found.timestep == round(1000 * found.tau)
+
+
+@pytest.mark.parametrize("process", [vp_linear(), COSINE], ids=lambda p: p.name)
+def test_the_theorems_point_on_a_shared_path_has_its_closed_form(process, key):
+    """The integral of beta / sigma (eps_0 - eps_1) is halved where abar = 1 / (1 + c)²: the exact point for c = 1 alone."""
+    for std in (1.0, 0.5):
+        found = search_prefix(gaussians(process, std), process, **PREFIX, key=key)
+        abar = 1 / (1 + std) ** 2
+        assert found.tau == pytest.approx(float(process.time(math.log(abar / (1 - abar)))), abs=0.02)
+        # a difference that is one number times mu_0 - mu_1 is halved exactly, up to the candidates' spacing
+        assert found.residual < 0.05
+
+
+def test_the_own_path_carries_no_information_about_a_shift(key):
+    """eps along its own path is a function of x_1 - alpha(1) mu_s: the two differ by alpha(1) (mu_0 - mu_1) alone."""
+    exact = gaussians(COSINE, 0.5)
+    own, shared = (search_prefix(exact, COSINE, **PREFIX, key=key, path=path) for path in ("own", "shared"))
+    assert max(own.curve) < 0.03 * max(shared.curve)
+    assert abs(own.tau - float(COSINE.time(math.log(1 / (3 * 0.5**2))))) > 0.2
+
+
+# --- the prefix criterion, written again from its formula ---
+
+
+def written_again(exact: GaussianMixture, noise, steps, path, weight, norm, drop_first):
+    """Every D is stored, every candidate is a sum of its own, in float64: (tau, curve), tau rising."""
+    means, stds, log_weights = (np.asarray(part, np.float64) for part in (exact.means, exact.stds, exact.log_weights))
+    cosine = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
+    abar = np.concatenate([[1.0], np.cumprod(1 - np.minimum(1 - cosine[1:] / cosine[:-1], 0.999))])
+    nodes = abar[np.linspace(1000, 0, steps + 1).round().astype(int)]
+
+    def eps_of(x, a, label):
+        spread = a * stds[label] ** 2 + 1 - a
+        offset = x[:, None] - np.sqrt(a) * means[label]
+        logits = log_weights[label] - 0.5 * (offset**2).sum(-1) / spread - 0.5 * x.shape[1] * np.log(spread)
+        share = np.exp(logits - logits.max(1, keepdims=True))
+        share /= share.sum(1, keepdims=True)
+        return np.sqrt(1 - a) * (share[..., None] * offset / spread[:, None]).sum(1)
+
+    def step(x, eps, a, a_next):
+        return np.sqrt(a_next) * (x - np.sqrt(1 - a) * eps) / np.sqrt(a) + np.sqrt(1 - a_next) * eps
+
+    paths, differences = [noise.copy(), noise.copy()], []
+    for i, (a, a_next) in enumerate(zip(nodes[:-1], nodes[1:], strict=True)):
+        own = [eps_of(paths[label], a, label) for label in (0, 1)]
+        if path == "own":
+            difference = own[0] - own[1]
+        else:
+            difference = np.concatenate([own[0] - eps_of(paths[0], a, 1), eps_of(paths[1], a, 0) - own[1]])
+        factor = 1 - a / a_next
+        if weight == "g2_score":
+            factor /= np.sqrt(1 - a)
+        differences.append(np.zeros_like(difference) if drop_first and i == 0 else factor * difference)
+        paths = [step(paths[label], own[label], a, a_next) for label in (0, 1)]
+
+    taus, curve = [], []
+    for done in range(steps, -1, -1):
+        balance = sum(differences[:done], np.zeros_like(difference)) - sum(differences[done:], np.zeros_like(difference))
+        taus.append(1 - done / steps)
+        curve.append(np.sqrt((balance**2).sum(0 if norm == "batch" else 1)).mean())
+    return np.array(taus), np.array(curve)
+
+
+@pytest.mark.parametrize(
+    ("path", "weight", "norm", "drop_first"), [*((*mode, True) for mode in MODES), ("own", "beta_eps", "batch", False)]
+)
+def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, drop_first, key):
+    arguments = {**PREFIX, "key": key, "path": path, "weight": weight, "norm": norm, "drop_first": drop_first}
+    found = search_prefix(MIXTURE, COSINE, **arguments)
+    noise = initial_noise(COSINE, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,))
+    taus, curve = written_again(MIXTURE, np.asarray(noise, np.float64), 250, path, weight, norm, drop_first)
+    # of 251 nodes 101 are candidates, the ends among them
+    assert len(found.taus) == 101 and np.all(np.diff(found.taus) > 0)
+    assert (found.taus[0], found.taus[-1]) == (0, 1)
+    candidates = np.searchsorted(taus, np.array(found.taus) - 1e-4)
+    np.testing.assert_allclose(found.taus, taus[candidates], atol=1e-6)
+    np.testing.assert_allclose(found.curve, curve[candidates], rtol=2e-3)
+    assert found.tau == found.taus[curve[candidates].argmin()]
+    assert found.residual == pytest.approx(curve[candidates].min() / curve[0], rel=2e-3)
+    # before the first step and after the last, the whole sum is on one side
+    assert found.curve[0] == pytest.approx(found.curve[-1], rel=1e-6)
+
+    # D changes its sign with the order of the pair, and nothing else does
+    turned = search_prefix(MIXTURE, COSINE, **{**arguments, "pair": (1, 0)})
+    assert turned.tau == found.tau
+    np.testing.assert_allclose(turned.curve, found.curve, rtol=1e-4)
+
+
+# --- the direct search ---
+
+
+def switched(taus, solver, key, indices):
+    """Samples of the mixture that were switched at each tau in both directions, (taus, 2, n, D)."""
+    n = len(indices) // 2
+    ends = np.tile(np.repeat([0, 1], n), len(taus))
+    x = sample(
+        guidance.switching(MIXTURE, np.repeat(taus, 2 * n)), COSINE, shape=(DIMENSION,), solver=solver, key=key,
+        condition=(jnp.asarray(1 - ends), jnp.asarray(ends)), indices=np.tile(indices, len(taus)),
+    )  # fmt: skip
+    return np.asarray(x).reshape(len(taus), 2, n, DIMENSION)
+
+
+def test_the_direct_search_minimises_the_energy_distance(key):
+    """Against a sweep of sets whose two directions share no noise."""
+    found = search_direct(MIXTURE, COSINE, **DIRECT, key=key)
+    taus = np.arange(0.08, 0.8, 0.04)
+    sets = switched(taus, DIRECT["solver"], jax.random.key(7), np.arange(1000))
+    distances = np.array([energy_distance(first, second) for first, second in sets])
+    best = distances.argmin()
+    assert 0 < best < len(taus) - 1
+    assert found.tau == pytest.approx(taus[best], abs=0.06)
+    assert distances[best] < 0.3 * distances.max()
+
+
+def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
+    one, other = (search_direct(MIXTURE, COSINE, **{**DIRECT, "pair": pair}, key=key) for pair in ((0, 1), (1, 0)))
+    assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_both_directions_of_the_direct_search_share_all_their_noise(eta, key):
+    """Between a class and itself nothing differs, at any tau; between two, `sample` gives the same noise the same images."""
+    arguments = {**DIRECT, "solver": DDIM(60, eta), "key": key}
+    same = search_direct(MIXTURE, COSINE, **{**arguments, "pair": (1, 1)})
+    assert max(same.curve) == same.residual == 0
+    found = search_direct(MIXTURE, COSINE, **arguments)
+    sets = switched(np.float32(found.taus), arguments["solver"], key, np.tile(np.arange(BATCH), 2))
+    np.testing.assert_allclose(found.curve, np.linalg.norm(sets[:, 0] - sets[:, 1], axis=-1).mean(-1), rtol=1e-3, atol=1e-4)
+
+
+# --- where the distance looks ---
+
+STDS, SHIFT = np.array([1.0, 1.0, 0.2, 0.2]), np.array([1.0, 0.8, 0.15, 0.1])
+
+
+def test_whitened_pixels_find_the_point_of_the_narrow_directions(rng, key):
+    """Direction k of the switched difference is (mu_1 - mu_0)_k (1 - 2 kappa_k), kappa_k = 1/2 at SNR = 1 / (3 c_k²)."""
+    process = vp_linear()
+
+    def exact(x, t, condition):  # N(-/+ SHIFT, diag(STDS²)) over images of 2 x 2
+        flat, mean = x.reshape(len(x), 4), jnp.where(condition[:, None] == 0, -1, 1) * SHIFT
+        alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
+        gain = alpha * STDS**2 / (alpha**2 * STDS**2 + sigma**2)
+        return (mean + gain * (flat - alpha * mean)).astype(jnp.float32).reshape(x.shape)
+
+    labels = rng.integers(0, 2, 8000)
+    images = np.where(labels[:, None] == 0, -1, 1) * SHIFT + STDS * rng.standard_normal((8000, 4))
+    white = whitening(images.reshape(-1, 2, 2, 1), labels, ridge=1e-4)
+
+    taus = np.linspace(0.005, 0.995, 199)
+    alpha, sigma = (np.asarray(part, np.float64)[:, None] for part in (process.alpha(taus), process.sigma(taus)))
+    left = 2 * SHIFT * (1 - 2 * STDS * alpha / np.sqrt(alpha**2 * STDS**2 + sigma**2))
+    arguments = {"pair": (0, 1), "shape": (2, 2, 1), "solver": DDIM(100), "key": key, "batch": 8}
+    found = {}
+    for name, looks, scale in (("pixel", features.Whitening(jnp.eye(4)), 1.0), ("whitened", white, STDS)):
+        result = search_direct(exact, process, **arguments, features=looks, metric=name)
+        assert result.tau == pytest.approx(taus[np.linalg.norm(left / scale, axis=1).argmin()], abs=0.02)
+        assert result.mode == f"direct/{name}"
+        found[name] = result.tau
+    assert found["whitened"] < found["pixel"] - 0.05
+
+
+@pytest.mark.parametrize("ridge", [1e-6, 0.01])
+def test_whitening_makes_the_covariance_within_groups_the_identity(ridge, rng):
+    labels = np.repeat([0, 1], [300, 500])
+    mixing = rng.standard_normal((12, 12))
+    images = (rng.standard_normal((800, 12)) @ mixing + 5 * labels[:, None]).reshape(-1, 2, 2, 3)
+    white = np.asarray(whitening(images, labels, ridge)(jnp.asarray(images, jnp.float32)), np.float64)
+
+    def within(values):
+        centred = np.concatenate([values[labels == group] - values[labels == group].mean(0) for group in (0, 1)])
+        return centred.T @ centred / (len(values) - 2)
+
+    # along an eigenvector of variance v it is v / (v + ridge mean(v))
+    variances = np.linalg.eigvalsh(within(images.reshape(800, -1)))
+    np.testing.assert_allclose(np.linalg.eigvalsh(within(white)), variances / (variances + ridge * variances.mean()), atol=2e-3)
+
+
+def test_whitening_looks_at_averaged_pixels(rng, monkeypatch):
+    monkeypatch.setattr(features, "WHITENED_SIZE", 4)
+    labels = np.arange(60) % 2
+    for size, side in ((4, 4), (8, 4), (12, 4), (6, 3)):  # six pixels do not average to four: three is the next below
+        images = rng.integers(0, 256, (60, size, size, 1), dtype=np.uint8)
+        white = whitening(images, labels)
+        assert white.matrix.shape == (side**2, side**2)
+        factor, floats = size // side, images / 127.5 - 1
+        pooled = sum(floats[:, i::factor, j::factor] for i in range(factor) for j in range(factor)) / factor**2
+        expected = pooled.reshape(60, -1) @ np.asarray(white.matrix, np.float64)
+        np.testing.assert_allclose(white(jnp.asarray(floats, jnp.float32)), expected, atol=1e-4)
+
+
+def test_whitening_takes_two_images_of_each_group(rng):
+    with pytest.raises(InputError, match="at least two images of each group"):
+        whitening(rng.random((5, 2, 2, 1)), np.array([0, 0, 1, 0, 0]))
+
+
+# --- what it costs ---
+
+
+def counted(calls):
+    """A denoiser that notes the rows of each of its calls."""
+
+    def denoise(x, t, condition):
+        jax.debug.callback(lambda _: calls.append(len(x)), t[0])
+        return 0.1 * x + condition[:, None]
+
+    return denoise
+
+
+@pytest.mark.parametrize("path", ["own", "shared"])
+def test_the_evaluations_of_the_prefix_search_are_those_told(path, key):
+    calls = []
+    found = search_prefix(counted(calls), COSINE, **{**PREFIX, "solver": DDIM(20)}, key=key, path=path)
+    jax.effects_barrier()
+    assert found.evaluations == {"own": 2, "shared": 4}[path] * 20
+    assert sum(calls) == found.evaluations * found.batch
+
+
+def test_the_evaluations_of_the_direct_search_are_those_told(key):
+    calls = []
+    found = search_direct(counted(calls), COSINE, **{**DIRECT, "solver": DDIM(20)}, key=key)
+    jax.effects_barrier()
+    assert sum(calls) == found.evaluations * found.batch
+    # a candidate runs from its switch on, never the way to it again
+    assert found.evaluations < 2 * 20 * len(found.taus)
+
+
+def test_pair_key_and_weights_compile_nothing(key):
+    other = dataclasses.replace(MIXTURE, means=0.7 * MIXTURE.means, stds=2 * MIXTURE.stds)
+    for run, program, arguments in ((search_direct, search._direct, DIRECT), (search_prefix, search._prefix, PREFIX)):
+        first = run(MIXTURE, COSINE, **arguments, key=key)
+        programs = program._cache_size()
+        changed = [
+            run(MIXTURE, COSINE, **arguments, key=jax.random.key(1)),
+            run(MIXTURE, COSINE, **{**arguments, "pair": (0, -1)}, key=key),
+            run(other, COSINE, **arguments, key=key),
+        ]
+        assert program._cache_size() == programs
+        assert all(result.curve != first.curve for result in changed)
+
+
+# --- errors and the record ---
+
+
+@pytest.mark.parametrize(
+    ("run", "changed", "message"),
+    [
+        (search_prefix, {"path": "mine"}, "`path` must be one of own, shared, got 'mine'"),
+        (search_prefix, {"weight": "g2"}, "`weight` must be one of beta_eps, g2_score"),
+        (search_prefix, {"norm": "l2"}, "`norm` must be one of batch, sample"),
+        (search_prefix, {"batch": 0}, "`batch` must be at least 1, got 0"),
+        (search_prefix, {"solver": DDIM(2)}, "a solver of at least 3 steps, got 2"),
+        (search_prefix, {"solver": DDIM(1), "drop_first": False}, "a solver of at least 2 steps, got 1"),
+        (search_direct, {"batch": 0}, "`batch` must be at least 1, got 0"),
+        (search_direct, {"solver": DDIM(1)}, "a solver of >= 2 steps"),
+        (search_direct, {"coarse": 2}, "coarse >= 3"),
+        (search_direct, {"tolerance": 0.0}, "0 < tolerance < 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(run, changed, message, key):
+    with pytest.raises(InputError, match=message):
+        run(MIXTURE, COSINE, **{**DIRECT, **changed}, key=key)
+
+
+@pytest.mark.parametrize("run", [search_direct, search_prefix])
+def test_a_denoiser_that_switches_already_is_refused(run, key):
+    with pytest.raises(InputError, match="without breakpoints"):
+        run(guidance.clipped(guidance.switching(MIXTURE, 0.5)), COSINE, **DIRECT, key=key)
+
+
+@pytest.mark.parametrize(("run", "arguments"), [(search_direct, DIRECT), (search_prefix, PREFIX)])
+def test_a_denoiser_that_returns_nan_is_an_error(run, arguments, key):
+    broken = dataclasses.replace(MIXTURE, means=MIXTURE.means.at[1, 0, 0].set(jnp.nan))
+    with pytest.raises(InputError, match="not finite"):
+        run(broken, COSINE, **arguments, key=key)
+
+
+CONTEXT = {
+    "process": {"name": "ddpm_cosine", "timesteps": 1000},
+    "solver": {"name": "ddim", "steps": 50, "eta": 0.0},
+    "guidance_scale": 1.0,
+    "attribute": "gender",
+    "pair": ["male", "female"],
+}
+
+
+@pytest.fixture(scope="module")
+def transition() -> Transition:
+    """A found transition with its context."""
+    found = search_direct(MIXTURE, COSINE, **DIRECT, key=jax.random.key(0))
+    return dataclasses.replace(found, context=CONTEXT)
+
+
+def test_a_transition_survives_json(transition):
+    again = Transition.from_json(transition.to_json())
+    assert again == transition
+    again.require(CONTEXT)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tau": 0.5}', '{"taus": [], "curve": [], "unknown": 1}'])
+def test_other_json_is_no_transition(text):
+    with pytest.raises(InputError, match="not a transition"):
+        Transition.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("process", {"name": "vp_linear"}, "vp_linear"),
+        ("solver", {"name": "ddim", "steps": 25, "eta": 0.0}, '"steps": 25'),
+        ("guidance_scale", 2.0, "guidance_scale 1.0, and this is guidance_scale 2.0"),
+        ("attribute", "age", "attribute gender, and this is attribute age"),
+        ("pair", ["female", "male"], "pair"),
+        ("model", "0123", "model None, and this is model 0123"),
+    ],
+)
+def test_tau_is_refused_in_another_context(transition, name, value, told):
+    with pytest.raises(InputError, match=name) as error:
+        transition.require({**CONTEXT, name: value})
+    assert told in str(error.value)
