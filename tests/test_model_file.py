@@ -19,7 +19,9 @@ from jaxdiff.models.network import unet
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm
 
-CONFIG = UNetConfig(size=8, values=(2, 3), base=16, multipliers=(1,), blocks=1, attention=(), head_channels=16, dropout=0.0, stem=2)
+CONFIG = UNetConfig(
+    size=8, values=(2, 3), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
+)
 ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("hair", ("dark", "fair", "red")))
 
 
