@@ -5,8 +5,7 @@ import importlib.util
 import os
 
 # Lets XLA's CPU backend hand convolutions to its matrix library: twice the speed of a small UNet. Known to these
-# versions of jaxlib;
-# an unknown flag ends the process, so no other version gets it.
+# versions of jaxlib; an unknown flag ends the process, so no other version gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")

@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """An argument, a file or a data set is not what jaxdiff takes.
 
-    The message names the argument, what it got and what it takes. The programs print it without a
-    traceback and exit with status 2; any other exception is a defect of jaxdiff and keeps its traceback.
+    The message names the argument, what it got and what it takes. The programs print it without a traceback and exit
+    with status 2; any other exception is a defect of jaxdiff and keeps its traceback.
     """

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def load(path: str | os.PathLike) -> Model:
 
     Raises:
         InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
-        network.
+            network.
     """
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
@@ -131,7 +131,7 @@ def load(path: str | os.PathLike) -> Model:
     config = UNetConfig(**settings)
     return Model(
         config=config,
-        network=_filled(jax.eval_shape(partial(unet, config), jax.random.key(0)), arrays, file),
+        network=_filled(_abstract(config), arrays, file),
         process=processes.from_config(description["process"]),
         prediction=description["prediction"],
         attributes=tuple(Attribute(name, tuple(values)) for name, values in description["attributes"]),
@@ -144,6 +144,12 @@ def _named(weights) -> dict[str, Any]:
     """The leaves of a network's weights by their path, e.g. `down/0/residual/conv_in/kernel`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(weights)
     return {jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value"): leaf for path, leaf in flat}
+
+
+@cache
+def _abstract(config: UNetConfig) -> Network:
+    """The network of a configuration, without weights."""
+    return jax.eval_shape(partial(unet, config), jax.random.key(0))
 
 
 def _filled(abstract: Network, arrays: dict[str, np.ndarray], file: Path) -> Network:

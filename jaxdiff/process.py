@@ -269,8 +269,7 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000) -> Process:
 
     Arguments:
         schedule: `linear` (1e-4 to 0.02; Ho et al. 2020), `scaled_linear` (0.00085 to 0.012, linear in the square root;
-        Rombach et
-            al. 2022) or `cosine` (beta at most 0.999; Nichol & Dhariwal 2021, eq. 17).
+            Rombach et al. 2022) or `cosine` (beta at most 0.999; Nichol & Dhariwal 2021, eq. 17).
         timesteps: T, at least 30, so that every beta of every table is below 1.
     """
     if schedule not in DDPM_BETAS:

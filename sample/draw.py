@@ -27,9 +27,9 @@ class Draw:
     """Draws a set of images, half of each group, by one method.
 
     vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own.
-    switching: under the other label first and
-    under its own from tau on; tau is read from the search's file, searched when there is none, or given. Sample i of
-    every method starts from the same noise. A set that was cut off goes on where it stopped.
+    switching: under the other label first and under its own from tau on; tau is read from the search's file, searched
+    when there is none, or given. Sample i of every method starts from the same noise. A set that was cut off goes on
+    where it stopped.
 
     Examples:
 
@@ -75,8 +75,12 @@ class Draw:
         for name in ("count", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        if self.tau and self.method != "switching":
-            raise InputError(f"--tau is for --method switching, got --method {self.method}")
+        if self.seed < 0:
+            raise InputError(f"--seed must be at least 0, got {self.seed}")
+        if (self.tau or self.tau_file) and self.method != "switching":
+            raise InputError(f"--tau and --tau-file are for --method switching, got --method {self.method}")
+        if self.tau and self.tau_file:
+            raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} are two ways to give tau: take one")
         if any(not 0 <= tau <= 1 for tau in self.tau):
             raise InputError(f"--tau takes times in [0, 1], got {self.tau}")
         if not 0 <= self.mixing <= 1:
@@ -87,7 +91,10 @@ def transition(options: Draw, chosen: Setting) -> tuple[float, dict[str, Any]]:
     """tau from the search's file, made first where there is none; an error where it was found in another context."""
     path = options.tau_file or default_path(options.model, chosen.attribute.name)
     if path.exists():
-        found = Transition.from_json(path.read_text())
+        try:
+            found = Transition.from_json(path.read_text())
+        except InputError as error:
+            raise InputError(f"{path} is damaged: {error}") from error
     elif options.tau_file:
         raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
     else:

@@ -71,6 +71,14 @@ class Search:
     out: Path | None = None
     """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json in the model's folder."""
 
+    def __post_init__(self):
+        if self.batch < 1:
+            raise InputError(f"--batch must be at least 1, got {self.batch}")
+        if self.seed < 0:
+            raise InputError(f"--seed must be at least 0, got {self.seed}")
+        if self.mode == "direct" and self.steps < 2:
+            raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
+
 
 def default_path(model: Path, attribute: str) -> Path:
     """Where the transition of an attribute is kept."""
@@ -131,7 +139,7 @@ def search(options: Search) -> Transition:
     write(out, found)
     table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
     for name in ("mode", "tau", "timestep", "SNR", "residual", "evaluations", "batch"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_row(
         found.mode,
         f"{found.tau:.3f}",

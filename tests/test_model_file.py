@@ -28,9 +28,8 @@ ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("hair", ("dark"
 @pytest.fixture(scope="module")
 def model() -> models.Model:
     """An untrained model whose output is not zero."""
-    made = jax.jit(partial(unet, CONFIG))(jax.random.key(1))
-    rng = np.random.default_rng(1)
-    weights = jax.tree.map(lambda w: w + 0.05 * rng.standard_normal(w.shape, np.float32), made.weights)
+    made, rng = jax.eval_shape(partial(unet, CONFIG), jax.random.key(0)), np.random.default_rng(1)
+    weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
     network = type(made)(weights, made.structure)
     return models.Model(CONFIG, network, ddpm("linear", 500), "eps", ATTRIBUTES, {"step": 7, "data": "embedded", "seed": None})
 

@@ -27,7 +27,9 @@ def images(count=COUNT, size=4):
 
 def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), told=None):
     """A set that is created, but has no images yet."""
-    return SampleSet.create(path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, storage)
+    return SampleSet.create(
+        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, storage
+    )
 
 
 def whole(path, storage="npz", **arguments):

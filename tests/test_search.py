@@ -18,7 +18,6 @@ from jaxdiff.process import ddpm, vp_linear
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 
-MODES = [(path, weight, norm) for path in ("own", "shared") for weight in ("beta_eps", "g2_score") for norm in ("batch", "sample")]
 CLASSES, COMPONENTS, DIMENSION, BATCH = 2, 3, 8, 64
 # One shape for all: a search is compiled for shapes, solver and mode, and never for numbers.
 DIRECT = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(60), "batch": BATCH}
@@ -33,16 +32,17 @@ def gaussians(process, std, mean=1.5) -> GaussianMixture:
     return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.zeros((CLASSES, COMPONENTS)), process)
 
 
-def modes(seed: int, std=0.25) -> GaussianMixture:
-    """Two classes of several modes, in places and weights of their own, on either side of the first axis."""
-    rng = np.random.default_rng(seed)
-    means = rng.standard_normal((CLASSES, COMPONENTS, DIMENSION)).astype(np.float32)
-    means[:, :, 0] += np.array([[-1.0], [1.0]])
-    weights = rng.standard_normal((CLASSES, COMPONENTS)).astype(np.float32)
-    return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.asarray(weights), COSINE)
+def modes(std=0.25) -> GaussianMixture:
+    """Two classes of several modes that differ by a shift, and a little in the modes' places and weights."""
+    rng = np.random.default_rng(2)
+    means = rng.standard_normal((COMPONENTS, DIMENSION)) + 0.3 * rng.standard_normal((CLASSES, COMPONENTS, DIMENSION))
+    means[:, :, 0] += [[-1.0], [1.0]]
+    weights = 0.5 * rng.standard_normal((CLASSES, COMPONENTS))
+    stds = jnp.full((CLASSES, COMPONENTS), std)
+    return GaussianMixture(jnp.asarray(means, jnp.float32), stds, jnp.asarray(weights, jnp.float32), COSINE)
 
 
-MIXTURE = modes(seed=1)
+MIXTURE = modes()
 
 
 # --- closed forms (two Gaussians of one covariance) ---
@@ -51,9 +51,12 @@ MIXTURE = modes(seed=1)
 @pytest.mark.parametrize("process", [vp_linear(), COSINE], ids=lambda p: p.name)
 def test_the_direct_search_finds_the_exact_point(process, key):
     """kappa = c sqrt(abar / v) = 1/2, so SNR(tau) = 1 / (3 c²)."""
-    for std in (1.0, 0.5):
+    for std in (3.0, 1.0, 0.7, 0.5, 0.25):
         found = search_direct(gaussians(process, std), process, **DIRECT, key=key)
         assert found.tau == pytest.approx(float(process.time(math.log(1 / (3 * std**2)))), abs=0.02)
+        # the points tried on either side of the best are no further apart than the tolerance
+        best = found.taus.index(found.tau)
+        assert 0 < found.taus[best + 1] - found.taus[best - 1] <= 0.02
         assert found.residual < 0.05
         assert found.snr == pytest.approx(float(process.snr(found.tau)))
         assert found.timestep == round(1000 * found.tau)
@@ -121,7 +124,14 @@ def written_again(exact: GaussianMixture, noise, steps, path, weight, norm, drop
 
 
 @pytest.mark.parametrize(
-    ("path", "weight", "norm", "drop_first"), [*((*mode, True) for mode in MODES), ("own", "beta_eps", "batch", False)]
+    ("path", "weight", "norm", "drop_first"),
+    [
+        ("own", "beta_eps", "batch", True),
+        ("own", "beta_eps", "batch", False),
+        ("own", "g2_score", "sample", True),
+        ("shared", "beta_eps", "batch", True),
+        ("shared", "g2_score", "sample", True),
+    ],
 )
 def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, drop_first, key):
     arguments = {**PREFIX, "key": key, "path": path, "weight": weight, "norm": norm, "drop_first": drop_first}
@@ -148,12 +158,12 @@ def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, d
 # --- the direct search ---
 
 
-def switched(taus, solver, key, indices):
-    """Samples of the mixture that were switched at each tau in both directions, (taus, 2, n, D)."""
+def switched(denoise, taus, solver, key, indices):
+    """Samples that were switched at each tau in both directions, (taus, 2, n, D)."""
     n = len(indices) // 2
     ends = np.tile(np.repeat([0, 1], n), len(taus))
     x = sample(
-        guidance.switching(MIXTURE, np.repeat(taus, 2 * n)), COSINE, shape=(DIMENSION,), solver=solver, key=key,
+        guidance.switching(denoise, np.repeat(taus, 2 * n)), COSINE, shape=(DIMENSION,), solver=solver, key=key,
         condition=(jnp.asarray(1 - ends), jnp.asarray(ends)), indices=np.tile(indices, len(taus)),
     )  # fmt: skip
     return np.asarray(x).reshape(len(taus), 2, n, DIMENSION)
@@ -162,8 +172,8 @@ def switched(taus, solver, key, indices):
 def test_the_direct_search_minimises_the_energy_distance(key):
     """Against a sweep of sets whose two directions share no noise."""
     found = search_direct(MIXTURE, COSINE, **DIRECT, key=key)
-    taus = np.arange(0.08, 0.8, 0.04)
-    sets = switched(taus, DIRECT["solver"], jax.random.key(7), np.arange(1000))
+    taus = np.arange(0.05, 0.8, 0.05)
+    sets = switched(MIXTURE, taus, DIRECT["solver"], jax.random.key(7), np.arange(1000))
     distances = np.array([energy_distance(first, second) for first, second in sets])
     best = distances.argmin()
     assert 0 < best < len(taus) - 1
@@ -176,20 +186,20 @@ def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
     assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_both_directions_of_the_direct_search_share_all_their_noise(eta, key):
-    """Between a class and itself nothing differs, at any tau; between two, `sample` gives the same noise the same images."""
+@pytest.mark.parametrize(("eta", "denoise"), [(0.0, MIXTURE), (1.0, lambda x, t, condition: jnp.tanh(x + condition[:, None]))])
+def test_both_directions_of_the_direct_search_share_all_their_noise(eta, denoise, key):
+    """Between a class and itself nothing differs, at any tau; between two, `sample` turns the same noise into the same."""
     arguments = {**DIRECT, "solver": DDIM(60, eta), "key": key}
-    same = search_direct(MIXTURE, COSINE, **{**arguments, "pair": (1, 1)})
+    same = search_direct(denoise, COSINE, **{**arguments, "pair": (1, 1)})
     assert max(same.curve) == same.residual == 0
-    found = search_direct(MIXTURE, COSINE, **arguments)
-    sets = switched(np.float32(found.taus), arguments["solver"], key, np.tile(np.arange(BATCH), 2))
+    found = search_direct(denoise, COSINE, **arguments)
+    sets = switched(denoise, np.float32(found.taus), arguments["solver"], key, np.tile(np.arange(BATCH), 2))
     np.testing.assert_allclose(found.curve, np.linalg.norm(sets[:, 0] - sets[:, 1], axis=-1).mean(-1), rtol=1e-3, atol=1e-4)
 
 
 # --- where the distance looks ---
 
-STDS, SHIFT = np.array([1.0, 1.0, 0.2, 0.2]), np.array([1.0, 0.8, 0.15, 0.1])
+STDS, SHIFT = np.array([1.0, 1.0, 0.2, 0.2]), np.array([0.6, 0.5, 0.3, 0.25])
 
 
 def test_whitened_pixels_find_the_point_of_the_narrow_directions(rng, key):
@@ -216,7 +226,7 @@ def test_whitened_pixels_find_the_point_of_the_narrow_directions(rng, key):
         assert result.tau == pytest.approx(taus[np.linalg.norm(left / scale, axis=1).argmin()], abs=0.02)
         assert result.mode == f"direct/{name}"
         found[name] = result.tau
-    assert found["whitened"] < found["pixel"] - 0.05
+    assert found["whitened"] < found["pixel"] - 0.1
 
 
 @pytest.mark.parametrize("ridge", [1e-6, 0.01])

@@ -47,8 +47,7 @@ def drawn(denoise, key, condition, steps=6, **arguments):
 @pytest.mark.parametrize("process", [vp_linear(), ddpm("cosine")], ids=lambda p: p.name)
 @pytest.mark.parametrize("std", [0.5, 1.0])
 def test_switched_outputs_follow_the_closed_form(process, std, key):
-    """The switched mean is mu_1 + kappa (mu_0 - mu_1), kappa = c sqrt(abar / (abar c² + 1 - abar)), when the flow is solved
-    exactly."""
+    """Solved exactly, the switched mean is mu_1 + kappa (mu_0 - mu_1), kappa = c sqrt(abar / (abar c² + 1 - abar))."""
     mean, n = 1.5, 64
     for tau in (0.2, 0.45, 0.7, 0.9):
         alpha, sigma = float(process.alpha(tau)), float(process.sigma(tau))

@@ -60,12 +60,10 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
         state, position = checkpoints.restore(latest, state)
         iterator.set_state(position["data"])
     done = position["step"]
-    _forget_after(out / "metrics.jsonl", done)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(network.weights))
     console.print(
         f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; "
-        f"{len(source)} images of {source.name}; "
-        + (f"going on from step {done}" if done else f"new run in {out}")
+        f"{len(source)} images of {source.name}; " + (f"going on from step {done}" if done else f"new run in {out}")
     )
     if done >= resolved.steps:
         console.print(f"{out} has {done} of {resolved.steps} steps: nothing to do; --steps takes it further")
@@ -74,6 +72,7 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
     # --- steps -------------------------------------------------------------------------------------------------------
     key = jax.random.fold_in(jax.random.key(options.seed), 2)
     pending, saved_at, logged_at, note = [], time.monotonic(), time.monotonic(), ""
+    _forget_after(out / "metrics.jsonl", done)
     with (
         _Stop() as stop,
         closing(checkpoints),
@@ -89,8 +88,8 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
             pending.append((done, measured))
             save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == resolved.steps
             if len(pending) >= options.log_every or save_now:
-                # fetched only here, so that the device runs ahead of the host in between; a checkpoint
-                # is never of a failed step
+                # fetched only here, so that the device runs ahead of the host in between;
+                # a checkpoint is never of a failed step
                 line = _summary(pending, resolved.batch_size, logged_at, latest)
                 metrics.write(json.dumps(line) + "\n")
                 note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"

@@ -124,12 +124,11 @@ def search_prefix(
         path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the same
             x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
         weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code does.
-        On a grid of S steps beta is that of the
-            sub-sampled chain, `Process.g2_increment`.
+            On a grid of S steps beta is that of the sub-sampled chain, `Process.g2_increment`.
         norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged
-        over pixels (the authors').
+            over pixels (the authors').
         drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps
-        there is noise.
+            there is noise.
 
     Raises:
         InputError: an unknown mode, a denoiser with breakpoints, or too few steps to balance.
@@ -178,31 +177,27 @@ def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coa
         last = integrate(switched, process, solver, grid, trunk[before], keys, (starts, ends), first_step=before)
         return distance(last), 2 * (solver.steps - before)
 
-    coarse_taus = jnp.linspace(0.0, 1.0, coarse + 2)[1:-1]
     spacing = 1.0 / (coarse + 1)
-    coarse_values, coarse_cost = jax.lax.map(criterion, coarse_taus)
-    best = coarse_taus[jnp.argmin(coarse_values)]
-    low, high = best - spacing, best + spacing
-    inner = jnp.stack([high - GOLDEN * (high - low), low + GOLDEN * (high - low)])
-    inner_values, inner_cost = jax.lax.map(criterion, inner)
 
-    def refine(bracket, _):
-        low, high, left, right, left_value, right_value = bracket
-        keep_left = left_value < right_value
-        low, high = jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
-        new = jnp.where(keep_left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
-        value, cost = criterion(new)
-        bracket = (
-            low, high,
-            jnp.where(keep_left, new, right), jnp.where(keep_left, left, new),
-            jnp.where(keep_left, value, right_value), jnp.where(keep_left, left_value, value),
-        )  # fmt: skip
-        return bracket, (new, value, cost)
+    def probe(bracket, index):
+        low, best, high, least = bracket
+        # the coarse grid first, then the golden section of the longer side of the best point
+        longer = jnp.where(high - best >= best - low, high - best, low - best)
+        tau = jnp.where(index < coarse, (index + 1) * spacing, best + (1 - GOLDEN) * longer)
+        value, cost = criterion(tau)
+        closer = value < least
+        kept, other = jnp.where(closer, tau, best), jnp.where(closer, best, tau)
+        # on the grid the next point on either side bounds the best one; later, the point that lost to it on its side
+        low = jnp.where(index < coarse, kept - spacing, jnp.where(other < kept, other, low))
+        high = jnp.where(index < coarse, kept + spacing, jnp.where(other > kept, other, high))
+        return (low, kept, high, jnp.minimum(value, least)), (tau, value, cost)
 
-    _, (taus, values, cost) = jax.lax.scan(refine, (low, high, *inner, *inner_values), None, length=refinements)
-    taus = jnp.concatenate([jnp.zeros(1), coarse_taus, inner, taus])
-    values = jnp.concatenate([distance(trunk[-1])[None], coarse_values, inner_values, values])
-    return taus, values, 2 * solver.evaluations + coarse_cost.sum() + inner_cost.sum() + cost.sum()
+    # one loop over all candidates, so that the network is compiled into it once
+    bracket = (jnp.float32(0), jnp.float32(0), jnp.float32(1), jnp.float32(jnp.inf))
+    _, (taus, values, cost) = jax.lax.scan(probe, bracket, jnp.arange(coarse + refinements, dtype=jnp.float32))
+    taus = jnp.concatenate([jnp.zeros(1), taus])
+    values = jnp.concatenate([distance(trunk[-1])[None], values])
+    return taus, values, 2 * solver.evaluations + cost.sum()
 
 
 def search_direct(
@@ -219,11 +214,10 @@ def search_direct(
     coarse: int = 9,
     tolerance: float = 0.02,
 ) -> Transition:
-    """Finds the tau at which the two switched outputs of the same noise are closest: J(tau) = mean ||F(x^{0->1}) -
-    F(x^{1->0})||.
+    """Finds the tau at which the two switched outputs of the same noise are closest.
 
-    A coarse grid, then a golden-section search around its best point, all in one compiled pass. The way to the switch is
-    run once for all candidates.
+    The criterion is J(tau) = mean ||F(x^{0->1}) - F(x^{1->0})||. A coarse grid, then a golden-section search around its
+    best point, all in one compiled pass. The way to the switch is run once for all candidates.
 
     Arguments:
         denoise: a denoiser without breakpoints.
@@ -234,7 +228,7 @@ def search_direct(
         key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
         batch: noise samples.
         features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the
-        tau: see `fairness.Whitening` and the README's table.
+            tau: see `fairness.Whitening` and the README's table.
         metric: the name of F, for the result.
         coarse: points of the coarse grid, uniform inside (0, 1), at least 3.
         tolerance: width of the bracket at which to stop.
@@ -248,8 +242,8 @@ def search_direct(
             "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "
             f"got {coarse}, {tolerance}, {solver.steps}"
         )
-    width = 2.0 / (coarse + 1)
-    refinements = max(0, math.ceil(math.log(tolerance / width) / math.log(GOLDEN)) - 1)
+    # the bracket is 2 wide in units of the grid's spacing; the second point at the latest halves it, each one after is golden
+    refinements = max(0, 2 + math.ceil(math.log(tolerance * (coarse + 1)) / math.log(GOLDEN)))
     taus, values, evaluations = _direct(
         as_denoiser(denoise), process, pair, key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,

@@ -25,8 +25,7 @@ class Switching(Guidance):
         return (self.at,)
 
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
-        """The inner posterior mean under the condition in force at `t`: (start, end) -> start where t > at, end where t <=
-        at."""
+        """The inner posterior mean under the condition in force at `t`: `start` where t > at, `end` where t <= at."""
         start, end = condition
         switched = jnp.broadcast_to(jnp.asarray(t) <= self.at, x.shape[:1])
         chosen = jax.tree.map(lambda s, e: jnp.where(expand(switched, s), e, s), start, end)
@@ -43,8 +42,7 @@ def switching(denoise: Callable, at) -> Switching:
     Arguments:
         denoise: the denoiser inside.
         at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0 the
-        sample is wholly of
-            `start`, at 1 wholly of `end`, bit for bit.
+            sample is wholly of `start`, at 1 wholly of `end`, bit for bit.
 
     Raises:
         InputError: `at` lies outside [0, 1] or isn't of shape () or (B,).

@@ -58,7 +58,7 @@ def integrate(
         first_step: skip the steps before this one (it may be traced): `x` is the state at that node.
         path: return all states.
         observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
-        search sums up on the way.
+            search sums up on the way.
         observed: its first value, a pytree of arrays.
 
     Returns:
@@ -112,11 +112,11 @@ def sample(
     indices: Any = None,
     path: bool = False,
 ) -> Array:
-    """Draws samples. Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an
-    argument.
+    """Draws samples.
 
-    Sample i is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that
-    it is drawn in.
+    Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument. Sample i
+    is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that it is
+    drawn in.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -133,7 +133,7 @@ def sample(
 
     Raises:
         InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot hold
-        the breakpoints.
+            the breakpoints.
     """
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
