@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
@@ -83,7 +83,7 @@ class TrainState:
         optimizer: the optimiser's state.
     """
 
-    step: Int[Array, ""]
+    step: Any
     network: Network
     ema: Any
     optimizer: Any
@@ -171,4 +171,4 @@ def train_step(
     decay = jnp.minimum(optimization.ema_decay, (1.0 + state.step) / (10.0 + state.step))
     ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, weights)
     network = Network(weights, state.network.structure)
-    return TrainState(state.step + 1, network, ema, optimizer), {"loss": value, "gradient_norm": optax.global_norm(gradient)}
+    return TrainState(state.step + 1, network, ema, optimizer), {"loss": value, "gradient_norm": optax.tree.norm(gradient)}

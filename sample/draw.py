@@ -75,6 +75,8 @@ class Draw:
         for name in ("count", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if self.method == "switching" and self.steps < 2:
+            raise InputError(f"--method switching takes --steps of at least 2, got {self.steps}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if (self.tau or self.tau_file) and self.method != "switching":

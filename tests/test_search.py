@@ -25,6 +25,15 @@ PREFIX = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "batch": B
 COSINE = ddpm("cosine")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Programs that run for milliseconds: half of XLA's work on them is saved."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def gaussians(process, std, mean=1.5) -> GaussianMixture:
     """Two Gaussians of one covariance that differ by a shift, each told as components that coincide."""
     means = np.full((CLASSES, COMPONENTS, DIMENSION), 0.2, np.float32)
