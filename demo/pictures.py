@@ -25,7 +25,7 @@ def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
 
 
 def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
-    """Two rows from the same noise: not switched, and switched at tau; the left half starts in the pair's first group."""
+    """Two rows of the same noise, not switched and switched at tau; the left half starts in the first group."""
     first, second = chosen.pair
     starts = np.where(np.arange(columns) < columns / 2, first, second)
     noise = np.arange(columns)

@@ -26,7 +26,7 @@ class Denoiser(Protocol):
 
 
 def as_denoiser(denoise: Callable) -> Callable:
-    """A denoiser that jit takes as an argument: a function is wrapped in `jax.tree_util.Partial`, a pytree stays as it is."""
+    """A denoiser that jit takes as an argument: functions in a `jax.tree_util.Partial`, pytrees as they are."""
     leaves = jax.tree.leaves(denoise)
     return jax.tree_util.Partial(denoise) if len(leaves) == 1 and leaves[0] is denoise else denoise
 

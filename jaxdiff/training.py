@@ -68,7 +68,8 @@ class Objective:
         """Training times in (0, 1], (count,)."""
         if self.time_sampling == "uniform":
             return 1 - jax.random.uniform(key, (count,))
-        return 1 - (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
+        # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
+        return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
 
 
 @jax.tree_util.register_dataclass

@@ -34,7 +34,7 @@ def numbers(value) -> list[float]:
 
 @pytest.mark.slow
 def test_the_demo_reports_finite_numbers(out):
-    report = numbers(json.loads((out / "report.json").read_text()))
+    report = numbers(json.loads((out / "report" / "report.json").read_text()))
     assert report
     assert all(map(math.isfinite, report))
 

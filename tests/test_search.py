@@ -26,8 +26,8 @@ COSINE = ddpm("cosine")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Programs that run for milliseconds: half of XLA's work on them is saved."""
+def quick_compiling():
+    """Compiles in half the time, to slower programs: which computations are done stays the same."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield

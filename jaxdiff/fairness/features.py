@@ -64,8 +64,8 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     Arguments:
         images: uint8, or float in [-1, 1].
         labels: the group of each image.
-        ridge: added to the variance of every direction, as a share of the mean variance: directions that hardly vary are
-            not blown up.
+        ridge: added to the variance of every direction, as a share of the mean variance: directions that hardly vary
+            are not blown up.
 
     Raises:
         InputError: fewer than two images in a group.

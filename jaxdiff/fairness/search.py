@@ -121,12 +121,12 @@ def search_prefix(
         solver: the solver that samples will be drawn with.
         key: a key; noise sample i is a function of (key, i).
         batch: noise samples, the same for both conditions.
-        path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the same
-            x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
-        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code does.
-            On a grid of S steps beta is that of the sub-sampled chain, `Process.g2_increment`.
-        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged
-            over pixels (the authors').
+        path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the
+            same x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
+        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code
+            does. On a grid of S steps beta is that of the sub-sampled chain, `Process.g2_increment`.
+        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch,
+            averaged over pixels (the authors').
         drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps
             there is noise.
 
@@ -227,8 +227,8 @@ def search_direct(
         solver: the solver that samples will be drawn with, of at least 2 steps.
         key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
         batch: noise samples.
-        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides the
-            tau: see `fairness.Whitening` and the README's table.
+        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides
+            the tau: see `fairness.Whitening` and the README's table.
         metric: the name of F, for the result.
         coarse: points of the coarse grid, uniform inside (0, 1), at least 3.
         tolerance: width of the bracket at which to stop.

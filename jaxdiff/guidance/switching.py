@@ -41,8 +41,8 @@ def switching(denoise: Callable, at) -> Switching:
 
     Arguments:
         denoise: the denoiser inside.
-        at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0 the
-            sample is wholly of `start`, at 1 wholly of `end`, bit for bit.
+        at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0
+            the sample is wholly of `start`, at 1 wholly of `end`, bit for bit.
 
     Raises:
         InputError: `at` lies outside [0, 1] or isn't of shape () or (B,).

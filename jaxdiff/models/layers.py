@@ -16,7 +16,7 @@ class GroupNorm(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        groups: the largest number of groups wanted; the largest divisor of C not above it is taken.
+        groups: the number of groups wanted; the largest common divisor of it and C is taken.
     """
 
     def __init__(self, channels: int, groups: int = 32):
@@ -39,14 +39,25 @@ class GroupNorm(nnx.Module):
         return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(statistic.shape)
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, rngs: nnx.Rngs, dtype) -> nnx.Conv:
-    """A same-padded convolution. Its weights are drawn with the whole network's: see `network.unet`."""
-    return nnx.Conv(inputs, outputs, (kernel, kernel), padding="SAME", dtype=dtype, rngs=rngs)
+class _Undrawn:
+    """In place of Flax's random streams: `network.unet` draws the weights of all layers at once.
+
+    Streams of Flax's own count their draws, and tracing the counts takes seconds for a network of a hundred layers.
+    """
+
+    def params(self) -> None:
+        """No key."""
 
 
-def linear(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype) -> nnx.Linear:
-    """A dense layer. Its weights are drawn with the whole network's: see `network.unet`."""
-    return nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
+def convolution(inputs: int, outputs: int, kernel: int, *, dtype) -> nnx.Conv:
+    """A same-padded convolution, of zeros until `network.unet` draws its weights."""
+    zeros = nnx.initializers.zeros_init()
+    return nnx.Conv(inputs, outputs, (kernel, kernel), padding="SAME", dtype=dtype, kernel_init=zeros, rngs=_Undrawn())
+
+
+def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
+    """A dense layer, of zeros until `network.unet` draws its weights."""
+    return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
 
 
 class Attention(nnx.Module):
@@ -54,14 +65,14 @@ class Attention(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        head_channels: channels of a head; C must be a multiple of it, or one head of C channels is used where C is smaller.
+        head_channels: channels of a head at the least: C is split evenly among C // head_channels heads, or is one head.
     """
 
-    def __init__(self, channels: int, head_channels: int, *, rngs: nnx.Rngs, dtype):
+    def __init__(self, channels: int, head_channels: int, *, dtype):
         self.heads = max(1, channels // head_channels)
         self.norm = GroupNorm(channels)
-        self.query_key_value = convolution(channels, 3 * channels, 1, rngs=rngs, dtype=dtype)
-        self.out = convolution(channels, channels, 1, rngs=rngs, dtype=dtype)
+        self.query_key_value = convolution(channels, 3 * channels, 1, dtype=dtype)
+        self.out = convolution(channels, channels, 1, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape

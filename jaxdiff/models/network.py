@@ -40,7 +40,7 @@ def unet(config: UNetConfig, key) -> Network:
     zero. All come from one draw that is cut into pieces: a generator for each array would take XLA half a minute to
     compile.
     """
-    structure, abstract = nnx.split(nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0))), nnx.Param)
+    structure, abstract = nnx.split(nnx.eval_shape(lambda: UNet(config)), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(abstract)
     drawn = jax.random.normal(key, (sum(leaf.size for _, leaf in named),))
     leaves, start = [], 0

@@ -59,21 +59,28 @@ class UNetConfig:
         possible = [self.size // self.stem // 2**level for level in range(len(self.multipliers))]
         if missing := set(self.attention) - set(possible):
             raise InputError(f"`attention` names resolutions {sorted(missing)}; this network has {possible}")
+        if self.base % 2:
+            raise InputError(f"`base` must be even, for as many sines as cosines of the time; got {self.base}")
+        for level, multiplier in enumerate(self.multipliers):
+            width = self.base * multiplier
+            attends = possible[level] in self.attention or level == len(self.multipliers) - 1
+            if attends and width % max(1, width // self.head_channels):
+                raise InputError(f"`head_channels` {self.head_channels} does not split the {width} channels of level {level}")
 
 
 class ResidualBlock(nnx.Module):
     """norm, SiLU, (resample,) conv, scale-shift norm by the embedding, SiLU, dropout, conv, plus a skip (ADM's ResBlock)."""
 
-    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample: str | None = None, rngs):
+    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample: str | None = None):
         dtype = DTYPES[config.dtype]
         self.resample = resample
         self.dropout = config.dropout
         self.norm_in = GroupNorm(inputs)
-        self.conv_in = convolution(inputs, outputs, 3, rngs=rngs, dtype=dtype)
-        self.scale_shift = linear(embedding, 2 * outputs, rngs=rngs, dtype=dtype)
+        self.conv_in = convolution(inputs, outputs, 3, dtype=dtype)
+        self.scale_shift = linear(embedding, 2 * outputs, dtype=dtype)
         self.norm_out = GroupNorm(outputs)
-        self.conv_out = convolution(outputs, outputs, 3, rngs=rngs, dtype=dtype)
-        self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, rngs=rngs, dtype=dtype)
+        self.conv_out = convolution(outputs, outputs, 3, dtype=dtype)
+        self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, dtype=dtype)
 
     def __call__(self, x, embedding, key):
         hidden = nnx.silu(self.norm_in(x))
@@ -98,9 +105,9 @@ def _resample(x, how: str):
 class Block(nnx.Module):
     """A residual block, with attention behind it where its resolution has attention."""
 
-    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample=None, attention=False, rngs):
-        self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample, rngs=rngs)
-        self.attention = Attention(outputs, config.head_channels, rngs=rngs, dtype=DTYPES[config.dtype]) if attention else None
+    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample=None, attention=False):
+        self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample)
+        self.attention = Attention(outputs, config.head_channels, dtype=DTYPES[config.dtype]) if attention else None
 
     def __call__(self, x, embedding, key):
         x = self.residual(x, embedding, key)
@@ -112,39 +119,34 @@ class UNet(nnx.Module):
 
     Arguments:
         config: the shape of the network.
-        rngs: Flax's random streams; `network.unet` draws the weights that are used.
     """
 
-    def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: UNetConfig):
         self.config = config
         dtype, base = DTYPES[config.dtype], config.base
         embedding = 4 * base
-        self.time_in = linear(base, embedding, rngs=rngs, dtype=dtype)
-        self.time_out = linear(embedding, embedding, rngs=rngs, dtype=dtype)
+        self.time_in = linear(base, embedding, dtype=dtype)
+        self.time_out = linear(embedding, embedding, dtype=dtype)
         rows = labels.width(config.values)
-        self.label_table = nnx.Param(jax.random.normal(rngs.params(), (rows, embedding))) if rows else None
+        self.label_table = nnx.Param(jnp.zeros((rows, embedding))) if rows else None
 
         resolution = config.size // config.stem
-        self.conv_in = convolution(config.channels * config.stem**2, base, 3, rngs=rngs, dtype=dtype)
+        self.conv_in = convolution(config.channels * config.stem**2, base, 3, dtype=dtype)
         down, skips, width = [], [base], base
         for level, multiplier in enumerate(config.multipliers):
             for _ in range(config.blocks):
-                down.append(
-                    Block(
-                        width, base * multiplier, embedding, config=config, attention=resolution in config.attention, rngs=rngs
-                    )
-                )
+                down.append(Block(width, base * multiplier, embedding, config=config, attention=resolution in config.attention))
                 width = base * multiplier
                 skips.append(width)
             if level < len(config.multipliers) - 1:
-                down.append(Block(width, width, embedding, config=config, resample="down", rngs=rngs))
+                down.append(Block(width, width, embedding, config=config, resample="down"))
                 skips.append(width)
                 resolution //= 2
         self.down = nnx.List(down)
         self.middle = nnx.List(
             [
-                Block(width, width, embedding, config=config, attention=True, rngs=rngs),
-                Block(width, width, embedding, config=config, rngs=rngs),
+                Block(width, width, embedding, config=config, attention=True),
+                Block(width, width, embedding, config=config),
             ]
         )
         up, self.joins = [], []
@@ -152,16 +154,16 @@ class UNet(nnx.Module):
             for _ in range(config.blocks + 1):
                 inputs = width + skips.pop()
                 width = base * multiplier
-                up.append(Block(inputs, width, embedding, config=config, attention=resolution in config.attention, rngs=rngs))
+                up.append(Block(inputs, width, embedding, config=config, attention=resolution in config.attention))
                 self.joins.append(True)
             if level:
-                up.append(Block(width, width, embedding, config=config, resample="up", rngs=rngs))
+                up.append(Block(width, width, embedding, config=config, resample="up"))
                 self.joins.append(False)
                 resolution *= 2
         self.joins = tuple(self.joins)
         self.up = nnx.List(up)
         self.norm_out = GroupNorm(width)
-        self.conv_out = convolution(width, config.channels * config.stem**2, 3, rngs=rngs, dtype=dtype)
+        self.conv_out = convolution(width, config.channels * config.stem**2, 3, dtype=dtype)
 
     def embed(self, time: Float[Array, " b"], condition: Array | None) -> Float[Array, "b e"]:
         """The sum of the time embedding and, for each attribute, the label embedding."""

@@ -132,8 +132,8 @@ def sample(
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first.
 
     Raises:
-        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot hold
-            the breakpoints.
+        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot
+            hold the breakpoints.
     """
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}

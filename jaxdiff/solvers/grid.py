@@ -16,8 +16,8 @@ def uniform(steps: int) -> Float[Array, " s"]:
 def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -> Float[Array, "s b"]:
     """The grid of each sample with its nearest interior node moved onto each of its breakpoints.
 
-    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing. Each sample
-    has a column of its own, so one sample's breakpoint never touches another's grid.
+    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing. Each
+    sample has a column of its own, so one sample's breakpoint never touches another's grid.
 
     Arguments:
         times: (S + 1, B), falling along the first axis.

@@ -1,0 +1,294 @@
+"""The loss and a training step: closed forms, identities across parameterisations, and recursions by hand."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from jaxdiff.errors import InputError
+from jaxdiff.models import labels
+from jaxdiff.models.network import Network
+from jaxdiff.process import PREDICTIONS, vp_cosine, vp_linear
+from jaxdiff.training import Objective, Optimization, TrainState, initial_state, loss, train_step
+
+MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)
+COUNT = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiling():
+    """Compiles in half the time, to slower programs: which computations are done stays the same."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def gaussian_batch(count=COUNT) -> dict:
+    """Images of independent pixels N(MEAN, STD²) with labels of one attribute."""
+    rng = np.random.default_rng(1)
+    images = MEAN + STD * rng.standard_normal((count, *SHAPE), np.float32)
+    return {"image": jnp.asarray(images), "labels": jnp.asarray(rng.integers(0, 2, (count, 1)), jnp.int32)}
+
+
+def predictor(process, prediction, gain=1.0):
+    """A network that is exact for these images with `gain` 1, and off with another."""
+
+    def network(x, t, condition, dropout_key):
+        alpha, sigma = process.alpha(t)[:, None, None, None], process.sigma(t)[:, None, None, None]
+        shrink = gain * alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
+        return process.from_x0(prediction, MEAN + shrink * (x - alpha * MEAN), x, t)
+
+    return network
+
+
+# --- the loss ---
+
+
+@pytest.mark.parametrize("process", [vp_linear(), vp_cosine()], ids=lambda p: p.name)
+@pytest.mark.parametrize(("prediction", "weighting"), [("eps", "simple"), ("v", "simple"), ("x0", "simple"), ("x0", "p2")])
+def test_an_exact_network_has_the_least_loss_there_is(process, prediction, weighting, key):
+    """The error left is the variance of the posterior: of x0 it is STD² sigma² / v, of eps alpha² / sigma² times that."""
+    objective = Objective(prediction, weighting=weighting, p2_gamma=0.5, p2_k=2.0)
+    value = float(loss(predictor(process, prediction), process, objective, gaussian_batch(), key))
+    t = (np.arange(200_000) + 0.5) / 200_000
+    alpha, sigma = (np.asarray(part, np.float64) for part in (process.alpha(t), process.sigma(t)))
+    posterior = STD**2 * sigma**2 / (alpha**2 * STD**2 + sigma**2)
+    # eps = (x - alpha x0) / sigma and v = alpha eps - sigma x0 = (alpha x - x0) / sigma where alpha² + sigma² = 1
+    left = {"x0": posterior, "eps": posterior * alpha**2 / sigma**2, "v": posterior / sigma**2}[prediction]
+    if weighting == "p2":
+        left = posterior * alpha**2 / sigma**2 / (2.0 + alpha**2 / sigma**2) ** 0.5
+    assert value == pytest.approx(left.mean(), rel=0.02)
+    assert loss(predictor(process, prediction, gain=0.6), process, objective, gaussian_batch(), key) > 1.02 * value
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_p2_weights_the_same_error_whatever_is_predicted(gamma, key):
+    """One estimate of x0 that is wrong, told in four ways: 1 / (k + SNR)^gamma times its error of eps."""
+    process, batch = vp_cosine(), gaussian_batch()
+    losses = {
+        prediction: float(
+            loss(predictor(process, prediction, 0.5), process, Objective(prediction, "p2", gamma, 2.0), batch, key)
+        )
+        for prediction in PREDICTIONS
+    }
+    if gamma == 0:
+        losses["simple"] = float(loss(predictor(process, "eps", 0.5), process, Objective("eps"), batch, key))
+    assert list(losses.values()) == pytest.approx([losses["eps"]] * len(losses), rel=1e-3)
+
+
+def test_p2_weights_are_those_of_the_paper():
+    process, t = vp_linear(), jnp.linspace(0.01, 1, 9)
+    abar = np.exp(-(0.1 * np.asarray(t, np.float64) + 0.5 * 19.9 * np.asarray(t, np.float64) ** 2))
+    weights = Objective("eps", "p2", 0.7, 1.5).weights(process, t)
+    np.testing.assert_allclose(weights, 1 / (1.5 + abar / (1 - abar)) ** 0.7, rtol=1e-3)
+    np.testing.assert_array_equal(Objective("v", p2_gamma=0.7).weights(process, t), 1)
+
+
+def test_the_loss_of_the_network_zero_is_the_power_of_its_target(key):
+    zero = lambda x, t, condition, dropout_key: jnp.zeros_like(x)  # noqa: E731
+    run = lambda prediction: float(loss(zero, vp_cosine(), Objective(prediction), gaussian_batch(), key))  # noqa: E731
+    power = MEAN**2 + STD**2
+    assert run("eps") == pytest.approx(1, rel=0.01)
+    assert run("x0") == pytest.approx(power, rel=0.01)
+    # alpha² + sigma² power, with alpha² all but cos² over a quarter turn
+    assert run("v") == pytest.approx((1 + power) / 2, rel=0.02)
+
+
+# --- times and labels ---
+
+
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_stratified_times_fall_one_into_each_stratum(count):
+    keys = jax.random.split(jax.random.key(3), 200)
+    times = np.asarray(jax.vmap(lambda key: Objective().times(key, count))(keys))
+    assert np.all((times > 0) & (times <= 1))
+    np.testing.assert_array_equal(np.sort(np.ceil(times * count - 1e-5), axis=1), np.tile(np.arange(1, count + 1), (200, 1)))
+    # uniform within a stratum: mean 1/2 and variance 1/12
+    within = np.sort(times, axis=1) * count - np.arange(count)
+    assert within.mean() == pytest.approx(0.5, abs=4 / math.sqrt(12 * within.size))
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
+@pytest.mark.parametrize("sampling", ["stratified", "uniform"])
+@pytest.mark.parametrize("count", [1, 64, 4096])
+def test_no_time_is_zero_whatever_is_drawn(sampling, count, draw, monkeypatch, key):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, draw, jnp.float32))
+    times = np.asarray(Objective(time_sampling=sampling).times(key, count))
+    assert times.min() > 0
+    assert times.max() <= 1
+
+
+def test_uniform_times_are_independent_and_uniform(key):
+    times = np.asarray(Objective(time_sampling="uniform").times(key, 10_000))
+    assert np.abs(np.histogram(times, 10, (0, 1))[0] - 1000).max() < 5 * math.sqrt(900)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_all_labels_of_an_image_are_dropped_together_at_the_rate(rate, key):
+    seen, count = [], COUNT
+    given = np.stack([np.arange(count) % 2, np.arange(count) % 5], 1).astype(np.int32)
+
+    def network(x, t, condition, dropout_key):
+        seen.append(np.asarray(condition))
+        return x
+
+    batch = {"image": jnp.zeros((count, *SHAPE)), "labels": jnp.asarray(given)}
+    loss(network, vp_cosine(), Objective(label_dropout=rate), batch, key)
+    dropped = (seen[0] == labels.NULL).all(axis=1)
+    np.testing.assert_array_equal(seen[0][~dropped], given[~dropped])
+    assert dropped.mean() == pytest.approx(rate, abs=4 * math.sqrt(rate * (1 - rate) / count))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prediction": "noise"}, "`prediction` must be one of x0, eps, v, score, got 'noise'"),
+        ({"weighting": "snr"}, "`weighting` must be simple or p2"),
+        ({"p2_gamma": -0.1}, "p2_gamma >= 0"),
+        ({"p2_k": 0.0}, "p2_k > 0"),
+        ({"label_dropout": 1.1}, r"`label_dropout` must lie in \[0, 1\], got 1.1"),
+        ({"label_dropout": -0.1}, "`label_dropout`"),
+        ({"time_sampling": "sobol"}, "`time_sampling` must be stratified or uniform"),
+    ],
+)
+def test_an_objective_out_of_range_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Objective(**arguments)
+
+
+# --- a step ---
+
+
+class Affine(nnx.Module):
+    """The smallest network that learns: a gain and, for each label and the null label, a constant."""
+
+    def __init__(self):
+        self.gain = nnx.Param(jnp.zeros(SHAPE))
+        self.constant = nnx.Param(jnp.zeros((3, *SHAPE)))
+
+    def __call__(self, x, t, condition, dropout_key=None):
+        return self.gain[...] * x + self.constant[...][condition[:, 0]]
+
+
+def fresh(optimization) -> TrainState:
+    """A state before its first step; arrays of its own, since a step consumes them."""
+    structure, weights = nnx.split(Affine(), nnx.Param)
+    return initial_state(Network(weights, structure), optimization)
+
+
+def arrays(tree) -> list[np.ndarray]:
+    """The leaves, on the host."""
+    return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+OBJECTIVE = Objective("x0")
+PLAIN = Optimization(learning_rate=0.05, warmup=1, weight_decay=0.0, ema_decay=0.35)
+BATCH = gaussian_batch(16)
+
+
+def steps(state, count, key, optimization=PLAIN):
+    """This many steps on one batch: the last state, and the metrics of each."""
+    metrics = []
+    for _ in range(count):
+        state, told = train_step(state, vp_cosine(), BATCH, key, objective=OBJECTIVE, optimization=optimization)
+        metrics.append({name: float(value) for name, value in told.items()})
+    return state, metrics
+
+
+def test_steps_are_counted_and_lower_the_loss(key):
+    state, metrics = steps(fresh(PLAIN), 60, key)
+    assert int(state.step) == 60
+    losses = [told["loss"] for told in metrics]
+    # at first the whole power of x0 is the loss; an affine map of x leaves less than its variance
+    assert losses[0] == pytest.approx(MEAN**2 + STD**2, rel=0.2)
+    assert np.mean(losses[-10:]) < STD**2
+
+
+def test_a_copied_state_repeats_its_steps_exactly(key):
+    """All randomness is fold_in(key, step): a run that resumes needs the state alone."""
+    state, _ = steps(fresh(PLAIN), 3, key)
+    copy = jax.tree.map(jnp.copy, state)
+    one, told = steps(state, 2, key)
+    other, told_again = steps(jax.tree.map(jnp.copy, copy), 2, key)
+    assert told == told_again
+    for a, b in zip(arrays(one), arrays(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # another key, and another step of the same key, draw other noise
+    assert steps(jax.tree.map(jnp.copy, copy), 1, jax.random.key(1))[1] != told[:1]
+    assert steps(dataclasses.replace(copy, step=copy.step + 1), 1, key)[1] != told[:1]
+
+
+def test_the_metrics_are_those_of_the_loss_at_the_folded_key(key):
+    state = fresh(PLAIN)
+    run = lambda network: loss(network, vp_cosine(), OBJECTIVE, BATCH, jax.random.fold_in(key, 0))  # noqa: E731
+    value, gradient = jax.jit(jax.value_and_grad(run))(state.network)
+    norm = math.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in arrays(gradient)))
+    _, (told,) = steps(state, 1, key)
+    assert told == pytest.approx({"loss": float(value), "gradient_norm": norm}, rel=1e-5)
+
+
+def test_the_average_of_the_weights_follows_its_recursion(key):
+    """average <- d average + (1 - d) weights with d = min(decay, (1 + step) / (10 + step)); .35 is reached at step 4."""
+    state = fresh(PLAIN)
+    average = arrays(state.ema)
+    decays = []
+    for step in range(7):
+        state, _ = steps(state, 1, key)
+        decays.append(decay := min(0.35, (1 + step) / (10 + step)))
+        weights = arrays(state.network.weights)
+        average = [decay * old + (1 - decay) * new for old, new in zip(average, weights, strict=True)]
+        for expected, got in zip(average, arrays(state.ema), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+    assert decays[3] < decays[4] == 0.35
+
+
+def test_a_large_gradient_counts_as_one_of_the_clipped_norm():
+    """Adam forgets a constant factor, not a change of scale from one step to the next."""
+    weights, first = {"w": jnp.zeros(4)}, {"w": jnp.asarray([0.3, -0.2, 0.1, 0.4])}
+    second = {"w": jnp.asarray([3.0, 4.0, 0.0, 12.0])}  # norm 13
+
+    def second_update(gradient, clip):
+        transformation = Optimization(warmup=1, clip=clip).transformation()
+        state = transformation.init(weights)
+        for given in (first, gradient):
+            update, state = transformation.update(given, state, weights)
+        return np.asarray(update["w"])
+
+    shrunk = jax.tree.map(lambda g: 2.0 * g / 13, second)
+    np.testing.assert_allclose(second_update(second, 2.0), second_update(shrunk, 100.0), rtol=1e-5)
+    assert not np.allclose(second_update(second, 100.0), second_update(shrunk, 100.0), rtol=0.01)
+
+
+def test_the_rate_warms_up_then_decays_to_a_tenth():
+    """Adam's update has the size of the rate while the gradient stays the same."""
+
+    def rates(count, **arguments):
+        transformation = Optimization(learning_rate=0.1, weight_decay=0.0, **arguments).transformation()
+        weights, gradient = {"w": jnp.zeros(1)}, {"w": jnp.full(1, 0.5)}
+
+        def body(state, _):
+            update, state = transformation.update(gradient, state, weights)
+            return state, -update["w"][0]
+
+        return np.asarray(jax.lax.scan(body, transformation.init(weights), None, length=count)[1])
+
+    np.testing.assert_allclose(rates(10, warmup=4), [0, 0.025, 0.05, 0.075, *[0.1] * 6], rtol=1e-4)
+    turns = np.minimum(np.arange(26) / 20, 1)
+    expected = 0.1 * (0.1 + 0.9 * (1 + np.cos(np.pi * turns)) / 2)
+    np.testing.assert_allclose(rates(30, warmup=4, decay_steps=24)[4:], expected, rtol=1e-4)
+
+
+def test_weight_decay_shrinks_by_the_rate(key):
+    """AdamW: apart from the gradient's step, weights shrink by rate times decay."""
+    weights = {"w": jnp.asarray([2.0, -1.0])}
+    transformation = Optimization(learning_rate=0.1, warmup=1, weight_decay=0.3).transformation()
+    state = transformation.init(weights)
+    for _ in range(2):  # the rate is 0 in the first step
+        update, state = transformation.update({"w": jnp.zeros(2)}, state, weights)
+    np.testing.assert_allclose(optax.apply_updates(weights, update)["w"], 0.97 * weights["w"], rtol=1e-6)
