@@ -35,3 +35,12 @@ def key() -> jax.Array:
 def rng() -> np.random.Generator:
     """A NumPy generator, the same in every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def quick_compiling():
+    """Compiles in half the time, to slower programs: which computations are done stays the same."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -32,13 +32,7 @@ COUNT, BATCH, STEPS = 20, 8, 4
 GROUP = Attribute("group", ("square", "round"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiles in half the time, to slower programs: which computations are done stays the same."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(autouse=True)

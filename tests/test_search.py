@@ -25,13 +25,7 @@ PREFIX = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "batch": B
 COSINE = ddpm("cosine")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiles in half the time, to slower programs: which computations are done stays the same."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def gaussians(process, std, mean=1.5) -> GaussianMixture:

@@ -20,13 +20,7 @@ MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)
 COUNT = 20_000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiles in half the time, to slower programs: which computations are done stays the same."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def gaussian_batch(count=COUNT) -> dict:

@@ -23,13 +23,7 @@ CONFIG = UNetConfig(size=8, values=(2, 3), base=16, multipliers=(1, 2), blocks=1
 TINY = UNetConfig(size=4, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=8, dropout=0.5, stem=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiles in half the time, to slower programs: which computations are done stays the same."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def perturbed(tree, scale=0.1):
