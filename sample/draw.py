@@ -13,6 +13,7 @@ from console.terminal import console, progress
 from jaxdiff import guidance
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
+from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import sample
 from sample.common import Setting, setting
@@ -118,16 +119,10 @@ def draw(options: Draw) -> list[Path]:
         return [draw_set(options, chosen, options.out, {})]
     if not options.tau:
         return [draw_set(options, chosen, options.out, transition(options, chosen)[1])]
-    process = chosen.model.process
     several = len(options.tau) > 1
     folders = []
     for tau in options.tau:
-        told = {
-            "tau": tau,
-            "timestep": round(tau * process.timesteps),
-            "snr": float(process.snr(tau)) if tau else None,
-            "search": "given",
-        }
+        told = {**point(chosen.model.process, tau), "search": "given"}
         folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, told))
     return folders
 

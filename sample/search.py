@@ -144,7 +144,7 @@ def search(options: Search) -> Transition:
         found.mode,
         f"{found.tau:.3f}",
         f"{found.timestep} of {chosen.model.process.timesteps}",
-        f"{found.snr:.3g}",
+        "infinite" if found.snr is None else f"{found.snr:.3g}",
         f"{found.residual:.3f}",
         str(found.evaluations),
         str(found.batch),

@@ -13,7 +13,7 @@ from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import features, search, search_direct, search_prefix, whitening
 from jaxdiff.fairness.energy import energy_distance
-from jaxdiff.fairness.transition import Transition
+from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.process import ddpm, vp_linear
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
@@ -364,6 +364,12 @@ def transition() -> Transition:
     """A found transition with its context."""
     found = search_direct(MIXTURE, COSINE, **DIRECT, key=jax.random.key(0))
     return dataclasses.replace(found, context=CONTEXT)
+
+
+def test_a_point_without_noise_has_no_snr():
+    """JSON has no infinity."""
+    assert point(COSINE, 0.0) == {"tau": 0.0, "timestep": 0, "snr": None}
+    assert point(COSINE, 0.5)["snr"] == pytest.approx(float(COSINE.snr(0.5)))
 
 
 def test_a_transition_survives_json(transition):

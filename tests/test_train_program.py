@@ -214,6 +214,14 @@ def test_a_folder_of_another_run_is_refused(whole, source, monkeypatch, options,
         assert word in str(refused.value)
 
 
+@pytest.mark.parametrize("damaged", ["{", "[1]"])
+def test_a_damaged_configuration_is_refused(source, tmp_path, damaged):
+    (tmp_path / "config.json").write_text(damaged)
+    with pytest.raises(InputError, match="config.json is damaged"):
+        trained(tmp_path, source)
+    assert (tmp_path / "config.json").read_text() == damaged
+
+
 def test_a_folder_of_something_else_is_refused(source, tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
     with pytest.raises(InputError, match="not empty and holds no run"):
@@ -254,6 +262,10 @@ def program(monkeypatch, tmp_path):
         (["--data", "fine.npz", "--value-names", "group"], ["ATTRIBUTE=NAME"]),
         (["--data", "fine.npz", "--steps", "0"], ["--steps", "at least 1", "0"]),
         (["--data", "fine.npz", "--label-dropout", "1.5"], ["label_dropout", "1.5"]),
+        (["--data", "fine.npz", "--warmup", "-1"], ["--warmup", "at least 0", "-1"]),
+        (["--data", "fine.npz", "--save-minutes", "nan"], ["--save-minutes", "at least 0", "nan"]),
+        (["--data", "fine.npz", "--ema-decay", "1"], ["--ema-decay", "[0, 1)", "1.0"]),
+        (["--data", "fine.npz", "--learning-rate", "0"], ["--learning-rate", "above 0", "0.0"]),
         (["--data", "fine.npz", "--size", "15"], ["size", "15", "divisible"]),
         (["--data", "fine.npz", "--preset", "huge"], ["huge"]),
     ],

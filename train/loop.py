@@ -118,7 +118,10 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     """Makes the folder this run's, or makes sure that it is."""
     path = out / "config.json"
     if path.exists():
-        there, config = _flat(json.loads(path.read_text())), _flat(config)
+        try:
+            there, config = _flat(json.loads(path.read_text())), _flat(config)
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; take another folder") from error
         differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
         if differing:
             name = differing[0]

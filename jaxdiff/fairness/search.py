@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.transition import Transition
+from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import initial_noise, integrate, sample_keys, sample_times
@@ -258,9 +258,7 @@ def _result(process, mode, taus, curve, reference, evaluations, batch) -> Transi
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
     tau = float(taus[np.argmin(curve)])
     return Transition(
-        tau=tau,
-        timestep=round(tau * process.timesteps),
-        snr=float(process.snr(np.float32(tau))),
+        **point(process, tau),
         mode=mode,
         taus=tuple(taus.tolist()),
         curve=tuple(curve.tolist()),

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from jaxdiff.errors import InputError
+from jaxdiff.process import Process
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Transition:
     Attributes:
         tau: the point on the process's time axis, in [0, 1]: a switched sample is under its end condition where t <= tau.
         timestep: tau in discrete timesteps, tau T.
-        snr: the signal-to-noise ratio at tau.
+        snr: the signal-to-noise ratio at tau; None at tau = 0, where there is no noise.
         mode: how it was found, e.g. `direct/pixel`.
         taus: the times at which the criterion was evaluated, ascending.
         curve: the criterion there.
@@ -27,7 +30,7 @@ class Transition:
 
     tau: float
     timestep: int
-    snr: float
+    snr: float | None
     mode: str
     taus: tuple[float, ...]
     curve: tuple[float, ...]
@@ -57,6 +60,12 @@ class Transition:
                 raise InputError(
                     f"tau={self.tau:.3f} was found for {name} {_told(found)}, and this is {name} {_told(value)}: search again"
                 )
+
+
+def point(process: Process, tau: float) -> dict[str, Any]:
+    """A time as tau, timestep and SNR, which are the first fields of a `Transition`."""
+    snr = float(process.snr(np.float32(tau)))
+    return {"tau": tau, "timestep": round(tau * process.timesteps), "snr": snr if np.isfinite(snr) else None}
 
 
 def _told(value: Any) -> str:
