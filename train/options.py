@@ -30,7 +30,7 @@ class Options:
       python -m train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
       python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
-      --dtype bfloat16
+          --dtype bfloat16
     """
 
     out: Path
@@ -87,8 +87,13 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
+        for name in ("seed", "warmup", "save_minutes", "preview_every"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise InputError(f"--ema-decay must lie in [0, 1), got {self.ema_decay}")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise InputError(f"--learning-rate must be above 0, got {self.learning_rate}")
 
 
 @dataclass(frozen=True)
