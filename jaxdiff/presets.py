@@ -44,6 +44,7 @@ PRESETS = {
         "32x32, 3 M parameters: real faces, hours on a CPU, minutes on a GPU",
         UNetConfig(base=48, multipliers=(1, 2, 2), blocks=1, attention=(8,), head_channels=48, dropout=0.05, stem=2),
         steps=10_000,
+        batch_size=32,
         learning_rate=4e-4,
     ),
     "faces64": Preset(

@@ -138,6 +138,20 @@ def test_bfloat16_returns_float32_close_to_float32():
     assert 0 < error < 0.05
 
 
+def test_a_stem_passes_the_pixels_to_the_output_by_a_gain_per_channel():
+    """A fresh network is nothing; with gains alone it is those gains times the image, each on its own pixel and colour."""
+    fresh, gains = jax.jit(partial(unet, TINY))(jax.random.key(0)), np.arange(1, 13, dtype=np.float32)
+    assert not run(fresh, X, T, None).any()
+    is_gain = lambda path: jax.tree_util.keystr(path, simple=True, separator="/").startswith("pass_through/bias")  # noqa: E731
+    weights = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.asarray(gains) if is_gain(path) else leaf, fresh.weights
+    )
+    told = run(Network(weights, fresh.structure), X, T, None)
+    # channel 6 i + 3 j + c of the stem is colour c of pixel (i, j) of every 2 x 2 block
+    expected = np.asarray(X) * np.tile(gains.reshape(2, 2, 3), (X.shape[1] // 2, X.shape[2] // 2, 1))
+    np.testing.assert_allclose(told, expected, rtol=1e-6)
+
+
 def test_remat_changes_neither_output_nor_gradient():
     power = lambda network: jnp.square(network(X, T)).mean()  # noqa: E731
     (plain, gradient), (again, recomputed) = (jax.jit(jax.value_and_grad(power))(tiny(remat=remat)) for remat in (False, True))
@@ -338,6 +352,7 @@ def counted(config: UNetConfig) -> int:
     pixels = config.channels * config.stem**2
     total = affine(config.base, embedding) + affine(embedding, embedding) + sum(k + 1 for k in config.values) * embedding
     total += affine(pixels, config.base, 3) + 2 * widths[0] + affine(widths[0], pixels, 3)
+    total += affine(embedding, pixels) if config.stem > 1 else 0
     total += block(widths[-1], widths[-1], True) + block(widths[-1], widths[-1])
     attends = [config.size // config.stem // 2**level in config.attention for level in range(len(widths))]
     skips = [config.base]

@@ -29,7 +29,7 @@ class Network:
         return nnx.merge(self.structure, self.weights)(*arguments, **keywords)
 
 
-ZERO_OUTPUTS = ("conv_out", "attention/out")
+ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through")
 """Layers that start at zero, so that every residual branch, and the network, begins as nothing (Dhariwal & Nichol 2021)."""
 
 

@@ -28,7 +28,9 @@ class UNetConfig:
         attention: feature-map resolutions (in pixels) that have self-attention; the middle always has.
         head_channels: channels of an attention head.
         dropout: rate in [0, 1) inside the residual blocks.
-        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper.
+        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper. Above 1, the
+            pixels are also added to the output, by a gain for each channel that is learned as a function of the embedding: a
+            narrow first level cannot carry the noise of f x f pixels, and need not.
         dtype: `float32` or `bfloat16` for the computation; parameters are float32 always.
         remat: recompute the blocks in the backward pass, for less memory and a third more time.
     """
@@ -164,6 +166,7 @@ class UNet(nnx.Module):
         self.up = nnx.List(up)
         self.norm_out = GroupNorm(width)
         self.conv_out = convolution(width, config.channels * config.stem**2, 3, dtype=dtype)
+        self.pass_through = linear(embedding, config.channels * config.stem**2, dtype=dtype) if config.stem > 1 else None
 
     def embed(self, time: Float[Array, " b"], condition: Array | None) -> Float[Array, "b e"]:
         """The sum of the time embedding and, for each attribute, the label embedding."""
@@ -199,7 +202,8 @@ class UNet(nnx.Module):
         keys = iter([None] * total if dropout_key is None else jax.random.split(dropout_key, total))
         call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
 
-        hidden = self.conv_in(space_to_depth(x.astype(dtype), self.config.stem))
+        pixels = space_to_depth(x.astype(dtype), self.config.stem)
+        hidden = self.conv_in(pixels)
         skips = [hidden]
         for block in self.down:
             hidden = call(block, hidden, embedding, next(keys))
@@ -209,4 +213,6 @@ class UNet(nnx.Module):
         for block, joins in zip(self.up, self.joins, strict=True):
             hidden = call(block, jnp.concatenate([hidden, skips.pop()], -1) if joins else hidden, embedding, next(keys))
         out = self.conv_out(nnx.silu(self.norm_out(hidden)))
+        if self.pass_through is not None:
+            out = out + self.pass_through(embedding)[:, None, None] * pixels
         return depth_to_space(out, self.config.stem).astype(jnp.float32)
