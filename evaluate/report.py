@@ -200,9 +200,26 @@ def _sizes(judged: Judged) -> str:
     )
 
 
+def _overview(judged: Judged) -> tuple[str, list[str], list[list[str]]]:
+    """A row for each set: the three BER and the energy distances, of several pairs of values the largest."""
+    rows = []
+    for verdict in (judged.judgement.real, *judged.judgement.synthetic):
+        row = [verdict.name]
+        for direction in DIRECTIONS:
+            summary = verdict.directions.get(direction) or verdict.directions["real->real"]
+            ends = _interval(summary.intervals["ber"])
+            row.append(f"{_number(summary.mean.ber)} {ends} ± {_number(summary.ber_deviation)}")
+        for tests in verdict.energy.values():
+            test = max(tests.values(), key=lambda test: test.distance)
+            row.append(f"{_number(test.distance, 3)} ({_number(test.p_value, 3)})")
+        rows.append(row)
+    energies = [f"energy distance, {space} (p)" for space in judged.judgement.real.energy]
+    return "BER, % [95 %] ± seeds, and energy distance between the groups", ["set", *DIRECTIONS, *energies], rows
+
+
 def _markdown(judged: Judged) -> str:
     parts = [f"# Fairness of {judged.attribute}", _sizes(judged)]
-    for title, header, rows in _tables(judged, full=True):
+    for title, header, rows in (_overview(judged), *_tables(judged, full=True)):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts += [
             f"## {title}",

@@ -96,8 +96,14 @@ def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real,
         "not independence",
     ):
         assert word in " ".join(markdown.split())
-    for row in [line for line in markdown.splitlines() if line.startswith("| Real")][:3]:
-        assert len(row.split("|")) == 12
+    overview, *by_direction = [line for line in markdown.splitlines() if line.startswith("| Real")]
+    assert all(len(row.split("|")) == 12 for row in by_direction[:3])
+    # the overview has the BER and the distances of the tables below it
+    assert overview.count(f"{report['real']['directions']['real->real']['ber']:.1f} [") == 3
+    turned_row = next(line for line in markdown.splitlines() if line.startswith("| turned.npz"))
+    for direction, cell in zip(turned, turned_row.split("|")[2:5], strict=True):
+        assert cell.strip().startswith(f"{turned[direction]['ber']:.1f} [")
+    assert f"{report['synthetic'][1]['energy']['pixels'][0]['distance']:.3f} (0.05" in turned_row
     with Image.open(tmp_path / "report" / "report.png") as picture:
         assert picture.size[0] > 400
     assert not list((tmp_path / "report").glob("*.partial"))
