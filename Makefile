@@ -17,7 +17,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (five minutes)
+demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (four minutes)
 	$(PY) -m demo
 
 test: lint  ## lint, then every test

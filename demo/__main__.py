@@ -16,7 +16,7 @@ class Demo:
 
     Searches the transition point tau of the shipped model, draws a set by each method (vanilla, mixing, switching),
     judges the sets by classifiers and energy distance, and writes pictures: a grid for each method, matched pairs (the
-    same noise, unswitched and switched), one face over a sweep of tau, and the curves of the search. Takes about five
+    same noise, unswitched and switched), one face over a sweep of tau, and the curves of the search. Takes about four
     minutes on two cores.
 
     Examples:

@@ -43,4 +43,5 @@ def strip(chosen: Setting, taus: np.ndarray) -> Image.Image:
     """One face over a sweep of tau, from the same noise; a row for each group that it starts in."""
     first, second = chosen.pair
     starts = np.repeat([first, second], len(taus))
-    return grid(_switched(chosen, starts, first + second - starts, np.tile(taus, 2), np.zeros(len(starts), int)), len(taus))
+    # of the first noises the second one shows most: a beard and long hair
+    return grid(_switched(chosen, starts, first + second - starts, np.tile(taus, 2), np.ones(len(starts), int)), len(taus))
