@@ -37,9 +37,10 @@ class NetworkDenoiser:
     """A trained network as a denoiser, through its parameterisation.
 
     Attributes:
-        network: a pytree called as `network(x, t, condition)` that predicts `prediction`, of the shape of x.
+        network: a pytree called as `network(x / scale(t), t, condition)` that predicts `prediction`, of the shape of x: noised
+            data of unit variance come to it with unit variance, whatever the process.
         process: the forward process that it was trained on.
-        prediction: what it predicts: `x0`, `eps`, `v` or `score`.
+        prediction: what it predicts: `x0`, `eps`, `v`, `score` or `edm`.
     """
 
     network: Callable
@@ -49,7 +50,8 @@ class NetworkDenoiser:
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The posterior mean, float32."""
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
-        return self.process.to_x0(self.prediction, self.network(x, t, condition), x, t)
+        scaled = x / expand(self.process.scale(t), x)
+        return self.process.to_x0(self.prediction, self.network(scaled, t, condition), x, t)
 
 
 @jax.tree_util.register_dataclass

@@ -5,13 +5,16 @@ A process is an alpha(t) and a sigma(t) on t in [0, 1], 0 = data and 1 = noise:
     x_t = alpha(t) x_0 + sigma(t) e,   e ~ N(0, I).
 
 Everything else follows from the two and is derived once, here: the log signal-to-noise ratio and its inverse, the drift f
-and the squared diffusion g² of the forward SDE dx = f(t) x dt + g(t) dW, the prior, and the conversions between the four
-things that a network may predict: x0, eps, v and score.
+and the squared diffusion g² of the forward SDE dx = f(t) x dt + g(t) dW, the prior, and the conversions between the five
+things that a network may predict: x0, eps, v, score, and EDM's preconditioned x0.
+
+At t = 0 there is no noise, for every process. VE and EDM have a least noise level sigma_min: it is their sigma just above 0.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -21,19 +24,25 @@ from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
 
-Prediction = Literal["x0", "eps", "v", "score"]
+Prediction = Literal["x0", "eps", "v", "score", "edm"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
 
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, section 3.2
-COSINE_LOG_SNR_MIN = -20.0  # where the continuous cosine stops short of pure noise, as beta <= 0.999 does for the table
+LOG_SNR_MIN = -20.0  # where schedules that would reach pure noise stop short of it, as beta <= 0.999 does for the cosine table
+SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning assumes (Karras et al. 2022, table 1)
+EARLIEST = 1e-6  # the t that stands for sigma_min, where t = 0 has no noise at all
 
 
 class _Kind(NamedTuple):
-    """The functions that make a process: log alpha(t), log sigma(t) and t(log SNR), each of (coefficients, argument)."""
+    """The functions that make a process: log alpha(t), log sigma(t) and t(log SNR), each of (coefficients, argument).
+
+    Where `unit` is set, alpha² + sigma² is 1 at every time.
+    """
 
     log_alpha: Callable[[Array, Array], Array]
     log_sigma: Callable[[Array, Array], Array]
     time: Callable[[Array, Array], Array]
+    unit: bool = False
 
 
 def _variance_preserving(integrated_beta, time_of_integrated_beta) -> _Kind:
@@ -42,6 +51,7 @@ def _variance_preserving(integrated_beta, time_of_integrated_beta) -> _Kind:
         log_alpha=lambda c, t: -0.5 * integrated_beta(c, t),
         log_sigma=lambda c, t: 0.5 * jnp.log(-jnp.expm1(-integrated_beta(c, t))),
         time=lambda c, log_snr: time_of_integrated_beta(c, jax.nn.softplus(-log_snr)),
+        unit=True,
     )
 
 
@@ -83,10 +93,49 @@ def _table_time(table, integral):
     return jnp.interp(integral, table, jnp.linspace(0.0, 1.0, table.shape[0]))
 
 
+def _sub_vp_time(c, log_snr):
+    # alpha / (1 - alpha²) = r has the root alpha = 2 r / (1 + sqrt(1 + 4 r²)), and then 1 - alpha² = alpha / r
+    r = jnp.exp(0.5 * log_snr)
+    alpha = 2 / (1 / r + jnp.sqrt(1 / r**2 + 4))
+    near_data = -jnp.log1p(-jnp.minimum(alpha / r, 0.9))
+    return _linear_time(c, jnp.where(alpha > 0.7, near_data, -2 * jnp.log(alpha)))
+
+
+def _above_zero(t, log_sigma):
+    return jnp.where(t > 0, log_sigma, -jnp.inf)
+
+
+def _no_shrinking(log_sigma, time) -> _Kind:
+    """alpha = 1, with a least noise level that t = 0 leaves out."""
+    return _Kind(
+        log_alpha=lambda c, t: jnp.zeros_like(t),
+        log_sigma=lambda c, t: _above_zero(t, log_sigma(c, t)),
+        time=lambda c, log_snr: jnp.clip(time(c, -0.5 * log_snr), EARLIEST, 1.0),
+    )
+
+
 _KINDS = {
     "linear": _variance_preserving(_linear_integral, _linear_time),
     "cosine": _variance_preserving(_cosine_integral, _cosine_time),
     "table": _variance_preserving(_table_integral, _table_time),
+    "sub_vp": _Kind(
+        log_alpha=lambda c, t: -0.5 * _linear_integral(c, t),
+        log_sigma=lambda c, t: jnp.log(-jnp.expm1(-_linear_integral(c, t))),
+        time=_sub_vp_time,
+    ),
+    "geometric": _no_shrinking(
+        log_sigma=lambda c, t: c[0] + t * (c[1] - c[0]),
+        time=lambda c, log_sigma: (log_sigma - c[0]) / (c[1] - c[0]),
+    ),
+    "power": _no_shrinking(
+        log_sigma=lambda c, t: c[2] * jnp.log(c[0] + t * (c[1] - c[0])),
+        time=lambda c, log_sigma: (jnp.exp(log_sigma / c[2]) - c[0]) / (c[1] - c[0]),
+    ),
+    "interpolation": _Kind(
+        log_alpha=lambda c, t: jnp.log1p(-t * (1 - c[0])),
+        log_sigma=lambda c, t: jnp.log(t),
+        time=lambda c, log_snr: 1 / (jnp.exp(0.5 * log_snr) + (1 - c[0])),
+    ),
 }
 
 
@@ -99,7 +148,8 @@ def expand(values: Array, like: Array) -> Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Process:
-    """A forward process, as data: which schedule, with which numbers. Make one with `vp_linear`, `vp_cosine` or `ddpm`.
+    """A forward process, as data: which schedule, with which numbers. Make one with `vp_linear`, `vp_cosine`, `ddpm`, `sub_vp`,
+    `ve`, `edm` or `flow`.
 
     Times are floats in [0, 1], of shape () or (B,); each method returns its result in the shape of `t`, or, where it takes
     `x` of shape (B, ...), in the shape of `x`. A process is a pytree: its coefficients are leaves, so jit takes it as an
@@ -179,10 +229,26 @@ class Process:
         t = jnp.asarray(t, self.coefficients.dtype)
         return jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
 
-    def prior(self, key, shape: tuple[int, ...]) -> Array:
-        """One draw of x_1 of this shape from N(0, (alpha(1)² + sigma(1)²) I), the law of noised data of unit variance."""
-        one = jnp.ones((), self.coefficients.dtype)
-        return jax.random.normal(key, shape) * jnp.hypot(self.alpha(one), self.sigma(one)).astype(jnp.float32)
+    @property
+    def preserves_variance(self) -> bool:
+        """Whether alpha² + sigma² = 1 at every time."""
+        return _KINDS[self.kind].unit
+
+    def scale(self, t) -> Array:
+        """sqrt(alpha² + sigma²), the standard deviation of noised data of unit variance: 1 where variance is preserved."""
+        if self.preserves_variance:
+            return jnp.ones_like(jnp.asarray(t, self.coefficients.dtype))
+        return jnp.hypot(self.alpha(t), self.sigma(t))
+
+    def prior(self, key, shape: tuple[int, ...], t=1.0) -> Array:
+        """One draw of x_t of this shape from N(0, (alpha² + sigma²) I), the law of noised data of unit variance.
+
+        Arguments:
+            key: a key.
+            shape: the shape of the draw.
+            t: a time () near 1, where the data no longer tell.
+        """
+        return jax.random.normal(key, shape) * self.scale(t).astype(jnp.float32)
 
     def noised(self, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
         """x_t = alpha x_0 + sigma eps."""
@@ -200,23 +266,37 @@ class Process:
                 return (alpha * x - sigma * output) / (alpha**2 + sigma**2)
             case "score":
                 return (x + sigma**2 * output) / alpha
+            case "edm":
+                spread = sigma**2 + alpha**2 * SIGMA_DATA**2
+                return (SIGMA_DATA**2 * alpha * x + SIGMA_DATA * sigma * jnp.sqrt(spread) * output) / spread
 
     def from_x0(self, kind: Prediction, x0: Float[Array, "b ..."], x: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
         """The prediction of this kind that an estimate of x_0 implies at x_t = `x` (t > 0).
 
-        eps = (x - alpha x_0) / sigma, v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma.
+        It is `target` with eps = (x - alpha x_0) / sigma.
         """
-        if kind == "x0":
-            return x0
         alpha, sigma = expand(self.alpha(t), x), expand(self.sigma(t), x)
-        eps = (x - alpha * x0) / sigma
+        return self.target(kind, x0, (x - alpha * x0) / sigma, t)
+
+    def target(self, kind: Prediction, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+        """What a network of this kind should predict at x_t = alpha x_0 + sigma eps.
+
+        v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma, and `edm` is (x_0 - c_skip x_t / alpha) / c_out
+        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1; c_in is `scale`'s part).
+        """
+        alpha, sigma = expand(self.alpha(t), x0), expand(self.sigma(t), x0)
         match kind:
+            case "x0":
+                return x0
             case "eps":
                 return eps
             case "v":
                 return alpha * eps - sigma * x0
             case "score":
                 return -eps / sigma
+            case "edm":
+                spread = jnp.sqrt(sigma**2 + alpha**2 * SIGMA_DATA**2)
+                return (sigma / SIGMA_DATA * x0 - SIGMA_DATA * alpha * eps) / spread
 
 
 def vp_linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
@@ -244,7 +324,7 @@ def vp_cosine(offset: float = COSINE_OFFSET) -> Process:
     if not 0 <= offset < 1:
         raise InputError(f"vp_cosine takes an `offset` in [0, 1), got {offset}")
     first = offset / (1 + offset) * math.pi / 2
-    short = math.asin(math.exp(-0.5 * math.log1p(math.exp(-COSINE_LOG_SNR_MIN))) * math.cos(first))
+    short = math.asin(math.exp(-0.5 * math.log1p(math.exp(-LOG_SNR_MIN))) * math.cos(first))
     settings = (("name", "vp_cosine"), ("offset", float(offset)))
     return Process(_array([first, math.pi / 2 - short, short]), "cosine", settings)
 
@@ -262,7 +342,58 @@ def _cosine_abar(t):
     return np.cos((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
 
 
-def ddpm(schedule: str = "cosine", timesteps: int = 1000) -> Process:
+def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
+    """sub-VP: alpha of `vp_linear`, and sigma = 1 - alpha² (Song et al. 2021, eq. 33; 1 - alpha² is the standard deviation).
+
+    Arguments:
+        beta_min: beta(0), above 0.
+        beta_max: beta(1), above `beta_min`.
+    """
+    vp = vp_linear(beta_min, beta_max)
+    return Process(vp.coefficients, "sub_vp", (("name", "sub_vp"), *vp.settings[1:]))
+
+
+def _noise_levels(name: str, sigma_min: float, sigma_max: float) -> None:
+    if not 0 < sigma_min < sigma_max:
+        raise InputError(f"{name} takes 0 < `sigma_min` < `sigma_max`, got sigma_min={sigma_min}, sigma_max={sigma_max}")
+
+
+def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Process:
+    """Variance-exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t above t = 0 (Song et al. 2021, eq. 30).
+
+    Arguments:
+        sigma_min: the least noise level, above 0.
+        sigma_max: the greatest, at t = 1.
+    """
+    _noise_levels("ve", sigma_min, sigma_max)
+    settings = (("name", "ve"), ("sigma_min", float(sigma_min)), ("sigma_max", float(sigma_max)))
+    return Process(_array([math.log(sigma_min), math.log(sigma_max)]), "geometric", settings)
+
+
+def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Process:
+    """EDM: alpha = 1, and sigma^(1/rho) linear in t above t = 0 (Karras et al. 2022, eq. 5): uniform times are Karras's levels.
+
+    Arguments:
+        sigma_min: the least noise level, above 0.
+        sigma_max: the greatest, at t = 1.
+        rho: above 0; the larger, the more of the time is spent at low noise.
+    """
+    _noise_levels("edm", sigma_min, sigma_max)
+    if not rho > 0:
+        raise InputError(f"edm takes a `rho` above 0, got {rho}")
+    settings = (("name", "edm"), ("sigma_min", float(sigma_min)), ("sigma_max", float(sigma_max)), ("rho", float(rho)))
+    return Process(_array([sigma_min ** (1 / rho), sigma_max ** (1 / rho), rho]), "power", settings)
+
+
+def flow() -> Process:
+    """The straight interpolation of flow matching: alpha = 1 - t, sigma = t (Lipman et al. 2023; Liu et al. 2023).
+
+    At t = 1 the formula has alpha = 0; here alpha = 1 - t (1 - 4.5e-5), so that log SNR(1) = -20.
+    """
+    return Process(_array([math.exp(0.5 * LOG_SNR_MIN)]), "interpolation", (("name", "flow"),))
+
+
+def ddpm(schedule: str = "cosine", timesteps: int = 1000, zero_terminal_snr: bool = False) -> Process:
     """The discrete DDPM tables, in continuous time: abar_i, i = 0..T-1, is alpha²(t) at t = (i + 1) / T, and alpha(0) = 1.
 
     Between two nodes log alpha² is linear in t, so beta(t) = -T log(1 - beta_i) is constant on each interval.
@@ -271,13 +402,21 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000) -> Process:
         schedule: `linear` (1e-4 to 0.02; Ho et al. 2020), `scaled_linear` (0.00085 to 0.012, linear in the square root;
             Rombach et al. 2022) or `cosine` (beta at most 0.999; Nichol & Dhariwal 2021, eq. 17).
         timesteps: T, at least 30, so that every beta of every table is below 1.
+        zero_terminal_snr: shift and scale alpha so that it ends at 0 and begins as before (Lin et al. 2024, algorithm 1).
+            Here it ends where log SNR = -20, so that eps still tells x0. For networks that predict v or x0.
     """
     if schedule not in DDPM_BETAS:
         raise InputError(f"unknown DDPM `schedule` {schedule!r}; it takes one of {', '.join(DDPM_BETAS)}")
     if timesteps < 30:
         raise InputError(f"ddpm takes `timesteps` of at least 30, got {timesteps}")
-    integral = np.concatenate([[0.0], np.cumsum(-np.log1p(-DDPM_BETAS[schedule](timesteps)))])
+    integral = np.cumsum(-np.log1p(-DDPM_BETAS[schedule](timesteps)))
     settings = (("name", f"ddpm_{schedule}"), ("timesteps", timesteps))
+    if zero_terminal_snr:
+        alpha = np.exp(-0.5 * integral)
+        alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+        integral = -2 * np.log(np.maximum(alpha, math.exp(-0.5 * math.log1p(math.exp(-LOG_SNR_MIN)))))
+        settings += (("zero_terminal_snr", True),)
+    integral = np.concatenate([[0.0], integral])
     return Process(_array(integral), "table", settings)
 
 
@@ -288,7 +427,11 @@ def _array(values) -> Array:
 PROCESSES: dict[str, Callable[..., Process]] = {
     "vp_linear": vp_linear,
     "vp_cosine": vp_cosine,
-    **{f"ddpm_{name}": lambda timesteps=1000, name=name: ddpm(name, timesteps) for name in DDPM_BETAS},
+    "sub_vp": sub_vp,
+    "ve": ve,
+    "edm": edm,
+    "flow": flow,
+    **{f"ddpm_{name}": partial(ddpm, name) for name in DDPM_BETAS},
 }
 
 
