@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint checkpoint sweep bench clean
+.PHONY: help demo test oracles lint checkpoint sweep bench clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces 
 
 test: lint  ## lint, then every test
 	$(PY) -m pytest
+
+oracles: $(STAMP)  ## the solvers against diffusers; installs diffusers and PyTorch first
+	$(INSTALL) -e '.[programs,test,bench]'
+	$(PY) -m pytest tests/oracles
 
 lint: $(STAMP)  ## ruff and the import laws
 	$(VENV)/bin/ruff check
@@ -53,8 +57,9 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	  $(SWEEP)/tau-0.600 $(SWEEP)/tau-0.700 $(SWEEP)/tau-0.800 $(SWEEP)/tau-0.900 $(SWEEP)/tau-1.000 \
 	  --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## what switching costs beside plain sampling
-	$(PY) -m bench
+bench: $(STAMP)  ## what switching costs beside plain sampling, and quality against evaluations of every solver
+	$(PY) -m bench switching
+	$(PY) -m bench solvers
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,7 @@
-"""DDIM and its driver, against closed forms."""
+"""The driver, the grids, and one step of every solver, against closed forms and against what a step must not do."""
+
+import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,88 +11,65 @@ import pytest
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
-from jaxdiff.process import ddpm, vp_cosine, vp_linear
-from jaxdiff.solvers import DDIM, sample
-from jaxdiff.solvers.grid import on_breakpoints, uniform
+from jaxdiff.process import PROCESSES, Process, ddpm, edm, flow, ve, vp_cosine, vp_linear
+from jaxdiff.solvers import (
+    DDIM,
+    DDPM,
+    SOLVERS,
+    DPMSolver,
+    DPMSolverSDE,
+    EulerMaruyama,
+    Heun,
+    PredictorCorrector,
+    Solver,
+    UniPC,
+    sample,
+)
+from jaxdiff.solvers.driver import begin, integrate, sample_grid, sample_keys
+from jaxdiff.solvers.grid import nodes, on_breakpoints
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
+VARIANTS = {
+    **SOLVERS,
+    "ddim_half": partial(DDIM, eta=0.5),
+    "ddim_one": partial(DDIM, eta=1.0),
+    "ddpm_large": partial(DDPM, variance="large"),
+    "heun_churned": partial(Heun, churn=20.0, churn_noise=1.0),
+    "ancestral": partial(PredictorCorrector, predictor="ancestral", correctors=0),
+    "reverse_diffusion": partial(PredictorCorrector, correctors=0),
+    "euler_maruyama_predictor": partial(PredictorCorrector, predictor="euler_maruyama", correctors=0),
+}
+MULTISTEP = {"dpm_solver": DPMSolver, "dpm_solver_sde": DPMSolverSDE, "unipc": UniPC}
+DETERMINISTIC = ("ddim", "heun", "dpm_solver", "unipc")
 
 
-def gaussian(process, mean=(1.0, -0.5), std=0.6) -> GaussianMixture:
-    """One Gaussian of one class."""
-    return GaussianMixture(jnp.asarray([[mean]]), jnp.full((1, 1), std), jnp.zeros((1, 1)), process)
+def gaussian(process: Process) -> GaussianMixture:
+    """N((1, -0.5), 0.6²), of one class."""
+    return GaussianMixture(jnp.asarray([[[1.0, -0.5]]]), jnp.full((1, 1), 0.6), jnp.zeros((1, 1)), process)
 
 
-@pytest.mark.parametrize("process", [vp_linear(), vp_cosine(), ddpm("cosine")], ids=lambda p: p.name)
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_every_eta_recovers_the_mean_and_covariance_of_a_gaussian(process, eta, key):
-    n, std = 20_000, 0.6
-    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(800, eta), key=key, condition=jnp.zeros(n, jnp.int32))
-    np.testing.assert_allclose(x.mean(0), (1.0, -0.5), atol=4 * std / n**0.5 + 0.01)
-    np.testing.assert_allclose(np.cov(np.asarray(x).T), std**2 * np.eye(2), atol=0.02)
+def pair(process: Process) -> GaussianMixture:
+    """Two classes, of two components each."""
+    means = jnp.asarray([[[1.0, 0.0], [0.2, 0.7]], [[-1.0, 0.0], [0.3, -0.8]]])
+    return GaussianMixture(means, jnp.asarray([[0.5, 0.3], [0.4, 0.6]]), jnp.zeros((2, 2)), process)
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.7, 1.0])
-def test_a_step_with_the_true_x0_lands_on_the_marginal(eta, key):
-    process, n = vp_cosine(), 200_000
-    x0 = jnp.full((n, 1), 0.8)
-    noise, fresh = jax.random.normal(key, (2, n, 1))
-    t, t_next = jnp.full(n, 0.6), jnp.full(n, 0.4)
-    x = DDIM(10, eta).step(process, x0, process.noised(x0, noise, t), t, t_next, fresh if eta else None)
-    assert float(x.mean()) == pytest.approx(0.8 * float(process.alpha(0.4)), abs=0.01)
-    assert float(x.std()) == pytest.approx(float(process.sigma(0.4)), rel=0.01)
+def drawn(denoise, process, solver, starts, ends, key, **arguments) -> np.ndarray:
+    """Samples of the two classes, switched."""
+    condition = (jnp.asarray(starts), jnp.asarray(ends))
+    return np.asarray(sample(denoise, process, shape=(2,), solver=solver, key=key, condition=condition, **arguments))
 
 
-def test_eta_one_has_the_variance_of_ancestral_ddpm_sampling():
-    """beta_tilde = (1 - abar') / (1 - abar) (1 - abar / abar') (Ho et al. 2020, eq. 7)."""
-    process, t, t_next = ddpm("linear"), 0.5, 0.45
-    one, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
-    step = lambda noise: DDIM(20, 1.0).step(process, zero, zero, jnp.full(1, t), jnp.full(1, t_next), noise)  # noqa: E731
-    abar, abar_next = float(process.alpha(t)) ** 2, float(process.alpha(t_next)) ** 2
-    expected = (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
-    assert float((step(one) - step(zero))[0, 0]) ** 2 == pytest.approx(expected, rel=1e-4)
+# The driver -----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_error_falls_with_the_first_power_of_the_step():
-    process = vp_linear()
-    denoise, condition = gaussian(process), jnp.zeros(256, jnp.int32)
-    run = lambda steps: sample(denoise, process, shape=(2,), solver=DDIM(steps), key=jax.random.key(3), condition=condition)  # noqa: E731
-    noise = sample(denoise, process, shape=(2,), solver=DDIM(1), key=jax.random.key(3), condition=condition, path=True)[0]
-    # the probability flow of a Gaussian is a linear map: x_0 = mean + std / s(1) (x_1 - alpha(1) mean)
-    alpha, sigma, std = float(process.alpha(1.0)), float(process.sigma(1.0)), 0.6
-    truth = jnp.asarray((1.0, -0.5)) + std / (alpha**2 * std**2 + sigma**2) ** 0.5 * (noise - alpha * jnp.asarray((1.0, -0.5)))
-    steps = np.array([16, 32, 64, 128])
-    errors = [float(jnp.sqrt(jnp.mean((run(int(s)) - truth) ** 2))) for s in steps]
-    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert slope == pytest.approx(-1, abs=0.15)
-
-
-def test_samples_do_not_depend_on_their_batch(key):
-    process = vp_cosine()
-    denoise = gaussian(process)
-    draw = lambda indices: np.asarray(  # noqa: E731
-        sample(
-            denoise,
-            process,
-            shape=(2,),
-            solver=DDIM(20, 1.0),
-            key=key,
-            condition=jnp.zeros(len(indices), jnp.int32),
-            indices=indices,
-        )
-    )
-    whole = draw(np.arange(64))
-    np.testing.assert_allclose(draw(np.array([17])), whole[17:18], atol=1e-6)
-    np.testing.assert_allclose(draw(np.arange(32, 64)), whole[32:], atol=1e-6)
-    assert len(np.unique(whole[:, 0])) == 64  # no two start from the same noise
-
-
-def test_a_sample_does_not_move_when_its_neighbour_does(key):
-    process = vp_cosine()
-    both = GaussianMixture(jnp.asarray([[[1.0, 0]], [[-1.0, 0]]]), jnp.full((2, 1), 0.5), jnp.zeros((2, 1)), process)
-    at = lambda taus, ends: sample(  # noqa: E731
-        guidance.switching(both, jnp.asarray(taus)), process, shape=(2,), solver=DDIM(10), key=key,
-        condition=(jnp.zeros(2, jnp.int32), jnp.asarray(ends)),
-    )  # fmt: skip
-    np.testing.assert_array_equal(at([0.33, 0.5], [1, 1])[0], at([0.33, 0.871], [1, 0])[0])
+def test_samples_of_a_gaussian_have_its_mean_and_covariance(key):
+    process, n, std = vp_cosine(), 20_000, 0.6
+    condition = jnp.zeros(n, jnp.int32)
+    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(400, eta=1.0), key=key, condition=condition)
+    np.testing.assert_allclose(x.mean(0), (1.0, -0.5), atol=4 * std / n**0.5 + 0.005)
+    np.testing.assert_allclose(np.cov(np.asarray(x).T), std**2 * np.eye(2), atol=4 * std**2 * (2 / n) ** 0.5 + 0.01)
 
 
 def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
@@ -100,50 +80,259 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
     np.testing.assert_array_equal(path[-1], sample(gaussian(process), process, **arguments))
 
 
-@pytest.mark.parametrize("steps", [6, 25, 50, 250, 1000])
-def test_the_grid_ends_exactly_at_the_data_also_when_compiled(steps):
-    for count in (1, 6, 64):
-        times = np.asarray(jax.jit(lambda count=count: jnp.broadcast_to(uniform(steps)[:, None], (steps + 1, count)))())
-        assert np.all(times[0] == 1) and np.all(times[-1] == 0)
-        assert np.all(np.diff(times, axis=0) < 0)
+def test_samples_do_not_depend_on_their_batch_when_compiled(key):
+    process = vp_cosine()
+    draw = lambda indices: np.asarray(  # noqa: E731
+        sample(gaussian(process), process, shape=(2,), solver=DDIM(20, eta=1.0), key=key,
+               condition=jnp.zeros(len(indices), jnp.int32), indices=indices)
+    )  # fmt: skip
+    whole = draw(np.arange(64))
+    np.testing.assert_allclose(draw(np.array([17])), whole[17:18], atol=1e-6)
+    np.testing.assert_allclose(draw(np.arange(32, 64)), whole[32:], atol=1e-6)
+    assert len(np.unique(whole[:, 0])) == 64  # no two start from the same noise
+
+
+def few(name: str) -> int:
+    """As few steps as a variant takes: Euler-Maruyama refuses steps of log SNR above some 1.3."""
+    return 20 if name.startswith("euler") else 6
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
+    """Each with a tau of its own; the neighbours then change their taus and classes."""
+    process, solver = vp_linear(), VARIANTS[name](few(name), spacing="log_snr")
+    at = lambda taus, starts, ends, **arguments: drawn(  # noqa: E731
+        guidance.switching(pair(process), jnp.asarray(taus)), process, solver, starts, ends, key, **arguments
+    )
+    with jax.disable_jit():
+        three = at([0.43, 0.31, 0.12], [0, 1, 0], [1, 0, 1])
+        np.testing.assert_array_equal(at([0.77, 0.31, 0.5], [1, 1, 0], [0, 0, 0])[1], three[1])
+        np.testing.assert_allclose(at([0.31], [1], [0], indices=np.array([1]))[0], three[1], rtol=1e-5, atol=1e-5)
+    assert np.isfinite(three).all() and len(np.unique(three[:, 0])) == 3
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_evaluations_are_as_many_as_the_solver_says_switched_or_not(name, key):
+    process, solver, times = vp_linear(), VARIANTS[name](few(name), spacing="log_snr"), []
+
+    def counting(x, t, condition):
+        times.append(np.asarray(t))
+        return jnp.zeros_like(x)
+
+    counts = []
+    with jax.disable_jit():
+        for denoise, condition in ((counting, jnp.zeros(2)), (guidance.switching(counting, 0.4), (jnp.zeros(2), jnp.ones(2)))):
+            times.clear()
+            sample(denoise, process, shape=(2,), solver=solver, key=key, condition=condition)
+            counts.append(len(times))
+    assert counts == [solver.evaluations] * 2
+    one_less = VARIANTS[name](few(name) - 1, spacing="log_snr")
+    assert solver.evaluations - solver.evaluations_after(1) == solver.evaluations - one_less.evaluations
+
+
+def test_a_compiled_heun_does_not_evaluate_at_the_end_either(key):
+    calls = []
+
+    def counting(x, t, condition):
+        jax.debug.callback(lambda _: calls.append(1), t[0])
+        return jnp.zeros_like(x)
+
+    sample(counting, vp_linear(), shape=(2,), solver=Heun(7), key=key, indices=np.arange(2)).block_until_ready()
+    jax.effects_barrier()
+    assert len(calls) == Heun(7).evaluations == 13
+
+
+# Breakpoints ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MULTISTEP)
+def test_a_multistep_solver_begins_anew_at_a_breakpoint(name, key):
+    """From tau on the run is that of a solver without a history that starts there; without the restart it is another."""
+    process, solver, tau, count = vp_linear(), MULTISTEP[name](8), 0.3, 2
+    denoise = guidance.switching(pair(process), tau)
+    condition = (jnp.zeros(count, jnp.int32), jnp.ones(count, jnp.int32))
+    keys = sample_keys(key, jnp.arange(count))
+    with jax.disable_jit():
+        grid = sample_grid(denoise, process, solver, count)
+        run = partial(integrate, denoise, process, solver, keys=keys, condition=condition)
+        states = run(grid, begin(solver, jax.random.normal(key, (count, 2))), path=True)
+        index = int(np.argmax(np.asarray(grid.restarts)[:, 0]))
+        assert 2 < index < 7 and grid.times[index, 0] == np.float32(tau)
+        afresh = run(grid, begin(solver, states.x[index]), first_step=jnp.asarray(index))
+        continued = run(
+            grid._replace(restarts=jnp.zeros_like(grid.restarts)),
+            jax.tree.map(lambda leaf: leaf[index], states), first_step=jnp.asarray(index),
+        )  # fmt: skip
+    np.testing.assert_array_equal(afresh.x, states.x[-1])
+    assert np.abs(np.asarray(continued.x) - np.asarray(states.x[-1])).max() > 1e-4
+
+
+def recorded(solver, process, tau, key) -> list[tuple[float, int]]:
+    """Time and class of each evaluation in a run that switches from class 0 to class 1 at tau."""
+    seen = []
+
+    def recording(x, t, condition):
+        seen.append((float(t[0]), int(condition[0])))
+        return 0.3 * x
+
+    with jax.disable_jit():
+        drawn(guidance.switching(recording, tau), process, solver, [0], [1], key)
+    return seen
+
+
+def test_both_slopes_of_heun_see_the_class_to_the_left_of_a_breakpoint(key):
+    tau = float(np.float32(0.3))
+    seen = recorded(Heun(8, spacing="log_snr"), vp_linear(), tau, key)
+    assert len(seen) == 15
+    assert all(label == (0 if t > tau else 1) for t, label in seen)
+    first = [t for t, _ in seen].index(tau)  # where the step from tau begins
+    before, label = seen[first - 1]  # the second slope of the step that ends there
+    assert label == 0 and before == pytest.approx(tau, rel=1e-6)
+    times = [t for t, _ in seen]
+    assert first % 2 == 0 and times[1::2] == pytest.approx(times[2::2], rel=1e-6)
+
+
+@pytest.mark.parametrize("process", [vp_linear(), ddpm("scaled_linear"), ve(), edm()], ids=lambda p: p.name)
+def test_churn_leads_neither_back_across_a_breakpoint_nor_out_of_the_process(process, key):
+    """With so much churn that the level before the step could rise by 41 %, over the node before."""
+    solver = Heun(16, spacing="log_snr", churn=100.0, churn_min=0.0, churn_max=1e3)
+    times = np.asarray(solver.times(process))
+    tau = float(np.float32(0.49 * times[8] + 0.51 * times[9]))  # the node after it lies close behind
+    seen = recorded(solver, process, tau, key)
+    begun = seen[::2]
+    assert max(t for t, _ in seen) <= 1
+    assert all(label == (0 if t > tau else 1) for t, label in seen)
+    assert sum(label for _, label in begun) == 16 - 9  # each step from tau on is of the class after it
+    assert any(t > node for (t, _), node in zip(begun[1:], times[1:-1], strict=True))
 
 
 def test_a_breakpoint_takes_the_place_of_the_nearest_interior_node():
-    times = jnp.broadcast_to(uniform(10)[:, None], (11, 4))
-    moved = np.asarray(on_breakpoints(times, (jnp.asarray([0.0, 1.0, 0.33, 0.97]),)))
+    times = jnp.broadcast_to(nodes("uniform", 10, vp_linear())[:, None], (11, 4))
+    moved, held = (np.asarray(array) for array in on_breakpoints(times, (jnp.asarray([0.0, 1.0, 0.33, 0.97]),)))
     np.testing.assert_array_equal(moved[:, :2], times[:, :2])  # at the ends nothing moves
     assert moved[7, 2] == np.float32(0.33) and moved[1, 3] == np.float32(0.97)  # the first node cannot move, so the second does
     assert np.all(np.diff(moved, axis=0) < 0)
     assert (np.asarray(times)[:, 2:] != moved[:, 2:]).sum() == 2
+    assert [tuple(place) for place in np.argwhere(held)] == [(1, 3), (7, 2)]
 
 
 def test_two_breakpoints_take_two_nodes_in_order():
-    times = jnp.broadcast_to(uniform(4)[:, None], (5, 1))
-    moved = np.asarray(on_breakpoints(times, (jnp.asarray(0.52), jnp.asarray(0.49))))[:, 0]
-    assert {np.float32(0.52), np.float32(0.49)} <= set(moved)
+    times = jnp.broadcast_to(nodes("uniform", 4, vp_linear())[:, None], (5, 1))
+    moved, held = (np.asarray(array)[:, 0] for array in on_breakpoints(times, (jnp.asarray(0.52), jnp.asarray(0.49))))
+    assert set(moved[held]) == {np.float32(0.52), np.float32(0.49)}
     assert np.all(np.diff(moved) < 0)
+
+
+# Grids ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("spacing", ["uniform", "log_snr", "karras", "leading", "trailing", "linspace"])
+def test_every_grid_falls_strictly_and_ends_at_the_data(spacing, process):
+    made = PROCESSES[process]()
+    if spacing in ("leading", "trailing", "linspace") and not process.startswith("ddpm"):
+        with pytest.raises(InputError, match=f"`spacing` '{spacing}'.*{process}"):
+            nodes(spacing, 10, made)
+        return
+    for steps in (1, 50):
+        times = np.asarray(nodes(spacing, steps, made))
+        assert times.shape == (steps + 1,) and times.dtype == np.float32
+        assert times[-1] == 0 and times[0] <= 1 and np.all(np.diff(times) < 0)
+
+
+@pytest.mark.parametrize("steps", [6, 25, 1000])
+def test_the_uniform_grid_ends_exactly_at_the_data_also_when_compiled(steps):
+    process = vp_cosine()
+    for count in (1, 64):
+        grid = jax.jit(lambda count=count: sample_grid(lambda x, t, c: x, process, DDIM(steps), count))()
+        times = np.asarray(grid.times)
+        np.testing.assert_allclose(times[:, 0], 1 - np.arange(steps + 1) / steps, atol=1e-7)
+        assert np.all(times[0] == 1) and np.all(times[-1] == 0) and not np.any(grid.restarts)
+        assert np.all(np.diff(times, axis=0) < 0)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_log_snr_and_karras_nodes_are_uniform_in_their_own_scale(process):
+    """Between the levels 80 and 0.002, or what the process has of them."""
+    made = PROCESSES[process]()
+    least, most = {"ve": (0.01, 50.0), "edm": (0.002, 80.0)}.get(process, (0.002, min(80.0, float(made.snr(1.0)) ** -0.5)))
+    for spacing, scale in (("log_snr", np.log), ("karras", lambda level: level ** (1 / 7))):
+        times = np.asarray(nodes(spacing, 50, made))
+        level = np.exp(-0.5 * np.asarray(made.log_snr(times[:-1]), np.float64))
+        np.testing.assert_allclose(scale(level), np.linspace(scale(most), scale(least), 50), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "steps", "timesteps"),
+    [
+        ("leading", 4, [750, 500, 250, 0]),
+        ("trailing", 4, [999, 749, 499, 249]),
+        ("linspace", 4, [999, 666, 333, 0]),
+        ("leading", 7, [852, 710, 568, 426, 284, 142, 0]),
+        ("trailing", 7, [999, 856, 713, 570, 428, 285, 142]),
+        ("linspace", 7, [999, 832, 666, 500, 333, 166, 0]),
+    ],
+)
+def test_the_spacings_of_ddpm_tables_are_those_of_their_papers(spacing, steps, timesteps):
+    """Table 2 of Lin et al. 2024, of timesteps from 0 to T - 1; timestep i is the time (i + 1) / T."""
+    times = nodes(spacing, steps, ddpm("linear"))
+    np.testing.assert_array_equal(times, np.float32([*((np.asarray(timesteps) + 1) / 1000), 0]))
+
+
+def test_as_many_steps_as_timesteps_are_all_timesteps():
+    for spacing in ("leading", "trailing", "linspace"):
+        np.testing.assert_array_equal(nodes(spacing, 50, ddpm("cosine", 50)), np.float32(np.arange(50, -1, -1) / 50))
+
+
+# What is refused ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_is_made_again_from_its_config(name):
+    config = json.loads(json.dumps(SOLVERS[name](7, spacing="log_snr").config()))
+    assert SOLVERS[config.pop("name")](**config) == SOLVERS[name](7, spacing="log_snr")
+    assert issubclass(SOLVERS[name], Solver) and SOLVERS[name].name == name
+
+
+def run(solver, process=None, **arguments):
+    """A run of nothing much, which must not come about."""
+    arguments = {"indices": np.arange(2), **arguments}
+    return sample(lambda x, t, c: x, process or vp_cosine(), shape=(2,), solver=solver, key=jax.random.key(0), **arguments)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DDIM(0), "`steps`.*0"),
-        (lambda: DDIM(10, 1.5), "`eta`.*1.5"),
-        (lambda: on_breakpoints(uniform(1)[:, None], (jnp.asarray(0.5),)), "too few"),
-        (lambda: sample(lambda x, t, c: x, vp_cosine(), shape=(2,), solver=DDIM(2), key=jax.random.key(0)), "leading axis"),
-        (
-            lambda: sample(
-                lambda x, t, c: x,
-                vp_cosine(),
-                shape=(2,),
-                solver=DDIM(2),
-                key=jax.random.key(0),
-                condition=(jnp.zeros(2), jnp.zeros(3)),
-            ),
-            "leading axis.*2.*3",
-        ),
+        (lambda: DDIM(0), "`steps`.*at least 1.*0"),
+        (lambda: DDIM(10, eta=1.5), "`eta`.*1.5"),
+        (lambda: DDIM(10, eta=-0.1), "`eta`.*-0.1"),
+        (lambda: DDIM(10, spacing="cubic"), "`spacing`.*uniform, log_snr.*'cubic'"),
+        (lambda: DDPM(10, variance="learned"), "`variance`.*small or large.*'learned'"),
+        (lambda: Heun(10, churn=-1.0), "`churn`.*-1.0"),
+        (lambda: Heun(10, churn_min=2.0, churn_max=1.0), "`churn_min`.*churn_max=1.0.*2.0"),
+        (lambda: Heun(10, churn_noise=0.0), "`churn_noise`.*0.0"),
+        (lambda: PredictorCorrector(10, predictor="heun"), "`predictor`.*reverse_diffusion, ancestral.*'heun'"),
+        (lambda: PredictorCorrector(10, correctors=-1), "`correctors`.*-1"),
+        (lambda: PredictorCorrector(10, snr=0.0), "`snr`.*0.0"),
+        (lambda: run(DDIM(10, spacing="leading")), "'leading'.*vp_cosine"),
+        (lambda: run(UniPC(2000, spacing="trailing"), ddpm("linear")), "`steps` .=2000.*1000 timesteps.*ddpm_linear"),
+        (lambda: run(EulerMaruyama(100)), "euler_maruyama.*vp_cosine.*g² dt is .* must be at most 2"),
+        (lambda: run(EulerMaruyama(100), flow()), "euler_maruyama.*flow.*g² dt"),
+        (lambda: run(PredictorCorrector(100, predictor="euler_maruyama"), flow()), "predictor_corrector.*flow.*g² dt"),
+        (lambda: on_breakpoints(nodes("uniform", 1, vp_cosine())[:, None], (jnp.asarray(0.5),)), "too few"),
+        (lambda: run(DDIM(2), indices=None), "leading axis"),
+        (lambda: run(DDIM(2), condition=(jnp.zeros(2), jnp.zeros(3))), "leading axis.*2.*3"),
+        (lambda: run(DDIM(2), condition=jnp.zeros(3)), "leading axis.*2.*3"),
+        (lambda: run(DDIM(2), indices=np.arange(0)), "leading axis.*0"),
     ],
 )
 def test_impossible_runs_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_euler_maruyama_takes_every_process_in_steps_of_log_snr(process):
+    EulerMaruyama(100, spacing="log_snr").check(PROCESSES[process]())
+    if process == "vp_linear":
+        EulerMaruyama(100).check(PROCESSES[process]())

@@ -172,3 +172,15 @@ def test_a_function_and_a_pytree_are_denoisers():
 def test_a_tau_outside_the_axis_is_refused(at):
     with pytest.raises(InputError, match="`at` must be one time"):
         guidance.switching(pair(vp_cosine()), at)
+
+
+def test_a_tau_that_the_grid_does_not_reach_is_refused(key):
+    """Spacings that begin at a noise level of 80 begin at t = 0.992: a tau between there and 1 could not act."""
+    process = vp_cosine()
+    run = lambda tau: sample(  # noqa: E731
+        guidance.switching(pair(process), tau), process, shape=(2,), solver=DDIM(4, spacing="log_snr"), key=key,
+        condition=(jnp.zeros(2, jnp.int32), jnp.ones(2, jnp.int32)),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"a breakpoint at t=0.995 lies outside the grid, which goes from t=0.992"):
+        run([0.3, 0.995])
+    np.testing.assert_array_equal(run([1.0, 1.0])[0], run([1.0, 0.3])[0])

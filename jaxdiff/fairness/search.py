@@ -20,7 +20,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.driver import initial_noise, integrate, sample_keys, sample_times
+from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -38,7 +38,15 @@ def _join(first, second):
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
-def _check(denoise, batch: int):
+def _both(denoiser, process, key, shape, solver, batch):
+    """Keys, nodes and first state of a batch of noises twice, once for each condition."""
+    keys = sample_keys(key, jnp.tile(jnp.arange(batch), 2))
+    grid = sample_grid(denoiser, process, solver, 2 * batch)
+    return keys, grid, begin(solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+
+
+def _check(denoise, process, solver, batch: int):
+    solver.check(process)
     if batch < 1:
         raise InputError(f"`batch` must be at least 1, got {batch}")
     if breakpoints(denoise):
@@ -47,12 +55,9 @@ def _check(denoise, batch: int):
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
 def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, drop_first, batch):
-    keys = sample_keys(key, jnp.arange(batch))
-    noise = initial_noise(process, keys, shape)
+    keys, grid, state = _both(denoiser, process, key, shape, solver, batch)
     first, second = _pair_of(pair, batch)
-    state, keys, condition = jnp.concatenate([noise, noise]), jnp.concatenate([keys, keys]), _join(first, second)
-    other = _join(second, first)
-    times = sample_times(denoiser, solver, 2 * batch)
+    condition, other = _join(first, second), _join(second, first)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
     slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
@@ -80,7 +85,7 @@ def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, 
         denoiser,
         process,
         solver,
-        times,
+        grid,
         state,
         keys,
         condition,
@@ -89,7 +94,7 @@ def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, 
     )
     axis = 0 if norm == "batch" else tuple(range(1, zero.ndim))
     curve = jax.lax.map(lambda part: jnp.sqrt(jnp.square(2 * part - total).sum(axis)).mean(), snapshots)
-    return times[nodes, 0], curve
+    return grid.times[nodes, 0], curve
 
 
 def search_prefix(
@@ -140,7 +145,7 @@ def search_prefix(
     ):
         if value not in known:
             raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
-    _check(denoise, batch)
+    _check(denoise, process, solver, batch)
     if solver.steps < (least := 3 if drop_first else 2):
         raise InputError(
             f"the search with drop_first={drop_first} takes a solver of at least {least} steps, got {solver.steps}"
@@ -156,13 +161,10 @@ def search_prefix(
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse", "refinements"))
 def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coarse, refinements):
-    keys = sample_keys(key, jnp.arange(batch))
-    noise = initial_noise(process, keys, shape)
+    keys, unswitched, state = _both(denoiser, process, key, shape, solver, batch)
     start, end = _pair_of(pair, batch)
     starts, ends = _join(start, end), _join(end, start)
-    keys, noise = jnp.concatenate([keys, keys]), jnp.concatenate([noise, noise])
-    times = sample_times(denoiser, solver, 2 * batch)
-    trunk = integrate(denoiser, process, solver, times, noise, keys, starts, path=True)
+    trunk = integrate(denoiser, process, solver, unswitched, state, keys, starts, path=True)
 
     def distance(x):
         described = features(x) if features is not None else x
@@ -170,12 +172,13 @@ def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coa
         return jnp.linalg.norm(described[:batch] - described[batch:], axis=-1).mean()
 
     def criterion(tau):
-        grid = on_breakpoints(times, (tau,))
+        grid = Grid(*on_breakpoints(unswitched.times, (tau,)))
         # the node before tau: up to there the switched trajectory is the trunk
-        before = jnp.sum(grid[:, 0] > tau) - 1
+        before = jnp.maximum(jnp.sum(grid.times[:, 0] > tau) - 1, 0)
         switched = Switching(denoiser, tau)
-        last = integrate(switched, process, solver, grid, trunk[before], keys, (starts, ends), first_step=before)
-        return distance(last), 2 * (solver.steps - before)
+        reached = jax.tree.map(lambda states: states[before], trunk)
+        last = integrate(switched, process, solver, grid, reached, keys, (starts, ends), first_step=before)
+        return distance(last.x), 2 * solver.evaluations_after(before)
 
     spacing = 1.0 / (coarse + 1)
 
@@ -196,7 +199,7 @@ def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coa
     bracket = (jnp.float32(0), jnp.float32(0), jnp.float32(1), jnp.float32(jnp.inf))
     _, (taus, values, cost) = jax.lax.scan(probe, bracket, jnp.arange(coarse + refinements, dtype=jnp.float32))
     taus = jnp.concatenate([jnp.zeros(1), taus])
-    values = jnp.concatenate([distance(trunk[-1])[None], values])
+    values = jnp.concatenate([distance(trunk.x[-1])[None], values])
     return taus, values, 2 * solver.evaluations + cost.sum()
 
 
@@ -236,7 +239,7 @@ def search_direct(
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    _check(denoise, batch)
+    _check(denoise, process, solver, batch)
     if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
         raise InputError(
             "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "

@@ -1,34 +1,36 @@
-"""DDIM, and DDPM as its stochastic end (Song, Meng & Ermon 2021)."""
+"""DDIM, and ancestral DDPM (Song, Meng & Ermon 2021; Ho et al. 2020)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers import grid
+from jaxdiff.solvers.base import Node, Solver, Stepped, fresh_share, posterior_noise
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Solver):
     """x_next = alpha' x0 + sqrt(sigma'² - s²) eps + s z, with s² = eta² sigma'² (1 - SNR / SNR') (Song et al. 2021, eq. 12
     and 16).
 
-    First order; one evaluation a step. With a perfect posterior mean each step lands on the marginal of the next time.
+    One evaluation a step. With a perfect posterior mean each step lands on the marginal of the next time.
 
     Arguments:
-        steps: number of steps, at least 1, uniform in t.
-        eta: 0 is the deterministic probability-flow solver, 1 is ancestral DDPM sampling; between 0 and 1.
+        eta: 0 is the deterministic probability-flow solver, 1 is ancestral sampling; between 0 and 1.
     """
 
-    steps: int
+    name = "ddim"
+    about = "the default: robust at any number of steps; eta > 0 adds noise"
+    order = 1
+
     eta: float = 0.0
 
     def __post_init__(self):
-        if self.steps < 1:
-            raise InputError(f"`steps` must be at least 1, got {self.steps}")
+        super().__post_init__()
         if not 0 <= self.eta <= 1:
             raise InputError(f"`eta` must lie in [0, 1], got {self.eta}")
 
@@ -37,35 +39,57 @@ class DDIM:
         """Whether a step draws noise."""
         return self.eta > 0
 
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of the denoiser in a whole run."""
-        return self.steps
-
-    def config(self) -> dict[str, Any]:
-        """Name and parameters, JSON-ready."""
-        return {"name": "ddim", "steps": self.steps, "eta": self.eta}
-
-    def times(self) -> Float[Array, " s"]:
-        """The nodes, from 1 to 0."""
-        return grid.uniform(self.steps)
-
-    def step(self, process: Process, x0: Array, x: Array, t: Array, t_next: Array, noise: Array | None) -> Array:
-        """From x at `t` to x at `t_next`, given the posterior mean at (x, t).
-
-        Arguments:
-            process: the forward process.
-            x0: posterior mean (B, ...).
-            x: the state (B, ...).
-            t: (B,), above 0.
-            t_next: (B,), below `t`.
-            noise: standard normal of the shape of x where `eta` > 0, else None.
-        """
-        eps = process.from_x0("eps", x0, x, t)
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """See `Solver.step`."""
+        t, t_next, _ = node
+        x0 = denoise(x, t)
+        eps = posterior_noise(process, x0, x, t)
         alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
-        if noise is None:
-            return alpha * x0 + sigma * eps
-        # 1 - SNR(t) / SNR(t_next), the share of the variance at t_next that may be drawn anew
-        fresh = expand(-jnp.expm1(process.log_snr(t) - process.log_snr(t_next)), x)
-        drawn = self.eta**2 * fresh
-        return alpha * x0 + sigma * (jnp.sqrt(1 - drawn) * eps + jnp.sqrt(drawn) * noise)
+        if not self.stochastic:
+            return Stepped(alpha * x0 + sigma * eps, x0, history)
+        drawn = self.eta**2 * fresh_share(process, t, t_next, x)
+        return Stepped(alpha * x0 + sigma * (jnp.sqrt(1 - drawn) * eps + jnp.sqrt(drawn) * noise(0)), x0, history)
+
+
+@dataclass(frozen=True)
+class DDPM(Solver):
+    """Ancestral sampling: the mean of q(x_next | x_t, x0) and noise of one of two variances (Ho et al. 2020, section 3.2).
+
+    One evaluation a step.
+
+    Arguments:
+        variance: `small` is the variance of q(x_next | x_t, x0), right for data of one point (and DDIM with eta 1); `large` is
+            that of q(x_t | x_next), right for data that are noise. The last step draws none.
+    """
+
+    name = "ddpm"
+    about = "the sampler of the DDPM paper; wants hundreds of steps"
+    order = 1
+
+    variance: str = "small"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.variance not in ("small", "large"):
+            raise InputError(f"`variance` must be small or large, got {self.variance!r}")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise: yes."""
+        return True
+
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """See `Solver.step`."""
+        t, t_next, _ = node
+        x0 = denoise(x, t)
+        return Stepped(ancestral(process, x0, x, node, noise(0), self.variance), x0, history)
+
+
+def ancestral(process: Process, x0: Array, x: Array, node: Node, noise: Array, variance: str) -> Array:
+    """A draw of x_next given x_t and x_0, with the `small` or the `large` variance."""
+    t, t_next, _ = node
+    alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
+    fresh = fresh_share(process, t, t_next, x)
+    spread = sigma if variance == "small" else jnp.where(expand(t_next, x) > 0, expand(process.sigma(t), x), 0.0)
+    mean = alpha * x0 + sigma * jnp.sqrt(1 - fresh) * posterior_noise(process, x0, x, t)
+    return mean + spread * jnp.sqrt(fresh) * noise

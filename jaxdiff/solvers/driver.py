@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process
+from jaxdiff.solvers.base import Node, Solver
 from jaxdiff.solvers.grid import on_breakpoints
 
 
@@ -20,23 +21,52 @@ def sample_keys(key, indices: Int[Array, " b"]) -> Array:
     return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
-def initial_noise(process: Process, keys: Array, shape: tuple[int, ...]) -> Array:
-    """x_1 of each sample, (B, *shape), from its own key."""
-    return jax.vmap(lambda key: process.prior(jax.random.fold_in(key, 0), shape))(keys)
+def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], t=1.0) -> Array:
+    """The state of each sample at its first node `t`, (B, *shape), from its own key."""
+    return jax.vmap(lambda key: process.prior(jax.random.fold_in(key, 0), shape, t))(keys)
 
 
-def sample_times(denoiser: Callable, solver, count: int) -> Float[Array, "s b"]:
-    """The nodes of each sample, (S + 1, B), with one on each breakpoint of the denoiser."""
-    times = jnp.broadcast_to(solver.times()[:, None], (solver.steps + 1, count))
-    return on_breakpoints(times, breakpoints(denoiser))
+class Grid(NamedTuple):
+    """The nodes of each sample.
+
+    Attributes:
+        times: (S + 1, B), falling.
+        restarts: (S + 1, B), whether a breakpoint of the denoiser lies on the node.
+    """
+
+    times: Float[Array, "s b"]
+    restarts: Bool[Array, "s b"]
+
+
+def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int) -> Grid:
+    """The nodes of `count` samples, with one on each breakpoint of the denoiser."""
+    times = jnp.broadcast_to(solver.times(process)[:, None], (solver.steps + 1, count))
+    return Grid(*on_breakpoints(times, breakpoints(denoiser)))
+
+
+class State(NamedTuple):
+    """What the loop carries from node to node.
+
+    Attributes:
+        x: the states (B, ...).
+        history: what the solver remembers.
+    """
+
+    x: Array
+    history: Any
+
+
+def begin(solver: Solver, x: Array) -> State:
+    """The state at the first node."""
+    return State(x, solver.history(x))
 
 
 def integrate(
     denoiser: Callable,
     process: Process,
-    solver,
-    times: Float[Array, "s b"],
-    x: Array,
+    solver: Solver,
+    grid: Grid,
+    state: State,
     keys: Array,
     condition: Any,
     *,
@@ -51,30 +81,34 @@ def integrate(
         denoiser: the (guided) denoiser.
         process: the forward process.
         solver: a solver.
-        times: (S + 1, B), falling.
-        x: the state at the first node, or at node `first_step`, (B, ...).
+        grid: the nodes.
+        state: the state at the first node, or at node `first_step`.
         keys: (B,) keys of the samples; the noise of step i comes from fold_in(key, i + 1).
         condition: the condition, with leading axis B.
-        first_step: skip the steps before this one (it may be traced): `x` is the state at that node.
+        first_step: skip the steps before this one (it may be traced): `state` is the one at that node.
         path: return all states.
         observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
-            search sums up on the way.
+            search sums up on the way. x0 is the first posterior mean that the step evaluates.
         observed: its first value, a pytree of arrays.
 
     Returns:
-        The state at the last node (B, ...), or with `path` the states at all nodes (S + 1, B, ...); with `observe`, the
-        last `observed` instead.
+        The state at the last node, or with `path` the states at all nodes, each leaf with a leading axis S + 1; with
+        `observe`, the last `observed` instead.
     """
 
-    def advance(carry, index, t, t_next):
-        x, observed = carry
-        x0 = denoiser(x, t, condition)
+    def advance(carry, index, t, t_next, restart):
+        (x, history), observed = carry
+        step_keys = jax.vmap(lambda key: jax.random.fold_in(key, index + 1))(keys)
+
+        def noise(draw: int) -> Array:
+            one = lambda key: jax.random.normal(jax.random.fold_in(key, draw) if draw else key, x.shape[1:], x.dtype)  # noqa: E731
+            return jax.vmap(one)(step_keys)
+
+        stepped = solver.step(process, lambda x, t: denoiser(x, t, condition), x, Node(t, t_next, restart), noise, history)
         if observe is not None:
-            observed = observe(observed, index, x, x0, t, t_next)
-        noise = None
-        if solver.stochastic:
-            noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, index + 1), x.shape[1:], x.dtype))(keys)
-        return solver.step(process, x0, x, t, t_next, noise).astype(x.dtype), observed
+            observed = observe(observed, index, x, stepped.x0, t, t_next)
+        after = State(stepped.x, stepped.history)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), after, State(x, history)), observed
 
     def body(carry, inputs):
         if first_step is None:
@@ -83,22 +117,38 @@ def integrate(
             carry = jax.lax.cond(inputs[0] >= first_step, advance, lambda carry, *_: carry, carry, *inputs)
         return carry, carry[0] if path else None
 
-    steps = (jnp.arange(times.shape[0] - 1), times[:-1], times[1:])
-    (last, observed), states = jax.lax.scan(body, (x, observed), steps)
+    steps = (jnp.arange(grid.times.shape[0] - 1), grid.times[:-1], grid.times[1:], grid.restarts[:-1])
+    (last, observed), states = jax.lax.scan(body, (state, observed), steps)
     if observe is not None:
         return observed
-    return jnp.concatenate([x[None], states]) if path else last
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, states) if path else last
 
 
 @partial(jax.jit, static_argnames=("solver", "count"))
-def _times(denoiser, *, solver, count):
-    return sample_times(denoiser, solver, count)
+def _grid(denoiser, process, *, solver, count):
+    return sample_grid(denoiser, process, solver, count)
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path"))
-def _sample(denoiser, process, times, condition, key, indices, *, shape, solver, path):
+def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path):
     keys = sample_keys(key, indices)
-    return integrate(denoiser, process, solver, times, initial_noise(process, keys, shape), keys, condition, path=path)
+    # every sample starts at one time: no breakpoint moves the first node
+    state = begin(solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    return integrate(denoiser, process, solver, grid, state, keys, condition, path=path).x
+
+
+def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
+    """Raises `InputError` for a breakpoint where it could not act: between the grid's first node and 1, or outside [0, 1]."""
+    for point in points:
+        if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
+            continue
+        first, values = float(grid.times[0, 0]), np.asarray(point)
+        outside = (values < 0) | (values > 1) | ((values > first) & (values < 1))
+        if outside.any():
+            raise InputError(
+                f"a breakpoint at t={float(values[outside].flat[0]):.3f} lies outside the grid, which goes from "
+                f"t={first:.3f} to 0: take a spacing that begins at 1 (uniform, trailing), or t=1 itself"
+            )
 
 
 def sample(
@@ -132,8 +182,8 @@ def sample(
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first.
 
     Raises:
-        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, or the grid cannot
-            hold the breakpoints.
+        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
+            breakpoints, or the solver is none for this process.
     """
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
@@ -144,6 +194,8 @@ def sample(
         )
     indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
     denoiser = as_denoiser(denoise)
+    solver.check(process)
     # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
-    times = _times(denoiser, solver=solver, count=len(indices))
-    return _sample(denoiser, process, times, condition, key, indices, shape=tuple(shape), solver=solver, path=path)
+    grid = _grid(denoiser, process, solver=solver, count=len(indices))
+    _require_inside(grid, breakpoints(denoiser))
+    return _sample(denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path)

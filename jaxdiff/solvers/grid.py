@@ -1,20 +1,85 @@
-"""Time grids: the nodes that a solver steps through, from noise (t = 1) to data (t = 0)."""
+"""Time grids: the nodes that a solver steps through, from noise (t = 1, or near it) to data (t = 0)."""
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxdiff.errors import InputError
+from jaxdiff.process import EARLIEST, Process
+
+SPACINGS = {
+    "uniform": "uniform in t",
+    "log_snr": "uniform in log SNR",
+    "karras": "sigma/alpha to the power 1/7 uniform (Karras et al. 2022)",
+    "leading": "DDPM tables: every T//S-th timestep, from the first",
+    "trailing": "DDPM tables: every T/S-th timestep, from the last",
+    "linspace": "DDPM tables: S timesteps from the first to the last",
+}
+DISCRETE = ("leading", "trailing", "linspace")
+# Noise levels sigma / alpha between which `log_snr` and `karras` lay their nodes (Karras et al. 2022, table 1).
+NOISE_MIN, NOISE_MAX, RHO = 0.002, 80.0, 7.0
 
 
-def uniform(steps: int) -> Float[Array, " s"]:
-    """`steps` + 1 nodes, uniform in t from 1 to 0."""
-    # by numpy: compiled, jnp.linspace may end at -3e-8, where sigma is not a number
-    return jnp.asarray(np.linspace(1.0, 0.0, steps + 1), jnp.float32)
+def check(spacing: str, steps: int) -> None:
+    """Raises `InputError` for a spacing there is not, or no steps."""
+    if steps < 1:
+        raise InputError(f"`steps` must be at least 1, got {steps}")
+    if spacing not in SPACINGS:
+        raise InputError(f"`spacing` must be one of {', '.join(SPACINGS)}, got {spacing!r}")
 
 
-def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -> Float[Array, "s b"]:
-    """The grid of each sample with its nearest interior node moved onto each of its breakpoints.
+def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
+    """`steps` + 1 falling times, the last 0.
+
+    The first is 1 for `uniform` and `trailing`; elsewhere it is the noisiest level of the spacing.
+
+    Arguments:
+        spacing: one of `SPACINGS`.
+        steps: S, at least 1.
+        process: the forward process.
+
+    Raises:
+        InputError: an unknown spacing, or a spacing of DDPM tables for another process or more steps than timesteps.
+    """
+    check(spacing, steps)
+    if spacing == "uniform":
+        # by numpy: compiled, jnp.linspace may end at -3e-8, where sigma is not a number
+        return jnp.asarray(np.linspace(1.0, 0.0, steps + 1), jnp.float32)
+    if spacing in DISCRETE:
+        return jnp.asarray(_timesteps(spacing, steps, process), jnp.float32)
+    # where the process itself begins or ends at less noise or more, its own levels bound the spacing
+    low = jnp.maximum(process.log_snr(1.0), -2 * np.log(NOISE_MAX))
+    high = jnp.minimum(process.log_snr(EARLIEST), -2 * np.log(NOISE_MIN))
+    share = jnp.asarray(np.linspace(0.0, 1.0, steps))
+    if spacing == "log_snr":
+        log_snr = low + share * (high - low)
+    else:
+        noisy, clean = jnp.exp(-0.5 * low / RHO), jnp.exp(-0.5 * high / RHO)
+        log_snr = -2 * RHO * jnp.log(noisy + share * (clean - noisy))
+    return jnp.append(process.time(log_snr), 0.0).astype(jnp.float32)
+
+
+def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
+    """The nodes of a table: its timestep i = 0 .. T - 1 is the time (i + 1) / T."""
+    if process.kind != "table":
+        raise InputError(f"`spacing` {spacing!r} counts the timesteps of a DDPM table; process {process.name} has none")
+    total = process.timesteps
+    if steps > total:
+        raise InputError(f"`steps` (={steps}) must be at most the {total} timesteps of process {process.name}")
+    match spacing:
+        case "leading":
+            index = np.arange(steps)[::-1] * (total // steps)
+        case "trailing":
+            index = np.round(np.arange(total, 0, -total / steps))[:steps] - 1
+        case "linspace":
+            index = np.linspace(0, total - 1, steps).round()[::-1]
+    return np.append((index + 1) / total, 0.0)
+
+
+def on_breakpoints(
+    times: Float[Array, "s b"], breakpoints: tuple[Array, ...]
+) -> tuple[Float[Array, "s b"], Bool[Array, "s b"]]:
+    """The grid of each sample with its nearest interior node moved onto each of its breakpoints, and where they are.
 
     There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing. Each
     sample has a column of its own, so one sample's breakpoint never touches another's grid.
@@ -32,11 +97,15 @@ def on_breakpoints(times: Float[Array, "s b"], breakpoints: tuple[Array, ...]) -
             f"a grid of {interior + 1} steps has {interior} interior nodes, too few for {len(breakpoints)} breakpoints"
         )
     taken = jnp.zeros(times.shape, bool).at[0].set(True).at[-1].set(True)
+    held = jnp.zeros(times.shape, bool)
     for point in breakpoints:
         point = jnp.broadcast_to(point, times.shape[1:]).astype(times.dtype)
         inside = (point < times[0]) & (point > times[-1])
         nearest = jnp.argmin(jnp.where(taken, jnp.inf, jnp.abs(times - point)), axis=0)
         moved = (jnp.arange(times.shape[0])[:, None] == nearest) & inside
         times = jnp.where(moved, point, times)
-        taken = taken | moved
-    return -jnp.sort(-times, axis=0) if len(breakpoints) > 1 else times
+        taken, held = taken | moved, held | moved
+    if len(breakpoints) > 1:
+        order = jnp.argsort(-times, axis=0)
+        times, held = jnp.take_along_axis(times, order, 0), jnp.take_along_axis(held, order, 0)
+    return times, held

@@ -1,0 +1,122 @@
+"""What every solver is: its traits, and one pure step."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxdiff.process import Process, expand
+from jaxdiff.solvers import grid
+
+
+class Node(NamedTuple):
+    """Where a step starts and ends.
+
+    Attributes:
+        t: the time of the state, (B,), above 0.
+        t_next: the time after the step, (B,), below `t`.
+        restart: (B,) whether the denoiser is discontinuous at `t`, so that what was seen before does not continue.
+    """
+
+    t: Float[Array, " b"]
+    t_next: Float[Array, " b"]
+    restart: Bool[Array, " b"]
+
+
+class Stepped(NamedTuple):
+    """What a step gives.
+
+    Attributes:
+        x: the state at `t_next`, (B, ...).
+        x0: the first posterior mean that the step evaluated, (B, ...).
+        history: what the next step needs to know of this one.
+    """
+
+    x: Array
+    x0: Array
+    history: Any
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A solver, as data.
+
+    Arguments:
+        steps: number of steps, at least 1.
+        spacing: how the nodes lie, one of `grid.SPACINGS`.
+
+    Attributes:
+        name: its name on the command line.
+        about: what it is for, in a line.
+        order: the power of the step with which the error falls; for a stochastic solver the error of expectations (weak).
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    order: ClassVar[int]
+
+    steps: int
+    spacing: str = "uniform"
+
+    def __post_init__(self):
+        grid.check(self.spacing, self.steps)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise."""
+        return False
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the denoiser in a whole run."""
+        return self.evaluations_after(0)
+
+    def evaluations_after(self, done: int | Array) -> int | Array:
+        """Evaluations of the denoiser in the steps that are left after `done` of them."""
+        return self.steps - done
+
+    def config(self) -> dict[str, Any]:
+        """Name and parameters, JSON-ready."""
+        return {"name": self.name, **asdict(self)}
+
+    def times(self, process: Process) -> Float[Array, " s"]:
+        """The nodes, falling to 0."""
+        return grid.nodes(self.spacing, self.steps, process)
+
+    def check(self, process: Process) -> None:
+        """Raises `InputError` where this solver cannot run on this process."""
+        grid.nodes(self.spacing, self.steps, process)
+
+    def history(self, x: Array) -> Any:
+        """The history before the first step, a pytree of arrays."""
+        return ()
+
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """One step.
+
+        Arguments:
+            process: the forward process.
+            denoise: the posterior mean as a function of (x, t); its condition is fixed.
+            x: the state (B, ...).
+            node: where the step starts and ends.
+            noise: standard normal of the shape of x, as a function of 0, 1, ...: fresh for each.
+            history: what the step before returned.
+        """
+        raise NotImplementedError
+
+
+def posterior_noise(process: Process, x0: Array, x: Array, t: Array) -> Array:
+    """E[eps | x_t = x], from the posterior mean of x_0."""
+    return process.from_x0("eps", x0, x, t)
+
+
+def fresh_share(process: Process, t: Array, t_next: Array, x: Array) -> Array:
+    """1 - SNR(t) / SNR(t_next): the share of the noise at t_next that x_t does not tell, given x_0. 1 where t_next = 0."""
+    return expand(-jnp.expm1(process.log_snr(t) - process.log_snr(t_next)), x)
+
+
+def half_log_snr(process: Process, t: Array, x: Array) -> Array:
+    """log(alpha / sigma), the time in which the multistep solvers extrapolate, to broadcast against x."""
+    return expand(0.5 * process.log_snr(t), x)

@@ -1,0 +1,89 @@
+"""Heun's method on the probability flow, with EDM's churn (Karras et al. 2022)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import Process, expand
+from jaxdiff.solvers.base import Node, Solver, Stepped, half_log_snr, posterior_noise
+
+
+@dataclass(frozen=True)
+class Heun(Solver):
+    """The trapezoid rule for d(x/alpha) / d(sigma/alpha) = eps (Karras et al. 2022, algorithms 1 and 2).
+
+    Two evaluations a step, and one in the last. Both slopes of a step see the condition to the left of a breakpoint. With
+    churn, noise is added before each step; it never leads back across a breakpoint, nor beyond t = 1.
+
+    Arguments:
+        churn: S_churn, at least 0; the level rises by min(churn / steps, sqrt(2) - 1) of itself. 0 is deterministic.
+        churn_min: least level sigma / alpha that is churned, S_tmin.
+        churn_max: greatest, S_tmax.
+        churn_noise: standard deviation of the added noise, S_noise.
+    """
+
+    name = "heun"
+    about = "EDM's second-order solver, two evaluations a step; churn adds noise"
+    order = 2
+
+    spacing: str = "karras"
+    churn: float = 0.0
+    churn_min: float = 0.05
+    churn_max: float = 50.0
+    churn_noise: float = 1.003
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.churn < 0:
+            raise InputError(f"`churn` must be at least 0, got {self.churn}")
+        if not 0 <= self.churn_min < self.churn_max:
+            raise InputError(f"`churn_min` must lie in [0, churn_max={self.churn_max}), got {self.churn_min}")
+        if not self.churn_noise > 0:
+            raise InputError(f"`churn_noise` must be above 0, got {self.churn_noise}")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise."""
+        return self.churn > 0
+
+    def evaluations_after(self, done: int | Array) -> int | Array:
+        """See `Solver.evaluations_after`."""
+        return 2 * (self.steps - done) - 1
+
+    def history(self, x: Array) -> Array:
+        """The latest time that churn may lead back to, (B,): 1, or the last breakpoint."""
+        return jnp.ones(x.shape[:1], jnp.float32)
+
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """See `Solver.step`."""
+        t, t_next, restart = node
+        latest = jnp.where(restart, t, history)
+        if self.stochastic:
+            x, t = self._churned(process, x, t, latest, noise(0))
+        x0 = denoise(x, t)
+        alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
+        euler = alpha * x0 + sigma * posterior_noise(process, x0, x, t)
+        # just left of the node: a breakpoint there is not crossed by this step. At t = 0 there is no second slope
+        ends = t_next <= 0
+        beside = jnp.where(ends, t, jnp.nextafter(t_next, jnp.inf))
+        growth = jnp.expm1(half_log_snr(process, beside, x) - half_log_snr(process, t, x))
+        second = jax.lax.cond(jnp.all(ends), lambda: x0, lambda: denoise(euler, beside))
+        # the mean of both slopes, as a correction of Euler's step that needs no division by alpha
+        return Stepped(euler + jnp.where(expand(ends, x), 0.0, 0.5 * alpha * growth * (second - x0)), x0, latest)
+
+    def _churned(self, process, x, t, latest, noise):
+        log_snr = process.log_snr(t)
+        level = jnp.exp(-0.5 * log_snr)
+        within = (level >= self.churn_min) & (level <= self.churn_max)
+        risen = process.time(log_snr - 2 * np.log1p(min(self.churn / self.steps, 2**0.5 - 1)))
+        raised = jnp.where(within, jnp.clip(risen, t, latest), t)
+        # in units of x/alpha the variance rises from S² to that of the raised time
+        alpha, before = expand(process.alpha(raised), x), expand(process.alpha(t), x)
+        added = expand(level * jnp.sqrt(jnp.expm1(log_snr - process.log_snr(raised))), x)
+        return alpha * (x / before + self.churn_noise * added * noise), raised

@@ -1,0 +1,143 @@
+"""The samplers of the score-SDE paper: Euler-Maruyama, and predictor-corrector (Song et al. 2021)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import Process, expand
+from jaxdiff.solvers.base import Node, Solver, Stepped
+from jaxdiff.solvers.ddim import ancestral
+
+PREDICTORS = ("reverse_diffusion", "ancestral", "euler_maruyama")
+
+
+def score(process: Process, x0: Array, x: Array, t: Array) -> Array:
+    """The score that a posterior mean implies."""
+    return process.from_x0("score", x0, x, t)
+
+
+def euler_maruyama(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
+    """x - (f x - g² score) dt + g sqrt(dt) z (eq. 6); the last step leaves the noise out."""
+    t, t_next, _ = node
+    step, f, g2 = expand(t - t_next, x), expand(process.f(t), x), expand(process.g2(t), x)
+    drawn = jnp.where(expand(t_next, x) > 0, jnp.sqrt(g2 * step), 0.0)
+    return x - (f * x - g2 * score(process, x0, x, t)) * step + drawn * noise
+
+
+def reverse_diffusion(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
+    """(2 - a) x + G² score + G z with the forward transition x_t = a x_next + G z (appendix E, eq. 45); no noise at the end."""
+    t, t_next, _ = node
+    shrink = expand(jnp.exp(process.log_alpha(t) - process.log_alpha(t_next)), x)
+    variance = expand(process.g2_increment(t, t_next), x)
+    drawn = jnp.where(expand(t_next, x) > 0, jnp.sqrt(variance), 0.0)
+    return (2 - shrink) * x + variance * score(process, x0, x, t) + drawn * noise
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Solver):
+    """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6), pointwise in f and g². One evaluation a step.
+
+    Where beta grows without bound towards t = 1 (cosine, flow), a uniform step is unstable: `driver.sample` refuses it.
+    """
+
+    name = "euler_maruyama"
+    about = "the plain SDE solver, for comparison with papers; wants hundreds of steps"
+    order = 1
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise: yes."""
+        return True
+
+    def check(self, process: Process) -> None:
+        """Raises `InputError` where the first steps would overshoot zero: g² dt / (alpha² + sigma²) above 2."""
+        _stable(process, self.times(process), self.name)
+
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """See `Solver.step`."""
+        x0 = denoise(x, node.t)
+        return Stepped(euler_maruyama(process, x0, x, node, noise(0)), x0, history)
+
+
+def _stable(process: Process, times: Array, name: str) -> None:
+    t, steps = times[:-2], -jnp.diff(times)[:-1]
+    gain = np.asarray(process.g2(t) * steps / process.scale(t) ** 2)
+    if gain.size and gain.max() > 2:
+        raise InputError(
+            f"{name} is unstable on {process.name} with {len(times) - 1} of these steps: g² dt is {gain.max():.3g} at "
+            f"t={float(t[gain.argmax()]):.3f}, and must be at most 2; take --spacing log_snr, more steps, or another solver"
+        )
+
+
+@dataclass(frozen=True)
+class PredictorCorrector(Solver):
+    """Langevin corrector steps at the time of the node, then a predictor (Song et al. 2021, algorithms 2 and 3).
+
+    A corrector step is x + e s + sqrt(2 e) z with e = 2 a (snr ||z|| / ||s||)², a = (alpha / alpha')² of the grid's step (1 for
+    VE). The norms are each sample's own, where the paper's code averages them over the batch: no sample depends on its
+    neighbours. (1 + correctors) evaluations a step.
+
+    Arguments:
+        predictor: `reverse_diffusion`, `ancestral` (large variance where the process preserves variance, else small, as the
+            paper has it for VE) or `euler_maruyama`.
+        correctors: corrector steps a step, at least 0.
+        snr: the corrector's signal-to-noise ratio, above 0: 0.16 in the paper, for VE.
+    """
+
+    name = "predictor_corrector"
+    about = "the score-SDE paper's sampler: a Langevin corrector before each step"
+    order = 1
+
+    predictor: str = "reverse_diffusion"
+    correctors: int = 1
+    snr: float = 0.16
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.predictor not in PREDICTORS:
+            raise InputError(f"`predictor` must be one of {', '.join(PREDICTORS)}, got {self.predictor!r}")
+        if self.correctors < 0:
+            raise InputError(f"`correctors` must be at least 0, got {self.correctors}")
+        if not self.snr > 0:
+            raise InputError(f"`snr` must be above 0, got {self.snr}")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise: yes."""
+        return True
+
+    def evaluations_after(self, done: int | Array) -> int | Array:
+        """See `Solver.evaluations_after`."""
+        return (1 + self.correctors) * (self.steps - done)
+
+    def check(self, process: Process) -> None:
+        """Raises `InputError` where the Euler-Maruyama predictor would be unstable."""
+        if self.predictor == "euler_maruyama":
+            _stable(process, self.times(process), self.name)
+
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+        """See `Solver.step`."""
+        t, t_next, _ = node
+        first = x0 = denoise(x, t)
+        decay = expand(jnp.exp(2 * (process.log_alpha(t) - process.log_alpha(t_next))), x)
+        for corrector in range(self.correctors):
+            x = self._langevin(score(process, x0, x, t), x, decay, noise(1 + corrector))
+            x0 = denoise(x, t)
+        match self.predictor:
+            case "reverse_diffusion":
+                x = reverse_diffusion(process, x0, x, node, noise(0))
+            case "ancestral":
+                x = ancestral(process, x0, x, node, noise(0), "large" if process.preserves_variance else "small")
+            case "euler_maruyama":
+                x = euler_maruyama(process, x0, x, node, noise(0))
+        return Stepped(x, first, history)
+
+    def _langevin(self, gradient: Array, x: Array, decay: Array, noise: Array) -> Array:
+        norm = lambda value: jnp.sqrt(jnp.square(value).sum(tuple(range(1, x.ndim)), keepdims=True))  # noqa: E731
+        size = 2 * decay * jnp.square(self.snr * norm(noise) / norm(gradient))
+        return x + size * gradient + jnp.sqrt(2 * size) * noise
