@@ -10,10 +10,24 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxdiff import phases
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import PREDICTIONS, Process, expand
+from jaxdiff.process import EARLIEST, PREDICTIONS, SIGMA_DATA, Process, expand
+
+WEIGHTINGS = {
+    "simple": "the squared error of what the network predicts, unweighted",
+    "likelihood": "g² on the error of the score: a bound on the likelihood (Song, Durkan et al. 2021, theorem 1)",
+    "p2": "1 / (k + SNR)^gamma on the error of eps (Choi et al. 2022, eq. 8)",
+    "min_snr": "min(SNR, gamma) on the error of x0 (Hang et al. 2023, section 3.4)",
+}
+TIME_SAMPLINGS = {
+    "stratified": "one time in each of B equal parts of (0, 1]",
+    "uniform": "independent and uniform in (0, 1]",
+    "log_normal": "log(sigma / alpha) normal, stratified (Karras et al. 2022, table 1)",
+}
+LIKELIHOOD_EARLIEST = 1e-5  # Song et al. 2021, appendix C
 
 
 @dataclass(frozen=True)
@@ -21,34 +35,45 @@ class Objective:
     """What is minimised.
 
     Arguments:
-        prediction: what the network predicts: `eps` or `v` (or `x0`, `score`).
-        weighting: `simple` is the unweighted mean squared error of the prediction; `p2` weights the error of eps by
-            1 / (p2_k + SNR)^p2_gamma (Choi et al. 2022, eq. 8).
+        prediction: what the network predicts: `eps`, `v`, `x0`, `score` or `edm`.
+        weighting: one of `WEIGHTINGS`.
         p2_gamma: gamma of P2, at least 0; 0 is the unweighted error of eps.
         p2_k: k of P2, above 0.
+        min_snr_gamma: the SNR above which min-SNR weights no more, above 0.
         label_dropout: probability that an image's labels are all replaced by the null label, so that guidance works.
-        time_sampling: `stratified` draws one time per image in B equal strata of (0, 1]; `uniform` draws them
-            independently.
+        time_sampling: one of `TIME_SAMPLINGS`.
+        level_mean: mean of the logarithm of the noise level sigma / alpha, for `log_normal`.
+        level_std: its standard deviation, above 0.
+        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
     """
 
     prediction: str = "v"
     weighting: str = "simple"
     p2_gamma: float = 1.0
     p2_k: float = 1.0
+    min_snr_gamma: float = 5.0
     label_dropout: float = 0.1
     time_sampling: str = "stratified"
+    level_mean: float = -1.2
+    level_std: float = 1.2
+    phases: tuple[float, float] = phases.BOUNDARIES
 
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:
             raise InputError(f"`prediction` must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}")
-        if self.weighting not in ("simple", "p2"):
-            raise InputError(f"`weighting` must be simple or p2, got {self.weighting!r}")
+        if self.weighting not in WEIGHTINGS:
+            raise InputError(f"`weighting` must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
         if self.p2_gamma < 0 or self.p2_k <= 0:
             raise InputError(f"P2 takes p2_gamma >= 0 and p2_k > 0, got p2_gamma={self.p2_gamma}, p2_k={self.p2_k}")
+        if not self.min_snr_gamma > 0:
+            raise InputError(f"`min_snr_gamma` must be above 0, got {self.min_snr_gamma}")
+        if not self.level_std > 0:
+            raise InputError(f"`level_std` must be above 0, got {self.level_std}")
+        phases.check(self.phases)
         if not 0 <= self.label_dropout <= 1:
             raise InputError(f"`label_dropout` must lie in [0, 1], got {self.label_dropout}")
-        if self.time_sampling not in ("stratified", "uniform"):
-            raise InputError(f"`time_sampling` must be stratified or uniform, got {self.time_sampling!r}")
+        if self.time_sampling not in TIME_SAMPLINGS:
+            raise InputError(f"`time_sampling` must be one of {', '.join(TIME_SAMPLINGS)}, got {self.time_sampling!r}")
 
     def weights(self, process: Process, t: Float[Array, " b"]) -> Float[Array, " b"]:
         """The weight of the squared error of the network's own prediction at each time, (B,)."""
@@ -61,15 +86,30 @@ class Objective:
             "v": (alpha / (alpha**2 + sigma**2)) ** 2,
             "x0": (alpha / sigma) ** 2,
             "score": sigma**2,
+            "edm": (alpha * SIGMA_DATA) ** 2 / (sigma**2 + (alpha * SIGMA_DATA) ** 2),
         }[self.prediction]
-        return in_eps / (self.p2_k + process.snr(t)) ** self.p2_gamma
+        match self.weighting:
+            case "likelihood":
+                # the score is -eps / sigma; towards t = 0 the weight grows as 1 / t, so the paper too stops at 1e-5
+                t = jnp.maximum(t, LIKELIHOOD_EARLIEST)
+                return in_eps * process.g2(t) / process.sigma(t) ** 2
+            case "p2":
+                return in_eps / (self.p2_k + process.snr(t)) ** self.p2_gamma
+            case "min_snr":
+                return in_eps * jnp.minimum(1.0, self.min_snr_gamma / process.snr(t))
 
-    def times(self, key, count: int) -> Float[Array, " b"]:
+    def times(self, process: Process, key, count: int) -> Float[Array, " b"]:
         """Training times in (0, 1], (count,)."""
+        drawn = jax.random.uniform(key, (count,))
         if self.time_sampling == "uniform":
-            return 1 - jax.random.uniform(key, (count,))
+            return 1 - drawn
         # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
-        return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
+        stratified = (jnp.arange(count, 0, -1) - drawn) / count
+        if self.time_sampling == "stratified":
+            return stratified
+        # the least and the greatest draw are finite: a stratum ends half a draw short of 0 and 1
+        level = self.level_mean + self.level_std * jax.scipy.special.ndtri(jnp.clip(stratified, 1e-6, 1 - 1e-6))
+        return jnp.clip(process.time(-2 * level), EARLIEST, 1.0)
 
 
 @jax.tree_util.register_dataclass
@@ -122,8 +162,10 @@ class Optimization:
         )
 
 
-def loss(network: Callable, process: Process, objective: Objective, batch: dict[str, Array], key) -> Float[Array, ""]:
-    """The weighted denoising loss of a batch.
+def losses(
+    network: Callable, process: Process, objective: Objective, batch: dict[str, Array], key
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """The weighted denoising loss of each image of a batch, whose mean is minimised, and the time it was noised to.
 
     Arguments:
         network: called as `network(x, t, labels, dropout_key=key)`.
@@ -134,15 +176,14 @@ def loss(network: Callable, process: Process, objective: Objective, batch: dict[
     """
     images, labels = batch["image"], batch["labels"]
     time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
-    t = objective.times(time_key, images.shape[0])
+    t = objective.times(process, time_key, images.shape[0])
     eps = jax.random.normal(noise_key, images.shape, images.dtype)
     x = process.noised(images, eps, t)
     dropped = jax.random.bernoulli(label_key, objective.label_dropout, t.shape)
-    output = network(x, t, jnp.where(dropped[:, None], NULL, labels), dropout_key=dropout_key)
-    alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
-    target = {"eps": eps, "x0": images, "v": alpha * eps - sigma * images, "score": -eps / sigma}[objective.prediction]
-    errors = jnp.square(output - target).mean(tuple(range(1, x.ndim)))
-    return jnp.mean(objective.weights(process, t) * errors)
+    scaled = x / expand(process.scale(t), x)
+    output = network(scaled, t, jnp.where(dropped[:, None], NULL, labels), dropout_key=dropout_key)
+    errors = jnp.square(output - process.target(objective.prediction, images, eps, t)).mean(tuple(range(1, x.ndim)))
+    return objective.weights(process, t) * errors, t
 
 
 def initial_state(network: Network, optimization: Optimization) -> TrainState:
@@ -162,14 +203,27 @@ def train_step(
     """One step. Its randomness is fold_in(key, step), so a resumed run needs no saved generator.
 
     Returns:
-        The next state, and `loss` and `gradient_norm` as scalars on the device.
+        The next state, and on the device the scalars `loss` and `gradient_norm`, and `phase_loss` and `phase_count`, (3,): the
+        sum of the losses of the images in each phase of noise, and how many they are.
     """
     step_key = jax.random.fold_in(key, state.step)
-    value, gradient = jax.value_and_grad(loss)(state.network, process, objective, batch, step_key)
+
+    def mean_loss(network):
+        values, t = losses(network, process, objective, batch, step_key)
+        return values.mean(), (values, t)
+
+    (value, (values, t)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.network)
     gradient = gradient.weights
+    member = jax.nn.one_hot(phases.phase(process, t, objective.phases), len(phases.PHASES))
     updates, optimizer = optimization.transformation().update(gradient, state.optimizer, state.network.weights)
     weights = optax.apply_updates(state.network.weights, updates)
     decay = jnp.minimum(optimization.ema_decay, (1.0 + state.step) / (10.0 + state.step))
     ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, weights)
     network = Network(weights, state.network.structure)
-    return TrainState(state.step + 1, network, ema, optimizer), {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
+    metrics = {
+        "loss": value,
+        "gradient_norm": optax.tree.norm(gradient),
+        "phase_loss": values @ member,
+        "phase_count": member.sum(0),
+    }
+    return TrainState(state.step + 1, network, ema, optimizer), metrics

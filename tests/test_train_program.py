@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import train.loop
 from console.terminal import run
@@ -20,6 +21,7 @@ from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.unet import UNetConfig
+from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
 from train.__main__ import main
@@ -87,6 +89,14 @@ def test_a_run_leaves_a_model_metrics_and_a_preview(whole):
     assert (model.config, model.prediction, model.training["step"]) == (NETWORK, "v", STEPS)
     assert [step for step, _, _ in lines(whole)] == list(range(1, STEPS + 1))
     assert all(np.isfinite(values).all() for values in lines(whole))
+    # of eight times in eight strata one is coarse or none, the others never lack; the loss is the mean of all
+    told = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert all({"loss_clean-up", "loss_content"} <= line.keys() for line in told)
+    assert 0 < sum("loss_coarse" in line for line in told) < STEPS
+    parts = [[line[name] for phase in PHASES if (name := f"loss_{phase}") in line] for line in told]
+    assert all(min(part) <= line["loss"] <= max(part) for part, line in zip(parts, told, strict=True))
+    with Image.open(whole / "loss.png") as picture:
+        assert picture.size[0] > 400
     assert [file.name for file in (whole / "previews").iterdir()] == [f"{STEPS:07d}.png"]
     assert not list(whole.rglob("*.partial"))
 
@@ -268,6 +278,12 @@ def program(monkeypatch, tmp_path):
         (["--data", "fine.npz", "--learning-rate", "0"], ["--learning-rate", "above 0", "0.0"]),
         (["--data", "fine.npz", "--size", "15"], ["size", "15", "divisible"]),
         (["--data", "fine.npz", "--preset", "huge"], ["huge"]),
+        (["--data", "fine.npz", "--zero-terminal-snr"], ["--zero-terminal-snr", "ddpm", "vp_cosine"]),
+        (
+            ["--data", "fine.npz", "--zero-terminal-snr", "--process", "ddpm_linear", "--prediction", "eps"],
+            ["--zero-terminal-snr", "--prediction v"],
+        ),
+        (["--data", "fine.npz", "--phases", "0.1", "1"], ["falling SNR", "0.1, 1.0"]),
     ],
 )
 def test_wrong_input_is_told_before_any_compute(program, tmp_path, capsys, arguments, words):

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 from flax import nnx
 
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.network import Network
-from jaxdiff.process import PREDICTIONS, vp_cosine, vp_linear
-from jaxdiff.training import Objective, Optimization, TrainState, initial_state, loss, train_step
+from jaxdiff.phases import boundary_times, phase
+from jaxdiff.process import PREDICTIONS, edm, flow, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.training import Objective, Optimization, TrainState, initial_state, losses, train_step
 
 MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)
 COUNT = 20_000
@@ -34,11 +36,17 @@ def predictor(process, prediction, gain=1.0):
     """A network that is exact for these images with `gain` 1, and off with another."""
 
     def network(x, t, condition, dropout_key):
-        alpha, sigma = process.alpha(t)[:, None, None, None], process.sigma(t)[:, None, None, None]
+        alpha, sigma, scale = (part(t)[:, None, None, None] for part in (process.alpha, process.sigma, process.scale))
+        x = scale * x  # a network sees noised data of unit variance
         shrink = gain * alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
         return process.from_x0(prediction, MEAN + shrink * (x - alpha * MEAN), x, t)
 
     return network
+
+
+def loss(*arguments) -> float:
+    """The mean loss of a batch: what is minimised."""
+    return float(losses(*arguments)[0].mean())
 
 
 # --- the loss ---
@@ -76,6 +84,42 @@ def test_p2_weights_the_same_error_whatever_is_predicted(gamma, key):
     assert list(losses.values()) == pytest.approx([losses["eps"]] * len(losses), rel=1e-3)
 
 
+@pytest.mark.parametrize("weighting", ["likelihood", "min_snr"])
+@pytest.mark.parametrize("process", [vp_linear(), sub_vp(), flow(), edm()], ids=lambda p: p.name)
+def test_a_weighting_weights_the_same_error_whatever_is_predicted(process, weighting, key):
+    batch = gaussian_batch(2_000)
+    told = [loss(predictor(process, name, 0.5), process, Objective(name, weighting), batch, key) for name in PREDICTIONS]
+    assert told == pytest.approx([told[0]] * len(told), rel=2e-3)
+
+
+def test_min_snr_weights_are_those_of_the_paper():
+    """Hang et al. 2023: min(SNR, gamma) for x0, / SNR for eps, / (SNR + 1) for v."""
+    process, t = vp_cosine(), jnp.linspace(0.01, 0.99, 23)
+    snr = np.asarray(process.snr(t), np.float64)
+    for name, share in (("x0", 1.0), ("eps", snr), ("v", snr + 1)):
+        weights = Objective(name, "min_snr", min_snr_gamma=3.0).weights(process, t)
+        np.testing.assert_allclose(weights, np.minimum(snr, 3.0) / share, rtol=1e-4)
+
+
+def test_likelihood_weights_are_g2_on_the_score():
+    """beta for the score, beta / sigma² for eps (Song, Durkan et al. 2021); VE has g² = 2 sigma² log(sigma_max / sigma_min)."""
+    t = jnp.linspace(0.01, 1, 9)
+    beta = 0.1 + 19.9 * np.asarray(t)
+    np.testing.assert_allclose(Objective("score", "likelihood").weights(vp_linear(), t), beta, rtol=1e-4)
+    variance = -np.expm1(-(0.1 * np.asarray(t) + 9.95 * np.asarray(t) ** 2))
+    np.testing.assert_allclose(Objective("eps", "likelihood").weights(vp_linear(), t), beta / variance, rtol=1e-4)
+    np.testing.assert_allclose(Objective("eps", "likelihood").weights(ve(), t), 2 * math.log(5000), rtol=1e-4)
+
+
+@pytest.mark.parametrize("process", [edm(), vp_cosine()], ids=lambda p: p.name)
+def test_the_unweighted_loss_of_edm_is_the_papers(process, key):
+    """Weight (S² + d²) / (S d)² on the error of x0 at level S = sigma / alpha (Karras et al. 2022, table 1)."""
+    values, t = losses(predictor(process, "edm", 0.5), process, Objective("edm"), gaussian_batch(500), key)
+    in_x0, _ = losses(predictor(process, "x0", 0.5), process, Objective("x0"), gaussian_batch(500), key)
+    level2 = np.asarray(1 / process.snr(t))
+    np.testing.assert_allclose(values, in_x0 * (level2 + 0.25) / (level2 * 0.25), rtol=5e-3, atol=1e-4)
+
+
 def test_p2_weights_are_those_of_the_paper():
     process, t = vp_linear(), jnp.linspace(0.01, 1, 9)
     abar = np.exp(-(0.1 * np.asarray(t, np.float64) + 0.5 * 19.9 * np.asarray(t, np.float64) ** 2))
@@ -100,7 +144,7 @@ def test_the_loss_of_the_network_zero_is_the_power_of_its_target(key):
 @pytest.mark.parametrize("count", [1, 7, 64])
 def test_stratified_times_fall_one_into_each_stratum(count):
     keys = jax.random.split(jax.random.key(3), 200)
-    times = np.asarray(jax.vmap(lambda key: Objective().times(key, count))(keys))
+    times = np.asarray(jax.vmap(lambda key: Objective().times(vp_cosine(), key, count))(keys))
     assert np.all((times > 0) & (times <= 1))
     np.testing.assert_array_equal(np.sort(np.ceil(times * count - 1e-5), axis=1), np.tile(np.arange(1, count + 1), (200, 1)))
     # uniform within a stratum: mean 1/2 and variance 1/12
@@ -109,17 +153,32 @@ def test_stratified_times_fall_one_into_each_stratum(count):
 
 
 @pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
-@pytest.mark.parametrize("sampling", ["stratified", "uniform"])
+@pytest.mark.parametrize("sampling", ["stratified", "uniform", "log_normal"])
 @pytest.mark.parametrize("count", [1, 64, 4096])
 def test_no_time_is_zero_whatever_is_drawn(sampling, count, draw, monkeypatch, key):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, draw, jnp.float32))
-    times = np.asarray(Objective(time_sampling=sampling).times(key, count))
+    times = np.asarray(Objective(time_sampling=sampling).times(vp_cosine(), key, count))
     assert times.min() > 0
     assert times.max() <= 1
 
 
+@pytest.mark.parametrize("process", [edm(), vp_cosine()], ids=lambda p: p.name)
+def test_log_normal_times_have_normal_log_levels(process, key):
+    times = Objective(time_sampling="log_normal", level_mean=-0.5, level_std=0.8).times(process, key, 4096)
+    level = np.sort(-0.5 * np.asarray(process.log_snr(times)))
+    assert scipy.stats.kstest(level, scipy.stats.norm(-0.5, 0.8).cdf).statistic < 2 / 4096
+
+
+@pytest.mark.parametrize("process", [vp_linear(), vp_cosine(), ve(), flow()], ids=lambda p: p.name)
+def test_phases_meet_where_the_snr_says(process):
+    t = jnp.linspace(0.001, 1, 400)
+    snr, boundaries = np.asarray(process.snr(t)), (2.0, 0.05)
+    np.testing.assert_array_equal(phase(process, t, boundaries), np.where(snr >= 2.0, 0, np.where(snr >= 0.05, 1, 2)))
+    np.testing.assert_allclose(process.snr(np.asarray(boundary_times(process, boundaries))), boundaries, rtol=1e-4)
+
+
 def test_uniform_times_are_independent_and_uniform(key):
-    times = np.asarray(Objective(time_sampling="uniform").times(key, 10_000))
+    times = np.asarray(Objective(time_sampling="uniform").times(vp_cosine(), key, 10_000))
     assert np.abs(np.histogram(times, 10, (0, 1))[0] - 1000).max() < 5 * math.sqrt(900)
 
 
@@ -142,13 +201,16 @@ def test_all_labels_of_an_image_are_dropped_together_at_the_rate(rate, key):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prediction": "noise"}, "`prediction` must be one of x0, eps, v, score, got 'noise'"),
-        ({"weighting": "snr"}, "`weighting` must be simple or p2"),
+        ({"prediction": "noise"}, "`prediction` must be one of x0, eps, v, score, edm, got 'noise'"),
+        ({"weighting": "snr"}, "`weighting` must be one of simple, likelihood, p2, min_snr, got 'snr'"),
         ({"p2_gamma": -0.1}, "p2_gamma >= 0"),
         ({"p2_k": 0.0}, "p2_k > 0"),
         ({"label_dropout": 1.1}, r"`label_dropout` must lie in \[0, 1\], got 1.1"),
         ({"label_dropout": -0.1}, "`label_dropout`"),
-        ({"time_sampling": "sobol"}, "`time_sampling` must be stratified or uniform"),
+        ({"min_snr_gamma": 0.0}, "`min_snr_gamma` must be above 0, got 0.0"),
+        ({"level_std": -1.0}, "`level_std` must be above 0, got -1.0"),
+        ({"phases": (0.01, 1.0)}, "two falling SNR above 0, got 0.01, 1.0"),
+        ({"time_sampling": "sobol"}, "`time_sampling` must be one of stratified, uniform, log_normal, got 'sobol'"),
     ],
 )
 def test_an_objective_out_of_range_is_refused(arguments, message):
@@ -191,7 +253,7 @@ def steps(state, count, key, optimization=PLAIN):
     metrics = []
     for _ in range(count):
         state, told = train_step(state, vp_cosine(), BATCH, key, objective=OBJECTIVE, optimization=optimization)
-        metrics.append({name: float(value) for name, value in told.items()})
+        metrics.append({name: np.array(value) for name, value in told.items()})
     return state, metrics
 
 
@@ -210,21 +272,26 @@ def test_a_copied_state_repeats_its_steps_exactly(key):
     copy = jax.tree.map(jnp.copy, state)
     one, told = steps(state, 2, key)
     other, told_again = steps(jax.tree.map(jnp.copy, copy), 2, key)
-    assert told == told_again
+    jax.tree.map(np.testing.assert_array_equal, told, told_again)
     for a, b in zip(arrays(one), arrays(other), strict=True):
         np.testing.assert_array_equal(a, b)
     # another key, and another step of the same key, draw other noise
-    assert steps(jax.tree.map(jnp.copy, copy), 1, jax.random.key(1))[1] != told[:1]
-    assert steps(dataclasses.replace(copy, step=copy.step + 1), 1, key)[1] != told[:1]
+    assert steps(jax.tree.map(jnp.copy, copy), 1, jax.random.key(1))[1][0]["loss"] != told[0]["loss"]
+    assert steps(dataclasses.replace(copy, step=copy.step + 1), 1, key)[1][0]["loss"] != told[0]["loss"]
 
 
 def test_the_metrics_are_those_of_the_loss_at_the_folded_key(key):
     state = fresh(PLAIN)
-    run = lambda network: loss(network, vp_cosine(), OBJECTIVE, BATCH, jax.random.fold_in(key, 0))  # noqa: E731
-    value, gradient = jax.jit(jax.value_and_grad(run))(state.network)
+    run = lambda network: losses(network, vp_cosine(), OBJECTIVE, BATCH, jax.random.fold_in(key, 0))  # noqa: E731
+    values, t = run(state.network)
+    gradient = jax.jit(jax.grad(lambda network: run(network)[0].mean()))(state.network)
     norm = math.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in arrays(gradient)))
     _, (told,) = steps(state, 1, key)
-    assert told == pytest.approx({"loss": float(value), "gradient_norm": norm}, rel=1e-5)
+    assert (float(told["loss"]), float(told["gradient_norm"])) == pytest.approx((float(values.mean()), norm), rel=1e-5)
+    snr, values = np.asarray(vp_cosine().snr(t)), np.asarray(values)
+    for index, member in enumerate((snr >= 1, (snr < 1) & (snr >= 0.01), snr < 0.01)):
+        assert told["phase_count"][index] == member.sum()
+        assert told["phase_loss"][index] == pytest.approx(values[member].sum(), rel=1e-4)
 
 
 def test_the_average_of_the_weights_follows_its_recursion(key):

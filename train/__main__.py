@@ -14,9 +14,9 @@ def main() -> None:
     from jaxdiff.data import open_data, require_two_values, verify
     from jaxdiff.errors import InputError
     from train.loop import train
-    from train.options import Options, image_size, resolve
+    from train.options import Options, image_size, resolve, table
 
-    options = tyro.cli(Options, prog="python -m train", description=inspect.getdoc(Options))
+    options = tyro.cli(Options, prog="python -m train", description=f"{inspect.getdoc(Options)}\n\n{table()}")
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     source = open_data(
         options.data, split="train", size=image_size(options), attributes=names, value_names=value_names(options.value_names)

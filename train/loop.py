@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from console import plots
 from console.pictures import grid, to_uint8, write
 from console.terminal import console, peak_memory, progress
 from jaxdiff import model as models
@@ -20,6 +21,7 @@ from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
 from jaxdiff.models.network import Network, unet
+from jaxdiff.phases import PHASES
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import TrainState, initial_state, train_step
 from train.options import Options, Resolved
@@ -162,9 +164,11 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
                 f"the loss of step {step} is {value['loss']}, its gradient norm {value['gradient_norm']}; {kept}. "
                 "A lower --learning-rate, or float32, usually helps"
             )
+    totals, counts = (np.sum([value[name] for value in values], axis=0) for name in ("phase_loss", "phase_count"))
     return {
         "step": pending[-1][0],
         "loss": float(np.mean([value["loss"] for value in values])),
+        **{f"loss_{phase}": float(total / count) for phase, total, count in zip(PHASES, totals, counts, strict=True) if count},
         "gradient_norm": float(np.mean([value["gradient_norm"] for value in values])),
         "images_per_second": len(pending) * batch_size / seconds,
         "peak_memory_gib": peak_memory(),
@@ -212,3 +216,5 @@ def _preview(out, options, resolved, source, state, step) -> None:
         indices=np.tile(np.arange(columns), counts[0]),
     )
     write(grid(to_uint8(np.asarray(drawn)), columns), out / "previews" / f"{step:07d}.png")
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    plots.training(out / "loss.png", rows, f"{options.preset} on {options.data}")

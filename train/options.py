@@ -9,9 +9,10 @@ from jaxdiff import process as processes
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.unet import UNetConfig
+from jaxdiff.phases import BOUNDARIES
 from jaxdiff.presets import PRESETS, preset
 from jaxdiff.process import PROCESSES, Process
-from jaxdiff.training import Objective, Optimization
+from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS, Objective, Optimization
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,33 @@ class Options:
     """Attributes that condition the model (their label embeddings add up); by default `group`, or the only one there is."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels, e.g. gender=male,female."""
-    process: Literal["vp_linear", "vp_cosine", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"] | None = None
-    """Forward process."""
-    prediction: Literal["eps", "v", "x0"] | None = None
-    """What the network predicts."""
-    weighting: Literal["simple", "p2"] = "simple"
-    """Weight of the loss over time: unweighted, or P2, 1 / (k + SNR)^gamma on the error of eps."""
+    process: (
+        Literal[
+            "vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"
+        ]
+        | None
+    ) = None
+    """Forward process; the table above says what each is for."""
+    zero_terminal_snr: bool = False
+    """ddpm tables: rescale them to end in pure noise; for v and x0."""
+    prediction: Literal["eps", "v", "x0", "edm"] | None = None
+    """What the network predicts; edm is EDM's preconditioned x0."""
+    weighting: Literal["simple", "likelihood", "p2", "min_snr"] = "simple"
+    """Weight of the loss over time; the table above says which is what."""
     p2_gamma: float = 1.0
-    """gamma of P2."""
+    """gamma of p2."""
     p2_k: float = 1.0
-    """k of P2."""
+    """k of p2."""
+    min_snr_gamma: float = 5.0
+    """gamma of min_snr."""
+    time_sampling: Literal["stratified", "uniform", "log_normal"] = "stratified"
+    """How training times are drawn."""
+    level_mean: float = -1.2
+    """log_normal: mean of log(sigma / alpha)."""
+    level_std: float = 1.2
+    """log_normal: its standard deviation."""
+    phases: tuple[float, float] = BOUNDARIES
+    """SNR at which the phases of noise meet, by which the loss is told."""
     steps: int | None = None
     """Training steps in all."""
     batch_size: int | None = None
@@ -148,12 +166,43 @@ def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Resolved:
         weighting=options.weighting,
         p2_gamma=options.p2_gamma,
         p2_k=options.p2_k,
+        min_snr_gamma=options.min_snr_gamma,
         label_dropout=options.label_dropout,
+        time_sampling=options.time_sampling,
+        level_mean=options.level_mean,
+        level_std=options.level_std,
+        phases=options.phases,
     )
     optimization = Optimization(learning_rate=pick("learning_rate"), warmup=options.warmup, ema_decay=pick("ema_decay"))
-    process = processes.from_config({"name": pick("process")})
+    table = {"zero_terminal_snr": True} if options.zero_terminal_snr else {}
+    if table and not pick("process").startswith("ddpm_"):
+        raise InputError(f"--zero-terminal-snr is for the ddpm tables, got --process {pick('process')}")
+    if table and pick("prediction") == "eps":
+        raise InputError("--zero-terminal-snr takes --prediction v, x0 or edm: at pure noise eps says nothing of the image")
+    process = processes.from_config({"name": pick("process"), **table})
     return Resolved(network, process, objective, optimization, pick("steps"), pick("batch_size"))
 
 
-assert set(PROCESSES) == {"vp_linear", "vp_cosine", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"}
+PROCESS_USES = {
+    "vp_linear": "variance preserving, beta linear: the score-SDE paper's VP",
+    "vp_cosine": "variance preserving, cosine: the default; spends its time evenly over noise levels",
+    "sub_vp": "the score-SDE paper's sub-VP: better likelihoods",
+    "ve": "variance exploding, 0.01 to 50: the score-SDE paper's VE; with --prediction eps or edm",
+    "edm": "EDM's noise levels, 0.002 to 80; with --prediction edm --time-sampling log_normal",
+    "flow": "straight interpolation, as in flow matching; with --prediction v",
+    "ddpm_linear": "the table of DDPM, 1000 timesteps",
+    "ddpm_scaled_linear": "the table of latent diffusion",
+    "ddpm_cosine": "the cosine table of Nichol & Dhariwal: the fairness paper's",
+}
+
+
+def table() -> str:
+    """The processes, weightings and time samplings as tables for `--help`."""
+    parts = {"Processes": PROCESS_USES, "Weightings": WEIGHTINGS, "Time samplings": TIME_SAMPLINGS}
+    return "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:<20} {about}" for name, about in rows.items())]) for title, rows in parts.items()
+    )
+
+
+assert set(PROCESSES) == set(PROCESS_USES)
 assert set(PRESETS) == {"tiny", "small", "faces64", "faces128"}
