@@ -1,26 +1,21 @@
 """`python -m evaluate fairness`: what classifiers and distances find of an attribute in synthetic images."""
 
-import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from console import arguments
 from console.terminal import console, progress
 from evaluate import report
+from evaluate.provenance import provenance
 from evaluate.report import Judged
 from jaxdiff.data import Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
-
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclass(frozen=True)
@@ -109,13 +104,7 @@ def fairness(options: Fairness) -> Judged:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    context = {
-        "command": ["python", "-m", "evaluate", *sys.argv[1:]],
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "machine": f"{len(jax.devices())} x {jax.devices()[0].device_kind}, {platform.machine()} {platform.system()}",
-        "seconds": round(time.monotonic() - start, 1),
-    }
+    context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, context)
     report.show(judged, console)
     report.write(judged, options.out)

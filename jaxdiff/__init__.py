@@ -2,11 +2,27 @@
 
 from importlib import metadata
 
-from jaxdiff import fairness, guidance
+from jaxdiff import fairness, guidance, probability_flow
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
-from jaxdiff.solvers import DDIM, sample
+from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
 
 __version__ = metadata.version("jaxdiff")
 
-__all__ = ["DDIM", "InputError", "Model", "fairness", "guidance", "load", "sample"]
+__all__ = [
+    "DDIM",
+    "DDPM",
+    "DPMSolver",
+    "DPMSolverSDE",
+    "EulerMaruyama",
+    "Heun",
+    "InputError",
+    "Model",
+    "PredictorCorrector",
+    "UniPC",
+    "fairness",
+    "guidance",
+    "load",
+    "probability_flow",
+    "sample",
+]

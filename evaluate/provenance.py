@@ -1,0 +1,26 @@
+"""What a report says of where it comes from."""
+
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def provenance(options: Any) -> dict[str, Any]:
+    """Command, options, versions and machine, JSON-ready.
+
+    Arguments:
+        options: the command's dataclass.
+    """
+    return {
+        "command": ["python", "-m", "evaluate", *sys.argv[1:]],
+        "options": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "machine": f"{len(jax.devices())} x {jax.devices()[0].device_kind}, {platform.machine()} {platform.system()}",
+    }
