@@ -49,15 +49,16 @@ def main() -> None:
     from console.pictures import grid, write
     from demo.pictures import matched_pairs, strip
     from evaluate.fairness import Fairness, fairness
+    from jaxdiff.phases import boundary_times
     from jaxdiff.sampleset import SampleSet
-    from sample.common import setting
+    from sample.common import Sampling, setting
     from sample.draw import Draw, draw
     from sample.search import Search, find_transition, search
 
     start = time.monotonic()
     out = options.out
     count, steps, batch = (32, 4, 8) if options.reduced else (options.count, options.steps, 32)
-    chosen = setting(options.model, "group", (), steps, 0.0, 1.0)
+    chosen = setting(options.model, "group", (), Sampling(steps=steps))
 
     console.rule("1. the transition point")
     found = search(Search(options.model, "group", steps=steps, batch=batch, out=out / "tau.json"))
@@ -66,7 +67,7 @@ def main() -> None:
     )
     paper = find_transition(authors, chosen)
     curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
-    plots.transition(out / "tau.png", curves, "search for tau on the embedded faces")
+    plots.transition(out / "tau.png", curves, "search for tau on the embedded faces", boundary_times(chosen.model.process))
     console.print(
         f"the paper's own criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}"
     )

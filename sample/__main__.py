@@ -10,12 +10,13 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the command."""
+    from sample.common import solver_table
     from sample.draw import Draw, draw
     from sample.search import Search, search
 
     command = tyro.cli(
-        Annotated[Search, tyro.conf.subcommand("search", description=inspect.getdoc(Search))]
-        | Annotated[Draw, tyro.conf.subcommand("draw", description=inspect.getdoc(Draw))],
+        Annotated[Search, tyro.conf.subcommand("search", description=f"{inspect.getdoc(Search)}\n\n{solver_table()}")]
+        | Annotated[Draw, tyro.conf.subcommand("draw", description=f"{inspect.getdoc(Draw)}\n\n{solver_table()}")],
         prog="python -m sample",
         description="Draws images from a trained model, fairly. First search the transition point, then draw.",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,51 @@ from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.models.labels import NULL
-from jaxdiff.solvers import DDIM
+from jaxdiff.solvers import SOLVERS, Solver
+from jaxdiff.solvers.grid import SPACINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a model is sampled: the options that a search and a drawing share."""
+
+    solver: Literal[
+        "ddim", "ddpm", "heun", "dpm_solver", "dpm_solver_sde", "unipc", "euler_maruyama", "predictor_corrector"
+    ] = "ddim"
+    """The solver; the table above says what each is for."""
+    steps: int = 50
+    """Steps of the solver."""
+    spacing: Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"] | None = None
+    """How its nodes lie; by default as suits the solver."""
+    eta: float = 0.0
+    """ddim: 0 is deterministic, 1 is ancestral sampling."""
+    churn: float = 0.0
+    """heun: S_churn, noise added before each step."""
+    guidance_scale: float = 1.0
+    """Scale of classifier-free guidance."""
+
+    def make_solver(self) -> Solver:
+        """The solver. Raises `InputError` for options out of range, or that this solver does not take."""
+        if self.guidance_scale < 0:
+            raise InputError(f"--guidance-scale must be at least 0, got {self.guidance_scale}")
+        given = {"spacing": self.spacing} if self.spacing else {}
+        for name, taker in (("eta", "ddim"), ("churn", "heun")):
+            value = getattr(self, name)
+            if value and self.solver != taker:
+                raise InputError(f"--{name} is for --solver {taker}, got --{name} {value} with --solver {self.solver}")
+            given |= {name: value} if self.solver == taker else {}
+        return SOLVERS[self.solver](self.steps, **given)
+
+
+def solver_table() -> str:
+    """The solvers and spacings as a table for `--help`."""
+    lines = ["Solvers (order; evaluations of the network in S steps):"]
+    for name, solver in SOLVERS.items():
+        one, two = solver(10).evaluations, solver(11).evaluations
+        cost = f"{two - one} S".removeprefix("1 ") + (f" - {10 * (two - one) - one}" if one % 10 else "")
+        noise = ", with noise" if solver(10).stochastic else ""
+        lines.append(f"  {name:<20} order {solver.order}; {cost}{noise}: {solver.about}")
+    return "\n".join([*lines, "", "Spacings:", *(f"  {name:<20} {about}" for name, about in SPACINGS.items())])
 
 
 @dataclass(frozen=True)
@@ -33,7 +77,7 @@ class Setting:
     attribute: Attribute
     column: int
     pair: tuple[int, int]
-    solver: DDIM
+    solver: Solver
     scale: float
 
     @property
@@ -65,12 +109,11 @@ class Setting:
         }
 
 
-def setting(path, attribute: str | None, values: tuple[str, ...], steps: int, eta: float, scale: float) -> Setting:
+def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Sampling) -> Setting:
     """Loads the model and makes sure that the options fit it, before any compute."""
-    if scale < 0:
-        raise InputError(f"--guidance-scale must be at least 0, got {scale}")
-    solver = DDIM(steps, eta)
+    solver = sampling.make_solver()
     model = load(path)
+    solver.check(model.process)
     if not model.attributes:
         raise InputError(f"the model at {path} is unconditional; switching needs a model trained with --attributes")
     if attribute is None and len(model.attributes) > 1:
@@ -86,4 +129,8 @@ def setting(path, attribute: str | None, values: tuple[str, ...], steps: int, et
         values = found.values
     if len(values) != 2 or values[0] == values[1]:
         raise InputError(f"--values takes two different values of {found.name!r}, got {' '.join(values)}")
-    return Setting(model, found, column, (found.index(values[0]), found.index(values[1])), solver, float(scale))
+    pair = found.index(values[0]), found.index(values[1])
+    return Setting(model, found, column, pair, solver, float(sampling.guidance_scale))
+
+
+assert set(SOLVERS) == set(get_args(Sampling.__annotations__["solver"]))

@@ -1,7 +1,7 @@
 """`python -m sample draw`: sets of images from a model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from jaxdiff.fairness import Transition
 from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import sample
-from sample.common import Setting, setting
+from sample.common import Sampling, Setting, setting
 from sample.search import Search, default_path, find_transition
 from sample.search import write as write_transition
 
@@ -24,7 +24,7 @@ PREVIEW = 64
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Sampling):
     """Draws a set of images, half of each group, by one method.
 
     vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own.
@@ -59,12 +59,6 @@ class Draw:
     """switching: the search's file; by default tau-ATTRIBUTE.json in the model's folder."""
     mixing: float = 0.6
     """mixing: the weight of an image's own label, in [0, 1]."""
-    steps: int = 50
-    """Steps of DDIM."""
-    eta: float = 0.0
-    """0 is DDIM, 1 is DDPM."""
-    guidance_scale: float = 1.0
-    """Scale of classifier-free guidance."""
     batch_size: int = 64
     """Images at once; the images do not depend on it."""
     seed: int = 0
@@ -102,10 +96,8 @@ def transition(options: Draw, chosen: Setting) -> tuple[float, dict[str, Any]]:
         raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
     else:
         console.print(f"no {path}: searching tau first")
-        search = Search(
-            options.model, chosen.attribute.name, tuple(chosen.context()["pair"]), steps=options.steps, eta=options.eta,
-            guidance_scale=options.guidance_scale,
-        )  # fmt: skip
+        same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
+        search = Search(options.model, chosen.attribute.name, tuple(chosen.context()["pair"]), **same)
         found = find_transition(search, chosen)
         write_transition(path, found)
     found.require(chosen.context())
@@ -114,7 +106,7 @@ def transition(options: Draw, chosen: Setting) -> tuple[float, dict[str, Any]]:
 
 def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
-    chosen = setting(options.model, options.attribute, options.values, options.steps, options.eta, options.guidance_scale)
+    chosen = setting(options.model, options.attribute, options.values, options)
     if options.method != "switching":
         return [draw_set(options, chosen, options.out, {})]
     if not options.tau:

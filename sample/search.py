@@ -1,6 +1,7 @@
 """`python -m sample search`: the transition point of a model."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,20 +15,23 @@ from console.terminal import console, working
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import ClassifierFeatures, Transition, search_direct, search_prefix, train_classifier, whitening
-from sample.common import Setting, setting
+from jaxdiff.phases import BOUNDARIES, boundary_times
+from jaxdiff.phases import check as check_phases
+from jaxdiff.process import from_config
+from sample.common import Sampling, Setting, setting
 
 METRICS = ("pixel", "whitened", "feature")
 REFERENCE_COUNT = 4000
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Sampling):
     """Finds the transition point tau at which a switched sample best forgets its attribute.
 
     `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
     classifier that is trained on real images first. `prefix` is the criterion of the paper (--path own --weight
     beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on real faces; the README
-    shows what each finds.
+    shows what each finds. tau holds for its solver, steps, spacing and guidance scale alone.
 
     Examples:
 
@@ -58,12 +62,8 @@ class Search:
     """prefix: the weight of the difference."""
     norm: Literal["batch", "sample"] = "sample"
     """prefix: norm over the batch (the authors') or over the sample."""
-    steps: int = 50
-    """Steps of DDIM; tau holds for these alone."""
-    eta: float = 0.0
-    """0 is DDIM, 1 is DDPM."""
-    guidance_scale: float = 1.0
-    """Scale of classifier-free guidance; tau depends on it."""
+    phases: tuple[float, float] = BOUNDARIES
+    """SNR at which the phases of noise meet that the plot shows."""
     batch: int = 64
     """Noise samples."""
     seed: int = 0
@@ -74,6 +74,7 @@ class Search:
     def __post_init__(self):
         if self.batch < 1:
             raise InputError(f"--batch must be at least 1, got {self.batch}")
+        check_phases(self.phases)
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.mode == "direct" and self.steps < 2:
@@ -133,10 +134,10 @@ def find_transition(options: Search, chosen: Setting) -> Transition:
 
 def search(options: Search) -> Transition:
     """Searches, prints tau and writes the curve."""
-    chosen = setting(options.model, options.attribute, options.values, options.steps, options.eta, options.guidance_scale)
+    chosen = setting(options.model, options.attribute, options.values, options)
     out = options.out or default_path(options.model, chosen.attribute.name)
     found = find_transition(options, chosen)
-    write(out, found)
+    write(out, found, options.phases)
     table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
     for name in ("mode", "tau", "timestep", "SNR", "residual", "evaluations", "batch"):
         table.add_column(name, justify="right", overflow="fold")
@@ -154,8 +155,8 @@ def search(options: Search) -> Transition:
     return found
 
 
-def write(out: Path, found: Transition) -> None:
-    """Writes the transition as JSON and its curve as PNG."""
+def write(out: Path, found: Transition, boundaries: Sequence[float] = BOUNDARIES) -> None:
+    """Writes the transition as JSON and its curve as PNG, with the phases of noise that meet at these SNR."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     partial.write_text(found.to_json())
@@ -164,4 +165,5 @@ def write(out: Path, found: Transition) -> None:
         out.with_suffix(".png"),
         [(found.mode, found.taus, found.curve, found.tau)],
         f"search for tau, {found.context['attribute']} ({' / '.join(found.context['pair'])})",
+        boundary_times(from_config(found.context["process"]), boundaries),
     )

@@ -26,7 +26,7 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
 from sample.__main__ import main
-from sample.common import setting
+from sample.common import Sampling, setting
 
 COUNT, BATCH, STEPS = 20, 8, 4
 GROUP = Attribute("group", ("square", "round"))
@@ -207,7 +207,7 @@ def no_compute(monkeypatch):
 
 def transition(folder, **context) -> Transition:
     """A transition as the search would write it for `drawn`, with parts of its context changed."""
-    chosen = setting(folder, "group", (), STEPS, 0.0, 1.0)
+    chosen = setting(folder, "group", (), Sampling(steps=STEPS))
     context = {**chosen.context(), "seed": 0, **context}
     return Transition(0.43, 430, 1.5, "direct/pixel", (0.0, 0.43, 0.9), (1.0, 0.2, 0.7), 0.2, 60, 8, context)
 
@@ -322,6 +322,11 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--values", "square"], ["--values", "two different"]),
         (["--steps", "0"], ["steps", "at least 1"]),
         (["--eta", "1.5"], ["eta", "1.5"]),
+        (["--solver", "heun", "--eta", "0.5"], ["--eta is for --solver ddim", "--solver heun"]),
+        (["--churn", "5"], ["--churn is for --solver heun", "--solver ddim"]),
+        (["--solver", "dpm_solver", "--spacing", "leading"], ["`spacing` 'leading'", "DDPM table", "vp_cosine"]),
+        (["--solver", "euler_maruyama"], ["euler_maruyama is unstable on vp_cosine", "g² dt"]),
+        (["--solver", "rk45"], ["rk45"]),
         (["--guidance-scale", "-1"], ["--guidance-scale", "-1"]),
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--model", "nowhere"], ["no model at nowhere", "python -m train"]),
@@ -365,7 +370,7 @@ def test_of_several_attributes_and_values_two_must_be_chosen(tmp_path, no_comput
     ):
         with pytest.raises(InputError, match=words):
             drawn(model, tmp_path / "set", **options)
-    chosen = setting(model, "hair", ("red", "dark"), STEPS, 0.0, 1.0)
+    chosen = setting(model, "hair", ("red", "dark"), Sampling(steps=STEPS))
     assert chosen.pair == (2, 0)
     np.testing.assert_array_equal(chosen.labels(np.array([2, 0])), [[-1, 2], [-1, 0]])
     with pytest.raises(InputError, match="unconditional"):
