@@ -17,7 +17,9 @@ def _phases(axes, boundaries: Sequence[float]) -> None:
     ends = [0.0, *boundaries, 1.0]
     for name, low, high in zip(PHASES, ends, ends[1:], strict=False):
         axes.axvspan(low, high, color="black", alpha=0.02 + 0.04 * PHASES.index(name), linewidth=0)
-        axes.text((low + high) / 2, 0.98, name, transform=axes.get_xaxis_transform(), ha="center", va="top", color="0.45")
+        upright = high - low < 0.12  # too narrow for the name
+        place = {"rotation": 90 if upright else 0, "ha": "center", "va": "center" if upright else "top", "color": "0.45"}
+        axes.text((low + high) / 2, 0.5 if upright else 0.95, name, transform=axes.get_xaxis_transform(), **place)
 
 
 def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
