@@ -282,7 +282,8 @@ class Process:
         """What a network of this kind should predict at x_t = alpha x_0 + sigma eps.
 
         v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma, and `edm` is (x_0 - c_skip x_t / alpha) / c_out
-        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1; c_in is `scale`'s part).
+        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1). The input is not scaled by its c_in but
+        for data of unit variance, see `scale`.
         """
         alpha, sigma = expand(self.alpha(t), x0), expand(self.sigma(t), x0)
         match kind:

@@ -11,8 +11,8 @@ from scipy.integrate import solve_ivp
 
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
-from jaxdiff.process import PROCESSES, Process, ve
-from jaxdiff.solvers import DDIM, DDPM, SOLVERS, DPMSolver, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
+from jaxdiff.process import PROCESSES, Process, ve, vp_linear
+from jaxdiff.solvers import DDIM, DDPM, SOLVERS, DPMSolver, EulerMaruyama, Heun, PredictorCorrector, UniPC
 from jaxdiff.solvers import DPMSolverSDE as SDE
 from jaxdiff.solvers.base import Node
 from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
@@ -154,16 +154,6 @@ def test_a_switch_between_nodes_leaves_the_first_order_alone(name, switched):
     assert with_node[-1] < without[-1] / 20
 
 
-def test_the_order_is_lost_to_a_switch_that_the_driver_cannot_see(switched):
-    """The same denoiser as a plain function has no breakpoints: `sample` then gives the grid none."""
-    inside = guidance.switching(mixture(switched.process), switched.tau)
-    arguments = {"shape": (1,), "solver": DPMSolver(13), "key": jax.random.key(1), "condition": classes(), "path": True}
-    seen = np.asarray(sample(inside, switched.process, **arguments))
-    unseen = np.asarray(sample(lambda x, t, condition: inside(x, t, condition), switched.process, **arguments))
-    np.testing.assert_array_equal(seen[0], unseen[0])
-    assert np.abs(seen[-1] - unseen[-1]).max() > 1e-2
-
-
 # Moments: the steps of a Gaussian are affine, so its mean and variance are carried exactly ----------------------------------
 
 NODES = 256
@@ -197,7 +187,8 @@ def moments(solver, process: Process) -> tuple[np.ndarray, np.ndarray]:
     states = [index for index, leaf in enumerate(history) if leaf.shape == zero.shape]
 
     def step(x, noise, history):
-        stepped = solver.step(process, denoise, x, node, lambda draw: [noise][draw], jax.tree.unflatten(tree, history))
+        with jax.disable_jit(solver.name == "heun"):  # its branch at the end would be compiled anew at each call
+            stepped = solver.step(process, denoise, x, node, lambda draw: [noise][draw], jax.tree.unflatten(tree, history))
         return stepped.x, jax.tree.leaves(stepped.history)
 
     for _ in range(2 if history else 0):  # no solver looks back further than two steps
@@ -241,11 +232,10 @@ STOCHASTIC = {
 }
 
 
-@pytest.mark.parametrize("process", ["vp_linear", "ve"])
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_expectations_converge_with_the_order_of_the_solver(name, process):
+def test_expectations_converge_with_the_order_of_the_solver(name):
     """The error of mean and standard deviation, at the node before t = 0 where it is worst."""
-    steps, found, made = (64, 128, 256), [], PROCESSES[process]()
+    steps, found, made = (64, 128, 256), [], vp_linear()
     for count in steps:
         solver = STOCHASTIC[name](count, spacing="log_snr")
         means, variances = moments(solver, made)
@@ -256,16 +246,16 @@ def test_expectations_converge_with_the_order_of_the_solver(name, process):
 
 
 def second_order_law(intervals: int) -> float:
-    """The error of the first two moments of SDE-DPM-Solver++(2M) on a mixture, from sigma = 2 down to 1/2.
+    """The error of the first two moments of SDE-DPM-Solver++(2M) on a mixture, from sigma = 1.6 down to 0.8.
 
     The state and the one before it have a joint density, on a lattice; a step carries it on by a sum over the lattice, which
     is exact to rounding for Gaussian kernels wider than its spacing.
     """
-    process, solver = ve(0.5, 2.0), SDE(intervals + 1)
+    process, solver = ve(0.8, 1.6), SDE(intervals + 1)
     means, stds, weights = np.asarray([-1.0, 0.8]), np.asarray([0.3, 0.5]), np.asarray([0.6, 0.4])
     exact = GaussianMixture(*map(jnp.asarray, (means[None, :, None], stds[None], np.log(weights)[None])), process)
     denoise = lambda x, t: exact(x, t, jnp.zeros(len(x), int))  # noqa: E731
-    points = np.linspace(-9.75, 9.75, 131)
+    points = np.linspace(-9, 9, 91)
     spacing, count, times = points[1] - points[0], len(points), np.asarray(solver.times(process), np.float64)[:-1]
 
     def density(values, mean, std):
@@ -274,22 +264,21 @@ def second_order_law(intervals: int) -> float:
     def marginal(t):
         return density(points[:, None], means, np.hypot(stds, float(process.sigma(t)))) @ weights
 
-    def kernel(x, history, index):
-        rows = len(x)
-        node = Node(jnp.full(rows, times[index]), jnp.full(rows, times[index + 1]), jnp.zeros(rows, bool))
+    node = lambda index: Node(  # noqa: E731
+        jnp.full(count**2, times[index]), jnp.full(count**2, times[index + 1]), jnp.zeros(count**2, bool)
+    )
+    before, state = (jnp.asarray(array.reshape(-1, 1)) for array in np.meshgrid(points, points, indexing="ij"))
+    joint = np.broadcast_to(marginal(times[0]) / (count * spacing), (count, count))  # of whatever came before
+    for index in range(intervals):
+        last, length = max(index - 1, 0), 0.0
+        if index:
+            length = float(process.log_snr(times[index]) - process.log_snr(times[last])) / 2
+        history = Last(denoise(before, jnp.asarray(times[last])), jnp.full((count**2, 1), length))
         still, moved = (
-            np.asarray(solver.step(process, denoise, x, node, lambda _, z=z: jnp.full((rows, 1), z), history).x)
+            np.asarray(solver.step(process, denoise, state, node(index), lambda _, z=z: jnp.full((count**2, 1), z), history).x)
             for z in (0.0, 1.0)
         )
-        return density(points, still, (moved - still)[0, 0])
-
-    state = jnp.asarray(points)[:, None]
-    joint = marginal(times[0])[:, None] * kernel(state, solver.history(state), 0)
-    for index in range(1, intervals):
-        before = jnp.repeat(denoise(state, times[index - 1]), count, axis=0)
-        length = float(process.log_snr(times[index]) - process.log_snr(times[index - 1])) / 2
-        history = Last(before, jnp.full((count**2, 1), length))
-        onward = kernel(jnp.tile(state, (count, 1)), history, index).reshape(count, count, count)
+        onward = density(points, still, (moved - still)[0, 0]).reshape(count, count, count)
         joint = np.einsum("ab,abc->bc", joint, onward, optimize=True) * spacing
     wrong = (joint.sum(0) * spacing - marginal(times[-1])) * spacing
     return float(np.hypot(wrong @ points, wrong @ points**2))
@@ -297,7 +286,7 @@ def second_order_law(intervals: int) -> float:
 
 def test_the_multistep_sde_solver_is_of_second_order_on_a_mixture_too():
     """Where the posterior mean isn't linear, its noise enters the slope; a Gaussian could not tell."""
-    assert slope((16, 32), [second_order_law(16), second_order_law(32)]) == pytest.approx(SDE.order, abs=0.15)
+    assert slope((8, 16), [second_order_law(8), second_order_law(16)]) == pytest.approx(SDE.order, abs=0.15)
 
 
 PLAIN = {**SOLVERS, "predictor_corrector": partial(PredictorCorrector, correctors=0)}
@@ -312,3 +301,32 @@ def test_every_solver_recovers_a_gaussian_on_every_process(name, process):
     tolerance = 0.015 if solver.order == 1 else 0.0005
     assert means[-1] == pytest.approx(MEAN, abs=tolerance)
     assert np.sqrt(variances[-1]) == pytest.approx(STD, abs=tolerance)
+
+
+@partial(jax.jit, static_argnames="solver")
+def corrected(process, times, x, noises, *, solver):
+    """A run with given noise, (S, 2, B, D), of a solver without a history."""
+    count, dimension = x.shape
+    denoise = partial(lambda denoiser, x, t: denoiser(x, t, jnp.zeros(count, int)), gaussian(process, dimension))
+
+    def body(x, inputs):
+        t, t_next, noise = inputs
+        node = Node(jnp.full(count, t), jnp.full(count, t_next), jnp.zeros(count, bool))
+        return solver.step(process, denoise, x, node, noise.__getitem__, ()).x, None
+
+    return jax.lax.scan(body, x, (times[:-1], times[1:], noises))[0]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_corrector_recovers_a_gaussian_on_every_process(process, rng):
+    """By 64 draws in 64 dimensions, as its step has random norms: the mean is known to 0.01, the deviation to 1.1 %.
+
+    The size of the Langevin steps itself widens the law by half of snr² = 1.3 %.
+    """
+    solver, made = PredictorCorrector(64, spacing="log_snr"), PROCESSES[process]()
+    times = solver.times(made)
+    mean, variance = marginal(made, times)
+    x = mean[0] + np.sqrt(variance[0]) * rng.standard_normal((64, 64))
+    x = np.asarray(corrected(made, times, jnp.asarray(x), jnp.asarray(rng.standard_normal((64, 2, 64, 64))), solver=solver))
+    assert x.mean() == pytest.approx(MEAN, abs=4 * STD / 64)
+    assert x.std() == pytest.approx(STD, rel=4 * 0.011 + 0.013)

@@ -11,7 +11,7 @@ import pytest
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
-from jaxdiff.process import PROCESSES, Process, ddpm, edm, flow, ve, vp_cosine, vp_linear
+from jaxdiff.process import PROCESSES, Process, ddpm, flow, vp_cosine, vp_linear
 from jaxdiff.solvers import (
     DDIM,
     DDPM,
@@ -32,16 +32,10 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 VARIANTS = {
     **SOLVERS,
-    "ddim_half": partial(DDIM, eta=0.5),
     "ddim_one": partial(DDIM, eta=1.0),
-    "ddpm_large": partial(DDPM, variance="large"),
     "heun_churned": partial(Heun, churn=20.0, churn_noise=1.0),
-    "ancestral": partial(PredictorCorrector, predictor="ancestral", correctors=0),
-    "reverse_diffusion": partial(PredictorCorrector, correctors=0),
-    "euler_maruyama_predictor": partial(PredictorCorrector, predictor="euler_maruyama", correctors=0),
 }
 MULTISTEP = {"dpm_solver": DPMSolver, "dpm_solver_sde": DPMSolverSDE, "unipc": UniPC}
-DETERMINISTIC = ("ddim", "heun", "dpm_solver", "unipc")
 
 
 def gaussian(process: Process) -> GaussianMixture:
@@ -55,21 +49,34 @@ def pair(process: Process) -> GaussianMixture:
     return GaussianMixture(means, jnp.asarray([[0.5, 0.3], [0.4, 0.6]]), jnp.zeros((2, 2)), process)
 
 
+def recorded(denoise):
+    """A denoiser that notes the time and the class of the first sample at each evaluation, also in a compiled run."""
+    seen: list[tuple[float, int]] = []
+
+    def recording(x, t, condition):
+        jax.debug.callback(lambda t, label: seen.append((float(t), int(label))), t[0], condition[0], ordered=True)
+        return denoise(x, t, condition)
+
+    return recording, seen
+
+
 def drawn(denoise, process, solver, starts, ends, key, **arguments) -> np.ndarray:
     """Samples of the two classes, switched."""
     condition = (jnp.asarray(starts), jnp.asarray(ends))
-    return np.asarray(sample(denoise, process, shape=(2,), solver=solver, key=key, condition=condition, **arguments))
+    x = sample(denoise, process, shape=(2,), solver=solver, key=key, condition=condition, **arguments)
+    jax.effects_barrier()
+    return np.asarray(x)
 
 
 # The driver -----------------------------------------------------------------------------------------------------------------
 
 
 def test_samples_of_a_gaussian_have_its_mean_and_covariance(key):
-    process, n, std = vp_cosine(), 20_000, 0.6
+    process, n, std = vp_cosine(), 10_000, 0.6
     condition = jnp.zeros(n, jnp.int32)
-    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(400, eta=1.0), key=key, condition=condition)
+    x = sample(gaussian(process), process, shape=(2,), solver=DDIM(200, eta=1.0), key=key, condition=condition)
     np.testing.assert_allclose(x.mean(0), (1.0, -0.5), atol=4 * std / n**0.5 + 0.005)
-    np.testing.assert_allclose(np.cov(np.asarray(x).T), std**2 * np.eye(2), atol=4 * std**2 * (2 / n) ** 0.5 + 0.01)
+    np.testing.assert_allclose(np.cov(np.asarray(x).T), std**2 * np.eye(2), atol=4 * std**2 * (2 / n) ** 0.5 + 0.015)
 
 
 def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
@@ -80,66 +87,33 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
     np.testing.assert_array_equal(path[-1], sample(gaussian(process), process, **arguments))
 
 
-def test_samples_do_not_depend_on_their_batch_when_compiled(key):
-    process = vp_cosine()
-    draw = lambda indices: np.asarray(  # noqa: E731
-        sample(gaussian(process), process, shape=(2,), solver=DDIM(20, eta=1.0), key=key,
-               condition=jnp.zeros(len(indices), jnp.int32), indices=indices)
-    )  # fmt: skip
-    whole = draw(np.arange(64))
-    np.testing.assert_allclose(draw(np.array([17])), whole[17:18], atol=1e-6)
-    np.testing.assert_allclose(draw(np.arange(32, 64)), whole[32:], atol=1e-6)
-    assert len(np.unique(whole[:, 0])) == 64  # no two start from the same noise
-
-
-def few(name: str) -> int:
-    """As few steps as a variant takes: Euler-Maruyama refuses steps of log SNR above some 1.3."""
-    return 20 if name.startswith("euler") else 6
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
-    """Each with a tau of its own; the neighbours then change their taus and classes."""
-    process, solver = vp_linear(), VARIANTS[name](few(name), spacing="log_snr")
-    at = lambda taus, starts, ends, **arguments: drawn(  # noqa: E731
-        guidance.switching(pair(process), jnp.asarray(taus)), process, solver, starts, ends, key, **arguments
+    """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the cost that is told."""
+    # Euler-Maruyama refuses steps of log SNR above some 1.3
+    process, solver = vp_linear(), VARIANTS[name](20 if name == "euler_maruyama" else 6, spacing="log_snr")
+    denoise, seen = recorded(pair(process))
+    at = lambda taus, starts, ends: drawn(  # noqa: E731
+        guidance.switching(denoise, jnp.asarray(taus)), process, solver, starts, ends, key
     )
-    with jax.disable_jit():
-        three = at([0.43, 0.31, 0.12], [0, 1, 0], [1, 0, 1])
-        np.testing.assert_array_equal(at([0.77, 0.31, 0.5], [1, 1, 0], [0, 0, 0])[1], three[1])
-        np.testing.assert_allclose(at([0.31], [1], [0], indices=np.array([1]))[0], three[1], rtol=1e-5, atol=1e-5)
+    three = at([0.43, 0.31, 1.0], [0, 1, 0], [1, 0, 1])
+    assert len(seen) == solver.evaluations == solver.evaluations_after(0)
+    np.testing.assert_array_equal(at([0.77, 0.31, 0.5], [1, 1, 0], [0, 0, 0])[1], three[1])
+    seen.clear()
+    alone = sample(denoise, process, shape=(2,), solver=solver, key=key, condition=jnp.ones(1, int), indices=np.array([2]))
+    np.testing.assert_allclose(alone[0], three[2], rtol=1e-5, atol=1e-5)
+    jax.effects_barrier()
+    assert len(seen) == solver.evaluations
     assert np.isfinite(three).all() and len(np.unique(three[:, 0])) == 3
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_the_evaluations_are_as_many_as_the_solver_says_switched_or_not(name, key):
-    process, solver, times = vp_linear(), VARIANTS[name](few(name), spacing="log_snr"), []
-
-    def counting(x, t, condition):
-        times.append(np.asarray(t))
-        return jnp.zeros_like(x)
-
-    counts = []
-    with jax.disable_jit():
-        for denoise, condition in ((counting, jnp.zeros(2)), (guidance.switching(counting, 0.4), (jnp.zeros(2), jnp.ones(2)))):
-            times.clear()
-            sample(denoise, process, shape=(2,), solver=solver, key=key, condition=condition)
-            counts.append(len(times))
-    assert counts == [solver.evaluations] * 2
-    one_less = VARIANTS[name](few(name) - 1, spacing="log_snr")
-    assert solver.evaluations - solver.evaluations_after(1) == solver.evaluations - one_less.evaluations
-
-
-def test_a_compiled_heun_does_not_evaluate_at_the_end_either(key):
-    calls = []
-
-    def counting(x, t, condition):
-        jax.debug.callback(lambda _: calls.append(1), t[0])
-        return jnp.zeros_like(x)
-
-    sample(counting, vp_linear(), shape=(2,), solver=Heun(7), key=key, indices=np.arange(2)).block_until_ready()
-    jax.effects_barrier()
-    assert len(calls) == Heun(7).evaluations == 13
+@pytest.mark.parametrize(("name", "evaluations"), [("ddim", 9), ("heun", 17), ("unipc", 9), ("predictor_corrector", 18)])
+def test_the_evaluations_that_are_left_fall_by_those_of_a_step(name, evaluations):
+    solver = SOLVERS[name](9)
+    assert solver.evaluations == evaluations
+    for done in range(9):
+        assert solver.evaluations_after(done) == SOLVERS[name](9 - done).evaluations
+    assert PredictorCorrector(9, correctors=3).evaluations == 36
 
 
 # Breakpoints ----------------------------------------------------------------------------------------------------------------
@@ -152,37 +126,26 @@ def test_a_multistep_solver_begins_anew_at_a_breakpoint(name, key):
     denoise = guidance.switching(pair(process), tau)
     condition = (jnp.zeros(count, jnp.int32), jnp.ones(count, jnp.int32))
     keys = sample_keys(key, jnp.arange(count))
-    with jax.disable_jit():
-        grid = sample_grid(denoise, process, solver, count)
-        run = partial(integrate, denoise, process, solver, keys=keys, condition=condition)
-        states = run(grid, begin(solver, jax.random.normal(key, (count, 2))), path=True)
-        index = int(np.argmax(np.asarray(grid.restarts)[:, 0]))
-        assert 2 < index < 7 and grid.times[index, 0] == np.float32(tau)
-        afresh = run(grid, begin(solver, states.x[index]), first_step=jnp.asarray(index))
-        continued = run(
-            grid._replace(restarts=jnp.zeros_like(grid.restarts)),
-            jax.tree.map(lambda leaf: leaf[index], states), first_step=jnp.asarray(index),
-        )  # fmt: skip
-    np.testing.assert_array_equal(afresh.x, states.x[-1])
-    assert np.abs(np.asarray(continued.x) - np.asarray(states.x[-1])).max() > 1e-4
-
-
-def recorded(solver, process, tau, key) -> list[tuple[float, int]]:
-    """Time and class of each evaluation in a run that switches from class 0 to class 1 at tau."""
-    seen = []
-
-    def recording(x, t, condition):
-        seen.append((float(t[0]), int(condition[0])))
-        return 0.3 * x
-
-    with jax.disable_jit():
-        drawn(guidance.switching(recording, tau), process, solver, [0], [1], key)
-    return seen
+    grid = sample_grid(denoise, process, solver, count)
+    index = int(np.argmax(np.asarray(grid.restarts)[:, 0]))
+    assert 2 < index < 7 and grid.times[index, 0] == np.float32(tau)
+    run = jax.jit(
+        lambda grid, state, first: integrate(
+            denoise, process, solver, grid, state, keys, condition, first_step=first, path=True
+        )
+    )
+    states = run(grid, begin(solver, jax.random.normal(key, (count, 2))), 0)
+    at_tau = jax.tree.map(lambda leaf: leaf[index], states)
+    afresh = run(grid, begin(solver, at_tau.x), index)
+    continued = run(grid._replace(restarts=jnp.zeros_like(grid.restarts)), at_tau, index)
+    np.testing.assert_array_equal(afresh.x[-1], states.x[-1])
+    assert np.abs(np.asarray(continued.x - states.x)[-1]).max() > 1e-4
 
 
 def test_both_slopes_of_heun_see_the_class_to_the_left_of_a_breakpoint(key):
     tau = float(np.float32(0.3))
-    seen = recorded(Heun(8, spacing="log_snr"), vp_linear(), tau, key)
+    denoise, seen = recorded(lambda x, t, condition: 0.3 * x)
+    drawn(guidance.switching(denoise, tau), vp_linear(), Heun(8, spacing="log_snr"), [0], [1], key)
     assert len(seen) == 15
     assert all(label == (0 if t > tau else 1) for t, label in seen)
     first = [t for t, _ in seen].index(tau)  # where the step from tau begins
@@ -192,13 +155,14 @@ def test_both_slopes_of_heun_see_the_class_to_the_left_of_a_breakpoint(key):
     assert first % 2 == 0 and times[1::2] == pytest.approx(times[2::2], rel=1e-6)
 
 
-@pytest.mark.parametrize("process", [vp_linear(), ddpm("scaled_linear"), ve(), edm()], ids=lambda p: p.name)
+@pytest.mark.parametrize("process", [ddpm("scaled_linear"), vp_linear(0.1, 6.0)], ids=lambda p: p.name)
 def test_churn_leads_neither_back_across_a_breakpoint_nor_out_of_the_process(process, key):
     """With so much churn that the level before the step could rise by 41 %, over the node before."""
     solver = Heun(16, spacing="log_snr", churn=100.0, churn_min=0.0, churn_max=1e3)
     times = np.asarray(solver.times(process))
     tau = float(np.float32(0.49 * times[8] + 0.51 * times[9]))  # the node after it lies close behind
-    seen = recorded(solver, process, tau, key)
+    denoise, seen = recorded(lambda x, t, condition: 0.3 * x)
+    drawn(guidance.switching(denoise, tau), process, solver, [0], [1], key)
     begun = seen[::2]
     assert max(t for t, _ in seen) <= 1
     assert all(label == (0 if t > tau else 1) for t, label in seen)
@@ -217,9 +181,10 @@ def test_a_breakpoint_takes_the_place_of_the_nearest_interior_node():
 
 
 def test_two_breakpoints_take_two_nodes_in_order():
+    # the second finds the node at 0.5 taken, and takes the one on the other side of the first
     times = jnp.broadcast_to(nodes("uniform", 4, vp_linear())[:, None], (5, 1))
-    moved, held = (np.asarray(array)[:, 0] for array in on_breakpoints(times, (jnp.asarray(0.52), jnp.asarray(0.49))))
-    assert set(moved[held]) == {np.float32(0.52), np.float32(0.49)}
+    moved, held = (np.asarray(array)[:, 0] for array in on_breakpoints(times, (jnp.asarray(0.48), jnp.asarray(0.495))))
+    assert set(moved[held]) == {np.float32(0.48), np.float32(0.495)}
     assert np.all(np.diff(moved) < 0)
 
 
@@ -329,10 +294,3 @@ def run(solver, process=None, **arguments):
 def test_impossible_runs_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
-
-
-@pytest.mark.parametrize("process", PROCESSES)
-def test_euler_maruyama_takes_every_process_in_steps_of_log_snr(process):
-    EulerMaruyama(100, spacing="log_snr").check(PROCESSES[process]())
-    if process == "vp_linear":
-        EulerMaruyama(100).check(PROCESSES[process]())
