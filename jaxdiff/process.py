@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
+from jaxdiff.schedules import SCHEDULES
 
 Prediction = Literal["x0", "eps", "v", "score", "edm"]
 PREDICTIONS: tuple[str, ...] = get_args(Prediction)
@@ -30,113 +31,6 @@ PREDICTIONS: tuple[str, ...] = get_args(Prediction)
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, section 3.2
 LOG_SNR_MIN = -20.0  # where schedules that would reach pure noise stop short of it, as beta <= 0.999 does for the cosine table
 SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning assumes (Karras et al. 2022, table 1)
-EARLIEST = 1e-6  # the t that stands for sigma_min, where t = 0 has no noise at all
-
-
-class _Kind(NamedTuple):
-    """The functions that make a process: log alpha(t), log sigma(t) and t(log SNR), each of (coefficients, argument).
-
-    Where `unit` is set, alpha² + sigma² is 1 at every time.
-    """
-
-    log_alpha: Callable[[Array, Array], Array]
-    log_sigma: Callable[[Array, Array], Array]
-    time: Callable[[Array, Array], Array]
-    unit: bool = False
-
-
-def _variance_preserving(integrated_beta, time_of_integrated_beta) -> _Kind:
-    """alpha² = exp(-B(t)) and sigma² = 1 - alpha², with B(t) the integral of beta from 0 to t (Song et al. 2021, eq. 29)."""
-    return _Kind(
-        log_alpha=lambda c, t: -0.5 * integrated_beta(c, t),
-        log_sigma=lambda c, t: 0.5 * jnp.log(-jnp.expm1(-integrated_beta(c, t))),
-        time=lambda c, log_snr: time_of_integrated_beta(c, jax.nn.softplus(-log_snr)),
-        unit=True,
-    )
-
-
-def _linear_integral(c, t):
-    return c[0] * t + 0.5 * (c[1] - c[0]) * t**2
-
-
-def _linear_time(c, integral):
-    return 2 * integral / (c[0] + jnp.sqrt(c[0] ** 2 + 2 * (c[1] - c[0]) * integral))
-
-
-def _cosine_integral(c, t):
-    # alpha = cos(theta) / cos(theta_0), theta linear in t. Near t = 0 the ratio is 1 minus little, near t = 1 it is little:
-    # each end has its own form, so that float32 keeps its digits in both.
-    first, last = c[0], c[1]
-    turned = t * (last - first)
-    near_data = jnp.log1p(-2 * jnp.sin(turned / 2) ** 2 - jnp.sin(turned) * jnp.tan(first))
-    near_noise = jnp.log(jnp.sin(c[2] + (1 - t) * (last - first)) / jnp.cos(first))
-    return -2 * jnp.where(t < 0.5, near_data, near_noise)
-
-
-def _cosine_time(c, integral):
-    first, last = c[0], c[1]
-    alpha = jnp.exp(-0.5 * integral)
-    versine = (1 - jnp.cos(first)) - jnp.cos(first) * jnp.expm1(-0.5 * integral)
-    near_data = (2 * jnp.arcsin(jnp.sqrt(versine / 2)) - first) / (last - first)
-    near_noise = 1 - (jnp.arcsin(jnp.clip(alpha * jnp.cos(first), 0, 1)) - c[2]) / (last - first)
-    return jnp.where(alpha > 0.7, near_data, near_noise)
-
-
-def _table_integral(table, t):
-    steps = table.shape[0] - 1
-    position = t * steps
-    node = jnp.clip(jnp.floor(position), 0, steps - 1).astype(jnp.int32)
-    return table[node] + (position - node) * (table[node + 1] - table[node])
-
-
-def _table_time(table, integral):
-    return jnp.interp(integral, table, jnp.linspace(0.0, 1.0, table.shape[0]))
-
-
-def _sub_vp_time(c, log_snr):
-    # alpha / (1 - alpha²) = r has the root alpha = 2 r / (1 + sqrt(1 + 4 r²)), and then 1 - alpha² = alpha / r
-    r = jnp.exp(0.5 * log_snr)
-    alpha = 2 / (1 / r + jnp.sqrt(1 / r**2 + 4))
-    near_data = -jnp.log1p(-jnp.minimum(alpha / r, 0.9))
-    return _linear_time(c, jnp.where(alpha > 0.7, near_data, -2 * jnp.log(alpha)))
-
-
-def _above_zero(t, log_sigma):
-    return jnp.where(t > 0, log_sigma, -jnp.inf)
-
-
-def _no_shrinking(log_sigma, time) -> _Kind:
-    """alpha = 1, with a least noise level that t = 0 leaves out."""
-    return _Kind(
-        log_alpha=lambda c, t: jnp.zeros_like(t),
-        log_sigma=lambda c, t: _above_zero(t, log_sigma(c, t)),
-        time=lambda c, log_snr: jnp.clip(time(c, -0.5 * log_snr), EARLIEST, 1.0),
-    )
-
-
-_KINDS = {
-    "linear": _variance_preserving(_linear_integral, _linear_time),
-    "cosine": _variance_preserving(_cosine_integral, _cosine_time),
-    "table": _variance_preserving(_table_integral, _table_time),
-    "sub_vp": _Kind(
-        log_alpha=lambda c, t: -0.5 * _linear_integral(c, t),
-        log_sigma=lambda c, t: jnp.log(-jnp.expm1(-_linear_integral(c, t))),
-        time=_sub_vp_time,
-    ),
-    "geometric": _no_shrinking(
-        log_sigma=lambda c, t: c[0] + t * (c[1] - c[0]),
-        time=lambda c, log_sigma: (log_sigma - c[0]) / (c[1] - c[0]),
-    ),
-    "power": _no_shrinking(
-        log_sigma=lambda c, t: c[2] * jnp.log(c[0] + t * (c[1] - c[0])),
-        time=lambda c, log_sigma: (jnp.exp(log_sigma / c[2]) - c[0]) / (c[1] - c[0]),
-    ),
-    "interpolation": _Kind(
-        log_alpha=lambda c, t: jnp.log1p(-t * (1 - c[0])),
-        log_sigma=lambda c, t: jnp.log(t),
-        time=lambda c, log_snr: 1 / (jnp.exp(0.5 * log_snr) + (1 - c[0])),
-    ),
-}
 
 
 def expand(values: Array, like: Array) -> Array:
@@ -181,11 +75,11 @@ class Process:
 
     def log_alpha(self, t) -> Array:
         """log alpha(t)."""
-        return _KINDS[self.kind].log_alpha(self.coefficients, jnp.asarray(t, self.coefficients.dtype))
+        return SCHEDULES[self.kind].log_alpha(self.coefficients, jnp.asarray(t, self.coefficients.dtype))
 
     def log_sigma(self, t) -> Array:
         """log sigma(t): -inf at t = 0."""
-        return _KINDS[self.kind].log_sigma(self.coefficients, jnp.asarray(t, self.coefficients.dtype))
+        return SCHEDULES[self.kind].log_sigma(self.coefficients, jnp.asarray(t, self.coefficients.dtype))
 
     def alpha(self, t) -> Array:
         """alpha(t), the scale of the signal."""
@@ -205,7 +99,7 @@ class Process:
 
     def time(self, log_snr) -> Array:
         """The t at which `log_snr(t)` has this value: the inverse of `log_snr`."""
-        return _KINDS[self.kind].time(self.coefficients, jnp.asarray(log_snr, self.coefficients.dtype))
+        return SCHEDULES[self.kind].time(self.coefficients, jnp.asarray(log_snr, self.coefficients.dtype))
 
     def f(self, t) -> Array:
         """The drift f(t) = d log alpha / dt of the forward SDE (Kingma et al. 2021, eq. 5 of the supplement)."""
@@ -232,7 +126,7 @@ class Process:
     @property
     def preserves_variance(self) -> bool:
         """Whether alpha² + sigma² = 1 at every time."""
-        return _KINDS[self.kind].unit
+        return SCHEDULES[self.kind].unit
 
     def scale(self, t) -> Array:
         """sqrt(alpha² + sigma²), the standard deviation of noised data of unit variance: 1 where variance is preserved."""

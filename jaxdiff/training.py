@@ -14,7 +14,8 @@ from jaxdiff import phases
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import EARLIEST, PREDICTIONS, SIGMA_DATA, Process, expand
+from jaxdiff.process import PREDICTIONS, SIGMA_DATA, Process, expand
+from jaxdiff.schedules import EARLIEST
 
 WEIGHTINGS = {
     "simple": "the squared error of what the network predicts, unweighted",

@@ -71,6 +71,21 @@ def drawn(denoise, process, solver, starts, ends, key, **arguments) -> np.ndarra
 # The driver -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["ddim", "heun_churned", "unipc", "predictor_corrector"])
+def test_what_is_observed_belongs_together(name, key):
+    """The posterior mean, and the state and the time that it is of: churn moves both before the first evaluation."""
+    process, solver = vp_linear(), VARIANTS[name](6, spacing="log_snr")
+    denoise, keys, condition = pair(process), sample_keys(key, jnp.arange(3)), jnp.asarray([0, 1, 0])
+
+    def observe(worst, index, x, x0, t, t_next):
+        return jnp.maximum(worst, jnp.abs(denoise(x, t, condition) - x0).max())
+
+    grid = sample_grid(denoise, process, solver, 3)
+    state = begin(solver, 3 * jax.random.normal(key, (3, 2)))
+    worst = integrate(denoise, process, solver, grid, state, keys, condition, observe=observe, observed=jnp.zeros(()))
+    assert float(worst) < 1e-5
+
+
 def test_samples_of_a_gaussian_have_its_mean_and_covariance(key):
     process, n, std = vp_cosine(), 10_000, 0.6
     condition = jnp.zeros(n, jnp.int32)

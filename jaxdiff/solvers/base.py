@@ -1,5 +1,6 @@
 """What every solver is: its traits, and one pure step."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -25,22 +26,20 @@ class Node(NamedTuple):
     restart: Bool[Array, " b"]
 
 
-class Stepped(NamedTuple):
-    """What a step gives.
+class State(NamedTuple):
+    """What the loop carries from node to node.
 
     Attributes:
-        x: the state at `t_next`, (B, ...).
-        x0: the first posterior mean that the step evaluated, (B, ...).
-        history: what the next step needs to know of this one.
+        x: the states (B, ...).
+        history: what the next step needs to know of those before.
     """
 
     x: Array
-    x0: Array
     history: Any
 
 
 @dataclass(frozen=True)
-class Solver:
+class Solver(ABC):
     """A solver, as data.
 
     Arguments:
@@ -93,8 +92,9 @@ class Solver:
         """The history before the first step, a pytree of arrays."""
         return ()
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
-        """One step.
+    @abstractmethod
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
+        """One step, to the state at `node.t_next`.
 
         Arguments:
             process: the forward process.
@@ -104,7 +104,6 @@ class Solver:
             noise: standard normal of the shape of x, as a function of 0, 1, ...: fresh for each.
             history: what the step before returned.
         """
-        raise NotImplementedError
 
 
 def posterior_noise(process: Process, x0: Array, x: Array, t: Array) -> Array:

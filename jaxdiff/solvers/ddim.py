@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, Stepped, fresh_share, posterior_noise
+from jaxdiff.solvers.base import Node, Solver, State, fresh_share, posterior_noise
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class DDIM(Solver):
         """Whether a step draws noise."""
         return self.eta > 0
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         t, t_next, _ = node
         x0 = denoise(x, t)
         eps = posterior_noise(process, x0, x, t)
         alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
         if not self.stochastic:
-            return Stepped(alpha * x0 + sigma * eps, x0, history)
+            return State(alpha * x0 + sigma * eps, history)
         drawn = self.eta**2 * fresh_share(process, t, t_next, x)
-        return Stepped(alpha * x0 + sigma * (jnp.sqrt(1 - drawn) * eps + jnp.sqrt(drawn) * noise(0)), x0, history)
+        return State(alpha * x0 + sigma * (jnp.sqrt(1 - drawn) * eps + jnp.sqrt(drawn) * noise(0)), history)
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class DDPM(Solver):
         """Whether a step draws noise: yes."""
         return True
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         t, t_next, _ = node
         x0 = denoise(x, t)
-        return Stepped(ancestral(process, x0, x, node, noise(0), self.variance), x0, history)
+        return State(ancestral(process, x0, x, node, noise(0), self.variance), history)
 
 
 def ancestral(process: Process, x0: Array, x: Array, node: Node, noise: Array, variance: str) -> Array:

@@ -1,4 +1,4 @@
-"""The one sampling loop: times and keys laid out before it, nothing drawn or decided inside."""
+"""The one sampling loop: times and keys laid out before it, nothing decided inside."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process
-from jaxdiff.solvers.base import Node, Solver
+from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import on_breakpoints
 
 
@@ -42,18 +42,6 @@ def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int
     """The nodes of `count` samples, with one on each breakpoint of the denoiser."""
     times = jnp.broadcast_to(solver.times(process)[:, None], (solver.steps + 1, count))
     return Grid(*on_breakpoints(times, breakpoints(denoiser)))
-
-
-class State(NamedTuple):
-    """What the loop carries from node to node.
-
-    Attributes:
-        x: the states (B, ...).
-        history: what the solver remembers.
-    """
-
-    x: Array
-    history: Any
 
 
 def begin(solver: Solver, x: Array) -> State:
@@ -88,7 +76,8 @@ def integrate(
         first_step: skip the steps before this one (it may be traced): `state` is the one at that node.
         path: return all states.
         observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
-            search sums up on the way. x0 is the first posterior mean that the step evaluates.
+            search sums up on the way. x0 is the first posterior mean that the step evaluates, at (x, t): those of the node,
+            or what churn made of them.
         observed: its first value, a pytree of arrays.
 
     Returns:
@@ -104,11 +93,17 @@ def integrate(
             one = lambda key: jax.random.normal(jax.random.fold_in(key, draw) if draw else key, x.shape[1:], x.dtype)  # noqa: E731
             return jax.vmap(one)(step_keys)
 
-        stepped = solver.step(process, lambda x, t: denoiser(x, t, condition), x, Node(t, t_next, restart), noise, history)
+        seen = []
+
+        def denoise(x, t):
+            x0 = denoiser(x, t, condition)
+            seen.append((x, x0, t))
+            return x0
+
+        stepped = solver.step(process, denoise, x, Node(t, t_next, restart), noise, history)
         if observe is not None:
-            observed = observe(observed, index, x, stepped.x0, t, t_next)
-        after = State(stepped.x, stepped.history)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), after, State(x, history)), observed
+            observed = observe(observed, index, *seen[0], t_next)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), stepped, State(x, history)), observed
 
     def body(carry, inputs):
         if first_step is None:

@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.process import EARLIEST, Process
+from jaxdiff.process import Process
+from jaxdiff.schedules import EARLIEST
 
 SPACINGS = {
     "uniform": "uniform in t",

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, Stepped, half_log_snr, posterior_noise
+from jaxdiff.solvers.base import Node, Solver, State, half_log_snr, posterior_noise
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Heun(Solver):
         """The latest time that churn may lead back to, (B,): 1, or the last breakpoint."""
         return jnp.ones(x.shape[:1], jnp.float32)
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         t, t_next, restart = node
         latest = jnp.where(restart, t, history)
@@ -75,7 +75,7 @@ class Heun(Solver):
         growth = jnp.expm1(half_log_snr(process, beside, x) - half_log_snr(process, t, x))
         second = jax.lax.cond(jnp.all(ends), lambda: x0, lambda: denoise(euler, beside))
         # the mean of both slopes, as a correction of Euler's step that needs no division by alpha
-        return Stepped(euler + jnp.where(expand(ends, x), 0.0, 0.5 * alpha * growth * (second - x0)), x0, latest)
+        return State(euler + jnp.where(expand(ends, x), 0.0, 0.5 * alpha * growth * (second - x0)), latest)
 
     def _churned(self, process, x, t, latest, noise):
         log_snr = process.log_snr(t)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, Stepped, half_log_snr
+from jaxdiff.solvers.base import Node, Solver, State, half_log_snr
 
 
 class Last(NamedTuple):
@@ -43,6 +43,18 @@ def _slope(mean: Array, last: Last, length: Array) -> Array:
     return ratio * (mean - last.mean)
 
 
+def _guess(mean: Array, history: Last, node: Node, length: Array) -> Array:
+    """The posterior mean in the middle of the coming step."""
+    return mean + 0.5 * _slope(mean, _forget(history, node), length)
+
+
+def _stepped(process: Process, x: Array, guess: Array, node: Node) -> Array:
+    """(sigma'/sigma) x - alpha' (e^-h - 1) m: exact for a posterior mean that stays `guess`."""
+    alpha = expand(process.alpha(node.t_next), x)
+    ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
+    return ratio * x - alpha * jnp.expm1(-_step_length(process, node, x)) * guess
+
+
 def _forget(last: Last, node: Node) -> Last:
     return last._replace(length=jnp.where(expand(node.restart, last.mean), 0.0, last.length))
 
@@ -64,13 +76,10 @@ class DPMSolver(Solver):
         """See `Solver.history`."""
         return _no_step(x)
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         mean, length = denoise(x, node.t), _step_length(process, node, x)
-        guess = mean + 0.5 * _slope(mean, _forget(history, node), length)
-        alpha = expand(process.alpha(node.t_next), x)
-        ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
-        return Stepped(ratio * x - alpha * jnp.expm1(-length) * guess, mean, Last(mean, length))
+        return State(_stepped(process, x, _guess(mean, history, node, length), node), Last(mean, length))
 
 
 @dataclass(frozen=True)
@@ -90,15 +99,15 @@ class DPMSolverSDE(DPMSolver):
         """Whether a step draws noise: yes."""
         return True
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         mean, length = denoise(x, node.t), _step_length(process, node, x)
-        guess = mean + 0.5 * _slope(mean, _forget(history, node), length)
+        guess = _guess(mean, history, node, length)
         alpha, sigma = expand(process.alpha(node.t_next), x), expand(process.sigma(node.t_next), x)
         ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
         fresh = -jnp.expm1(-2 * length)
         stepped = ratio * jnp.exp(-length) * x + alpha * fresh * guess + sigma * jnp.sqrt(fresh) * noise(0)
-        return Stepped(stepped, mean, Last(mean, length))
+        return State(stepped, Last(mean, length))
 
 
 class Uncorrected(NamedTuple):
@@ -139,7 +148,7 @@ class UniPC(Solver):
         none = _no_step(x)
         return Uncorrected(x, jnp.ones(x.shape[:1], jnp.float32), none, jnp.zeros_like(x), none.length)
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         mean = denoise(x, node.t)
         # the mean at a breakpoint is of the condition after it and says nothing of the step before
@@ -147,10 +156,8 @@ class UniPC(Solver):
         x = jnp.where(last.length > 0, _corrected(process, mean, node, history), x)
         length = _step_length(process, node, x)
         slope = _slope(mean, last, length)
-        alpha = expand(process.alpha(node.t_next), x)
-        ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
-        stepped = ratio * x - alpha * jnp.expm1(-length) * (mean + 0.5 * slope)
-        return Stepped(stepped, mean, Uncorrected(x, node.t, Last(mean, length), slope, last.length))
+        stepped = _stepped(process, x, mean + 0.5 * slope, node)
+        return State(stepped, Uncorrected(x, node.t, Last(mean, length), slope, last.length))
 
 
 def _corrected(process: Process, mean: Array, node: Node, history: Uncorrected) -> Array:

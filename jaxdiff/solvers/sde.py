@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, Stepped
+from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.ddim import ancestral
 
 PREDICTORS = ("reverse_diffusion", "ancestral", "euler_maruyama")
@@ -58,10 +58,10 @@ class EulerMaruyama(Solver):
         """Raises `InputError` where the first steps would overshoot zero: g² dt / (alpha² + sigma²) above 2."""
         _stable(process, self.times(process), self.name)
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         x0 = denoise(x, node.t)
-        return Stepped(euler_maruyama(process, x0, x, node, noise(0)), x0, history)
+        return State(euler_maruyama(process, x0, x, node, noise(0)), history)
 
 
 def _stable(process: Process, times: Array, name: str) -> None:
@@ -120,10 +120,10 @@ class PredictorCorrector(Solver):
         if self.predictor == "euler_maruyama":
             _stable(process, self.times(process), self.name)
 
-    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> Stepped:
+    def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         t, t_next, _ = node
-        first = x0 = denoise(x, t)
+        x0 = denoise(x, t)
         decay = expand(jnp.exp(2 * (process.log_alpha(t) - process.log_alpha(t_next))), x)
         for corrector in range(self.correctors):
             x = self._langevin(score(process, x0, x, t), x, decay, noise(1 + corrector))
@@ -135,7 +135,7 @@ class PredictorCorrector(Solver):
                 x = ancestral(process, x0, x, node, noise(0), "large" if process.preserves_variance else "small")
             case "euler_maruyama":
                 x = euler_maruyama(process, x0, x, node, noise(0))
-        return Stepped(x, first, history)
+        return State(x, history)
 
     def _langevin(self, gradient: Array, x: Array, decay: Array, noise: Array) -> Array:
         norm = lambda value: jnp.sqrt(jnp.square(value).sum(tuple(range(1, x.ndim)), keepdims=True))  # noqa: E731
