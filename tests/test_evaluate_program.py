@@ -1,13 +1,12 @@
 """`python -m evaluate fairness` judges what any program wrote, and refuses what it cannot judge."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from console.terminal import run
 from evaluate.__main__ import main
 
 QUICK = ["--steps", "30", "--batch", "16", "--seeds", "2", "--permutations", "19", "--replicates", "100"]
@@ -37,19 +36,9 @@ def folder(path, images, labels, names=("dark", "bright"), attribute="tone"):
 
 
 @pytest.fixture
-def evaluate(monkeypatch, tmp_path):
+def evaluate(call_program):
     """Runs the program; gives its exit status, 0 where it returns."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
-        monkeypatch.chdir(tmp_path)
-        try:
-            run(main)
-        except SystemExit as exit:
-            return exit.code
-        return 0
-
-    return call
+    return partial(call_program, main, "evaluate")
 
 
 @pytest.fixture

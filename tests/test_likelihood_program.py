@@ -1,7 +1,6 @@
 """`python -m evaluate likelihood` tells a model's bits per dimension, of which images and under which condition."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from console.terminal import run
 from evaluate.__main__ import main
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
@@ -47,19 +45,9 @@ def npz(path, names=("round", "square"), attribute="group", count=12) -> tuple[n
 
 
 @pytest.fixture
-def evaluate(monkeypatch, tmp_path):
+def evaluate(call_program):
     """Runs the program; gives its exit status, 0 where it returns."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["evaluate", "likelihood", *map(str, arguments)])
-        monkeypatch.chdir(tmp_path)
-        try:
-            run(main)
-        except SystemExit as exit:
-            return exit.code
-        return 0
-
-    return call
+    return partial(call_program, main, "evaluate", "likelihood")
 
 
 def report(tmp_path, name="report.json"):

@@ -14,7 +14,6 @@ from PIL import Image
 
 import sample.draw
 import sample.search
-from console.terminal import run
 from jaxdiff import model as models
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
@@ -265,19 +264,9 @@ def test_tau_is_searched_once_where_there_is_none(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def program(monkeypatch, tmp_path):
+def program(call_program):
     """Runs the program in an empty folder; gives its exit status, 0 where it returns."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sample", *map(str, arguments)])
-        monkeypatch.chdir(tmp_path)
-        try:
-            run(main)
-        except SystemExit as exit:
-            return exit.code
-        return 0
-
-    return call
+    return partial(call_program, main, "sample")
 
 
 @pytest.mark.parametrize(

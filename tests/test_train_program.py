@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,7 +16,6 @@ import pytest
 from PIL import Image
 
 import train.loop
-from console.terminal import run
 from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import ArraySource, Attribute
@@ -246,18 +246,10 @@ def test_a_batch_larger_than_the_data_is_refused_before_a_folder_is_made(source,
 
 
 @pytest.fixture
-def program(monkeypatch, tmp_path):
+def program(monkeypatch, call_program):
     """Runs the program in an empty folder, where training is not to be reached; gives its exit status."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train", *arguments])
-        monkeypatch.setattr(train.loop, "train", lambda *_: pytest.fail("training was reached"))
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as exit:
-            run(main)
-        return exit.value.code
-
-    return call
+    monkeypatch.setattr(train.loop, "train", lambda *_: pytest.fail("training was reached"))
+    return partial(call_program, main, "train")
 
 
 @pytest.mark.parametrize(

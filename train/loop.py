@@ -101,6 +101,7 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
                 _save(checkpoints, out, options, resolved, source, state, done, iterator)
             if options.preview_every and done % options.preview_every == 0:
                 _preview(out, options, resolved, source, state, done)
+                _plot_loss(out, options)
             advance(1, note)
         if stop.asked and latest != done:
             if pending:
@@ -108,6 +109,7 @@ def train(options: Options, resolved: Resolved, source: Source) -> int:
             _save(checkpoints, out, options, resolved, source, state, done, iterator)
 
     # --- end ---------------------------------------------------------------------------------------------------------
+    _plot_loss(out, options)
     if done < resolved.steps:
         console.print(f"stopped at step {done} of {resolved.steps}, saved; the same command goes on from here")
         return STOPPED
@@ -216,5 +218,8 @@ def _preview(out, options, resolved, source, state, step) -> None:
         indices=np.tile(np.arange(columns), counts[0]),
     )
     write(grid(to_uint8(np.asarray(drawn)), columns), out / "previews" / f"{step:07d}.png")
+
+
+def _plot_loss(out, options) -> None:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     plots.training(out / "loss.png", rows, f"{options.preset} on {options.data}")

@@ -19,10 +19,10 @@ from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS, Objective, Optimization
 class Options:
     """Trains a class-conditional diffusion model on labelled images.
 
-    A run lives in one folder: config.json, metrics.jsonl (a line every few steps), previews/ (images drawn on the way),
-    checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `python -m sample` reads). Started
-    again with the same options, it goes on where it stopped, to exactly the state of a run that was never stopped.
-    Ctrl-C or SIGTERM saves first.
+    A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
+    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `python -m sample` reads).
+    Started again with the same options, it goes on where it stopped, to exactly the state of a run that was never
+    stopped. Ctrl-C or SIGTERM saves first.
 
     Examples:
 
