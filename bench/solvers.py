@@ -90,6 +90,13 @@ def solvers(options: Solvers) -> None:
             parts.append(np.clip(images, -1, 1))
         return np.concatenate(parts)[: options.count]
 
+    def stable(solver):
+        try:
+            solver.check(model.process)
+        except InputError:
+            return False
+        return True
+
     def distances(images):
         return {name: energy_distance(view(images), view(real[: options.count])) for name, view in views.items()}
 
@@ -99,15 +106,15 @@ def solvers(options: Solvers) -> None:
             told[name] = {}
             for budget in options.budgets:
                 # the most steps within the budget
-                steps = max(steps for steps in range(1, budget + 1) if make(steps).evaluations <= budget)
-                told[name][str(budget)] = distances(drawn(make(steps)))
+                solver = make(max(steps for steps in range(1, budget + 1) if make(steps).evaluations <= budget))
+                told[name][str(budget)] = distances(drawn(solver)) if stable(solver) else None
                 advance(1, f"{name}, {budget} evaluations")
     for view in views:
         table = Table(title=f"energy distance to real images in {view}, {options.count} images a set", title_justify="left")
         for heading in ("solver", *(f"{budget} evaluations" for budget in options.budgets)):
             table.add_column(heading, justify="left" if heading == "solver" else "right")
         for name, by_budget in told.items():
-            values = [f"{value[view]:.4f}" for value in by_budget.values()]
+            values = [f"{value[view]:.4f}" if value else "unstable" for value in by_budget.values()]
             table.add_row(name, *(values if len(values) > 1 else values * len(options.budgets)))
         console.print(table)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,8 @@ class Objective:
         p2_k: k of P2, above 0.
         min_snr_gamma: the SNR above which min-SNR weights no more, above 0.
         label_dropout: probability that an image's labels are all replaced by the null label, so that guidance works.
+        attribute_dropout: of several attributes, the probability that each label is replaced on its own, so that the model
+            also knows each attribute without the others. One attribute alone is not dropped by it.
         time_sampling: one of `TIME_SAMPLINGS`.
         level_mean: mean of the logarithm of the noise level sigma / alpha, for `log_normal`.
         level_std: its standard deviation, above 0.
@@ -54,6 +56,7 @@ class Objective:
     p2_k: float = 1.0
     min_snr_gamma: float = 5.0
     label_dropout: float = 0.1
+    attribute_dropout: float = 0.5
     time_sampling: str = "stratified"
     level_mean: float = -1.2
     level_std: float = 1.2
@@ -71,8 +74,9 @@ class Objective:
         if not self.level_std > 0:
             raise InputError(f"`level_std` must be above 0, got {self.level_std}")
         phases.check(self.phases)
-        if not 0 <= self.label_dropout <= 1:
-            raise InputError(f"`label_dropout` must lie in [0, 1], got {self.label_dropout}")
+        for name in ("label_dropout", "attribute_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"`{name}` must lie in [0, 1], got {getattr(self, name)}")
         if self.time_sampling not in TIME_SAMPLINGS:
             raise InputError(f"`time_sampling` must be one of {', '.join(TIME_SAMPLINGS)}, got {self.time_sampling!r}")
 
@@ -180,9 +184,11 @@ def losses(
     t = objective.times(process, time_key, images.shape[0])
     eps = jax.random.normal(noise_key, images.shape, images.dtype)
     x = process.noised(images, eps, t)
-    dropped = jax.random.bernoulli(label_key, objective.label_dropout, t.shape)
+    dropped = jax.random.bernoulli(label_key, objective.label_dropout, t.shape)[:, None]
+    if labels.shape[1] > 1:
+        dropped |= jax.random.bernoulli(jax.random.fold_in(label_key, 1), objective.attribute_dropout, labels.shape)
     scaled = x / expand(process.scale(t), x)
-    output = network(scaled, t, jnp.where(dropped[:, None], NULL, labels), dropout_key=dropout_key)
+    output = network(scaled, t, jnp.where(dropped, NULL, labels), dropout_key=dropout_key)
     errors = jnp.square(output - process.target(objective.prediction, images, eps, t)).mean(tuple(range(1, x.ndim)))
     return objective.weights(process, t) * errors, t
 

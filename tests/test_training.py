@@ -183,19 +183,27 @@ def test_uniform_times_are_independent_and_uniform(key):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
-def test_all_labels_of_an_image_are_dropped_together_at_the_rate(rate, key):
+@pytest.mark.parametrize("own", [0.0, 0.5])
+@pytest.mark.parametrize("attributes", [1, 2])
+def test_labels_are_dropped_together_and_one_by_one_at_their_rates(rate, own, attributes, key):
     seen, count = [], COUNT
-    given = np.stack([np.arange(count) % 2, np.arange(count) % 5], 1).astype(np.int32)
+    given = np.stack([np.arange(count) % 2, np.arange(count) % 5], 1).astype(np.int32)[:, :attributes]
 
     def network(x, t, condition, dropout_key):
         seen.append(np.asarray(condition))
         return x
 
     batch = {"image": jnp.zeros((count, *SHAPE)), "labels": jnp.asarray(given)}
-    loss(network, vp_cosine(), Objective(label_dropout=rate), batch, key)
-    dropped = (seen[0] == labels.NULL).all(axis=1)
+    loss(network, vp_cosine(), Objective(label_dropout=rate, attribute_dropout=own), batch, key)
+    dropped = seen[0] == labels.NULL
     np.testing.assert_array_equal(seen[0][~dropped], given[~dropped])
-    assert dropped.mean() == pytest.approx(rate, abs=4 * math.sqrt(rate * (1 - rate) / count))
+    # one attribute alone is dropped with "all" of them only
+    alone = own if attributes > 1 else 0.0
+    for share, found in (
+        (rate + (1 - rate) * alone**attributes, dropped.all(axis=1).mean()),
+        *((rate + (1 - rate) * alone, column.mean()) for column in dropped.T),
+    ):
+        assert found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / count))
 
 
 @pytest.mark.parametrize(
@@ -207,6 +215,7 @@ def test_all_labels_of_an_image_are_dropped_together_at_the_rate(rate, key):
         ({"p2_k": 0.0}, "p2_k > 0"),
         ({"label_dropout": 1.1}, r"`label_dropout` must lie in \[0, 1\], got 1.1"),
         ({"label_dropout": -0.1}, "`label_dropout`"),
+        ({"attribute_dropout": 2.0}, r"`attribute_dropout` must lie in \[0, 1\], got 2.0"),
         ({"min_snr_gamma": 0.0}, "`min_snr_gamma` must be above 0, got 0.0"),
         ({"level_std": -1.0}, "`level_std` must be above 0, got -1.0"),
         ({"phases": (0.01, 1.0)}, "two falling SNR above 0, got 0.01, 1.0"),

@@ -83,6 +83,8 @@ class Options:
     """Decay of the average of the weights."""
     label_dropout: float = 0.1
     """Share of images trained without labels, so that guidance works."""
+    attribute_dropout: float = 0.5
+    """Of several attributes: probability that each label is hidden on its own, for sampling by one of them alone."""
     size: int | None = None
     """Image size in pixels: images are centre-cropped and resized to it."""
     dtype: Literal["float32", "bfloat16"] | None = None
@@ -168,6 +170,7 @@ def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Resolved:
         p2_k=options.p2_k,
         min_snr_gamma=options.min_snr_gamma,
         label_dropout=options.label_dropout,
+        attribute_dropout=options.attribute_dropout,
         time_sampling=options.time_sampling,
         level_mean=options.level_mean,
         level_std=options.level_std,
