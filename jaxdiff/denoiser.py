@@ -6,7 +6,8 @@ and scales are arguments of a compiled program and never constants in it; a plai
 closure is then constant).
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -98,8 +99,8 @@ class GaussianMixture:
 
 
 @dataclass(frozen=True)
-class Guidance:
-    """A denoiser made from a denoiser. Subclasses are registered pytrees and define `__call__(x, t, condition)`.
+class Guidance(ABC):
+    """A denoiser made from a denoiser. Subclasses are registered pytrees and define `guide`.
 
     Attributes:
         denoiser: the denoiser inside, which may be a guidance itself.
@@ -107,15 +108,83 @@ class Guidance:
 
     denoiser: Callable
 
+    @abstractmethod
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any) -> Any:
+        """The guided posterior mean.
+
+        Arguments:
+            denoise: the denoiser inside, as a function of (x, t, condition).
+            x, t, condition: as a denoiser takes them.
+        """
+
     def own_breakpoints(self) -> tuple[Array, ...]:
         """Times, of shape () or (B,), at which this guidance is discontinuous in t; the solver puts a node on each."""
         return ()
 
+    def asked(self, x: Array) -> Array:
+        """The states at which `guide` asks the denoiser inside: x, or several times x."""
+        return x
+
+    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+        """The guided posterior mean; guidances in the nest that remember do so from here on."""
+        return evaluate(self, x, t, condition, initial_memory(self, x))[0]
+
+
+class Remembering(Guidance):
+    """A guidance that carries something from node to node of a run: a momentum, a tracked posterior.
+
+    The first evaluation of a step is the one that is remembered.
+    """
+
+    @abstractmethod
+    def begin(self, x: Array) -> Any:
+        """What is remembered before the first step from x, a pytree of arrays with leading axis B."""
+
+    @abstractmethod
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any, memory: Any) -> tuple[Array, Any]:
+        """The guided posterior mean, and what is remembered after it; arguments as of `Guidance.guide`."""
+
+
+def nest(denoiser: Callable) -> Iterator[Guidance]:
+    """The guidances of a nest, the outermost first; none for a denoiser that is none."""
+    while isinstance(denoiser, Guidance):
+        yield denoiser
+        denoiser = denoiser.denoiser
+
 
 def breakpoints(denoiser: Callable) -> tuple[Array, ...]:
-    """All breakpoints of a nest of guidances, the outermost first; () for a denoiser that is none."""
-    found: tuple[Array, ...] = ()
-    while isinstance(denoiser, Guidance):
-        found += denoiser.own_breakpoints()
-        denoiser = denoiser.denoiser
-    return found
+    """All breakpoints of a nest of guidances, the outermost first."""
+    return tuple(point for guidance in nest(denoiser) for point in guidance.own_breakpoints())
+
+
+def initial_memory(denoiser: Callable, x: Array) -> tuple[Any, ...]:
+    """What the guidances of a nest remember before the first step: an entry for each that remembers, the outermost first."""
+    memory: tuple[Any, ...] = ()
+    for guidance in nest(denoiser):
+        memory += (guidance.begin(x),) if isinstance(guidance, Remembering) else ()
+        x = guidance.asked(x)
+    return memory
+
+
+def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    """The posterior mean and the memory after it.
+
+    Arguments:
+        denoiser: a denoiser, guided or not.
+        x, t, condition: as a denoiser takes them.
+        memory: what `initial_memory` or the evaluation before returned.
+    """
+    if not isinstance(denoiser, Guidance):
+        return denoiser(x, t, condition), memory
+    remembers = isinstance(denoiser, Remembering)
+    inside = memory[1:] if remembers else memory
+
+    def denoise(x, t, condition):
+        nonlocal inside
+        x0, inside = evaluate(denoiser.denoiser, x, t, condition, inside)
+        return x0
+
+    if not remembers:
+        return denoiser.guide(denoise, x, t, condition), inside
+    x0, own = denoiser.guide(denoise, x, t, condition, memory[0])
+    return x0, (own, *inside)

@@ -98,7 +98,7 @@ def decode(
 @partial(jax.jit, static_argnames="solver")
 def _decode(denoiser, process, nodes, latent, condition, *, solver):
     unused = sample_keys(jax.random.key(0), jnp.arange(len(latent)))
-    return integrate(denoiser, process, solver, nodes, begin(solver, latent), unused, condition).x
+    return integrate(denoiser, process, solver, nodes, begin(denoiser, solver, latent), unused, condition).x
 
 
 def log_likelihood(

@@ -74,7 +74,7 @@ def run(process, tau, grid, first_step, x, *, solver):
     """The switched sampler on a grid of any length, filled up to one shape: one program for all of them."""
     keys = sample_keys(jax.random.key(0), jnp.arange(COUNT))
     switched = guidance.switching(mixture(process), tau)
-    return integrate(switched, process, solver, grid, begin(solver, x), keys, classes(), first_step=first_step).x
+    return integrate(switched, process, solver, grid, begin(switched, solver, x), keys, classes(), first_step=first_step).x
 
 
 class Case(NamedTuple):

@@ -81,7 +81,7 @@ def test_what_is_observed_belongs_together(name, key):
         return jnp.maximum(worst, jnp.abs(denoise(x, t, condition) - x0).max())
 
     grid = sample_grid(denoise, process, solver, 3)
-    state = begin(solver, 3 * jax.random.normal(key, (3, 2)))
+    state = begin(denoise, solver, 3 * jax.random.normal(key, (3, 2)))
     worst = integrate(denoise, process, solver, grid, state, keys, condition, observe=observe, observed=jnp.zeros(()))
     assert float(worst) < 1e-5
 
@@ -149,9 +149,9 @@ def test_a_multistep_solver_begins_anew_at_a_breakpoint(name, key):
             denoise, process, solver, grid, state, keys, condition, first_step=first, path=True
         )
     )
-    states = run(grid, begin(solver, jax.random.normal(key, (count, 2))), 0)
+    states = run(grid, begin(denoise, solver, jax.random.normal(key, (count, 2))), 0)
     at_tau = jax.tree.map(lambda leaf: leaf[index], states)
-    afresh = run(grid, begin(solver, at_tau.x), index)
+    afresh = run(grid, begin(denoise, solver, at_tau.x), index)
     continued = run(grid._replace(restarts=jnp.zeros_like(grid.restarts)), at_tau, index)
     np.testing.assert_array_equal(afresh.x[-1], states.x[-1])
     assert np.abs(np.asarray(continued.x - states.x)[-1]).max() > 1e-4

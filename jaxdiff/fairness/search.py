@@ -42,7 +42,7 @@ def _both(denoiser, process, key, shape, solver, batch):
     """Keys, nodes and first state of a batch of noises twice, once for each condition."""
     keys = sample_keys(key, jnp.tile(jnp.arange(batch), 2))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
-    return keys, grid, begin(solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 
 
 def _check(denoise, process, solver, batch: int):

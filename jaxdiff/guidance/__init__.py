@@ -1,9 +1,11 @@
 """Guidances: denoiser in, denoiser out. They compose by nesting; the solver meets the breakpoints of the whole nest."""
 
-from jaxdiff.denoiser import Guidance, breakpoints
+from jaxdiff.denoiser import Guidance, Remembering, breakpoints
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.mixing import Mixing, mixing
+from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
+from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.switching import Switching, switching
 
 __all__ = [
@@ -11,10 +13,15 @@ __all__ = [
     "Clipped",
     "Guidance",
     "Mixing",
+    "Remembering",
+    "ScoreMixing",
+    "Semantic",
     "Switching",
     "breakpoints",
     "classifier_free",
     "clipped",
     "mixing",
+    "score_mixing",
+    "semantic",
     "switching",
 ]

@@ -19,13 +19,17 @@ class ClassifierFree(Guidance):
     null: Any
     scale: Float[Array, ""]
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def asked(self, x: Array) -> Array:
+        """x twice."""
+        return jnp.concatenate([x, x])
+
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """null + scale (conditional - null), both from one evaluation at twice the batch."""
         batch = x.shape[0]
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
         both = jax.tree.map(lambda c, n: jnp.concatenate([c, n]), condition, null)
         times = jnp.broadcast_to(jnp.asarray(t), (batch,))
-        estimate = self.denoiser(jnp.concatenate([x, x]), jnp.concatenate([times, times]), both)
+        estimate = denoise(self.asked(x), jnp.concatenate([times, times]), both)
         conditional, unconditional = estimate[:batch], estimate[batch:]
         # written from the conditional side, so that scale 1 is the conditional one exactly
         return conditional + (self.scale - 1) * (conditional - unconditional)

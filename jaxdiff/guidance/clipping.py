@@ -18,9 +18,9 @@ class Clipped(Guidance):
     low: float | Array
     high: float | Array
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The inner posterior mean, clipped."""
-        return jnp.clip(self.denoiser(x, t, condition), self.low, self.high)
+        return jnp.clip(denoise(x, t, condition), self.low, self.high)
 
 
 def clipped(denoise: Callable, low: float = -1.0, high: float = 1.0) -> Clipped:

@@ -19,14 +19,14 @@ class Mixing(Guidance):
 
     weight: Float[Array, ""]
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The inner posterior mean under (1 - weight) start + weight end."""
         start, end = condition
         for leaf in jax.tree.leaves(condition):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise InputError(f"mixing takes floating conditions (`model.encode(labels)` or embeddings), got {leaf.dtype}")
         mixed = jax.tree.map(lambda s, e: (1 - self.weight) * s + self.weight * e, start, end)
-        return self.denoiser(x, t, mixed)
+        return denoise(x, t, mixed)
 
 
 def mixing(denoise: Callable, weight) -> Mixing:

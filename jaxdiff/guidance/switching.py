@@ -24,12 +24,12 @@ class Switching(Guidance):
         """The transition point."""
         return (self.at,)
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The inner posterior mean under the condition in force at `t`: `start` where t > at, `end` where t <= at."""
         start, end = condition
         switched = jnp.broadcast_to(jnp.asarray(t) <= self.at, x.shape[:1])
         chosen = jax.tree.map(lambda s, e: jnp.where(expand(switched, s), e, s), start, end)
-        return self.denoiser(x, t, chosen)
+        return denoise(x, t, chosen)
 
 
 def switching(denoise: Callable, at) -> Switching:

@@ -31,11 +31,13 @@ class State(NamedTuple):
 
     Attributes:
         x: the states (B, ...).
-        history: what the next step needs to know of those before.
+        history: what the solver's next step needs to know of those before.
+        memory: what the guidances of the denoiser remember.
     """
 
     x: Array
     history: Any
+    memory: Any = ()
 
 
 @dataclass(frozen=True)

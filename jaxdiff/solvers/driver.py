@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import as_denoiser, breakpoints
+from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
@@ -44,9 +44,9 @@ def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int
     return Grid(*on_breakpoints(times, breakpoints(denoiser)))
 
 
-def begin(solver: Solver, x: Array) -> State:
+def begin(denoiser: Callable, solver: Solver, x: Array) -> State:
     """The state at the first node."""
-    return State(x, solver.history(x))
+    return State(x, solver.history(x), initial_memory(denoiser, x))
 
 
 def integrate(
@@ -86,7 +86,7 @@ def integrate(
     """
 
     def advance(carry, index, t, t_next, restart):
-        (x, history), observed = carry
+        (x, history, memory), observed = carry
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, index + 1))(keys)
 
         def noise(draw: int) -> Array:
@@ -96,14 +96,16 @@ def integrate(
         seen = []
 
         def denoise(x, t):
-            x0 = denoiser(x, t, condition)
-            seen.append((x, x0, t))
+            x0, remembered = evaluate(denoiser, x, t, condition, memory)
+            seen.append((x, x0, t, remembered))
             return x0
 
         stepped = solver.step(process, denoise, x, Node(t, t_next, restart), noise, history)
+        *first, remembered = seen[0]
         if observe is not None:
-            observed = observe(observed, index, *seen[0], t_next)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), stepped, State(x, history)), observed
+            observed = observe(observed, index, *first, t_next)
+        state = stepped._replace(memory=remembered)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), state, State(x, history, memory)), observed
 
     def body(carry, inputs):
         if first_step is None:
@@ -128,7 +130,7 @@ def _grid(denoiser, process, *, solver, count):
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path):
     keys = sample_keys(key, indices)
     # every sample starts at one time: no breakpoint moves the first node
-    state = begin(solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
     return integrate(denoiser, process, solver, grid, state, keys, condition, path=path).x
 
 

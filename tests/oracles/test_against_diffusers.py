@@ -93,7 +93,7 @@ def _run(process, times, first_step, x, *, solver):
     grid = Grid(jnp.broadcast_to(times[:, None], (LONGEST + 1, COUNT)), jnp.zeros((LONGEST + 1, COUNT), bool))
     keys = sample_keys(jax.random.key(KEY), jnp.arange(COUNT))
     condition = jnp.zeros(COUNT, jnp.int32)
-    return integrate(exact, process, solver, grid, begin(solver, x), keys, condition, first_step=first_step).x
+    return integrate(exact, process, solver, grid, begin(exact, solver, x), keys, condition, first_step=first_step).x
 
 
 def by_jaxdiff(process: Process, solver, times, x) -> np.ndarray:
