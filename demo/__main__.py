@@ -58,12 +58,13 @@ def main() -> None:
     start = time.monotonic()
     out = options.out
     count, steps, batch = (32, 4, 8) if options.reduced else (options.count, options.steps, 32)
-    chosen = setting(options.model, "group", (), Sampling(steps=steps))
+    sampling = {"solver": "ddim", "steps": steps}  # the paper's
+    chosen = setting(options.model, "group", (), Sampling(**sampling))
 
     console.rule("1. the transition point")
-    found = search(Search(options.model, "group", steps=steps, batch=batch, out=out / "tau.json"))
+    found = search(Search(options.model, "group", **sampling, batch=batch, out=out / "tau.json"))
     authors = Search(
-        options.model, "group", steps=steps, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch"
+        options.model, "group", **sampling, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch"
     )
     paper = find_transition(authors, chosen)
     curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
@@ -77,7 +78,7 @@ def main() -> None:
     for method in ("vanilla", "mixing", "switching"):
         tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
         sets += draw(
-            Draw(options.model, out / method, method, "group", count=count, steps=steps, batch_size=min(64, count), **tau)
+            Draw(options.model, out / method, method, "group", count=count, **sampling, batch_size=min(64, count), **tau)
         )
 
     console.rule("3. the verdict")

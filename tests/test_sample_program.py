@@ -60,7 +60,7 @@ def model(tmp_path_factory) -> Path:
 
 def drawn(model, out, method="vanilla", **options) -> SampleSet:
     """The set that the program draws."""
-    given = {"count": COUNT, "steps": STEPS, "batch_size": BATCH, **options}
+    given = {"count": COUNT, "solver": "ddim", "steps": STEPS, "batch_size": BATCH, **options}
     (folder,) = sample.draw.draw(sample.draw.Draw(model, out, method, **given))
     return SampleSet.open(folder)
 
@@ -170,7 +170,9 @@ def test_png_files_hold_the_same_images(model, vanilla, tmp_path):
 
 
 def test_several_tau_make_a_folder_each(model, vanilla, tmp_path):
-    options = sample.draw.Draw(model, tmp_path, "switching", tau=(0.0, 0.5, 1.0), count=COUNT, steps=STEPS, batch_size=BATCH)
+    options = sample.draw.Draw(
+        model, tmp_path, "switching", tau=(0.0, 0.5, 1.0), count=COUNT, solver="ddim", steps=STEPS, batch_size=BATCH
+    )
     folders = sample.draw.draw(options)
     assert folders == [tmp_path / name for name in ("tau-0.000", "tau-0.500", "tau-1.000")]
     sets = [SampleSet.open(folder) for folder in folders]
@@ -206,7 +208,7 @@ def no_compute(monkeypatch):
 
 def transition(folder, **context) -> Transition:
     """A transition as the search would write it for `drawn`, with parts of its context changed."""
-    chosen = setting(folder, "group", (), Sampling(steps=STEPS))
+    chosen = setting(folder, "group", (), Sampling(solver="ddim", steps=STEPS))
     context = {**chosen.context(), "seed": 0, **context}
     return Transition(0.43, 430, 1.5, "direct/pixel", (0.0, 0.43, 0.9), (1.0, 0.2, 0.7), 0.2, 60, 8, context)
 
@@ -277,7 +279,7 @@ def program(call_program):
     ],
 )
 def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, capsys, mode, options):
-    common = ["--model", model, "--attribute", "group", "--steps", STEPS]
+    common = ["--model", model, "--attribute", "group", "--solver", "ddim", "--steps", STEPS]
     assert program("search", *common, "--batch", 4, "--out", "found/tau.json", *options) == 0
     found = Transition.from_json((tmp_path / "found" / "tau.json").read_text())
     assert found.mode == mode and found.batch == 4
@@ -312,7 +314,7 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--steps", "0"], ["steps", "at least 1"]),
         (["--eta", "1.5"], ["eta", "1.5"]),
         (["--solver", "heun", "--eta", "0.5"], ["--eta is for --solver ddim", "--solver heun"]),
-        (["--churn", "5"], ["--churn is for --solver heun", "--solver ddim"]),
+        (["--churn", "5"], ["--churn is for --solver heun", "--solver unipc"]),
         (["--solver", "dpm_solver", "--spacing", "leading"], ["`spacing` 'leading'", "DDPM table", "vp_cosine"]),
         (["--solver", "euler_maruyama"], ["euler_maruyama is unstable on vp_cosine", "g² dt"]),
         (["--solver", "rk45"], ["rk45"]),
@@ -359,7 +361,7 @@ def test_of_several_attributes_and_values_two_must_be_chosen(tmp_path, no_comput
     ):
         with pytest.raises(InputError, match=words):
             drawn(model, tmp_path / "set", **options)
-    chosen = setting(model, "hair", ("red", "dark"), Sampling(steps=STEPS))
+    chosen = setting(model, "hair", ("red", "dark"), Sampling(solver="ddim", steps=STEPS))
     assert chosen.pair == (2, 0)
     np.testing.assert_array_equal(chosen.labels(np.array([2, 0])), [[-1, 2], [-1, 0]])
     with pytest.raises(InputError, match="unconditional"):

@@ -24,7 +24,7 @@ class DDIM(Solver):
     """
 
     name = "ddim"
-    about = "the default: robust at any number of steps; eta > 0 adds noise"
+    about = "the plainest, and the fairness paper's; eta > 0 adds noise"
     order = 1
 
     eta: float = 0.0
