@@ -23,7 +23,7 @@ demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces 
 test: lint  ## lint, then every test
 	$(PY) -m pytest
 
-oracles: $(STAMP)  ## the solvers against diffusers; installs diffusers and PyTorch first
+oracles: $(STAMP)  ## solvers against diffusers, FID Inception against torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'
 	$(PY) -m pytest tests/oracles
 

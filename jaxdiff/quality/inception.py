@@ -1,0 +1,356 @@
+"""The Inception network of the Fréchet inception distance, and the files that its weights come from.
+
+InceptionV3 (Szegedy et al., CVPR 2016) as in the TensorFlow graph of 2015-12-05, with which Heusel et al. (NeurIPS 2017)
+defined the distance. From the published network it differs in its pools: the average pools inside the blocks leave the
+padding out of their means, and the last block has a maximum there. Nothing is downloaded: see `load`.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import nnx
+from jaxtyping import Array, Float, Float32, UInt8
+
+from jaxdiff import torch_file
+from jaxdiff.errors import InputError
+from jaxdiff.quality.extractors import checksum, in_batches, require_images
+
+SIZE = 299
+"""Height and width of the images that the network sees."""
+
+EPSILON = 1e-3
+"""Added to the variances of the batch norms."""
+
+FORMAT = "inception-2015-12-05 folded 1"
+"""Of our weights file, in its metadata."""
+
+Weights = Mapping[str, Mapping[str, Float32[Array, "..."]]]
+"""By convolution: `kernel` (height, width, inputs, outputs) and `bias` (outputs,), with the batch norm folded in."""
+
+Convolutions = Callable[[str, tuple[int, int, int, int]], Mapping[str, Any]]
+"""Gives the kernel and bias of a convolution, of its name and the shape of its kernel."""
+
+
+class _Layer(NamedTuple):
+    """A convolution, its bias and a ReLU."""
+
+    name: str
+    width: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    padding: str = "SAME"
+
+
+@dataclass(frozen=True)
+class Inception:
+    """The network's last mean over the image, 2048 numbers. Make one with `load`.
+
+    All in float32 at the highest precision of the device: an accelerator's shorter products would move the features.
+
+    Attributes:
+        weights: as `Weights`.
+        source: the first 16 hexadecimal digits of the SHA-256 of the PyTorch file; of the standard weights they begin
+            with 6726825d, as their names do.
+        checksum: of the weights.
+        batch: images at once; 64 take about a gigabyte.
+    """
+
+    weights: Weights
+    source: str
+    checksum: str
+    batch: int = 64
+    name: ClassVar[str] = "inception-2015-12-05"
+    dimension: ClassVar[int] = 2048
+
+    def __post_init__(self):
+        if self.batch < 1:
+            raise InputError(f"`batch` must be at least 1, got {self.batch}")
+
+    def describe(self) -> Mapping[str, Any]:
+        """As `Extractor.describe`, with the `source`."""
+        resize = f"TensorFlow 1 bilinear to {SIZE}x{SIZE}, no antialiasing"
+        own = {"name": self.name, "dimension": self.dimension, "checksum": self.checksum}
+        return {**own, "source": self.source, "resize": resize}
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+        """As `Extractor.__call__`; one program for each height and width of images."""
+        require_images(images)
+        return in_batches(partial(_extract, self.weights), images, self.batch)
+
+
+@jax.jit
+def _extract(weights: Weights, images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b d"]:
+    return features(prepare(images), lambda name, _: weights[name])
+
+
+# Images -----------------------------------------------------------------------------------------------------------------------
+
+
+def prepare(images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b 299 299 3"]:
+    """Images in 0..255 at the network's size, then (x - 128) / 128: in [-1, 1)."""
+    rows, columns = (resize_matrix(size, SIZE) for size in images.shape[1:3])
+    resized = jnp.einsum("oh,bhwc,pw->bopc", rows, images.astype(jnp.float32), columns, precision="highest")
+    return (resized - 128) / 128
+
+
+def resize_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inputs"]:
+    """The weights of TensorFlow 1's bilinear resize along one axis (`align_corners=False`, `half_pixel_centers=False`).
+
+    Output o lies at o inputs / outputs, between the two nearest inputs; beyond the last input the last one is repeated. Without
+    antialiasing: a reduction by two takes every second pixel.
+    """
+    position = np.arange(outputs, dtype=np.float32) * np.float32(inputs / outputs)
+    lower = position.astype(np.int64)
+    share = position - lower.astype(np.float32)
+    matrix = np.zeros((outputs, inputs), np.float32)
+    matrix[np.arange(outputs), lower] = 1 - share
+    matrix[np.arange(outputs), np.minimum(lower + 1, inputs - 1)] += share
+    return matrix
+
+
+# The network ------------------------------------------------------------------------------------------------------------------
+
+
+def features(x: Float[Array, "b h w 3"], convolutions: Convolutions) -> Float[Array, "b d"]:
+    """The network up to its last mean: images in [-1, 1], of `SIZE`, to 2048 numbers."""
+    run = partial(_chain, convolutions)
+    x = run(x, _Layer("Conv2d_1a_3x3", 32, (3, 3), 2, "VALID"), _Layer("Conv2d_2a_3x3", 32, (3, 3), padding="VALID"))
+    x = _halved(run(x, _Layer("Conv2d_2b_3x3", 64, (3, 3))))
+    x = _halved(run(x, _Layer("Conv2d_3b_1x1", 80), _Layer("Conv2d_4a_3x3", 192, (3, 3), padding="VALID")))
+    for name, pooled in (("Mixed_5b", 32), ("Mixed_5c", 64), ("Mixed_5d", 64)):
+        x = _block_a(_within(convolutions, name), x, pooled)
+    x = _block_b(_within(convolutions, "Mixed_6a"), x)
+    for name, width in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        x = _block_c(_within(convolutions, name), x, width)
+    x = _block_d(_within(convolutions, "Mixed_7a"), x)
+    x = _block_e(_within(convolutions, "Mixed_7b"), x, _average)
+    x = _block_e(_within(convolutions, "Mixed_7c"), x, _maximum)
+    return x.mean(axis=(1, 2))
+
+
+def _within(convolutions: Convolutions, block: str) -> Callable[..., Float[Array, "b h w c"]]:
+    """`_chain` whose layers are those of a block."""
+    return partial(_chain, lambda name, shape: convolutions(f"{block}.{name}", shape))
+
+
+def _chain(convolutions: Convolutions, x: Float[Array, "b h w c"], *layers: _Layer) -> Float[Array, "b h2 w2 c2"]:
+    for layer in layers:
+        own = convolutions(layer.name, (*layer.kernel, x.shape[-1], layer.width))
+        strides = (layer.stride, layer.stride)
+        x = jax.lax.conv_general_dilated(
+            x, own["kernel"], strides, layer.padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+        )
+        x = nnx.relu(x + own["bias"])
+    return x
+
+
+def _average(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """The mean over 3x3 pixels, of those that there are."""
+    return nnx.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+
+
+def _maximum(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    return nnx.max_pool(x, (3, 3), (1, 1), "SAME")
+
+
+def _halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    return nnx.max_pool(x, (3, 3), (2, 2), "VALID")
+
+
+def _joined(*branches: Float[Array, "b h w _"]) -> Float[Array, "b h w c"]:
+    return jnp.concatenate(branches, axis=-1)
+
+
+def _block_a(run, x, pooled: int):
+    return _joined(
+        run(x, _Layer("branch1x1", 64)),
+        run(x, _Layer("branch5x5_1", 48), _Layer("branch5x5_2", 64, (5, 5))),
+        run(
+            x, _Layer("branch3x3dbl_1", 64), _Layer("branch3x3dbl_2", 96, (3, 3)), _Layer("branch3x3dbl_3", 96, (3, 3))
+        ),
+        run(_average(x), _Layer("branch_pool", pooled)),
+    )  # fmt: skip
+
+
+def _block_b(run, x):
+    halving = _Layer("branch3x3dbl_3", 96, (3, 3), 2, "VALID")
+    return _joined(
+        run(x, _Layer("branch3x3", 384, (3, 3), 2, "VALID")),
+        run(x, _Layer("branch3x3dbl_1", 64), _Layer("branch3x3dbl_2", 96, (3, 3)), halving),
+        _halved(x),
+    )
+
+
+def _block_c(run, x, width: int):
+    row, column = (1, 7), (7, 1)
+    return _joined(
+        run(x, _Layer("branch1x1", 192)),
+        run(
+            x, _Layer("branch7x7_1", width), _Layer("branch7x7_2", width, row), _Layer("branch7x7_3", 192, column)
+        ),
+        run(
+            x, _Layer("branch7x7dbl_1", width), _Layer("branch7x7dbl_2", width, column), _Layer("branch7x7dbl_3", width, row),
+            _Layer("branch7x7dbl_4", width, column), _Layer("branch7x7dbl_5", 192, row),
+        ),
+        run(_average(x), _Layer("branch_pool", 192)),
+    )  # fmt: skip
+
+
+def _block_d(run, x):
+    return _joined(
+        run(x, _Layer("branch3x3_1", 192), _Layer("branch3x3_2", 320, (3, 3), 2, "VALID")),
+        run(
+            x, _Layer("branch7x7x3_1", 192), _Layer("branch7x7x3_2", 192, (1, 7)), _Layer("branch7x7x3_3", 192, (7, 1)),
+            _Layer("branch7x7x3_4", 192, (3, 3), 2, "VALID"),
+        ),
+        _halved(x),
+    )  # fmt: skip
+
+
+def _block_e(run, x, pool):
+    single = run(x, _Layer("branch3x3_1", 384))
+    double = run(x, _Layer("branch3x3dbl_1", 448), _Layer("branch3x3dbl_2", 384, (3, 3)))
+    return _joined(
+        run(x, _Layer("branch1x1", 320)),
+        run(single, _Layer("branch3x3_2a", 384, (1, 3))),
+        run(single, _Layer("branch3x3_2b", 384, (3, 1))),
+        run(double, _Layer("branch3x3dbl_3a", 384, (1, 3))),
+        run(double, _Layer("branch3x3dbl_3b", 384, (3, 1))),
+        run(pool(x), _Layer("branch_pool", 192)),
+    )
+
+
+@cache
+def shapes() -> dict[str, tuple[int, int, int, int]]:
+    """The shape of each convolution's kernel, (height, width, inputs, outputs), by name."""
+    found = {}
+
+    def convolution(name, shape):
+        found[name] = shape
+        return {"kernel": jnp.zeros(shape), "bias": jnp.zeros(shape[-1:])}
+
+    jax.eval_shape(partial(features, convolutions=convolution), jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32))
+    return found
+
+
+# Weights ----------------------------------------------------------------------------------------------------------------------
+
+
+def load(path: str | os.PathLike, *, batch: int = 64) -> Inception:
+    """The network with the weights of a file on this disk.
+
+    Arguments:
+        path: a file of `convert`, or the PyTorch file that it takes, which is slower.
+        batch: images at once.
+
+    Raises:
+        InputError: no such file, or one that is damaged, unsafe or of another network.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        arrays, metadata = _read(path)
+    else:
+        arrays, metadata = _folded(path)
+    weights: dict[str, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        name, part = key.rsplit("/", 1)
+        weights.setdefault(name, {})[part] = jnp.asarray(array)
+    return Inception(weights, metadata["source"], metadata["checksum"], batch)
+
+
+def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
+    """Writes the weights of a PyTorch file to a safetensors file, whole or not at all.
+
+    Each batch norm is folded into its convolution, in float64: half the arrays and less work, at a rounding of the last bit.
+
+    Arguments:
+        path: `weights-inception-2015-12-05-6726825d.pth` of torch-fidelity or `pt_inception-2015-12-05-6726825d.pth` of
+            pytorch-fid, which are the same; the state dictionary of their network.
+        target: where to write; None takes the same name with the suffix `.safetensors`.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        InputError: no such file; a damaged or unsafe one (see `torch_file.load`); arrays that are missing, foreign or of
+            another shape.
+    """
+    target = Path(path).with_suffix(".safetensors") if target is None else Path(target)
+    if target.suffix != ".safetensors":
+        raise InputError(f"`target` must end in .safetensors, got {target}")
+    arrays, metadata = _folded(Path(path))
+    partial_file = target.with_name(target.name + ".partial")
+    safetensors.numpy.save_file(arrays, partial_file, metadata=metadata)
+    os.replace(partial_file, target)
+    return target
+
+
+def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of our file, from a PyTorch file."""
+    state = torch_file.load(path)
+    parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+    wanted = {
+        f"{name}.{part}": (outputs, inputs, height, width) if part == "conv.weight" else (outputs,)
+        for name, (height, width, inputs, outputs) in shapes().items()
+        for part in parts
+    }
+    unused = {"fc.weight", "fc.bias", *(f"{name}.bn.num_batches_tracked" for name in shapes())}
+    _check({key: array for key, array in state.items() if key not in unused} if isinstance(state, dict) else {}, wanted, path)
+    arrays = {}
+    for name in shapes():
+        kernel, scale, shift, mean, variance = (np.asarray(state[f"{name}.{part}"], np.float64) for part in parts)
+        scale = scale / np.sqrt(variance + EPSILON)
+        arrays[f"{name}/kernel"] = np.ascontiguousarray((kernel.transpose(2, 3, 1, 0) * scale).astype(np.float32))
+        arrays[f"{name}/bias"] = (shift - mean * scale).astype(np.float32)
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return arrays, {"jaxdiff": FORMAT, "source": source, "checksum": checksum(arrays)}
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of our file."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path} is damaged or only half written: {error}") from error
+    if metadata.get("jaxdiff") != FORMAT:
+        raise InputError(f"{path} must be of format {FORMAT!r}, as `convert` writes it, got {metadata.get('jaxdiff')!r}")
+    wanted = {f"{name}/kernel": shape for name, shape in shapes().items()}
+    _check(arrays, wanted | {f"{name}/bias": shape[-1:] for name, shape in shapes().items()}, path)
+    if checksum(arrays) != metadata["checksum"]:
+        raise InputError(f"{path} is damaged: its content does not match its checksum {metadata['checksum']}")
+    return arrays, metadata
+
+
+def _check(arrays: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Raises `InputError` unless the arrays are float32 and of the wanted names and shapes."""
+    wrong = {
+        "lacks": sorted(wanted.keys() - arrays.keys()),
+        "has besides": sorted(map(str, arrays.keys() - wanted.keys())),
+        "has in another shape or type": [
+            f"{name} {getattr(arrays[name], 'dtype', type(arrays[name]).__name__)} {getattr(arrays[name], 'shape', '')}"
+            f" instead of float32 {shape}"
+            for name, shape in wanted.items()
+            if name in arrays and (getattr(arrays[name], "shape", None) != shape or arrays[name].dtype != np.float32)
+        ],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"it {verb} {len(keys)}: {_listed(keys)}" for verb, keys in wrong.items() if keys)
+        raise InputError(f"{path} is not of the Inception network of 2015-12-05: {found}")
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")

@@ -1,0 +1,178 @@
+"""Files that `torch.save` wrote, read without torch and without running what they hold.
+
+Such a file is a zip of a pickle and the tensors' bytes or, before torch 1.6, several pickles and those bytes in a row. A
+pickle is a program: it may call whatever it names. The reader admits the few names of which tensors are made, each as a
+function of its own, and refuses any other.
+"""
+
+import io
+import math
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdiff.errors import InputError
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before torch 1.6
+_VERSION = 1001  # the second
+
+
+class _Admitted:
+    """What a name in the pickle stands for. The pickle can call it, and cannot change it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __call__(self, *arguments):
+        return self.value(*arguments)
+
+    def __setstate__(self, state):
+        raise pickle.UnpicklingError("the pickle sets attributes of a function or a type")
+
+
+class _Dictionary(dict):
+    """An OrderedDict of the file; the attributes that torch hangs on it (versions of modules) are dropped."""
+
+    def __setstate__(self, state):
+        pass
+
+
+def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+    """A view of a storage, after a check that it lies within it: `as_strided` reads wherever it is sent."""
+    if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
+        raise pickle.UnpicklingError(f"a tensor has offset {offset}, size {size} and stride {stride}")
+    count = math.prod(size)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count > storage.size or (count and last >= storage.size):
+        raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} leaves its {storage.size} numbers")
+    steps = tuple(step * storage.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+
+
+_ADMITTED = {
+    "collections.OrderedDict": _Admitted(_Dictionary),
+    "torch._utils._rebuild_tensor_v2": _Admitted(_tensor),
+    "torch._utils._rebuild_parameter": _Admitted(lambda tensor, *_: tensor),
+    "torch.DoubleStorage": _Admitted(np.dtype("<f8")),
+    "torch.FloatStorage": _Admitted(np.dtype("<f4")),
+    "torch.HalfStorage": _Admitted(np.dtype("<f2")),
+    "torch.BFloat16Storage": _Admitted(np.dtype(jnp.bfloat16)),
+    "torch.LongStorage": _Admitted(np.dtype("<i8")),
+    "torch.IntStorage": _Admitted(np.dtype("<i4")),
+    "torch.ShortStorage": _Admitted(np.dtype("<i2")),
+    "torch.CharStorage": _Admitted(np.dtype("i1")),
+    "torch.ByteStorage": _Admitted(np.dtype("u1")),
+    "torch.BoolStorage": _Admitted(np.dtype("?")),
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Takes the admitted names alone; `storage` gives the numbers of a key, of a type and as many as it is asked for."""
+
+    def __init__(self, file: io.BufferedIOBase, storage: Callable[[str, np.dtype, int], np.ndarray]):
+        super().__init__(file)
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> _Admitted:
+        admitted = _ADMITTED.get(f"{module}.{name}")
+        if admitted is None:
+            raise pickle.UnpicklingError(
+                f"it names {module}.{name}, which is neither tensor nor dictionary, and nothing of it has run; "
+                "of a module, save the state_dict()"
+            )
+        return admitted
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        kind, storage_type, key, _, count, *view = pid
+        if kind != "storage" or not isinstance(storage_type.value, np.dtype) or any(part is not None for part in view):
+            raise pickle.UnpicklingError(f"it refers to {pid}, which is no storage")
+        return self._storage(key, storage_type.value, count)
+
+
+def load(path: str | os.PathLike) -> Any:
+    """What `torch.save` wrote, with read-only NumPy arrays for tensors and dictionaries for OrderedDicts.
+
+    Arguments:
+        path: of tensors, numbers, texts, lists and dictionaries, such as a module's `state_dict()`. bfloat16 tensors become
+            arrays of the type that JAX has for it.
+
+    Raises:
+        InputError: no such file, one that `torch.save` did not write, a damaged one, one with tensors that repeat numbers
+            of their storage (`expand`), or one that names anything but tensors: a whole module, a NumPy scalar, or code to
+            be run. None of it has run then.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return _from_zip(archive)
+        with open(path, "rb") as file:
+            return _from_row(file, path.stat().st_size)
+    except Exception as error:  # a damaged pickle raises anything
+        raise InputError(f"{path} is no file of tensors that torch.save wrote: {error or type(error).__name__}") from error
+
+
+def _from_zip(archive: zipfile.ZipFile) -> Any:
+    """The content of a file since torch 1.6."""
+    names = archive.namelist()
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise pickle.UnpicklingError(f"it must have one data.pkl, got {len(pickles)}")
+    folder = pickles[0].removesuffix("data.pkl")
+
+    @cache
+    def record(name: str) -> bytes:
+        if archive.getinfo(folder + name).compress_type != zipfile.ZIP_STORED:
+            raise pickle.UnpicklingError(f"its {name} is compressed, which torch.save does not do")
+        return archive.read(folder + name)
+
+    def storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        content = record(f"data/{key}")
+        if len(content) != count * dtype.itemsize:
+            raise pickle.UnpicklingError(f"its storage {key} has {len(content)} bytes, not {count} of {dtype}")
+        return np.frombuffer(content, dtype)
+
+    if folder + "byteorder" in names and record("byteorder") != b"little":
+        raise pickle.UnpicklingError("it was written on a big-endian machine")
+    return _Unpickler(io.BytesIO(record("data.pkl")), storage).load()
+
+
+def _from_row(file: io.BufferedIOBase, size: int) -> Any:
+    """The content of a file before torch 1.6: the numbers follow the pickle, so that they are filled in at last."""
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        if key not in storages:
+            if sum(known.nbytes for known in storages.values()) + count * dtype.itemsize > size:
+                raise pickle.UnpicklingError(f"its storages are larger than its {size} bytes")
+            storages[key] = np.zeros(count, dtype)
+        if (storages[key].dtype, storages[key].size) != (dtype, count):
+            raise pickle.UnpicklingError(f"its storage {key} has two sizes or types")
+        return storages[key]
+
+    def following() -> Any:
+        return _Unpickler(file, storage).load()
+
+    if (following(), following()) != (_MAGIC, _VERSION):
+        raise pickle.UnpicklingError("it does not begin with torch's magic number")
+    if not following()["little_endian"]:
+        raise pickle.UnpicklingError("it was written on a big-endian machine")
+    content, keys = following(), following()
+    if sorted(keys) != sorted(storages):
+        raise pickle.UnpicklingError(f"it has the storages {keys} and refers to {sorted(storages)}")
+    for key in keys:
+        numbers = storages[key]
+        if int.from_bytes(file.read(8), "little") != numbers.size or file.readinto(numbers.view("u1")) != numbers.nbytes:
+            raise pickle.UnpicklingError(f"its storage {key} is cut off, or not of {numbers.size} numbers")
+    return content
