@@ -35,11 +35,22 @@ def test_ber_weighs_groups_equally_whatever_their_sizes():
     assert group_errors(np.zeros(1010, int), labels, values=2).ber == 50
 
 
+@pytest.mark.parametrize("values", [2, 3, 7])
+def test_a_guess_is_at_chance_and_a_constant_one_wholly_wrong_in_its_worst_group(values, rng):
+    labels = np.concatenate([np.arange(values), rng.integers(values, size=60)])
+    constant = group_errors(np.zeros(len(labels), int), labels, values=values)
+    np.testing.assert_allclose(constant.ber, constant.chance)
+    # Whatever a guess follows: drawn with any probabilities it has this error in the mean, group by group.
+    guess = rng.choice(values, p=rng.dirichlet(np.ones(values)), size=(4000, len(labels)))
+    np.testing.assert_allclose(group_errors(guess, labels, values=values).ber.mean(), constant.chance, atol=1)
+    assert constant.worst == 100 and group_errors(labels, labels, values=values).worst == 0
+
+
 def test_an_absent_group_is_nan_and_never_zero():
     errors = group_errors(np.array([0, 1, 0]), np.array([0, 0, 0]), values=2)
     np.testing.assert_allclose(errors.error, [100 / 3, np.nan])
     np.testing.assert_array_equal(errors.count, [3, 0])
-    assert np.isnan([errors.ber, errors.gap, errors.folded_ber, errors.epsilon]).all()
+    assert np.isnan([errors.ber, errors.gap, errors.worst, errors.folded_ber, errors.epsilon]).all()
     assert np.isnan(bootstrap(np.array([[0, 1, 0]]), np.array([0, 0, 0]), values=2, replicates=50)["ber"]).all()
 
 

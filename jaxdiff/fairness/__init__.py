@@ -1,20 +1,37 @@
-"""Fairness: the search for the transition point, and the judges of what was drawn."""
+"""Fairness: the search for the transition point, the judges of what was drawn, and what fairness is for."""
 
+from jaxdiff.fairness.assignment import assign
+from jaxdiff.fairness.associated import associated_parity, measure_retention
+from jaxdiff.fairness.attributes import predict_attributes, train_attribute_classifiers
 from jaxdiff.fairness.energy import energy_test
 from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
+from jaxdiff.fairness.groups import group_rates, intersect, pairwise_errors
 from jaxdiff.fairness.judge import Classifier, judge, train_classifier
+from jaxdiff.fairness.parity import measure_parity
 from jaxdiff.fairness.search import search_direct, search_prefix
+from jaxdiff.fairness.tradeoff import TradeOff, choose
 from jaxdiff.fairness.transition import Transition
 
 __all__ = [
     "Classifier",
     "ClassifierFeatures",
+    "TradeOff",
     "Transition",
     "Whitening",
+    "assign",
+    "associated_parity",
+    "choose",
     "energy_test",
+    "group_rates",
+    "intersect",
     "judge",
+    "measure_parity",
+    "measure_retention",
+    "pairwise_errors",
+    "predict_attributes",
     "search_direct",
     "search_prefix",
+    "train_attribute_classifiers",
     "train_classifier",
     "whitening",
 ]

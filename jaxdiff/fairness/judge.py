@@ -131,10 +131,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The answer of `judge`: the real set's verdict, the synthetic sets', and what they share."""
+    """The answer of `judge`.
+
+    Fields:
+        real, synthetic: the verdicts.
+        classifier: the first one trained on real images, whose features are compared.
+        train_count, seeds, training: what all classifiers share.
+    """
 
     real: Verdict
     synthetic: tuple[Verdict, ...]
+    classifier: Classifier
     train_count: int
     seeds: int
     training: Training
@@ -263,7 +270,7 @@ def judge(
         verdicts.append(verdict(images, images.name, directions))
     if progress:
         progress("done", total, total)
-    return Judgement(real, tuple(verdicts), count, seeds, training)
+    return Judgement(real, tuple(verdicts), by_real[0], count, seeds, training)
 
 
 def _check(images: LabelledImages, reference: LabelledImages, values: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class GroupErrors:
     def ber(self) -> Float[np.ndarray, "*classifiers"]:
         """The balanced error rate (...,): the plain mean of the groups' errors, whatever their sizes; NaN if one is absent."""
         return np.asarray(self.error.mean(axis=-1))
+
+    @property
+    def worst(self) -> Float[np.ndarray, "*classifiers"]:
+        """The largest group error (...,); NaN if a group is absent."""
+        return np.asarray(self.error.max(axis=-1))
+
+    @property
+    def chance(self) -> float:
+        """The balanced error rate of a guess, in percent: 100 (1 - 1/K), whatever the guess follows but the label."""
+        return 100 * (1 - 1 / self.error.shape[-1])
 
     @property
     def folded_ber(self) -> Float[np.ndarray, "*classifiers"]:
@@ -68,7 +79,7 @@ def group_errors(
     members = labels[:, None] == np.arange(values)
     count = members.sum(axis=0)
     wrong = (predictions != labels).astype(np.float64) @ members
-    return GroupErrors(100 * _ratio(wrong, count), count)
+    return GroupErrors(100 * ratio(wrong, count), count)
 
 
 @dataclass(frozen=True)
@@ -137,18 +148,14 @@ def bootstrap(
     Returns:
         `error` (K, 2), `gap` (2,), `ber` (2,), `folded_ber` (2,): lower and upper ends in percent; NaN where undefined.
     """
-    if replicates < 1 or not 0 < level < 1:
-        raise InputError(f"`replicates` must be at least 1 and `level` within 0 and 1, got {replicates} and {level}")
+    check_replicates(replicates, level)
     check_labels(labels, values=values)
-    # Images with the same label and the same number of seeds in error are interchangeable, so that resampling images is
-    # one multinomial draw over these few kinds: exact, and no (replicates, N) array.
-    seeds = len(predictions)
-    kinds, counts = np.unique(np.stack([labels, (predictions != labels).sum(axis=0)]), axis=1, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(labels), counts / len(labels), size=replicates)
-    members = kinds[0][:, None] == np.arange(values)
-    error = 100 * _ratio(draws @ (members * kinds[1][:, None] / seeds), draws @ members)
-    replicate = GroupErrors(error, members.T.astype(np.int64) @ counts)
-    return {name: _interval(getattr(replicate, name), level) for name in ("error", "gap", "ber", "folded_ber")}
+    members = labels[:, None] == np.arange(values)
+    wrong = (predictions != labels).mean(axis=0)[:, None] * members
+    generator = np.random.default_rng(seed)
+    sums = resampled_sums(np.concatenate([wrong, members], axis=1), replicates=replicates, generator=generator)
+    replicate = GroupErrors(100 * ratio(sums[:, :values], sums[:, values:]), members.sum(axis=0))
+    return {name: percentile_interval(getattr(replicate, name), level) for name in ("error", "gap", "ber", "folded_ber")}
 
 
 def check_labels(labels: Integer[np.ndarray, " n"], *, values: int) -> None:
@@ -158,18 +165,3 @@ def check_labels(labels: Integer[np.ndarray, " n"], *, values: int) -> None:
     if not len(labels) or labels.min() < 0 or labels.max() >= values:
         got = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
         raise InputError(f"`labels` must be at least one and within 0 and {values - 1}, got {got}")
-
-
-def _ratio(part, whole):
-    """part / whole; NaN where whole is 0."""
-    part = np.asarray(part, np.float64)
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=np.broadcast_to(whole, part.shape) > 0)
-
-
-def _interval(replicates, level):
-    """Quantiles along the first axis, over the replicates that are numbers: (..., 2)."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    undefined = np.isnan(replicates).all(axis=0)
-    # nanquantile warns of a slice without numbers: give it zeros, and say NaN after.
-    ends = np.nanquantile(np.where(undefined, 0.0, replicates), tails, axis=0)
-    return np.moveaxis(np.where(undefined, np.nan, ends), 0, -1)

@@ -1,0 +1,192 @@
+"""Groups of many values and of several attributes at once: pairs of values, and products of attributes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, Shaped
+
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.errors import InputError
+from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums, wilson_interval
+from jaxdiff.fairness.metrics import check_labels
+
+SMALL = 30
+"""Images below which a group is flagged: Wilson's interval of a rate is then up to 34 points wide."""
+
+
+@dataclass(frozen=True)
+class PairwiseErrors:
+    """How well a classifier of K values tells each pair of them apart; of several classifiers along leading axes.
+
+    Fields:
+        error: (..., K, K): percent of the images of value a that are called b when a and b alone are allowed; NaN on the
+            diagonal and for a value without images.
+        count: (K,): images of each value.
+    """
+
+    error: Float[np.ndarray, "*classifiers k k"]
+    count: Integer[np.ndarray, " k"]
+
+    @property
+    def ber(self) -> Float[np.ndarray, "*classifiers k k"]:
+        """The balanced error rate of each pair (..., K, K), symmetric; NaN on the diagonal."""
+        return (self.error + self.error.swapaxes(-1, -2)) / 2
+
+    @property
+    def folded_ber(self) -> Float[np.ndarray, "*classifiers k k"]:
+        """min(BER, 100 - BER) of each pair (..., K, K), at most 50: 50 where no pair's two values are told apart."""
+        return np.minimum(self.ber, 100 - self.ber)
+
+    @property
+    def mean(self) -> Float[np.ndarray, "*classifiers"]:
+        """`folded_ber` averaged over the pairs (...,); NaN if a value is absent."""
+        a, b = np.triu_indices(len(self.count), 1)
+        return np.asarray(self.folded_ber[..., a, b].mean(axis=-1))
+
+
+def pairwise_errors(scores: Float[np.ndarray, "*classifiers n k"], labels: Integer[np.ndarray, " n"]) -> PairwiseErrors:
+    """Errors of every pair of values, from logits or probabilities.
+
+    For the pair (a, b) only images of a or b count, and each is given the value of the larger of its two scores; the
+    smaller label where they are equal.
+
+    Arguments:
+        scores: logits or probabilities (..., N, K), of one classifier or of several along leading axes.
+        labels: true labels (N,) in 0..K-1.
+
+    Raises:
+        InputError: a label out of range, or fewer than two values.
+    """
+    members, wrong = _pairwise(scores, labels)
+    count = members.sum(axis=0)
+    return PairwiseErrors(100 * ratio(np.einsum("na,...nb->...ab", members, wrong), _off_diagonal(count)), count)
+
+
+def pairwise_bootstrap(
+    scores: Float[np.ndarray, "seeds n k"],
+    labels: Integer[np.ndarray, " n"],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Percentile bootstrap intervals over images of what `pairwise_errors` measures; as `metrics.bootstrap` draws.
+
+    Arguments:
+        scores: (seeds, N, K).
+        labels: (N,).
+        replicates, level, seed: of the bootstrap.
+
+    Returns:
+        `ber` and `folded_ber` (K, K, 2), `mean` (2,): lower and upper ends in percent; NaN where undefined.
+    """
+    check_replicates(replicates, level)
+    members, wrong = _pairwise(scores, labels)
+    images, values = members.shape
+    rows = np.concatenate([members[:, :, None] * wrong.mean(axis=0)[:, None, :], members[:, :, None]], axis=2)
+    generator = np.random.default_rng(seed)
+    sums = resampled_sums(rows.reshape(images, -1), replicates=replicates, generator=generator)
+    sums = sums.reshape(replicates, values, values + 1)
+    count = members.sum(axis=0)
+    replicate = PairwiseErrors(100 * ratio(sums[..., :-1], _off_diagonal(sums[..., -1])), count)
+    return {name: percentile_interval(getattr(replicate, name), level) for name in ("ber", "folded_ber", "mean")}
+
+
+@dataclass(frozen=True)
+class Intersection:
+    """The product of several attributes as groups: one for every combination of their values.
+
+    Fields:
+        names: (G,): the value names of each group, one an attribute, the last attribute fastest.
+        groups: (N,): the group of each image, 0..G-1.
+        count: (G,): images of each group.
+        small: (G,): whether a group has fewer images than the limit: its rates are a hint at best.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    groups: Integer[np.ndarray, " n"]
+    count: Integer[np.ndarray, " g"]
+    small: Bool[np.ndarray, " g"]
+
+
+def intersect(labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], *, limit: int = SMALL) -> Intersection:
+    """The intersectional groups (e.g. gender x race) of labelled images.
+
+    Arguments:
+        labels: a column for each attribute (N, A).
+        attributes: the attributes and their value names.
+        limit: groups of fewer images are flagged as small.
+
+    Raises:
+        InputError: another number of columns than of attributes, or a label out of range.
+    """
+    sizes = [len(attribute.values) for attribute in attributes]
+    if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
+        raise InputError(
+            f"`labels` must have a column for each of {len(sizes)} attributes, with entries from 0 to below {sizes}; "
+            f"got shape {labels.shape}"
+        )
+    names = tuple(product(*(attribute.values for attribute in attributes)))
+    groups = np.ravel_multi_index(tuple(labels.T), tuple(sizes))
+    count = np.bincount(groups, minlength=len(names))
+    return Intersection(names, groups, count, count < limit)
+
+
+@dataclass(frozen=True)
+class GroupRates:
+    """How often something happens in each group, as shares in [0, 1].
+
+    Fields:
+        rate: (G,); NaN for a group without images, and never 0.
+        interval: (G, 2): Wilson's score interval; NaN likewise.
+        count: (G,): images of each group.
+    """
+
+    rate: Float[np.ndarray, " g"]
+    interval: Float[np.ndarray, "g 2"]
+    count: Integer[np.ndarray, " g"]
+
+    @property
+    def gap(self) -> float:
+        """The largest minus the smallest rate, over the groups that have images."""
+        return float(np.nanmax(self.rate) - np.nanmin(self.rate))
+
+
+def group_rates(
+    events: Shaped[np.ndarray, " n"], groups: Integer[np.ndarray, " n"], *, values: int, level: float = 0.95
+) -> GroupRates:
+    """The rate of an event in each group: of errors (`predictions != labels`), of a predicted value, of retention.
+
+    Arguments:
+        events: whether it happened to each image (N,), or the share in [0, 1] of several judges who say so. The interval is
+            then too wide rather than too narrow: a mean of judges varies less than one.
+        groups: the group of each image (N,), 0..G-1, of a label or of an `Intersection`.
+        values: G, at least 2.
+        level: of the intervals.
+
+    Raises:
+        InputError: a group out of range, events outside [0, 1] or a level outside (0, 1).
+    """
+    check_labels(groups, values=values)
+    if not ((events >= 0) & (events <= 1)).all():
+        raise InputError("`events` must be within 0 and 1, got values outside")
+    count = np.bincount(groups, minlength=values)
+    rate = ratio(np.bincount(groups, weights=events, minlength=values), count)
+    return GroupRates(rate, wilson_interval(rate, count, level=level), count)
+
+
+def _pairwise(scores, labels):
+    """Who belongs to which value (N, K), and whether each value b beats an image's own (..., N, K)."""
+    values = scores.shape[-1]
+    check_labels(labels, values=values)
+    own = np.take_along_axis(scores, labels.reshape((1,) * (scores.ndim - 2) + (-1, 1)), axis=-1)
+    wins_ties = np.arange(values) < labels[:, None]
+    return labels[:, None] == np.arange(values), ((scores > own) | (wins_ties & (scores == own))).astype(np.float64)
+
+
+def _off_diagonal(count):
+    """Counts of the first value of each pair (..., K, K), 0 on the diagonal, where there is no pair."""
+    values = count.shape[-1]
+    return count[..., :, None] * (1 - np.eye(values))

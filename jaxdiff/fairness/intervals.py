@@ -1,0 +1,80 @@
+"""Intervals of what is counted over images: the bootstrap of sums, and Wilson's score interval."""
+
+import numpy as np
+from jaxtyping import Float, Integer, Shaped
+from scipy.special import ndtri
+
+from jaxdiff.errors import InputError
+
+BLOCK = 1 << 22
+"""Draws that are held at once, so that memory is bounded for sets in which no two images are alike."""
+
+
+def resampled_sums(
+    rows: Shaped[np.ndarray, "n d"], *, replicates: int, generator: np.random.Generator
+) -> Float[np.ndarray, "replicates d"]:
+    """Sums of the rows of images drawn with replacement, as many as there are (Efron 1979): (replicates, D).
+
+    Images with equal rows are interchangeable, so that resampling is one multinomial draw over the kinds of rows: exact,
+    and quick where the kinds are few.
+
+    Arguments:
+        rows: what each image adds to the sums (N, D), at least one.
+        replicates: how many.
+        generator: of the draws.
+    """
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    block = max(1, BLOCK // len(kinds))
+    blocks = [min(block, replicates - start) for start in range(0, replicates, block)]
+    draws = (generator.multinomial(len(rows), counts / len(rows), size=size) for size in blocks)
+    return np.concatenate([draw.astype(np.float64) @ kinds for draw in draws])
+
+
+def percentile_interval(replicates: Shaped[np.ndarray, "replicates ..."], level: float) -> Float[np.ndarray, "... 2"]:
+    """The percentile interval of the replicates (R, ...) that are numbers: (..., 2); NaN where none is.
+
+    The ends are order statistics, rounded outwards: no infinite replicate is interpolated.
+    """
+    ordered = np.sort(np.asarray(replicates, np.float64), axis=0)  # NaN come last
+    last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
+    positions = np.floor(last * ((1 - level) / 2)), np.ceil(last * ((1 + level) / 2))
+    ends = [np.take_along_axis(ordered, position.astype(np.int64)[None], axis=0)[0] for position in positions]
+    return np.stack(ends, axis=-1)
+
+
+def wilson_interval(
+    share: Float[np.ndarray, "*shape"], count: Integer[np.ndarray, "*shape"], *, level: float = 0.95
+) -> Float[np.ndarray, "*shape 2"]:
+    """Wilson's score interval (1927) of shares of `count` independent images: (..., 2); NaN where the count is 0.
+
+    The solutions p of |share - p| = z sqrt(p (1 - p) / count): unlike the bootstrap it has a width at shares of 0 and 1, and
+    holds for few images.
+
+    Raises:
+        InputError: a level outside (0, 1).
+    """
+    check_level(level)
+    z = ndtri((1 + level) / 2)
+    present = np.maximum(count, 1)
+    centre = (share + z**2 / (2 * present)) / (1 + z**2 / present)
+    half = z * np.sqrt(share * (1 - share) / present + (z / (2 * present)) ** 2) / (1 + z**2 / present)
+    ends = np.clip(np.stack([centre - half, centre + half], axis=-1), 0, 1)
+    return np.where(np.asarray(count)[..., None] > 0, ends, np.nan)
+
+
+def ratio(part: Shaped[np.ndarray, "*shape"], whole: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "*shape"]:
+    """part / whole, where `whole` broadcasts to `part`; NaN where it is 0."""
+    part = np.asarray(part, np.float64)
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=np.broadcast_to(whole, part.shape) > 0)
+
+
+def check_level(level: float) -> None:
+    """Raises `InputError` for a level outside (0, 1)."""
+    if not 0 < level < 1:
+        raise InputError(f"`level` must be within 0 and 1, got {level}")
+
+
+def check_replicates(replicates: int, level: float) -> None:
+    """Raises `InputError` for no replicates or a level outside (0, 1)."""
+    if replicates < 1 or not 0 < level < 1:
+        raise InputError(f"`replicates` must be at least 1 and `level` within 0 and 1, got {replicates} and {level}")
