@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from jaxdiff import fairness, guidance, probability_flow
+from jaxdiff import editing, fairness, guidance, probability_flow
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "PredictorCorrector",
     "UniPC",
+    "editing",
     "fairness",
     "guidance",
     "load",

@@ -125,6 +125,10 @@ class Guidance(ABC):
         """The states at which `guide` asks the denoiser inside: x, or several times x."""
         return x
 
+    def multiple(self, t: float) -> int:
+        """How often the denoiser inside is evaluated for one evaluation at the time t."""
+        return jax.eval_shape(self.asked, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
+
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The guided posterior mean; guidances in the nest that remember do so from here on."""
         return evaluate(self, x, t, condition, initial_memory(self, x))[0]

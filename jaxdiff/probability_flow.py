@@ -11,7 +11,7 @@ eps = -S grad log p(y), so the true y differs from x_0 by S² / 2 grad log p, 2e
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import DDIM, Heun, Solver, grid
 from jaxdiff.solvers.base import Node
-from jaxdiff.solvers.driver import begin, integrate, sample_grid, sample_keys
+from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
 
 STEPS = 25
 """Steps of `log_likelihood` by default."""
@@ -32,9 +32,28 @@ STEPS = 25
 REACH, SHARE = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
 
+class Path(NamedTuple):
+    """The way of an encoding, from data to noise.
+
+    Attributes:
+        times: the nodes of each sample, rising, (K, B).
+        states: the states at the nodes, (K, B, ...).
+    """
+
+    times: Float[Array, "k b"]
+    states: Float[Array, "k b ..."]
+
+
 def encode(
-    denoise: Callable, process: Process, x0: Float[Array, "b ..."], *, solver: Solver, condition: Any = None
-) -> Float[Array, "b ..."]:
+    denoise: Callable,
+    process: Process,
+    x0: Float[Array, "b ..."],
+    *,
+    solver: Solver,
+    condition: Any = None,
+    strength: float = 1.0,
+    path: bool = False,
+) -> Float[Array, "b ..."] | Path:
     """The noise that the flow leads to x_0: DDIM inversion (Song, Meng & Ermon 2021, section 4.3), or the same by Heun.
 
     The solver's own step run upward over its own nodes, with a node on each breakpoint of a guided denoiser, so that
@@ -47,51 +66,68 @@ def encode(
         x0: the data (B, ...).
         solver: `DDIM` or `Heun` that draws no noise; the others are not defined upward.
         condition: the condition, a pytree of arrays with leading axis B.
+        strength: the time in (0, 1] at which to stop, see `steps_from`.
+        path: return all states on the way.
 
     Returns:
-        The state at the solver's first node, (B, ...).
+        The state at the time `strength`, by default at the solver's first node, (B, ...); with `path` the whole `Path`.
 
     Raises:
-        InputError: another solver, a condition of another batch, or a grid that cannot hold the breakpoints.
+        InputError: another solver, `strength` outside (0, 1], a condition of another batch, or a grid that cannot hold the
+            breakpoints.
     """
     if not isinstance(solver, DDIM | Heun) or solver.stochastic:
         raise InputError(f"`solver` must be ddim with eta 0 or heun with churn 0 to encode, got {solver}")
-    condition, denoiser = _of_batch(condition, len(x0)), as_denoiser(denoise)
-    times = solver.times(process)
+    condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
+    times = _falling(process, solver, strength)
     first = jnp.minimum(process.time(-2 * np.log(grid.NOISE_MIN)), times[-2])
     rising = _rising(times.at[-1].set(first), denoiser, len(x0))
-    return _encode(denoiser, process, rising, x0, condition, solver=solver)
+    reached = _encode(denoiser, process, rising, x0, condition, solver=solver, path=path)
+    return Path(rising, reached) if path else reached
 
 
-@partial(jax.jit, static_argnames="solver")
-def _encode(denoiser, process, times, x0, condition, *, solver):
+@partial(jax.jit, static_argnames=("solver", "path"))
+def _encode(denoiser, process, times, x0, condition, *, solver, path):
     def advance(x, ends):
         node = Node(*ends, jnp.zeros(ends[0].shape, bool))
         inside = lambda x, t: denoiser(x, _inside(t, *ends), condition)  # noqa: E731
-        return solver.step(process, inside, x, node, lambda draw: jnp.zeros_like(x), solver.history(x)).x, None
+        x = solver.step(process, inside, x, node, lambda draw: jnp.zeros_like(x), solver.history(x)).x
+        return x, x if path else None
 
-    return jax.lax.scan(advance, expand(process.alpha(times[0]), x0) * x0, (times[:-1], times[1:]))[0]
+    start = expand(process.alpha(times[0]), x0) * x0
+    last, states = jax.lax.scan(advance, start, (times[:-1], times[1:]))
+    return jnp.concatenate([start[None], states]) if path else last
 
 
 def decode(
-    denoise: Callable, process: Process, latent: Float[Array, "b ..."], *, solver: Solver, condition: Any = None
+    denoise: Callable,
+    process: Process,
+    latent: Float[Array, "b ..."],
+    *,
+    solver: Solver,
+    condition: Any = None,
+    strength: float = 1.0,
 ) -> Float[Array, "b ..."]:
     """What `sample` makes of this first state: the inverse of `encode`.
 
     Arguments:
         denoise: a denoiser, guided or not.
         process: the forward process.
-        latent: the state (B, ...) at the solver's first node: of `encode` by a solver of the same spacing.
+        latent: the state (B, ...) at the time `strength`, by default at the solver's first node: of `encode` by a solver of
+            the same spacing.
         solver: any solver that draws no noise.
         condition: the condition, a pytree of arrays with leading axis B.
+        strength: the time in (0, 1] at which to start, see `steps_from`.
 
     Raises:
-        InputError: a solver that draws noise, a condition of another batch, or a grid that cannot hold the breakpoints.
+        InputError: a solver that draws noise, `strength` outside (0, 1], a condition of another batch, or a grid that cannot
+            hold the breakpoints.
     """
     if solver.stochastic:
         raise InputError(f"`solver` must draw no noise to decode, got {solver}")
-    condition, denoiser = _of_batch(condition, len(latent)), as_denoiser(denoise)
-    nodes = sample_grid(denoiser, process, solver, len(latent))
+    condition, denoiser = of_batch(condition, len(latent)), as_denoiser(denoise)
+    times = _falling(process, solver, strength)[:, None]
+    nodes = Grid(*grid.on_breakpoints(jnp.broadcast_to(times, (len(times), len(latent))), breakpoints(denoiser)))
     return _decode(denoiser, process, nodes, latent, condition, solver=solver)
 
 
@@ -143,8 +179,8 @@ def log_likelihood(
     if probes is not None and (probes < 1 or key is None):
         raise InputError(f"`probes` must be at least 1 with a `key`, or None; got {probes} with key {key}")
     grid.check("log_snr", steps)
-    condition, denoiser = _of_batch(condition, len(x0)), as_denoiser(denoise)
-    keys = None if probes is None else sample_keys(key, _indices(indices, len(x0)))
+    condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
+    keys = None if probes is None else sample_keys(key, indices_of(indices, len(x0)))
     times = _rising(grid.nodes("log_snr", steps + 1, process)[:-1], denoiser, len(x0))
     return _log_likelihood(denoiser, process, times, x0, condition, keys, probes=probes)
 
@@ -217,7 +253,7 @@ def bits_per_dimension(
         (B,).
     """
     dequantise, divergence = jax.random.split(key)
-    indices = _indices(indices, len(images))
+    indices = indices_of(indices, len(images))
     uniform = lambda key: jax.random.uniform(key, images.shape[1:], minval=-0.5, maxval=0.5)  # noqa: E731
     noise = jax.vmap(uniform)(sample_keys(dequantise, indices))
     x0 = (jnp.asarray(images, jnp.float32) + noise) / 127.5 - 1
@@ -225,6 +261,34 @@ def bits_per_dimension(
         denoise, process, x0, key=divergence, steps=steps, probes=probes, condition=condition, indices=indices
     )
     return np.log2(127.5) - nats / (np.log(2) * np.prod(images.shape[1:]))
+
+
+def steps_from(process: Process, solver: Solver, strength: float) -> int:
+    """How many steps lead from the time `strength` to the data, and from the data to it.
+
+    The solver's own: its node nearest to `strength` is moved onto it and is the first. Where the solver's first node lies below
+    `strength`, at the greatest noise of its spacing, it is the whole grid.
+
+    Arguments:
+        process: the forward process.
+        solver: any solver.
+        strength: a time in (0, 1].
+
+    Raises:
+        InputError: `strength` lies outside (0, 1].
+    """
+    return len(_falling(process, solver, strength)) - 1
+
+
+def _falling(process: Process, solver: Solver, strength: float) -> Float[Array, " s"]:
+    """The solver's nodes from the time `strength` to 0."""
+    if not 0 < strength <= 1:
+        raise InputError(f"`strength` must lie in (0, 1], got {strength}")
+    times = np.array(solver.times(process))
+    level = np.minimum(np.float32(strength), times[0])
+    first = np.argmin(np.abs(times[:-1] - level))
+    times[first] = level
+    return jnp.asarray(times[first:])
 
 
 def _rising(falling: Array, denoiser: Callable, count: int) -> Float[Array, "s b"]:
@@ -238,15 +302,17 @@ def _inside(time: Array, t: Array, t_next: Array) -> Array:
     return jnp.clip(time, jnp.nextafter(t, jnp.inf), t_next)
 
 
-def _of_batch(condition: Any, count: int) -> Any:
+def of_batch(condition: Any, count: int, name: str = "condition") -> Any:
+    """The condition as arrays; `InputError` names the argument where its leading axis is not `count`."""
     condition = jax.tree.map(jnp.asarray, condition)
     for leaf in jax.tree.leaves(condition):
         if leaf.shape[:1] != (count,):
-            raise InputError(f"`condition` must have the {count} samples as leading axis, got an array of shape {leaf.shape}")
+            raise InputError(f"`{name}` must have the {count} samples as leading axis, got an array of shape {leaf.shape}")
     return condition
 
 
-def _indices(indices: Any, count: int) -> Array:
+def indices_of(indices: Any, count: int) -> Array:
+    """The indices of the samples, by default 0 .. count - 1; `InputError` where they are not `count`."""
     indices = jnp.arange(count) if indices is None else jnp.asarray(indices, jnp.int32)
     if indices.shape != (count,):
         raise InputError(f"`indices` must be one integer for each of the {count} samples, got shape {indices.shape}")

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
-from jaxdiff.probability_flow import bits_per_dimension, decode, encode, log_likelihood
+from jaxdiff.probability_flow import bits_per_dimension, decode, encode, log_likelihood, steps_from
 from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, sample
 
@@ -208,6 +208,54 @@ def test_a_switched_encoding_takes_each_condition_on_its_side_of_the_breakpoint(
     np.testing.assert_allclose(decode(switched, process, latent, **arguments), x0, atol=0.08 if solver is DDIM else 0.003)
 
 
+def test_the_path_of_an_encoding_is_the_linear_map_up_to_each_of_its_nodes(x0):
+    process, low = vp_linear(), levels(vp_linear())[0]
+    arguments = {"solver": Heun(65, spacing="uniform"), "condition": FIRST, "strength": 0.605}
+    times, states = encode(two_gaussians(process), process, jnp.float32(x0), path=True, **arguments)
+    solver_times = np.asarray(arguments["solver"].times(process))
+    first = np.argmin(np.abs(solver_times - 0.605))
+    nodes = np.concatenate([[float(process.time(-2 * np.log(low)))], solver_times[-2:first:-1], np.float32([0.605])])
+    np.testing.assert_allclose(times, np.broadcast_to(nodes[:, None], (len(nodes), 64)), rtol=1e-6)
+    assert len(nodes) - 1 == steps_from(process, arguments["solver"], 0.605) == 39
+    truth = [float(process.alpha(t)) * carried(x0, low, np.exp(-0.5 * float(process.log_snr(t)))) for t in nodes]
+    np.testing.assert_allclose(states, truth, atol=0.02)
+    np.testing.assert_array_equal(encode(two_gaussians(process), process, jnp.float32(x0), **arguments), states[-1])
+
+
+def test_a_part_of_the_way_leads_back_to_where_it_began(x0):
+    """To order 3 as the whole way does: were the two ways to end on different times, no number of steps would mend it."""
+    process, errors = vp_linear(), []
+    for steps in (24, 48):
+        arguments = {"solver": Heun(steps, spacing="log_snr"), "condition": FIRST, "strength": 0.437}
+        latent = encode(mixture(process), process, jnp.float32(x0), **arguments)
+        assert np.abs(latent - x0).max() > 0.5
+        errors.append(np.sqrt(np.mean((decode(mixture(process), process, latent, **arguments) - x0) ** 2)))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("strength", "spacing", "steps"),
+    [
+        (1.0, "uniform", 10),
+        (0.8, "uniform", 8),
+        (0.76, "uniform", 8),
+        (0.74, "uniform", 7),
+        (0.001, "uniform", 1),
+        (1.0, "log_snr", 10),
+        (0.995, "log_snr", 10),  # above its first node, of a noise level of 80
+    ],
+)
+def test_the_steps_from_a_time_are_those_of_the_nearest_node(strength, spacing, steps):
+    assert steps_from(vp_cosine(), DDIM(10, spacing=spacing), strength) == steps
+
+
+def test_decoding_from_a_node_on_the_way_goes_on_as_sampling_does(key):
+    process, solver, condition = vp_linear(), DDIM(8), FIRST - 1
+    path = sample(mixture(process), process, shape=(2,), solver=solver, key=key, condition=condition, path=True)
+    found = decode(mixture(process), process, path[3], solver=solver, condition=condition, strength=0.625)
+    np.testing.assert_allclose(found, path[-1], atol=1e-6)
+
+
 def test_decoding_goes_on_as_sampling_does(key):
     process, solver, condition = vp_linear(), DPMSolver(8), FIRST - 1
     path = sample(mixture(process), process, shape=(2,), solver=solver, key=key, condition=condition, path=True)
@@ -223,6 +271,8 @@ def test_decoding_goes_on_as_sampling_does(key):
         (lambda x, run: encode(*run, x, solver=DPMSolver(8)), "`solver`.*ddim.*heun.*DPMSolver"),
         (lambda x, run: encode(*run, x, solver=DDIM(8), condition=jnp.zeros(3)), "`condition`.*64.*3"),
         (lambda x, run: encode(guidance.switching(run[0], 0.5), run[1], x, solver=DDIM(1)), "too few"),
+        (lambda x, run: encode(*run, x, solver=DDIM(8), strength=0.0), r"`strength`.*\(0, 1\].*0.0"),
+        (lambda x, run: decode(*run, x, solver=DDIM(8), strength=1.01), r"`strength`.*\(0, 1\].*1.01"),
         (lambda x, run: decode(*run, x, solver=EulerMaruyama(8)), "`solver`.*no noise.*EulerMaruyama"),
         (lambda x, run: decode(*run, x, solver=DDIM(8), condition=jnp.zeros(())), "`condition`.*64"),
         (lambda x, run: log_likelihood(*run, x), "`probes`.*1.*`key`.*None"),

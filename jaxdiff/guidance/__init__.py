@@ -3,25 +3,31 @@
 from jaxdiff.denoiser import Guidance, Remembering, breakpoints
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
+from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
 from jaxdiff.guidance.semantic import Semantic, semantic
+from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
 from jaxdiff.guidance.switching import Switching, switching
 
 __all__ = [
     "ClassifierFree",
     "Clipped",
     "Guidance",
+    "Masked",
     "Mixing",
     "Remembering",
     "ScoreMixing",
     "Semantic",
+    "SpectralSwitching",
     "Switching",
     "breakpoints",
     "classifier_free",
     "clipped",
+    "masked",
     "mixing",
     "score_mixing",
     "semantic",
+    "spectral_switching",
     "switching",
 ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory
+from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
@@ -42,6 +42,17 @@ def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int
     """The nodes of `count` samples, with one on each breakpoint of the denoiser."""
     times = jnp.broadcast_to(solver.times(process)[:, None], (solver.steps + 1, count))
     return Grid(*on_breakpoints(times, breakpoints(denoiser)))
+
+
+def evaluations(denoise: Callable, process: Process, solver: Solver) -> int:
+    """Evaluations of the innermost denoiser that one sample costs, under guidances that are the same for all samples."""
+    denoiser = as_denoiser(denoise)
+    times = np.asarray(sample_grid(denoiser, process, solver, 1).times)[:-1, 0]
+    left = [solver.evaluations_after(step) for step in range(solver.steps)] + [0]
+    each = [before - after for before, after in zip(left, left[1:], strict=False)]
+    for guidance in nest(denoiser):
+        each = [count * guidance.multiple(float(t)) for count, t in zip(each, times, strict=True)]
+    return sum(each)
 
 
 def begin(denoiser: Callable, solver: Solver, x: Array) -> State:
