@@ -18,6 +18,7 @@ from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
 FILE = "samples.json"
+TIMING = "timing.json"
 FORMAT = 1
 SHARD = 256
 Storage = Literal["npz", "png"]
@@ -125,6 +126,16 @@ class SampleSet(Source):
                     writer.writerow([name.relative_to(self.path).as_posix(), *values])
             os.replace(self.path / "labels.partial", self.path / "labels.csv")
 
+    def record_seconds(self, seconds: float) -> None:
+        """Keeps the seconds that drawing an image took, apart from what the samples are a function of."""
+        _replace(self.path / TIMING, json.dumps({"seconds_per_image": seconds}).encode())
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """The seconds that drawing an image took; None where nothing was recorded."""
+        file = self.path / TIMING
+        return json.loads(file.read_text())["seconds_per_image"] if file.exists() else None
+
     def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
         """Image i."""
         start = i // SHARD * SHARD
@@ -156,18 +167,19 @@ def _read(folder: Path) -> dict[str, Any]:
         raise InputError(f"no sample set at {folder}: {FILE} does not exist")
     try:
         description = json.loads(file.read_text())
-        if description["format"] != FORMAT:
-            raise InputError(f"{file} is of format {description['format']}, this version of jaxdiff reads format {FORMAT}")
-        if lacking := {"storage", "provenance", "attributes", "labels"} - description.keys():
-            raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
-    except (ValueError, KeyError, TypeError) as error:
+        version, lacking = description["format"], {"storage", "provenance", "attributes", "labels"} - description.keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
+    if version != FORMAT:
+        raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
+    if lacking:
+        raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
     return description
 
 
 def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     old, new = there["provenance"], here["provenance"]
-    for name in sorted(old.keys() | new.keys()):
+    for name in {**new, **old}:
         if old.get(name) != new.get(name):
             return f"{name} {old.get(name)} there, {new.get(name)} now"
     if len(there["labels"]) != len(here["labels"]):

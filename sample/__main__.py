@@ -11,12 +11,13 @@ from console.terminal import run
 def main() -> None:
     """Parses the command line and runs the command."""
     from sample.common import solver_table
-    from sample.draw import Draw, draw
+    from sample.draw import Draw, draw, method_table
     from sample.search import Search, search
 
+    drawing = "\n\n".join([inspect.getdoc(Draw), method_table(), solver_table()])
     command = tyro.cli(
         Annotated[Search, tyro.conf.subcommand("search", description=f"{inspect.getdoc(Search)}\n\n{solver_table()}")]
-        | Annotated[Draw, tyro.conf.subcommand("draw", description=f"{inspect.getdoc(Draw)}\n\n{solver_table()}")],
+        | Annotated[Draw, tyro.conf.subcommand("draw", description=drawing)],
         prog="python -m sample",
         description="Draws images from a trained model, fairly. First search the transition point, then draw.",
     )

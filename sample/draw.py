@@ -1,36 +1,46 @@
 """`python -m sample draw`: sets of images from a model."""
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import jax
 import numpy as np
 
 from console.pictures import grid, to_uint8, write
 from console.terminal import console, progress
-from jaxdiff import guidance
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
-from jaxdiff.solvers import sample
+from sample import methods
 from sample.common import Sampling, Setting, setting
 from sample.search import Search, default_path, find_transition
 from sample.search import write as write_transition
 
 PREVIEW = 64
 
+TAKERS = {
+    "tau": ("switching", "spectral"),
+    "tau_file": ("switching",),
+    "edges": ("spectral",),
+    "mixing": ("mixing",),
+    "shares": ("score_mixing",),
+    "target": ("score_mixing", "fair_diffusion"),
+    "assignment": ("fair_diffusion",),
+    "edit_scale": ("fair_diffusion",),
+    "edit_start": ("fair_diffusion",),
+    "edit_strength": ("editing",),
+}
+"""The methods that take an option."""
+
 
 @dataclass(frozen=True)
 class Draw(Sampling):
     """Draws a set of images, half of each group, by one method.
 
-    vanilla: under the image's own label. mixing: under a fixed mixture of both label embeddings, --mixing of its own.
-    switching: under the other label first and under its own from tau on; tau is read from the search's file, searched
-    when there is none, or given. Sample i of every method starts from the same noise. A set that was cut off goes on
-    where it stopped.
+    For switching, tau is read from the search's file, searched when there is none, or given. Sample i of every method
+    starts from the same noise. A set that was cut off goes on where it stopped.
 
     Examples:
 
@@ -39,14 +49,20 @@ class Draw(Sampling):
       python -m sample draw --model runs/faces --method vanilla --count 4096 --out out/vanilla --format png
 
       python -m sample draw --model runs/faces --method switching --tau 0.2 0.4 0.6 0.8 --out out/sweep
+
+      python -m sample draw --model runs/faces --method spectral --edges 1.5 4 --tau 0.94 0.8 0.6 --out out/spectral
+
+      python -m sample draw --model runs/faces --method fair_diffusion --target 0.3 0.7 --out out/fair
     """
 
     model: Path
     """Folder of a run, or a model.safetensors."""
     out: Path
     """Folder of the set (of the sets, with several --tau)."""
-    method: Literal["vanilla", "mixing", "switching"] = "vanilla"
-    """How the label is given."""
+    method: Literal[
+        "vanilla", "unconditional", "mixing", "score_mixing", "fair_diffusion", "editing", "switching", "spectral"
+    ] = "vanilla"
+    """How the label is given; the table above says what each does."""
     attribute: str | None = None
     """The sensitive attribute; by default the only one that the model has."""
     values: tuple[str, ...] = ()
@@ -54,11 +70,25 @@ class Draw(Sampling):
     count: int = 1024
     """Images in all; half of each group."""
     tau: tuple[float, ...] = ()
-    """switching: transition points in [0, 1] instead of the search's."""
+    """switching: transition points in [0, 1] instead of the search's, a set for each; spectral: one for each band."""
     tau_file: Path | None = None
     """switching: the search's file; by default tau-ATTRIBUTE.json in the model's folder."""
     mixing: float = 0.6
     """mixing: the weight of an image's own label, in [0, 1]."""
+    edges: tuple[float, ...] = ()
+    """spectral: the radii at which bands of frequencies meet, in half-cycles an image; one fewer than --tau."""
+    shares: tuple[float, ...] = ()
+    """score_mixing: the shares of both values in the data; by default equal."""
+    target: tuple[float, ...] = ()
+    """score_mixing, fair_diffusion: the shares that are wanted; by default equal."""
+    assignment: Literal["balanced", "iid"] = "balanced"
+    """fair_diffusion: values in exactly the shares of --target, or each image's drawn on its own."""
+    edit_scale: float = 4.0
+    """fair_diffusion: strength of the semantic guidance."""
+    edit_start: float = 0.8
+    """fair_diffusion: the time from which on it acts, in (0, 1]."""
+    edit_strength: float = 0.8
+    """editing: the time that images are encoded to, in (0, 1]; more changes more."""
     batch_size: int = 64
     """Images at once; the images do not depend on it."""
     seed: int = 0
@@ -74,8 +104,17 @@ class Draw(Sampling):
             raise InputError(f"--method switching takes --steps of at least 2, got {self.steps}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
-        if (self.tau or self.tau_file) and self.method != "switching":
-            raise InputError(f"--tau and --tau-file are for --method switching, got --method {self.method}")
+        for name, takers in TAKERS.items():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default and self.method not in takers:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} is for --method {' and '.join(takers)}, got --method {self.method}")
+        if self.method == "editing" and self.solver not in ("ddim", "heun"):
+            raise InputError(f"--method editing takes --solver ddim or heun, which run upward too, got --solver {self.solver}")
+        if self.method == "spectral" and not len(self.tau) == len(self.edges) + 1 > 1:
+            raise InputError(
+                "--method spectral takes a --tau for each band, one more than --edges; "
+                f"got --tau {self.tau}, --edges {self.edges}"
+            )
         if self.tau and self.tau_file:
             raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} are two ways to give tau: take one")
         if any(not 0 <= tau <= 1 for tau in self.tau):
@@ -108,70 +147,62 @@ def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
     chosen = setting(options.model, options.attribute, options.values, options)
     if options.method != "switching":
-        return [draw_set(options, chosen, options.out, {})]
+        return [draw_set(options, chosen, options.out, options.tau, {})]
     if not options.tau:
-        return [draw_set(options, chosen, options.out, transition(options, chosen)[1])]
+        tau, told = transition(options, chosen)
+        return [draw_set(options, chosen, options.out, (tau,), told)]
     several = len(options.tau) > 1
     folders = []
     for tau in options.tau:
         told = {**point(chosen.model.process, tau), "search": "given"}
-        folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, told))
+        folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, (tau,), told))
     return folders
 
 
-def guided(options: Draw, chosen: Setting, tau: float | None) -> Callable:
-    """The denoiser of the method; it takes a pair of conditions, vanilla its second alone."""
-    match options.method:
-        case "vanilla":
-            return chosen.denoise
-        case "mixing":
-            return guidance.mixing(chosen.denoise, options.mixing)
-        case "switching":
-            return guidance.switching(chosen.denoise, tau)
-
-
-def draw_set(options: Draw, chosen: Setting, folder: Path, told: dict[str, Any]) -> Path:
+def draw_set(options: Draw, chosen: Setting, folder: Path, tau: tuple[float, ...], told: dict[str, Any]) -> Path:
     """Draws what is missing of one set."""
+    taken = {field.name: getattr(options, field.name) for field in fields(methods.Options)}
+    method = methods.make(options.method, chosen, methods.Options(**{**taken, "tau": tau}))
     provenance = {
         **chosen.context(),
         "model_training": chosen.model.training,
         "method": options.method,
         "seed": options.seed,
-        **({"mixing": options.mixing} if options.method == "mixing" else {}),
+        "evaluations": method.evaluations,
+        **method.settings,
         **told,
     }
-    first, second = chosen.pair
-    ends = np.where(np.arange(options.count) % 2 == 0, first, second)
-    samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format)
-    denoise, key = guided(options, chosen, told.get("tau")), jax.random.key(options.seed)
+    ends, values = method.ends(options.count), np.array(chosen.pair)
+    samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(values[ends]), options.format)
     missing = samples.missing()
     left = sum(stop - start for start, stop in missing)
+    seconds = []
     with progress(f"drawing {folder.name}", options.count, done=options.count - left, unit="images") as advance:
         for start, stop in missing:
             parts = []
             for low in range(start, stop, options.batch_size):
                 # the last batch is filled up, so that one program serves all
-                indices = np.arange(low, low + options.batch_size)
-                own = np.where(indices % 2 == 0, first, second)
-                end = chosen.condition(own)
-                condition = end if options.method == "vanilla" else (chosen.condition(first + second - own), end)
-                drawn = sample(
-                    denoise,
-                    chosen.model.process,
-                    shape=chosen.model.shape,
-                    condition=condition,
-                    solver=chosen.solver,
-                    key=key,
-                    indices=indices,
-                )
-                part = np.asarray(drawn)[: stop - low]
+                indices, begun = np.arange(low, low + options.batch_size), time.monotonic()
+                part = method.draw(indices, ends[np.minimum(indices, options.count - 1)])[: stop - low]
+                seconds.append((time.monotonic() - begun) / options.batch_size)
                 if not np.all(np.isfinite(part)):
                     raise InputError(f"the model returned NaN or infinity in samples {low} to {low + len(part) - 1}")
                 parts.append(to_uint8(part))
                 advance(len(part))
             samples.write(start, np.concatenate(parts))
     samples.finish()
+    if len(seconds) > 1:
+        # the first batch compiles
+        samples.record_seconds(float(np.median(seconds[1:])))
     shown = np.stack([samples.image(i) for i in range(min(PREVIEW, options.count))])
     write(grid(shown), folder / "preview.png")
     console.print(f"written: {folder}, {options.count} images, preview.png")
     return folder
+
+
+def method_table() -> str:
+    """The methods as a table for `--help`."""
+    return "\n".join(["Methods:", *(f"  {name:<16} {about}" for name, about in methods.METHODS.items())])
+
+
+assert set(methods.METHODS) == set(get_args(Draw.__annotations__["method"]))

@@ -16,12 +16,21 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Before anything imports jaxdiff: each annotated shape and type in it is then checked at every call.
 install_import_hook("jaxdiff", "beartype.beartype")
 
+from functools import partial  # noqa: E402
+from pathlib import Path  # noqa: E402
+
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from console.terminal import run  # noqa: E402
+from jaxdiff import model as models  # noqa: E402
+from jaxdiff.data import Attribute  # noqa: E402
+from jaxdiff.models.network import unet  # noqa: E402
+from jaxdiff.models.unet import UNetConfig  # noqa: E402
+from jaxdiff.process import vp_cosine  # noqa: E402
 
 # No deadline, since a first call compiles; the same examples on every run, so that a red build can be repeated.
 hypothesis.settings.register_profile("jaxdiff", deadline=None, derandomize=True)
@@ -63,3 +72,23 @@ def quick_compiling():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def save_model():
+    """Writes an untrained model whose output is not zero, and returns its folder."""
+
+    group = (Attribute("group", ("square", "round")),)
+
+    def saved(folder: Path, *, attributes=group, process=None, seed=5) -> Path:
+        values = tuple(len(attribute.values) for attribute in attributes)
+        config = UNetConfig(
+            size=8, values=values, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
+        )
+        made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(seed)
+        weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
+        network = type(made)(weights, made.structure)
+        models.save(folder, models.Model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
+        return folder
+
+    return saved

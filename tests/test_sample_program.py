@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +17,6 @@ from jaxdiff import model as models
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
-from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
@@ -40,22 +37,9 @@ def small_shards(monkeypatch):
     monkeypatch.setattr("jaxdiff.sampleset.SHARD", 8)
 
 
-def saved(folder, *, attributes=(GROUP,), process=None, seed=5) -> Path:
-    """A run's folder with an untrained model whose output is not zero."""
-    values = tuple(len(attribute.values) for attribute in attributes)
-    config = UNetConfig(
-        size=8, values=values, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
-    )
-    made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(seed)
-    weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
-    network = type(made)(weights, made.structure)
-    models.save(folder, models.Model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
-    return folder
-
-
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return saved(tmp_path_factory.mktemp("models") / "run")
+def model(save_model, tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "run")
 
 
 def drawn(model, out, method="vanilla", **options) -> SampleSet:
@@ -146,14 +130,15 @@ def test_an_image_does_not_depend_on_the_batch_or_the_count(model, vanilla, tmp_
 def test_a_set_that_was_cut_off_is_finished_to_the_byte(model, vanilla, tmp_path, monkeypatch, lost):
     samples = drawn(model, tmp_path)
     shards = {file: file.read_bytes() for file in sorted(tmp_path.glob("*.npz"))}
+    assert samples.seconds_per_image > 0 and samples.provenance["evaluations"] == STEPS
     assert len(shards) == 3
     for number in lost:
         (tmp_path / f"shard-{number:05d}.npz").unlink()
     with pytest.raises(InputError, match="not finished"):
         open_data(tmp_path)
-    calls, original = [], sample.draw.sample
+    calls, original = [], sample.methods.sample
     monkeypatch.setattr(
-        sample.draw, "sample", lambda *args, **given: calls.append(given["indices"]) or original(*args, **given)
+        sample.methods, "sample", lambda *args, **given: calls.append(given["indices"]) or original(*args, **given)
     )
     np.testing.assert_array_equal(images(drawn(model, tmp_path)), images(samples))
     assert [indices[0] // 8 for indices in calls] == lost
@@ -193,7 +178,7 @@ def test_a_folder_of_other_samples_is_refused_before_any_compute(model, vanilla,
 
 def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(sample.draw, "sample", lambda *_, **given: np.full((len(given["indices"]), 8, 8, 3), np.nan))
+        patched.setattr(sample.methods, "sample", lambda *_, **given: np.full((len(given["indices"]), 8, 8, 3), np.nan))
         with pytest.raises(InputError, match="NaN or infinity in samples 0 to 7"):
             drawn(model, tmp_path)
     assert not list(tmp_path.glob("*.npz"))
@@ -202,7 +187,7 @@ def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch
 @pytest.fixture
 def no_compute(monkeypatch):
     """Fails where a program samples or searches."""
-    for module, name in ((sample.draw, "sample"), (sample.search, "search_direct"), (sample.search, "search_prefix")):
+    for module, name in ((sample.methods, "sample"), (sample.search, "search_direct"), (sample.search, "search_prefix")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed"))
 
 
@@ -249,8 +234,8 @@ def test_a_damaged_tau_file_is_named(model, tmp_path, no_compute, content):
         drawn(model, tmp_path / "set", "switching", tau_file=tmp_path / "tau.json")
 
 
-def test_tau_is_searched_once_where_there_is_none(tmp_path, monkeypatch):
-    model, asked = saved(tmp_path / "run"), []
+def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypatch):
+    model, asked = save_model(tmp_path / "run"), []
 
     def find(options, chosen):
         asked.append((options.steps, options.eta, options.guidance_scale, options.values, chosen.attribute.name))
@@ -352,9 +337,9 @@ def test_wrong_input_of_a_search_is_told_before_any_compute(program, model, tmp_
     assert "Traceback" not in told and not (tmp_path / "tau.json").exists()
 
 
-def test_of_several_attributes_and_values_two_must_be_chosen(tmp_path, no_compute):
+def test_of_several_attributes_and_values_two_must_be_chosen(save_model, tmp_path, no_compute):
     hair = Attribute("hair", ("dark", "fair", "red"))
-    model = saved(tmp_path / "run", attributes=(GROUP, hair))
+    model = save_model(tmp_path / "run", attributes=(GROUP, hair))
     for options, words in (
         ({}, "choose with --attribute, one of group, hair"),
         ({"attribute": "hair"}, "3 values; choose two with --values, of dark, fair, red"),
@@ -365,7 +350,7 @@ def test_of_several_attributes_and_values_two_must_be_chosen(tmp_path, no_comput
     assert chosen.pair == (2, 0)
     np.testing.assert_array_equal(chosen.labels(np.array([2, 0])), [[-1, 2], [-1, 0]])
     with pytest.raises(InputError, match="unconditional"):
-        drawn(saved(tmp_path / "plain", attributes=()), tmp_path / "set")
+        drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set")
 
 
 def test_help_teaches_by_example(program, capsys, tmp_path):
