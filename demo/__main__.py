@@ -49,6 +49,7 @@ def main() -> None:
     from console.pictures import grid, write
     from demo.pictures import matched_pairs, strip
     from evaluate.fairness import Fairness, fairness
+    from evaluate.html_report import HtmlReport, html_report
     from jaxdiff.phases import boundary_times
     from jaxdiff.sampleset import SampleSet
     from sample.common import Sampling, setting
@@ -103,7 +104,8 @@ def main() -> None:
     )
     console.print("strip.png    one face (a row for each start) over tau from 0 (never switched) to 1 (wholly the other group)")
     console.print("tau.png      the criterion over tau; report/report.md and report.png: the verdict")
-    console.print(f"all of it in {out}, {time.monotonic() - start:.0f} s")
+    page = html_report(HtmlReport(out / "report"))
+    console.print(f"all of it in {out}, {time.monotonic() - start:.0f} s; open {page} in a browser")
 
 
 if __name__ == "__main__":

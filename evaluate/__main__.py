@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness | likelihood`: images -> verdict."""
+"""`python -m evaluate fairness | likelihood | report`: images -> verdict."""
 
 import tyro
 
@@ -8,17 +8,16 @@ from console.terminal import run
 def main() -> None:
     """Parses the command line and runs the command."""
     from evaluate.fairness import Fairness, fairness
+    from evaluate.html_report import HtmlReport, html_report
     from evaluate.likelihood import Likelihood, likelihood
 
+    commands = {"fairness": (Fairness, fairness), "likelihood": (Likelihood, likelihood), "report": (HtmlReport, html_report)}
     options = tyro.extras.subcommand_cli_from_dict(
-        {"fairness": Fairness, "likelihood": Likelihood},
+        {name: kind for name, (kind, _) in commands.items()},
         prog="python -m evaluate",
         description="Judges images from anywhere: sets of samples, folders, zips and npz files; and a model's density of them.",
     )
-    if isinstance(options, Likelihood):
-        likelihood(options)
-    else:
-        fairness(options)
+    dict(commands.values())[type(options)](options)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from console import arguments
-from console.terminal import console, progress
-from evaluate import report
+from console.terminal import console, progress, working
+from evaluate import report, worth
 from evaluate.provenance import provenance
 from evaluate.report import Judged
 from jaxdiff.data import Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
+from jaxdiff.quality import inception
+from jaxdiff.quality.extractors import ClassifierExtractor
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Fairness:
     """Judges how much of an attribute is left in synthetic images, whoever drew them.
 
     Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,
-    held out, synthetic->synthetic), and the two groups of each set are compared by their energy distance. Writes
-    report.json, report.md and report.png.
+    held out, synthetic->synthetic), and the two groups of each set are compared by their energy distance. Beside it stand
+    what fairness must not cost: quality, and with --associated the label's own feature and the parity of all others.
+    Writes report.json, report.md and report.png.
 
     For example:
 
@@ -67,6 +70,14 @@ class Fairness:
     """Bootstrap replicates of the 95 % intervals."""
     permutations: int = 199
     """Permutations of the energy test; its least p-value is 1 / (1 + permutations)."""
+    quality: bool = True
+    """Measure each set's quality against real images, in all and by group."""
+    inception: Path | None = None
+    """Weights of the FID Inception, a .pth of its PyTorch ports or what `jaxdiff.quality.inception.convert` made of it; by
+    default quality looks at the features of the first classifier of real images."""
+    associated: tuple[str, ...] = ()
+    """Other attributes of the real images, or `all`: measure whether the label is kept and whether these are at parity
+    between the groups, by classifiers trained where they do not follow the group."""
     seed: int = 0
     """Seed of everything: halves, classifiers, bootstrap, permutations."""
 
@@ -89,6 +100,8 @@ def fairness(options: Fairness) -> Judged:
     start = time.monotonic()
     values, sources = _open(options)
     sets = _load(options, values, sources)
+    extractor = inception.load(options.inception) if options.inception else None
+    training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
         judgement = judge(
@@ -99,23 +112,57 @@ def fairness(options: Fairness) -> Judged:
             seeds=options.seeds,
             seed=options.seed,
             train_count=options.train_count,
-            training=Training(steps=options.steps, batch=options.batch, flip=options.flip),
+            training=training,
             replicates=options.replicates,
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
-    judged = Judged(judgement, options.attribute, values, context)
+    extras, judges = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), training)
+    context = {**provenance(options), **judges, "seconds": round(time.monotonic() - start, 1)}
+    judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)
     report.write(judged, options.out)
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
     return judged
 
 
+def _worth(options: Fairness, values, sets, extractor, training) -> tuple[list[dict], dict]:
+    """Quality, utility and cost of the real and of each synthetic set, and the accuracy of the judges of features."""
+    compared = [sets[options.real, "test"], *(sets[spec, "all"] for spec in options.synthetic)]
+    extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
+    if options.quality:
+        with working("measuring quality"):
+            reference = sets[options.real, "reference"]
+            found = worth.quality(reference, compared, extractor, values=len(values), seed=options.seed)
+        for extra, told in zip(extras, found, strict=True):
+            extra["quality"] = told
+    if not options.associated:
+        return extras, {}
+    judges = _feature_judges(options, training)
+    for extra, images in zip(extras, compared, strict=True):
+        extra |= worth.utility(judges, images, values, replicates=options.replicates, seed=options.seed)
+    return extras, {"feature_accuracy": worth.accuracies(judges)}
+
+
+def _feature_judges(options: Fairness, training: Training):
+    names = arguments.value_names(options.value_names) if _tabular(options.real) else None
+    bar: list = []
+    with progress("learning features", 100) as advance:
+
+        def tell(note: str, done: int, total: int) -> None:
+            advance(100 * done / total - sum(bar), note=note)
+            bar.append(100 * done / total - sum(bar))
+
+        return worth.feature_judges(
+            options.real, options.attribute, options.associated,
+            size=options.size, value_names=names, seed=options.seed, training=training, progress=tell,
+        )  # fmt: skip
+
+
 def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
     """The values under judgement, and the sources by (spec, split); nothing is decoded yet but the first image of each."""
     wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
-    sources = {key: _source(options, *key) for key in wanted}
+    sources = {key: source_of(options, *key) for key in wanted}
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}
     values = options.values or known[options.real, "train"]
     if len(values) < 2 or len(set(values)) != len(values):
@@ -134,12 +181,16 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
     return values, sources
 
 
-def _source(options: Fairness, spec: str, split: str) -> Source:
-    path = Path(spec)
-    # A set of samples and tfds name their values themselves.
-    tabular = path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
-    names = arguments.value_names(options.value_names) if tabular else None
+def source_of(options: Fairness, spec: str, split: str) -> Source:
+    """The images of a set, opened as the options say."""
+    names = arguments.value_names(options.value_names) if _tabular(spec) else None
     return open_data(spec, split=split, size=options.size, attributes=[options.attribute], value_names=names)
+
+
+def _tabular(spec: str) -> bool:
+    """Whether a set's values may be named: a set of samples and tfds name theirs themselves."""
+    path = Path(spec)
+    return path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
 
 
 def _load(
@@ -166,5 +217,9 @@ def _load(
             images, _ = load_arrays(View(source, indices=chosen))
             name = source.name if key[1] != "all" else key[0] if ambiguous else Path(key[0]).name
             sets[key] = LabelledImages(name, images, recoded[chosen])
+            if key[1] == "train" and options.quality:
+                # as many as the largest set: the classifiers' own training images are fewer
+                more = indices[np.random.default_rng(options.seed).permutation(len(indices))[:largest]]
+                sets[key[0], "reference"] = LabelledImages(name, load_arrays(View(source, indices=more))[0], recoded[more])
             advance(note=source.name)
     return sets

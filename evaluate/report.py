@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,18 +51,20 @@ class Judged:
         judgement: the library's answer.
         attribute: the attribute's name.
         values: the names of its values.
+        extras: of the real and each synthetic set what `evaluate.worth` measured, JSON-ready.
         context: command, options, versions, machine and seconds.
     """
 
     judgement: Judgement
     attribute: str
     values: tuple[str, ...]
+    extras: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]
 
 
 def show(judged: Judged, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    for title, header, rows in _tables(judged, full=False):
+    for title, header, rows in (*_tables(judged, full=False), *_worth_tables(judged, full=False)):
         table = Table(
             title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
         )
@@ -93,8 +95,11 @@ def plain(judged: Judged) -> dict[str, Any]:
             "train_count": judgement.train_count,
             "seeds": judgement.seeds,
             "training": {**asdict(judgement.training), "images_seen": judgement.training.steps * judgement.training.batch},
-            "real": _plain_verdict(judgement.real, judged.values),
-            "synthetic": [_plain_verdict(verdict, judged.values) for verdict in judgement.synthetic],
+            "real": {**_plain_verdict(judgement.real, judged.values), **judged.extras[0]},
+            "synthetic": [
+                {**_plain_verdict(verdict, judged.values), **extra}
+                for verdict, extra in zip(judgement.synthetic, judged.extras[1:], strict=True)
+            ],
             **judged.context,
         }
     )
@@ -181,12 +186,52 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
     yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
 
 
+def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of what `evaluate.worth` measured; `full` gives intervals, groups and single attributes too."""
+    named = list(zip((judged.judgement.real.name, *(v.name for v in judged.judgement.synthetic)), judged.extras, strict=True))
+
+    def cell(value, interval, digits):
+        return f"{_number(value, digits)} {_interval(interval, digits)}" if full else _number(value, digits)
+
+    if "quality" in judged.extras[0]:
+        digits = {"frechet": 2, "kernel": 3, "precision": 3, "recall": 3, "density": 3, "coverage": 3}
+        rows = []
+        for name, extra in named:
+            groups = zip(judged.values, extra["quality"]["groups"], strict=True) if full else ()
+            told = [(name, extra["quality"]), *((f"{name}, {value}", group) for value, group in groups)]
+            rows += [
+                [name, str(each["count"][1]), *(cell(each[key], each["intervals"][key], d) for key, d in digits.items())]
+                for name, each in told
+            ]
+        reference = judged.extras[0]["quality"]
+        extractor = ", ".join(f"{key} {value}" for key, value in reference["extractor"].items())
+        title = f"quality against {reference['count'][0]} real images" + (f"; features: {extractor}" if full else "")
+        yield title, ["set", "n", "Fréchet", "kernel", *list(digits)[2:]], rows
+    if "retention" in judged.extras[0]:
+        attributes = list(judged.extras[0].get("parity", {}).get("attributes", {}))
+        rows = []
+        for name, extra in named:
+            row = [name, cell(extra["retention"]["overall"], extra["retention"]["interval"], 3)]
+            if attributes:
+                row += [cell(part["value"], part["interval"], 3) for part in map(extra["parity"].get, ("largest", "mean"))]
+                single = extra["parity"]["attributes"].values()
+                row += [_number(found["difference"], 3) for found in single] if full else []
+            rows.append(row)
+        header = ["set", "retention", *(["largest difference", "mean difference"] if attributes else [])]
+        title = "label kept (1: all), other attributes' difference between the groups (0: parity)"
+        yield title, [*header, *(attributes if full else [])], rows
+    if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
+        seconds = lambda told: _number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
+        rows = [[name, str(told.get("evaluations", "-")), seconds(told)] for name, told in costs]
+        yield "cost of an image", ["set", "evaluations", "seconds"], rows
+
+
 def _number(value, digits: int = 1) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _interval(ends) -> str:
-    return "-" if np.isnan(ends).any() else f"[{ends[0]:.1f}, {ends[1]:.1f}]"
+def _interval(ends, digits: int = 1) -> str:
+    return "-" if np.isnan(ends).any() else f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
 
 
 def _sizes(judged: Judged) -> str:
@@ -219,7 +264,7 @@ def _overview(judged: Judged) -> tuple[str, list[str], list[list[str]]]:
 
 def _markdown(judged: Judged) -> str:
     parts = [f"# Fairness of {judged.attribute}", _sizes(judged)]
-    for title, header, rows in (_overview(judged), *_tables(judged, full=True)):
+    for title, header, rows in (_overview(judged), *_tables(judged, full=True), *_worth_tables(judged, full=True)):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts += [
             f"## {title}",

@@ -1,0 +1,160 @@
+"""`python -m evaluate report`: one HTML page of a verdict, with the faces that it is about."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from console.terminal import console
+from evaluate import fairness
+from evaluate.page import Contents, Frame, build
+from evaluate.page_faces import Faces, read_faces
+from evaluate.provenance import provenance
+from jaxdiff.data.view import View
+from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SampleSet
+
+FILE = "report.html"
+GRID = 64
+"""Faces of each set in its grid."""
+ROW = 5
+"""Faces of each group in the row that is moved through tau."""
+KEYS = {
+    "attribute", "values", "train_count", "seeds", "training", "real", "synthetic", "command", "options", "versions",
+    "machine", "seconds",
+}  # fmt: skip
+"""What a report.json tells at least."""
+FIGURES = {
+    "criterion.png": "The criterion of each search over τ: where it is least, that search puts τ.",
+    "sweep.png": "What judges find in sets drawn at each τ.",
+}
+
+
+@dataclass(frozen=True)
+class HtmlReport:
+    """Makes one HTML page of a verdict: its table, the faces of every set, and one row of faces through tau.
+
+    Reads what `evaluate fairness` wrote, and the sets that it judged. With the folder of a sweep, faces move through tau
+    by a slider, whose position a link can name (report.html#tau=0.6). The page holds everything that it shows: it can be
+    mailed, read offline and on a phone, and printed.
+
+    For example:
+
+      python -m evaluate report --out report
+
+      python -m evaluate report --fairness out/report --sweep out/sweep --out out/page
+    """
+
+    out: Path
+    """Folder of the page, report.html; an older page there is replaced."""
+    fairness: Path | None = None
+    """Folder that `evaluate fairness` wrote; by default --out. Its sets are read by the names that it was given."""
+    sweep: Path | None = None
+    """Folder of a sweep: the sets tau-*, drawn from the same noise, and, where they are, its figures and its report."""
+
+    def __post_init__(self):
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"--out must be a folder, {self.out} is a file")
+
+
+def html_report(options: HtmlReport) -> Path:
+    """Writes the page; returns its path."""
+    folder = options.fairness or options.out
+    report = _read_report(folder, "--fairness" if options.fairness else "--out")
+    judged = _judged_options(report, folder)
+    frames = list(_frames(options.sweep, report)) if options.sweep else []
+    contents = Contents(
+        report=report,
+        real=_faces(judged, judged.real, "test", report["real"]["name"], report["values"]),
+        sets=[
+            _faces(judged, spec, "all", verdict["name"], report["values"])
+            for spec, verdict in zip(judged.synthetic, report["synthetic"], strict=True)
+        ],
+        frames=frames,
+        verdict_figure=_picture(folder / "report.png"),
+        figures=[
+            (picture, about)
+            for name, about in FIGURES.items()
+            for place in ([options.sweep, options.sweep / "report"] if options.sweep else [])
+            if (picture := _picture(place / name))
+        ],
+        command=provenance(options)["command"],
+    )
+    page = options.out / FILE
+    options.out.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(FILE + ".partial")
+    partial.write_text(build(contents), encoding="utf-8")
+    os.replace(partial, page)
+    console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
+    return page
+
+
+def _read_report(folder: Path, option: str) -> dict[str, Any]:
+    file = folder / "report.json"
+    if not file.is_file():
+        raise InputError(f"{option} takes a folder that `python -m evaluate fairness` wrote; {folder} has no report.json")
+    try:
+        report = json.loads(file.read_text())
+        lacking = KEYS - report.keys()
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    if lacking:
+        raise InputError(f"{file} is no report of `python -m evaluate fairness`: it has no {', '.join(sorted(lacking))}")
+    return report
+
+
+def _judged_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
+    """The options that the report was made with."""
+    told = {field.name: report["options"].get(field.name, field.default) for field in fields(fairness.Fairness)}
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    judged = fairness.Fairness(**{**told, "out": folder})
+    if len(judged.synthetic) != len(report["synthetic"]):
+        count = len(report["synthetic"])
+        raise InputError(f"{folder}/report.json is damaged: it names {len(judged.synthetic)} sets and judges {count}")
+    return judged
+
+
+def _faces(judged: fairness.Fairness, spec: str, split: str, name: str, values: Sequence[str]) -> Faces:
+    try:
+        source = fairness.source_of(judged, spec, split)
+        told = SampleSet.open(spec).provenance if (Path(spec) / "samples.json").is_file() else None
+        return read_faces(source, values, max(1, GRID // len(values)), name, told)
+    except InputError as error:
+        raise InputError(f"the report judges {spec}, which cannot be read from here: {error}") from error
+
+
+def _frames(folder: Path, report: Mapping[str, Any]) -> Iterator[Frame]:
+    """The sets of a sweep by rising tau, with the verdict on each where there is one."""
+    paths = sorted(path.parent for path in folder.glob("tau-*/samples.json"))
+    if not paths:
+        raise InputError(f"--sweep takes a folder with sets tau-*, as `python -m sample sweep` draws; {folder} has none")
+    judged = folder / "report"
+    told = _read_report(judged, "--sweep")["synthetic"] if (judged / "report.json").is_file() else []
+    verdicts = {verdict["name"]: verdict for verdict in told}
+    sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
+    for samples in sets:
+        for name in ("model", "process", "seed", "pair", "tau"):
+            if name not in samples.provenance:
+                raise InputError(f"--sweep takes sets that a model drew by switching; {samples.path} tells no {name}")
+            if name != "tau" and samples.provenance[name] != sets[0].provenance[name]:
+                raise InputError(
+                    f"--sweep takes sets from the same noise; {samples.path} has another {name} than {sets[0].path}"
+                )
+        source = View(samples, attributes=[report["attribute"]])
+        faces = read_faces(source, samples.provenance["pair"], ROW, samples.path.name, samples.provenance)
+        yield Frame(faces, verdicts.get(samples.path.name))
+
+
+def _picture(path: Path) -> bytes | None:
+    """The bytes of a picture; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        Image.open(path).verify()
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    return path.read_bytes()
