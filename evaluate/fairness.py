@@ -99,9 +99,11 @@ def fairness(options: Fairness) -> Judged:
     """Judges the sets, prints the tables and writes the report."""
     start = time.monotonic()
     values, sources = _open(options)
-    sets = _load(options, values, sources)
+    whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
+    associated = worth.others(whole, options.attribute, options.associated)
     extractor = inception.load(options.inception) if options.inception else None
     training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
+    sets = _load(options, values, sources)
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
         judgement = judge(
@@ -117,7 +119,9 @@ def fairness(options: Fairness) -> Judged:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras, judges = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), training)
+    extras, judges = _worth(
+        options, values, associated, sets, extractor or ClassifierExtractor(judgement.classifier), training
+    )
     context = {**provenance(options), **judges, "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)
@@ -126,7 +130,7 @@ def fairness(options: Fairness) -> Judged:
     return judged
 
 
-def _worth(options: Fairness, values, sets, extractor, training) -> tuple[list[dict], dict]:
+def _worth(options: Fairness, values, associated, sets, extractor, training) -> tuple[list[dict], dict]:
     """Quality, utility and cost of the real and of each synthetic set, and the accuracy of the judges of features."""
     compared = [sets[options.real, "test"], *(sets[spec, "all"] for spec in options.synthetic)]
     extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
@@ -135,28 +139,17 @@ def _worth(options: Fairness, values, sets, extractor, training) -> tuple[list[d
             reference = sets[options.real, "reference"]
             found = worth.quality(reference, compared, extractor, values=len(values), seed=options.seed)
         for extra, told in zip(extras, found, strict=True):
-            extra["quality"] = told
-    if not options.associated:
+            extra |= {"quality": told} if told else {}
+    if not associated:
         return extras, {}
-    judges = _feature_judges(options, training)
+    with working(f"learning to see {options.attribute}, {', '.join(associated)}"):
+        judges = worth.feature_judges(
+            options.real, [options.attribute, *associated], size=options.size, value_names=_names(options, options.real),
+            seed=options.seed, training=training,
+        )  # fmt: skip
     for extra, images in zip(extras, compared, strict=True):
         extra |= worth.utility(judges, images, values, replicates=options.replicates, seed=options.seed)
     return extras, {"feature_accuracy": worth.accuracies(judges)}
-
-
-def _feature_judges(options: Fairness, training: Training):
-    names = arguments.value_names(options.value_names) if _tabular(options.real) else None
-    bar: list = []
-    with progress("learning features", 100) as advance:
-
-        def tell(note: str, done: int, total: int) -> None:
-            advance(100 * done / total - sum(bar), note=note)
-            bar.append(100 * done / total - sum(bar))
-
-        return worth.feature_judges(
-            options.real, options.attribute, options.associated,
-            size=options.size, value_names=names, seed=options.seed, training=training, progress=tell,
-        )  # fmt: skip
 
 
 def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
@@ -183,14 +176,15 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
 
 def source_of(options: Fairness, spec: str, split: str) -> Source:
     """The images of a set, opened as the options say."""
-    names = arguments.value_names(options.value_names) if _tabular(spec) else None
+    names = _names(options, spec)
     return open_data(spec, split=split, size=options.size, attributes=[options.attribute], value_names=names)
 
 
-def _tabular(spec: str) -> bool:
-    """Whether a set's values may be named: a set of samples and tfds name theirs themselves."""
+def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:
+    """The names that --value-names gives a set's values; none where a set of samples or tfds names them itself."""
     path = Path(spec)
-    return path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
+    tabular = path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
+    return arguments.value_names(options.value_names) if tabular else None
 
 
 def _load(

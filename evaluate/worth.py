@@ -1,20 +1,20 @@
 """What fairness must not cost: the images' quality, the feature that their label stands for, and all else at parity."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxdiff.data import Attribute, load_arrays, open_data
+from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import associated_parity, measure_retention
 from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes, train_attribute_classifiers
 from jaxdiff.fairness.judge import LabelledImages, Training
 from jaxdiff.quality.extractors import Extractor
-from jaxdiff.quality.measure import Scores, equal_draws, measure
+from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
 from jaxdiff.sampleset import SampleSet
 
 FEATURE_COUNT = 4000
@@ -42,8 +42,13 @@ def quality(
         extractor: of the features.
         values: K.
         seed: of the draws.
+
+    Returns:
+        JSON-ready, for each set; empty where a set has too few images for any measure.
     """
     drawn = equal_draws([images.labels for images in sets], values=values, seed=seed)
+    if min(len(drawn[0]), len(reference.labels)) < LEAST:
+        return [{} for _ in sets]
     known = extractor(reference.images).astype(np.float64)
     answers = []
     for images, chosen in zip(sets, drawn, strict=True):
@@ -66,16 +71,26 @@ def _scores(scores: Scores) -> dict[str, Any]:
     }
 
 
+def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
+    """The names of the associated attributes; `all` stands for all other attributes of the data.
+
+    Raises:
+        InputError: an attribute that the data do not have, or the one under judgement.
+    """
+    known = [found.name for found in opened.attributes if found.name != attribute]
+    if absent := [name for name in associated if name not in known and tuple(associated) != ("all",)]:
+        raise InputError(f"--associated takes other attributes of {opened.name}, {', '.join(known)}; got {', '.join(absent)}")
+    return known if tuple(associated) == ("all",) else list(associated)
+
+
 def feature_judges(
     real: str,
-    attribute: str,
-    associated: Sequence[str],
+    names: Sequence[str],
     *,
     size: int | None,
     value_names: Mapping[str, Sequence[str]] | None,
     seed: int,
     training: Training,
-    progress: Callable[[str, int, int], None],
 ) -> tuple[AttributeClassifier, ...]:
     """A classifier for the attribute under judgement, first, and for each associated attribute.
 
@@ -84,27 +99,18 @@ def feature_judges(
 
     Arguments:
         real: the real data.
-        attribute: under judgement.
-        associated: other attributes; `all` stands for all that the data have.
+        names: the attribute under judgement and the associated ones.
         size, value_names: as the data are opened.
         seed, training: of the classifiers.
-        progress: as of `train_attribute_classifiers`.
     """
     spec = real
     if real == "embedded":
         spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
-    opened = open_data(spec, split="train", size=size, value_names=value_names)
-    known = [found.name for found in opened.attributes]
-    others = [name for name in known if name != attribute] if tuple(associated) == ("all",) else list(associated)
-    if absent := [name for name in others if name not in known or name == attribute]:
-        raise InputError(f"--associated takes other attributes of {real}: {', '.join(known)}; got {', '.join(absent)}")
-    names = [attribute, *others]
     tables = []
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
         source = open_data(spec, split=split, size=size, attributes=names, value_names=value_names)
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
-    attributes = source.attributes
-    return train_attribute_classifiers(*tables, attributes, group=attribute, seed=seed, training=training, progress=progress)
+    return train_attribute_classifiers(*tables, source.attributes, group=names[0], seed=seed, training=training)
 
 
 def utility(

@@ -99,6 +99,52 @@ def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real,
     assert "folded" in printed and "S=1 is bright" in printed
 
 
+def sided(path, count, seed):
+    """Images of two attributes: bright or dark, and lit on the left or on the right, each independent of the other."""
+    images, labels = drawn(count, seed)
+    sides = np.random.default_rng(seed + 1).permutation(np.arange(count) // 2 % 2)
+    lit = np.where(np.arange(16)[None, None, :, None] // 8 == sides[:, None, None, None], 40, 0)
+    np.savez(
+        path, images=np.clip(images + lit, 0, 255).astype(np.uint8), labels=np.stack([labels, sides], 1),
+        attributes=["tone", "side"], values_tone=["dark", "bright"], values_side=["left", "right"],
+    )  # fmt: skip
+    return np.stack([labels, sides], 1)
+
+
+def test_quality_retention_and_parity_stand_beside_the_verdict(evaluate, tmp_path, capsys):
+    """A copy of the data keeps all; where every label is turned nothing of it is kept, and where sides follow the label they
+    are not at parity."""
+    sided(tmp_path / "real.npz", 600, 0)
+    labels = sided(tmp_path / "fair.npz", 200, 5)
+    with np.load(tmp_path / "fair.npz") as arrays:
+        fair = dict(arrays)
+    kept = labels[:, 0] == labels[:, 1]
+    np.savez(tmp_path / "turned.npz", **{**fair, "labels": np.stack([1 - labels[:, 0], labels[:, 1]], 1)})
+    np.savez(tmp_path / "biased.npz", **{**fair, "images": fair["images"][kept], "labels": labels[kept]})
+    status = evaluate(
+        "fairness", "--synthetic", "fair.npz", "turned.npz", "biased.npz", "--real", "real.npz", "--attribute", "tone",
+        "--associated", "all", "--out", "report", *QUICK, "--steps", "60", "--no-flip",
+    )  # fmt: skip
+    assert status == 0, capsys.readouterr()
+    report = json.loads((tmp_path / "report" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert min(report["feature_accuracy"]["tone"] + report["feature_accuracy"]["side"]) > 0.9
+    real, (fair, turned, biased) = report["real"], report["synthetic"]
+    assert min(each["retention"]["overall"] for each in (real, fair, biased)) > 0.95
+    assert turned["retention"]["overall"] < 0.05
+    assert biased["parity"]["largest"]["value"] > 0.9
+    assert fair["parity"]["largest"]["value"] < fair["parity"]["largest"]["critical"] + 0.1
+    # equally many of each group in each set, and the whole sets' scores of the same images agree whatever their labels
+    assert len({tuple(each["quality"]["count"]) for each in (real, fair, turned, biased)}) == 1
+    for each in (real, fair, biased):
+        low, high = each["quality"]["intervals"]["frechet"]
+        assert 0 <= low <= each["quality"]["frechet"] <= high
+        assert all(group["frechet"] >= 0 for group in each["quality"]["groups"])
+    # by group, turned labels compare dark images with bright ones
+    assert min(g["frechet"] for g in turned["quality"]["groups"]) > 10 * max(g["frechet"] for g in fair["quality"]["groups"])
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    assert "quality against" in markdown and "| turned.npz, dark |" in markdown and "label kept" in markdown
+
+
 def test_values_choose_images_and_sizes_are_brought_together(evaluate, tmp_path):
     rng = np.random.default_rng(0)
 
@@ -140,6 +186,8 @@ def test_integer_labels_are_named_on_the_command_line(evaluate, tmp_path, real):
         (["--synthetic", "fine.npz", "--values", "dark", "blue"], ["dark, blue"]),
         (["--synthetic", "fine.npz", "--value-names", "tone"], ["ATTRIBUTE=NAME"]),
         (["--synthetic", "fine.npz", "--seeds", "0"], ["--seeds", "0"]),
+        (["--synthetic", "fine.npz", "--associated", "hair"], ["--associated", "real.npz", "got hair"]),
+        (["--synthetic", "fine.npz", "--inception", "absent.pth"], ["absent.pth"]),
         (["--synthetic", "fine.npz", "--out", "fine.npz"], ["--out", "fine.npz"]),
     ],
 )

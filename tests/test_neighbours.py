@@ -125,7 +125,7 @@ def test_copies_beyond_k_have_a_ball_that_holds_the_copies_alone():
 
 
 def test_a_set_of_one_point_agrees_with_itself_alone():
-    point = np.full((12, 2), 0.3)
+    point = np.full((12, 2), 0.5)  # whose mean is exactly itself: every distance is exactly 0
     assert measured(point, point, 5)[:2] == measured(point, point, 5)[3:] * 2 == [1, 1]
     assert measured(point, point + 1e-3, 5) == [0, 0, 0, 0]
 

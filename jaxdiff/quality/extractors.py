@@ -87,7 +87,7 @@ def checksum(weights: Any) -> str:
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(weights)[0]:
         leaf = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.shape}\n".encode())
+        digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.dtype} {leaf.shape}\n".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()[:16]
 

@@ -41,7 +41,7 @@ def kernel_distance(
     size: int = 1000,
     seed: int = 0,
 ) -> KernelDistance:
-    """The squared maximum mean discrepancy of the kernel (x·y / D + 1)³, "KID" (Bińkowski et al. 2018, section 4.1).
+    """The squared maximum mean discrepancy of the kernel (x·y / D + 1)³, "KID" (Bińkowski et al. 2018, section 4).
 
     The U-statistic (Gretton et al. 2012, equation 3): the means within a set leave out an image's kernel with itself, which
     makes the estimate unbiased for every count of images.

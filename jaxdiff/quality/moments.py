@@ -43,7 +43,7 @@ class Moments:
         return self.merge(Moments.of(features))
 
     def merge(self, other: "Moments") -> "Moments":
-        """The moments of both sets together (Chan, Golub and LeVeque 1983, equation 1.5), in any order, up to rounding.
+        """The moments of both sets together (Chan, Golub and LeVeque 1983), in any order, up to rounding.
 
         Raises:
             InputError: features of another length.
@@ -66,7 +66,7 @@ class Moments:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """The squared Fréchet distance of the normal distributions with these moments, in float64:
 
-        |m1 - m2|² + tr(C1 + C2 - 2 (C1^{1/2} C2 C1^{1/2})^{1/2})        (Dowson and Landau 1982, equation 16)
+        |m1 - m2|² + tr(C1 + C2 - 2 (C1^{1/2} C2 C1^{1/2})^{1/2})        (Dowson and Landau 1982)
 
     which is "FID" where the features are Inception's (Heusel et al. 2017, equation 6). It is biased upward, roughly as
     1/N: compare only distances of equal counts. Covariances may be singular, as those of N <= D images are.
@@ -87,7 +87,7 @@ def frechet_estimate(real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray
 
     and T the optimal transport from the second to the first. Resampling is of no use here: an image drawn twice adds
     nothing to the rank, so that a bootstrap distance is that of fewer images. Like every jackknife it errs to the safe
-    side where the distance is all noise: for equal distributions it tells up to √2 times the true spread.
+    side where the distance is all noise: for equal distributions it tells some √2 times the true spread.
 
     Raises:
         InputError: fewer than two images, features of another length, NaN or infinity.

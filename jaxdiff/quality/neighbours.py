@@ -53,7 +53,7 @@ def precision_recall(
 def density_coverage(
     real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m e"], *, k: int = 5, replicates: int = 100, seed: int = 0
 ) -> tuple[Estimate, Estimate]:
-    """Density and coverage (Naeem et al. 2020, equations 4 and 6). Arguments and errors as of `precision_recall`.
+    """Density and coverage (Naeem et al. 2020). Arguments and errors as of `precision_recall`.
 
     Returns:
         density: 1/k times the mean number of real balls that hold a synthetic image: expected 1 where the distributions
