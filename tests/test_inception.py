@@ -184,6 +184,18 @@ def test_an_images_features_do_not_depend_on_its_batch_and_are_those_of_its_dist
     np.testing.assert_allclose(network(np.full((1, 9, 9, 3), 128, np.uint8)), 0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8])
+def test_batches_are_of_one_size_and_every_image_is_answered_once_and_in_order(count):
+    photos, seen = images(7, count, 2, 3, 3), []
+
+    def sums(batch):
+        seen.append(len(batch))
+        return jnp.asarray(batch, jnp.float32).sum((1, 2))
+
+    np.testing.assert_array_equal(extractors.in_batches(sums, photos, 4), photos.sum((1, 2), dtype=np.float32))
+    assert seen == [4] * -(-count // 4)
+
+
 # Files ----------------------------------------------------------------------------------------------------------------------
 
 

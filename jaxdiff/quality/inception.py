@@ -62,13 +62,13 @@ class Inception:
         source: the first 16 hexadecimal digits of the SHA-256 of the PyTorch file; of the standard weights they begin
             with 6726825d, as their names do.
         checksum: of the weights.
-        batch: images at once; 64 take about a gigabyte.
+        batch: images at once; 32 take about a gigabyte.
     """
 
     weights: Weights
     source: str
     checksum: str
-    batch: int = 64
+    batch: int = 32
     name: ClassVar[str] = "inception-2015-12-05"
     dimension: ClassVar[int] = 2048
 
@@ -246,7 +246,7 @@ def shapes() -> dict[str, tuple[int, int, int, int]]:
 # Weights ----------------------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike, *, batch: int = 64) -> Inception:
+def load(path: str | os.PathLike, *, batch: int = 32) -> Inception:
     """The network with the weights of a file on this disk.
 
     Arguments:

@@ -7,10 +7,11 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jaxdiff import torch_file
 from jaxdiff.quality import inception
+
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,8 @@ def fidelity():
     """torch-fidelity's modules of the network and the resize, without the package's own imports: those take a torchvision
     that was built for this very torch, which neither module needs."""
     spec = importlib.util.find_spec("torch_fidelity")
+    if spec is None:
+        pytest.skip("torch-fidelity is not installed")
     with pytest.MonkeyPatch.context() as patch:
         package = ModuleType("torch_fidelity")
         package.__path__ = list(spec.submodule_search_locations)
