@@ -45,17 +45,10 @@ COUNT ?= 1024
 SEEDS ?= 2
 
 sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, ATTRIBUTE, REAL, NAMES, SWEEP, COUNT and SEEDS can be set
-	for metric in pixel whitened feature; do \
-	  $(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --solver ddim --steps 25 --metric $$metric --reference $(REAL) \
-	    $(addprefix --value-names ,$(NAMES)) --out $(SWEEP)/direct-$$metric.json || exit; done
-	$(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --solver ddim --steps 25 --mode prefix --out $(SWEEP)/prefix-theorem.json
-	$(PY) -m sample search --model $(MODEL) --attribute $(ATTRIBUTE) --solver ddim --steps 25 --mode prefix --path own --weight beta_eps \
-	  --norm batch --out $(SWEEP)/prefix-authors.json
-	$(PY) -m sample draw --model $(MODEL) --attribute $(ATTRIBUTE) --solver ddim --steps 25 --method switching --count $(COUNT) \
-	  --tau 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 --out $(SWEEP)
-	$(PY) -m evaluate fairness --synthetic $(SWEEP)/tau-0.200 $(SWEEP)/tau-0.300 $(SWEEP)/tau-0.400 $(SWEEP)/tau-0.500 \
-	  $(SWEEP)/tau-0.600 $(SWEEP)/tau-0.700 $(SWEEP)/tau-0.800 $(SWEEP)/tau-0.900 $(SWEEP)/tau-1.000 \
-	  --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
+	$(PY) -m sample sweep --model $(MODEL) --attribute $(ATTRIBUTE) --solver ddim --steps 25 --reference $(REAL) \
+	  $(addprefix --value-names ,$(NAMES)) --count $(COUNT) --batches 1 4 16 64 --out $(SWEEP)
+	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
+	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
 bench: $(STAMP)  ## what switching costs beside plain sampling, and quality against evaluations of every solver
 	$(PY) -m bench switching

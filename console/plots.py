@@ -1,25 +1,35 @@
 """Plots that the programs write."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 
+from jaxdiff.fairness import Transition
 from jaxdiff.phases import PHASES
+
+# Okabe and Ito's colours, which the colour-blind tell apart
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+TIME = "tau (0 = data, 1 = noise)"
 
 
 def _phases(axes, boundaries: Sequence[float]) -> None:
-    """The phases of noise as shades along the time axis."""
+    """The phases of noise as shades along the time axis, with room for their names above what is plotted."""
+    axes.set_ylim(0, 1.22 * axes.get_ylim()[1])
     ends = [0.0, *boundaries, 1.0]
     for name, low, high in zip(PHASES, ends, ends[1:], strict=False):
         axes.axvspan(low, high, color="black", alpha=0.02 + 0.04 * PHASES.index(name), linewidth=0)
         upright = high - low < 0.12  # too narrow for the name
-        place = {"rotation": 90 if upright else 0, "ha": "center", "va": "center" if upright else "top", "color": "0.45"}
-        axes.text((low + high) / 2, 0.5 if upright else 0.95, name, transform=axes.get_xaxis_transform(), **place)
+        place = {"rotation": 90 if upright else 0, "ha": "center", "va": "top", "color": "0.45"}
+        axes.text((low + high) / 2, 0.98, name, transform=axes.get_xaxis_transform(), **place)
 
 
 def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
@@ -58,14 +68,129 @@ def transition(
         boundaries: the times at which the phases of noise meet.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    _phases(axes, boundaries)
     for name, taus, values, tau in curves:
         scaled = [value / values[0] for value in values]
         (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
         axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
-    axes.set(xlabel="tau (0 = data, 1 = noise)", ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
+    _phases(axes, boundaries)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _below(left: float) -> dict[str, Any]:
+    """Where a legend stands below its axes, from this part of their width on."""
+    anchor = {"loc": "upper left", "bbox_to_anchor": (left, -0.14), "borderaxespad": 0.0}
+    return {**anchor, "frameon": False, "fontsize": "small", "title_fontsize": "small", "alignment": "left"}
+
+
+def scaled(found: Transition) -> list[float]:
+    """The criterion of a search, divided by its value at tau = 0; all 0 where the conditions do not differ."""
+    return [value / (found.curve[0] or 1.0) for value in found.curve]
+
+
+def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]) -> None:
+    """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each minimum."""
+    batches, modes = (sorted({getattr(found, name) for found in searches}) for name in ("batch", "mode"))
+
+    def style(colour, batch):
+        strength = 1 - 0.75 * (1 - (batches.index(batch) + 1) / len(batches))
+        return {"color": [1 - strength * (1 - part) for part in to_rgb(colour)], "linewidth": 0.6 + 1.2 * strength}
+
+    colours, largest = dict(zip(modes, itertools.cycle(COLOURS))), {}
+    for order, found in enumerate(sorted(searches, key=lambda found: found.batch)):
+        curve, look = scaled(found), style(colours[found.mode], found.batch)
+        axes.plot(found.taus, curve, zorder=2 + order, **look)
+        dot = {"color": look["color"], "markersize": 6, "markeredgecolor": "white", "zorder": 100 + order}
+        axes.plot(found.tau, min(curve), "o", **dot)
+        largest[found.mode] = found
+    axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", xlim=(0, 1))
+    _phases(axes, boundaries)
+    axes.grid(alpha=0.3)
+    by_mode = [
+        Line2D([], [], color=colours[mode], linewidth=2, label=f"{mode}: tau = {largest[mode].tau:.3f}") for mode in modes
+    ]
+    # clipped, it would not count in the layout
+    axes.add_artist(axes.legend(handles=by_mode, title="search; tau at its largest batch", **_below(0.0))).set_clip_on(False)
+    by_batch = [Line2D([], [], label=str(batch), **style("black", batch)) for batch in batches]
+    axes.legend(handles=by_batch, title="batch", **_below(0.78))
+
+
+def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries: Sequence[float]) -> None:
+    """The criteria of several searches over tau, each divided by its value at tau = 0, with its minimum marked.
+
+    Arguments:
+        path: the PNG to write.
+        searches: the searches: one or more modes, each at one or more batch sizes.
+        title: above the plot.
+        boundaries: the times at which the phases of noise meet.
+    """
+    figure, axes = plt.subplots(figsize=(7, 5.6), layout="constrained")
+    _criterion(axes, searches, boundaries)
+    axes.set_title(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def sweep(
+    path: Path,
+    searches: Sequence[Transition],
+    sets: Sequence[Mapping[str, Any]],
+    real: Mapping[str, Any],
+    title: str,
+    boundaries: Sequence[float],
+) -> None:
+    """The criteria of the searches over tau beside what a judge found in sets drawn at each tau.
+
+    Arguments:
+        path: the PNG to write.
+        searches: the searches; where there are none, their panel says so.
+        sets: of each set, by ascending `tau`: `ber` by direction, a `mean` with its `interval` of 95 %, in percent, and
+            `energy` by space, a `distance` and its `p_value`.
+        real: the same of the real images: the `mean` of `ber` and the `distance` of `energy` by space.
+        title: above the plot.
+        boundaries: the times at which the phases of noise meet.
+    """
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
+    left.set_title("criterion of each search")
+    if searches:
+        _criterion(left, searches, boundaries)
+    else:
+        left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
+        left.set(xticks=(), yticks=())
+    _judged(middle, right, sets, real)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> None:
+    """BER by direction with bands, and the energy distances, both over tau."""
+    taus = [each["tau"] for each in sets]
+    for direction, colour, marker in zip(sets[0]["ber"], COLOURS, "os^", strict=False):
+        found = [each["ber"][direction] for each in sets]
+        low, high = zip(*(each["interval"] for each in found), strict=True)
+        errors.fill_between(taus, low, high, color=colour, alpha=0.25, linewidth=0)
+        look = {"color": colour, "marker": marker, "markersize": 5, "clip_on": False}
+        errors.plot(taus, [each["mean"] for each in found], label=direction, **look)
+    errors.axhline(50, color="0.3", linestyle=":", linewidth=1, label="chance")
+    errors.axhline(real["ber"]["real->real"]["mean"], color="0.3", linestyle="--", linewidth=1, label="real->real")
+    errors.set(title="BER of the judges, with 95 % bands", ylabel="BER, %", ylim=(0, 100))
+    for space, colour, marker in zip(real["energy"], COLOURS[3:], "Dv", strict=False):
+        found = [each["energy"][space] for each in sets]
+        scale = real["energy"][space]["distance"]
+        heights = [each["distance"] / scale for each in found]
+        look = {"color": colour, "marker": marker, "markersize": 6, "clip_on": False}
+        distances.plot(taus, heights, label=space, **look)
+        alike = [(tau, height) for tau, height, each in zip(taus, heights, found, strict=True) if each["p_value"] > 0.05]
+        for place in alike:
+            distances.plot(*place, **look, markerfacecolor="white")
+    distances.axhline(0, color="0.3", linestyle=":", linewidth=1)
+    distances.set(title="energy distance between the groups", ylabel="energy distance / that of real images")
+    for axes in (errors, distances):
+        axes.set(xlim=(0, 1), xlabel=TIME)
+        axes.grid(alpha=0.3)
+    errors.legend(**_below(0.0))
+    distances.legend(title="white: p > 0.05, not told apart", **_below(0.0))

@@ -67,7 +67,7 @@ def main() -> None:
     authors = Search(
         options.model, "group", **sampling, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch"
     )
-    paper = find_transition(authors, chosen)
+    paper = find_transition(authors, chosen, None)
     curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
     plots.transition(out / "tau.png", curves, "search for tau on the embedded faces", boundary_times(chosen.model.process))
     console.print(

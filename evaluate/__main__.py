@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness | likelihood | report`: images -> verdict."""
+"""`python -m evaluate fairness | likelihood | report | sweep`: images -> verdict."""
 
 import tyro
 
@@ -10,8 +10,14 @@ def main() -> None:
     from evaluate.fairness import Fairness, fairness
     from evaluate.html_report import HtmlReport, html_report
     from evaluate.likelihood import Likelihood, likelihood
+    from evaluate.sweep import Sweep, sweep
 
-    commands = {"fairness": (Fairness, fairness), "likelihood": (Likelihood, likelihood), "report": (HtmlReport, html_report)}
+    commands = {
+        "fairness": (Fairness, fairness),
+        "likelihood": (Likelihood, likelihood),
+        "report": (HtmlReport, html_report),
+        "sweep": (Sweep, sweep),
+    }
     options = tyro.extras.subcommand_cli_from_dict(
         {name: kind for name, (kind, _) in commands.items()},
         prog="python -m evaluate",

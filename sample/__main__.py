@@ -1,4 +1,4 @@
-"""`python -m sample search | draw`: model -> images."""
+"""`python -m sample search | draw | sweep`: model -> images."""
 
 import inspect
 from typing import Annotated
@@ -13,16 +13,20 @@ def main() -> None:
     from sample.common import solver_table
     from sample.draw import Draw, draw, method_table
     from sample.search import Search, search
+    from sample.sweep import Sweep, sweep
 
     drawing = "\n\n".join([inspect.getdoc(Draw), method_table(), solver_table()])
     command = tyro.cli(
         Annotated[Search, tyro.conf.subcommand("search", description=f"{inspect.getdoc(Search)}\n\n{solver_table()}")]
-        | Annotated[Draw, tyro.conf.subcommand("draw", description=drawing)],
+        | Annotated[Draw, tyro.conf.subcommand("draw", description=drawing)]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", description=f"{inspect.getdoc(Sweep)}\n\n{solver_table()}")],
         prog="python -m sample",
         description="Draws images from a trained model, fairly. First search the transition point, then draw.",
     )
     if isinstance(command, Search):
         search(command)
+    elif isinstance(command, Sweep):
+        sweep(command)
     else:
         draw(command)
 

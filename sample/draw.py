@@ -15,7 +15,7 @@ from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
 from sample import methods
 from sample.common import Sampling, Setting, setting
-from sample.search import Search, default_path, find_transition
+from sample.search import Search, default_path, find_transition, learn
 from sample.search import write as write_transition
 
 PREVIEW = 64
@@ -137,7 +137,7 @@ def transition(options: Draw, chosen: Setting) -> tuple[float, dict[str, Any]]:
         console.print(f"no {path}: searching tau first")
         same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
         search = Search(options.model, chosen.attribute.name, tuple(chosen.context()["pair"]), **same)
-        found = find_transition(search, chosen)
+        found = find_transition(search, chosen, learn(search, chosen))
         write_transition(path, found)
     found.require(chosen.context())
     return found.tau, {"tau": found.tau, "timestep": found.timestep, "snr": found.snr, "search": found.mode}

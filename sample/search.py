@@ -1,7 +1,7 @@
 """`python -m sample search`: the transition point of a model."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -87,9 +87,7 @@ def default_path(model: Path, attribute: str) -> Path:
 
 
 def features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
-    """F of the direct search: None for pixels, else learnt from real images."""
-    if name == "pixel":
-        return None
+    """F of the direct search, whitened pixels or a classifier's features, learnt from real images."""
     if reference is None:
         # the data that the model was trained on, labelled as they were then
         training = chosen.model.training
@@ -110,8 +108,21 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
-def find_transition(options: Search, chosen: Setting) -> Transition:
-    """The search itself, with its context attached."""
+def looks_at_real_images(options: Search) -> bool:
+    """Whether the search measures its distance in what was learnt from real images."""
+    return options.mode == "direct" and options.metric != "pixel"
+
+
+def learn(options: Search, chosen: Setting) -> Callable | None:
+    """F of a search, learnt from real images; None for one that compares pixels or is not direct."""
+    if not looks_at_real_images(options):
+        return None
+    with working(f"learning where to look ({options.metric})"):
+        return features(options.metric, chosen, options.reference, options.value_names, options.seed)
+
+
+def find_transition(options: Search, chosen: Setting, looks: Callable | None) -> Transition:
+    """The search itself, with its context attached; `looks` is what `learn` returns for it."""
     key = jax.random.key(options.seed)
     common = {
         "pair": tuple(chosen.condition(np.array([value]))[0] for value in chosen.pair),
@@ -125,8 +136,6 @@ def find_transition(options: Search, chosen: Setting) -> Transition:
         with working("searching tau"):
             found = search_prefix(chosen.denoise, chosen.model.process, **common)
     else:
-        with working(f"learning where to look ({options.metric})"):
-            looks = features(options.metric, chosen, options.reference, options.value_names, options.seed)
         with working("searching tau"):
             found = search_direct(chosen.denoise, chosen.model.process, **common, features=looks, metric=options.metric)
     return replace(found, context={**chosen.context(), "seed": options.seed})
@@ -136,7 +145,7 @@ def search(options: Search) -> Transition:
     """Searches, prints tau and writes the curve."""
     chosen = setting(options.model, options.attribute, options.values, options)
     out = options.out or default_path(options.model, chosen.attribute.name)
-    found = find_transition(options, chosen)
+    found = find_transition(options, chosen, learn(options, chosen))
     write(out, found, options.phases)
     table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
     for name in ("mode", "tau", "timestep", "SNR", "residual", "evaluations", "batch"):

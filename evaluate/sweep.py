@@ -1,0 +1,135 @@
+"""`python -m evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from console import plots
+from console.terminal import console
+from evaluate import report
+from evaluate.fairness import Fairness, fairness
+from jaxdiff.errors import InputError
+from jaxdiff.fairness import Transition
+from jaxdiff.phases import BOUNDARIES, boundary_times
+from jaxdiff.phases import check as check_phases
+from jaxdiff.process import from_config
+from jaxdiff.sampleset import SampleSet
+
+OF_TAU = ("tau", "timestep", "snr", "search")
+"""In what the sets of one sweep differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Fairness):
+    """Judges the sets over tau that `python -m sample sweep` drew, as `fairness` does, beside the curves of its searches.
+
+    Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau beside
+    the balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json,
+    all that is plotted.
+
+    For example:
+
+      python -m evaluate sweep --sweep out/sweep --real embedded --attribute group --out out/sweep/report
+
+      python -m evaluate sweep --sweep out/utkface --real ~/utkface --size 32 --attribute gender
+          --value-names gender=male,female --seeds 2 --steps 800 --out out/utkface/report
+    """
+
+    sweep: Path
+    """Folder of the sweep: its sets are tau-*, its searches search/*.json."""
+    phases: tuple[float, float] = BOUNDARIES
+    """SNR at which the phases of noise meet that the plot shows."""
+    synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
+    values: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def __post_init__(self):
+        # the rest is checked where the sets are known, see `judging`
+        check_phases(self.phases)
+
+    def judging(self, sets: list[SampleSet]) -> Fairness:
+        """The options of `fairness` for these sets."""
+        given = {field.name: getattr(self, field.name) for field in fields(Fairness)}
+        known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["pair"])}
+        return Fairness(**{**given, **known})
+
+
+def sweep(options: Sweep) -> dict[str, Any]:
+    """Judges the sets, and writes the report, sweep.json and sweep.png; returns what sweep.json holds."""
+    sets = opened_sets(options.sweep, options.attribute)
+    searches = opened_searches(options.sweep, sets[0])
+    judged = report.plain(fairness(options.judging(sets)))
+    process = from_config(sets[0].provenance["process"])
+    boundaries = boundary_times(process, options.phases)
+    told = {
+        "attribute": options.attribute,
+        "pair": sets[0].provenance["pair"],
+        "phases": {"snr": list(options.phases), "tau": list(boundaries)},
+        "searches": [described(found) for found in searches],
+        "sets": [
+            {**{name: each.provenance[name] for name in OF_TAU[:3]}, "name": verdict["name"], **measured(verdict)}
+            for each, verdict in zip(sets, judged["synthetic"], strict=True)
+        ],
+        "real": measured(judged["real"]),
+    }
+    partial = options.out / "sweep.json.partial"
+    partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+    os.replace(partial, options.out / "sweep.json")
+    title = f"{options.attribute} ({' / '.join(told['pair'])})"
+    plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries)
+    console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
+    return told
+
+
+def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
+    """The sets of a sweep by ascending tau. Raises `InputError` where there is none, or they differ in more than tau."""
+    found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
+    if not found:
+        raise InputError(f"--sweep {folder} holds no set tau-*; `python -m sample sweep --out {folder}` draws them")
+    sets = [SampleSet.open(path) for path in found]
+    first = sets[0].provenance
+    for each in sets:
+        if "tau" not in each.provenance:
+            raise InputError(f"{each.name} was not drawn by switching at a tau")
+        for name in sorted((first.keys() | each.provenance.keys()) - set(OF_TAU)):
+            here, there = each.provenance.get(name), first.get(name)
+            if here != there:
+                told = f"{name} is {there} in {sets[0].name}, {here} in {each.name}"
+                raise InputError(f"the sets of a sweep differ in tau alone: {told}")
+    if attribute != first["attribute"]:
+        raise InputError(f"--attribute {attribute}: the sets of {folder} were switched in {first['attribute']!r}")
+    return sorted(sets, key=lambda each: each.provenance["tau"])
+
+
+def opened_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
+    """The searches of a sweep by mode and batch, none where it has none. Raises `InputError` for one of another context."""
+    context = {name: drawn.provenance[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "pair")}
+    found = []
+    for file in sorted(folder.glob("search/*.json")):
+        try:
+            found.append(Transition.from_json(file.read_text()))
+            found[-1].require(context)
+        except InputError as error:
+            raise InputError(f"{file} is not of the sweep that {drawn.name} is of: {error}") from error
+    if not found:
+        console.print(f"no searches in {folder / 'search'}: the plot goes without their curves", highlight=False)
+    return sorted(found, key=lambda each: (each.mode, each.batch))
+
+
+def described(found: Transition) -> dict[str, Any]:
+    """A search as it is plotted."""
+    names = ("mode", "batch", "tau", "timestep", "snr", "residual")
+    curve = {"taus": list(found.taus), "scaled_criterion": plots.scaled(found)}
+    return {**{name: getattr(found, name) for name in names}, **curve}
+
+
+def measured(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """What is plotted of a set's verdict in report.json: its BER by direction, and the energy distance of its two groups."""
+    ber = {name: {"mean": each["ber"], "interval": each["intervals"]["ber"]} for name, each in verdict["directions"].items()}
+    names = ("distance", "relative", "p_value")
+    energy = {space: {name: tests[0][name] for name in names} for space, tests in verdict["energy"].items()}
+    return {"ber": ber, "energy": energy}
