@@ -65,7 +65,7 @@ def cosine_basis(size: int) -> Float[np.ndarray, "n n"]:
     return basis
 
 
-def frequency_bands(shape: tuple[int, ...], edges: Sequence[float]) -> Bands:
+def frequency_bands(shape: tuple[int, ...], edges: Sequence[float | int]) -> Bands:
     """Bands of spatial frequency, by the orthonormal DCT-II along all axes but the last (channels): no edge wraps around.
 
     Band k holds the coefficients whose radius lies in [edges[k - 1], edges[k]), the radius being the Euclidean length of the

@@ -270,3 +270,9 @@ def test_the_grid_needs_more_steps_than_bands(network, key):
 def test_points_outside_the_axis_or_of_another_number_are_refused(at):
     with pytest.raises(InputError, match="`at` must be a time in .0, 1. for each of the 3 bands"):
         guidance.spectral_switching(lambda x, t, c: x, BANDS, at)
+
+
+def test_a_guidance_that_remembers_stands_outside():
+    inside = guidance.semantic(lambda x, t, c: x, COSINE, 0, strengths=np.ones(1))
+    with pytest.raises(InputError, match="put that one outside"):
+        guidance.spectral_switching(guidance.clipped(inside), BANDS, [0.5, 0.4, 0.3])

@@ -9,12 +9,14 @@ from jaxdiff.fairness.groups import group_rates, intersect, pairwise_errors
 from jaxdiff.fairness.judge import Classifier, judge, train_classifier
 from jaxdiff.fairness.parity import measure_parity
 from jaxdiff.fairness.search import search_direct, search_prefix
+from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
 from jaxdiff.fairness.tradeoff import TradeOff, choose
 from jaxdiff.fairness.transition import Transition
 
 __all__ = [
     "Classifier",
     "ClassifierFeatures",
+    "SpectralTransition",
     "TradeOff",
     "Transition",
     "Whitening",
@@ -31,6 +33,7 @@ __all__ = [
     "predict_attributes",
     "search_direct",
     "search_prefix",
+    "search_spectral",
     "train_attribute_classifiers",
     "train_classifier",
     "whitening",

@@ -27,25 +27,26 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 SNAPSHOTS = 100  # candidates of the prefix search at most: its memory is (SNAPSHOTS + 1) batches, whatever the number of steps
 
 
-def _pair_of(pair, batch: int):
+def pair_of(pair, batch: int):
     """Both conditions of a pair, each broadcast to the batch."""
     first, second = pair
-    rows = jax.tree.map(lambda c: jnp.broadcast_to(jnp.asarray(c), (batch, *jnp.shape(c))), (first, second))
-    return rows
+    return jax.tree.map(lambda c: jnp.broadcast_to(jnp.asarray(c), (batch, *jnp.shape(c))), (first, second))
 
 
-def _join(first, second):
+def join(first, second):
+    """One batch of two."""
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
-def _both(denoiser, process, key, shape, solver, batch):
+def both_ways(denoiser, process, key, shape, solver, batch):
     """Keys, nodes and first state of a batch of noises twice, once for each condition."""
     keys = sample_keys(key, jnp.tile(jnp.arange(batch), 2))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
     return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 
 
-def _check(denoise, process, solver, batch: int):
+def check(denoise, process, solver, batch: int):
+    """Raises `InputError` for a denoiser, a solver or a batch that no search can take."""
     solver.check(process)
     if batch < 1:
         raise InputError(f"`batch` must be at least 1, got {batch}")
@@ -53,11 +54,47 @@ def _check(denoise, process, solver, batch: int):
         raise InputError("the search takes a denoiser without breakpoints of its own; search first, then wrap")
 
 
+def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, condition):
+    """What a switch whose first breakpoint is at `latest` makes of a trunk: samples, their grid, and the steps not run again.
+
+    Arguments:
+        guided: the switched denoiser.
+        latest: the time () of its first breakpoint on the way, one for all samples.
+        unswitched: the grid of the trunk.
+        trunk: the states at its nodes under the start of `condition`.
+        keys, condition: of the samples.
+    """
+    grid = Grid(*on_breakpoints(unswitched.times, breakpoints(guided)))
+    # the last node above it: no breakpoint moved one up to there, where the switched trajectory is the trunk
+    before = jnp.maximum(jnp.sum(grid.times[:, 0] > latest) - 1, 0)
+    reached = jax.tree.map(lambda states: states[before], trunk)
+    return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
+
+
+def golden_point(low, best, high):
+    """Where a golden-section search tries next: in the longer side of the bracket."""
+    return best + (1 - GOLDEN) * jnp.where(high - best >= best - low, high - best, low - best)
+
+
+def golden_bracket(low, best, high, tried, closer):
+    """The best point once `tried` is known to be `closer` or not, and the bracket: the loser bounds it on its side."""
+    kept, other = jnp.where(closer, tried, best), jnp.where(closer, best, tried)
+    return kept, jnp.where(other < kept, other, low), jnp.where(other > kept, other, high)
+
+
+def golden_steps(reach: float, tolerance: float) -> int:
+    """Tries that narrow a bracket which reaches this far on either side to `tolerance`.
+
+    The second point at the latest halves it; each one after is golden.
+    """
+    return max(0, 2 + math.ceil(math.log(tolerance / reach) / math.log(GOLDEN)))
+
+
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
 def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, drop_first, batch):
-    keys, grid, state = _both(denoiser, process, key, shape, solver, batch)
-    first, second = _pair_of(pair, batch)
-    condition, other = _join(first, second), _join(second, first)
+    keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch)
+    first, second = pair_of(pair, batch)
+    condition, other = join(first, second), join(second, first)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
     slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
@@ -145,7 +182,7 @@ def search_prefix(
     ):
         if value not in known:
             raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
-    _check(denoise, process, solver, batch)
+    check(denoise, process, solver, batch)
     if solver.steps < (least := 3 if drop_first else 2):
         raise InputError(
             f"the search with drop_first={drop_first} takes a solver of at least {least} steps, got {solver.steps}"
@@ -161,9 +198,9 @@ def search_prefix(
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse", "refinements"))
 def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coarse, refinements):
-    keys, unswitched, state = _both(denoiser, process, key, shape, solver, batch)
-    start, end = _pair_of(pair, batch)
-    starts, ends = _join(start, end), _join(end, start)
+    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
+    start, end = pair_of(pair, batch)
+    starts, ends = join(start, end), join(end, start)
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, starts, path=True)
 
     def distance(x):
@@ -172,27 +209,21 @@ def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coa
         return jnp.linalg.norm(described[:batch] - described[batch:], axis=-1).mean()
 
     def criterion(tau):
-        grid = Grid(*on_breakpoints(unswitched.times, (tau,)))
-        # the node before tau: up to there the switched trajectory is the trunk
-        before = jnp.maximum(jnp.sum(grid.times[:, 0] > tau) - 1, 0)
-        switched = Switching(denoiser, tau)
-        reached = jax.tree.map(lambda states: states[before], trunk)
-        last = integrate(switched, process, solver, grid, reached, keys, (starts, ends), first_step=before)
-        return distance(last.x), 2 * solver.evaluations_after(before)
+        condition = (starts, ends)
+        x, _, before = from_trunk(Switching(denoiser, tau), tau, process, solver, unswitched, trunk, keys, condition)
+        return distance(x), 2 * solver.evaluations_after(before)
 
     spacing = 1.0 / (coarse + 1)
 
     def probe(bracket, index):
         low, best, high, least = bracket
         # the coarse grid first, then the golden section of the longer side of the best point
-        longer = jnp.where(high - best >= best - low, high - best, low - best)
-        tau = jnp.where(index < coarse, (index + 1) * spacing, best + (1 - GOLDEN) * longer)
+        tau = jnp.where(index < coarse, (index + 1) * spacing, golden_point(low, best, high))
         value, cost = criterion(tau)
-        closer = value < least
-        kept, other = jnp.where(closer, tau, best), jnp.where(closer, best, tau)
-        # on the grid the next point on either side bounds the best one; later, the point that lost to it on its side
-        low = jnp.where(index < coarse, kept - spacing, jnp.where(other < kept, other, low))
-        high = jnp.where(index < coarse, kept + spacing, jnp.where(other > kept, other, high))
+        kept, inner, outer = golden_bracket(low, best, high, tau, value < least)
+        # on the grid the next point on either side bounds the best one
+        low = jnp.where(index < coarse, kept - spacing, inner)
+        high = jnp.where(index < coarse, kept + spacing, outer)
         return (low, kept, high, jnp.minimum(value, least)), (tau, value, cost)
 
     # one loop over all candidates, so that the network is compiled into it once
@@ -239,14 +270,13 @@ def search_direct(
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    _check(denoise, process, solver, batch)
+    check(denoise, process, solver, batch)
     if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
         raise InputError(
             "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "
             f"got {coarse}, {tolerance}, {solver.steps}"
         )
-    # the bracket is 2 wide in units of the grid's spacing; the second point at the latest halves it, each one after is golden
-    refinements = max(0, 2 + math.ceil(math.log(tolerance * (coarse + 1)) / math.log(GOLDEN)))
+    refinements = golden_steps(1 / (coarse + 1), tolerance)
     taus, values, evaluations = _direct(
         as_denoiser(denoise), process, pair, key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.bands import Bands
-from jaxdiff.denoiser import Guidance, as_denoiser
+from jaxdiff.denoiser import Guidance, Remembering, as_denoiser, nest
 from jaxdiff.errors import InputError
 from jaxdiff.process import expand
 from jaxdiff.solvers.base import Solver
@@ -94,8 +94,12 @@ def spectral_switching(denoise: Callable, bands: Bands, at) -> SpectralSwitching
             bands.
 
     Raises:
-        InputError: `at` lies outside [0, 1] or isn't of shape (K,) or (B, K).
+        InputError: `at` lies outside [0, 1] or isn't of shape (K,) or (B, K), or a guidance inside remembers.
     """
+    if any(isinstance(guidance, Remembering) for guidance in nest(denoise)):
+        raise InputError(
+            "`denoise` has a guidance inside that remembers, and is asked for once or twice the batch; put that one outside"
+        )
     if not isinstance(at, jax.core.Tracer):
         values = np.asarray(at, np.float32)
         if values.ndim not in (1, 2) or values.shape[-1] != bands.count or not np.all((values >= 0) & (values <= 1)):
