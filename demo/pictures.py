@@ -26,13 +26,12 @@ def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
 
 def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
     """Two rows of the same noise, not switched and switched at tau; the left half starts in the first group."""
-    first, second = chosen.pair
-    starts = np.where(np.arange(columns) < columns / 2, first, second)
+    starts = (np.arange(columns) >= columns / 2).astype(int)
     noise = np.arange(columns)
     images = _switched(
         chosen,
         np.tile(starts, 2),
-        np.concatenate([starts, first + second - starts]),
+        np.concatenate([starts, 1 - starts]),
         np.full(2 * columns, tau),
         np.tile(noise, 2),
     )
@@ -41,7 +40,6 @@ def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
 
 def strip(chosen: Setting, taus: np.ndarray) -> Image.Image:
     """One face over a sweep of tau, from the same noise; a row for each group that it starts in."""
-    first, second = chosen.pair
-    starts = np.repeat([first, second], len(taus))
+    starts = np.repeat([0, 1], len(taus))
     # of the first noises the second one shows most: a beard and long hair
-    return grid(_switched(chosen, starts, first + second - starts, np.tile(taus, 2), np.ones(len(starts), int)), len(taus))
+    return grid(_switched(chosen, starts, 1 - starts, np.tile(taus, 2), np.ones(len(starts), int)), len(taus))

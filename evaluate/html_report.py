@@ -137,7 +137,7 @@ def _frames(folder: Path, report: Mapping[str, Any]) -> Iterator[Frame]:
     verdicts = {verdict["name"]: verdict for verdict in told}
     sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
     for samples in sets:
-        for name in ("model", "process", "seed", "pair", "tau"):
+        for name in ("model", "process", "seed", "values", "tau"):
             if name not in samples.provenance:
                 raise InputError(f"--sweep takes sets that a model drew by switching; {samples.path} tells no {name}")
             if name != "tau" and samples.provenance[name] != sets[0].provenance[name]:
@@ -145,7 +145,7 @@ def _frames(folder: Path, report: Mapping[str, Any]) -> Iterator[Frame]:
                     f"--sweep takes sets from the same noise; {samples.path} has another {name} than {sets[0].path}"
                 )
         source = View(samples, attributes=[report["attribute"]])
-        faces = read_faces(source, samples.provenance["pair"], ROW, samples.path.name, samples.provenance)
+        faces = read_faces(source, samples.provenance["values"], ROW, samples.path.name, samples.provenance)
         yield Frame(faces, verdicts.get(samples.path.name))
 
 

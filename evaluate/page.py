@@ -89,6 +89,8 @@ def about_set(faces: Faces) -> str:
     parts = [told.get("method", "")]
     if told.get("tau") is not None:
         parts.append(f"τ = {_time(told['tau'])}")
+    if told.get("edges"):
+        parts.append(f"τ by band = {', '.join(map(_time, told['taus']))}")
     if told.get("mixing") is not None:
         parts.append(f"weight {told['mixing']:g}")
     return ", ".join(part for part in parts if part and part != faces.name)
@@ -176,12 +178,12 @@ def _frame(frame: Frame, current: bool) -> str:
         for direction in DIRECTIONS:
             numbers[f"BER {direction}".replace("->", "→")] = f"{frame.verdict['directions'][direction]['ber']:.1f}"
     stats = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in numbers.items())
-    pair = told["pair"]
+    others = {own: " or ".join(each for each in told["values"] if each != own) for own in told["values"]}
     panels = "".join(
-        f'<div class="panel"><h3>{escape(other)} first, {escape(own)} from τ on</h3>'
+        f'<div class="panel"><h3>{escape(others[own])} first, {escape(own)} from τ on</h3>'
         + sheet(images, len(images), 3, f"{len(images)} faces that end as {own}, switched at τ = {tau}")
         + "</div>"
-        for (own, images), other in zip(frame.faces.images.items(), reversed(pair), strict=True)
+        for own, images in frame.faces.images.items()
     )
     return (
         f'<div class="frame{" current" * current}" data-tau="{told["tau"]:g}"><div class="panels">{panels}</div>'
@@ -226,7 +228,7 @@ def _pairs(sets: Sequence[Faces]) -> str:
 def _way(faces: Faces, value: str) -> str:
     """How a method leads to the label `value`."""
     told = faces.provenance
-    other = " or ".join(each for each in told.get("pair", ()) if each != value)
+    other = " or ".join(each for each in told.get("values", ()) if each != value)
     match told.get("method"):
         case "vanilla":
             return f"{value} all along"

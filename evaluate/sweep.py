@@ -54,7 +54,7 @@ class Sweep(Fairness):
     def judging(self, sets: list[SampleSet]) -> Fairness:
         """The options of `fairness` for these sets."""
         given = {field.name: getattr(self, field.name) for field in fields(Fairness)}
-        known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["pair"])}
+        known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["values"])}
         return Fairness(**{**given, **known})
 
 
@@ -67,7 +67,7 @@ def sweep(options: Sweep) -> dict[str, Any]:
     boundaries = boundary_times(process, options.phases)
     told = {
         "attribute": options.attribute,
-        "pair": sets[0].provenance["pair"],
+        "values": sets[0].provenance["values"],
         "phases": {"snr": list(options.phases), "tau": list(boundaries)},
         "searches": [described(found) for found in searches],
         "sets": [
@@ -79,7 +79,7 @@ def sweep(options: Sweep) -> dict[str, Any]:
     partial = options.out / "sweep.json.partial"
     partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
     os.replace(partial, options.out / "sweep.json")
-    title = f"{options.attribute} ({' / '.join(told['pair'])})"
+    title = f"{options.attribute} ({' / '.join(told['values'])})"
     plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
     return told
@@ -107,7 +107,7 @@ def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
 
 def opened_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
     """The searches of a sweep by mode and batch, none where it has none. Raises `InputError` for one of another context."""
-    context = {name: drawn.provenance[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "pair")}
+    context = {name: drawn.provenance[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
     found = []
     for file in sorted(folder.glob("search/*.json")):
         try:

@@ -1,7 +1,8 @@
-"""What searching and drawing share: the model, the solver, the pair of conditions, and the context that tau is tied to."""
+"""What searching and drawing share: the model, the solver, the values that are sampled, and the context that tau is tied to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
@@ -66,17 +67,17 @@ class Setting:
 
     Attributes:
         model: the model.
-        attribute: the sensitive attribute.
-        column: its position among the model's attributes.
-        pair: the two values of it that are sampled, as labels.
+        attribute: the sensitive attribute; of several at once their product, a value for every combination.
+        columns: the positions of the attributes, of whose product it is, among the model's.
+        values: those of its values that are sampled, two or more, as labels.
         solver: the solver.
         scale: the scale of classifier-free guidance; 1 is none.
     """
 
     model: Model
     attribute: Attribute
-    column: int
-    pair: tuple[int, int]
+    columns: tuple[int, ...]
+    values: tuple[int, ...]
     solver: Solver
     scale: float
 
@@ -85,17 +86,32 @@ class Setting:
         """The model's denoiser, guided where the scale isn't 1, which takes weights as conditions."""
         if self.scale == 1:
             return self.model.denoise
-        return guidance.clipped(guidance.classifier_free(self.model.denoise, self.condition(np.array([NULL]))[0], self.scale))
+        return guidance.clipped(guidance.classifier_free(self.model.denoise, self.null, self.scale))
 
-    def labels(self, values: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b a"]:
-        """Label rows with these values of the attribute, and the null label for the model's other attributes."""
-        rows = np.full((len(values), len(self.model.attributes)), NULL, np.int32)
-        rows[:, self.column] = values
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values that are sampled."""
+        return tuple(self.attribute.values[value] for value in self.values)
+
+    @property
+    def null(self) -> Float[Array, " w"]:
+        """The condition that tells no attribute, one row."""
+        return self.model.encode(jnp.full((1, len(self.model.attributes)), NULL, jnp.int32))[0]
+
+    def labels(self, ends: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b a"]:
+        """Label rows of the values at these positions in `values`, and the null label for the model's other attributes."""
+        sizes = [len(self.model.attributes[column].values) for column in self.columns]
+        rows = np.full((len(ends), len(self.model.attributes)), NULL, np.int32)
+        rows[:, self.columns] = np.stack(np.unravel_index(np.array(self.values)[ends], sizes), axis=1)
         return rows
 
-    def condition(self, values: Int[np.ndarray, " b"]) -> Float[Array, "b w"]:
-        """The condition for these values of the attribute."""
-        return self.model.encode(jnp.asarray(self.labels(values)))
+    def condition(self, ends: Int[np.ndarray, " b"]) -> Float[Array, "b w"]:
+        """The condition for the values at these positions in `values`."""
+        return self.model.encode(jnp.asarray(self.labels(ends)))
+
+    def conditions(self) -> Float[Array, "k w"]:
+        """The condition of each value that is sampled."""
+        return self.condition(np.arange(len(self.values)))
 
     def context(self) -> dict[str, Any]:
         """What a transition point is tied to."""
@@ -105,7 +121,7 @@ class Setting:
             "solver": self.solver.config(),
             "guidance_scale": self.scale,
             "attribute": self.attribute.name,
-            "pair": [self.attribute.values[value] for value in self.pair],
+            "values": list(self.names),
         }
 
 
@@ -118,19 +134,23 @@ def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Samp
         raise InputError(f"the model at {path} is unconditional; switching needs a model trained with --attributes")
     if attribute is None and len(model.attributes) > 1:
         known = ", ".join(known.name for known in model.attributes)
-        raise InputError(f"the model has several attributes: choose with --attribute, one of {known}")
-    column, found = model.attribute(attribute or model.attributes[0].name)
-    if not values:
-        if len(found.values) != 2:
-            raise InputError(
-                f"attribute {found.name!r} has {len(found.values)} values; "
-                f"choose two with --values, of {', '.join(found.values)}"
-            )
-        values = found.values
-    if len(values) != 2 or values[0] == values[1]:
-        raise InputError(f"--values takes two different values of {found.name!r}, got {' '.join(values)}")
-    pair = found.index(values[0]), found.index(values[1])
-    return Setting(model, found, column, pair, solver, float(sampling.guidance_scale))
+        raise InputError(f"the model has several attributes: choose with --attribute, one of {known} or more joined by +")
+    name = attribute or model.attributes[0].name
+    whole = any(known.name == name for known in model.attributes)
+    columns, parts = zip(*(model.attribute(part) for part in ([name] if whole else name.split("+"))), strict=True)
+    if len(set(columns)) < len(columns):
+        raise InputError(f"--attribute joins different attributes by +, got {name}")
+    found = product_of(parts)
+    values = values or found.values
+    if len(values) < 2 or len(set(values)) < len(values):
+        raise InputError(f"--values takes two or more different values of {found.name!r}, got {' '.join(values)}")
+    return Setting(model, found, columns, tuple(map(found.index, values)), solver, float(sampling.guidance_scale))
+
+
+def product_of(attributes: Sequence[Attribute]) -> Attribute:
+    """The attribute whose values are the combinations of these attributes' values, joined by +, the last fastest."""
+    names = ("+".join(parts) for parts in product(*(attribute.values for attribute in attributes)))
+    return Attribute("+".join(attribute.name for attribute in attributes), tuple(names))
 
 
 assert set(SOLVERS) == set(get_args(Sampling.__annotations__["solver"]))

@@ -1,6 +1,7 @@
 """`python -m sample draw`: sets of images from a model."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,19 +11,19 @@ import numpy as np
 from console.pictures import grid, to_uint8, write
 from console.terminal import console, progress
 from jaxdiff.errors import InputError
-from jaxdiff.fairness import Transition
-from jaxdiff.fairness.transition import point
+from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
+from jaxdiff.fairness.transition import Found, point
 from jaxdiff.sampleset import SampleSet
 from sample import methods
 from sample.common import Sampling, Setting, setting
-from sample.search import Search, default_path, find_transition, learn
-from sample.search import write as write_transition
+from sample.search import EDGES, Search, default_path, find
+from sample.search import write as write_search
 
 PREVIEW = 64
 
 TAKERS = {
     "tau": ("switching", "spectral"),
-    "tau_file": ("switching",),
+    "tau_file": ("switching", "spectral"),
     "edges": ("spectral",),
     "mixing": ("mixing",),
     "shares": ("score_mixing",),
@@ -37,10 +38,10 @@ TAKERS = {
 
 @dataclass(frozen=True)
 class Draw(Sampling):
-    """Draws a set of images, half of each group, by one method.
+    """Draws a set of images, as many of each group, by one method.
 
-    For switching, tau is read from the search's file, searched when there is none, or given. Sample i of every method
-    starts from the same noise. A set that was cut off goes on where it stopped.
+    For switching and spectral, tau is read from the search's file, searched when there is none, or given. Sample i of every
+    method starts from the same noise. A set that was cut off goes on where it stopped.
 
     Examples:
 
@@ -53,6 +54,8 @@ class Draw(Sampling):
       python -m sample draw --model runs/faces --method spectral --edges 1.5 4 --tau 0.94 0.8 0.6 --out out/spectral
 
       python -m sample draw --model runs/faces --method fair_diffusion --target 0.3 0.7 --out out/fair
+
+      python -m sample draw --model runs/utkface --method switching --attribute gender+race --out out/intersections
     """
 
     model: Path
@@ -64,21 +67,23 @@ class Draw(Sampling):
     ] = "vanilla"
     """How the label is given; the table above says what each does."""
     attribute: str | None = None
-    """The sensitive attribute; by default the only one that the model has."""
+    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
     values: tuple[str, ...] = ()
-    """The two values to draw; by default both of a binary attribute."""
+    """The values to draw, two or more; by default all."""
     count: int = 1024
-    """Images in all; half of each group."""
+    """Images in all; as many of each value."""
     tau: tuple[float, ...] = ()
     """switching: transition points in [0, 1] instead of the search's, a set for each; spectral: one for each band."""
     tau_file: Path | None = None
-    """switching: the search's file; by default tau-ATTRIBUTE.json in the model's folder."""
+    """switching, spectral: the search's file; by default tau-ATTRIBUTE.json, or spectral-ATTRIBUTE.json, in the model's
+    folder."""
     mixing: float = 0.6
-    """mixing: the weight of an image's own label, in [0, 1]."""
+    """mixing: the weight of an image's own label, in [0, 1]; the others share the rest."""
     edges: tuple[float, ...] = ()
-    """spectral: the radii at which bands of frequencies meet, in half-cycles an image; one fewer than --tau."""
+    """spectral: the radii at which bands of frequencies meet, in half-cycles an image; one fewer than --tau. By default those
+    of the search."""
     shares: tuple[float, ...] = ()
-    """score_mixing: the shares of both values in the data; by default equal."""
+    """score_mixing: the shares of the values in the data; by default equal."""
     target: tuple[float, ...] = ()
     """score_mixing, fair_diffusion: the shares that are wanted; by default equal."""
     assignment: Literal["balanced", "iid"] = "balanced"
@@ -110,9 +115,9 @@ class Draw(Sampling):
                 raise InputError(f"{option} is for --method {' and '.join(takers)}, got --method {self.method}")
         if self.method == "editing" and self.solver not in ("ddim", "heun"):
             raise InputError(f"--method editing takes --solver ddim or heun, which run upward too, got --solver {self.solver}")
-        if self.method == "spectral" and not len(self.tau) == len(self.edges) + 1 > 1:
+        if self.method == "spectral" and self.tau and not len(self.tau) == len(self.edges) + 1 > 1:
             raise InputError(
-                "--method spectral takes a --tau for each band, one more than --edges; "
+                "--method spectral takes a --tau for each band, one more than --edges, or neither for those of the search; "
                 f"got --tau {self.tau}, --edges {self.edges}"
             )
         if self.tau and self.tau_file:
@@ -123,46 +128,70 @@ class Draw(Sampling):
             raise InputError(f"--mixing must lie in [0, 1], got {self.mixing}")
 
 
-def transition(options: Draw, chosen: Setting) -> tuple[float, dict[str, Any]]:
-    """tau from the search's file, made first where there is none; an error where it was found in another context."""
-    path = options.tau_file or default_path(options.model, chosen.attribute.name)
-    if path.exists():
-        try:
-            found = Transition.from_json(path.read_text())
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}") from error
-    elif options.tau_file:
-        raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
-    else:
+def searched(options: Draw, chosen: Setting) -> Found:
+    """What the search found, from its file, made first where there is none; an error where it was found in another context."""
+    spectral = options.method == "spectral"
+    path = options.tau_file or default_path(options.model, chosen.attribute.name, "spectral" if spectral else "tau")
+    if not path.exists():
+        if options.tau_file:
+            raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
         console.print(f"no {path}: searching tau first")
         same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
-        search = Search(options.model, chosen.attribute.name, tuple(chosen.context()["pair"]), **same)
-        found = find_transition(search, chosen, learn(search, chosen))
-        write_transition(path, found)
-    found.require(chosen.context())
-    return found.tau, {"tau": found.tau, "timestep": found.timestep, "snr": found.snr, "search": found.mode}
+        kind = {"mode": "spectral", "edges": options.edges or EDGES} if spectral else {}
+        search = Search(options.model, chosen.attribute.name, chosen.names, **kind, **same)
+        found, curves = find(search, chosen)
+        write_search(path, found, curves, chosen)
+    else:
+        found = _read(path, (SpectralTransition,) if spectral else (Transition, PairTransitions))
+    edges = {"edges": list(options.edges)} if options.edges else {}
+    found.require({**chosen.context(), **edges})
+    return found
+
+
+def _read(path: Path, kinds: Sequence[type[Found]]) -> Found:
+    """The result of a search that a file holds, of one of these kinds."""
+    refused = []
+    for kind in kinds:
+        try:
+            return kind.from_json(path.read_text())
+        except InputError as error:
+            refused.append(str(error))
+    raise InputError(f"{path} is damaged, or of another method: {'; '.join(refused)}")
+
+
+def points(options: Draw, chosen: Setting) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """Of each set to draw its folder, the points for `methods.Options`, and what its provenance tells of them."""
+    if options.method not in ("switching", "spectral"):
+        yield options.out, {}, {}
+    elif not options.tau:
+        match found := searched(options, chosen):
+            case Transition():
+                told = {"tau": found.tau, "timestep": found.timestep, "snr": found.snr}
+                yield options.out, {"tau": (found.tau,)}, {**told, "search": found.mode}
+            case PairTransitions():
+                yield options.out, {"tau_of_pairs": found.tau}, {"taus": found.tau, "search": found.mode}
+            case SpectralTransition():
+                edges = tuple(found.context["edges"])
+                told = {"taus": found.taus, "edges": edges, "search": found.mode}
+                yield options.out, {"tau": found.taus, "edges": edges}, told
+    elif options.method == "spectral":
+        yield options.out, {}, {"taus": options.tau, "edges": options.edges, "search": "given"}
+    else:
+        for tau in options.tau:
+            folder = options.out / f"tau-{tau:.3f}" if len(options.tau) > 1 else options.out
+            yield folder, {"tau": (tau,)}, {**point(chosen.model.process, tau), "search": "given"}
 
 
 def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
     chosen = setting(options.model, options.attribute, options.values, options)
-    if options.method != "switching":
-        return [draw_set(options, chosen, options.out, options.tau, {})]
-    if not options.tau:
-        tau, told = transition(options, chosen)
-        return [draw_set(options, chosen, options.out, (tau,), told)]
-    several = len(options.tau) > 1
-    folders = []
-    for tau in options.tau:
-        told = {**point(chosen.model.process, tau), "search": "given"}
-        folders.append(draw_set(options, chosen, options.out / f"tau-{tau:.3f}" if several else options.out, (tau,), told))
-    return folders
+    return [draw_set(options, chosen, *each) for each in points(options, chosen)]
 
 
-def draw_set(options: Draw, chosen: Setting, folder: Path, tau: tuple[float, ...], told: dict[str, Any]) -> Path:
+def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any], told: dict[str, Any]) -> Path:
     """Draws what is missing of one set."""
-    taken = {field.name: getattr(options, field.name) for field in fields(methods.Options)}
-    method = methods.make(options.method, chosen, methods.Options(**{**taken, "tau": tau}))
+    taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
+    method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}))
     provenance = {
         **chosen.context(),
         "model_training": chosen.model.training,
@@ -172,8 +201,8 @@ def draw_set(options: Draw, chosen: Setting, folder: Path, tau: tuple[float, ...
         **method.settings,
         **told,
     }
-    ends, values = method.ends(options.count), np.array(chosen.pair)
-    samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(values[ends]), options.format)
+    ends = method.ends(options.count)
+    samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format)
     missing = samples.missing()
     left = sum(stop - start for start, stop in missing)
     seconds = []

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from jaxdiff import editing, guidance
 from jaxdiff.bands import frequency_bands
 from jaxdiff.fairness.assignment import assign
-from jaxdiff.models.labels import NULL
 from jaxdiff.solvers import sample
 from jaxdiff.solvers.driver import evaluations
 from sample.common import Setting
@@ -20,11 +19,11 @@ from sample.common import Setting
 METHODS = {
     "vanilla": "under the image's own label",
     "unconditional": "under no label; the label written beside it is a coin's: the floor that a fair method must beat",
-    "mixing": "under a fixed mixture of both label embeddings, --mixing of its own",
+    "mixing": "under a fixed mixture of the label embeddings, --mixing of its own",
     "score_mixing": "under no label, its values weighted anew from --shares to --target; the label beside it is a coin's",
     "fair_diffusion": "under no label, led by semantic guidance towards a value drawn in the shares --target",
-    "editing": "DiffEdit: a vanilla sample of the other label, edited to its own",
-    "switching": "under the other label first, under its own from --tau on",
+    "editing": "DiffEdit: a vanilla sample of another label, edited to its own",
+    "switching": "under another label first, under its own from --tau on",
     "spectral": "switching with a --tau for each band of frequencies between --edges",
 }
 
@@ -42,7 +41,8 @@ class Options:
         edit_scale: strength of semantic guidance.
         edit_start: the time from which on semantic guidance acts.
         edit_strength: the time that DiffEdit encodes to.
-        tau: transition points, one for each band.
+        tau: transition points: the one of switching, or one for each band.
+        tau_of_pairs: of switching, the transition point from each value (rows) to each (columns), in place of `tau`.
         edges: the radii between the bands, in half-cycles an image.
     """
 
@@ -55,6 +55,7 @@ class Options:
     edit_start: float = 0.8
     edit_strength: float = editing.STRENGTH
     tau: tuple[float, ...] = ()
+    tau_of_pairs: tuple[tuple[float, ...], ...] = ()
     edges: tuple[float, ...] = ()
 
 
@@ -75,43 +76,55 @@ class Method:
     settings: dict[str, Any]
 
 
-def alternating(count: int) -> Int[np.ndarray, " n"]:
-    """Labels in turn: as many of each value, whatever the noise."""
-    return np.arange(count) % 2
+def starts(indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], values: int) -> Int[np.ndarray, " b"]:
+    """The value that each image starts under, another than it ends under: each of the others in turn."""
+    return (ends + 1 + indices // values % (values - 1)) % values
 
 
 def make(name: str, chosen: Setting, options: Options) -> Method:
     """The method of this name for a model."""
     model, key = chosen.model, jax.random.key(options.seed)
-    equal = (0.5, 0.5)
-    values = np.array(chosen.pair)
+    values, conditions = len(chosen.values), chosen.conditions()
+    equal = (1 / values,) * values
 
-    def condition(ends):
-        return chosen.condition(values[ends])
+    def in_turn(count):
+        return np.arange(count) % values
 
-    null = chosen.condition(np.array([NULL]))[0]
-    nothing = lambda ends: chosen.condition(np.full(len(ends), NULL))  # noqa: E731
-    starting = lambda ends: (condition(1 - ends), condition(ends))  # noqa: E731
-    every = lambda ends: (nothing(ends), tuple(condition(np.full(len(ends), k)) for k in range(2)))  # noqa: E731
+    def own(indices, ends):
+        return conditions[ends]
 
-    def run(denoise, conditions, indices):
+    def nothing(indices, ends):
+        return jnp.broadcast_to(chosen.null, (len(ends), *chosen.null.shape))
+
+    def others(indices, ends):
+        """The mean of all other values' conditions."""
+        return (conditions.sum(0) - conditions[ends]) / (values - 1)
+
+    def switched(indices, ends):
+        return conditions[starts(indices, ends, values)], conditions[ends]
+
+    def every(indices, ends):
+        return nothing(indices, ends), tuple(jnp.broadcast_to(each, (len(ends), *each.shape)) for each in conditions)
+
+    def run(denoise, condition, indices):
         return np.asarray(
             sample(
-                denoise, model.process, shape=model.shape, condition=conditions, solver=chosen.solver, key=key, indices=indices
+                denoise, model.process, shape=model.shape, condition=condition, solver=chosen.solver, key=key, indices=indices
             )
         )
 
-    def guided(denoise, conditions, ends=alternating, **settings):
+    def guided(denoise, condition, ends=in_turn, **settings):
         cost = evaluations(denoise, model.process, chosen.solver)
-        return Method(ends, lambda indices, own: run(denoise, conditions(own), indices), cost, settings)
+        return Method(ends, lambda indices, ends: run(denoise, condition(indices, ends), indices), cost, settings)
 
     match name:
         case "vanilla":
-            return guided(chosen.denoise, condition)
+            return guided(chosen.denoise, own)
         case "unconditional":
             return guided(chosen.denoise, nothing)
         case "mixing":
-            return guided(guidance.mixing(chosen.denoise, options.mixing), starting, mixing=options.mixing)
+            both = lambda indices, ends: (others(indices, ends), own(indices, ends))  # noqa: E731
+            return guided(guidance.mixing(chosen.denoise, options.mixing), both, mixing=options.mixing)
         case "score_mixing":
             settings = {"shares": options.shares or equal, "target": options.target or equal}
             weighted = guidance.score_mixing(chosen.denoise, shares=settings["shares"], reference=settings["target"])
@@ -122,19 +135,20 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
                 "edit_scale": options.edit_scale, "edit_start": options.edit_start,
             }  # fmt: skip
             led = guidance.semantic(
-                model.denoise, model.process, null,
+                model.denoise, model.process, chosen.null,
                 strengths=options.edit_scale * np.array([-1.0, 1.0], np.float32), scale=chosen.scale, start=options.edit_start,
             )  # fmt: skip
-            draw_ends = lambda count: assign(count, settings["target"], seed=options.seed, mode=options.assignment)  # noqa: E731
-            return guided(guidance.clipped(led), lambda ends: (nothing(ends), starting(ends)), draw_ends, **settings)
+            away_towards = lambda *given: (nothing(*given), (others(*given), own(*given)))  # noqa: E731
+            drawn = lambda count: assign(count, settings["target"], seed=options.seed, mode=options.assignment)  # noqa: E731
+            return guided(guidance.clipped(led), away_towards, drawn, **settings)
         case "editing":
 
             def edited(indices, ends):
-                source, target = starting(ends)
-                drawn = jnp.asarray(run(chosen.denoise, source, indices))
+                source, target = switched(indices, ends)
+                first = jnp.asarray(run(chosen.denoise, source, indices))
                 return np.asarray(
                     editing.edit(
-                        chosen.denoise, model.process, drawn, source=source, target=target, solver=chosen.solver,
+                        chosen.denoise, model.process, first, source=source, target=target, solver=chosen.solver,
                         key=jax.random.fold_in(key, 1), strength=options.edit_strength, indices=indices,
                     ).images
                 )  # fmt: skip
@@ -142,11 +156,18 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
             cost = editing.edit_evaluations(model.process, chosen.solver, strength=options.edit_strength)
             plain = evaluations(chosen.denoise, model.process, chosen.solver)
             total = plain + cost * plain // chosen.solver.evaluations
-            return Method(alternating, edited, total, {"edit_strength": options.edit_strength})
+            return Method(in_turn, edited, total, {"edit_strength": options.edit_strength})
+        case "switching" if options.tau_of_pairs:
+            table = np.array(options.tau_of_pairs, np.float32)
+
+            def of_pairs(indices, ends):
+                at = table[starts(indices, ends, values), ends]
+                return run(guidance.switching(chosen.denoise, at), switched(indices, ends), indices)
+
+            return Method(in_turn, of_pairs, evaluations(chosen.denoise, model.process, chosen.solver), {})
         case "switching":
-            return guided(guidance.switching(chosen.denoise, options.tau[0]), starting)
+            return guided(guidance.switching(chosen.denoise, options.tau[0]), switched)
         case "spectral":
             bands = frequency_bands(model.shape, options.edges)
-            switched = guidance.clipped(guidance.spectral_switching(chosen.denoise, bands, options.tau))
-            return guided(switched, starting, tau=options.tau, edges=options.edges)
-
+            denoise = guidance.clipped(guidance.spectral_switching(chosen.denoise, bands, options.tau))
+            return guided(denoise, switched)

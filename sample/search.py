@@ -1,8 +1,9 @@
-"""`python -m sample search`: the transition point of a model."""
+"""`python -m sample search`: the transition points of a model."""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +13,29 @@ from rich.table import Table
 
 from console import arguments, plots
 from console.terminal import console, working
+from jaxdiff.bands import frequency_bands
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
-from jaxdiff.fairness import ClassifierFeatures, Transition, search_direct, search_prefix, train_classifier, whitening
+from jaxdiff.fairness import (
+    ClassifierFeatures,
+    SpectralTransition,
+    Transition,
+    search_direct,
+    search_prefix,
+    search_spectral,
+    train_classifier,
+    whitening,
+)
+from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
 from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
-from jaxdiff.process import from_config
 from sample.common import Sampling, Setting, setting
 
 METRICS = ("pixel", "whitened", "feature")
 REFERENCE_COUNT = 4000
+EDGES = (1.5, 4.0)
+Curve = tuple[str, Sequence[float], Sequence[float], float]
+"""The name of a search, its times, the criterion there, and the time that it chose."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,9 @@ class Search(Sampling):
     `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
     classifier that is trained on real images first. `prefix` is the criterion of the paper (--path own --weight
     beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on real faces; the README
-    shows what each finds. tau holds for its solver, steps, spacing and guidance scale alone.
+    shows what each finds. `spectral` finds a tau for each band of frequencies, by the same distances (--metric pixel: each
+    within its band). Of more than two values there is one tau for all pairs, or one for each (--each-pair). tau holds for
+    its solver, steps, spacing and guidance scale alone.
 
     Examples:
 
@@ -40,18 +56,27 @@ class Search(Sampling):
       python -m sample search --model runs/utkface --attribute gender --reference ~/utkface --value-names gender=male,female
 
       python -m sample search --model runs/utkface --mode prefix --path own --weight beta_eps --norm batch --out authors.json
+
+      python -m sample search --model runs/faces --mode spectral --edges 1.5 4
+
+      python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
+          male+White --each-pair
     """
 
     model: Path
     """Folder of a run, or a model.safetensors."""
     attribute: str | None = None
-    """The sensitive attribute; by default the only one that the model has."""
+    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
     values: tuple[str, ...] = ()
-    """The two values to switch between; by default both of a binary attribute."""
-    mode: Literal["direct", "prefix"] = "direct"
+    """The values to switch between, two or more; by default all."""
+    each_pair: bool = False
+    """A tau for each pair of values, in place of one for all."""
+    mode: Literal["direct", "prefix", "spectral"] = "direct"
     """The criterion."""
     metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct: where the distance looks. whitened and feature look at real images, see --reference."""
+    """direct, spectral: where the distance looks. whitened and feature look at real images, see --reference."""
+    edges: tuple[float, ...] = EDGES
+    """spectral: the radii at which bands of frequencies meet, in half-cycles an image."""
     reference: str | None = None
     """Real images for --metric whitened and feature; by default the data that the model was trained on."""
     value_names: tuple[str, ...] = ()
@@ -65,11 +90,12 @@ class Search(Sampling):
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet that the plot shows."""
     batch: int = 64
-    """Noise samples."""
+    """Noise samples; of more than two values they take the pairs in turn."""
     seed: int = 0
     """Seed of the noise."""
     out: Path | None = None
-    """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json in the model's folder."""
+    """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json, or
+    spectral-ATTRIBUTE.json, in the model's folder."""
 
     def __post_init__(self):
         if self.batch < 1:
@@ -79,11 +105,15 @@ class Search(Sampling):
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.mode == "direct" and self.steps < 2:
             raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
+        if self.mode != "spectral" and self.edges != EDGES:
+            raise InputError(f"--edges is for --mode spectral, got --edges {self.edges} with --mode {self.mode}")
+        if self.mode == "spectral" and self.each_pair:
+            raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")
 
 
-def default_path(model: Path, attribute: str) -> Path:
-    """Where the transition of an attribute is kept."""
-    return (model if model.is_dir() else model.parent) / f"tau-{attribute}.json"
+def default_path(model: Path, attribute: str, kind: str = "tau") -> Path:
+    """Where the transition points of an attribute are kept."""
+    return (model if model.is_dir() else model.parent) / f"{kind}-{attribute}.json"
 
 
 def features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
@@ -93,86 +123,150 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
         training = chosen.model.training
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
     names, size = arguments.value_names(value_names), chosen.model.shape[0]
-    source = open_data(reference, split="train", size=size, attributes=[chosen.attribute.name], value_names=names)
-    found = source.attributes[0]
-    if found.values != chosen.attribute.values:
-        raise InputError(
-            f"--reference {reference} names the values of {found.name!r} {found.values}, the model {chosen.attribute.values}"
-        )
+    parts = [chosen.model.attributes[column] for column in chosen.columns]
+    source = open_data(reference, split="train", size=size, attributes=[part.name for part in parts], value_names=names)
+    for found, own in zip(source.attributes, parts, strict=True):
+        if found.values != own.values:
+            raise InputError(
+                f"--reference {reference} names the values of {found.name!r} {found.values}, the model {own.values}"
+            )
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
-    kept = np.isin(labels[:, 0], chosen.pair)
-    images, labels = images[kept], (labels[kept, 0] == chosen.pair[1]).astype(np.int32)
+    positions = np.full(len(chosen.attribute.values), -1)
+    positions[list(chosen.values)] = np.arange(len(chosen.values))
+    ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
+    images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
-        return whitening(images, labels)
-    classifier = train_classifier(images, labels, values=2, seed=seed)
+        return whitening(images, ends)
+    classifier = train_classifier(images, ends, values=len(chosen.values), seed=seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
 def looks_at_real_images(options: Search) -> bool:
     """Whether the search measures its distance in what was learnt from real images."""
-    return options.mode == "direct" and options.metric != "pixel"
+    return options.mode != "prefix" and options.metric != "pixel"
 
 
 def learn(options: Search, chosen: Setting) -> Callable | None:
-    """F of a search, learnt from real images; None for one that compares pixels or is not direct."""
+    """F of a search, learnt from real images; None for one that compares pixels or is of the paper's criterion."""
     if not looks_at_real_images(options):
         return None
     with working(f"learning where to look ({options.metric})"):
         return features(options.metric, chosen, options.reference, options.value_names, options.seed)
 
 
-def find_transition(options: Search, chosen: Setting, looks: Callable | None) -> Transition:
-    """The search itself, with its context attached; `looks` is what `learn` returns for it."""
-    key = jax.random.key(options.seed)
-    common = {
-        "pair": tuple(chosen.condition(np.array([value]))[0] for value in chosen.pair),
+def _arguments(options: Search, chosen: Setting) -> dict:
+    """What all searches take."""
+    return {
+        "conditions": tuple(chosen.conditions()),
         "shape": chosen.model.shape,
         "solver": chosen.solver,
-        "key": key,
+        "key": jax.random.key(options.seed),
         "batch": options.batch,
     }
-    if options.mode == "prefix":
-        common |= {"path": options.path, "weight": options.weight, "norm": options.norm}
-        with working("searching tau"):
-            found = search_prefix(chosen.denoise, chosen.model.process, **common)
-    else:
-        with working("searching tau"):
+
+
+def find_transition(options: Search, chosen: Setting, looks: Callable | None) -> Transition:
+    """One tau for all values, with its context attached; `looks` is what `learn` returns for the search."""
+    common = _arguments(options, chosen)
+    with working("searching tau"):
+        if options.mode == "prefix":
+            kind = {"path": options.path, "weight": options.weight, "norm": options.norm}
+            found = search_prefix(chosen.denoise, chosen.model.process, **common, **kind)
+        else:
             found = search_direct(chosen.denoise, chosen.model.process, **common, features=looks, metric=options.metric)
     return replace(found, context={**chosen.context(), "seed": options.seed})
 
 
-def search(options: Search) -> Transition:
+def find_pairs(options: Search, chosen: Setting, looks: Callable | None) -> tuple[PairTransitions, list[Curve]]:
+    """A tau for each pair of values, and the curves of the searches."""
+    found = {
+        (a, b): find_transition(options, replace(chosen, values=(chosen.values[a], chosen.values[b])), looks)
+        for a, b in combinations(range(len(chosen.values)), 2)
+    }
+    context = {**chosen.context(), "seed": options.seed}
+    curves = [(f"{chosen.names[a]}, {chosen.names[b]}", each.taus, each.curve, each.tau) for (a, b), each in found.items()]
+    return of_pairs(found, values=len(chosen.values), context=context), curves
+
+
+def find_spectral(options: Search, chosen: Setting, looks: Callable | None) -> SpectralTransition:
+    """A tau for each band of frequencies, with its context attached."""
+    bands = frequency_bands(chosen.model.shape, options.edges)
+    with working("searching a tau for each band"):
+        found = search_spectral(
+            chosen.denoise, chosen.model.process, **_arguments(options, chosen), bands=bands,
+            features=looks, metric="bands" if looks is None else options.metric,
+        )  # fmt: skip
+    return replace(found, context={**chosen.context(), "edges": list(options.edges), "seed": options.seed})
+
+
+def find(options: Search, chosen: Setting) -> tuple[Found, list[Curve]]:
+    """What the search finds, and its curves."""
+    looks = learn(options, chosen)
+    if options.mode == "spectral":
+        found = find_spectral(options, chosen, looks)
+        return found, [_of_band(found, band) for band in range(len(found.taus))]
+    if options.each_pair:
+        return find_pairs(options, chosen, looks)
+    found = find_transition(options, chosen, looks)
+    return found, [(found.mode, found.taus, found.curve, found.tau)]
+
+
+def _of_band(found: SpectralTransition, band: int) -> Curve:
+    """The best criterion of a band that was found at each of its times."""
+    best: dict[float, float] = {}
+    for tried, curve in zip(found.tried, found.curves, strict=True):
+        best[tried[band]] = min(curve[band], best.get(tried[band], np.inf))
+    return f"band {band + 1}", sorted(best), [best[tau] for tau in sorted(best)], found.taus[band]
+
+
+def search(options: Search) -> Found:
     """Searches, prints tau and writes the curve."""
     chosen = setting(options.model, options.attribute, options.values, options)
-    out = options.out or default_path(options.model, chosen.attribute.name)
-    found = find_transition(options, chosen, learn(options, chosen))
-    write(out, found, options.phases)
-    table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
-    for name in ("mode", "tau", "timestep", "SNR", "residual", "evaluations", "batch"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_row(
-        found.mode,
-        f"{found.tau:.3f}",
-        f"{found.timestep} of {chosen.model.process.timesteps}",
-        "infinite" if found.snr is None else f"{found.snr:.3g}",
-        f"{found.residual:.3f}",
-        str(found.evaluations),
-        str(found.batch),
-    )
-    console.print(table)
+    kind = "spectral" if options.mode == "spectral" else "tau"
+    out = options.out or default_path(options.model, chosen.attribute.name, kind)
+    found, curves = find(options, chosen)
+    write(out, found, curves, chosen, options.phases)
+    console.print(_table(found, chosen))
+    console.print(f"{found.mode}, {found.batch} noise samples, {found.evaluations} evaluations each", highlight=False)
     console.print(f"written: {out} and {out.with_suffix('.png').name}")
     return found
 
 
-def write(out: Path, found: Transition, boundaries: Sequence[float] = BOUNDARIES) -> None:
-    """Writes the transition as JSON and its curve as PNG, with the phases of noise that meet at these SNR."""
+def _table(found: Found, chosen: Setting) -> Table:
+    """The points that were found, a row for each."""
+    match found:
+        case Transition():
+            rows = [("", found.tau, found.residual)]
+        case PairTransitions():
+            pairs = combinations(range(len(chosen.values)), 2)
+            rows = [(f"{chosen.names[a]}, {chosen.names[b]}", found.tau[a][b], found.residual[a][b]) for a, b in pairs]
+        case SpectralTransition():
+            edges = [f"{edge:g}" for edge in found.context["edges"]]
+            between = [f"{low} to {high}" for low, high in pairwise(edges)]
+            ranges = [f"below {edges[0]}", *between, f"above {edges[-1]}"]
+            names = [f"band {k}, {told}" for k, told in enumerate(ranges, 1)]
+            rows = list(zip(names, found.taus, found.residual, strict=True))
+    table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
+    for name in ("", "tau", "residual", "timestep", "SNR"):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    for name, tau, residual in rows:
+        at = point(chosen.model.process, tau)
+        snr = "infinite" if at["snr"] is None else f"{at['snr']:.3g}"
+        table.add_row(name, f"{tau:.3f}", f"{residual:.3f}", f"{at['timestep']} of {chosen.model.process.timesteps}", snr)
+    return table
+
+
+def write(
+    out: Path, found: Found, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES
+) -> None:
+    """Writes what was found as JSON and its curves as PNG, with the phases of noise that meet at these SNR."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     partial.write_text(found.to_json())
     os.replace(partial, out)
     plots.transition(
         out.with_suffix(".png"),
-        [(found.mode, found.taus, found.curve, found.tau)],
-        f"search for tau, {found.context['attribute']} ({' / '.join(found.context['pair'])})",
-        boundary_times(from_config(found.context["process"]), boundaries),
+        curves,
+        f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})",
+        boundary_times(chosen.model.process, boundaries),
     )

@@ -17,7 +17,7 @@ from jaxdiff.phases import BOUNDARIES, boundary_times
 from sample.common import Sampling, Setting, setting
 from sample.draw import Draw, draw
 from sample.search import Search, find_transition, learn, looks_at_real_images
-from sample.search import write as write_transition
+from sample.search import write as write_search
 
 Mode = Literal[
     "direct/feature", "direct/whitened", "direct/pixel", "prefix/shared/g2_score/sample", "prefix/own/beta_eps/batch"
@@ -50,13 +50,13 @@ class Sweep(Sampling):
     out: Path
     """Folder of the sweep."""
     attribute: str | None = None
-    """The sensitive attribute; by default the only one that the model has."""
+    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
     values: tuple[str, ...] = ()
-    """The two values to switch between; by default both of a binary attribute."""
+    """The values to switch between, two or more; by default all."""
     tau: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     """Transition points in [0, 1], two or more; 1 never switches."""
     count: int = 1024
-    """Images of each set; half of each group."""
+    """Images of each set; as many of each group."""
     batches: tuple[int, ...] = (1, 4, 16, 64, 256)
     """Noise samples of the searches."""
     modes: tuple[Mode, ...] = MODES
@@ -136,7 +136,8 @@ def searched(options: Sweep, chosen: Setting) -> list[Transition]:
         result = find_transition(search, chosen, learnt[mode])
         seconds = round(time.monotonic() - begun, 1)
         found[file] = replace(result, context={**context(search, chosen), "seconds": seconds})
-        write_transition(file, found[file], options.phases)
+        each = found[file]
+        write_search(file, each, [(each.mode, each.taus, each.curve, each.tau)], chosen, options.phases)
     return list(found.values())
 
 
@@ -155,7 +156,7 @@ def sweep(options: Sweep) -> list[Path]:
         numbers = each.batch, f"{each.tau:.3f}", f"{each.residual:.3f}", each.evaluations, each.context.get("seconds", "-")
         table.add_row(each.mode, *map(str, numbers))
     console.print(table)
-    title = f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.context()['pair'])})"
+    title = f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})"
     plots.criterion(options.out / "criterion.png", found, title, boundary_times(chosen.model.process, options.phases))
     console.print(f"written: {options.out / 'criterion.png'}")
     return draw(drawing)

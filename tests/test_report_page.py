@@ -109,7 +109,7 @@ def written_report(folder, names, *, values=VALUES, attribute="group", seed=0, *
 def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="group", values=VALUES, **told):
     """A set of samples of random images; every second one of each value."""
     provenance = {"model": "m", "process": {"name": "vp"}, "solver": {"name": "ddim", "steps": 25}, "guidance_scale": 1.0,
-                  "attribute": attribute, "pair": list(values), "method": method, "seed": seed} | told  # fmt: skip
+                  "attribute": attribute, "values": list(values), "method": method, "seed": seed} | told  # fmt: skip
     labels = (np.arange(count) % 2).astype(np.int32)[:, None]
     samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels)
     images = np.random.default_rng(content).integers(0, 256, (count, size, size, 3), np.uint8)

@@ -88,7 +88,7 @@ def test_a_set_says_how_it_was_made(model, vanilla):
         "solver": DDIM(STEPS).config(),
         "guidance_scale": 1.0,
         "attribute": "group",
-        "pair": ["square", "round"],
+        "values": ["square", "round"],
     }
     assert expected.items() <= vanilla.provenance.items()
     with Image.open(vanilla.path / "preview.png") as picture:
@@ -195,7 +195,10 @@ def transition(folder, **context) -> Transition:
     """A transition as the search would write it for `drawn`, with parts of its context changed."""
     chosen = setting(folder, "group", (), Sampling(solver="ddim", steps=STEPS))
     context = {**chosen.context(), "seed": 0, **context}
-    return Transition(0.43, 430, 1.5, "direct/pixel", (0.0, 0.43, 0.9), (1.0, 0.2, 0.7), 0.2, 60, 8, context)
+    return Transition(
+        tau=0.43, timestep=430, snr=1.5, mode="direct/pixel", taus=(0.0, 0.43, 0.9), curve=(1.0, 0.2, 0.7), residual=0.2,
+        evaluations=60, batch=8, context=context,
+    )  # fmt: skip
 
 
 def test_tau_is_read_from_its_file(model, tmp_path):
@@ -215,7 +218,7 @@ def test_tau_is_read_from_its_file(model, tmp_path):
         ({}, {"steps": 5}, ["solver", '"steps": 4', '"steps": 5']),
         ({}, {"eta": 1.0}, ["solver", '"eta": 0.0', '"eta": 1.0']),
         ({}, {"guidance_scale": 2.0}, ["guidance_scale 1.0", "2.0"]),
-        ({}, {"values": ("round", "square")}, ["pair", '["square", "round"]', '["round", "square"]']),
+        ({}, {"values": ("round", "square")}, ["values", '["square", "round"]', '["round", "square"]']),
     ],
 )
 def test_a_tau_of_another_context_is_refused(model, tmp_path, no_compute, context, options, words):
@@ -241,8 +244,8 @@ def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypa
         asked.append((options.steps, options.eta, options.guidance_scale, options.values, chosen.attribute.name))
         return transition(model)
 
-    monkeypatch.setattr(sample.draw, "learn", lambda options, chosen: None)
-    monkeypatch.setattr(sample.draw, "find_transition", find)
+    monkeypatch.setattr(sample.search, "learn", lambda options, chosen: None)
+    monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")
     assert asked == [(STEPS, 0.0, 1.0, ("square", "round"), "group")]
@@ -295,8 +298,8 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--method", "switching", "--tau-file", "nowhere.json"], ["--tau-file", "nowhere.json", "python -m sample search"]),
         (["--attribute", "age"], ["unknown attribute 'age'", "group"]),
         (["--values", "square", "blue"], ["no value 'blue'", "square, round"]),
-        (["--values", "square", "square"], ["--values", "two different", "square square"]),
-        (["--values", "square"], ["--values", "two different"]),
+        (["--values", "square", "square"], ["--values", "two or more different", "square square"]),
+        (["--values", "square"], ["--values", "two or more different"]),
         (["--steps", "0"], ["steps", "at least 1"]),
         (["--eta", "1.5"], ["eta", "1.5"]),
         (["--solver", "heun", "--eta", "0.5"], ["--eta is for --solver ddim", "--solver heun"]),
@@ -338,18 +341,24 @@ def test_wrong_input_of_a_search_is_told_before_any_compute(program, model, tmp_
     assert "Traceback" not in told and not (tmp_path / "tau.json").exists()
 
 
-def test_of_several_attributes_and_values_two_must_be_chosen(save_model, tmp_path, no_compute):
+def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, no_compute):
     hair = Attribute("hair", ("dark", "fair", "red"))
     model = save_model(tmp_path / "run", attributes=(GROUP, hair))
     for options, words in (
-        ({}, "choose with --attribute, one of group, hair"),
-        ({"attribute": "hair"}, "3 values; choose two with --values, of dark, fair, red"),
+        ({}, "choose with --attribute, one of group, hair or more joined by [+]"),
+        ({"attribute": "hair", "values": ("red",)}, "--values takes two or more different values of 'hair', got red"),
+        ({"attribute": "hair+hair"}, "--attribute joins different attributes by [+], got hair[+]hair"),
+        ({"attribute": "hair+eyes"}, "'eyes'"),
     ):
         with pytest.raises(InputError, match=words):
             drawn(model, tmp_path / "set", **options)
     chosen = setting(model, "hair", ("red", "dark"), Sampling(solver="ddim", steps=STEPS))
-    assert chosen.pair == (2, 0)
-    np.testing.assert_array_equal(chosen.labels(np.array([2, 0])), [[-1, 2], [-1, 0]])
+    assert chosen.names == ("red", "dark")
+    np.testing.assert_array_equal(chosen.labels(np.array([0, 1])), [[-1, 2], [-1, 0]])
+    both = setting(model, "hair+group", (), Sampling(solver="ddim", steps=STEPS))
+    assert both.names[:3] == ("dark+square", "dark+round", "fair+square")
+    np.testing.assert_array_equal(both.labels(np.arange(6)), [[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]])
+    np.testing.assert_array_equal(both.conditions(), both.model.encode(both.labels(np.arange(6))))
     with pytest.raises(InputError, match="unconditional"):
         drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set")
 

@@ -20,8 +20,8 @@ from jaxdiff.solvers.driver import initial_noise, sample_keys
 
 CLASSES, COMPONENTS, DIMENSION, BATCH = 2, 3, 8, 64
 # One shape for all: a search is compiled for shapes, solver and mode, and never for numbers.
-DIRECT = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(60), "batch": BATCH}
-PREFIX = {"pair": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "batch": BATCH}
+DIRECT = {"conditions": (0, 1), "shape": (DIMENSION,), "solver": DDIM(60), "batch": BATCH}
+PREFIX = {"conditions": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "batch": BATCH}
 COSINE = ddpm("cosine")
 
 
@@ -153,7 +153,7 @@ def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, d
     assert found.curve[0] == pytest.approx(found.curve[-1], rel=1e-6)
 
     # D changes its sign with the order of the pair, and nothing else does
-    turned = search_prefix(MIXTURE, COSINE, **{**arguments, "pair": (1, 0)})
+    turned = search_prefix(MIXTURE, COSINE, **{**arguments, "conditions": (1, 0)})
     assert turned.tau == found.tau
     np.testing.assert_allclose(turned.curve, found.curve, rtol=1e-4)
 
@@ -185,7 +185,7 @@ def test_the_direct_search_minimises_the_energy_distance(key):
 
 
 def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
-    one, other = (search_direct(MIXTURE, COSINE, **{**DIRECT, "pair": pair}, key=key) for pair in ((0, 1), (1, 0)))
+    one, other = (search_direct(MIXTURE, COSINE, **{**DIRECT, "conditions": pair}, key=key) for pair in ((0, 1), (1, 0)))
     assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
 
 
@@ -196,7 +196,7 @@ def test_both_directions_of_the_direct_search_share_all_their_noise(key):
         return jnp.tanh(x + condition[:, None])
 
     arguments = {**DIRECT, "solver": DDIM(60, eta=1.0), "key": key}
-    same = search_direct(denoise, COSINE, **{**arguments, "pair": (1, 1)})
+    same = search_direct(denoise, COSINE, **{**arguments, "conditions": (1, 1)})
     assert max(same.curve) == same.residual == 0
     found = search_direct(denoise, COSINE, **arguments)
     sets = switched(denoise, np.float32(found.taus), arguments["solver"], key, np.tile(np.arange(BATCH), 2))
@@ -225,7 +225,7 @@ def test_whitened_pixels_find_the_point_of_the_narrow_directions(rng, key):
     taus = np.linspace(0.005, 0.995, 199)
     alpha, sigma = (np.asarray(part, np.float64)[:, None] for part in (process.alpha(taus), process.sigma(taus)))
     left = 2 * SHIFT * (1 - 2 * STDS * alpha / np.sqrt(alpha**2 * STDS**2 + sigma**2))
-    arguments = {"pair": (0, 1), "shape": (2, 2, 1), "solver": DDIM(100), "key": key, "batch": 8}
+    arguments = {"conditions": (0, 1), "shape": (2, 2, 1), "solver": DDIM(100), "key": key, "batch": 8}
     found = {}
     for name, looks, scale in (("pixel", features.Whitening(jnp.eye(4)), 1.0), ("whitened", white, STDS)):
         result = search_direct(exact, process, **arguments, features=looks, metric=name)
@@ -307,7 +307,7 @@ def test_pair_key_and_weights_compile_nothing(key):
         programs = program._cache_size()
         changed = [
             run(MIXTURE, COSINE, **arguments, key=jax.random.key(1)),
-            run(MIXTURE, COSINE, **{**arguments, "pair": (0, -1)}, key=key),
+            run(MIXTURE, COSINE, **{**arguments, "conditions": (0, -1)}, key=key),
             run(other, COSINE, **arguments, key=key),
         ]
         assert program._cache_size() == programs
@@ -323,10 +323,10 @@ def test_pair_key_and_weights_compile_nothing(key):
         (search_prefix, {"path": "mine"}, "`path` must be one of own, shared, got 'mine'"),
         (search_prefix, {"weight": "g2"}, "`weight` must be one of beta_eps, g2_score"),
         (search_prefix, {"norm": "l2"}, "`norm` must be one of batch, sample"),
-        (search_prefix, {"batch": 0}, "`batch` must be at least 1, got 0"),
+        (search_prefix, {"batch": 0}, "`batch` must be at least the number of pairs of 2 conditions, 1, got 0"),
         (search_prefix, {"solver": DDIM(2)}, "a solver of at least 3 steps, got 2"),
         (search_prefix, {"solver": DDIM(1), "drop_first": False}, "a solver of at least 2 steps, got 1"),
-        (search_direct, {"batch": 0}, "`batch` must be at least 1, got 0"),
+        (search_direct, {"batch": 0}, "`batch` must be at least the number of pairs of 2 conditions, 1, got 0"),
         (search_direct, {"solver": DDIM(1)}, "a solver of >= 2 steps"),
         (search_direct, {"coarse": 2}, "coarse >= 3"),
         (search_direct, {"tolerance": 0.0}, "0 < tolerance < 1"),
@@ -355,7 +355,7 @@ CONTEXT = {
     "solver": {"name": "ddim", "steps": 50, "eta": 0.0},
     "guidance_scale": 1.0,
     "attribute": "gender",
-    "pair": ["male", "female"],
+    "values": ["male", "female"],
 }
 
 
@@ -380,7 +380,7 @@ def test_a_transition_survives_json(transition):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"tau": 0.5}', '{"taus": [], "curve": [], "unknown": 1}'])
 def test_other_json_is_no_transition(text):
-    with pytest.raises(InputError, match="not a transition"):
+    with pytest.raises(InputError, match="not a Transition"):
         Transition.from_json(text)
 
 
@@ -391,7 +391,7 @@ def test_other_json_is_no_transition(text):
         ("solver", {"name": "ddim", "steps": 25, "eta": 0.0}, '"steps": 25'),
         ("guidance_scale", 2.0, "guidance_scale 1.0, and this is guidance_scale 2.0"),
         ("attribute", "age", "attribute gender, and this is attribute age"),
-        ("pair", ["female", "male"], "pair"),
+        ("values", ["female", "male"], "values"),
         ("model", "0123", "model None, and this is model 0123"),
     ],
 )

@@ -18,7 +18,7 @@ BATCH = 4
 STDS, APART = np.array([1.6, 0.7, 0.25]), np.array([1.0, 0.6, 0.2, 0.3, 0.2, 0.1])
 BANDS = Bands((), jnp.asarray([0, 0, 1, 1, 2, 2]), 3)
 COSINE = vp_cosine()
-ARGUMENTS = {"bands": BANDS, "pair": (0, 1), "shape": (6,), "solver": DDIM(150), "batch": BATCH}
+ARGUMENTS = {"bands": BANDS, "conditions": (0, 1), "shape": (6,), "solver": DDIM(150), "batch": BATCH}
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
@@ -112,7 +112,7 @@ def test_the_criterion_is_that_of_samples_switched_in_the_bands(key):
 
 
 def test_the_points_do_not_depend_on_the_order_of_the_pair(found):
-    turned = search_spectral(EXACT, COSINE, **{**ARGUMENTS, "pair": (1, 0)}, key=jax.random.key(0))
+    turned = search_spectral(EXACT, COSINE, **{**ARGUMENTS, "conditions": (1, 0)}, key=jax.random.key(0))
     assert turned.tried[:10] == found.tried[:10]
     np.testing.assert_allclose(turned.taus, found.taus, atol=1e-3)
 
@@ -134,7 +134,7 @@ def test_pair_key_weights_and_reach_compile_nothing(found, key):
     programs = spectral_search._spectral._cache_size()
     changed = [
         search_spectral(EXACT, COSINE, **ARGUMENTS, key=jax.random.key(1), reach=0.15),
-        search_spectral(Shifted(2 * EXACT.apart, COSINE), COSINE, **{**ARGUMENTS, "pair": (1, 0)}, key=key),
+        search_spectral(Shifted(2 * EXACT.apart, COSINE), COSINE, **{**ARGUMENTS, "conditions": (1, 0)}, key=key),
         search_spectral(EXACT, COSINE, **{**ARGUMENTS, "bands": Bands((), BANDS.band[::-1], 3)}, key=key),
     ]
     assert spectral_search._spectral._cache_size() == programs
@@ -144,7 +144,7 @@ def test_pair_key_weights_and_reach_compile_nothing(found, key):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch": 0}, "`batch` must be at least 1, got 0"),
+        ({"batch": 0}, "`batch` must be at least the number of pairs of 2 conditions, 1, got 0"),
         ({"coarse": 2}, "coarse >= 3"),
         ({"cycles": -1}, "cycles >= 0"),
         ({"tolerance": 0.4}, "0 < tolerance < 2 reach"),

@@ -52,7 +52,7 @@ PROVENANCE = {
     "solver": DDIM(STEPS).config(),
     "guidance_scale": 1.0,
     "attribute": "group",
-    "pair": ["dark", "bright"],
+    "values": ["dark", "bright"],
     "method": "switching",
     "seed": 0,
 }
@@ -70,9 +70,12 @@ def made(folder, tau, images, labels, **provenance):
 def search(mode, batch, taus, curve, **context) -> Transition:
     """A search as the search program would write it."""
     best = int(np.argmin(curve))
-    known = {name: PROVENANCE[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "pair")}
+    known = {name: PROVENANCE[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
     told = {**known, "seed": 0, **context}
-    return Transition(taus[best], round(1000 * taus[best]), 1.0, mode, taus, curve, curve[best] / curve[0], 60, batch, told)
+    return Transition(
+        tau=taus[best], timestep=round(1000 * taus[best]), snr=1.0, mode=mode, taus=taus, curve=curve,
+        residual=curve[best] / curve[0], evaluations=60, batch=batch, context=told,
+    )  # fmt: skip
 
 
 SEARCHES = {
@@ -142,7 +145,7 @@ def test_a_judged_sweep_tells_at_each_tau_what_is_known_of_its_set(evaluate, jud
         for space, tests in verdict["energy"].items():
             assert each["energy"][space] == {name: tests[0][name] for name in ("distance", "relative", "p_value")}
     assert [each["name"] for each in told["sets"]] == ["tau-low", "tau-0.500", "tau-0.950"]
-    assert full["values"] == told["pair"] == ["dark", "bright"]
+    assert full["values"] == told["values"] == ["dark", "bright"]
 
     # the searches, divided by their values at tau = 0: by hand
     assert [(each["mode"], each["batch"]) for each in told["searches"]] == [
@@ -371,7 +374,7 @@ def test_a_sweep_that_was_cut_off_makes_only_what_is_missing(model, learnt, swep
         ({"steps": STEPS + 1}, ["batch-1-direct-feature.json", "solver", "--out"]),
         ({"seed": 1}, ["batch-1-direct-feature.json", "seed 0", "seed 1"]),
         ({"guidance_scale": 2.0}, ["guidance_scale 1.0", "2.0"]),
-        ({"values": ("bright", "dark")}, ["pair", "bright"]),
+        ({"values": ("bright", "dark")}, ["values", "bright"]),
         ({"reference": "photographs.npz"}, ["reference embedded", "photographs.npz"]),
         ({"count": COUNT + 2}, ["tau-0.400", "32 samples there, 34 now"]),
     ],

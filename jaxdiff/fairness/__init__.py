@@ -11,11 +11,12 @@ from jaxdiff.fairness.parity import measure_parity
 from jaxdiff.fairness.search import search_direct, search_prefix
 from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
 from jaxdiff.fairness.tradeoff import TradeOff, choose
-from jaxdiff.fairness.transition import Transition
+from jaxdiff.fairness.transition import PairTransitions, Transition
 
 __all__ = [
     "Classifier",
     "ClassifierFeatures",
+    "PairTransitions",
     "SpectralTransition",
     "TradeOff",
     "Transition",

@@ -7,8 +7,9 @@ coincide. It needs no weight and no linearisation, and holds under guidance.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import jax
@@ -27,10 +28,11 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 SNAPSHOTS = 100  # candidates of the prefix search at most: its memory is (SNAPSHOTS + 1) batches, whatever the number of steps
 
 
-def pair_of(pair, batch: int):
-    """Both conditions of a pair, each broadcast to the batch."""
-    first, second = pair
-    return jax.tree.map(lambda c: jnp.broadcast_to(jnp.asarray(c), (batch, *jnp.shape(c))), (first, second))
+def pairs_in_turn(conditions, batch: int):
+    """Both conditions of each noise sample: sample i is of the pair i mod P of the P = K (K - 1) / 2 pairs of conditions."""
+    pairs = np.resize(list(combinations(range(len(conditions)), 2)), (batch, 2))
+    rows = jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *conditions)
+    return tuple(jax.tree.map(lambda leaf, side=side: leaf[pairs[:, side]], rows) for side in (0, 1))
 
 
 def join(first, second):
@@ -45,11 +47,16 @@ def both_ways(denoiser, process, key, shape, solver, batch):
     return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 
 
-def check(denoise, process, solver, batch: int):
-    """Raises `InputError` for a denoiser, a solver or a batch that no search can take."""
+def check(denoise, process, solver, conditions, batch: int):
+    """Raises `InputError` for a denoiser, a solver, conditions or a batch that no search can take."""
     solver.check(process)
-    if batch < 1:
-        raise InputError(f"`batch` must be at least 1, got {batch}")
+    if len(conditions) < 2:
+        raise InputError(f"`conditions` must be two or more, got {len(conditions)}")
+    if batch < math.comb(len(conditions), 2):
+        raise InputError(
+            f"`batch` must be at least the number of pairs of {len(conditions)} conditions, "
+            f"{math.comb(len(conditions), 2)}, got {batch}"
+        )
     if breakpoints(denoise):
         raise InputError("the search takes a denoiser without breakpoints of its own; search first, then wrap")
 
@@ -91,9 +98,9 @@ def golden_steps(reach: float, tolerance: float) -> int:
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
-def _prefix(denoiser, process, pair, key, *, shape, solver, path, weight, norm, drop_first, batch):
+def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, norm, drop_first, batch):
     keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch)
-    first, second = pair_of(pair, batch)
+    first, second = pairs_in_turn(conditions, batch)
     condition, other = join(first, second), join(second, first)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
@@ -138,7 +145,7 @@ def search_prefix(
     denoise: Callable,
     process: Process,
     *,
-    pair: tuple[Any, Any],
+    conditions: Sequence[Any],
     shape: tuple[int, ...],
     solver,
     key,
@@ -158,11 +165,12 @@ def search_prefix(
     Arguments:
         denoise: a denoiser without breakpoints.
         process: the forward process.
-        pair: the two conditions, each one row without a batch axis (a label, or a vector).
+        conditions: two or more, each one row without a batch axis (a label, or a vector). Noise sample i is of the i-th pair
+            of them in turn, so that of more than two the one tau is that of all pairs at once.
         shape: the shape of one sample.
         solver: the solver that samples will be drawn with.
         key: a key; noise sample i is a function of (key, i).
-        batch: noise samples, the same for both conditions.
+        batch: noise samples, each the same for both conditions of its pair; at least one for each pair.
         path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the
             same x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
         weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code
@@ -182,13 +190,13 @@ def search_prefix(
     ):
         if value not in known:
             raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
-    check(denoise, process, solver, batch)
+    check(denoise, process, solver, conditions, batch)
     if solver.steps < (least := 3 if drop_first else 2):
         raise InputError(
             f"the search with drop_first={drop_first} takes a solver of at least {least} steps, got {solver.steps}"
         )
     times, curve = _prefix(
-        as_denoiser(denoise), process, pair, key,
+        as_denoiser(denoise), process, tuple(conditions), key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
     )  # fmt: skip
     times, curve = np.asarray(times, np.float64)[::-1], np.asarray(curve, np.float64)[::-1]
@@ -197,9 +205,9 @@ def search_prefix(
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse", "refinements"))
-def _direct(denoiser, process, pair, key, features, *, shape, solver, batch, coarse, refinements):
+def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse, refinements):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
-    start, end = pair_of(pair, batch)
+    start, end = pairs_in_turn(conditions, batch)
     starts, ends = join(start, end), join(end, start)
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, starts, path=True)
 
@@ -238,7 +246,7 @@ def search_direct(
     denoise: Callable,
     process: Process,
     *,
-    pair: tuple[Any, Any],
+    conditions: Sequence[Any],
     shape: tuple[int, ...],
     solver,
     key,
@@ -256,11 +264,12 @@ def search_direct(
     Arguments:
         denoise: a denoiser without breakpoints.
         process: the forward process.
-        pair: the two conditions, each one row without a batch axis.
+        conditions: two or more, each one row without a batch axis. Noise sample i is of the i-th pair of them in turn, so
+            that of more than two the one tau is that of all pairs at once.
         shape: the shape of one sample.
         solver: the solver that samples will be drawn with, of at least 2 steps.
         key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
-        batch: noise samples.
+        batch: noise samples, at least one for each pair.
         features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides
             the tau: see `fairness.Whitening` and the README's table.
         metric: the name of F, for the result.
@@ -270,7 +279,7 @@ def search_direct(
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    check(denoise, process, solver, batch)
+    check(denoise, process, solver, conditions, batch)
     if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
         raise InputError(
             "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "
@@ -278,7 +287,7 @@ def search_direct(
         )
     refinements = golden_steps(1 / (coarse + 1), tolerance)
     taus, values, evaluations = _direct(
-        as_denoiser(denoise), process, pair, key, None if features is None else as_denoiser(features),
+        as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,
     )  # fmt: skip
     taus, values = np.asarray(taus, np.float64), np.asarray(values, np.float64)

@@ -1,7 +1,7 @@
 """The search for the transition points of spectral switching, one for each band."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,17 @@ import numpy as np
 from jaxdiff.bands import Bands
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.search import both_ways, check, from_trunk, golden_bracket, golden_point, golden_steps, join, pair_of
+from jaxdiff.fairness.search import (
+    both_ways,
+    check,
+    from_trunk,
+    golden_bracket,
+    golden_point,
+    golden_steps,
+    join,
+    pairs_in_turn,
+)
+from jaxdiff.fairness.transition import Found
 from jaxdiff.guidance.spectral import SpectralSwitching
 from jaxdiff.process import Process
 from jaxdiff.solvers.driver import integrate
@@ -20,36 +30,33 @@ from jaxdiff.solvers.driver import integrate
 SWEEP, START, LINE = 0, 1, 2  # what a candidate is: one point for all bands, the point to start from, one band moved
 
 
-@dataclass(frozen=True)
-class SpectralTransition:
-    """The transition points of bands, and how they were found.
+@dataclass(frozen=True, kw_only=True)
+class SpectralTransition(Found):
+    """The transition points of bands of frequencies, or of other components; `mode` is `spectral/` with where it looked.
 
     Attributes:
         taus: the point of each band (K,) on the process's time axis, in [0, 1].
-        mode: how they were found, e.g. `spectral/bands`.
         tried: the candidates, in the order in which they were tried: N rows of K points. The first row, at 0, is no switch.
         curves: the criterion of each band at each candidate, N rows of K; where the distance is one for all bands, a row
             repeats it.
         residual: the criterion at `taus` over its value without a switch, by band: 0 is a condition exactly solved.
-        evaluations: network evaluations spent per noise sample.
-        batch: noise samples.
-        context: what the points are tied to: bands, process, solver, guidance scale, attribute, pair, model.
     """
 
     taus: tuple[float, ...]
-    mode: str
     tried: tuple[tuple[float, ...], ...]
     curves: tuple[tuple[float, ...], ...]
     residual: tuple[float, ...]
-    evaluations: int
-    batch: int
-    context: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """The points in words."""
+        return f"tau={', '.join(f'{tau:.3f}' for tau in self.taus)} of {len(self.taus)} bands"
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch"))
-def _spectral(denoiser, process, bands, pair, key, features, plan, start, reach, *, shape, solver, batch):
+def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
-    first, second = pair_of(pair, batch)
+    first, second = pairs_in_turn(conditions, batch)
     condition = join(first, second), join(second, first)
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
@@ -98,7 +105,7 @@ def search_spectral(
     process: Process,
     *,
     bands: Bands,
-    pair: tuple[Any, Any],
+    conditions: Sequence[Any],
     shape: tuple[int, ...],
     solver,
     key,
@@ -123,11 +130,11 @@ def search_spectral(
         denoise: a denoiser without breakpoints.
         process: the forward process.
         bands: K bands of a sample.
-        pair: the two conditions, each one row without a batch axis.
+        conditions: two or more, each one row without a batch axis; noise sample i is of the i-th pair of them in turn.
         shape: the shape of one sample.
         solver: the solver that samples will be drawn with, of more steps than bands.
         key: a key; noise sample i is a function of (key, i).
-        batch: noise samples.
+        batch: noise samples, at least one for each pair.
         features: F, a pytree or function (B, ...) -> (B, ...), see `fairness.Whitening` and `fairness.ClassifierFeatures`; None
             compares within the bands.
         metric: the name of F, for the result.
@@ -140,7 +147,7 @@ def search_spectral(
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    check(denoise, process, solver, batch)
+    check(denoise, process, solver, conditions, batch)
     if coarse < 3 or cycles < 0 or not 0 < tolerance < 2 * reach < 2 or solver.steps <= bands.count:
         raise InputError(
             f"the search takes coarse >= 3, cycles >= 0, 0 < tolerance < 2 reach < 2 and a solver of more than {bands.count} "
@@ -151,7 +158,7 @@ def search_spectral(
         raise InputError(f"`start` must be a time in [0, 1] for each of the {bands.count} bands, got {given.tolist()}")
     plan = _plan(bands.count, coarse if start is None else 0, cycles, golden_steps(reach, tolerance))
     taus, residual, tried, curves, evaluations = _spectral(
-        as_denoiser(denoise), process, bands, pair, key, None if features is None else as_denoiser(features), plan,
+        as_denoiser(denoise), process, bands, tuple(conditions), key, None if features is None else as_denoiser(features), plan,
         jnp.asarray(given, jnp.float32), jnp.float32(reach), shape=tuple(shape), solver=solver, batch=batch,
     )  # fmt: skip
     if not np.all(np.isfinite(curves)):
