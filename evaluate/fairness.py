@@ -15,6 +15,7 @@ from evaluate.report import Judged
 from jaxdiff.data import Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.feature_judges import feature_judges, others
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
@@ -100,7 +101,7 @@ def fairness(options: Fairness) -> Judged:
     start = time.monotonic()
     values, sources = _open(options)
     whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
-    associated = worth.others(whole, options.attribute, options.associated)
+    associated = others(whole, options.attribute, options.associated)
     extractor = inception.load(options.inception) if options.inception else None
     training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
     sets = _load(options, values, sources)
@@ -143,7 +144,7 @@ def _worth(options: Fairness, values, associated, sets, extractor, training) -> 
     if not associated:
         return extras, {}
     with working(f"learning to see {options.attribute}, {', '.join(associated)}"):
-        judges = worth.feature_judges(
+        judges = feature_judges(
             options.real, [options.attribute, *associated], size=options.size, value_names=_names(options, options.real),
             seed=options.seed, training=training,
         )  # fmt: skip

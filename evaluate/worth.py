@@ -1,24 +1,20 @@
 """What fairness must not cost: the images' quality, the feature that their label stands for, and all else at parity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxdiff.data import Attribute, Source, load_arrays, open_data
-from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
-from jaxdiff.errors import InputError
+from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes, train_attribute_classifiers
-from jaxdiff.fairness.judge import LabelledImages, Training
+from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes
+from jaxdiff.fairness.judge import LabelledImages
 from jaxdiff.quality.extractors import Extractor
 from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
 from jaxdiff.sampleset import SampleSet
 
-FEATURE_COUNT = 4000
-"""Images that the classifiers of features are trained on, at most; half as many test them."""
 SCORES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
@@ -69,48 +65,6 @@ def _scores(scores: Scores) -> dict[str, Any]:
         **{name: estimate.value for name, estimate in estimates.items()},
         "intervals": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
     }
-
-
-def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
-    """The names of the associated attributes; `all` stands for all other attributes of the data.
-
-    Raises:
-        InputError: an attribute that the data do not have, or the one under judgement.
-    """
-    known = [found.name for found in opened.attributes if found.name != attribute]
-    if absent := [name for name in associated if name not in known and tuple(associated) != ("all",)]:
-        raise InputError(f"--associated takes other attributes of {opened.name}, {', '.join(known)}; got {', '.join(absent)}")
-    return known if tuple(associated) == ("all",) else list(associated)
-
-
-def feature_judges(
-    real: str,
-    names: Sequence[str],
-    *,
-    size: int | None,
-    value_names: Mapping[str, Sequence[str]] | None,
-    seed: int,
-    training: Training,
-) -> tuple[AttributeClassifier, ...]:
-    """A classifier for the attribute under judgement, first, and for each associated attribute.
-
-    Of the embedded faces they are trained on faces in which nothing follows the group; of other data on images drawn so that
-    the labelled attributes are independent.
-
-    Arguments:
-        real: the real data.
-        names: the attribute under judgement and the associated ones.
-        size, value_names: as the data are opened.
-        seed, training: of the classifiers.
-    """
-    spec = real
-    if real == "embedded":
-        spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
-    tables = []
-    for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = open_data(spec, split=split, size=size, attributes=names, value_names=value_names)
-        tables += load_arrays(source, count=min(count, len(source)), seed=seed)
-    return train_attribute_classifiers(*tables, source.attributes, group=names[0], seed=seed, training=training)
 
 
 def utility(
