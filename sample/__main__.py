@@ -12,6 +12,7 @@ def main() -> None:
     """Parses the command line and runs the command."""
     from sample.common import solver_table
     from sample.draw import Draw, draw, method_table
+    from sample.objective import search_by_objective
     from sample.search import Search, search
     from sample.sweep import Sweep, sweep
 
@@ -24,7 +25,7 @@ def main() -> None:
         description="Draws images from a trained model, fairly. First search the transition point, then draw.",
     )
     if isinstance(command, Search):
-        search(command)
+        (search_by_objective if command.objective else search)(command)
     elif isinstance(command, Sweep):
         sweep(command)
     else:

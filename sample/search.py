@@ -34,6 +34,7 @@ from sample.common import Sampling, Setting, setting
 METRICS = ("pixel", "whitened", "feature")
 REFERENCE_COUNT = 4000
 EDGES = (1.5, 4.0)
+CANDIDATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 Curve = tuple[str, Sequence[float], Sequence[float], float]
 """The name of a search, its times, the criterion there, and the time that it chose."""
 
@@ -46,8 +47,9 @@ class Search(Sampling):
     classifier that is trained on real images first. `prefix` is the criterion of the paper (--path own --weight
     beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on real faces; the README
     shows what each finds. `spectral` finds a tau for each band of frequencies, by the same distances (--metric pixel: each
-    within its band). Of more than two values there is one tau for all pairs, or one for each (--each-pair). tau holds for
-    its solver, steps, spacing and guidance scale alone.
+    within its band). Of more than two values there is one tau for all pairs, or one for each (--each-pair). --objective draws
+    and judges sets at several tau, which takes longer, and gives the tau that serves a purpose. tau holds for its solver,
+    steps, spacing and guidance scale alone.
 
     Examples:
 
@@ -58,6 +60,8 @@ class Search(Sampling):
       python -m sample search --model runs/utkface --mode prefix --path own --weight beta_eps --norm batch --out authors.json
 
       python -m sample search --model runs/faces --mode spectral --edges 1.5 4
+
+      python -m sample search --model runs/faces --objective parity --retain 0.8
 
       python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
           male+White --each-pair
@@ -87,6 +91,17 @@ class Search(Sampling):
     """prefix: the weight of the difference."""
     norm: Literal["batch", "sample"] = "sample"
     """prefix: norm over the batch (the authors') or over the sample."""
+    objective: Literal["independence", "parity"] | None = None
+    """Draw sets at each --tau, judge them, and choose: the tau at which a classifier trained on the set tells the label
+    worst, or at which the groups differ least in all other attributes, of those that --retain the label."""
+    retain: float = 0.8
+    """objective: the least share of images in which a judge sees the label."""
+    associated: tuple[str, ...] = ("all",)
+    """objective: the other attributes of the reference that are compared, or `all`."""
+    tau: tuple[float, ...] = CANDIDATES
+    """objective: the candidates."""
+    count: int = 512
+    """objective: images drawn at each candidate; they are kept beside --out."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet that the plot shows."""
     batch: int = 64
@@ -107,6 +122,18 @@ class Search(Sampling):
             raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
         if self.mode != "spectral" and self.edges != EDGES:
             raise InputError(f"--edges is for --mode spectral, got --edges {self.edges} with --mode {self.mode}")
+        for name in ("retain", "associated", "tau", "count"):
+            if self.objective is None and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InputError(f"--{name} is for --objective, got --{name} {getattr(self, name)} without one")
+        if self.objective and (self.mode != "direct" or self.each_pair):
+            raise InputError("--objective is a way to find one tau, got --mode or --each-pair too")
+        if not 0 <= self.retain <= 1:
+            raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
+        distinct = {f"{tau:.3f}" for tau in self.tau if 0 <= tau <= 1}
+        if not self.tau or len(distinct) < len(self.tau):
+            raise InputError(f"--tau takes times in [0, 1] that differ in the third decimal, got {self.tau}")
+        if self.count < 16:
+            raise InputError(f"--count must be at least 16, got {self.count}")
         if self.mode == "spectral" and self.each_pair:
             raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")
 
@@ -225,11 +252,16 @@ def search(options: Search) -> Found:
     kind = "spectral" if options.mode == "spectral" else "tau"
     out = options.out or default_path(options.model, chosen.attribute.name, kind)
     found, curves = find(options, chosen)
+    tell(options, chosen, out, found, curves)
+    return found
+
+
+def tell(options: Search, chosen: Setting, out: Path, found: Found, curves: Sequence[Curve]) -> None:
+    """Writes what was found, and prints it."""
     write(out, found, curves, chosen, options.phases)
     console.print(_table(found, chosen))
     console.print(f"{found.mode}, {found.batch} noise samples, {found.evaluations} evaluations each", highlight=False)
     console.print(f"written: {out} and {out.with_suffix('.png').name}")
-    return found
 
 
 def _table(found: Found, chosen: Setting) -> Table:

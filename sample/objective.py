@@ -1,0 +1,94 @@
+"""`python -m sample search --objective`: the transition point that a user wants, measured on sets over tau."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from console import arguments
+from console.terminal import console, progress
+from jaxdiff.data import load_arrays, open_data
+from jaxdiff.errors import InputError
+from jaxdiff.fairness import Transition, choose
+from jaxdiff.fairness.feature_judges import feature_judges, others
+from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
+from jaxdiff.fairness.transition import point
+from jaxdiff.sampleset import SampleSet
+from sample.common import Sampling, Setting, setting
+from sample.draw import Draw, draw
+from sample.search import Search, default_path, tell
+
+
+def search_by_objective(options: Search) -> Transition:
+    """Draws sets over tau, judges them, prints what each keeps, and writes the tau that serves the objective.
+
+    The sets are kept where the file is, in a folder of its name, so that a search that was cut off goes on where it stopped.
+    """
+    chosen = setting(options.model, options.attribute, options.values, options)
+    out = options.out or default_path(options.model, chosen.attribute.name)
+    found = find_by_objective(options, chosen, out.with_suffix(""))
+    tell(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
+    return found
+
+
+def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transition:
+    """The tau of least dependence, or of least disparity, among those that retain enough; draws the sets to `folder`."""
+    if len(chosen.columns) > 1:
+        raise InputError(f"--objective takes one --attribute, whose judge there is; got {chosen.attribute.name}")
+    training = chosen.model.training
+    spec = options.reference or training.get("data")
+    named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
+    size = chosen.model.shape[0]
+    opened = open_data(spec, split="train", size=size, value_names=named)
+    associated = others(opened, chosen.attribute.name, options.associated)
+    if options.objective == "parity" and not associated:
+        raise InputError(f"--objective parity takes data with other attributes than {chosen.attribute.name}; {spec} has none")
+    same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
+    drawing = Draw(
+        options.model, folder, "switching", chosen.attribute.name, chosen.names, count=options.count, tau=options.tau,
+        batch_size=min(64, options.count), seed=options.seed, **same,
+    )  # fmt: skip
+    names = [chosen.attribute.name, *associated]
+    with progress("learning to see features", len(names)) as advance:
+        judges = feature_judges(
+            spec, names, size=size, value_names=named, seed=options.seed,
+            progress=lambda note, done, _: advance(min(done, 1), note=note),
+        )  # fmt: skip
+    folders = draw(drawing)
+    measured = []
+    with progress("judging", len(folders)) as advance:
+        for tau, path in zip(options.tau, folders, strict=True):
+            images, labels = load_arrays(SampleSet.open(path))
+            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], judges, seed=options.seed))
+            advance(note=f"tau {tau:.3f}")
+    measured.sort(key=lambda each: each.tau)
+    console.print(_table(measured, chosen))
+    best = choose(measured, objective=options.objective, retain=options.retain)
+    values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
+    return Transition(
+        **point(chosen.model.process, best.tau),
+        mode=f"{options.objective}/retain {options.retain:g}",
+        taus=tuple(each.tau for each in measured),
+        curve=tuple(values),
+        residual=getattr(best, OBJECTIVES[options.objective]) / values[0] if values[0] else 0.0,
+        evaluations=chosen.solver.evaluations * len(measured),
+        batch=options.count,
+        context={
+            **chosen.context(), "seed": options.seed, "reference": spec,
+            "measured": [{name: None if math.isnan(value) else value for name, value in asdict(e).items()} for e in measured],
+        },
+    )  # fmt: skip
+
+
+def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:
+    title = f"what each tau keeps of {chosen.attribute.name!r}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("tau", "dependence, %", "disparity", "retention"):
+        table.add_column(name, justify="right", overflow="fold")
+    for each in measured:
+        disparity = "-" if math.isnan(each.disparity) else f"{each.disparity:.3f}"
+        table.add_row(f"{each.tau:.3f}", f"{each.dependence:.1f}", disparity, f"{each.retention:.3f}")
+    return table
