@@ -268,7 +268,7 @@ def _table(found: Found, chosen: Setting) -> Table:
     """The points that were found, a row for each."""
     match found:
         case Transition():
-            rows = [("", found.tau, found.residual)]
+            rows = [(found.mode, found.tau, found.residual)]
         case PairTransitions():
             pairs = combinations(range(len(chosen.values)), 2)
             rows = [(f"{chosen.names[a]}, {chosen.names[b]}", found.tau[a][b], found.residual[a][b]) for a, b in pairs]
