@@ -9,6 +9,7 @@ import numpy as np
 
 from console import arguments
 from console.terminal import console, progress, working
+from evaluate import outside as outside_judge
 from evaluate import report, worth
 from evaluate.provenance import provenance
 from evaluate.report import Judged
@@ -79,6 +80,14 @@ class Fairness:
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure whether the label is kept and whether these are at parity
     between the groups, by classifiers trained where they do not follow the group."""
+    judge: Path | None = None
+    """A classifier of the attribute from outside, as ONNX (needs onnxruntime): how often it sees the label in each set."""
+    judge_values: tuple[str, ...] = ()
+    """The names of its classes, in their order; by default --values."""
+    judge_mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    """What it wants subtracted from red, green and blue, levels 0 to 255."""
+    judge_scale: float = 127.5
+    """What it wants the rest divided by."""
     seed: int = 0
     """Seed of everything: halves, classifiers, bootstrap, permutations."""
 
@@ -90,6 +99,10 @@ class Fairness:
             raise InputError("--synthetic takes one set or more, got none")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
+        if self.judge is None and (self.judge_values or self.judge_mean != (127.5,) * 3 or self.judge_scale != 127.5):
+            raise InputError("--judge-values, --judge-mean and --judge-scale are for --judge, got none")
+        if self.judge_scale <= 0:
+            raise InputError(f"--judge-scale must be above 0, got {self.judge_scale}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():
@@ -103,6 +116,10 @@ def fairness(options: Fairness) -> Judged:
     whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
     associated = others(whole, options.attribute, options.associated)
     extractor = inception.load(options.inception) if options.inception else None
+    outside = None
+    if options.judge:
+        known = options.judge_values or values
+        outside = outside_judge.load(options.judge, values=known, mean=options.judge_mean, scale=options.judge_scale)
     training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
     sets = _load(options, values, sources)
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
@@ -123,6 +140,11 @@ def fairness(options: Fairness) -> Judged:
     extras, judges = _worth(
         options, values, associated, sets, extractor or ClassifierExtractor(judgement.classifier), training
     )
+    if outside:
+        with working(f"asking {options.judge.name}"):
+            for extra, images in zip(extras, _compared(options, sets), strict=True):
+                extra |= outside_judge.verdict(outside, images, values)
+        judges["outside_judge"] = outside.about
     context = {**provenance(options), **judges, "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)
@@ -133,7 +155,7 @@ def fairness(options: Fairness) -> Judged:
 
 def _worth(options: Fairness, values, associated, sets, extractor, training) -> tuple[list[dict], dict]:
     """Quality, utility and cost of the real and of each synthetic set, and the accuracy of the judges of features."""
-    compared = [sets[options.real, "test"], *(sets[spec, "all"] for spec in options.synthetic)]
+    compared = _compared(options, sets)
     extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
     if options.quality:
         with working("measuring quality"):
@@ -151,6 +173,11 @@ def _worth(options: Fairness, values, associated, sets, extractor, training) -> 
     for extra, images in zip(extras, compared, strict=True):
         extra |= worth.utility(judges, images, values, replicates=options.replicates, seed=options.seed)
     return extras, {"feature_accuracy": worth.accuracies(judges)}
+
+
+def _compared(options: Fairness, sets) -> list[LabelledImages]:
+    """Held-out real images, then the sets."""
+    return [sets[options.real, "test"], *(sets[spec, "all"] for spec in options.synthetic)]
 
 
 def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:

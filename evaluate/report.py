@@ -220,6 +220,16 @@ def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str
         header = ["set", "retention", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label kept (1: all), other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
+    if "outside" in judged.extras[0]:
+        groups = list(judged.values)
+        rows = []
+        for name, extra in named:
+            told = extra["outside"]
+            row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), _number(told["ber"])]
+            rows.append([*row, *(_number(rate, 3) for rate in told["groups"])])
+        about = judged.context["outside_judge"]
+        title = f"label seen by a judge from outside, {about['file']} ({about['sha256']})"
+        yield title, ["set", "n", "label seen", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
         seconds = lambda told: _number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
         rows = [[name, str(told.get("evaluations", "-")), seconds(told)] for name, told in costs]
