@@ -87,10 +87,8 @@ def about_set(faces: Faces) -> str:
     """How a set was drawn, in few words; nothing of images that no model here drew."""
     told = faces.provenance or {}
     parts = [told.get("method", "")]
-    if told.get("tau") is not None:
-        parts.append(f"τ = {_time(told['tau'])}")
-    if told.get("edges"):
-        parts.append(f"τ by band = {', '.join(map(_time, told['taus']))}")
+    if times := _times(told):
+        parts.append(f"τ = {times}")
     if told.get("mixing") is not None:
         parts.append(f"weight {told['mixing']:g}")
     return ", ".join(part for part in parts if part and part != faces.name)
@@ -111,6 +109,17 @@ def _listed(names: Sequence[str], word: str) -> str:
 
 def _time(tau: float) -> str:
     return f"{tau:.3f}"
+
+
+def _times(told: Mapping[str, Any]) -> str | None:
+    """The transition points of a set: one, one for each band, or the range of those of the pairs; None where there is none."""
+    if told.get("tau") is not None:
+        return _time(told["tau"])
+    points = told.get("taus") or []
+    if points and isinstance(points[0], list):
+        of_pairs = [tau for i, row in enumerate(points) for tau in row[:i]]
+        return f"{_time(min(of_pairs))} to {_time(max(of_pairs))} by pair"
+    return f"{', '.join(map(_time, points))} by band" if points else None
 
 
 def _verdict(contents: Contents) -> str:
@@ -290,7 +299,7 @@ def _drawn(faces: Faces) -> Iterator[str]:
     described = [solver.pop("name", ""), *(f"{name} {value}" for name, value in solver.items())]
     cells = {
         "method": told.get("method"),
-        "tau": None if told.get("tau") is None else _time(told["tau"]),
+        "tau": _times(told),
         "timestep": told.get("timestep"),
         "snr": None if told.get("snr") is None else f"{told['snr']:.3g}",
         "solver": ", ".join(part for part in described if part) or None,

@@ -454,3 +454,14 @@ def test_on_paper_every_tau_and_every_grid_is_there_and_no_slider(page, tmp_path
     assert "transition point" not in told and "How to read it" in told
     grids = told.partition("The faces")[2].partition("How to read it")[0]
     assert len(re.findall(r"^\s*square\s+round\s*$", grids, flags=re.MULTILINE)) == 5
+
+
+def test_several_points_are_told_by_band_or_as_a_range(evaluate, tmp_path):
+    real(tmp_path)
+    drawn(tmp_path / "bands", "spectral", content=1, taus=[0.9, 0.625], edges=[2.0])
+    drawn(tmp_path / "pairs", "switching", content=2, taus=[[1.0, 0.3, 0.5], [0.3, 1.0, 0.7], [0.5, 0.7, 1.0]])
+    written_report(tmp_path / "report", ["bands", "pairs"])
+    assert evaluate("report", "--out", "report") == 0
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    told = {name: [text(cell) for cell in cells] for name, cells in rows(page, -1)}
+    assert told["bands"][2] == "0.900, 0.625 by band" and told["pairs"][2] == "0.300 to 0.700 by pair"
