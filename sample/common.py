@@ -36,6 +36,8 @@ class Sampling:
     """heun: S_churn, noise added before each step."""
     guidance_scale: float = 1.0
     """Scale of classifier-free guidance."""
+    start: Literal["other", "none"] = "other"
+    """What a switched image starts under: another value of the attribute, or no label, which is at parity already."""
 
     def make_solver(self) -> Solver:
         """The solver. Raises `InputError` for options out of range, or that this solver does not take."""
@@ -72,6 +74,7 @@ class Setting:
         values: those of its values that are sampled, two or more, as labels.
         solver: the solver.
         scale: the scale of classifier-free guidance; 1 is none.
+        start: what a switched image starts under, `other` or `none`.
     """
 
     model: Model
@@ -80,6 +83,7 @@ class Setting:
     values: tuple[int, ...]
     solver: Solver
     scale: float
+    start: str
 
     @property
     def denoise(self) -> Callable:
@@ -120,6 +124,7 @@ class Setting:
             "process": self.model.process.config(),
             "solver": self.solver.config(),
             "guidance_scale": self.scale,
+            "start": self.start,
             "attribute": self.attribute.name,
             "values": list(self.names),
         }
@@ -144,7 +149,8 @@ def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Samp
     values = values or found.values
     if len(values) < 2 or len(set(values)) < len(values):
         raise InputError(f"--values takes two or more different values of {found.name!r}, got {' '.join(values)}")
-    return Setting(model, found, columns, tuple(map(found.index, values)), solver, float(sampling.guidance_scale))
+    labels = tuple(map(found.index, values))
+    return Setting(model, found, columns, labels, solver, float(sampling.guidance_scale), sampling.start)
 
 
 def product_of(attributes: Sequence[Attribute]) -> Attribute:

@@ -24,6 +24,7 @@ PREVIEW = 64
 TAKERS = {
     "tau": ("switching", "spectral"),
     "tau_file": ("switching", "spectral"),
+    "start": ("switching", "spectral"),
     "edges": ("spectral",),
     "mixing": ("mixing",),
     "shares": ("score_mixing",),
@@ -56,6 +57,8 @@ class Draw(Sampling):
       python -m sample draw --model runs/faces --method fair_diffusion --target 0.3 0.7 --out out/fair
 
       python -m sample draw --model runs/utkface --method switching --attribute gender+race --out out/intersections
+
+      python -m sample draw --model runs/faces --method switching --start none --tau 0.5 --out out/late
     """
 
     model: Path

@@ -23,7 +23,7 @@ METHODS = {
     "score_mixing": "under no label, its values weighted anew from --shares to --target; the label beside it is a coin's",
     "fair_diffusion": "under no label, led by semantic guidance towards a value drawn in the shares --target",
     "editing": "DiffEdit: a vanilla sample of another label, edited to its own",
-    "switching": "under another label first, under its own from --tau on",
+    "switching": "under another label first (under none: --start none), under its own from --tau on",
     "spectral": "switching with a --tau for each band of frequencies between --edges",
 }
 
@@ -100,8 +100,11 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
         """The mean of all other values' conditions."""
         return (conditions.sum(0) - conditions[ends]) / (values - 1)
 
-    def switched(indices, ends):
+    def another(indices, ends):
         return conditions[starts(indices, ends, values)], conditions[ends]
+
+    def switched(indices, ends):
+        return (nothing(indices, ends), conditions[ends]) if chosen.start == "none" else another(indices, ends)
 
     def every(indices, ends):
         return nothing(indices, ends), tuple(jnp.broadcast_to(each, (len(ends), *each.shape)) for each in conditions)
@@ -144,7 +147,7 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
         case "editing":
 
             def edited(indices, ends):
-                source, target = switched(indices, ends)
+                source, target = another(indices, ends)
                 first = jnp.asarray(run(chosen.denoise, source, indices))
                 return np.asarray(
                     editing.edit(

@@ -61,7 +61,7 @@ class Search(Sampling):
 
       python -m sample search --model runs/faces --mode spectral --edges 1.5 4
 
-      python -m sample search --model runs/faces --objective parity --retain 0.8
+      python -m sample search --model runs/faces --objective parity --retain 0.8 --start none
 
       python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
           male+White --each-pair
@@ -127,6 +127,8 @@ class Search(Sampling):
                 raise InputError(f"--{name} is for --objective, got --{name} {getattr(self, name)} without one")
         if self.objective and (self.mode != "direct" or self.each_pair):
             raise InputError("--objective is a way to find one tau, got --mode or --each-pair too")
+        if self.start == "none" and not self.objective:
+            raise InputError("--start none takes --objective: without, a search compares both directions of a switch of values")
         if not 0 <= self.retain <= 1:
             raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
         distinct = {f"{tau:.3f}" for tau in self.tau if 0 <= tau <= 1}

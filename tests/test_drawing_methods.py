@@ -103,6 +103,16 @@ def test_an_edited_image_was_a_vanilla_sample_of_the_other_label(drawn, by_hand)
     assert provenance["evaluations"] == STEPS + edit_evaluations(model.process, DDIM(STEPS), strength=0.6)
 
 
+def test_a_switched_image_may_start_under_no_label(drawn, by_hand):
+    model, solved = by_hand
+    images, labels, provenance = drawn("switching", start="none", tau=(0.5,))
+    condition = rows(model, np.full(COUNT, -1)), rows(model, labels)
+    assert close(images, solved(guidance.switching(model.denoise, 0.5), condition))
+    assert provenance["start"] == "none"
+    bands, _, _ = drawn("spectral", start="none", edges=(2.0,), tau=(0.5, 0.5))
+    assert np.abs(bands.astype(int) - images).max() <= 1
+
+
 def test_spectral_switching_with_one_time_for_all_bands_is_switching(drawn):
     images, labels, provenance = drawn("spectral", edges=(2.0,), tau=(0.5, 0.5))
     switched, same, _ = drawn("switching", tau=(0.5,))
@@ -135,6 +145,7 @@ def test_evaluations_are_those_that_the_solver_asks_for(solver):
     [
         ("vanilla", {"target": (0.5, 0.5)}, "--target is for --method score_mixing and fair_diffusion, got --method vanilla"),
         ("mixing", {"edit_strength": 0.5}, "--edit-strength is for --method editing"),
+        ("vanilla", {"start": "none"}, "--start is for --method switching and spectral"),
         ("spectral", {"tau": (0.5,)}, "--method spectral takes a --tau for each band"),
         ("spectral", {"edges": (3.0,), "tau": (0.5,)}, "--method spectral takes a --tau for each band"),
         ("editing", {"solver": "unipc"}, "--method editing takes --solver ddim or heun"),

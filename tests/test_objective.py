@@ -128,6 +128,7 @@ def test_the_tau_that_serves_the_objective_is_found_and_drawn_with(
     ("options", "words"),
     [
         (["--retain", "0.5"], ["--retain is for --objective"]),
+        (["--start", "none"], ["--start none takes --objective"]),
         (["--objective", "parity", "--mode", "prefix"], ["--objective is a way to find one tau"]),
         (["--objective", "parity", "--retain", "1.5"], ["--retain must lie in [0, 1], got 1.5"]),
         (["--objective", "parity", "--tau", "0.5", "0.5"], ["--tau takes times in [0, 1] that differ"]),
@@ -137,7 +138,7 @@ def test_the_tau_that_serves_the_objective_is_found_and_drawn_with(
     ],
 )
 def test_wrong_input_is_told(program, save_model, measures, tmp_path, capsys, options, words):
-    taus = [] if "--tau" in options or options[0] == "--retain" else ["--tau", 0.2, 0.5, 0.8]
+    taus = [] if "--tau" in options or options[0] == "--start" or options[0] == "--retain" else ["--tau", 0.2, 0.5, 0.8]
     model = ["--model", save_model(tmp_path / "run"), "--solver", "ddim", "--steps", 4]
     assert program("search", *model, *options, *taus) == 2
     told = " ".join(capsys.readouterr().err.split())
