@@ -13,6 +13,7 @@ from flax import nnx
 from scipy import ndimage
 from test_torch_file import saved
 
+from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Classifier
 from jaxdiff.models import resnet
@@ -192,7 +193,7 @@ def test_batches_are_of_one_size_and_every_image_is_answered_once_and_in_order(c
         seen.append(len(batch))
         return jnp.asarray(batch, jnp.float32).sum((1, 2))
 
-    np.testing.assert_array_equal(extractors.in_batches(sums, photos, 4), photos.sum((1, 2), dtype=np.float32))
+    np.testing.assert_array_equal(in_batches(sums, photos, 4), photos.sum((1, 2), dtype=np.float32))
     assert seen == [4] * -(-count // 4)
 
 

@@ -1,6 +1,6 @@
 """Groups of many values and of several attributes at once: pairs of values, and products of attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -92,6 +92,39 @@ def pairwise_bootstrap(
     count = members.sum(axis=0)
     replicate = PairwiseErrors(100 * ratio(sums[..., :-1], _off_diagonal(sums[..., -1])), count)
     return {name: percentile_interval(getattr(replicate, name), level) for name in ("ber", "folded_ber", "mean")}
+
+
+@dataclass(frozen=True)
+class PairwiseSummary:
+    """How well several classifiers, one a seed, tell each pair of values apart on one labelled set.
+
+    Fields:
+        per_seed: each seed's errors.
+        intervals: `pairwise_bootstrap` of the same scores.
+        level: of the intervals.
+    """
+
+    per_seed: PairwiseErrors
+    intervals: Mapping[str, Float[np.ndarray, "..."]]
+    level: float
+
+    @property
+    def mean(self) -> PairwiseErrors:
+        """The errors averaged over the seeds, which are then folded: as the intervals are."""
+        return PairwiseErrors(self.per_seed.error.mean(axis=0), self.per_seed.count)
+
+
+def summarise_pairs(
+    scores: Float[np.ndarray, "seeds n k"],
+    labels: Integer[np.ndarray, " n"],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairwiseSummary:
+    """Pairwise errors of several seeds' classifiers with bootstrap intervals; arguments as `pairwise_bootstrap` takes them."""
+    intervals = pairwise_bootstrap(scores, labels, replicates=replicates, level=level, seed=seed)
+    return PairwiseSummary(pairwise_errors(scores, labels), intervals, level)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 
+from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.energy import EnergyTest, energy_test
+from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, check_labels, summarise
 from jaxdiff.models import resnet
 
@@ -75,13 +77,7 @@ class Classifier:
         return self.logits(images).argmax(axis=1)
 
     def _batched(self, images):
-        answers = []
-        for start in range(0, len(images), PREDICTION_BATCH):
-            batch = images[start : start + PREDICTION_BATCH]
-            missing = PREDICTION_BATCH - len(batch)
-            padded = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]) if missing else batch
-            answers.append([np.asarray(answer)[: len(batch)] for answer in _evaluate(self.graph, self.state, padded)])
-        return [np.concatenate(answer) for answer in zip(*answers, strict=True)]
+        return in_batches(partial(_evaluate, self.graph, self.state), images, PREDICTION_BATCH)
 
 
 @dataclass(frozen=True)
@@ -104,11 +100,36 @@ class LabelledImages:
 
     def halves(self, *, values: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
         """Two disjoint halves, each with half of every value's images, shuffled."""
+        first, second = self.half_indices(values=values, seed=seed)
+        return self.take(first), self.take(second)
+
+    def half_indices(self, *, values: int, seed: int) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+        """Where the images of `halves` lie."""
         order = np.random.default_rng(seed).permutation(len(self.labels))
         of_value = [order[self.labels[order] == value] for value in range(values)]
         halves = [np.concatenate([part[half::2] for part in of_value]) for half in (0, 1)]
         mix = np.random.default_rng(seed + 1)
-        return self.take(mix.permutation(halves[0])), self.take(mix.permutation(halves[1]))
+        return mix.permutation(halves[0]), mix.permutation(halves[1])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the classifiers of a direction said of the images that they were tested on.
+
+    Fields:
+        scores: the logits of each classifier (seeds, N, K).
+        labels: of the images (N,).
+        indices: where the images lie (N,): among the real test images in synthetic->real and real->real, else in the set.
+    """
+
+    scores: Float32[np.ndarray, "seeds n k"]
+    labels: Integer[np.ndarray, " n"]
+    indices: Integer[np.ndarray, " n"]
+
+    @property
+    def predictions(self) -> Int[np.ndarray, "seeds n"]:
+        """The most likely labels (seeds, N)."""
+        return self.scores.argmax(axis=-1)
 
 
 @dataclass(frozen=True)
@@ -120,12 +141,16 @@ class Verdict:
         count: images of each value (K,).
         directions: summaries by direction: `synthetic->real`, `real->synthetic` and `synthetic->synthetic` for a synthetic
             set, `real->real` for the real one.
+        pairs: how well each pair of values is told apart, by direction; empty for two values, where `directions` tells it.
+        answers: what the numbers were counted from, by direction.
         energy: by space (`pixels`, `features`), by pair of values: the energy test between the two groups.
     """
 
     name: str
     count: Integer[np.ndarray, " k"]
     directions: Mapping[str, Summary]
+    pairs: Mapping[str, PairwiseSummary]
+    answers: Mapping[str, Answers]
     energy: Mapping[str, Mapping[tuple[int, int], EnergyTest]]
 
 
@@ -224,8 +249,11 @@ def judge(
         raise InputError(f"`seeds` must be at least 1, got {seeds}")
     for images in (real_train, real_test, *synthetic):
         _check(images, real_train, values)
-    halves = [images.halves(values=values, seed=seed) for images in synthetic]
-    trained_on = [real_train.take(np.random.default_rng(seed).permutation(len(real_train.labels))), *(h[0] for h in halves)]
+    halves = [images.half_indices(values=values, seed=seed) for images in synthetic]
+    trained_on = [
+        real_train.take(np.random.default_rng(seed).permutation(len(real_train.labels))),
+        *(images.take(first) for images, (first, _) in zip(synthetic, halves, strict=True)),
+    ]
     smallest = min(trained_on, key=lambda images: len(images.labels))
     count = len(smallest.labels) if train_count is None else train_count
     if not values <= count <= len(smallest.labels):
@@ -250,22 +278,28 @@ def judge(
 
     def verdict(images, name, directions):
         advance(f"{name}: energy distance")
+        resampling = {"replicates": replicates, "seed": seed}
         summaries = {
-            direction: summarise(predictions, labels, values=values, replicates=replicates, seed=seed)
-            for direction, (predictions, labels) in directions.items()
+            direction: summarise(answers.predictions, answers.labels, values=values, **resampling)
+            for direction, answers in directions.items()
+        }
+        pairs = {
+            direction: summarise_pairs(answers.scores, answers.labels, **resampling)
+            for direction, answers in directions.items()
+            if values > 2
         }
         energy = _energy(images, by_real[0], values, permutations, seed)
-        return Verdict(name, np.bincount(images.labels, minlength=values), summaries, energy)
+        return Verdict(name, np.bincount(images.labels, minlength=values), summaries, pairs, directions, energy)
 
     by_real = list(classifiers(trained_on[0], "Real"))
-    real = verdict(real_test, "Real", {"real->real": (_predict(by_real, real_test), real_test.labels)})
+    real = verdict(real_test, "Real", {"real->real": _ask(by_real, real_test)})
     verdicts = []
     for images, (_, held_out), train in zip(synthetic, halves, trained_on[1:], strict=True):
         by_synthetic = list(classifiers(train, images.name))
         directions = {
-            "synthetic->real": (_predict(by_synthetic, real_test), real_test.labels),
-            "real->synthetic": (_predict(by_real, images), images.labels),
-            "synthetic->synthetic": (_predict(by_synthetic, held_out), held_out.labels),
+            "synthetic->real": _ask(by_synthetic, real_test),
+            "real->synthetic": _ask(by_real, images),
+            "synthetic->synthetic": _ask(by_synthetic, images, held_out),
         }
         verdicts.append(verdict(images, images.name, directions))
     if progress:
@@ -292,8 +326,11 @@ def _first(images: LabelledImages, count: int, values: int) -> LabelledImages:
     return images.take(order[:count])
 
 
-def _predict(classifiers: Sequence[Classifier], images: LabelledImages) -> Int[np.ndarray, "seeds n"]:
-    return np.stack([classifier.predict(images.images) for classifier in classifiers])
+def _ask(classifiers: Sequence[Classifier], images: LabelledImages, indices: np.ndarray | None = None) -> Answers:
+    """The answers on some images of a set, by default all."""
+    indices = np.arange(len(images.labels)) if indices is None else indices
+    chosen = images.take(indices)
+    return Answers(np.stack([classifier.logits(chosen.images) for classifier in classifiers]), chosen.labels, indices)
 
 
 def _energy(images, classifier, values, permutations, seed):

@@ -146,7 +146,8 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        `error` (K, 2), `gap` (2,), `ber` (2,), `folded_ber` (2,): lower and upper ends in percent; NaN where undefined.
+        `error` (K, 2), `gap` (2,), `ber` (2,), `worst` (2,), `folded_ber` (2,): lower and upper ends in percent; NaN where
+        undefined.
     """
     check_replicates(replicates, level)
     check_labels(labels, values=values)
@@ -155,7 +156,8 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     sums = resampled_sums(np.concatenate([wrong, members], axis=1), replicates=replicates, generator=generator)
     replicate = GroupErrors(100 * ratio(sums[:, :values], sums[:, values:]), members.sum(axis=0))
-    return {name: percentile_interval(getattr(replicate, name), level) for name in ("error", "gap", "ber", "folded_ber")}
+    names = ("error", "gap", "ber", "worst", "folded_ber")
+    return {name: percentile_interval(getattr(replicate, name), level) for name in names}
 
 
 def check_labels(labels: Integer[np.ndarray, " n"], *, values: int) -> None:

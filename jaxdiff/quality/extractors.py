@@ -1,7 +1,7 @@
 """Extractors: what turns images into the features that the measures of quality compare."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.judge import Classifier
@@ -90,15 +90,3 @@ def checksum(weights: Any) -> str:
         digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.dtype} {leaf.shape}\n".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()[:16]
-
-
-def in_batches(
-    function: Callable[[UInt8[np.ndarray, "b h w 3"]], Float[Array, "b d"]], images: UInt8[np.ndarray, "n h w 3"], size: int
-) -> Float32[np.ndarray, "n d"]:
-    """A function of `size` images applied to N: the last batch is filled up with its first image, so that one program does."""
-    answers = []
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-        answers.append(np.asarray(function(filled), np.float32)[: len(batch)])
-    return np.concatenate(answers)

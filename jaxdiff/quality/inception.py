@@ -22,8 +22,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, UInt8
 
 from jaxdiff import torch_file
+from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
-from jaxdiff.quality.extractors import checksum, in_batches, require_images
+from jaxdiff.quality.extractors import checksum, require_images
 
 SIZE = 299
 """Height and width of the images that the network sees."""
