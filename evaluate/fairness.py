@@ -3,19 +3,22 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from console import arguments
 from console.terminal import console, progress, working
+from evaluate import intersections, report, worth
 from evaluate import outside as outside_judge
-from evaluate import report, worth
 from evaluate.provenance import provenance
 from evaluate.report import Judged
-from jaxdiff.data import Source, find, load_arrays, open_data
+from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.attributes import predict_attributes
 from jaxdiff.fairness.feature_judges import feature_judges, others
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
 from jaxdiff.quality import inception
@@ -40,6 +43,9 @@ class Fairness:
 
       python -m evaluate fairness --synthetic out/a out/b --real "tfds:fair_face_manual?manual_dir=~/fairface"
           --attribute race --values Black White --out report
+
+      python -m evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
+          --intersect glasses hair --out report
     """
 
     synthetic: tuple[str, ...]
@@ -80,6 +86,12 @@ class Fairness:
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure whether the label is kept and whether these are at parity
     between the groups, by classifiers trained where they do not follow the group."""
+    target: tuple[float, ...] = ()
+    """With --associated: the share of images that each of the attribute's values should have, whatever the labels say; by
+    default equal shares."""
+    intersect: tuple[str, ...] = ()
+    """Other attributes of the real images: tell the errors in every group of --attribute and these together (gender x race).
+    A set without labels of them is labelled by classifiers of real images."""
     judge: Path | None = None
     """A classifier of the attribute from outside, as ONNX (needs onnxruntime): how often it sees the label in each set."""
     judge_values: tuple[str, ...] = ()
@@ -99,6 +111,10 @@ class Fairness:
             raise InputError("--synthetic takes one set or more, got none")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
+        if self.target and not self.associated:
+            raise InputError("--target is for --associated, whose judges count the images; got none")
+        if self.target and (min(self.target) < 0 or abs(sum(self.target) - 1) > 0.011):
+            raise InputError(f"--target takes shares of at least 0 that add up to 1, got {' '.join(map(str, self.target))}")
         if self.judge is None and (self.judge_values or self.judge_mean != (127.5,) * 3 or self.judge_scale != 127.5):
             raise InputError("--judge-values, --judge-mean and --judge-scale are for --judge, got none")
         if self.judge_scale <= 0:
@@ -115,13 +131,24 @@ def fairness(options: Fairness) -> Judged:
     values, sources = _open(options)
     whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
     associated = others(whole, options.attribute, options.associated)
+    crossed = intersections.crossed(whole, options.attribute, options.intersect)
+    known = sources[options.real, "train"].attributes[0].values
+    if options.target and (len(options.target) != len(known) or set(values) != set(known)):
+        told = f"{len(options.target)} for {', '.join(values)}"
+        raise InputError(f"--target takes a share for each of {', '.join(known)}, all of them judged; got {told}")
     extractor = inception.load(options.inception) if options.inception else None
     outside = None
     if options.judge:
         known = options.judge_values or values
         outside = outside_judge.load(options.judge, values=known, mean=options.judge_mean, scale=options.judge_scale)
     training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
-    sets = _load(options, values, sources)
+    sets, chosen = _load(options, values, sources)
+    # the real test images first, as everywhere below
+    own = {
+        key: intersections.own_labels(partial(_opened, options, *key), crossed, indices)
+        for key, indices in chosen.items()
+        if key[1] != "train"
+    }
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
         judgement = judge(
@@ -137,15 +164,14 @@ def fairness(options: Fairness) -> Judged:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras, judges = _worth(
-        options, values, associated, sets, extractor or ClassifierExtractor(judgement.classifier), training
-    )
+    extras = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier))
+    about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
     if outside:
         with working(f"asking {options.judge.name}"):
             for extra, images in zip(extras, _compared(options, sets), strict=True):
                 extra |= outside_judge.verdict(outside, images, values)
-        judges["outside_judge"] = outside.about
-    context = {**provenance(options), **judges, "seconds": round(time.monotonic() - start, 1)}
+        about["outside_judge"] = outside.about
+    context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)
     report.write(judged, options.out)
@@ -153,26 +179,49 @@ def fairness(options: Fairness) -> Judged:
     return judged
 
 
-def _worth(options: Fairness, values, associated, sets, extractor, training) -> tuple[list[dict], dict]:
-    """Quality, utility and cost of the real and of each synthetic set, and the accuracy of the judges of features."""
-    compared = _compared(options, sets)
+def _worth(options: Fairness, values, sets, extractor) -> list[dict]:
+    """Quality and cost of the real and of each synthetic set."""
     extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
     if options.quality:
         with working("measuring quality"):
             reference = sets[options.real, "reference"]
+            compared = _compared(options, sets)
             found = worth.quality(reference, compared, extractor, values=len(values), seed=options.seed)
         for extra, told in zip(extras, found, strict=True):
             extra |= {"quality": told} if told else {}
-    if not associated:
-        return extras, {}
-    with working(f"learning to see {options.attribute}, {', '.join(associated)}"):
-        judges = feature_judges(
-            options.real, [options.attribute, *associated], size=options.size, value_names=_names(options, options.real),
-            seed=options.seed, training=training,
-        )  # fmt: skip
-    for extra, images in zip(extras, compared, strict=True):
-        extra |= worth.utility(judges, images, values, replicates=options.replicates, seed=options.seed)
-    return extras, {"feature_accuracy": worth.accuracies(judges)}
+    return extras
+
+
+def _features(options: Fairness, values, associated, crossed, sets, own, judgement, training, extras) -> dict[str, Any]:
+    """Adds what judges of features tell of each set to `extras`; returns their accuracy. Asks none where none is needed."""
+    compared = _compared(options, sets)
+    lacking = {each.name for each in crossed for labels in own.values() if each.name not in labels}
+    judges, seen = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
+    if features := [*associated, *sorted(lacking - set(associated))]:
+        with working(f"learning to see {options.attribute}, {', '.join(features)}"):
+            judges = feature_judges(
+                options.real, [options.attribute, *features], size=options.size, value_names=_names(options, options.real),
+                seed=options.seed, training=training,
+            )  # fmt: skip
+        seen = [predict_attributes(judges, images.images) for images in compared]
+    if associated:
+        asked, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
+        for extra, images, predicted in zip(extras, compared, seen, strict=True):
+            extra |= worth.utility(judges[:asked], predicted[:, :asked], images.labels, values, **resampling)
+            # shares among some of the values alone are shares of nothing
+            if set(values) == set(judges[0].attribute.values):
+                extra["shares"] = worth.shares(judges[0], predicted[:, 0], values, options.target, **resampling)
+    if crossed:
+        attributes, verdicts = [Attribute(options.attribute, values), *crossed], (judgement.real, *judgement.synthetic)
+        labels = [
+            np.column_stack([images.labels, *intersections.completed(of_set, crossed, judges, predicted)])
+            for images, of_set, predicted in zip(compared, own.values(), seen, strict=True)
+        ]
+        for extra, verdict, of, of_set, predicted in zip(extras, verdicts, labels, own.values(), seen, strict=True):
+            kept = predicted[:, 0] == worth.codes(judges[0], values)[of[:, 0]] if associated else None
+            told = intersections.measure(verdict, attributes, of, labels[0], kept=kept)
+            extra["intersections"] = {**told, "judged": [each.name for each in crossed if each.name not in of_set]}
+    return {"feature_accuracy": worth.accuracies(judges)} if judges else {}
 
 
 def _compared(options: Fairness, sets) -> list[LabelledImages]:
@@ -204,8 +253,14 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
 
 def source_of(options: Fairness, spec: str, split: str) -> Source:
     """The images of a set, opened as the options say."""
-    names = _names(options, spec)
-    return open_data(spec, split=split, size=options.size, attributes=[options.attribute], value_names=names)
+    return _opened(options, spec, split, [options.attribute])
+
+
+def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | None) -> Source:
+    """A set with other attributes than the one under judgement; None is all, with the names of values that the set has."""
+    given = _names(options, spec) if names is not None else None
+    kept = {name: values for name, values in given.items() if name in names} if given else None
+    return open_data(spec, split=split, size=options.size, attributes=names, value_names=kept)
 
 
 def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:
@@ -217,8 +272,8 @@ def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:
 
 def _load(
     options: Fairness, values: Sequence[str], sources: Mapping[tuple[str, str], Source]
-) -> dict[tuple[str, str], LabelledImages]:
-    """The images of every source, with labels that count within `values`; no more than can be used."""
+) -> tuple[dict[tuple[str, str], LabelledImages], dict[tuple[str, str], np.ndarray]]:
+    """The images of every source, with labels that count within `values`, and where they lie; no more than can be used."""
     kept = {}
     for key, source in sources.items():
         names = source.attributes[0].values
@@ -230,7 +285,7 @@ def _load(
     largest = max(min(len(kept[spec, "all"][0]), options.test_count) for spec in options.synthetic)
     train_count = options.train_count or max(1, largest // 2)
     ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
-    sets = {}
+    sets, taken = {}, {}
     with progress("reading images", len(sources)) as advance:
         for key, source in sources.items():
             indices, recoded = kept[key]
@@ -238,10 +293,10 @@ def _load(
             chosen = indices[np.random.default_rng(options.seed).permutation(len(indices))[:count]]
             images, _ = load_arrays(View(source, indices=chosen))
             name = source.name if key[1] != "all" else key[0] if ambiguous else Path(key[0]).name
-            sets[key] = LabelledImages(name, images, recoded[chosen])
+            sets[key], taken[key] = LabelledImages(name, images, recoded[chosen]), chosen
             if key[1] == "train" and options.quality:
                 # as many as the largest set: the classifiers' own training images are fewer
                 more = indices[np.random.default_rng(options.seed).permutation(len(indices))[:largest]]
                 sets[key[0], "reference"] = LabelledImages(name, load_arrays(View(source, indices=more))[0], recoded[more])
             advance(note=source.name)
-    return sets
+    return sets, taken

@@ -14,6 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from evaluate import report_groups
+from evaluate.cells import interval as brackets
+from evaluate.cells import number
+from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 
@@ -64,7 +68,7 @@ class Judged:
 
 def show(judged: Judged, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    for title, header, rows in (*_tables(judged, full=False), *_worth_tables(judged, full=False)):
+    for title, header, rows in _all_tables(judged, full=False):
         table = Table(
             title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
         )
@@ -74,6 +78,8 @@ def show(judged: Judged, console: Console) -> None:
             table.add_row(*row)
         console.print(table)
     console.print(_sizes(judged), highlight=False)
+    if judges := report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {})):
+        console.print(judges, highlight=False)
     console.print("A BER of 50 in one direction alone is not independence: report.md tells how to read this.", highlight=False)
 
 
@@ -109,7 +115,10 @@ def _plain_verdict(verdict: Verdict, values) -> dict[str, Any]:
     return {
         "name": verdict.name,
         "count": verdict.count.tolist(),
-        "directions": {direction: _plain_summary(summary) for direction, summary in verdict.directions.items()},
+        "directions": {
+            direction: _plain_summary(summary) | _plain_values(summary, verdict.pairs.get(direction), values)
+            for direction, summary in verdict.directions.items()
+        },
         "energy": {
             space: [{"values": [values[a], values[b]], **asdict(test)} for (a, b), test in tests.items()]
             for space, tests in verdict.energy.items()
@@ -128,8 +137,25 @@ def _plain_summary(summary: Summary) -> dict[str, Any]:
         "count": summary.mean.count.tolist(),
         "ber_deviation": summary.ber_deviation,
         "level": summary.level,
-        "intervals": {name: ends.tolist() for name, ends in summary.intervals.items()},
+        "intervals": {name: ends.tolist() for name, ends in summary.intervals.items() if name != "worst"},
         "per_seed": rates(summary.per_seed),
+    }
+
+
+def _plain_values(summary: Summary, pairs: PairwiseSummary | None, values: Sequence[str]) -> dict[str, Any]:
+    """What is told of more than two values beside the rates: the worst group, and every pair."""
+    if pairs is None:
+        return {}
+    mean = summary.mean
+    worst = None if np.isnan(mean.worst) else values[int(mean.error.argmax())]
+    names = ("error", "ber", "folded_ber", "mean")
+    return {
+        "chance": mean.chance,
+        "worst": {"value": worst, "error": float(mean.worst), "interval": summary.intervals["worst"].tolist()},
+        "pairs": {
+            **{name: getattr(pairs.mean, name).tolist() for name in names},
+            "intervals": {name: ends.tolist() for name, ends in pairs.intervals.items()},
+        },
     }
 
 
@@ -147,32 +173,55 @@ def _rows(judgement: Judgement, direction: str) -> list[tuple[str, Summary]]:
     return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in judgement.synthetic)]
 
 
+def _all_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of each table; `full` gives every number its interval."""
+    named = _named(judged)
+    yield from _tables(judged, full=full)
+    yield from report_groups.pairwise(named, judged.values, DIRECTIONS, full=full)
+    yield from report_groups.intersections(named, DIRECTIONS, full=full)
+    yield from _worth_tables(judged, full=full)
+    yield from report_groups.shares(named, judged.attribute, judged.values, full=full)
+
+
+def _named(judged: Judged) -> report_groups.Named:
+    """The verdicts as report.json has them, by name."""
+    told = plain(judged)
+    return [(each["name"], each) for each in (told["real"], *told["synthetic"])]
+
+
 def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each table; `full` gives every number its interval."""
     values = judged.values
     binary = len(values) == 2
     groups = [f"S={i}" for i in range(len(values))]
     header = ["set", "n", *groups, "gap", "BER", "95 %", "±seeds" if full else "±", *(["folded", "eps"] if binary else [])]
+    # of many values the terminal has no room for each
+    header = header if binary else [*(header if full else [name for name in header if name not in groups]), "worst"]
     for direction, meaning in DIRECTIONS.items():
         rows = []
         for name, summary in _rows(judged.judgement, direction):
             mean, ends = summary.mean, summary.intervals
 
             def cell(rate, interval):
-                return f"{_number(rate)} {_interval(interval)}" if full else _number(rate)
+                return f"{number(rate)} {brackets(interval)}" if full else number(rate)
 
-            row = [name, "+".join(map(str, mean.count)), *map(cell, mean.error, ends["error"]), cell(mean.gap, ends["gap"])]
-            interval = _interval(ends["ber"])
+            each = full or binary
+            row = [name, "+".join(map(str, mean.count)) if each else str(mean.count.sum())]
+            row += [*(map(cell, mean.error, ends["error"]) if each else ()), cell(mean.gap, ends["gap"])]
+            interval = brackets(ends["ber"])
             # on the terminal the brackets' room goes to the names
             row += [
-                _number(mean.ber),
+                number(mean.ber),
                 interval if full else interval.strip("[]").replace(", ", "-"),
-                _number(summary.ber_deviation),
+                number(summary.ber_deviation),
             ]
             if binary:
-                row += [cell(mean.folded_ber, ends["folded_ber"]), _number(summary.per_seed.epsilon, 3)]
+                row += [cell(mean.folded_ber, ends["folded_ber"]), number(summary.per_seed.epsilon, 3)]
+            else:
+                row.append(f"{cell(mean.worst, ends['worst'])} {values[int(np.nanargmax(mean.error))]}")
             rows.append(row)
-        yield f"{direction}: {meaning}", header, rows
+        guess = "" if binary else f"; a guess: {number(100 * (1 - 1 / len(values)))}"
+        yield f"{direction}: {meaning}{guess}", header, rows
     rows = []
     for verdict in (judged.judgement.real, *judged.judgement.synthetic):
         for pair in verdict.energy["pixels"]:
@@ -180,7 +229,7 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
             row = [name, "+".join(map(str, verdict.energy["pixels"][pair].count))]
             for tests in verdict.energy.values():
                 test = tests[pair]
-                row += [_number(test.distance, 3), _number(test.relative, 3), _number(test.p_value, 3)]
+                row += [number(test.distance, 3), number(test.relative, 3), number(test.p_value, 3)]
             rows.append(row)
     columns = [name for space in judged.judgement.real.energy for name in (space, "relative", "p")]
     yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
@@ -191,7 +240,7 @@ def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str
     named = list(zip((judged.judgement.real.name, *(v.name for v in judged.judgement.synthetic)), judged.extras, strict=True))
 
     def cell(value, interval, digits):
-        return f"{_number(value, digits)} {_interval(interval, digits)}" if full else _number(value, digits)
+        return f"{number(value, digits)} {brackets(interval, digits)}" if full else number(value, digits)
 
     if "quality" in judged.extras[0]:
         digits = {"frechet": 2, "kernel": 3, "precision": 3, "recall": 3, "density": 3, "coverage": 3}
@@ -215,7 +264,7 @@ def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str
             if attributes:
                 row += [cell(part["value"], part["interval"], 3) for part in map(extra["parity"].get, ("largest", "mean"))]
                 single = extra["parity"]["attributes"].values()
-                row += [_number(found["difference"], 3) for found in single] if full else []
+                row += [number(found["difference"], 3) for found in single] if full else []
             rows.append(row)
         header = ["set", "retention", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label kept (1: all), other attributes' difference between the groups (0: parity)"
@@ -225,23 +274,15 @@ def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str
         rows = []
         for name, extra in named:
             told = extra["outside"]
-            row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), _number(told["ber"])]
-            rows.append([*row, *(_number(rate, 3) for rate in told["groups"])])
+            row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), number(told["ber"])]
+            rows.append([*row, *(number(rate, 3) for rate in told["groups"])])
         about = judged.context["outside_judge"]
         title = f"label seen by a judge from outside, {about['file']} ({about['sha256']})"
         yield title, ["set", "n", "label seen", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
-        seconds = lambda told: _number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
+        seconds = lambda told: number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
         rows = [[name, str(told.get("evaluations", "-")), seconds(told)] for name, told in costs]
         yield "cost of an image", ["set", "evaluations", "seconds"], rows
-
-
-def _number(value, digits: int = 1) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _interval(ends, digits: int = 1) -> str:
-    return "-" if np.isnan(ends).any() else f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
 
 
 def _sizes(judged: Judged) -> str:
@@ -262,11 +303,11 @@ def _overview(judged: Judged) -> tuple[str, list[str], list[list[str]]]:
         row = [verdict.name]
         for direction in DIRECTIONS:
             summary = verdict.directions.get(direction) or verdict.directions["real->real"]
-            ends = _interval(summary.intervals["ber"])
-            row.append(f"{_number(summary.mean.ber)} {ends} ± {_number(summary.ber_deviation)}")
+            ends = brackets(summary.intervals["ber"])
+            row.append(f"{number(summary.mean.ber)} {ends} ± {number(summary.ber_deviation)}")
         for tests in verdict.energy.values():
             test = max(tests.values(), key=lambda test: test.distance)
-            row.append(f"{_number(test.distance, 3)} ({_number(test.p_value, 3)})")
+            row.append(f"{number(test.distance, 3)} ({number(test.p_value, 3)})")
         rows.append(row)
     energies = [f"energy distance, {space} (p)" for space in judged.judgement.real.energy]
     return "BER, % [95 %] ± seeds, and energy distance between the groups", ["set", *DIRECTIONS, *energies], rows
@@ -274,7 +315,7 @@ def _overview(judged: Judged) -> tuple[str, list[str], list[list[str]]]:
 
 def _markdown(judged: Judged) -> str:
     parts = [f"# Fairness of {judged.attribute}", _sizes(judged)]
-    for title, header, rows in (_overview(judged), *_tables(judged, full=True), *_worth_tables(judged, full=True)):
+    for title, header, rows in (_overview(judged), *_all_tables(judged, full=True)):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts += [
             f"## {title}",
@@ -285,7 +326,9 @@ def _markdown(judged: Judged) -> str:
         "pixels in [-1, 1] and of the penultimate layer of the first classifier trained on real images; relative is the "
         "distance / (2 E|X-Y|)."
     )
+    judges = report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {}))
     origin = f"`{' '.join(judged.context['command'])}`, {judged.context['seconds']} s on {judged.context['machine']}."
+    parts += [judges] if judges else []
     return "\n\n".join([*parts, energy, "![BER and energy distance](report.png)", READING, origin]) + "\n"
 
 

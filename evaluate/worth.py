@@ -9,8 +9,10 @@ import numpy as np
 
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes
+from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.judge import LabelledImages
+from jaxdiff.fairness.parity import measure_parity
 from jaxdiff.quality.extractors import Extractor
 from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
 from jaxdiff.sampleset import SampleSet
@@ -67,27 +69,38 @@ def _scores(scores: Scores) -> dict[str, Any]:
     }
 
 
+def codes(judge: AttributeClassifier, values: Sequence[str]) -> np.ndarray:
+    """The label that a judge gives to each of `values` (K,)."""
+    return np.array([judge.attribute.index(name) for name in values])
+
+
 def utility(
-    judges: Sequence[AttributeClassifier], images: LabelledImages, values: Sequence[str], *, replicates: int, seed: int
+    judges: Sequence[AttributeClassifier],
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    values: Sequence[str],
+    *,
+    replicates: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Retention of the label and parity of the associated attributes in a set.
 
     Arguments:
         judges: as of `feature_judges`.
-        images: the set, its labels positions in `values`.
+        predicted: their answers on the set's images (n, judges).
+        labels: of the images (n,), positions in `values`.
         values: the values under judgement, of those that the first judge knows.
     """
-    predicted = predict_attributes(judges, images.images)
     first, *others = judges
-    labels = np.array([first.attribute.index(name) for name in values])[images.labels]
-    kept = measure_retention(predicted[None, :, 0], labels, values=len(first.attribute.values))
+    own = codes(first, values)[labels]
+    kept = measure_retention(predicted[None, :, 0], own, values=len(first.attribute.values))
     answer: dict[str, Any] = {
         "retention": {"overall": kept.overall, "interval": kept.interval.tolist(), "groups": kept.groups.rate.tolist()}
     }
     if others:
         attributes: list[Attribute] = [judge.attribute for judge in others]
         parity = associated_parity(
-            predicted[:, 1:], images.labels, attributes, values=len(values),
+            predicted[:, 1:], labels, attributes, values=len(values),
             confusions={judge.attribute.name: judge.confusion for judge in others}, replicates=replicates, seed=seed,
         )  # fmt: skip
         answer["parity"] = {
@@ -100,6 +113,47 @@ def utility(
             "near_singular": list(parity.near_singular),
         }
     return answer
+
+
+def shares(
+    judge: AttributeClassifier,
+    predicted: np.ndarray,
+    values: Sequence[str],
+    target: Sequence[float],
+    *,
+    replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    """How many of a set's images are of each value of the attribute under judgement, whatever their labels say.
+
+    Arguments:
+        judge: of the attribute, by whose confusions the shares are corrected.
+        predicted: its answers (n,).
+        values: all values that it knows, in the order of the report.
+        target: the share that each should have; none for equal ones.
+
+    Returns:
+        JSON-ready: `parity.Parity` of one context, shares in [0, 1], with intervals.
+    """
+    order = codes(judge, values)
+    wanted = np.array(target, np.float64) / sum(target) if len(target) else np.full(len(values), 1 / len(values))
+    found = measure_parity(
+        np.argsort(order)[predicted], wanted, confusion=Confusion(judge.confusion.count[np.ix_(order, order)]),
+        replicates=replicates, seed=seed,
+    )  # fmt: skip
+    names = ("frequency", "discrepancy", "pairwise_bias", "divergence")
+    return {
+        "count": int(found.count[0]),
+        "target": wanted.tolist(),
+        **{name: getattr(found.parity, name)[0].tolist() for name in names},
+        "within": bool(found.parity.within[0]),
+        "intervals": {
+            **{name: found.intervals[name][0].tolist() for name in names},
+            "within": found.intervals["share_within"].tolist(),
+        },
+        "accuracy": judge.confusion.accuracy[order].tolist(),
+        "near_singular": found.near_singular,
+    }
 
 
 def _difference(found) -> dict[str, Any]:
