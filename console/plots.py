@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
@@ -141,6 +142,7 @@ def sweep(
     real: Mapping[str, Any],
     title: str,
     boundaries: Sequence[float],
+    chance: float,
 ) -> None:
     """The criteria of the searches over tau beside what a judge found in sets drawn at each tau.
 
@@ -152,6 +154,7 @@ def sweep(
         real: the same of the real images: the `mean` of `ber` and the `distance` of `energy` by space.
         title: above the plot.
         boundaries: the times at which the phases of noise meet.
+        chance: the BER of a guess.
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
     left.set_title("criterion of each search")
@@ -160,13 +163,13 @@ def sweep(
     else:
         left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
         left.set(xticks=(), yticks=())
-    _judged(middle, right, sets, real)
+    _judged(middle, right, sets, real, chance)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> None:
+def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any], chance: float) -> None:
     """BER by direction with bands, and the energy distances, both over tau."""
     taus = [each["tau"] for each in sets]
     for direction, colour, marker in zip(sets[0]["ber"], COLOURS, "os^", strict=False):
@@ -175,7 +178,7 @@ def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[
         errors.fill_between(taus, low, high, color=colour, alpha=0.25, linewidth=0)
         look = {"color": colour, "marker": marker, "markersize": 5, "clip_on": False}
         errors.plot(taus, [each["mean"] for each in found], label=direction, **look)
-    errors.axhline(50, color="0.3", linestyle=":", linewidth=1, label="chance")
+    errors.axhline(chance, color="0.3", linestyle=":", linewidth=1, label="chance")
     errors.axhline(real["ber"]["real->real"]["mean"], color="0.3", linestyle="--", linewidth=1, label="real->real")
     errors.set(title="BER of the judges, with 95 % bands", ylabel="BER, %", ylim=(0, 100))
     for space, colour, marker in zip(real["energy"], COLOURS[3:], "Dv", strict=False):
@@ -194,3 +197,56 @@ def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[
         axes.grid(alpha=0.3)
     errors.legend(**_below(0.0))
     distances.legend(title="white: p > 0.05, not told apart", **_below(0.0))
+
+
+def tradeoff(
+    path: Path,
+    sets: Sequence[Mapping[str, Any]],
+    real: Mapping[str, Any],
+    bound: Sequence[tuple[float, float]],
+    title: str,
+) -> None:
+    """Independence and parity against retention, a point for each tau, with 95 % intervals.
+
+    Arguments:
+        path: the PNG to write.
+        sets: of each set, by ascending `tau`: `trade_off`, with a `value` and an `interval` of `ber`, of `retention` and, where
+            they are measured, of the `largest` and the `mean` difference.
+        real: the same of the real images.
+        bound: (retention, BER) along the line above which the best classifier of no set lies.
+        title: above the plot.
+    """
+    names = [name for name in ("largest", "mean") if name in real["trade_off"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
+    limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "the most that the best classifier leaves"}
+    left.plot(*zip(*bound, strict=True), **limit)
+    left.set(title="independence: higher is better", ylabel="BER (of two values folded), %", ylim=(0, None))
+    for name, colour, marker in zip(names, COLOURS[1:], "s^", strict=False):
+        _against_retention(right, sets, real, name, colour, marker, f"{name} difference")
+    right.set(title="parity: lower is better", ylabel="difference of other attributes", ylim=(0, None))
+    shown = [each["trade_off"]["retention"]["interval"] for each in (*sets, real)]
+    low, high = min(ends[0] for ends in shown), max(ends[1] for ends in shown)
+    for axes in (left, right):
+        axes.set(xlabel="retention: share of labels kept", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
+        axes.grid(alpha=0.3)
+        axes.legend(**_below(0.0))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _against_retention(axes, sets, real, name: str, colour: str, marker: str, label: str) -> None:
+    """One measure of the sets against retention, in the order of tau, each point with its tau; the real images as a cross."""
+    found = [each["trade_off"] for each in (*sets, real)]
+    x, y = (np.array([each[key]["value"] for each in found]) for key in ("retention", name))
+    errors = [
+        np.abs(np.array([each[key]["interval"] for each in found]).T - values) for key, values in (("retention", x), (name, y))
+    ]
+    faint = {"linewidth": 0.8, "alpha": 0.5}
+    axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5)
+    axes.plot(x[:-1], y[:-1], color=colour, **faint)
+    axes.plot(x[:-1], y[:-1], marker, color=colour, markersize=5, label=label)
+    axes.plot(x[-1:], y[-1:], "x", color=colour, markersize=7, label=f"{label}, real images")
+    for place, each in zip(zip(x, y, strict=False), sets, strict=False):
+        axes.annotate(f"{each['tau']:g}", place, xytext=(5, 4), textcoords="offset points", fontsize="small", color=colour)

@@ -66,7 +66,8 @@ def html_report(options: HtmlReport) -> Path:
     folder = options.fairness or options.out
     report = _read_report(folder, "--fairness" if options.fairness else "--out")
     judged = _judged_options(report, folder)
-    frames = list(_frames(options.sweep, report)) if options.sweep else []
+    swept = _read_sweep(options.sweep) if options.sweep else {}
+    frames = list(_frames(options.sweep, report, swept.get("synthetic", []))) if options.sweep else []
     contents = Contents(
         report=report,
         real=_faces(judged, judged.real, "test", report["real"]["name"], report["values"]),
@@ -75,6 +76,7 @@ def html_report(options: HtmlReport) -> Path:
             for spec, verdict in zip(judged.synthetic, report["synthetic"], strict=True)
         ],
         frames=frames,
+        sweep_real=swept.get("real", {}),
         verdict_figure=_picture(folder / "report.png"),
         figures=[
             (picture, about)
@@ -127,13 +129,17 @@ def _faces(judged: fairness.Fairness, spec: str, split: str, name: str, values: 
         raise InputError(f"the report judges {spec}, which cannot be read from here: {error}") from error
 
 
-def _frames(folder: Path, report: Mapping[str, Any]) -> Iterator[Frame]:
+def _read_sweep(folder: Path) -> dict[str, Any]:
+    """The report on a sweep's sets; empty where there is none."""
+    judged = folder / "report"
+    return _read_report(judged, "--sweep") if (judged / "report.json").is_file() else {}
+
+
+def _frames(folder: Path, report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[Frame]:
     """The sets of a sweep by rising tau, with the verdict on each where there is one."""
     paths = sorted(path.parent for path in folder.glob("tau-*/samples.json"))
     if not paths:
         raise InputError(f"--sweep takes a folder with sets tau-*, as `python -m sample sweep` draws; {folder} has none")
-    judged = folder / "report"
-    told = _read_report(judged, "--sweep")["synthetic"] if (judged / "report.json").is_file() else []
     verdicts = {verdict["name"]: verdict for verdict in told}
     sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
     for samples in sets:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from evaluate import page_groups, page_tradeoff
 from evaluate.page_faces import Faces, data_uri, sheet
 from evaluate.page_table import MARKS, OPTIONAL, fairness_columns, present, table, verdicts
 from evaluate.report import DIRECTIONS, READING
@@ -38,6 +39,7 @@ class Contents:
         real: the real images.
         sets: the judged sets, in the report's order.
         frames: the sets of a sweep by rising tau; may be none.
+        sweep_real: the verdict on real images that stands beside theirs; empty where there is none.
         verdict_figure: the PNG of the report, where there is one.
         figures: PNGs of the sweep with what they show.
         command: that made the page.
@@ -47,6 +49,7 @@ class Contents:
     real: Faces
     sets: Sequence[Faces]
     frames: Sequence[Frame]
+    sweep_real: Mapping[str, Any]
     verdict_figure: bytes | None
     figures: Sequence[tuple[bytes, str]]
     command: Sequence[str]
@@ -55,8 +58,12 @@ class Contents:
 def build(contents: Contents) -> str:
     """The page, whole: everything that it shows is in it."""
     report = contents.report
+    verdicts_told, accuracy = [report["real"], *report["synthetic"]], report.get("feature_accuracy", {})
     sections = {
         "verdict": ("The verdict", _verdict(contents)),
+        "values": ("Which values are told apart", page_groups.pairs(verdicts_told, report["values"])),
+        "intersections": ("Groups of several attributes", page_groups.intersections(verdicts_told, accuracy)),
+        "shares": ("How many images of each kind", page_groups.shares(verdicts_told, report["values"])),
         "tau": ("One row of faces through τ", _sweep(contents)),
         "pairs": ("The same noise, every method", _pairs(contents.sets)),
         "grids": ("The faces", "".join(map(_grid, [contents.real, *contents.sets]))),
@@ -165,6 +172,8 @@ def _sweep(contents: Contents) -> str:
     start = next((tau for tau in used if tau is not None), taus[len(taus) // 2])
     chosen = min(range(len(taus)), key=lambda i: abs(taus[i] - start))
     ticks = "".join(f"<span>{tau:g}</span>" for tau in taus)
+    judged = [frame.verdict for frame in contents.frames]
+    trade_off = page_tradeoff.curve(taus, judged, contents.sweep_real, values=len(contents.report["values"]), now=chosen)
     return f"""<p class="prose">Each face starts from the same noise at every τ. It is drawn as the other group first and as
 its own from τ on: at τ = 1 as its own all along, near 0 as the other almost to the end.</p>
 <div class="slider">
@@ -176,6 +185,7 @@ its own from τ on: at τ = 1 as its own all along, near 0 as the other almost t
 <div class="frames">
 {"".join(_frame(frame, i == chosen) for i, frame in enumerate(contents.frames))}
 </div>
+{trade_off}
 {figures}"""
 
 
@@ -186,6 +196,7 @@ def _frame(frame: Frame, current: bool) -> str:
     if frame.verdict:
         for direction in DIRECTIONS:
             numbers[f"BER {direction}".replace("->", "→")] = f"{frame.verdict['directions'][direction]['ber']:.1f}"
+        numbers |= page_tradeoff.stats(frame.verdict)
     stats = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in numbers.items())
     others = {own: " or ".join(each for each in told["values"] if each != own) for own in told["values"]}
     panels = "".join(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
 from console import plots
 from console.terminal import console
-from evaluate import report
+from evaluate import report, tradeoff
 from evaluate.fairness import Fairness, fairness
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
@@ -22,6 +23,7 @@ from jaxdiff.sampleset import SampleSet
 
 OF_TAU = ("tau", "timestep", "snr", "search")
 """In what the sets of one sweep differ."""
+RETAIN = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class Sweep(Fairness):
 
     Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau beside
     the balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json,
-    all that is plotted.
+    all that is plotted. With --associated also tradeoff.png, independence and parity at each tau against the labels that are
+    kept there, and the best tau among those that keep enough.
 
     For example:
 
@@ -38,18 +41,26 @@ class Sweep(Fairness):
 
       python -m evaluate sweep --sweep out/utkface --real ~/utkface --size 32 --attribute gender
           --value-names gender=male,female --seeds 2 --steps 800 --out out/utkface/report
+
+      python -m evaluate sweep --sweep out/sweep --attribute group --associated all --retain 0.9 --out out/sweep/report
     """
 
     sweep: Path
     """Folder of the sweep: its sets are tau-*, its searches search/*.json."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet that the plot shows."""
+    retain: float = RETAIN
+    """With --associated: the share of labels that a tau must retain to be named as the best."""
     synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
     values: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def __post_init__(self):
         # the rest is checked where the sets are known, see `judging`
         check_phases(self.phases)
+        if not 0 <= self.retain <= 1:
+            raise InputError(f"--retain takes a share within 0 and 1, got {self.retain}")
+        if self.retain != RETAIN and not self.associated:
+            raise InputError("--retain is for --associated, which measures what is retained; got none")
 
     def judging(self, sets: list[SampleSet]) -> Fairness:
         """The options of `fairness` for these sets."""
@@ -76,13 +87,28 @@ def sweep(options: Sweep) -> dict[str, Any]:
         ],
         "real": measured(judged["real"]),
     }
+    title = f"{options.attribute} ({' / '.join(told['values'])})"
+    if "retention" in judged["real"]:
+        told["chosen"] = _trade_off(options, told, judged["synthetic"], title)
     partial = options.out / "sweep.json.partial"
     partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
     os.replace(partial, options.out / "sweep.json")
-    title = f"{options.attribute} ({' / '.join(told['values'])})"
-    plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries)
+    chance = tradeoff.chance(len(told["values"]))
+    plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries, chance)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
     return told
+
+
+def _trade_off(options: Sweep, told: Mapping[str, Any], verdicts, title: str) -> dict[str, float | None]:
+    """Writes tradeoff.png, and prints and returns the best tau."""
+    values = len(told["values"])
+    found = tradeoff.points([each["tau"] for each in told["sets"]], verdicts, values)
+    taus, sentence = tradeoff.chosen(found, options.retain, values)
+    line = [(share, tradeoff.bound(share, values)) for share in np.linspace(0, 1, 101).tolist()]
+    plots.tradeoff(options.out / "tradeoff.png", told["sets"], told["real"], line, title)
+    console.print(sentence, highlight=False)
+    console.print(f"wrote {options.out}/tradeoff.png", highlight=False)
+    return {"retain": options.retain, **taus}
 
 
 def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
@@ -128,8 +154,11 @@ def described(found: Transition) -> dict[str, Any]:
 
 
 def measured(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """What is plotted of a set's verdict in report.json: its BER by direction, and the energy distance of its two groups."""
+    """What is plotted of a set's verdict in report.json: its BER by direction, the energy distance of its two groups (of many,
+    the largest), and the trade-off where it was measured."""
     ber = {name: {"mean": each["ber"], "interval": each["intervals"]["ber"]} for name, each in verdict["directions"].items()}
     names = ("distance", "relative", "p_value")
-    energy = {space: {name: tests[0][name] for name in names} for space, tests in verdict["energy"].items()}
-    return {"ber": ber, "energy": energy}
+    furthest = {space: max(tests, key=lambda test: test["distance"]) for space, tests in verdict["energy"].items()}
+    energy = {space: {name: test[name] for name in names} for space, test in furthest.items()}
+    trade_off = tradeoff.measured(verdict)
+    return {"ber": ber, "energy": energy, **({"trade_off": trade_off} if trade_off else {})}

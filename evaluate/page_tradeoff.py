@@ -1,0 +1,129 @@
+"""The page's plot of the trade-off over tau, whose current point follows the slider."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from evaluate.cells import interval, number
+from evaluate.tradeoff import BOUND, bound, measured
+
+WIDTH, HEIGHT = 360, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 40
+"""Room around the axes."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear axis from numbers to places on it.
+
+    Attributes:
+        low, high: its ends.
+        start, stop: where they lie.
+    """
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def __call__(self, value: float) -> float:
+        """The place of a value; values beyond an end lie on it."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return self.start + share * (self.stop - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round numbers on the axis, four to eight."""
+        span = self.high - self.low
+        unit = 10 ** math.floor(math.log10(span))
+        step = next(unit * part for part in (0.1, 0.2, 0.25, 0.5, 1, 2) if span / (unit * part) <= 6)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def curve(
+    taus: Sequence[float], verdicts: Sequence[Mapping[str, Any] | None], real: Mapping[str, Any], *, values: int, now: int
+) -> str:
+    """Independence and parity against retention as SVG; empty where no verdict tells them.
+
+    Arguments:
+        taus: of the frames.
+        verdicts: of their sets, as report.json has them, where there are some.
+        real: the verdict on real images; empty where there is none.
+        values: of the attribute.
+        now: the frame that the slider shows first.
+    """
+    found = {i: told for i, verdict in enumerate(verdicts) if verdict and (told := measured(verdict))}
+    if not found:
+        return ""
+    reference = measured(real) if real else None
+    known = [*found.values(), *([reference] if reference else [])]
+    ends = [end for told in known for end in told["retention"]["interval"]]
+    across = Scale(max(0.0, min(ends) - 0.04), min(1.0, max(ends) + 0.04), LEFT, WIDTH - RIGHT)
+    line = [(share, bound(share, values)) for i in range(101) if across.low <= (share := i / 100) <= across.high]
+    panels = _panel("independence: BER, synthetic → synthetic, %", "ber", taus, found, reference, across, now, line)
+    if all("largest" in told for told in known):
+        panels += _panel("parity: largest difference of other attributes", "largest", taus, found, reference, across, now, [])
+    about = f"A point for each τ, with 95 % intervals; × are real images. Choose a point to see its faces. Dotted: {BOUND}"
+    return f'<div class="panels tradeoff">{panels}</div><p class="legend">{escape(about)}</p>'
+
+
+def stats(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """The numbers of the trade-off beside the faces of a tau."""
+    told = measured(verdict)
+    if not told:
+        return {}
+    answer = {"label kept": f"{number(told['retention']['value'], 3)} {interval(told['retention']['interval'], 3)}"}
+    for name in ("largest", "mean"):
+        if name in told:
+            answer[f"{name} difference"] = f"{number(told[name]['value'], 3)} {interval(told[name]['interval'], 3)}"
+    return answer
+
+
+def _panel(title: str, name: str, taus, found, reference, across: Scale, now: int, line) -> str:
+    known = [*found.values(), *([reference] if reference else [])]
+    top = max([told[name]["interval"][1] for told in known] + [told[name]["value"] for told in known])
+    top = max(top, *(height for _, height in line)) if line else top
+    up = Scale(0.0, 1.12 * top or 1.0, HEIGHT - BOTTOM, TOP)
+    marks = "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
+        f'<text class="tick" x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        for tick in map(_clean, up.ticks())
+    )
+    marks += "".join(
+        f'<text class="tick" x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        for tick in map(_clean, across.ticks())
+    )
+    marks += f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">retention: share of labels kept</text>'
+    if line:
+        path = " ".join(f"{across(share):.1f},{up(height):.1f}" for share, height in line)
+        marks += f'<polyline class="bound" points="{path}"/>'
+    places = {i: (across(told["retention"]["value"]), up(told[name]["value"])) for i, told in found.items()}
+    marks += '<polyline class="way" points="' + " ".join(f"{x:.1f},{y:.1f}" for x, y in places.values()) + '"/>'
+    if reference:
+        x, y = across(reference["retention"]["value"]), up(reference[name]["value"])
+        marks += f'<path class="real" d="M{x - 4:.1f},{y - 4:.1f}l8,8m0,-8l-8,8"><title>real images</title></path>'
+    for i, (x, y) in places.items():
+        told = found[i]
+        sides, ends = ([scale(end) for end in told[key]["interval"]] for scale, key in ((across, "retention"), (up, name)))
+        tau = f"{taus[i]:g}"
+        marks += (
+            f'<g class="point{" current" * (i == now)}" data-frame="{i}"><title>τ = {tau}</title>'
+            f'<path class="ends" d="M{sides[0]:.1f},{y:.1f}H{sides[1]:.1f}M{x:.1f},{ends[0]:.1f}V{ends[1]:.1f}"/>'
+            f'<circle class="reach" cx="{x:.1f}" cy="{y:.1f}" r="11"/><circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+            f'<text x="{x + 6:.1f}" y="{y - 6:.1f}">{tau}</text></g>'
+        )
+    said = "; ".join(
+        f"τ {taus[i]:g}: {number(told[name]['value'], 3)} at retention {number(told['retention']['value'], 3)}"
+        for i, told in found.items()
+    )
+    return (
+        f'<svg class="panel" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}. {said}")}">'
+        f'<text class="head" x="{LEFT}" y="16">{escape(title)}</text>{marks}</svg>'
+    )
+
+
+def _clean(tick: float) -> float:
+    """A tick without the noise of floating point."""
+    return round(tick, 10)

@@ -1,0 +1,79 @@
+"""The trade-off over tau: how far a set is from telling its labels, against how many of its labels it keeps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluate.report_groups import of_direction
+from jaxdiff.errors import InputError
+from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose
+
+BOUND = (
+    "No classifier's best BER lies above the line: the judge of the label is a classifier too, and errs on the labels that are "
+    "not kept. A point above the line says that the classifiers trained on the set found less than there is."
+)
+"""What the line in the plots of BER against retention means.
+
+A judge that sees the label in a share r of each group's images errs in 1 - r, so that the least BER of all classifiers is at
+most 100 (1 - r), and with labels flipped, which folding allows for two values, at most 100 r."""
+
+
+def bound(retention: float, values: int) -> float:
+    """The largest BER in percent, of two values folded, that the best of all classifiers can have at this retention.
+
+    Holds for groups of equal size, in which the share over all images is the mean of the groups'.
+    """
+    return 100 * (min(retention, 1 - retention) if values == 2 else 1 - retention)
+
+
+def chance(values: int) -> float:
+    """The BER of a guess, in percent."""
+    return 100 * (1 - 1 / values)
+
+
+def measured(verdict: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a verdict of report.json tells of the trade-off; None where retention was not measured.
+
+    Returns:
+        `ber`: the synthetic->synthetic BER in percent, of two values folded; `retention`, a share; and where other attributes
+        are judged, `largest` and `mean`, the differences between the groups. Each a `value` with its `interval`; of
+        differences also what chance alone would make of them, `floor` and `critical`.
+    """
+    if "retention" not in verdict:
+        return None
+    summary = of_direction(verdict["directions"], "synthetic->synthetic")
+    name = "ber" if summary["folded_ber"] is None else "folded_ber"
+    retention = verdict["retention"]
+    return {
+        "ber": {"value": summary[name], "interval": summary["intervals"][name]},
+        "retention": {"value": retention["overall"], "interval": retention["interval"]},
+        **{name: verdict["parity"][name] for name in ("largest", "mean") if "parity" in verdict},
+    }
+
+
+def points(taus: Sequence[float], verdicts: Sequence[Mapping[str, Any]], values: int) -> list[TradeOff]:
+    """The measured trade-offs as the library chooses among them."""
+    answer = []
+    for tau, verdict in zip(taus, verdicts, strict=True):
+        told = measured(verdict)
+        largest = told["largest"]["value"] if "largest" in told else float("nan")
+        dependence = chance(values) - told["ber"]["value"]
+        answer.append(TradeOff(tau, dependence, largest, told["retention"]["value"]))
+    return answer
+
+
+def chosen(found: Sequence[TradeOff], retain: float, values: int) -> tuple[dict[str, float | None], str]:
+    """The tau of each objective among those that retain enough, None where there is none, and a sentence that tells them."""
+    taus: dict[str, float | None] = dict.fromkeys(OBJECTIVES)
+    parts = []
+    for objective in OBJECTIVES:
+        try:
+            best = choose(found, objective=objective, retain=retain)
+        except InputError as error:
+            return taus, f"No tau is chosen: {error}."
+        taus[objective] = best.tau
+        reached = {
+            "independence": f"least dependent, BER {chance(values) - best.dependence:.1f} (a guess has {chance(values):.1f})",
+            "parity": f"nearest to parity, with a largest difference of {best.disparity:.3f}",
+        }
+        parts.append(f"tau {best.tau:.3f} is {reached[objective]}, and retains {100 * best.retention:.0f} %")
+    return taus, f"Of the tau that retain {100 * retain:g} % of the labels, {'; '.join(parts)}."
