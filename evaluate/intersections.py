@@ -77,14 +77,15 @@ def measure(
         kept: whether a judge sees each image's label (n,); None where that is not measured.
 
     Returns:
-        `groups`, their names; by direction, and of `retention`, `rate` (in percent; of retention a share), `interval`, `count`
-        and `small`, with NaN for a group without images.
+        `attributes`, and `groups`, the names of their combinations; by direction, and of `retention`, `rate` (in percent; of
+        retention a share), `interval`, `count` and `small`, with NaN for a group without images.
     """
     directions = {}
     for direction, answers in verdict.answers.items():
         of = (real if direction == "synthetic->real" else labels)[answers.indices]
         directions[direction] = _rates((answers.predictions != answers.labels).mean(axis=0), of, attributes, scale=100.0)
     return {
+        "attributes": [attribute.name for attribute in attributes],
         "groups": [", ".join(names) for names in product(*(attribute.values for attribute in attributes))],
         "directions": directions,
         **({} if kept is None else {"retention": _rates(kept, labels, attributes, scale=1.0)}),

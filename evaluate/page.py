@@ -196,8 +196,11 @@ def _frame(frame: Frame, current: bool) -> str:
     if frame.verdict:
         for direction in DIRECTIONS:
             numbers[f"BER {direction}".replace("->", "→")] = f"{frame.verdict['directions'][direction]['ber']:.1f}"
-        numbers |= page_tradeoff.stats(frame.verdict)
     stats = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in numbers.items())
+    stats += "".join(
+        f"<div><dt>{name}</dt><dd>{value} <small>{ends}</small></dd></div>"
+        for name, (value, ends) in (page_tradeoff.stats(frame.verdict) if frame.verdict else {}).items()
+    )
     others = {own: " or ".join(each for each in told["values"] if each != own) for own in told["values"]}
     panels = "".join(
         f'<div class="panel"><h3>{escape(others[own])} first, {escape(own)} from τ on</h3>'

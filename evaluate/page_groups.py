@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluate.cells import interval, number
 from evaluate.report import DIRECTIONS
-from evaluate.report_groups import MEASURES, WITHIN, of_direction, seen_by_judges, within
+from evaluate.report_groups import MEASURES, WITHIN, crossing, of_direction, seen_by_judges, within
 from jaxdiff.fairness.groups import SMALL
 
 Verdicts = Sequence[Mapping[str, Any]]
@@ -78,13 +78,12 @@ def intersections(verdicts: Verdicts, accuracy: Mapping[str, Sequence[float]]) -
     if all("retention" in each for _, each in told):
         parts["label kept, share"] = [each["retention"] for _, each in told]
     names, groups = [name for name, _ in told], told[0][1]["groups"]
-    tables = "".join(
-        _table(caption, names, [
-            (group, [_group_cell(found, i, 3 if caption.startswith("label") else 1) for found in by_set])
-            for i, group in enumerate(groups)
-        ], "group")
-        for caption, by_set in parts.items()
-    )  # fmt: skip
+    tables = ""
+    for caption, by_set in parts.items():
+        digits, held_out = (3 if caption.startswith("label") else 1), caption.endswith("synthetic → synthetic")
+        rows = [(group, [_group_cell(found, i, digits) for found in by_set]) for i, group in enumerate(groups)]
+        table = _table(caption, names, rows, crossing(told[0][1]))
+        tables += f"<details{' open' * held_out}><summary><b>{escape(caption)}</b></summary>{table}</details>"
     judges = seen_by_judges([(verdict["name"], verdict) for verdict in verdicts], accuracy)
     about = f"How often images of each group are given another label. n is the number of images; groups of fewer than {SMALL}, "
     about += f"marked *, are a hint at best, and of groups without images nothing is known. {judges}"
@@ -127,9 +126,10 @@ def shares(verdicts: Verdicts, values: Sequence[str]) -> str:
     right = ", ".join(f"{value} {number(100 * share)} %" for value, share in zip(values, first["accuracy"], strict=True))
     about = (
         "Another question than the verdict's: not whether an image tells its label, but how many images show each value, "
-        f"whatever their labels say. Target: {target}. Counted by a classifier of real images, right on {right} of held-out ones; "
-        "its confusions are undone" + (", though they are too many for that to be exact." if first["near_singular"] else ".")
+        f"whatever their labels say. Target: {target}. Counted by a classifier of real images, right on {right} of held-out "
+        "ones; its confusions are undone"
     )
+    about += ", though they are too many for that to be exact." if first["near_singular"] else "."
     return f'<p class="prose">{escape(about)}</p>' + _table(
         "shares of the images, and their distances from the target", [*values, *MEASURES.values(), WITHIN], rows, "set"
     )

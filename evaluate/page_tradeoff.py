@@ -69,16 +69,15 @@ def curve(
     return f'<div class="panels tradeoff">{panels}</div><p class="legend">{escape(about)}</p>'
 
 
-def stats(verdict: Mapping[str, Any]) -> dict[str, str]:
-    """The numbers of the trade-off beside the faces of a tau."""
-    told = measured(verdict)
-    if not told:
-        return {}
-    answer = {"label kept": f"{number(told['retention']['value'], 3)} {interval(told['retention']['interval'], 3)}"}
-    for name in ("largest", "mean"):
-        if name in told:
-            answer[f"{name} difference"] = f"{number(told[name]['value'], 3)} {interval(told[name]['interval'], 3)}"
-    return answer
+def stats(verdict: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The numbers of the trade-off beside the faces of a tau, each with its interval."""
+    told = measured(verdict) or {}
+    names = {"retention": "label kept", "largest": "largest difference", "mean": "mean difference"}
+    return {
+        about: (number(told[name]["value"], 3), interval(told[name]["interval"], 3))
+        for name, about in names.items()
+        if name in told
+    }
 
 
 def _panel(title: str, name: str, taus, found, reference, across: Scale, now: int, line) -> str:

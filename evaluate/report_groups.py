@@ -58,42 +58,62 @@ def pairwise(named: Named, values: Sequence[str], directions: Mapping[str, str],
 
 
 def intersections(named: Named, directions: Mapping[str, str], *, full: bool) -> Tables:
-    """Errors, and retention where it is measured, in every group of several attributes."""
+    """Errors, and retention where it is measured, in every group of several attributes; else in the worst group alone."""
     told = [(name, verdict["intersections"]) for name, verdict in named if verdict.get("intersections")]
     if not told:
         return
-    groups = told[0][1]["groups"]
-
-    def rows(part, digits):
-        return [[group, *(_group_cell(part(each), i, digits, full) for _, each in told)] for i, group in enumerate(groups)]
-
-    header, note = ["group", *(name for name, _ in told)], f"(n; * fewer than {SMALL} images: a hint at best)"
-    for direction, about in directions.items():
-        title = f"error in groups of several attributes, {direction}: {about} {note}"
-        yield title, header, rows(lambda each, name=direction: of_direction(each["directions"], name), 1)
+    crossed = crossing(told[0][1])
+    parts = [
+        (f"error in groups of {crossed}, {direction}: {about}", 1, [of_direction(e["directions"], direction) for _, e in told])
+        for direction, about in directions.items()
+    ]
     if "retention" in told[0][1]:
-        yield f"label kept in groups of several attributes {note}", header, rows(lambda each: each["retention"], 3)
+        parts.append((f"label kept in groups of {crossed}", 3, [each["retention"] for _, each in told]))
+    groups, names = told[0][1]["groups"], [name for name, _ in told]
+    for title, digits, by_set in parts:
+        if full:
+            rows = [[group, *(_group_cell(found, i, digits) for found in by_set)] for i, group in enumerate(groups)]
+            yield f"{title} (n; * fewer than {SMALL} images: a hint at best)", [crossed, *names], rows
+        else:
+            high = digits == 1  # of errors the most, of retention the least
+            rows = [[name, *_worst_group(found, groups, digits, high)] for name, found in zip(names, by_set, strict=True)]
+            title = f"{'most' if high else 'least'} {title}; of groups of {SMALL} images or more"
+            yield title, ["set", crossed, "error" if high else "kept", "n"], rows
 
 
-def _group_cell(found: Mapping[str, Any], i: int, digits: int, full: bool) -> str:
+def crossing(told: Mapping[str, Any]) -> str:
+    """The names of the attributes whose values the groups combine."""
+    return " x ".join(told["attributes"])
+
+
+def _group_cell(found: Mapping[str, Any], i: int, digits: int) -> str:
     count, ends = found["count"][i], found["interval"][i]
     if not count:
         return "- (0*)"
-    shown = number(found["rate"][i], digits) + (f" {interval(ends, digits)}" if full else "")
-    return f"{shown} ({count}{'*' * found['small'][i]})"
+    return f"{number(found['rate'][i], digits)} {interval(ends, digits)} ({count}{'*' * found['small'][i]})"
+
+
+def _worst_group(found: Mapping[str, Any], groups: Sequence[str], digits: int, high: bool) -> list[str]:
+    """Name, rate and images of the group of the highest or lowest rate that is not small; dashes where all are."""
+    large = [i for i, small in enumerate(found["small"]) if not small]
+    if not large:
+        return ["-", "-", "-"]
+    worst = (max if high else min)(large, key=lambda i: found["rate"][i])
+    return [groups[worst], number(found["rate"][worst], digits), str(found["count"][worst])]
 
 
 def seen_by_judges(named: Named, accuracy: Mapping[str, Sequence[float]]) -> str:
     """Says where the groups' other attributes are no labels of the sets but a judge's answers; empty where all are labels."""
-    by_attribute: dict[str, list[str]] = {}
+    by_attributes: dict[tuple[str, ...], list[str]] = {}
     for name, verdict in named:
-        for attribute in (verdict.get("intersections") or {}).get("judged", ()):
-            by_attribute.setdefault(attribute, []).append(name)
+        if judged := (verdict.get("intersections") or {}).get("judged"):
+            by_attributes.setdefault(tuple(judged), []).append(name)
+    right = {name: " / ".join(number(100 * each) for each in rates) for name, rates in accuracy.items()}
     return " ".join(
-        f"Of {', '.join(names)}, which {'have' if len(names) > 1 else 'has'} no labels of {attribute}, {attribute} is what a "
-        f"classifier of real images sees; it is right on {' / '.join(number(100 * each) for each in accuracy[attribute])} % of "
-        "held-out real images, value by value."
-        for attribute, names in by_attribute.items()
+        f"No labels of {' or '.join(judged)} are in {', '.join(names)}: there a classifier of real images tells "
+        f"{' and '.join(judged)}, right on {', '.join(f'{right[each]} % ({each})' for each in judged)} of held-out real "
+        "images, value by value."
+        for judged, names in by_attributes.items()
     )
 
 
