@@ -45,7 +45,7 @@ def _heat(caption: str, summary: Mapping[str, Any], values: Sequence[str]) -> st
     mean, worst = summary["pairs"], summary["worst"]
     told = f"mean {number(mean['mean'])} {interval(mean['intervals']['mean'])}; "
     told += f"all {len(values)}: BER {number(summary['ber'])}, a guess {number(summary['chance'])}"
-    if worst["value"] is not None:
+    if worst["error"]:
         told += f"; most errors in {worst['value']}, {number(worst['error'])}"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="heat">'

@@ -8,13 +8,15 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose
 
 BOUND = (
-    "No classifier's best BER lies above the line: the judge of the label is a classifier too, and errs on the labels that are "
-    "not kept. A point above the line says that the classifiers trained on the set found less than there is."
+    "the BER of the best classifier that there could be lies on this line or below it, since the judge of the label is a "
+    "classifier too and errs only on the labels that are not kept. A point above the line says that the classifiers trained on "
+    "the set found less than there is to find."
 )
 """What the line in the plots of BER against retention means.
 
-A judge that sees the label in a share r of each group's images errs in 1 - r, so that the least BER of all classifiers is at
-most 100 (1 - r), and with labels flipped, which folding allows for two values, at most 100 r."""
+A judge that sees the label in a share r of each group's images errs in 1 - r of them, so that the least BER of all classifiers
+is at most 100 (1 - r); and its flip, which folding allows for two values, has 100 r.
+"""
 
 
 def bound(retention: float, values: int) -> float:
