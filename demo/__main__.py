@@ -86,7 +86,7 @@ def main() -> None:
     judged = {"seeds": options.seeds, "test_count": 2000}
     if options.reduced:
         judged = {"steps": 4, "seeds": 1, "permutations": 19, "replicates": 20, "test_count": 100}
-    fairness(Fairness(tuple(map(str, sets)), "group", out / "report", **judged))
+    fairness(Fairness("group", out / "report", tuple(map(str, sets)), **judged))
 
     console.rule("4. pictures")
     for folder in sets:

@@ -11,7 +11,7 @@ import numpy as np
 
 from console import arguments
 from console.terminal import console, progress, working
-from evaluate import intersections, report, worth
+from evaluate import findings, intersections, report, self_check, worth
 from evaluate import outside as outside_judge
 from evaluate.provenance import provenance
 from evaluate.report import Judged
@@ -20,9 +20,13 @@ from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attributes import predict_attributes
 from jaxdiff.fairness.feature_judges import feature_judges, others
+from jaxdiff.fairness.findings import Limits
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
+
+KNOWN = 5000
+"""Training images at most in which copies are looked for."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,22 @@ class Fairness:
 
       python -m evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
+
+    What is wrong with a set stands under "findings" by name. Whether that can be trusted is told by cheats, made of real
+    images; the exit status is 1 where one is missed or a fair set is flagged:
+
+      python -m evaluate fairness --self-check --real embedded --attribute group --out out/self-check
+
+      python -m evaluate fairness --self-check --repeats 100 --test-count 400 --steps 60 --seeds 1 --attribute group
+          --out out/false-alarms
     """
 
-    synthetic: tuple[str, ...]
-    """Sets to judge, in the order of the report: folders of samples, folders or .zip files with labels.csv, .npz files."""
     attribute: str
     """The attribute; a set's labels are what its images were drawn as (switching: the final condition)."""
     out: Path
     """Folder of the report; an older report there is replaced."""
+    synthetic: tuple[str, ...] = ()
+    """Sets to judge, in the order of the report: folders of samples, folders or .zip files with labels.csv, .npz files."""
     real: str = "embedded"
     """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. Its splits train and test are used."""
     values: tuple[str, ...] = ()
@@ -76,8 +88,9 @@ class Fairness:
     """Mirror half of the training images; wrong for digits and letters."""
     replicates: int = 1000
     """Bootstrap replicates of the 95 % intervals."""
-    permutations: int = 199
-    """Permutations of the energy test; its least p-value is 1 / (1 + permutations)."""
+    permutations: int = 999
+    """Permutations of the energy test; its least p-value is 1 / (1 + permutations). With fewer it may never be sure enough
+    to flag a set."""
     quality: bool = True
     """Measure each set's quality against real images, in all and by group."""
     inception: Path | None = None
@@ -100,6 +113,12 @@ class Fairness:
     """What it wants subtracted from red, green and blue, levels 0 to 255."""
     judge_scale: float = 127.5
     """What it wants the rest divided by."""
+    limits: Limits = Limits()
+    """When a set is flagged."""
+    self_check: bool = False
+    """Judge cheats and fair sets made of real images instead of --synthetic; writes self-check.json."""
+    repeats: int = 0
+    """With --self-check: draw the fair sets so many times again, to tell the rate of false alarms."""
     seed: int = 0
     """Seed of everything: halves, classifiers, bootstrap, permutations."""
 
@@ -107,8 +126,12 @@ class Fairness:
         for name in ("seeds", "test_count", "steps", "batch", "replicates", "permutations"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        if not self.synthetic:
+        if not self.synthetic and not self.self_check:
             raise InputError("--synthetic takes one set or more, got none")
+        if self.self_check and (self.synthetic or self.associated or self.judge or not self.quality):
+            raise InputError("--self-check makes its own sets: it takes no --synthetic, --associated, --judge or --no-quality")
+        if self.repeats < 0 or (self.repeats and not self.self_check):
+            raise InputError(f"--repeats must be at least 0 and is for --self-check, got {self.repeats}")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
         if self.target and not self.associated:
@@ -125,8 +148,14 @@ class Fairness:
             raise InputError(f"--out must be a folder, {self.out} is a file")
 
 
-def fairness(options: Fairness) -> Judged:
-    """Judges the sets, prints the tables and writes the report."""
+def fairness(options: Fairness) -> Judged | None:
+    """Judges the sets, prints the tables and writes the report; with --self-check judges cheats.
+
+    Raises:
+        SystemExit: with status 1, a self-check that fails.
+    """
+    if options.self_check:
+        return check(options)
     start = time.monotonic()
     values, sources = _open(options)
     whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
@@ -164,7 +193,7 @@ def fairness(options: Fairness) -> Judged:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier))
+    extras = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
     about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
     if outside:
         with working(f"asking {options.judge.name}"):
@@ -179,16 +208,54 @@ def fairness(options: Fairness) -> Judged:
     return judged
 
 
-def _worth(options: Fairness, values, sets, extractor) -> list[dict]:
-    """Quality and cost of the real and of each synthetic set."""
+def check(options: Fairness) -> None:
+    """Judges cheats and fair sets, prints what is found of each and writes self-check.json.
+
+    Raises:
+        SystemExit: with status 1, where a cheat is missed or a fair set is flagged.
+    """
+    start = time.monotonic()
+    values, sources = _open(options)
+
+    def images_of(split, count):
+        return _some(sources[options.real, split], values, count, options.seed)[0]
+
+    given = self_check.material(
+        images_of, most=options.test_count, known=KNOWN, faces=options.real == "embedded", repeats=options.repeats
+    )
+    checked = self_check.check(
+        given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
+        training=Training(steps=options.steps, batch=options.batch, flip=options.flip),
+        extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
+        replicates=options.replicates, seed=options.seed,
+    )  # fmt: skip
+    self_check.show(checked, console)
+    self_check.write(checked, {**provenance(options), "seconds": round(time.monotonic() - start, 1)}, options.out)
+    console.print(f"wrote {options.out}/self-check.json", highlight=False)
+    if not checked.passed:
+        raise SystemExit(1)
+
+
+def _worth(options: Fairness, values, sets, extractor, judgement) -> list[dict]:
+    """Quality, findings and cost of the real and of each synthetic set."""
+    compared = _compared(options, sets)
     extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
+    measured = None
     if options.quality:
         with working("measuring quality"):
             reference = sets[options.real, "reference"]
-            compared = _compared(options, sets)
-            found = worth.quality(reference, compared, extractor, values=len(values), seed=options.seed)
-        for extra, told in zip(extras, found, strict=True):
-            extra |= {"quality": told} if told else {}
+            measured = worth.featured(reference, compared, extractor, values=len(values), seed=options.seed)
+            found = []
+            if measured:
+                known, drawn = measured
+                found = worth.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
+        for extra, told in zip(extras, found, strict=False):
+            extra |= {"quality": told}
+    with working("looking for what is wrong"):
+        train = sets[options.real, "known"].images if options.quality else None
+        told = findings.tell(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
+    for extra, each in zip(extras[1:], told, strict=True):
+        extra |= each
     return extras
 
 
@@ -274,29 +341,41 @@ def _load(
     options: Fairness, values: Sequence[str], sources: Mapping[tuple[str, str], Source]
 ) -> tuple[dict[tuple[str, str], LabelledImages], dict[tuple[str, str], np.ndarray]]:
     """The images of every source, with labels that count within `values`, and where they lie; no more than can be used."""
-    kept = {}
-    for key, source in sources.items():
-        names = source.attributes[0].values
-        recoded = np.array([values.index(name) if name in values else -1 for name in names])[source.labels[:, 0]]
-        kept[key] = np.flatnonzero(recoded >= 0), recoded
-        absent = [name for code, name in enumerate(values) if not (recoded == code).any()]
-        if absent:
-            raise InputError(f"{source.name} has no image whose {options.attribute} is {' or '.join(absent)}")
+    kept = {key: _kept(source, values) for key, source in sources.items()}
     largest = max(min(len(kept[spec, "all"][0]), options.test_count) for spec in options.synthetic)
     train_count = options.train_count or max(1, largest // 2)
     ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
     sets, taken = {}, {}
     with progress("reading images", len(sources)) as advance:
         for key, source in sources.items():
-            indices, recoded = kept[key]
-            count = train_count if key[1] == "train" else options.test_count
-            chosen = indices[np.random.default_rng(options.seed).permutation(len(indices))[:count]]
-            images, _ = load_arrays(View(source, indices=chosen))
             name = source.name if key[1] != "all" else key[0] if ambiguous else Path(key[0]).name
-            sets[key], taken[key] = LabelledImages(name, images, recoded[chosen]), chosen
-            if key[1] == "train" and options.quality:
-                # as many as the largest set: the classifiers' own training images are fewer
-                more = indices[np.random.default_rng(options.seed).permutation(len(indices))[:largest]]
-                sets[key[0], "reference"] = LabelledImages(name, load_arrays(View(source, indices=more))[0], recoded[more])
+            count = options.test_count
+            if key[1] == "train":
+                count = max(train_count, largest, KNOWN) if options.quality else train_count
+            drawn, taken[key] = _some(source, values, count, options.seed)
+            sets[key] = LabelledImages(name, drawn.images, drawn.labels)
+            if key[1] == "train":
+                # the reference is as large as the largest set: the classifiers' own training images are fewer
+                of_parts = {"known": KNOWN, "reference": largest, "train": train_count}
+                parts = {part: sets[key].take(np.arange(min(most, len(drawn.labels)))) for part, most in of_parts.items()}
+                sets |= {(key[0], part): images for part, images in parts.items()}
             advance(note=source.name)
     return sets, taken
+
+
+def _kept(source: Source, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Which images of a source have a value under judgement, and the labels of all, counted within `values`."""
+    attribute = source.attributes[0]
+    recoded = np.array([values.index(name) if name in values else -1 for name in attribute.values])[source.labels[:, 0]]
+    absent = [name for code, name in enumerate(values) if not (recoded == code).any()]
+    if absent:
+        raise InputError(f"{source.name} has no image whose {attribute.name} is {' or '.join(absent)}")
+    return np.flatnonzero(recoded >= 0), recoded
+
+
+def _some(source: Source, values: Sequence[str], count: int, seed: int) -> tuple[LabelledImages, np.ndarray]:
+    """At most `count` images of a source, drawn by the seed, and where they lie; of a larger count the first are the same."""
+    indices, recoded = _kept(source, values)
+    chosen = indices[np.random.default_rng(seed).permutation(len(indices))[:count]]
+    images, _ = load_arrays(View(source, indices=chosen))
+    return LabelledImages(source.name, images, recoded[chosen]), chosen

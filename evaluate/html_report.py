@@ -111,7 +111,9 @@ def _read_report(folder: Path, option: str) -> dict[str, Any]:
 
 def _judged_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
     """The options that the report was made with."""
-    told = {field.name: report["options"].get(field.name, field.default) for field in fields(fairness.Fairness)}
+    # of the options those that say which images there are; `limits` do not
+    names = [field for field in fields(fairness.Fairness) if field.name != "limits"]
+    told = {field.name: report["options"].get(field.name, field.default) for field in names}
     told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
     judged = fairness.Fairness(**{**told, "out": folder})
     if len(judged.synthetic) != len(report["synthetic"]):

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from evaluate import page_groups, page_tradeoff
+from evaluate import findings, page_groups, page_tradeoff
 from evaluate.page_faces import Faces, data_uri, sheet
 from evaluate.page_table import MARKS, OPTIONAL, fairness_columns, present, table, verdicts
 from evaluate.report import DIRECTIONS, READING
@@ -149,7 +149,7 @@ def _verdict(contents: Contents) -> str:
         "numbers alone; a difference within the intervals is none.</p>"
     )
     figure = _figure(contents.verdict_figure, "BER in each direction with its 95 % interval, and the energy distances.")
-    return "\n".join([*tables, legend, figure])
+    return "\n".join([*tables, legend, findings.html(contents.report), figure])
 
 
 def _figure(picture: bytes | None, about: str) -> str:

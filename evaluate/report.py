@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluate import report_groups
+from evaluate import findings, report_groups
 from evaluate.cells import interval as brackets
 from evaluate.cells import number
 from jaxdiff.fairness.groups import PairwiseSummary
@@ -77,6 +77,7 @@ def show(judged: Judged, console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
+    findings.show(_extras(judged), console)
     console.print(_sizes(judged), highlight=False)
     if judges := report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {})):
         console.print(judges, highlight=False)
@@ -123,6 +124,7 @@ def _plain_verdict(verdict: Verdict, values) -> dict[str, Any]:
             space: [{"values": [values[a], values[b]], **asdict(test)} for (a, b), test in tests.items()]
             for space, tests in verdict.energy.items()
         },
+        "chance": {direction: asdict(test) for direction, test in verdict.chance.items()},
     }
 
 
@@ -157,6 +159,11 @@ def _plain_values(summary: Summary, pairs: PairwiseSummary | None, values: Seque
             "intervals": {name: ends.tolist() for name, ends in pairs.intervals.items()},
         },
     }
+
+
+def _extras(judged: Judged) -> dict[str, Mapping[str, Any]]:
+    """What was measured beside the verdict, by synthetic set."""
+    return {verdict.name: extra for verdict, extra in zip(judged.judgement.synthetic, judged.extras[1:], strict=True)}
 
 
 def _finite(value):
@@ -321,6 +328,7 @@ def _markdown(judged: Judged) -> str:
             f"## {title}",
             "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines),
         ]
+    parts += findings.markdown(_extras(judged))
     energy = (
         "Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| as an unbiased U-statistic, which may be negative; |.| is Euclidean, of "
         "pixels in [-1, 1] and of the penultimate layer of the first classifier trained on real images; relative is the "

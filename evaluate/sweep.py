@@ -53,6 +53,8 @@ class Sweep(Fairness):
     """With --associated: the share of labels that a tau must retain to be named as the best."""
     synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
     values: tyro.conf.Suppress[tuple[str, ...]] = ()
+    self_check: tyro.conf.Suppress[bool] = False
+    repeats: tyro.conf.Suppress[int] = 0
 
     def __post_init__(self):
         # the rest is checked where the sets are known, see `judging`

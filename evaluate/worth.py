@@ -13,6 +13,7 @@ from jaxdiff.fairness.attributes import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.judge import LabelledImages
 from jaxdiff.fairness.parity import measure_parity
+from jaxdiff.quality.beside_real import Images
 from jaxdiff.quality.extractors import Extractor
 from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
 from jaxdiff.sampleset import SampleSet
@@ -29,10 +30,10 @@ def cost(spec: str) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def quality(
+def featured(
     reference: LabelledImages, sets: Sequence[LabelledImages], extractor: Extractor, *, values: int, seed: int
-) -> list[dict[str, Any]]:
-    """The quality of each set against reference images, all by equally many images of each group.
+) -> tuple[np.ndarray, list[Images]] | None:
+    """The features of reference images, and of each set equally many images of each group with theirs.
 
     Arguments:
         reference: real images.
@@ -42,18 +43,36 @@ def quality(
         seed: of the draws.
 
     Returns:
-        JSON-ready, for each set; empty where a set has too few images for any measure.
+        None where a set has too few images for any measure.
     """
     drawn = equal_draws([images.labels for images in sets], values=values, seed=seed)
     if min(len(drawn[0]), len(reference.labels)) < LEAST:
-        return [{} for _ in sets]
+        return None
+    taken = [images.take(chosen) for images, chosen in zip(sets, drawn, strict=True)]
     known = extractor(reference.images).astype(np.float64)
+    return known, [Images(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
+
+
+def quality(
+    known: np.ndarray, labels: np.ndarray, sets: Sequence[Images], extractor: Extractor, *, values: int, seed: int
+) -> list[dict[str, Any]]:
+    """The quality of each set against reference images.
+
+    Arguments:
+        known, labels: features and groups of the reference images.
+        sets: as `featured` gives them.
+        extractor: of the features.
+        values: K.
+        seed: of the half samples.
+
+    Returns:
+        JSON-ready, for each set.
+    """
     answers = []
-    for images, chosen in zip(sets, drawn, strict=True):
+    for images in sets:
         found = measure(
-            known, extractor(images.images[chosen]).astype(np.float64),
-            extractor=extractor.describe(), labels=(reference.labels, images.labels[chosen]), values=values, seed=seed,
-        )  # fmt: skip
+            known, images.features, extractor=extractor.describe(), labels=(labels, images.labels), values=values, seed=seed
+        )
         answers.append({**_scores(found.whole), "groups": [_scores(group) for group in found.groups],
                         "extractor": dict(found.extractor)})  # fmt: skip
     return answers

@@ -240,3 +240,10 @@ def test_where_no_point_retains_enough_the_largest_retention_is_told():
 
 def test_the_distance_of_three_groups_is_that_of_the_two_farthest():
     assert total_variation(np.array([[1.0, 0.0], [0.5, 0.5], [0.2, 0.8]])) == pytest.approx(0.8)
+
+
+def test_images_that_are_all_alike_are_at_parity_and_so_are_they_by_chance():
+    labels, groups = two_groups((30, 0), (20, 0))
+    answer = associated_parity(labels, groups, [BEARD], values=2, replicates=20)
+    for part in (answer.largest, answer.mean):
+        assert part.value == part.floor == part.critical == 0

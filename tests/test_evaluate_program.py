@@ -142,6 +142,13 @@ def test_quality_retention_and_parity_stand_beside_the_verdict(evaluate, tmp_pat
     # by group, turned labels compare dark images with bright ones
     assert min(g["frechet"] for g in turned["quality"]["groups"]) > 10 * max(g["frechet"] for g in fair["quality"]["groups"])
     markdown = (tmp_path / "report" / "report.md").read_text()
+    # what is wrong is told by name: sides that follow the label are seen by whoever sees the label
+    named = {each["name"]: {found["name"] for found in each["findings"]} for each in report["synthetic"]}
+    assert named.keys() == {"fair.npz", "turned.npz", "biased.npz"} and "findings" not in report["real"]
+    assert "direction" in named["turned.npz"] and "direction" not in named["fair.npz"]
+    assert all("independence" in found for found in named.values())
+    assert report["synthetic"][0]["beside_real"]["membership"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
+    assert "| turned.npz | direction |" in markdown and "dealt at random" in markdown
     assert "quality against" in markdown and "| turned.npz, dark |" in markdown and "label kept" in markdown
 
 

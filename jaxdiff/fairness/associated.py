@@ -10,13 +10,12 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.stats import random_table
 
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
 from jaxdiff.fairness.groups import GroupRates, group_rates
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, resampled_sums, wilson_interval
+from jaxdiff.fairness.intervals import check_replicates, dealt_tables, percentile_interval, resampled_sums, wilson_interval
 from jaxdiff.fairness.metrics import check_labels
 
 
@@ -156,8 +155,7 @@ def associated_parity(
     observed = rates(np.stack([images[groups == g].sum(axis=0) for g in range(values)]), _rates(confusions))
     sums = [resampled_sums(images[groups == g], replicates=replicates, generator=generator) for g in range(values)]
     bootstrapped = _differences(rates(np.stack(sums, axis=1), resampled_rates))
-    # A permutation of the groups is a random table of kinds of images by groups with the margins that there are.
-    dealt = random_table(of_kind, count).rvs(replicates, random_state=generator)
+    dealt = dealt_tables(of_kind, count, replicates=replicates, generator=generator)
     permuted = _differences(rates(np.einsum("rkg,kv->rgv", dealt, indicators), _rates(confusions)))
 
     def difference(statistic):

@@ -1,8 +1,9 @@
-"""Intervals of what is counted over images: the bootstrap of sums, and Wilson's score interval."""
+"""Resampling and intervals of what is counted over images: the bootstrap of sums, labels dealt at random, Wilson's interval."""
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 from scipy.special import ndtri
+from scipy.stats import random_table
 
 from jaxdiff.errors import InputError
 
@@ -28,6 +29,25 @@ def resampled_sums(
     blocks = [min(block, replicates - start) for start in range(0, replicates, block)]
     draws = (generator.multinomial(len(rows), counts / len(rows), size=size) for size in blocks)
     return np.concatenate([draw.astype(np.float64) @ kinds for draw in draws])
+
+
+def dealt_tables(
+    rows: Integer[np.ndarray, " r"], columns: Integer[np.ndarray, " c"], *, replicates: int, generator: np.random.Generator
+) -> Integer[np.ndarray, "replicates r c"]:
+    """Tables of counts with these margins, as labels dealt at random make them: (replicates, R, C).
+
+    Images of one kind are interchangeable, so that a permutation of labels over images is a table of kinds by labels
+    (Patefield 1981).
+
+    Arguments:
+        rows: images of each kind.
+        columns: images of each label, of the same sum.
+        replicates: how many.
+        generator: of the draws.
+    """
+    # scipy 1.17 gives tables of one row or one column negative counts: an empty row and column spare them
+    padded = random_table(np.append(rows, 0), np.append(columns, 0)).rvs(replicates, random_state=generator)
+    return padded.astype(np.int64)[:, :-1, :-1]
 
 
 def percentile_interval(replicates: Shaped[np.ndarray, "replicates ..."], level: float) -> Float[np.ndarray, "... 2"]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.chance import ChanceTest, chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, check_labels, summarise
@@ -144,6 +145,8 @@ class Verdict:
         pairs: how well each pair of values is told apart, by direction; empty for two values, where `directions` tells it.
         answers: what the numbers were counted from, by direction.
         energy: by space (`pixels`, `features`), by pair of values: the energy test between the two groups.
+        chance: by direction, tests of whether a synthetic set's labels and the predictions on its images are independent;
+            of `real->synthetic` and `synthetic->synthetic`, and none for the real set.
     """
 
     name: str
@@ -152,6 +155,7 @@ class Verdict:
     pairs: Mapping[str, PairwiseSummary]
     answers: Mapping[str, Answers]
     energy: Mapping[str, Mapping[tuple[int, int], EnergyTest]]
+    chance: Mapping[str, ChanceTest]
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,13 @@ def judge(
             if values > 2
         }
         energy = _energy(images, by_real[0], values, permutations, seed)
-        return Verdict(name, np.bincount(images.labels, minlength=values), summaries, pairs, directions, energy)
+        tests = {
+            direction: chance_test(directions[direction].predictions, directions[direction].labels, values=values, seed=seed)
+            for direction in ("real->synthetic", "synthetic->synthetic")
+            if direction in directions
+        }
+        count = np.bincount(images.labels, minlength=values)
+        return Verdict(name, count, summaries, pairs, directions, energy, tests)
 
     by_real = list(classifiers(trained_on[0], "Real"))
     real = verdict(real_test, "Real", {"real->real": _ask(by_real, real_test)})

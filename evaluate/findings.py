@@ -1,0 +1,101 @@
+"""The findings on each set: measured, told on the terminal, in report.md and on the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxdiff.fairness.findings import Finding, Limits, find_faults
+from jaxdiff.fairness.judge import Judgement
+from jaxdiff.quality.beside_real import BesideReal, Images, beside_real
+
+ABOUT = """\
+Tests share one level by Bonferroni's correction, and are exact: labels dealt at random for independence and direction, training
+images dealt anew among real ones for memorisation. Quality and diversity are compared with real images that were held out, by
+stated limits: no generator is the data. `label` is a note and no fault: images that are independent of their labels cannot
+show them. A classifier trained on the set and tested on real images tests nothing, since one that was trained on labels without
+meaning has found some direction, in which real groups may differ."""
+
+
+def tell(
+    judgement: Judgement,
+    measured: tuple[np.ndarray, Sequence[Images]] | None,
+    train: np.ndarray,
+    *,
+    values: Sequence[str],
+    limits: Limits,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The findings on each synthetic set and what they are made of, JSON-ready.
+
+    Arguments:
+        judgement: the judges' answer.
+        measured: features of the reference, and the held-out real images and the sets as `worth.featured` gives them; None
+            leaves out quality, diversity and memorisation.
+        train: images that the generator was trained on.
+        values: the names of the labels.
+        limits: when to flag.
+        seed: of the permutations.
+    """
+    beside: Sequence[BesideReal | None] = [None] * len(judgement.synthetic)
+    if measured:
+        reference, (held_out, *sets) = measured
+        beside = beside_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
+    answers = []
+    for verdict, compared in zip(judgement.synthetic, beside, strict=True):
+        found = find_faults(verdict, compared, values=values, limits=limits)
+        answer: dict[str, Any] = {"findings": [asdict(finding) for finding in found]}
+        answers.append(answer | ({"beside_real": asdict(compared)} if compared else {}))
+    return answers
+
+
+def names(findings: Sequence[Finding | Mapping[str, Any]]) -> str:
+    """The names of findings; notes in brackets."""
+    told = [finding if isinstance(finding, Mapping) else asdict(finding) for finding in findings]
+    return ", ".join(each["name"] if each["flag"] else f"({each['name']})" for each in told) or "none"
+
+
+def show(sets: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Prints what is wrong with each set; nothing where nothing was asked."""
+    if not any("findings" in told for told in sets.values()):
+        return
+    table = Table(title="findings", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+                  pad_edge=False)  # fmt: skip
+    for name in ("set", "finding", "what is wrong"):
+        table.add_column(name, overflow="fold")
+    for name, told in sets.items():
+        for i, finding in enumerate(told.get("findings") or [{"name": "none", "text": "", "flag": True}]):
+            table.add_row("" if i else name, names([finding]), finding["text"])
+    console.print(table)
+
+
+def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The sections of report.md; none where nothing was asked."""
+    if not any("findings" in told for told in sets.values()):
+        return []
+    rows = [["set", "finding", "what is wrong", "measured against"], [":--"] * 4]
+    for name, told in sets.items():
+        for finding in told.get("findings") or [{"name": "none", "text": "", "against": "", "flag": True}]:
+            rows.append([name, names([finding]), finding["text"], finding["against"]])
+    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return ["## findings: what is wrong with each set", "\n".join(lines), ABOUT]
+
+
+def html(report: Mapping[str, Any]) -> str:
+    """What is wrong with each set, for the page; empty where the report does not tell."""
+    rows = ""
+    for verdict in report["synthetic"]:
+        if "findings" not in verdict:
+            continue
+        faults = "".join(
+            f"<li><strong>{escape(names([each]))}</strong>: {escape(each['text'])} "
+            f"<small>against {escape(each['against'])}</small></li>"
+            for each in verdict["findings"]
+        )
+        rows += f"<dt>{escape(verdict['name'])}</dt><dd>{f'<ul>{faults}</ul>' if faults else 'nothing found'}</dd>\n"
+    return f'<h3>What is wrong</h3>\n<dl class="findings">\n{rows}</dl>' if rows else ""
