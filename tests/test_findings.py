@@ -40,7 +40,8 @@ def verdict(predictions, energies):
         for direction, each in zip(DIRECTIONS, predictions, strict=True)
         if direction != "synthetic->real"
     }
-    return Verdict("set", np.array([100, 100]), summaries, {space: {(0, 1): test} for space, test in energies.items()}, tests)
+    energy = {space: {(0, 1): test} for space, test in energies.items()}
+    return Verdict("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
 
 
 def judged(rng, bers, p_value=0.5):
