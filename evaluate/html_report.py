@@ -76,7 +76,7 @@ def html_report(options: HtmlReport) -> Path:
             for spec, verdict in zip(judged.synthetic, report["synthetic"], strict=True)
         ],
         frames=frames,
-        sweep_real=swept.get("real", {}),
+        swept=swept,
         verdict_figure=_picture(folder / "report.png"),
         figures=[
             (picture, about)

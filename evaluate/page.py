@@ -39,7 +39,7 @@ class Contents:
         real: the real images.
         sets: the judged sets, in the report's order.
         frames: the sets of a sweep by rising tau; may be none.
-        sweep_real: the verdict on real images that stands beside theirs; empty where there is none.
+        swept: report.json of these sets; empty where there is none.
         verdict_figure: the PNG of the report, where there is one.
         figures: PNGs of the sweep with what they show.
         command: that made the page.
@@ -49,7 +49,7 @@ class Contents:
     real: Faces
     sets: Sequence[Faces]
     frames: Sequence[Frame]
-    sweep_real: Mapping[str, Any]
+    swept: Mapping[str, Any]
     verdict_figure: bytes | None
     figures: Sequence[tuple[bytes, str]]
     command: Sequence[str]
@@ -173,7 +173,7 @@ def _sweep(contents: Contents) -> str:
     chosen = min(range(len(taus)), key=lambda i: abs(taus[i] - start))
     ticks = "".join(f"<span>{tau:g}</span>" for tau in taus)
     judged = [frame.verdict for frame in contents.frames]
-    trade_off = page_tradeoff.curve(taus, judged, contents.sweep_real, values=len(contents.report["values"]), now=chosen)
+    trade_off = page_tradeoff.curve(taus, judged, contents.swept.get("real", {}), now=chosen)
     return f"""<p class="prose">Each face starts from the same noise at every τ. It is drawn as the other group first and as
 its own from τ on: at τ = 1 as its own all along, near 0 as the other almost to the end.</p>
 <div class="slider">

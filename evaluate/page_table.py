@@ -64,6 +64,10 @@ def _error_note(summary: Mapping[str, Any]) -> str:
     return " / ".join("-" if error is None else f"{error:.1f}" for error in summary["error"])
 
 
+def _worst_note(worst: Mapping[str, Any]) -> str:
+    return worst["value"] or ""
+
+
 def _p_note(test: Mapping[str, Any]) -> str:
     return f"p {test['p_value']:.3f}"
 
@@ -112,6 +116,8 @@ def fairness_columns(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Co
             columns.append(Column("folded", f"{path}.folded_ber", "higher"))
         about = " / ".join(values) if len(values) <= 3 else ""
         columns.append(Column("gap", f"{path}.gap", "lower", 1, about, _error_note if about else lambda summary: ""))
+        if "worst" in report["real"].get("directions", {}).get("real->real", {}):
+            columns.append(Column("worst", f"{path}.worst.error", columns[0].better, 1, "group", _worst_note))
         groups[direction.replace("->", " → "), meaning] = columns
     groups["energy distance", "between the groups"] = [
         Column(space, f"energy.{space}.distance", 0, 3, "p-value", _p_note) for space in report["real"]["energy"]

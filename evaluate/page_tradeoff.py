@@ -42,16 +42,13 @@ class Scale:
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def curve(
-    taus: Sequence[float], verdicts: Sequence[Mapping[str, Any] | None], real: Mapping[str, Any], *, values: int, now: int
-) -> str:
+def curve(taus: Sequence[float], verdicts: Sequence[Mapping[str, Any] | None], real: Mapping[str, Any], *, now: int) -> str:
     """Independence and parity against retention as SVG; empty where no verdict tells them.
 
     Arguments:
         taus: of the frames.
         verdicts: of their sets, as report.json has them, where there are some.
         real: the verdict on real images; empty where there is none.
-        values: of the attribute.
         now: the frame that the slider shows first.
     """
     found = {i: told for i, verdict in enumerate(verdicts) if verdict and (told := measured(verdict))}
@@ -61,6 +58,7 @@ def curve(
     known = [*found.values(), *([reference] if reference else [])]
     ends = [end for told in known for end in told["retention"]["interval"]]
     across = Scale(max(0.0, min(ends) - 0.04), min(1.0, max(ends) + 0.04), LEFT, WIDTH - RIGHT)
+    values = len(next(verdict for verdict in verdicts if verdict)["count"])
     line = [(share, bound(share, values)) for i in range(101) if across.low <= (share := i / 100) <= across.high]
     panels = _panel("independence: BER, synthetic → synthetic, %", "ber", taus, found, reference, across, now, line)
     if all("largest" in told for told in known):

@@ -44,7 +44,15 @@ images while a classifier trained on the set itself still tells the groups apart
 better one would. The Real row is a classifier of real images on held-out real images, the same in every table: the error of
 labels and judge. A generator that draws the same image always is fair by all of this: look at the images, and measure their
 quality beside it. The attribute is a label of appearance given by annotators or chosen at sampling; it says nothing of
-anyone's identity."""
+anyone's identity.
+
+**Many values, several attributes.** The mean over many values hides who is told apart: read the worst group, and the folded
+BER of each pair of values, 50 where a classifier that may only choose between the two cannot tell them. Groups of several
+attributes have few images each: mind n and the interval, and read nothing into a group that is flagged as small.
+
+**Shares are another question.** How many images show each value says nothing of whether an image tells its label, nor the other
+way round. Discrepancy is the Euclidean distance of the shares from their target, pairwise bias the mean difference between
+two shares, KL the divergence from the target in nats; all are above 0 by chance alone, the more so the fewer the images."""
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,9 @@ def test_the_page_shows_pairs_groups_and_shares(report, folder, monkeypatch):
     below = [folded[1][0], folded[2][0], folded[2][1]]
     assert [text(cell).split("[")[0] for cell in cells] == [f"{each:.1f}" for each in below]
     assert [int(cell[1]["style"].split(":")[1]) for cell in cells] == [round(100 * (1 - each / 50)) for each in below]
+    rows = page.find("tr", page.find("table")[0])
+    (told,) = (page.find("td", row) for row in rows if text(row).startswith("told.npz"))
+    assert text(told[5]).endswith("50.0 middle")  # the worst group of real->synthetic, after BER and gap
     (section,) = page.find("section", id="intersections")
     tables = page.find("table", section)
     assert len(tables) == 4
