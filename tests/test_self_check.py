@@ -11,7 +11,7 @@ from evaluate.self_check import Checked, false_alarms
 from jaxdiff.fairness.cheats import Case
 from jaxdiff.fairness.findings import Finding
 
-QUICK = ["--batch", "32", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
+QUICK = ["--batch", "16", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
 CHEATS = {
     "labels flipped (tau = 0)": {"independence", "direction"},
     "labels as they are (tau = T)": {"independence"},
@@ -30,7 +30,7 @@ CHEATS = {
 
 
 @pytest.fixture
-def evaluate(call_program, quick_compiling):
+def evaluate(call_program):
     """Runs the program; gives its exit status, 0 where it returns."""
     return partial(call_program, main, "evaluate")
 
@@ -50,7 +50,7 @@ def lit(path, count=3000, size=16):
 
 def test_every_cheat_is_found_and_no_fair_set_flagged(evaluate, tmp_path, capsys):
     lit(tmp_path / "real.npz")
-    status = evaluate("fairness", "--self-check", "--real", "real.npz", "--steps", "150", "--repeats", "1", *QUICK)
+    status = evaluate("fairness", "--self-check", "--real", "real.npz", "--steps", "120", "--repeats", "1", *QUICK)
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "self-check.json").read_text(), parse_constant=pytest.fail)
     found = {case["name"]: {finding["name"] for finding in case["findings"]} for case in report["battery"]}
