@@ -56,7 +56,9 @@ class Fairness:
 
       python -m evaluate fairness --self-check --real embedded --attribute group --out out/self-check
 
-      python -m evaluate fairness --self-check --repeats 100 --test-count 400 --steps 60 --seeds 1 --attribute group
+    The rate of false alarms, on sets so small that judges so quick may miss a cheat:
+
+      python -m evaluate fairness --self-check --repeats 50 --test-count 300 --steps 40 --seeds 1 --attribute group
           --out out/false-alarms
     """
 

@@ -62,25 +62,27 @@ def names(findings: Sequence[Finding | Mapping[str, Any]]) -> str:
 
 def show(sets: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Prints what is wrong with each set; nothing where nothing was asked."""
-    if not any("findings" in told for told in sets.values()):
+    asked = {name: told["findings"] for name, told in sets.items() if "findings" in told}
+    if not asked:
         return
     table = Table(title="findings", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   pad_edge=False)  # fmt: skip
     for name in ("set", "finding", "what is wrong"):
         table.add_column(name, overflow="fold")
-    for name, told in sets.items():
-        for i, finding in enumerate(told.get("findings") or [{"name": "none", "text": "", "flag": True}]):
+    for name, told in asked.items():
+        for i, finding in enumerate(told or [{"name": "none", "text": "", "flag": True}]):
             table.add_row("" if i else name, names([finding]), finding["text"])
     console.print(table)
 
 
 def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The sections of report.md; none where nothing was asked."""
-    if not any("findings" in told for told in sets.values()):
+    asked = {name: told["findings"] for name, told in sets.items() if "findings" in told}
+    if not asked:
         return []
     rows = [["set", "finding", "what is wrong", "measured against"], [":--"] * 4]
-    for name, told in sets.items():
-        for finding in told.get("findings") or [{"name": "none", "text": "", "against": "", "flag": True}]:
+    for name, told in asked.items():
+        for finding in told or [{"name": "none", "text": "", "against": "", "flag": True}]:
             rows.append([name, names([finding]), finding["text"], finding["against"]])
     lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return ["## findings: what is wrong with each set", "\n".join(lines), ABOUT]
