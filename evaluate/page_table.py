@@ -93,6 +93,7 @@ OPTIONAL = {
     ),
     ("utility", "the label kept, other features at parity"): (
         _share("retention", "retention.overall", "higher"),
+        _share("seen from outside", "outside.overall", "higher"),
         _share("largest disparity", "parity.largest.value", "lower"),
         _share("mean disparity", "parity.mean.value", "lower"),
     ),
