@@ -174,13 +174,14 @@ def _sweep(contents: Contents) -> str:
     ticks = "".join(f"<span>{tau:g}</span>" for tau in taus)
     judged = [frame.verdict for frame in contents.frames]
     trade_off = page_tradeoff.curve(taus, judged, contents.swept.get("real", {}), now=chosen)
-    return f"""<p class="prose">Each face starts from the same noise at every τ. It is drawn as the other group first and as
-its own from τ on: at τ = 1 as its own all along, near 0 as the other almost to the end.</p>
+    first = "under no label" if contents.frames[0].faces.provenance.get("start") == "none" else "as the other group"
+    return f"""<p class="prose">Each face starts from the same noise at every τ. It is drawn {first} first and as
+its own group from τ on: at τ = 1 as its own all along, near 0 {first} almost to the end.</p>
 <div class="slider">
 <label for="tau-slider">transition point τ</label><output id="tau-told" for="tau-slider">{_time(taus[chosen])}</output>
 <input id="tau-slider" type="range" min="0" max="{len(taus) - 1}" step="1" value="{chosen}">
 <div class="ticks" aria-hidden="true">{ticks}</div>
-<div class="ends" aria-hidden="true"><span>drawn as the other group</span><span>drawn as its own</span></div>
+<div class="ends" aria-hidden="true"><span>drawn {first}</span><span>drawn as its own</span></div>
 </div>
 <div class="frames">
 {"".join(_frame(frame, i == chosen) for i, frame in enumerate(contents.frames))}
@@ -201,9 +202,8 @@ def _frame(frame: Frame, current: bool) -> str:
         f"<div><dt>{name}</dt><dd>{value} <small>{ends}</small></dd></div>"
         for name, (value, ends) in (page_tradeoff.stats(frame.verdict) if frame.verdict else {}).items()
     )
-    others = {own: " or ".join(each for each in told["values"] if each != own) for own in told["values"]}
     panels = "".join(
-        f'<div class="panel"><h3>{escape(others[own])} first, {escape(own)} from τ on</h3>'
+        f'<div class="panel"><h3>{escape(_first(told, own))} first, {escape(own)} from τ on</h3>'
         + sheet(images, len(images), 3, f"{len(images)} faces that end as {own}, switched at τ = {tau}")
         + "</div>"
         for own, images in frame.faces.images.items()
@@ -248,15 +248,24 @@ def _pairs(sets: Sequence[Faces]) -> str:
     )
 
 
+def _others(told: Mapping[str, Any], value: str) -> str:
+    return " or ".join(each for each in told.get("values", ()) if each != value)
+
+
+def _first(told: Mapping[str, Any], value: str) -> str:
+    """What a switched set that ends under the label `value` starts under."""
+    return "no label" if told.get("start") == "none" else _others(told, value)
+
+
 def _way(faces: Faces, value: str) -> str:
     """How a method leads to the label `value`."""
     told = faces.provenance
-    other = " or ".join(each for each in told.get("values", ()) if each != value)
+    other = _others(told, value)
     match told.get("method"):
         case "vanilla":
             return f"{value} all along"
         case "switching" if told.get("tau") is not None:
-            return f"{other} first, {value} from τ = {_time(told['tau'])} on"
+            return f"{_first(told, value)} first, {value} from τ = {_time(told['tau'])} on"
         case "mixing":
             return f"{told['mixing']:g} {value}, {1 - told['mixing']:g} {other} all along"
     return about_set(faces)

@@ -1,7 +1,7 @@
 """`python -m sample sweep`: the searches for tau side by side, and the sets over tau that tell which of them to trust."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,15 +31,18 @@ class Sweep(Sampling):
     """Runs the searches for tau side by side, and draws a switched set at each of many tau, for `evaluate sweep` to judge.
 
     The default search (direct/feature) and the authors' (prefix/own/beta_eps/batch) run at every batch size, the others at
-    the largest. Writes a file for each search to OUT/search, their curves to OUT/criterion.png, and the sets to OUT/tau-*,
-    as `sample search` and `sample draw` would. A sweep that was cut off goes on where it stopped. A direct search at batch
-    64 takes a minute or two of a CPU, and in proportion; one of the prefix searches, seconds.
+    the largest; with --start none there is nothing to search, and the sets alone are drawn. Writes a file for each search to
+    OUT/search, their curves to OUT/criterion.png, and the sets to OUT/tau-*, as `sample search` and `sample draw` would. A
+    sweep that was cut off goes on where it stopped. A direct search at batch 64 takes a minute or two of a CPU, and in
+    proportion; one of the prefix searches, seconds.
 
     Examples:
 
       python -m sample sweep --model runs/faces --attribute group --steps 25 --out out/sweep
 
       python -m sample sweep --model runs/faces --attribute group --tau 0.2 0.4 0.6 0.8 --batches 1 64 --out out/small
+
+      python -m sample sweep --model runs/faces --start none --out out/neutral
 
       python -m sample sweep --model runs/utkface --reference ~/utkface --value-names gender=male,female --modes direct/feature
           prefix/own/beta_eps/batch --out out/utkface
@@ -87,7 +90,12 @@ class Sweep(Sampling):
 
 
 def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
-    """Every search of the sweep by the file that it is kept in, the smallest batches of each mode first."""
+    """Every search of the sweep by the file that it is kept in, the smallest batches of each mode first.
+
+    None with --start none: a search compares both directions of a switch of values.
+    """
+    if options.start == "none":
+        return {}
     same = {name: getattr(options, name) for name in ("attribute", "values", "reference", "value_names", "phases", "seed")}
     same |= {field.name: getattr(options, field.name) for field in fields(Sampling)}
     plan = {}
@@ -147,7 +155,13 @@ def sweep(options: Sweep) -> list[Path]:
     same = {name: getattr(options, name) for name in ("attribute", "values", "tau", "count", "batch_size", "seed")}
     same |= {field.name: getattr(options, field.name) for field in fields(Sampling)}
     drawing = Draw(options.model, options.out, "switching", **same)
-    found = searched(options, chosen)
+    if found := searched(options, chosen):
+        tell(found, options, chosen)
+    return draw(drawing)
+
+
+def tell(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:
+    """Prints what the searches found, and writes their curves."""
     title = f"searches for tau, {chosen.attribute.name!r}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("mode", "batch", "tau", "residual", "evaluations", "seconds"):
@@ -159,4 +173,3 @@ def sweep(options: Sweep) -> list[Path]:
     title = f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})"
     plots.criterion(options.out / "criterion.png", found, title, boundary_times(chosen.model.process, options.phases))
     console.print(f"written: {options.out / 'criterion.png'}")
-    return draw(drawing)

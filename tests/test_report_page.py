@@ -465,3 +465,16 @@ def test_several_points_are_told_by_band_or_as_a_range(evaluate, tmp_path):
     page = Page((tmp_path / "report" / "report.html").read_text())
     told = {name: [text(cell) for cell in cells] for name, cells in rows(page, -1)}
     assert told["bands"][2] == "0.900, 0.625 by band" and told["pairs"][2] == "0.300 to 0.700 by pair"
+
+
+def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
+    real(tmp_path)
+    drawn(tmp_path / "vanilla", "vanilla", content=1)
+    drawn(tmp_path / "neutral", "switching", content=2, tau=0.5, start="none")
+    for i, tau in enumerate((0.2, 1.0)):
+        drawn(tmp_path / "sweep" / f"tau-{tau:.3f}", "switching", content=3 + i, tau=tau, start="none")
+    written_report(tmp_path / "report", ["vanilla", "neutral"])
+    assert evaluate("report", "--out", "report", "--sweep", "sweep") == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "no label first, square from τ = 0.500 on" in page and "<h3>no label first, round from τ on</h3>" in page
+    assert "drawn under no label first" in page and "other group" not in page

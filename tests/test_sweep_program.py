@@ -331,6 +331,12 @@ def test_a_search_of_the_sweep_is_the_search_of_the_search_program(model, learnt
     assert (found.mode, found.batch) == (mode, search.batch)
 
 
+def test_a_sweep_from_no_label_draws_and_searches_nothing(model, tmp_path):
+    folders = sweep(options(model, tmp_path / "sweep", start="none"))
+    assert sorted((tmp_path / "sweep").iterdir()) == folders == [tmp_path / "sweep" / f"tau-{tau:.3f}" for tau in TAUS]
+    assert SampleSet.open(folders[0]).provenance["start"] == "none"
+
+
 def test_the_sets_are_those_of_the_draw_program_to_the_bit(model, swept, tmp_path):
     for tau in TAUS:
         (alone,) = draw(Draw(model, tmp_path / str(tau), "switching", tau=(tau,), count=COUNT, batch_size=COUNT, steps=STEPS))
