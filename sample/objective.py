@@ -73,7 +73,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
         mode=f"{options.objective}/retain {options.retain:g}",
         taus=tuple(each.tau for each in measured),
         curve=tuple(values),
-        residual=getattr(best, OBJECTIVES[options.objective]) / values[0] if values[0] else 0.0,
+        residual=getattr(best, OBJECTIVES[options.objective]) / values[-1] if values[-1] else 0.0,
         evaluations=chosen.solver.evaluations * len(measured),
         batch=options.count,
         context={

@@ -117,6 +117,7 @@ def test_the_tau_that_serves_the_objective_is_found_and_drawn_with(
     found = Transition.from_json((tmp_path / "run" / "tau-group.json").read_text())
     assert (found.tau, found.mode, found.taus) == (tau, f"{objective}/retain {retain:g}", (0.2, 0.5, 0.8))
     assert [each["retention"] for each in found.context["measured"]] == [0.5, 0.75, 0.9]
+    assert found.residual == pytest.approx(found.curve[found.taus.index(tau)] / found.curve[-1])
     assert found.curve == ((5.0, 20.0, 30.0) if objective == "independence" else (0.5, 0.1, 0.3))
     sets = tmp_path / "run" / "tau-group"
     assert SampleSet.open(sets / "tau-0.200").provenance["tau"] == 0.2

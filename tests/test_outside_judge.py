@@ -131,8 +131,8 @@ def test_the_report_tells_what_a_judge_from_outside_sees(program, bright, tmp_pa
     assert program(*given, "--value-names", "label=dark,bright", *judge) == 0
     assert "bright.onnx" in capsys.readouterr().out
     told = (tmp_path / "report" / "report.md").read_text()
-    section = told[told.index("label seen by a judge from outside"):].splitlines()
-    rows = {line.split("|")[1].strip(): line for line in section if line.startswith("|")}
+    section = told.split("## label seen by a judge from outside")[1].split("##")[0]
+    rows = {line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("|")}
     assert "1.000" in rows["Real"] and "0.667" in rows["made.npz"]
     assert program(*given, "--judge-scale", 2) == 2
     assert "are for --judge" in " ".join(capsys.readouterr().err.split())
