@@ -65,8 +65,8 @@ class Transition(Found):
         snr: the signal-to-noise ratio at tau; None at tau = 0, where there is no noise.
         taus: the times at which the criterion was evaluated, ascending.
         curve: the criterion there.
-        residual: its value at tau over that at 0: 0 is a condition exactly solved, 1 is no better than not switching. Of a search
-            by objective over that at the largest time, which is nearest to not switching.
+        residual: its value at tau over that at 0: 0 is a condition exactly solved, 1 is no better than not switching. Of a
+            search by objective over that at the largest time, which is nearest to not switching.
     """
 
     tau: float
