@@ -27,8 +27,9 @@ oracles: $(STAMP)  ## solvers against diffusers, FID Inception against torch-fid
 	$(INSTALL) -e '.[programs,test,bench]'
 	$(PY) -m pytest tests/oracles
 
-lint: $(STAMP)  ## ruff and the import laws
+lint: $(STAMP)  ## ruff, its format, and the import laws
 	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/lint-imports
 
 checkpoint: $(STAMP)  ## train the model that the repository carries (an hour of two cores), or go on training it

@@ -290,9 +290,7 @@ def _table(found: Found, chosen: Setting) -> Table:
     return table
 
 
-def write(
-    out: Path, found: Found, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES
-) -> None:
+def write(out: Path, found: Found, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES) -> None:
     """Writes what was found as JSON and its curves as PNG, with the phases of noise that meet at these SNR."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")

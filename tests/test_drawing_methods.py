@@ -51,9 +51,7 @@ def by_hand(folder):
     model = models.load(folder)
 
     def solved(denoise, condition):
-        return sample(
-            denoise, model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0), condition=condition
-        )
+        return sample(denoise, model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0), condition=condition)
 
     return model, solved
 

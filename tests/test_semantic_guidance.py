@@ -122,9 +122,7 @@ class _Counting(Remembering):
 def test_what_is_remembered_goes_from_step_to_step_through_any_nest(solver, key):
     """A count of steps ends as the number of steps, inside guidances that ask twice and that switch."""
     counting = _Counting(as_denoiser(denoise))
-    nested = guidance.clipped(
-        guidance.switching(guidance.classifier_free(counting, jnp.asarray(4), 1.0), 0.5), -100.0, 100.0
-    )
+    nested = guidance.clipped(guidance.switching(guidance.classifier_free(counting, jnp.asarray(4), 1.0), 0.5), -100.0, 100.0)
     condition = (jnp.zeros(2, int), jnp.ones(2, int))
     drawn = sample(nested, PROCESS, shape=SHAPE, solver=solver, key=key, condition=condition)
     # the last step ends at its posterior mean, which is the count

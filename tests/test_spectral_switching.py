@@ -1,6 +1,5 @@
 """Bands, and switching band by band: closed forms, exact edges, what it costs."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -143,9 +143,7 @@ def test_a_stem_passes_the_pixels_to_the_output_by_a_gain_per_channel():
     fresh, gains = jax.jit(partial(unet, TINY))(jax.random.key(0)), np.arange(1, 13, dtype=np.float32)
     assert not run(fresh, X, T, None).any()
     is_gain = lambda path: jax.tree_util.keystr(path, simple=True, separator="/").startswith("pass_through/bias")  # noqa: E731
-    weights = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(gains) if is_gain(path) else leaf, fresh.weights
-    )
+    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.asarray(gains) if is_gain(path) else leaf, fresh.weights)
     told = run(Network(weights, fresh.structure), X, T, None)
     # channel 6 i + 3 j + c of the stem is colour c of pixel (i, j) of every 2 x 2 block
     expected = np.asarray(X) * np.tile(gains.reshape(2, 2, 3), (X.shape[1] // 2, X.shape[2] // 2, 1))

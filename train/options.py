@@ -45,9 +45,7 @@ class Options:
     value_names: tuple[str, ...] = ()
     """Names for integer labels, e.g. gender=male,female."""
     process: (
-        Literal[
-            "vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"
-        ]
+        Literal["vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"]
         | None
     ) = None
     """Forward process; the table above says what each is for."""

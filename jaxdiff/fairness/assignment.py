@@ -10,9 +10,7 @@ from jaxdiff.errors import InputError
 MODES = ("balanced", "iid")
 
 
-def assign(
-    count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode: str = "balanced"
-) -> Int[np.ndarray, " count"]:
+def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode: str = "balanced") -> Int[np.ndarray, " count"]:
     """A value for each of `count` images, in the shares of `target`.
 
     Arguments:

@@ -186,9 +186,7 @@ def test_zero_terminal_snr_is_the_rescaling_of_diffusers(schedule):
 )
 def test_ddpm_is_the_ddpm_scheduler(variance, spacing, count, monkeypatch):
     """The large variance on those spacings alone that end on timestep 0."""
-    scheduler = made(
-        DDPMScheduler, "linear", variance_type=f"fixed_{variance}", clip_sample=False, timestep_spacing=spacing
-    )
+    scheduler = made(DDPMScheduler, "linear", variance_type=f"fixed_{variance}", clip_sample=False, timestep_spacing=spacing)
     drawn, solver = noise(count), DDPM(LONGEST, variance=variance)
 
     def step(output, t, x, index):
