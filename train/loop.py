@@ -1,5 +1,6 @@
 """The training run: one loop, readable from top to bottom."""
 
+import fcntl
 import json
 import math
 import os
@@ -48,10 +49,17 @@ class _Stop:
 def train(options: Options, resolved: Resolved, source: Source) -> int:
     """Trains, or goes on training, until `resolved.steps` steps are done; returns the exit status."""
     # --- the run's folder ------------------------------------------------------------------------------------------
-    out = options.out
     config = resolved.config(options, source.attributes)
     iterator = batches(source, batch_size=resolved.batch_size, seed=options.seed, flip=options.flip)
-    _claim(out, config)
+    _claim(options.out, config)
+    with open(options.out / "config.json") as claimed:
+        _lock(claimed)
+        return _run(options, resolved, source, iterator)
+
+
+def _run(options: Options, resolved: Resolved, source: Source, iterator) -> int:
+    """The run, in a folder that is its own."""
+    out = options.out
     checkpoints = Checkpoints(out / "checkpoints")
 
     # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
@@ -140,6 +148,20 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     partial_file = path.with_suffix(".partial")
     partial_file.write_text(json.dumps(config, indent=2) + "\n")
     os.replace(partial_file, path)
+
+
+def _lock(claimed) -> None:
+    """Makes sure that no other process trains in the folder whose config.json this is, until the file is closed.
+
+    Raises:
+        InputError: another one does.
+    """
+    try:
+        fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"--out {Path(claimed.name).parent} is being trained by another process; wait, or stop that"
+        ) from error
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
