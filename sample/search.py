@@ -31,7 +31,6 @@ from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
 from sample.common import Sampling, Setting, setting
 
-METRICS = ("pixel", "whitened", "feature")
 REFERENCE_COUNT = 4000
 EDGES = (1.5, 4.0)
 CANDIDATES = tuple(round(0.1 * i, 1) for i in range(1, 11))

@@ -1,6 +1,7 @@
 """Transition points, with the context that they belong to."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from jaxdiff.process import Process
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(ABC):
     """What a search found; it is kept as JSON, and holds in its context alone.
 
     Attributes:
@@ -28,9 +29,9 @@ class Found:
     context: dict[str, Any] = field(default_factory=dict)
 
     @property
+    @abstractmethod
     def told(self) -> str:
         """The transition points in words."""
-        raise NotImplementedError
 
     def to_json(self) -> str:
         """All of it as JSON."""
