@@ -6,9 +6,12 @@ from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
+from jaxdiff.guidance.safe import Safe, classifier_odds, dynamic_negative, odds, record, safe
 from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
 from jaxdiff.guidance.switching import Switching, switching
+from jaxdiff.guidance.weights import Weight, tracked
+from jaxdiff.guidance.window import Window, window
 
 __all__ = [
     "ClassifierFree",
@@ -17,17 +20,27 @@ __all__ = [
     "Masked",
     "Mixing",
     "Remembering",
+    "Safe",
     "ScoreMixing",
     "Semantic",
     "SpectralSwitching",
     "Switching",
+    "Weight",
+    "Window",
     "breakpoints",
     "classifier_free",
+    "classifier_odds",
     "clipped",
+    "dynamic_negative",
     "masked",
     "mixing",
+    "odds",
+    "record",
+    "safe",
     "score_mixing",
     "semantic",
     "spectral_switching",
     "switching",
+    "tracked",
+    "window",
 ]

@@ -137,12 +137,13 @@ def _grid(denoiser, process, *, solver, count):
     return sample_grid(denoiser, process, solver, count)
 
 
-@partial(jax.jit, static_argnames=("shape", "solver", "path"))
-def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path):
+@partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
+def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
     keys = sample_keys(key, indices)
     # every sample starts at one time: no breakpoint moves the first node
     state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
-    return integrate(denoiser, process, solver, grid, state, keys, condition, path=path).x
+    end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
+    return (end.x, end.memory) if remembered else end.x
 
 
 def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
@@ -169,7 +170,8 @@ def sample(
     condition: Any = None,
     indices: Any = None,
     path: bool = False,
-) -> Array:
+    remembered: bool = False,
+) -> Any:
     """Draws samples.
 
     Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument. Sample i
@@ -185,9 +187,11 @@ def sample(
         condition: the condition, a pytree of arrays with leading axis B.
         indices: (B,) integers, by default 0 .. B - 1; needed where there is no condition to tell B.
         path: also return the states on the way.
+        remembered: also return what the guidances that remember hold in the end: an entry for each, the outermost first.
 
     Returns:
-        (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first.
+        (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first; with `remembered`, that and the memory, whose
+        leaves have a leading axis as the samples'.
 
     Raises:
         InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
@@ -206,4 +210,6 @@ def sample(
     # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
     grid = _grid(denoiser, process, solver=solver, count=len(indices))
     _require_inside(grid, breakpoints(denoiser))
-    return _sample(denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path)
+    return _sample(
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
+    )

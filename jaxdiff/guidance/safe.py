@@ -1,0 +1,343 @@
+"""The training-free safe denoiser: the posterior mean, moved away from a set of unsafe images (Kim et al. 2025)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxdiff.denoiser import Remembering, as_denoiser, nest
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.weights import ClassifierOdds, Constant, Density, Evidence, Odds, Weight, tracked
+from jaxdiff.guidance.window import ALWAYS, Window, window
+from jaxdiff.process import Process, expand
+from jaxdiff.references import References, references
+
+KERNELS = ("noised", "laplace")
+EARLY = (0.0, 0.046)
+"""The window of the authors' text-to-image runs, t >= 780 of Stable Diffusion's 1000, as SNR."""
+
+
+class Record(NamedTuple):
+    """What the guidance did to each sample.
+
+    Attributes:
+        acted: nodes at which it moved the posterior mean.
+        looked: nodes within its window.
+        first, last: times of the first and last node at which it acted; NaN where it never did.
+        strongest: the largest weight, strength included.
+    """
+
+    acted: Int[Array, " b"]
+    looked: Int[Array, " b"]
+    first: Float[Array, " b"]
+    last: Float[Array, " b"]
+    strongest: Float[Array, " b"]
+
+    @staticmethod
+    def empty(count: int) -> "Record":
+        """Of `count` samples to which nothing was done yet."""
+        none, never = jnp.zeros(count, jnp.int32), jnp.full(count, jnp.nan, jnp.float32)
+        return Record(none, none, never, never, jnp.zeros(count, jnp.float32))
+
+    def after(self, t: Float[Array, " b"], held: Bool[Array, " b"], weight: Float[Array, " b"]) -> "Record":
+        """With one node more, at which the window held and the weight was this."""
+        acted = weight > 0
+        return Record(
+            self.acted + acted,
+            self.looked + held,
+            jnp.where(acted & jnp.isnan(self.first), t, self.first).astype(jnp.float32),
+            jnp.where(acted, t, self.last).astype(jnp.float32),
+            jnp.maximum(self.strongest, weight).astype(jnp.float32),
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Noised:
+    """E_unsafe as the exact posterior mean of noised references. `temperature` is 1 for the exact one."""
+
+    references: References
+    temperature: Float[Array, ""]
+
+    def look(self, process: Process, x, t, estimate) -> tuple[Array, Array, Array, Array]:
+        """E_unsafe, log sum, log mean kernel and deviation of the nearest reference, of states x at times t."""
+        seen = self.references.noised(process, x, t, self.temperature)
+        log_kernel = self.references.log_kernel(process, x, t, self.temperature, seen.log_sum)
+        return seen.mean, seen.log_sum, log_kernel, seen.deviation
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class OnEstimate:
+    """E_unsafe as the mean of references under a Laplace kernel about the posterior mean: the kernel of the authors' code."""
+
+    references: References
+    bandwidth: Float[Array, ""]
+
+    def look(self, process: Process, x, t, estimate) -> tuple[Array, Array, Array, Array]:
+        """As `Noised.look`; a deviation is not defined."""
+        mean, log_kernel = self.references.laplace(estimate, self.bandwidth)
+        return mean, log_kernel, log_kernel, jnp.full_like(log_kernel, -jnp.inf)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Safe(Remembering):
+    """See `safe` and `dynamic_negative`.
+
+    `unsafe` is `Noised` or `OnEstimate` references, or None for the network's own posterior mean under `unsafe_condition`.
+    """
+
+    process: Process
+    unsafe: Noised | OnEstimate | None
+    unsafe_condition: Any
+    weight: Weight
+    window: Window
+    strength: Float[Array, ""]
+    threshold: Float[Array, ""]
+    deviation: Float[Array, ""]
+    cap: Float[Array, ""]
+    null: Any
+    scale: Float[Array, ""]
+
+    def own_breakpoints(self) -> tuple[Array, ...]:
+        """The edges of the window."""
+        return self.window.breakpoints(self.strength > 0)
+
+    @property
+    def _rows(self) -> int:
+        """How many conditions are asked for."""
+        return 1 + (self.null is not None) + (self.unsafe is None)
+
+    def asked(self, x: Array) -> Array:
+        """x for the condition, for the null condition if that is the anchor, and for the unsafe condition if there is one."""
+        return jnp.concatenate([x] * self._rows) if self._rows > 1 else x
+
+    def begin(self, x: Array) -> tuple[Any, Record]:
+        """What the weight remembers, and an empty record."""
+        return self.weight.begin(x), Record.empty(len(x))
+
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
+        """The safe posterior mean, and what is remembered."""
+        times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
+        guided, anchor, unsafe = self._means(denoise, x, times if self._rows > 1 else t, condition)
+        held = self.window.holds(times) & (self.strength > 0)
+
+        def act(memory):
+            remembered, record = memory
+            if self.unsafe is None:
+                nothing = jnp.zeros(len(x), anchor.dtype)
+                evidence = Evidence(self.process, x, times, anchor, unsafe, nothing, nothing)
+                deviation = nothing
+            else:
+                mean, log_sum, log_kernel, deviation = self.unsafe.look(self.process, x, times, anchor)
+                evidence = Evidence(self.process, x, times, anchor, mean.astype(anchor.dtype), log_sum, log_kernel)
+            base, remembered = self.weight(evidence, remembered)
+            fires = held & (base >= self.threshold) & (deviation <= self.deviation)
+            weight = jnp.where(fires, jnp.minimum(self.strength * base, self.cap), 0.0).astype(anchor.dtype)
+            moved = guided + expand(weight, x) * (anchor - evidence.unsafe)
+            # a weight of 0 leaves the sample as it is, whatever the references are
+            return jnp.where(expand(weight > 0, x), moved, guided), (remembered, record.after(times, held, weight))
+
+        return jax.lax.cond(held.any(), act, lambda memory: (guided, memory), memory)
+
+    def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array | None]:
+        """The guided mean, the anchor that is moved, and the network's own unsafe mean, from one evaluation."""
+        if self._rows == 1:
+            mean = denoise(x, t, condition)
+            return mean, mean, None
+        others = [other for other in (self.null, self.unsafe_condition) if other is not None]
+        filled = [jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), other, condition) for other in others]
+        conditions = jax.tree.map(lambda *rows: jnp.concatenate(rows), condition, *filled)
+        means = denoise(self.asked(x), jnp.tile(t, self._rows), conditions).reshape(self._rows, *x.shape)
+        own = means[0]
+        unsafe = means[-1] if self.unsafe is None else None
+        if self.null is None:
+            return own, own, unsafe
+        # written from the conditional side, so that scale 1 is the conditional mean exactly
+        return own + (self.scale - 1) * (own - means[1]), means[1], unsafe
+
+
+def safe(
+    denoise: Callable,
+    process: Process,
+    unsafe: Any,
+    *,
+    strength=1.0,
+    weight: Any = "density",
+    kernel: str = "noised",
+    temperature: Any = "dimension",
+    bandwidth: float | None = None,
+    window: tuple[float, float] = EARLY,
+    threshold=0.0,
+    deviation=math.inf,
+    cap=5.0,
+    null: Any = None,
+    scale=1.0,
+) -> Safe:
+    """Moves each posterior mean away from a set of unsafe images, with no training (Kim et al. 2025, arXiv 2502.08011):
+
+        E_safe = E_data + beta (E_data - E_unsafe),    beta = strength weight(x_t).
+
+    With the posterior odds of unsafe as the weight, strength 1, temperature 1 and no window, gate or cap, this is the posterior
+    mean of the safe data (theorem 3.2), for `exact` data: samples then follow the safe distribution. Every other weight is an
+    approximation whose strength is tuned.
+
+    Sample by sample, beta is 0 where the weight is below `threshold`, where the nearest reference is farther than `deviation`,
+    and outside the window; it is at most `cap`. Strength 0 and an empty window are the plain sampler bit for bit.
+
+    Put `clipped` outside it: a moved mean may leave the range of the data.
+
+    Arguments:
+        denoise: the denoiser inside, which may be a guidance: `safe(switching(...))` is fair and safe.
+        process: the forward process.
+        unsafe: (N, ...) images in the data's scale, or `References`.
+        strength: eta, at least 0.
+        weight: `density` (the mean kernel of the unsafe images, in [0, 1]), `constant` (1), or a `Weight`: `odds(...)` of known
+            safe images, `classifier_odds(...)`, `tracked(...)` along the sample's path, which takes a DDPM solver.
+        kernel: `noised` weighs references by their noised density at x_t, the exact posterior up to `temperature`; `laplace` by
+            their distance to the posterior mean, as the authors' code does.
+        temperature: divides the logits: 1 is exact, and in many dimensions one image alone; `dimension` (D) and `root` (its
+            square root) compare more softly; or a number above 0.
+        bandwidth: of `laplace`, above 0 in the data's units; 3.15 is the authors' for their latents.
+        window: SNR between which it acts, alpha² / sigma²; an edge within the schedule is a node of the solver's grid.
+        threshold: the least weight, before strength, that acts.
+        deviation: the largest (||x_t - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n at which it acts:
+            about 3 is the farthest that a noised reference itself comes. Needs the kernel `noised`.
+        cap: the largest beta; the error of the posterior mean grows by 1 + beta.
+        null: the null condition, as `classifier_free` takes it: then the unconditional mean is what is moved, and classifier-
+            free guidance of this `scale` is added to it, the paper's order (eq. 8): E_safe + scale (E_condition - E_data).
+            For the other order nest `safe(classifier_free(...))`.
+        scale: of classifier-free guidance with `null`.
+
+    Raises:
+        InputError: an empty or unusable set, an unknown name, a number out of its range, a window outside the schedule.
+    """
+    if kernel not in KERNELS:
+        raise InputError(f"`kernel` must be one of {', '.join(KERNELS)}, got {kernel!r}")
+    refs = unsafe if isinstance(unsafe, References) else references(unsafe)
+    weight = _weight(weight, refs)
+    dimension = math.prod(refs.shape)
+    if kernel == "laplace":
+        if bandwidth is None or not bandwidth > 0:
+            raise InputError(f"`bandwidth` must be above 0 for the kernel laplace, got {bandwidth}")
+        if weight.needs == "exact" or deviation != math.inf:
+            raise InputError("`weight` odds and `deviation` are of the kernel noised, got kernel 'laplace'")
+        source = OnEstimate(refs, jnp.asarray(bandwidth, jnp.float32))
+    else:
+        if bandwidth is not None:
+            raise InputError(f"`bandwidth` is of the kernel laplace, got {bandwidth} with kernel {kernel!r}")
+        named = {"dimension": float(dimension), "root": math.sqrt(dimension)}
+        if isinstance(temperature, str) and temperature not in named:
+            raise InputError(f"`temperature` must be a number above 0 or one of {', '.join(named)}, got {temperature!r}")
+        number = named[temperature] if isinstance(temperature, str) else temperature
+        if not isinstance(number, jax.core.Tracer) and not number > 0:
+            raise InputError(f"`temperature` must be above 0, got {number}")
+        if weight.needs == "exact" and number != 1:
+            raise InputError(f"`weight` odds are of exact posteriors: `temperature` must be 1, got {temperature}")
+        source = Noised(refs, jnp.asarray(number, refs.centre.dtype))
+    return _made(denoise, process, source, None, weight, strength, window, threshold, deviation, cap, null, scale)
+
+
+def dynamic_negative(
+    denoise: Callable,
+    process: Process,
+    condition: Any,
+    *,
+    strength=5.0,
+    weight: Any = None,
+    window: tuple[float, float] = ALWAYS,
+    threshold=0.0,
+    cap=math.inf,
+    null: Any = None,
+    scale=1.0,
+) -> Safe:
+    """Dynamic negative guidance (Koulischer et al. 2025): the safe denoiser whose E_unsafe is the network's own posterior mean
+    under an unsafe condition, and whose weight is the odds tracked along the path. A step costs a second evaluation.
+
+    Arguments:
+        condition: the unsafe condition, as `classifier_free` takes its null one.
+        strength: lambda; the authors' example has 5.
+        weight: a `Weight` that needs no references; by default `tracked()`. `constant`: a fixed strength.
+        denoise, process, window, threshold, cap, null, scale: as of `safe`.
+
+    Raises:
+        InputError: as of `safe`.
+    """
+    weight = tracked() if weight is None else _weight(weight, None)
+    condition = jax.tree.map(jnp.asarray, condition)
+    return _made(denoise, process, None, condition, weight, strength, window, threshold, math.inf, cap, null, scale)
+
+
+def odds(safe: Any, unsafe: References, *, prior: float | None = None) -> Odds:
+    """The exact weight: posterior odds of unsafe, both distributions being known as sets of images.
+
+    Arguments:
+        safe: (N, ...) safe images, in the data's scale.
+        unsafe: the unsafe references, to give to `safe` with this weight.
+        prior: P(unsafe); None takes the unsafe images' share of all images of both sets.
+
+    Raises:
+        InputError: unusable images, or a prior outside (0, 1).
+    """
+    if prior is not None and not 0 < prior < 1:
+        raise InputError(f"`prior` must lie in (0, 1), got {prior}")
+    known = references(safe, centre=unsafe.centre, tile=unsafe.tiles.shape[1], mesh=unsafe.mesh)
+    shift = 0.0 if prior is None else math.log(prior / (1 - prior)) - math.log(unsafe.count / known.count)
+    return Odds(known, jnp.asarray(shift, known.centre.dtype))
+
+
+def classifier_odds(log_odds: Callable) -> ClassifierOdds:
+    """The weight by a classifier of noised images: `log_odds(x, t)` gives log P(unsafe | x_t) / P(safe | x_t), (B,)."""
+    return ClassifierOdds(as_denoiser(log_odds))
+
+
+def _weight(weight: Any, refs: References | None) -> Weight:
+    named = {"density": Density(), "constant": Constant()}
+    if isinstance(weight, str) and weight in named:
+        weight = named[weight]
+    if not isinstance(weight, Weight):
+        raise InputError(f"`weight` must be one of {', '.join(named)} or a Weight, got {weight!r}")
+    if weight.needs and refs is None:
+        raise InputError(f"`weight` {type(weight).__name__} needs unsafe references, and there is an unsafe condition instead")
+    if isinstance(weight, Odds) and (weight.safe.shape != refs.shape or not np.array_equal(weight.safe.centre, refs.centre)):
+        raise InputError("`weight` odds were made for other unsafe references: give `odds` and `safe` the same")
+    return weight
+
+
+def _made(denoise, process, source, condition, weight, strength, snr, threshold, deviation, cap, null, scale) -> Safe:
+    for name, value in (("strength", strength), ("threshold", threshold), ("cap", cap)):
+        if not isinstance(value, jax.core.Tracer) and not float(np.asarray(value)) >= 0:
+            raise InputError(f"`{name}` must be at least 0, got {value}")
+    numbers = [jnp.asarray(value, jnp.float32) for value in (strength, threshold, deviation, cap)]
+    return Safe(
+        as_denoiser(denoise),
+        process,
+        source,
+        condition,
+        weight,
+        window(process, snr),
+        *numbers,
+        None if null is None else jax.tree.map(jnp.asarray, null),
+        jnp.asarray(scale, jnp.float32),
+    )
+
+
+def record(denoiser: Callable, memory: tuple[Any, ...], count: int) -> Record | None:
+    """What the outermost safe guidance of a nest did to the first `count` samples; None where there is none.
+
+    Arguments:
+        denoiser: the nest.
+        memory: what the run remembered, of `sample(..., remembered=True)`.
+        count: samples; guidances outside that ask for several conditions put the samples' own first.
+    """
+    remembering = [guidance for guidance in nest(denoiser) if isinstance(guidance, Remembering)]
+    for guidance, own in zip(remembering, memory, strict=True):
+        if isinstance(guidance, Safe):
+            return Record(*(leaf[:count] for leaf in own[1]))
+    return None

@@ -1,0 +1,199 @@
+"""How strongly a state is moved away from what is unsafe: the weights beta(x_t) of the safe denoiser."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import Process, expand
+from jaxdiff.references import References
+
+
+class Evidence(NamedTuple):
+    """What a weight may look at.
+
+    Attributes:
+        process: the forward process.
+        x: the states, (B, ...).
+        t: their times, (B,).
+        data: E[x_0 | x_t], the posterior mean of all data.
+        unsafe: E_unsafe[x_0 | x_t].
+        log_sum: (B,), the log of the sum of the unsafe references' kernels, where there are references.
+        log_kernel: (B,), the log of their mean.
+    """
+
+    process: Process
+    x: Array
+    t: Array
+    data: Array
+    unsafe: Array
+    log_sum: Array
+    log_kernel: Array
+
+
+class Weight(ABC):
+    """A weight beta >= 0 per sample. Subclasses are registered pytrees."""
+
+    needs: str | None = None
+    """What it takes beside states and means: `references`, `exact` references, or nothing."""
+
+    def begin(self, x: Array) -> Any:
+        """What it remembers before the first step, a pytree of arrays with leading axis B."""
+        return ()
+
+    @abstractmethod
+    def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
+        """The weights, and what is remembered after them."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Constant(Weight):
+    """1 for every state: the strength alone says how far it moves."""
+
+    def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
+        """Ones."""
+        return jnp.ones(evidence.x.shape[0], evidence.data.dtype), memory
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Density(Weight):
+    """The mean of the unsafe references' kernels, in [0, 1] (Kim et al. 2025, eq. 7, with kernels of height 1)."""
+
+    needs = "references"
+
+    def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
+        """(1/N) sum_n exp(logit_n)."""
+        return jnp.exp(evidence.log_kernel), memory
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Odds(Weight):
+    """The posterior odds of unsafe, both sets being known: the one weight with which samples follow the safe distribution
+    exactly (Kim et al. 2025, theorem 3.2).
+
+    Attributes:
+        safe: the safe images, with the centre of the unsafe ones. Each image of either set counts alike, so that the prior odds
+            are those of the numbers of images; or, with `log_prior`, what that says.
+        log_prior: log of the prior odds of unsafe over those of the numbers of images; 0 where the sets are parts of one.
+    """
+
+    safe: References
+    log_prior: Float[Array, ""]
+
+    needs = "exact"
+
+    def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
+        """sum of unsafe kernels / sum of safe kernels."""
+        log_safe = self.safe.noised(evidence.process, evidence.x, evidence.t).log_sum
+        return bounded_exp(evidence.log_sum - log_safe + self.log_prior), memory
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassifierOdds(Weight):
+    """The odds of unsafe by a classifier of noised images.
+
+    Attributes:
+        log_odds: a pytree called as `log_odds(x, t)` for log P(unsafe | x_t) / P(safe | x_t), (B,).
+    """
+
+    log_odds: Callable
+
+    def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
+        """exp(log_odds)."""
+        return bounded_exp(self.log_odds(evidence.x, evidence.t).astype(evidence.data.dtype)), memory
+
+
+class Track(NamedTuple):
+    """Where a sample was at the node before.
+
+    Attributes:
+        x, t, data, unsafe: as of `Evidence`.
+        probability: the tracked P(unsafe | x_t, ...), (B,).
+        begun: (B,), whether there was a node before.
+    """
+
+    x: Array
+    t: Array
+    data: Array
+    unsafe: Array
+    probability: Array
+    begun: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tracked(Weight):
+    """The odds of unsafe tracked along a sample's own path, dynamic negative guidance (Koulischer et al. 2025).
+
+    A step of DDPM from t to s under a posterior mean m is normal with mean mu_m and variance b. Bayes' rule gives step by step
+
+        p_s = p_t exp{(-temperature (||x_s - mu_unsafe||² - ||x_s - mu_data||²) + offset) / (2 b)},
+
+    kept in [least, most]. With temperature 1 and offset 0 it is the posterior itself in the limit of short steps of exact
+    denoisers; it needs a solver that steps as DDPM does, since other steps are no draws of that normal law.
+
+    Attributes:
+        prior: P(unsafe) at the start, in (0, 1).
+        temperature: below 1 for networks, whose errors in many dimensions add up.
+        offset: lets the probability rise again.
+        least, most: what the probability is kept within.
+    """
+
+    prior: Float[Array, ""]
+    temperature: Float[Array, ""]
+    offset: Float[Array, ""]
+    least: Float[Array, ""]
+    most: Float[Array, ""]
+
+    def begin(self, x: Array) -> Track:
+        """The prior."""
+        probability = jnp.full(x.shape[0], self.prior, x.dtype)
+        nothing = jnp.zeros_like(x)
+        return Track(nothing, jnp.ones_like(probability), nothing, nothing, probability, jnp.zeros(x.shape[0], bool))
+
+    def __call__(self, evidence: Evidence, memory: Track) -> tuple[Float[Array, " b"], Track]:
+        """p / (1 - p)."""
+        process, t, before = evidence.process, evidence.t, memory.t
+        # alpha and variance of the step's law, the DDPM posterior; a node seen twice leaves the probability as it is
+        moved = memory.begun & (t < before)
+        earlier = jnp.where(moved, before, 1.0)
+        later = jnp.where(moved, t, 0.5)
+        ratio = jnp.exp(process.log_snr(earlier) - process.log_snr(later))
+        variance = jnp.exp(2 * process.log_sigma(later)) * (1 - ratio)
+        to_mean = process.alpha(later) * (1 - ratio)
+        to_state = ratio * process.alpha(later) / process.alpha(earlier)
+        rest = evidence.x - expand(to_state, evidence.x) * memory.x
+        error = lambda mean: jnp.square(rest - expand(to_mean, mean) * mean).reshape(len(t), -1).sum(1)  # noqa: E731
+        change = (self.offset - self.temperature * (error(memory.unsafe) - error(memory.data))) / (2 * variance)
+        log_probability = jnp.log(memory.probability) + jnp.where(moved, change, 0.0)
+        probability = jnp.exp(jnp.clip(log_probability, jnp.log(self.least), jnp.log(self.most)))
+        track = Track(evidence.x, t, evidence.data, evidence.unsafe, probability, jnp.ones_like(memory.begun))
+        return probability / (1 - probability), track
+
+
+def tracked(prior=0.01, *, temperature=0.2, offset=2e-4, least=1e-6, most=0.8) -> Tracked:
+    """See `Tracked`; the defaults are the authors' example.
+
+    Raises:
+        InputError: not 0 < least <= prior <= most < 1, or a temperature below 0.
+    """
+    if not 0 < least <= prior <= most < 1:
+        raise InputError(f"`prior` must lie in [least, most] within (0, 1), got {prior} in [{least}, {most}]")
+    if not temperature >= 0:
+        raise InputError(f"`temperature` must be at least 0, got {temperature}")
+    return Tracked(*(jnp.asarray(value, jnp.float32) for value in (prior, temperature, offset, least, most)))
+
+
+def bounded_exp(log_weight: Array) -> Array:
+    """exp, that stops short of infinity: a weight times a difference of 0 is then 0."""
+    return jnp.exp(jnp.minimum(log_weight, np.log(np.finfo(log_weight.dtype).max) / 2))

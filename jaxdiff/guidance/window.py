@@ -1,0 +1,64 @@
+"""Windows of noise in which a guidance acts."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import Process
+from jaxdiff.schedules import EARLIEST
+
+ALWAYS = (0.0, float("inf"))
+"""The window that holds every time."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Window:
+    """The times stop < t <= start; none where stop >= start. Make one with `window`.
+
+    Attributes:
+        start: the noisier end, in [0, 1].
+        stop: the other.
+    """
+
+    start: Float[Array, ""]
+    stop: Float[Array, ""]
+
+    def holds(self, t) -> Bool[Array, "..."]:
+        """Whether the guidance acts at times, () or (B,): at a node on an edge it does what the step from there on needs."""
+        return (t <= self.start) & (t > self.stop)
+
+    def breakpoints(self, acts=True) -> tuple[Array, ...]:
+        """The edges; in an empty window or without `acts` the ends of the time axis, which move no node."""
+        acts = jnp.asarray(acts) & (self.stop < self.start)
+        return (jnp.where(acts, self.start, 1.0), jnp.where(acts, self.stop, 0.0))
+
+
+def window(process: Process, snr: tuple[float, float]) -> Window:
+    """The window of times with an SNR within [low, high], so that it means the same amount of noise under every schedule.
+
+    Arguments:
+        process: the forward process.
+        snr: low and high, alpha² / sigma²; 0 and infinity stand for the ends of the time axis, low = high for no time at all.
+
+    Raises:
+        InputError: no two numbers with 0 <= low <= high, or a window outside the schedule.
+    """
+    if len(snr) != 2 or not 0 <= snr[0] <= snr[1] or not np.isfinite(snr[0]):
+        raise InputError(f"`snr` must be two numbers with 0 <= low <= high, got {tuple(snr)}")
+    low, high = snr
+    if low == high:
+        return Window(jnp.float32(0.0), jnp.float32(0.0))
+    least, most = float(process.snr(1.0)), float(process.snr(EARLIEST))
+    if high <= least or low >= most:
+        raise InputError(
+            f"the window of SNR [{low:g}, {high:g}] lies outside the schedule of process {process.name}, whose SNR goes from "
+            f"{least:.3g} to {most:.3g}"
+        )
+    start = 1.0 if low <= least else process.time(np.log(low))
+    stop = 0.0 if high >= most else process.time(np.log(high))
+    return Window(*(jnp.clip(jnp.asarray(edge, jnp.float32), 0.0, 1.0) for edge in (start, stop)))

@@ -1,0 +1,241 @@
+"""A finite set of images as a distribution: the posterior mean of its noised images is known exactly, at any size of the set.
+
+Each of the N images x_n has weight 1/N. Noised to x_t = alpha x + sigma e, the set has the density (1/N) sum_n q(x_t | x_n) and
+the posterior mean sum_n x_n q(x_t | x_n) / sum_m q(x_t | x_m), with q(x_t | x_n) proportional to exp(-||x_t - alpha x_n||² /
+(2 sigma²)). Both are summed tile by tile, as logarithms, so that no kernel overflows and memory grows with a batch and a
+tile, never with both sizes at once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import Process
+
+TILE = 1024
+"""References that are compared at once."""
+AXIS = "data"
+"""The axis of a mesh over which references are dealt."""
+
+
+class Nearness(NamedTuple):
+    """What a set of references says of a batch of states.
+
+    Attributes:
+        mean: (B, ...), the mean of the references under the weights of the kernel.
+        log_sum: (B,), log sum_n exp(logit_n).
+        deviation: (B,), (||x - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n: about standard normal for a
+            state that was noised from it, whatever D and t, and above that the farther the state is from all.
+    """
+
+    mean: Float[Array, "b ..."]
+    log_sum: Float[Array, " b"]
+    deviation: Float[Array, " b"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class References:
+    """N images, in tiles. Make one with `references`.
+
+    Attributes:
+        tiles: (T, n, D), images less `centre`; the last ones filled up with zeros.
+        lengths: (T, n), their squared lengths; infinite where a tile is filled up.
+        centre: (D,), what is subtracted: products of what is left round less.
+        count: N.
+        shape: of one image.
+        mesh: the mesh over whose axis `data` the tiles are dealt; None for one device.
+    """
+
+    tiles: Float[Array, "t n d"]
+    lengths: Float[Array, "t n"]
+    centre: Float[Array, " d"]
+    count: int = field(metadata={"static": True})
+    shape: tuple[int, ...] = field(metadata={"static": True})
+    mesh: Mesh | None = field(default=None, metadata={"static": True})
+
+    def noised(self, process: Process, x: Float[Array, "b ..."], t, temperature=1.0) -> Nearness:
+        """The posterior mean E[x_0 | x_t = x] of the set, and its density at x.
+
+        The logits are -||x - alpha x_n||² / (2 sigma² temperature), less the part that is the same for all n and for all
+        sets of this `centre`: `log_sum` is that of a density up to that factor, which cancels in the odds of two sets.
+        `log_kernel` has it.
+
+        Arguments:
+            process: the forward process.
+            x: states.
+            t: their times, () or (B,), above 0.
+            temperature: 1 is the exact posterior, which is one image alone wherever D is large; D compares means over
+                pixels.
+        """
+        t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
+        alpha, variance = process.alpha(t)[:, None], jnp.exp(2 * process.log_sigma(t))[:, None]
+        query = x.reshape(len(x), -1) - alpha * self.centre
+        logits = lambda products, lengths, scale: (scale[0] * products - 0.5 * scale[0] ** 2 * lengths) / scale[1]  # noqa: E731
+        mean, log_sum, nearest = self._soft(query, logits, (alpha, variance * temperature))
+        squares = jnp.square(query - alpha * nearest).sum(1) / variance[:, 0]
+        dimension = math.prod(self.shape)
+        return Nearness((mean + self.centre).reshape(x.shape), log_sum, (squares - dimension) / math.sqrt(2 * dimension))
+
+    def log_kernel(self, process: Process, x: Float[Array, "b ..."], t, temperature, log_sum) -> Float[Array, " b"]:
+        """log (1/N) sum_n exp(-||x - alpha x_n||² / (2 sigma² temperature)), at most 0.
+
+        Arguments:
+            process, x, t, temperature: as of `noised`.
+            log_sum: what that returned.
+        """
+        t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
+        query = x.reshape(len(x), -1) - process.alpha(t)[:, None] * self.centre
+        spread = 2 * jnp.exp(2 * process.log_sigma(t)) * temperature
+        # rounding may lift the log of a mean of numbers below 1 above 0
+        return jnp.minimum(log_sum - math.log(self.count) - jnp.square(query).sum(1) / spread, 0.0)
+
+    def laplace(self, x0: Float[Array, "b ..."], bandwidth) -> tuple[Float[Array, "b ..."], Float[Array, " b"]]:
+        """The mean of the references under the kernel exp(-||x0 - x_n|| / (2 bandwidth²)), and the log of the kernels' mean.
+
+        Arguments:
+            x0: clean images, e.g. posterior means.
+            bandwidth: above 0, in the images' units.
+        """
+        query = x0.reshape(len(x0), -1) - self.centre
+        own = jnp.square(query).sum(1, keepdims=True)
+
+        def logits(products, lengths, scale):
+            return -jnp.sqrt(jnp.maximum(scale[1] - 2 * products + lengths, 0.0)) / (2 * scale[0] ** 2)
+
+        mean, log_sum, _ = self._soft(query, logits, (jnp.full_like(own, bandwidth), own))
+        return (mean + self.centre).reshape(x0.shape), jnp.minimum(log_sum - math.log(self.count), 0.0)
+
+    def repulsion(self, x0: Float[Array, "b ..."], weight: Callable[[Array], Array]) -> Float[Array, "b ..."]:
+        """sum_n weight(||x0 - x_n||²) (x0 - x_n), for a weight that is a function of the squared distance.
+
+        Arguments:
+            x0: clean images, e.g. posterior means.
+            weight: of squared distances (B, n), elementwise.
+        """
+        query = x0.reshape(len(x0), -1) - self.centre
+
+        def body(carry, tile):
+            images, lengths = tile
+            products = jnp.matmul(query, images.T, precision="highest")
+            squares = jnp.maximum(jnp.square(query).sum(1, keepdims=True) - 2 * products + lengths, 0.0)
+            weights = jnp.where(jnp.isfinite(lengths), weight(squares), 0.0)
+            total, moment = carry
+            return (total + weights.sum(1), moment + jnp.matmul(weights, images, precision="highest")), None
+
+        def local(query, tiles, lengths):
+            start = _varying((jnp.zeros_like(query[:, 0]), jnp.zeros_like(query)), self.mesh)
+            total, moment = jax.lax.scan(body, start, (tiles, lengths))[0]
+            return (total, moment) if self.mesh is None else jax.lax.psum((total, moment), AXIS)
+
+        total, moment = self._dealt(local, query)
+        return (total[:, None] * query - moment).reshape(x0.shape)
+
+    def _soft(self, query: Float[Array, "b d"], logits: Callable, scale: Any) -> tuple[Array, Array, Array]:
+        """The mean of the tiles' images under softmax weights, the log-sum-exp of the logits, and the image of the largest.
+
+        Arguments:
+            query: less the centre.
+            logits: of products (B, n) of query and images, squared lengths (n,) of the images, and `scale`.
+            scale: arrays of shape (B, 1) that the logits need.
+        """
+
+        def body(carry, tile):
+            most, total, moment, best, place, index = carry
+            images, lengths = tile
+            products = jnp.matmul(query, images.T, precision="highest")
+            values = jnp.where(
+                jnp.isfinite(lengths), logits(products, jnp.where(jnp.isfinite(lengths), lengths, 0), scale), -jnp.inf
+            )
+            top = values.max(1)
+            raised = jnp.maximum(most, top)
+            shrink, weights = jnp.exp(most - raised), jnp.exp(values - raised[:, None])
+            total = total * shrink + weights.sum(1)
+            moment = moment * shrink[:, None] + jnp.matmul(weights, images, precision="highest")
+            here = index * lengths.shape[0] + jnp.argmax(values, 1).astype(jnp.int32)
+            return (raised, total, moment, jnp.maximum(best, top), jnp.where(top > best, here, place), index + 1), None
+
+        def local(query, tiles, lengths):
+            # finite, so that a device whose tiles are all filling adds a weight of 0 and no NaN
+            least = jnp.full_like(query[:, 0], jnp.finfo(query.dtype).min)
+            place = jnp.zeros(len(query), jnp.int32)
+            start = (least, jnp.zeros_like(least), jnp.zeros_like(query), least, place, jnp.int32(0))
+            most, total, moment, best, place, _ = jax.lax.scan(body, _varying(start, self.mesh), (tiles, lengths))[0]
+            nearest = tiles.reshape(-1, tiles.shape[-1])[place]
+            if self.mesh is None:
+                return moment / total[:, None], most + jnp.log(total), nearest
+            raised = jax.lax.pmax(most, AXIS)
+            share = jnp.exp(most - raised)
+            total, moment = jax.lax.psum((total * share, moment * share[:, None]), AXIS)
+            # of devices with equally near images, the first
+            rank = jnp.where(best == jax.lax.pmax(best, AXIS), jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
+            first = rank == jax.lax.pmin(rank, AXIS)
+            nearest = jax.lax.psum(jnp.where((first & (rank < jax.lax.axis_size(AXIS)))[:, None], nearest, 0), AXIS)
+            return moment / total[:, None], raised + jnp.log(total), nearest
+
+        return self._dealt(local, query)
+
+    def _dealt(self, local: Callable, query: Array) -> Any:
+        """`local(query, tiles, lengths)` on this device, or on each device of the mesh with the tiles that it holds."""
+        if self.mesh is None:
+            return local(query, self.tiles, self.lengths)
+        mapped = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(AXIS)),
+            out_specs=PartitionSpec(),
+        )
+        return mapped(query, self.tiles, self.lengths)
+
+
+def _varying(start: Any, mesh: Mesh | None) -> Any:
+    """The first carry of a scan whose later ones differ from device to device."""
+    return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXIS, to="varying"), start)
+
+
+def references(images: Any, *, centre: Any = None, tile: int = TILE, mesh: Mesh | None = None) -> References:
+    """A set of images as a distribution.
+
+    Arguments:
+        images: (N, ...) in the scale of the network's data ([-1, 1] for images), at least 1; float64 stays where JAX has it on.
+        centre: an image (...) to subtract, by default the mean of the set. Two sets whose odds are taken need the same.
+        tile: references that are compared at once, at least 1.
+        mesh: a mesh with an axis `data` to deal the tiles over; every device then holds N / devices images.
+
+    Raises:
+        InputError: no images, values that are not finite, a tile below 1, or a mesh without that axis.
+    """
+    images = np.asarray(images)
+    images = images.astype(np.float64 if images.dtype == np.float64 and jax.config.jax_enable_x64 else np.float32)
+    if images.ndim < 2 or not len(images):
+        raise InputError(f"`images` must be (N, ...) with at least one image, got shape {images.shape}")
+    if tile < 1:
+        raise InputError(f"`tile` must be at least 1, got {tile}")
+    if mesh is not None and AXIS not in mesh.axis_names:
+        raise InputError(f"`mesh` must have an axis {AXIS!r}, got {', '.join(mesh.axis_names) or 'none'}")
+    if bad := np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1)).tolist():
+        raise InputError(f"`images` has NaN or infinity in {len(bad)} images, the first at index {bad[0]}")
+    shape, count = images.shape[1:], len(images)
+    flat = images.reshape(count, -1)
+    middle = flat.mean(0) if centre is None else np.asarray(centre, flat.dtype).reshape(-1)
+    if middle.shape != flat.shape[1:]:
+        raise InputError(f"`centre` must have the shape of an image, {shape}, got {np.shape(centre)}")
+    flat = flat - middle
+    devices = 1 if mesh is None else mesh.shape[AXIS]
+    tile = min(tile, -(-count // devices))
+    number = -(-count // (tile * devices)) * devices
+    tiles = np.zeros((number * tile, flat.shape[1]), flat.dtype)
+    lengths = np.full(number * tile, np.inf, flat.dtype)
+    tiles[:count], lengths[:count] = flat, np.square(flat).sum(1)
+    tiles, lengths = tiles.reshape(number, tile, -1), lengths.reshape(number, tile)
+    place = jnp.asarray if mesh is None else partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
+    return References(place(tiles), place(lengths), jnp.asarray(middle), count, shape, mesh)
