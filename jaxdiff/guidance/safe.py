@@ -1,7 +1,7 @@
 """The training-free safe denoiser: the posterior mean, moved away from a set of unsafe images (Kim et al. 2025)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -173,7 +173,7 @@ def safe(
     kernel: str = "noised",
     temperature: Any = "dimension",
     bandwidth: float | None = None,
-    window: tuple[float, float] = EARLY,
+    window: Sequence[float | int] = EARLY,
     threshold=0.0,
     deviation=math.inf,
     cap=5.0,
@@ -251,7 +251,7 @@ def dynamic_negative(
     *,
     strength=5.0,
     weight: Any = None,
-    window: tuple[float, float] = ALWAYS,
+    window: Sequence[float | int] = ALWAYS,
     threshold=0.0,
     cap=math.inf,
     null: Any = None,

@@ -1,5 +1,6 @@
 """Windows of noise in which a guidance acts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -38,7 +39,7 @@ class Window:
         return (jnp.where(acts, self.start, 1.0), jnp.where(acts, self.stop, 0.0))
 
 
-def window(process: Process, snr: tuple[float, float]) -> Window:
+def window(process: Process, snr: Sequence[float | int]) -> Window:
     """The window of times with an SNR within [low, high], so that it means the same amount of noise under every schedule.
 
     Arguments:
