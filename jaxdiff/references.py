@@ -202,17 +202,26 @@ def _varying(start: Any, mesh: Mesh | None) -> Any:
     return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXIS, to="varying"), start)
 
 
-def references(images: Any, *, centre: Any = None, tile: int = TILE, mesh: Mesh | None = None) -> References:
+def references(
+    images: Any,
+    *,
+    centre: Any = None,
+    limits: tuple[float, float] | None = (-1.0, 1.0),
+    tile: int = TILE,
+    mesh: Mesh | None = None,
+) -> References:
     """A set of images as a distribution.
 
     Arguments:
-        images: (N, ...) in the scale of the network's data ([-1, 1] for images), at least 1; float64 stays where JAX has it on.
+        images: (N, ...) in the scale of the network's data, at least 1; float64 stays where JAX has it on.
         centre: an image (...) to subtract, by default the mean of the set. Two sets whose odds are taken need the same.
+        limits: the range of the data, which the images must lie in; None for latents, which have none.
         tile: references that are compared at once, at least 1.
         mesh: a mesh with an axis `data` to deal the tiles over; every device then holds N / devices images.
 
+
     Raises:
-        InputError: no images, values that are not finite, a tile below 1, or a mesh without that axis.
+        InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh without that axis.
     """
     images = np.asarray(images)
     images = images.astype(np.float64 if images.dtype == np.float64 and jax.config.jax_enable_x64 else np.float32)
@@ -224,6 +233,11 @@ def references(images: Any, *, centre: Any = None, tile: int = TILE, mesh: Mesh 
         raise InputError(f"`mesh` must have an axis {AXIS!r}, got {', '.join(mesh.axis_names) or 'none'}")
     if bad := np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1)).tolist():
         raise InputError(f"`images` has NaN or infinity in {len(bad)} images, the first at index {bad[0]}")
+    if limits is not None and not (limits[0] - 1e-6 <= images.min() and images.max() <= limits[1] + 1e-6):
+        raise InputError(
+            f"`images` must lie in [{limits[0]:g}, {limits[1]:g}], the scale of the network's data, got values from "
+            f"{images.min():.4g} to {images.max():.4g}; `limits` takes another range"
+        )
     shape, count = images.shape[1:], len(images)
     flat = images.reshape(count, -1)
     middle = flat.mean(0) if centre is None else np.asarray(centre, flat.dtype).reshape(-1)

@@ -180,6 +180,8 @@ def test_sets_dealt_over_devices_equal_those_on_one():
         (dict(images=np.zeros((0, 4, 4, 3))), "at least one image, got shape \\(0, 4, 4, 3\\)"),
         (dict(images=np.zeros(5)), "got shape \\(5,\\)"),
         (dict(images=np.array([[0.0, 1.0], [np.nan, 0.0]])), "NaN or infinity in 1 images, the first at index 1"),
+        (dict(images=np.full((2, 3), 1.1)), "must lie in \\[-1, 1\\], .* from 1.1 to 1.1"),
+        (dict(images=np.full((2, 3), 0.5), limits=(0.6, 1.0)), "must lie in \\[0.6, 1\\]"),
         (dict(images=np.zeros((2, 3)), tile=0), "`tile` must be at least 1, got 0"),
         (dict(images=np.zeros((2, 3)), centre=np.zeros(4)), "`centre` must have the shape of an image"),
         (dict(images=np.zeros((2, 3)), mesh=jax.make_mesh((1,), ("model",))), "must have an axis 'data', got model"),

@@ -57,8 +57,14 @@ def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(mak
     process = make()
     images = rng.normal(size=(60, 3))
     unsafe, safe = images[:18], images[18:]
-    refs = references(unsafe, tile=5)
-    denoise = guidance.safe(Empirical(references(images), process), process, refs, weight=guidance.odds(safe, refs), **EXACT)
+    refs = references(unsafe, tile=5, limits=None)
+    denoise = guidance.safe(
+        Empirical(references(images, limits=None), process),
+        process,
+        refs,
+        weight=guidance.odds(safe, refs, limits=None),
+        **EXACT,
+    )
     guided = jax.jit(lambda denoise, x, t: denoise(x, t, None))
     for t in (0.3, 0.5, 0.7, 0.9, 1.0):
         # noised data of either set: where a state is unsafe beyond doubt the identity divides by nearly nothing
@@ -66,7 +72,7 @@ def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(mak
         x = float(process.alpha(t)) * images + float(process.sigma(t)) * noise
         found, wanted = np.asarray(guided(denoise, x, t)), posterior_mean(process, safe, x, t)
         beta = np.exp(np.asarray(refs.noised(process, jnp.asarray(x), t).log_sum)) / np.exp(
-            np.asarray(references(safe, centre=refs.centre).noised(process, jnp.asarray(x), t).log_sum)
+            np.asarray(references(safe, centre=refs.centre, limits=None).noised(process, jnp.asarray(x), t).log_sum)
         )
         assert found.dtype == np.float64 and (beta < 100).sum() > 40
         np.testing.assert_allclose(found[beta < 100], wanted[beta < 100], atol=1e-10)

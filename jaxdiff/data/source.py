@@ -183,7 +183,8 @@ def open_data(
             - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.folder`;
             - an `.npz` with `images` and `labels`: see `jaxdiff.data.npz`;
             - `tfds:NAME`, optionally `tfds:NAME?manual_dir=PATH&data_dir=PATH`: see `jaxdiff.data.tfds`;
-            - a folder of samples with `samples.json`: has no splits, so every `split` is all of it.
+            - a folder of samples with `samples.json`: has no splits, so every `split` is all of it;
+            - any of them with a selection behind: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
         split: train, validation, test or all. Splits are the data set's own if it has them, and otherwise 80, 10 and 10 %
             by a fixed hash, which never changes.
         size: images are cropped to their central square and resized to `size` x `size`; None leaves them as they are.
@@ -195,10 +196,16 @@ def open_data(
         InputError: nothing there, or not as described; an unknown split or attribute; an empty split.
     """
     # Imported here because each of these builds on this file, and tfds is slow to import.
-    from jaxdiff.data import folder, npz, splits
+    from jaxdiff.data import folder, npz, selection, splits
     from jaxdiff.data.view import View
 
     splits.check(split)
+    base, wanted = selection.split_spec(str(spec))
+    if wanted:
+        # the attributes that are selected by need not be among those that are taken
+        names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]
+        whole = open_data(base, split=split, size=size, attributes=names, value_names=value_names, manual_dir=manual_dir)
+        return View(selection.select(whole, wanted), attributes=attributes)
     spec, path = str(spec), Path(spec).expanduser()
     kind = spec.partition(":")[0].partition("?")[0]
     is_samples = (path / "samples.json").is_file()

@@ -124,6 +124,8 @@ class Safe(Remembering):
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
         """The safe posterior mean, and what is remembered."""
+        if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
+            raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         guided, anchor, unsafe = self._means(denoise, x, times if self._rows > 1 else t, condition)
         held = self.window.holds(times) & (self.strength > 0)
@@ -196,7 +198,7 @@ def safe(
     Arguments:
         denoise: the denoiser inside, which may be a guidance: `safe(switching(...))` is fair and safe.
         process: the forward process.
-        unsafe: (N, ...) images in the data's scale, or `References`.
+        unsafe: (N, ...) images in [-1, 1], or `References`, which may be of any scale.
         strength: eta, at least 0.
         weight: `density` (the mean kernel of the unsafe images, in [0, 1]), `constant` (1), or a `Weight`: `odds(...)` of known
             safe images, `classifier_odds(...)`, `tracked(...)` along the sample's path, which takes a DDPM solver.
@@ -274,20 +276,23 @@ def dynamic_negative(
     return _made(denoise, process, None, condition, weight, strength, window, threshold, math.inf, cap, null, scale)
 
 
-def odds(safe: Any, unsafe: References, *, prior: float | None = None) -> Odds:
+def odds(
+    safe: Any, unsafe: References, *, prior: float | None = None, limits: tuple[float, float] | None = (-1.0, 1.0)
+) -> Odds:
     """The exact weight: posterior odds of unsafe, both distributions being known as sets of images.
 
     Arguments:
         safe: (N, ...) safe images, in the data's scale.
         unsafe: the unsafe references, to give to `safe` with this weight.
         prior: P(unsafe); None takes the unsafe images' share of all images of both sets.
+        limits: as of `references`.
 
     Raises:
         InputError: unusable images, or a prior outside (0, 1).
     """
     if prior is not None and not 0 < prior < 1:
         raise InputError(f"`prior` must lie in (0, 1), got {prior}")
-    known = references(safe, centre=unsafe.centre, tile=unsafe.tiles.shape[1], mesh=unsafe.mesh)
+    known = references(safe, centre=unsafe.centre, limits=limits, tile=unsafe.tiles.shape[1], mesh=unsafe.mesh)
     shift = 0.0 if prior is None else math.log(prior / (1 - prior)) - math.log(unsafe.count / known.count)
     return Odds(known, jnp.asarray(shift, known.centre.dtype))
 
