@@ -2,11 +2,12 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 
 def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
@@ -36,6 +37,32 @@ def grid(
         top, left = pad + i // columns * (height + pad), pad + i % columns * (width + pad)
         sheet[top : top + height, left : left + width] = image
     return Image.fromarray(sheet)
+
+
+def framed(
+    images: UInt8[np.ndarray, "n h w 3"], marked: Bool[np.ndarray, " n"], colour: tuple[int, int, int] = (213, 94, 0)
+) -> UInt8[np.ndarray, "n height width 3"]:
+    """Images enlarged as `grid` does, with a frame round the marked ones and as much white round the others."""
+    factor = max(1, math.ceil(64 / images.shape[1]))
+    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    frames = np.where(marked[:, None, None, None], np.array(colour, np.uint8), np.uint8(255))
+    count, height, width, _ = large.shape
+    sheet = np.broadcast_to(frames, (count, height + 6, width + 6, 3)).copy()
+    sheet[:, 3:-3, 3:-3] = large
+    return sheet
+
+
+def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w 3"]], columns: int = 16) -> Image.Image:
+    """Grids of several sets below one another, each under its name."""
+    sheets = [grid(each, columns, enlarge=1) for each in images]
+    title = 22
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height + title for sheet in sheets)), "white")
+    draw, top = ImageDraw.Draw(whole), 0
+    for name, sheet in zip(names, sheets, strict=True):
+        draw.text((4, top + 3), name, fill="black", font=ImageFont.load_default(size=15))
+        whole.paste(sheet, (0, top + title))
+        top += sheet.height + title
+    return whole
 
 
 def write(picture: Image.Image, path: Path) -> None:

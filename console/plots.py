@@ -250,3 +250,44 @@ def _against_retention(axes, sets, real, name: str, colour: str, marker: str, la
     axes.plot(x[-1:], y[-1:], "x", color=colour, markersize=7, label=f"{label}, real images")
     for place, each in zip(zip(x, y, strict=False), sets, strict=False):
         axes.annotate(f"{each['tau']:g}", place, xytext=(5, 4), textcoords="offset points", fontsize="small", color=colour)
+
+
+def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """What keeping away from the unsafe costs: the rate of unsafe images against the Fréchet distance to safe real ones.
+
+    Sets of one guard are joined in the order of their strength: a trade-off curve.
+
+    Arguments:
+        path: the PNG to write.
+        rows: by name, as `evaluate safety` reports them.
+        title: above the plot.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for name, row in rows.items():
+        x, y = 100 * row["unsafe"]["value"], row["quality"]["frechet"]
+        if name == "Real, unsafe":
+            continue
+        about = row.get("guard", {})
+        if "guard" in about:
+            curves.setdefault(about["guard"], []).append((about["strength"], x, y))
+        low, high = row["quality"]["intervals"]["frechet"]
+        left, right = (100 * end for end in row["unsafe"]["interval"])
+        bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
+        axes.errorbar(x, y, **bars, fmt="none", ecolor="0.8", linewidth=1)
+        if "guard" not in about:
+            axes.plot(x, y, "o", color="black", markersize=5)
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    for (guard, points), colour in zip(sorted(curves.items()), itertools.cycle(COLOURS), strict=False):
+        ordered = sorted(points)
+        axes.plot(*zip(*(point[1:] for point in ordered), strict=True), "o-", color=colour, label=guard, markersize=4)
+        for strength, x, y in ordered:
+            axes.annotate(f"{strength:g}", (x, y), textcoords="offset points", xytext=(4, -9), fontsize=7, color=colour)
+    if curves:
+        axes.legend(frameon=False, title="guard, by strength")
+    axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

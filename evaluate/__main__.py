@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness | likelihood | report | sweep`: images -> verdict."""
+"""`python -m evaluate fairness | likelihood | report | safety | sweep`: images -> verdict."""
 
 import tyro
 
@@ -10,12 +10,14 @@ def main() -> None:
     from evaluate.fairness import Fairness, fairness
     from evaluate.html_report import HtmlReport, html_report
     from evaluate.likelihood import Likelihood, likelihood
+    from evaluate.safety import Safety, safety
     from evaluate.sweep import Sweep, sweep
 
     commands = {
         "fairness": (Fairness, fairness),
         "likelihood": (Likelihood, likelihood),
         "report": (HtmlReport, html_report),
+        "safety": (Safety, safety),
         "sweep": (Sweep, sweep),
     }
     options = tyro.extras.subcommand_cli_from_dict(

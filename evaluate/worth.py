@@ -73,16 +73,16 @@ def quality(
         found = measure(
             known, images.features, extractor=extractor.describe(), labels=(labels, images.labels), values=values, seed=seed
         )
-        answers.append({**_scores(found.whole), "groups": [_scores(group) for group in found.groups],
+        answers.append({**scores(found.whole), "groups": [scores(group) for group in found.groups],
                         "extractor": dict(found.extractor)})  # fmt: skip
     return answers
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
+def scores(found: Scores) -> dict[str, Any]:
     """The numbers of `Scores` by name, with their intervals."""
-    estimates = {name: getattr(scores, name) for name in SCORES} | {"kernel": scores.kernel.full}
+    estimates = {name: getattr(found, name) for name in SCORES} | {"kernel": found.kernel.full}
     return {
-        "count": list(scores.count),
+        "count": list(found.count),
         **{name: estimate.value for name, estimate in estimates.items()},
         "intervals": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
     }

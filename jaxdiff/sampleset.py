@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,9 @@ class SampleSet(Source):
     """A folder of samples: samples.json (what they are and how they were made) and the images in shards.
 
     Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with uint8 `images` (n, H, W, C), or as
-    PNG files named by index. Each file appears whole or not at all, so a set that was cut off anywhere is finished by
-    writing the shards that `missing` names. It is a data source as soon as it is complete.
+    PNG files named by index; what is remembered of each image lies beside it in notes-00000.npz. Each file appears whole or
+    not at all, so a set that was cut off anywhere is finished by writing the shards that `missing` names. It is a data source
+    as soon as it is complete.
 
     Make one with `create` or `open`.
     """
@@ -98,20 +99,34 @@ class SampleSet(Source):
         ranges = [(start, min(start + SHARD, len(self))) for start in range(0, len(self), SHARD)]
         return [(start, stop) for start, stop in ranges if not all(file.exists() for file in self._files(start, stop))]
 
-    def write(self, start: int, images: UInt8[np.ndarray, "n h w c"]) -> None:
-        """Writes the shard that begins at index `start`."""
+    def write(self, start: int, images: UInt8[np.ndarray, "n h w c"], notes: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes the shard that begins at index `start`.
+
+        Arguments:
+            start: its first index.
+            images: its images.
+            notes: what is to be remembered of each image, arrays (n, ...) by name.
+        """
+        if notes:
+            # before the images, so that a shard that is there has its notes
+            _save_arrays(self._notes(start), notes)
         files = self._files(start, start + len(images))
         if self.storage == "npz":
-            partial = files[0].with_suffix(".partial")
-            with open(partial, "wb") as opened:
-                np.savez(opened, images=images)
-            os.replace(partial, files[0])
+            _save_arrays(files[0], {"images": images})
             return
         for file, image in zip(files, images, strict=True):
             file.parent.mkdir(exist_ok=True)
             partial = file.with_suffix(".partial")
             Image.fromarray(image).save(partial, format="PNG")
             os.replace(partial, file)
+
+    def notes(self) -> dict[str, np.ndarray]:
+        """What is remembered of each image of a complete set, arrays (N, ...) by name; nothing where nothing is."""
+        files = [self._notes(start) for start in range(0, len(self), SHARD)]
+        if not files[0].exists():
+            return {}
+        shards = [_load_arrays(file) for file in files]
+        return {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
 
     def finish(self) -> None:
         """Writes labels.csv beside PNG files: file, then a column of value names for each attribute that every sample tells."""
@@ -144,21 +159,35 @@ class SampleSet(Source):
             return decode(file.read_bytes(), str(file))
         if start not in self._loaded:
             file = self._files(start, start + 1)[0]
-            try:
-                # opened here, since NumPy leaves the file open where it is no zip
-                with open(file, "rb") as opened, np.load(opened) as arrays:
-                    shard = arrays["images"]
-            except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-                raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
+            shard = _load_arrays(file).get("images", ())
             if len(shard) != (count := min(SHARD, len(self) - start)):
                 raise InputError(f"{file} is damaged: it holds {len(shard)} of {count} images; delete it and draw again")
             self._loaded[start] = shard
         return self._loaded[start][i - start]
 
+    def _notes(self, start: int) -> Path:
+        return self.path / f"notes-{start // SHARD:05d}.npz"
+
     def _files(self, start: int, stop: int) -> list[Path]:
         if self.storage == "npz":
             return [self.path / f"shard-{start // SHARD:05d}.npz"]
         return [self.path / "images" / f"{i:07d}.png" for i in range(start, stop)]
+
+
+def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    partial = file.with_suffix(".partial")
+    with open(partial, "wb") as opened:
+        np.savez(opened, **arrays)
+    os.replace(partial, file)
+
+
+def _load_arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        # opened here, since NumPy leaves the file open where it is no zip
+        with open(file, "rb") as opened, np.load(opened) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
 
 
 def _read(folder: Path) -> dict[str, Any]:

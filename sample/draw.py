@@ -14,7 +14,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import Found, point
 from jaxdiff.sampleset import SampleSet
-from sample import methods
+from sample import methods, safety
 from sample.common import Sampling, Setting, setting
 from sample.search import EDGES, Search, default_path, find
 from sample.search import write as write_search
@@ -38,7 +38,7 @@ TAKERS = {
 
 
 @dataclass(frozen=True)
-class Draw(Sampling):
+class Draw(Sampling, safety.Guarding):
     """Draws a set of images, as many of each group, by one method.
 
     For switching and spectral, tau is read from the search's file, searched when there is none, or given. Sample i of every
@@ -59,6 +59,10 @@ class Draw(Sampling):
       python -m sample draw --model runs/utkface --method switching --attribute gender+race --out out/intersections
 
       python -m sample draw --model runs/faces --method switching --start none --tau 0.5 --out out/late
+
+      python -m sample draw --model runs/faces --unsafe embedded:glasses=yes --unsafe-count 512 --out out/safe
+
+      python -m sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
     """
 
     model: Path
@@ -129,6 +133,9 @@ class Draw(Sampling):
             raise InputError(f"--tau takes times in [0, 1], got {self.tau}")
         if not 0 <= self.mixing <= 1:
             raise InputError(f"--mixing must lie in [0, 1], got {self.mixing}")
+        self.check(steps_as_ddpm=self.solver == "ddpm")
+        if self.guarded and self.method == "editing":
+            raise InputError("--unsafe and --guard are for methods that draw in one run, got --method editing")
 
 
 def searched(options: Draw, chosen: Setting) -> Found:
@@ -194,7 +201,8 @@ def draw(options: Draw) -> list[Path]:
 def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any], told: dict[str, Any]) -> Path:
     """Draws what is missing of one set."""
     taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
-    method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}))
+    guard = safety.Guard(options, chosen) if options.guarded else None
+    method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
     provenance = {
         **chosen.context(),
         "model_training": chosen.model.training,
@@ -203,6 +211,7 @@ def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any
         "evaluations": method.evaluations,
         **method.settings,
         **told,
+        **(guard.settings if guard else {}),
     }
     ends = method.ends(options.count)
     samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format)
@@ -211,18 +220,23 @@ def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any
     seconds = []
     with progress(f"drawing {folder.name}", options.count, done=options.count - left, unit="images") as advance:
         for start, stop in missing:
-            parts = []
+            parts, notes = [], []
             for low in range(start, stop, options.batch_size):
                 # the last batch is filled up, so that one program serves all
                 indices, begun = np.arange(low, low + options.batch_size), time.monotonic()
-                part = method.draw(indices, ends[np.minimum(indices, options.count - 1)])[: stop - low]
+                part, note = method.draw(indices, ends[np.minimum(indices, options.count - 1)])
+                part = part[: stop - low]
                 seconds.append((time.monotonic() - begun) / options.batch_size)
                 if not np.all(np.isfinite(part)):
                     raise InputError(f"the model returned NaN or infinity in samples {low} to {low + len(part) - 1}")
                 parts.append(to_uint8(part))
+                notes.append({name: values[: stop - low] for name, values in note.items()})
                 advance(len(part))
-            samples.write(start, np.concatenate(parts))
+            together = {name: np.concatenate([note[name] for note in notes]) for name in notes[0]}
+            samples.write(start, np.concatenate(parts), together)
     samples.finish()
+    if guard:
+        console.print(safety.summary(samples.notes(), gated=options.gated), highlight=False)
     if len(seconds) > 1:
         # the first batch compiles
         samples.record_seconds(float(np.median(seconds[1:])))
@@ -234,7 +248,10 @@ def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any
 
 def method_table() -> str:
     """The methods as a table for `--help`."""
-    return "\n".join(["Methods:", *(f"  {name:<16} {about}" for name, about in methods.METHODS.items())])
+    parts = {"Methods": methods.METHODS, "Guards, round any of them but editing": safety.GUARDS}
+    return "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:<16} {about}" for name, about in rows.items())]) for title, rows in parts.items()
+    )
 
 
 assert set(methods.METHODS) == set(get_args(Draw.__annotations__["method"]))

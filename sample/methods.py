@@ -14,6 +14,7 @@ from jaxdiff.bands import frequency_bands
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.solvers import sample
 from jaxdiff.solvers.driver import evaluations
+from sample import safety
 from sample.common import Setting
 
 METHODS = {
@@ -65,13 +66,13 @@ class Method:
 
     Attributes:
         ends: the label of each image as a position in the setting's values, a function of the number of images.
-        draw: images (B, H, W, C) in [-1, 1] of these indices and labels.
+        draw: images (B, H, W, C) in [-1, 1] of these indices and labels, and what a guard did to each, by name.
         evaluations: of the network for an image.
         settings: the options that it used, for provenance.
     """
 
     ends: Callable[[int], Int[np.ndarray, " n"]]
-    draw: Callable[[Int[np.ndarray, " b"], Int[np.ndarray, " b"]], Float[np.ndarray, "b h w c"]]
+    draw: Callable[[Int[np.ndarray, " b"], Int[np.ndarray, " b"]], tuple[Float[np.ndarray, "b h w c"], dict[str, np.ndarray]]]
     evaluations: int
     settings: dict[str, Any]
 
@@ -81,8 +82,10 @@ def starts(indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], values: 
     return (ends + 1 + indices // values % (values - 1)) % values
 
 
-def make(name: str, chosen: Setting, options: Options) -> Method:
-    """The method of this name for a model."""
+def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | None = None) -> Method:
+    """The method of this name for a model, with a guard round it if there is one."""
+    if guard is not None:
+        chosen = guard.base
     model, key = chosen.model, jax.random.key(options.seed)
     values, conditions = len(chosen.values), chosen.conditions()
     equal = (1 / values,) * values
@@ -109,16 +112,25 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
     def every(indices, ends):
         return nothing(indices, ends), tuple(jnp.broadcast_to(each, (len(ends), *each.shape)) for each in conditions)
 
+    def guarded(denoise, condition):
+        return denoise if guard is None else guard.around(denoise, condition)
+
     def run(denoise, condition, indices):
-        return np.asarray(
-            sample(
-                denoise, model.process, shape=model.shape, condition=condition, solver=chosen.solver, key=key, indices=indices
-            )
-        )
+        denoise = guarded(denoise, condition)
+        x, memory = sample(
+            denoise, model.process, shape=model.shape, condition=condition, solver=chosen.solver, key=key, indices=indices,
+            remembered=True,
+        )  # fmt: skip
+        record = guidance.record(denoise, memory, len(indices))
+        return np.asarray(x), {} if record is None else safety.told(record, model.process)
+
+    def cost(denoise, condition):
+        return evaluations(guarded(denoise, condition(np.arange(1), np.zeros(1, int))), model.process, chosen.solver)
 
     def guided(denoise, condition, ends=in_turn, **settings):
-        cost = evaluations(denoise, model.process, chosen.solver)
-        return Method(ends, lambda indices, ends: run(denoise, condition(indices, ends), indices), cost, settings)
+        return Method(
+            ends, lambda indices, ends: run(denoise, condition(indices, ends), indices), cost(denoise, condition), settings
+        )
 
     match name:
         case "vanilla":
@@ -148,17 +160,19 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
 
             def edited(indices, ends):
                 source, target = another(indices, ends)
-                first = jnp.asarray(run(chosen.denoise, source, indices))
-                return np.asarray(
-                    editing.edit(
-                        chosen.denoise, model.process, first, source=source, target=target, solver=chosen.solver,
-                        key=jax.random.fold_in(key, 1), strength=options.edit_strength, indices=indices,
-                    ).images
-                )  # fmt: skip
+                first = jnp.asarray(run(chosen.denoise, source, indices)[0])
+                images = editing.edit(
+                    chosen.denoise, model.process, first, source=source, target=target, solver=chosen.solver,
+                    key=jax.random.fold_in(key, 1), strength=options.edit_strength, indices=indices,
+                ).images  # fmt: skip
+                return np.asarray(images), {}
 
-            cost = editing.edit_evaluations(model.process, chosen.solver, strength=options.edit_strength)
-            plain = evaluations(chosen.denoise, model.process, chosen.solver)
-            total = plain + cost * plain // chosen.solver.evaluations
+            plain = cost(chosen.denoise, own)
+            total = plain + (
+                editing.edit_evaluations(model.process, chosen.solver, strength=options.edit_strength)
+                * plain
+                // chosen.solver.evaluations
+            )
             return Method(in_turn, edited, total, {"edit_strength": options.edit_strength})
         case "switching" if options.tau_of_pairs:
             table = np.array(options.tau_of_pairs, np.float32)
@@ -167,7 +181,7 @@ def make(name: str, chosen: Setting, options: Options) -> Method:
                 at = table[starts(indices, ends, values), ends]
                 return run(guidance.switching(chosen.denoise, at), switched(indices, ends), indices)
 
-            return Method(in_turn, of_pairs, evaluations(chosen.denoise, model.process, chosen.solver), {})
+            return Method(in_turn, of_pairs, cost(chosen.denoise, own), {})
         case "switching":
             return guided(guidance.switching(chosen.denoise, options.tau[0]), switched)
         case "spectral":

@@ -82,17 +82,52 @@ def train_attribute_classifiers(
         if progress:
             progress(f"classifier of {attribute.name}", column, len(attributes))
         pairs = [(group, name) for name in (others if attribute.name == group else [attribute.name])]
-        weights = balancing_weights(labels, attributes, pairs)
-        drawn = _systematic(weights, seed)
-        classifier = train_classifier(
-            images[drawn], labels[drawn, column], values=len(attribute.values), seed=seed, training=training
-        )
-        predictions = classifier.predict(held_out_images)
-        table = confusion(predictions, held_out_labels[:, column], values=len(attribute.values))
-        answer.append(AttributeClassifier(attribute, classifier, table, float(1 / np.square(weights).sum())))
+        answer.append(
+            train_balanced_classifier(
+                images, labels, held_out_images, held_out_labels[:, column], attributes, attribute.name, pairs=pairs,
+                seed=seed, training=training,
+            )
+        )  # fmt: skip
     if progress:
         progress("done", len(attributes), len(attributes))
     return tuple(answer)
+
+
+def train_balanced_classifier(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Integer[np.ndarray, "n a"],
+    held_out_images: UInt8[np.ndarray, "m h w c"],
+    held_out_labels: Integer[np.ndarray, " m"],
+    attributes: Sequence[Attribute],
+    name: str,
+    *,
+    pairs: Sequence[tuple[str, str]],
+    seed: int = 0,
+    training: Training = _TRAINING,
+) -> AttributeClassifier:
+    """Trains a classifier of one attribute on images drawn so that the two attributes of every pair are independent.
+
+    Arguments:
+        images: uint8 real images (N, H, W, C), at least 16x16.
+        labels: (N, A).
+        held_out_images: others, to measure the confusions on.
+        held_out_labels: (M,), theirs of this attribute; every value occurs.
+        attributes: of the columns of the labels.
+        name: of the attribute to tell.
+        pairs: as of `balancing_weights`.
+        seed: of the draw and of the classifier.
+        training: how it is trained.
+
+    Raises:
+        InputError: an unknown attribute, or labels that do not fit or cannot be balanced.
+    """
+    column = find(attributes, name)
+    values = len(attributes[column].values)
+    weights = balancing_weights(labels, attributes, pairs)
+    drawn = _systematic(weights, seed)
+    classifier = train_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
+    table = confusion(classifier.predict(held_out_images), held_out_labels, values=values)
+    return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
 
 
 def predict_attributes(
