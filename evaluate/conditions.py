@@ -11,7 +11,13 @@ from jaxdiff.models.labels import NULL
 
 def require_values(model: Model, source: Source) -> None:
     """Raises `InputError` unless a source has the model's attributes, and no values of them that the model does not know."""
+    names = [attribute.name for attribute in source.attributes]
     for attribute in model.attributes:
+        if attribute.name not in names:
+            raise InputError(
+                f"the model is conditioned on {attribute.name!r}, the attributes of {source.name} are "
+                f"{', '.join(names) or 'none'}; --condition null takes any images"
+            )
         values = source.attributes[find(source.attributes, attribute.name)].values
         if unknown := [value for value in values if value not in attribute.values]:
             raise InputError(

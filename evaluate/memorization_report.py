@@ -204,26 +204,29 @@ def _markdown(audit: Audit) -> str:
 def _picture(audit: Audit, path: Path) -> None:
     """The pairs of least ratio of each set and of the control: an image, and below it the training image nearest to it."""
     shown = [*audit.sets, Audited("real, held out (control)", audit.control.images, audit.control.closeness, None)]
-    figure = plt.figure(figsize=(1.15 * PAIRS + 0.4, 2.95 * len(shown) + 0.3), layout="constrained")
-    parts = np.atleast_1d(figure.subfigures(len(shown), 1))
-    for part, each in zip(parts, shown, strict=True):
+    figure, axes = plt.subplots(len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False)
+    for axis, each in zip(axes.flat, shown, strict=True):
         near = each.closeness
         # held-out images at distance 0 are training images, and no control
         chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
-        part.suptitle(f"{each.name}: the closest of {len(each.images)}, and below each its nearest training image", fontsize=10)
-        axes = part.subplots(2, PAIRS, squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
+        height, width = each.images.shape[1:3]
+        gap = max(1, width // 16)
+        sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
         for column, i in enumerate(chosen):
             twin = audit.train[1][near.nearest[i]]
-            twin = twin[:, ::-1] if near.mirrored[i] else twin
-            for axis, image in zip(axes[:, column], (each.images[i], twin), strict=True):
-                axis.imshow(image, interpolation="nearest")
+            left = column * (width + gap)
+            sheet[:height, left : left + width] = each.images[i]
+            sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
             label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
-            axes[0, column].set_title(label, fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black")
+            place = (left + width / 2 - 0.5, -0.5 - gap / 2)
+            axis.text(*place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black")
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_axis_off()
+        title = f"{each.name}: the closest of {len(each.images)}, and below each its nearest training image"
+        axis.set_title(title, fontsize=10, pad=18)
     caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: nearest as its mirror image, shown so"
-    figure.supxlabel(caption, fontsize=8)
-    figure.savefig(path, dpi=120, format="png")
+    axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)
+    figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
     plt.close(figure)
 
 

@@ -32,18 +32,19 @@ def test_the_nearest_are_those_of_brute_force(rng, small_blocks):
     assert not found.mirrored.any()
 
 
-def test_sums_of_extreme_images_are_exact(rng):
-    """Black against white: the largest sums that float32 has to hold, and one grey level more."""
-    black, white = np.zeros((1, 64, 64, 3), np.uint8), np.full((2, 64, 64, 3), 255, np.uint8)
+def test_large_sums_are_exact(rng):
+    """Nearly black against white: sums of odd products, beyond what float32 holds, and one grey level in one place more."""
+    dark, white = np.ones((1, 64, 64, 3), np.uint8), np.full((2, 64, 64, 3), 255, np.uint8)
     white[1, -1, -1, -1] = 254
-    found = neighbours(black, white, 2)
+    found = neighbours(dark, white, 2)
     assert found.indices.tolist() == [[1, 0]]
-    exact = 12288 * 255**2
-    np.testing.assert_array_equal(found.distances, np.sqrt(np.array([[exact - 255**2 + 254**2, exact]]) / 12288))
+    exact = 12288 * 254**2
+    np.testing.assert_array_equal(found.distances, np.sqrt(np.array([[exact - 254**2 + 253**2, exact]]) / 12288))
 
 
 def test_mirror_images_count_where_they_are_nearer(rng, small_blocks):
     x, y = images(rng, 30), images(rng, 40)
+    y[6] = np.maximum(y[6], y[6, :, ::-1])  # its own mirror image
     x[3], x[8] = y[5, :, ::-1], y[6]
     straight, turned = squares(x, y), squares(x, y[:, :, ::-1])
     found, brute = neighbours(x, y, 4, flips=True), np.minimum(straight, turned)
