@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness | likelihood | report | safety | sweep`: images -> verdict."""
+"""`python -m evaluate fairness | likelihood | memorization | report | safety | sweep`: images -> verdict."""
 
 import tyro
 
@@ -10,12 +10,14 @@ def main() -> None:
     from evaluate.fairness import Fairness, fairness
     from evaluate.html_report import HtmlReport, html_report
     from evaluate.likelihood import Likelihood, likelihood
+    from evaluate.memorization import Memorization, memorization
     from evaluate.safety import Safety, safety
     from evaluate.sweep import Sweep, sweep
 
     commands = {
         "fairness": (Fairness, fairness),
         "likelihood": (Likelihood, likelihood),
+        "memorization": (Memorization, memorization),
         "report": (HtmlReport, html_report),
         "safety": (Safety, safety),
         "sweep": (Sweep, sweep),
@@ -23,7 +25,8 @@ def main() -> None:
     options = tyro.extras.subcommand_cli_from_dict(
         {name: kind for name, (kind, _) in commands.items()},
         prog="python -m evaluate",
-        description="Judges images from anywhere: sets of samples, folders, zips and npz files; and a model's density of them.",
+        description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, and "
+        "what it repeats of its training images.",
     )
     dict(commands.values())[type(options)](options)
 

@@ -15,6 +15,7 @@ from evaluate import findings, intersections, report, self_check, worth
 from evaluate import outside as outside_judge
 from evaluate.provenance import provenance
 from evaluate.report import Judged
+from evaluate.sources import require_one_size
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
@@ -313,10 +314,7 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
                 f"attribute {options.attribute!r} of {sources[key].name} has the values {', '.join(names)}, "
                 f"not {', '.join(values)}; --values chooses values, --value-names names integer labels"
             )
-    sizes = {source.name: "x".join(map(str, source.image(0).shape[:2])) for source in sources.values() if len(source)}
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
-        raise InputError(f"images must have one size: {told}; --size resizes them")
+    require_one_size(sources.values())
     return values, sources
 
 

@@ -15,11 +15,11 @@ from rich.table import Table
 
 from console import arguments
 from console.terminal import console, progress
+from evaluate.conditions import conditions, require_values
 from evaluate.provenance import provenance
-from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
+from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
-from jaxdiff.models.labels import NULL
 from jaxdiff.probability_flow import STEPS, bits_per_dimension
 
 
@@ -80,7 +80,7 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
     model = load(options.model)
     source = _open(options, model)
     images, labels = load_arrays(source, count=options.count, seed=options.seed)
-    bits = _bits(options, model, images, _conditions(options, model, source, labels))
+    bits = _bits(options, model, images, conditions(model, source, labels, own=options.condition == "own"))
     told = {
         "bits_per_dimension": _summary(bits),
         "by_value": _by_value(bits, source.attributes, labels),
@@ -108,31 +108,13 @@ def _open(options: Likelihood, model: Model) -> Source:
     names = [attribute.name for attribute in model.attributes] if options.condition == "own" and model.attributes else None
     given = arguments.value_names(options.value_names)
     source = open_data(options.data, split=options.split, size=model.config.size, attributes=names, value_names=given)
-    for attribute in model.attributes if names else ():
-        values = source.attributes[find(source.attributes, attribute.name)].values
-        if unknown := [value for value in values if value not in attribute.values]:
-            raise InputError(
-                f"attribute {attribute.name!r} of {source.name} has the values {', '.join(unknown)}, the model's has "
-                f"{', '.join(attribute.values)}; --value-names names integer labels, --condition null takes any images"
-            )
+    if names:
+        require_values(model, source)
     return source
 
 
-def _conditions(options: Likelihood, model: Model, source: Source, labels: Int32[np.ndarray, "n a"]) -> np.ndarray | None:
-    """The condition of each image, (N, W); None for an unconditional model."""
-    if not model.attributes:
-        return None
-    rows = np.full((len(labels), len(model.attributes)), NULL, np.int32)
-    if options.condition == "own":
-        for column, attribute in enumerate(model.attributes):
-            position = find(source.attributes, attribute.name)
-            codes = [attribute.index(value) for value in source.attributes[position].values]
-            rows[:, column] = np.array(codes)[labels[:, position]]
-    return np.asarray(model.encode(rows))
-
-
 def _bits(
-    options: Likelihood, model: Model, images: UInt8[np.ndarray, "n h w c"], conditions: np.ndarray | None
+    options: Likelihood, model: Model, images: UInt8[np.ndarray, "n h w c"], given: np.ndarray | None
 ) -> Float[np.ndarray, " n"]:
     parts, key = [], jax.random.key(options.seed)
     with progress("likelihood", len(images), unit="images") as advance:
@@ -147,7 +129,7 @@ def _bits(
                 key=key,
                 steps=options.steps,
                 probes=options.probes,
-                condition=None if conditions is None else conditions[rows],
+                condition=None if given is None else given[rows],
                 indices=indices,
             )
             parts.append(np.asarray(part)[: len(images) - low])

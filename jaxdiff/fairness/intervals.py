@@ -1,4 +1,5 @@
-"""Resampling and intervals of what is counted over images: the bootstrap of sums, labels dealt at random, Wilson's interval."""
+"""Resampling and intervals of what is counted over images: the bootstrap of sums, labels dealt at random, Wilson's
+and Newcombe's intervals."""
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
@@ -80,6 +81,27 @@ def wilson_interval(
     half = z * np.sqrt(share * (1 - share) / present + (z / (2 * present)) ** 2) / (1 + z**2 / present)
     ends = np.clip(np.stack([centre - half, centre + half], axis=-1), 0, 1)
     return np.where(np.asarray(count)[..., None] > 0, ends, np.nan)
+
+
+def newcombe_interval(shares: tuple[float, float], counts: tuple[int, int], *, level: float = 0.95) -> tuple[float, float]:
+    """Newcombe's hybrid score interval (1998, method 10) of the difference of two shares of independent images.
+
+    With Wilson's interval [l, u] of each share p: from p1 - p2 - sqrt((p1 - l1)^2 + (u2 - p2)^2) to
+    p1 - p2 + sqrt((u1 - p1)^2 + (p2 - l2)^2). It has a width where both shares are 0.
+
+    Arguments:
+        shares: the first and the one that is subtracted from it, each within 0 and 1.
+        counts: the images of each, at least 1.
+
+    Raises:
+        InputError: a count below 1, or a level outside (0, 1).
+    """
+    if min(counts) < 1:
+        raise InputError(f"`counts` must be at least 1, got {counts}")
+    (first, second), difference = wilson_interval(np.array(shares), np.array(counts), level=level), shares[0] - shares[1]
+    below = np.hypot(shares[0] - first[0], second[1] - shares[1])
+    above = np.hypot(first[1] - shares[0], shares[1] - second[0])
+    return max(float(difference - below), -1.0), min(float(difference + above), 1.0)
 
 
 def ratio(part: Shaped[np.ndarray, "*shape"], whole: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "*shape"]:

@@ -7,9 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
 from jaxdiff.errors import InputError
-
-BLOCK = 512
-"""Rows of a distance matrix that are held at once."""
+from jaxdiff.quality.pixels import neighbours
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,7 @@ class MembershipTest:
 def nearest(
     points: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "m height width channels"] | None = None
 ) -> tuple[Float64[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """The nearest of other images to each image: its distance and its index; of equally near ones the first.
-
-    Squared distances of 8-bit images are whole numbers below 2^53, so that they are exact.
+    """The nearest of other images to each image: its distance and its index; of equally near ones the first. See `neighbours`.
 
     Arguments:
         points: at least one image.
@@ -59,21 +55,8 @@ def nearest(
     Raises:
         InputError: too few images, or images of another size.
     """
-    known = points if others is None else others
-    if not len(points) or len(known) < 1 + (others is None) or known.shape[1:] != points.shape[1:]:
-        raise InputError(f"`points` and `others` must be images of one size, got shapes {points.shape} and {known.shape}")
-    x, y = (images.reshape(len(images), -1).astype(np.float64) - 128 for images in (points, known))
-    lengths = np.square(y).sum(axis=1)
-    indices, squares = np.empty(len(x), np.int64), np.empty(len(x))
-    for start in range(0, len(x), BLOCK):
-        part = x[start : start + BLOCK]
-        block = lengths + np.square(part).sum(axis=1)[:, None] - 2 * part @ y.T
-        rows = np.arange(len(part))
-        if others is None:
-            block[rows, start + rows] = np.inf
-        indices[start : start + BLOCK] = block.argmin(axis=1)
-        squares[start : start + BLOCK] = block[rows, indices[start : start + BLOCK]]
-    return np.sqrt(squares / x.shape[1]), indices
+    found = neighbours(points, others)
+    return found.distances[:, 0], found.indices[:, 0]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""Images of labelled sources as a model's conditions."""
+
+import numpy as np
+from jaxtyping import Int32
+
+from jaxdiff.data import Source, find
+from jaxdiff.errors import InputError
+from jaxdiff.model import Model
+from jaxdiff.models.labels import NULL
+
+
+def require_values(model: Model, source: Source) -> None:
+    """Raises `InputError` unless a source has the model's attributes, and no values of them that the model does not know."""
+    names = [attribute.name for attribute in source.attributes]
+    for attribute in model.attributes:
+        if attribute.name not in names:
+            raise InputError(
+                f"the model is conditioned on {attribute.name!r}, the attributes of {source.name} are "
+                f"{', '.join(names) or 'none'}; --condition null takes any images"
+            )
+        values = source.attributes[find(source.attributes, attribute.name)].values
+        if unknown := [value for value in values if value not in attribute.values]:
+            raise InputError(
+                f"attribute {attribute.name!r} of {source.name} has the values {', '.join(unknown)}, the model's has "
+                f"{', '.join(attribute.values)}; --value-names names integer labels, --condition null takes any images"
+            )
+
+
+def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *, own: bool) -> np.ndarray | None:
+    """The condition of each image of a source, (N, W): its own labels, or none; None for an unconditional model.
+
+    Arguments:
+        model: the model.
+        source: with the model's attributes, if `own`.
+        labels: of its images.
+        own: whether images are under their own labels.
+    """
+    if not model.attributes:
+        return None
+    rows = np.full((len(labels), len(model.attributes)), NULL, np.int32)
+    if own:
+        for column, attribute in enumerate(model.attributes):
+            position = find(source.attributes, attribute.name)
+            codes = [attribute.index(value) for value in source.attributes[position].values]
+            rows[:, column] = np.array(codes)[labels[:, position]]
+    return np.asarray(model.encode(rows))

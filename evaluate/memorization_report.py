@@ -1,0 +1,236 @@
+"""Reports of memorisation: tables on the terminal, memorization.json, memorization.md and closest.png."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Int, UInt8
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from evaluate.cells import interval, number
+from jaxdiff.safety.duplicates import Duplicates
+from jaxdiff.safety.memorization import QUANTILES, Closeness
+from jaxdiff.safety.memorization import Memorization as Found
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+PAIRS = 10
+"""Closest pairs shown of each set."""
+READING = """\
+**How to read it.** `r < 1` is the share of images whose distance to the nearest training image, d1, is below alpha times the
+mean distance to the nearest n (Carlini et al. 2023). `d1/d2 < 1/3` is the share that is near to one training image alone. Real
+images that were held out are below these limits now and then too, without any copying: so read the *excess* over them, whose
+interval holds 0 where a generator repeats no more than chance does. [Brackets] are 95 %: Wilson's interval of a share,
+Newcombe's of an excess.
+
+**What it cannot see.** Distances are of pixels: a copy that is shifted, or under noise, is far from its original. Where d1 of
+a set is well above that of held-out real images at every quantile, its images are rougher than real ones, all training images
+are about equally far, and a ratio near 1/alpha says little; `--size` with fewer pixels averages noise away. A set without an
+excess, of few images, says nothing of rare copies: of n images without one, the true share may be 3/n.
+
+**Membership.** The area under the ROC curve is 0.5 where the loss tells training images from held-out ones no better than a
+coin, and 1 % of the training images are then found at 1 % false positives. This attack is weak: a value near chance is no proof
+of privacy. Intervals are DeLong's and the bootstrap's."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A set of images, how near they are to training images, and what that is beside the control (None of the control)."""
+
+    name: str
+    images: UInt8[np.ndarray, "n h w 3"]
+    closeness: Closeness
+    found: Found | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that a report tells.
+
+    Fields:
+        sets: in the order of the report.
+        control: held-out real images, as many as the largest set if there are.
+        train: name, images and duplicates of the training images.
+        risk: the indices of the training images at risk.
+        attacks: what `evaluate.membership.attack` found; empty without a model.
+        context: command, options, versions, machine and seconds.
+    """
+
+    sets: Sequence[Audited]
+    control: Audited
+    train: tuple[str, UInt8[np.ndarray, "m h w 3"], Duplicates]
+    risk: Int[np.ndarray, " k"]
+    attacks: Sequence[Mapping[str, Any]]
+    context: Mapping[str, Any]
+
+
+def show(audit: Audit, console: Console) -> None:
+    """Prints the tables, narrow enough for 80 columns."""
+    for title, header, rows in _tables(audit, full=False):
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        )
+        for i, name in enumerate(header):
+            table.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(_sizes(audit), highlight=False)
+
+
+def write(audit: Audit, folder: Path) -> None:
+    """Writes memorization.json, memorization.md and closest.png, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = json.dumps(plain(audit), indent=2, allow_nan=False) + "\n"
+    _whole(folder / "memorization.json", lambda path: path.write_text(told))
+    _whole(folder / "memorization.md", lambda path: path.write_text(_markdown(audit)))
+    _whole(folder / "closest.png", lambda path: _picture(audit, path))
+
+
+def plain(audit: Audit) -> dict[str, Any]:
+    """Everything as JSON has it."""
+
+    def images(closeness: Closeness) -> dict[str, list]:
+        return {name: values.tolist() for name, values in asdict(closeness).items()}
+
+    name, train, duplicates = audit.train
+    return {
+        "train": {
+            "name": name,
+            "count": len(train),
+            "distinct": duplicates.distinct,
+            "exact_duplicates": duplicates.exact,
+            "duplicates": duplicates.removed,
+            "duplicates_within": duplicates.distance,
+            "largest_group": duplicates.largest,
+        },
+        "quantiles": list(QUANTILES),
+        "sets": [{"name": each.name, **asdict(each.found), "images": images(each.closeness)} for each in audit.sets],
+        "held_out": {"name": audit.control.name, "images": images(audit.control.closeness)},
+        "at_risk": audit.risk.tolist(),
+        "membership": list(audit.attacks),
+        **audit.context,
+    }
+
+
+def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of each table; `full` gives every number its interval, and held-out images at each set's count."""
+    shown = [level for level in QUANTILES if full or level in (0.01, 0.5)]
+    names = ["least" if level == 0 else "median" if level == 0.5 else f"{100 * level:g} %" for level in shown]
+    places = [QUANTILES.index(level) for level in shown]
+    rows, distances = [], []
+
+    def add(name: str, found: Found, real: bool) -> None:
+        rows.append([name, str(found.count[real]), *(_real if real else _synthetic)(found, full)])
+        of_set = (found.held_out_distance, found.held_out_ratio) if real else (found.distance, found.ratio)
+        distances.append([name, *(number(values[place], 2) for values in of_set for place in places)])
+
+    if not full:
+        add("real, held out", max((each.found for each in audit.sets), key=lambda found: found.count[1]), True)
+    for each in audit.sets:
+        if full:
+            add(f"real, beside {each.name}", each.found, True)
+        add(each.name, each.found, False)
+    header = ["set", "n", "r < 1", "excess", "d1/d2 < 1/3", "excess"]
+    yield "images that repeat a training image, % [95 %]", header, rows
+    header = ["set", *(f"d1, {name}" for name in names), *(f"r, {name}" for name in names)]
+    yield "distance to the nearest training image, and ratio", header, distances
+    if audit.attacks:
+        rows = [
+            [
+                f"{told['t']:g}",
+                f"{told['snr']:.3g}",
+                "+".join(map(str, told["count"])),
+                f"{number(told['auc']['value'], 3)} {interval((told['auc']['low'], told['auc']['high']), 3)}",
+                f"{number(100 * told['found'])} {interval([100 * end for end in told['found_interval']])}",
+            ]
+            for told in audit.attacks
+        ]
+        header = ["t", "SNR", "n", "AUC", f"found at {100 * audit.attacks[0]['false_positives']:g} %"]
+        yield "training images told from held-out ones (0.5: chance)", header, rows
+
+
+def _real(found: Found, full: bool) -> list[str]:
+    cells = []
+    for each in (found.memorised, found.isolated):
+        cells += [_share(each.held_out, each.held_out_interval, full), "-"]
+    return cells
+
+
+def _synthetic(found: Found, full: bool) -> list[str]:
+    cells = []
+    for each in (found.memorised, found.isolated):
+        ends = interval([100 * end for end in each.excess_interval])
+        cells += [_share(each.share, each.interval, full), f"{number(100 * each.excess)} {ends}" if full else ends]
+    return cells
+
+
+def _share(share: float, ends: Sequence[float], full: bool) -> str:
+    return f"{number(100 * share)} {interval([100 * end for end in ends])}" if full else number(100 * share)
+
+
+def _sizes(audit: Audit) -> str:
+    """What the training images are, and how many are at risk."""
+    name, train, duplicates = audit.train
+    options, shared = audit.context["options"], max(each.found.shared for each in audit.sets)
+    left_out = f" {shared} held-out images are training images and were left out." if shared else ""
+    return (
+        f"Training images: {len(train)} of {name}, {duplicates.distinct} without duplicates ({duplicates.exact} are equal to "
+        f"an earlier one, {duplicates.removed - duplicates.exact} more are within {duplicates.distance:.3g} grey levels; the "
+        f"largest group has {duplicates.largest}){', mirror images counted' if options['flips'] else ''}. "
+        f"r = d1 / ({options['alpha']:g} mean of the {options['neighbours']} nearest).{left_out} "
+        f"At risk, the nearest to an image with r < 1: {len(audit.risk)}."
+    )
+
+
+def _markdown(audit: Audit) -> str:
+    parts = ["# Memorisation", _sizes(audit)]
+    for title, header, rows in _tables(audit, full=True):
+        lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+        parts.append(f"## {title}")
+        parts.append("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
+    origin = f"`{' '.join(audit.context['command'])}`, {audit.context['seconds']} s on {audit.context['machine']}."
+    return "\n\n".join([*parts, "![The closest pairs](closest.png)", READING, origin]) + "\n"
+
+
+def _picture(audit: Audit, path: Path) -> None:
+    """The pairs of least ratio of each set and of the control: an image, and below it the training image nearest to it."""
+    shown = [*audit.sets, Audited("real, held out (control)", audit.control.images, audit.control.closeness, None)]
+    figure, axes = plt.subplots(len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False)
+    for axis, each in zip(axes.flat, shown, strict=True):
+        near = each.closeness
+        # held-out images at distance 0 are training images, and no control
+        chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
+        height, width = each.images.shape[1:3]
+        gap = max(1, width // 16)
+        sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
+        for column, i in enumerate(chosen):
+            twin = audit.train[1][near.nearest[i]]
+            left = column * (width + gap)
+            sheet[:height, left : left + width] = each.images[i]
+            sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
+            label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
+            place = (left + width / 2 - 0.5, -0.5 - gap / 2)
+            axis.text(*place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black")
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_axis_off()
+        title = f"{each.name}: the closest of {len(each.images)}, and below each its nearest training image"
+        axis.set_title(title, fontsize=10, pad=18)
+    caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: nearest as its mirror image, shown so"
+    axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)
+    figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
+    plt.close(figure)
+
+
+def _whole(path: Path, save: Callable[[Path], Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save(partial)
+    os.replace(partial, path)

@@ -1,0 +1,152 @@
+"""Exact distances between 8-bit images, and the nearest of many to each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int, UInt8
+
+from jaxdiff.errors import InputError
+
+ROWS = 512
+"""Rows of a distance matrix that are held at once, at most."""
+COLUMNS = 4096
+"""Images that are converted to floating point at once."""
+ENTRIES = 1 << 25
+"""Entries of a distance matrix that are held at once, at most."""
+EXACT = 1024
+"""Products of centred grey levels, at most 2^14 each, whose sum float32 holds exactly: 2^24."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest images to each of N images, the nearest first.
+
+    Fields:
+        distances: roots of the mean square over pixels and channels, in grey levels.
+        indices: of the neighbours, in 0..M-1. Of images equally near the first is the nearest; the order of others is free.
+        mirrored: whether the neighbour's mirror image is the nearer one.
+    """
+
+    distances: Float64[np.ndarray, "n k"]
+    indices: Int[np.ndarray, "n k"]
+    mirrored: Bool[np.ndarray, "n k"]
+
+
+def neighbours(
+    points: UInt8[np.ndarray, "n h w c"],
+    others: UInt8[np.ndarray, "m height width channels"] | None = None,
+    count: int = 1,
+    *,
+    flips: bool = False,
+    groups: Int[np.ndarray, " m"] | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> Neighbours:
+    """The nearest of other images to each image, by exact distances.
+
+    Squared distances of 8-bit images are whole numbers: their products are summed in float32 as far as that is exact, and
+    those sums in float64, which is exact below 2^53. Memory does not grow with N, and with M by `ENTRIES` at most.
+
+    Arguments:
+        points: at least one image.
+        others: at least `count`; None takes for each image the other `points`.
+        count: K, neighbours of each image, at least 1.
+        flips: the distance to another image is the smaller one of that to it and that to its mirror image, left to right.
+        groups: a group for each of `others`, of whom only the nearest is a neighbour.
+        advance: called with the number of `points` done since the last call.
+
+    Raises:
+        InputError: too few images or groups, or images of another size.
+    """
+    known = points if others is None else others
+    if not len(points) or not len(known) or known.shape[1:] != points.shape[1:]:
+        raise InputError(f"`points` and `others` must be images of one size, got shapes {points.shape} and {known.shape}")
+    there = len(known) - (others is None) if groups is None else len(np.unique(groups))
+    if not 1 <= count <= there:
+        kind = "images" if groups is None else "groups"
+        raise InputError(f"`count` must be within 1 and the {there} other {kind} of one size, got {count}")
+    losers = None if groups is None else _Losers.of(groups)
+    shape = (len(points), count)
+    squares, indices, mirrored = np.empty(shape), np.empty(shape, np.int64), np.zeros(shape, bool)
+    step = int(np.clip(ENTRIES // len(known), 1, ROWS))
+    for start in range(0, len(points), step):
+        part = slice(start, start + step)
+        block = _squares(points[part], known)
+        turned = None
+        if flips:
+            # the distance to a mirror image is that of the mirror image
+            other = _squares(points[part, :, ::-1], known)
+            turned = other < block
+            np.minimum(block, other, out=block)
+        if others is None:
+            rows = np.arange(len(block))
+            block[rows, start + rows] = np.inf
+        if losers is not None:
+            losers.remove(block)
+        found = _least(block, count)
+        indices[part], squares[part] = found, np.take_along_axis(block, found, axis=1)
+        if turned is not None:
+            mirrored[part] = np.take_along_axis(turned, found, axis=1)
+        if advance is not None:
+            advance(len(block))
+    return Neighbours(np.sqrt(squares / points[0].size), indices, mirrored)
+
+
+def _squares(points: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "m h w c"]) -> Float64[np.ndarray, "n m"]:
+    """Squared Euclidean distances in grey levels: whole numbers, exact below 2^53."""
+    x, lengths = _centred(points)
+    block = np.empty((len(points), len(others)))
+    for start in range(0, len(others), COLUMNS):
+        part = slice(start, start + COLUMNS)
+        y, own = _centred(others[part])
+        np.add(lengths[:, None], own, out=block[:, part])
+        for first in range(0, x.shape[1], EXACT):
+            dimensions = slice(first, first + EXACT)
+            block[:, part] -= 2 * (x[:, dimensions] @ y[:, dimensions].T)
+    return block
+
+
+def _centred(images: UInt8[np.ndarray, "n h w c"]) -> tuple[Float32[np.ndarray, "n d"], Float64[np.ndarray, " n"]]:
+    """Grey levels in [-128, 127], and their squared lengths."""
+    levels = images.reshape(len(images), -1).astype(np.float32) - 128
+    return levels, np.square(levels).sum(axis=1, dtype=np.float64)
+
+
+def _least(block: Float64[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
+    """The columns of the `count` least entries of each row, ascending; of the least one the first."""
+    if count == 1:
+        return block.argmin(axis=1)[:, None]
+    found = np.argpartition(block, count - 1, axis=1)[:, :count]
+    found = np.take_along_axis(found, np.take_along_axis(block, found, axis=1).argsort(axis=1, kind="stable"), axis=1)
+    first, rows = block.argmin(axis=1), np.arange(len(block))
+    place = (found == first[:, None]).argmax(axis=1)  # 0 where it is not among them, for which all are equally near
+    found[rows, place] = found[:, 0]
+    found[:, 0] = first
+    return found
+
+
+@dataclass(frozen=True)
+class _Losers:
+    """The members of groups of more than one, by group: their columns, where groups start and how many each has."""
+
+    columns: Int[np.ndarray, " l"]
+    starts: Int[np.ndarray, " g"]
+    sizes: Int[np.ndarray, " g"]
+
+    @staticmethod
+    def of(groups: Int[np.ndarray, " m"]) -> "_Losers":
+        _, ranks, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        order = np.argsort(ranks, kind="stable")
+        own = sizes[sizes > 1]
+        return _Losers(order[sizes[ranks[order]] > 1], np.cumsum(own) - own, own)
+
+    def remove(self, block: Float64[np.ndarray, "n m"]) -> None:
+        """Makes all but the nearest member of each group infinitely far; of equally near ones the first stays."""
+        if not len(self.columns):
+            return
+        # whole numbers, so that a place in the group can break ties; infinity is none
+        places = np.arange(len(self.columns)) - np.repeat(self.starts, self.sizes)
+        own = block[:, self.columns]
+        keys = np.where(np.isfinite(own), own, 1 << 40).astype(np.int64) * int(self.sizes.max()) + places
+        least = np.repeat(np.minimum.reduceat(keys, self.starts, axis=1), self.sizes, axis=1)
+        block[:, self.columns] = np.where(keys == least, own, np.inf)

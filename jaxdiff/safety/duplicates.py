@@ -1,0 +1,121 @@
+"""Duplicates among images: groups in which each image is within a distance of another one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from jaxdiff.bands import cosine_basis
+from jaxdiff.errors import InputError
+
+LOW = 4
+"""Lowest frequencies along height and width in which pairs are compared first."""
+ROWS = 512
+"""Images that are compared with later ones at once."""
+PAIRS = 1024
+"""Pairs of images that are held in full at once."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """The answer of `find_duplicates`.
+
+    Fields:
+        groups: of each image, the index of the first image of its group; an image without duplicates is its own.
+        exact: how many images equal an earlier one in every pixel (or its mirror image, where flips count).
+        distance: that between two images of one group, at most; grey levels. Groups are chained: two that are both near to a
+            third are in one group, however far they are from one another.
+    """
+
+    groups: Int[np.ndarray, " n"]
+    exact: int
+    distance: float
+
+    @property
+    def distinct(self) -> int:
+        """The number of groups, images without duplicates among them."""
+        return len(np.unique(self.groups))
+
+    @property
+    def removed(self) -> int:
+        """The number of images that are not the first of their group."""
+        return len(self.groups) - self.distinct
+
+    @property
+    def largest(self) -> int:
+        """The number of images in the largest group."""
+        return int(np.bincount(self.groups).max())
+
+
+def find_duplicates(images: UInt8[np.ndarray, "n h w c"], *, distance: float = 0.0, flips: bool = False) -> Duplicates:
+    """Groups images whose distance is at most `distance`: none is missed.
+
+    An orthonormal projection makes no distance larger. So only pairs whose means are near are compared, in the lowest
+    frequencies first (the orthonormal DCT-II), and only those that are near there are compared in full, exactly.
+
+    Arguments:
+        images: at least one.
+        distance: the root of the mean square over pixels and channels, in grey levels, at least 0: exact duplicates.
+        flips: the distance is the smaller one of that to the other image and that to its mirror image, left to right.
+
+    Raises:
+        InputError: no images, or a distance below 0.
+    """
+    if not len(images) or not distance >= 0:
+        raise InputError(f"`images` must be at least one and `distance` at least 0, got {len(images)} and {distance}")
+    limit = distance**2 * images[0].size * (1 + 1e-12)
+    low = _lowest(images)
+    mean = low[:, 0, 0].sum(axis=1) / np.sqrt(images.shape[-1])  # the projection on grey, which mirroring does not change
+    order = np.argsort(mean, kind="stable")
+    low, mean = low[order], mean[order]
+    mirrored = low * np.where(np.arange(low.shape[2]) % 2, -1, 1)[:, None]
+    reach = np.sqrt(limit + 0.5)  # squares are whole numbers: half of one is more than rounding
+    found = []
+    for start in range(0, len(images), ROWS):
+        stop = min(start + ROWS, len(images))
+        last = int(np.searchsorted(mean, mean[stop - 1] + reach, side="right"))
+        near = _near(low[start:stop], low[start:last], reach)
+        if flips:
+            near |= _near(low[start:stop], mirrored[start:last], reach)
+        rows, columns = np.nonzero(np.triu(near, 1))
+        found.append(np.stack([order[start + rows], order[start + columns]], axis=1))
+    pairs = np.concatenate(found)
+    squares = _exact_squares(images, pairs, flips)
+    groups, equal = (_first_of_group(pairs[chosen], len(images)) for chosen in (squares <= limit, squares == 0))
+    return Duplicates(groups, len(images) - len(np.unique(equal)), distance)
+
+
+def _lowest(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, "n a b c"]:
+    """The coefficients of the lowest frequencies of centred grey levels, in an orthonormal basis."""
+    rows, columns = (cosine_basis(size)[:LOW] for size in images.shape[1:3])
+    parts = []
+    for start in range(0, len(images), ROWS):
+        levels = images[start : start + ROWS].astype(np.float64) - 128
+        parts.append(np.einsum("nhwc,ah,bw->nabc", levels, rows, columns, optimize=True))
+    return np.concatenate(parts)
+
+
+def _near(x, y, reach):
+    """Which pairs of coefficients are within reach."""
+    x, y = (each.reshape(len(each), -1) for each in (x, y))
+    return np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1) - 2 * x @ y.T <= reach**2
+
+
+def _exact_squares(images: UInt8[np.ndarray, "n h w c"], pairs: Int[np.ndarray, "p 2"], flips: bool) -> Int[np.ndarray, " p"]:
+    """Squared distances of pairs of images."""
+    squares = np.empty(len(pairs), np.int64)
+    for start in range(0, len(pairs), PAIRS):
+        first, second = (images[own].astype(np.int32) for own in pairs[start : start + PAIRS].T)
+        each = [np.square(first - other).sum(axis=(1, 2, 3), dtype=np.int64) for other in (second, second[:, :, ::-1])]
+        squares[start : start + PAIRS] = np.minimum(*each) if flips else each[0]
+    return squares
+
+
+def _first_of_group(pairs: Int[np.ndarray, "p 2"], count: int) -> Int[np.ndarray, " n"]:
+    """The least index in the connected component of each of `count` images."""
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    labels = connected_components(graph, directed=False)[1]
+    _, first, ranks = np.unique(labels, return_index=True, return_inverse=True)
+    return first[ranks]
