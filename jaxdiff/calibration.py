@@ -142,7 +142,7 @@ def ask(
     return HeldOut(
         evidence=evidence.reshape(len(times), -1).astype(np.float64),
         t=times.astype(np.float64),
-        strength=np.asarray(signal(process, times), np.float64),
+        strength=np.asarray(signal(process, jnp.asarray(times)), np.float64),
         labels=np.tile(labels, BANDS),
     )
 

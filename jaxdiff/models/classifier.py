@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.models.layers import GroupNorm, linear, space_to_depth
+from jaxdiff.models.layers import linear, space_to_depth
 from jaxdiff.models.unet import DTYPES, Block, Encoder, EncoderConfig, block_keys
 
 
@@ -44,7 +44,6 @@ class NoisedClassifier(Encoder):
                 Block(width, width, embedding, config=config),
             ]
         )
-        self.norm_out = GroupNorm(width)
         self.head = linear(width, config.values, dtype=jnp.float32)
 
     def __call__(
@@ -63,4 +62,5 @@ class NoisedClassifier(Encoder):
         hidden = self.descend(pixels, embedding, keys)[-1]
         for block in self.middle:
             hidden = self.call(block, hidden, embedding, next(keys))
-        return self.head(nnx.silu(self.norm_out(hidden)).astype(jnp.float32).mean((1, 2)))
+        # no norm ahead of the mean: with a channel or two a group it would take out the very means that tell
+        return self.head(nnx.silu(hidden).astype(jnp.float32).mean((1, 2)))
