@@ -18,6 +18,7 @@ def main() -> None:
 
 
 def _train_diffusion(arguments: list[str]) -> None:
+    from jaxdiff.data import require_two_values
     from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS
     from train.diffusion import image_size, resolve
     from train.options import Options, table
@@ -30,7 +31,10 @@ def _train_diffusion(arguments: list[str]) -> None:
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
-    _train(options, resolve(options, source.attributes), source)
+    task = resolve(options, source.attributes)
+    for attribute in source.attributes:
+        require_two_values(source, attribute.name)
+    _train(options, task, source)
 
 
 def _train_classifier(arguments: list[str]) -> None:
@@ -54,11 +58,9 @@ def _open(options, size: int, names, split: str = "train"):
 
 
 def _train(options, task, source) -> None:
-    from jaxdiff.data import require_two_values, verify
+    from jaxdiff.data import verify
     from train.loop import train
 
-    for attribute in source.attributes:
-        require_two_values(source, attribute.name)
     verify(source)
     sys.exit(train(options, task, source.cached()))
 

@@ -17,7 +17,7 @@ from jaxdiff import classifier as classifiers
 from jaxdiff import weight_file
 from jaxdiff.calibration import Calibration, HeldOut, Level, ask, fit, measure
 from jaxdiff.classifier import Classification
-from jaxdiff.data import Source, load_arrays
+from jaxdiff.data import Source, load_arrays, require_two_values
 from jaxdiff.errors import InputError
 from jaxdiff.model import load
 from jaxdiff.models.classifier import ClassifierConfig
@@ -181,9 +181,10 @@ def resolve(
         held_out: the validation and the test split.
 
     Raises:
-        InputError: a value without an image to train on, or too few held-out images.
+        InputError: one value alone, one without an image to train on, or too few held-out images.
     """
     (attribute,) = source.attributes
+    require_two_values(source, attribute.name)
     count = np.bincount(source.labels[:, 0], minlength=len(attribute.values))
     if not count.all():
         lacking = attribute.values[int(np.flatnonzero(count == 0)[0])]
