@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
+from jaxdiff.calibration import HeldOut, Level, reliability
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import PHASES
 
@@ -289,5 +290,42 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
+
+
+def calibration(
+    path: Path, held_out: HeldOut, log_posterior: np.ndarray, levels: Sequence[Level], values: Sequence[str], title: str
+) -> None:
+    """Frequency against predicted probability at each level of noise, and the log loss over time beside the prior's.
+
+    Arguments:
+        path: the PNG to write.
+        held_out: the images that were asked about.
+        log_posterior: log P(value | x_t) of each, (N, K).
+        levels: what was measured of each level of noise.
+        values: names of the values; of two, the second one's probability is shown, else that of each.
+        title: above the plot.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    left.plot((0, 1), (0, 1), color="0.3", linestyle=":", linewidth=1)
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
+    for level, colour in zip(levels, shades, strict=True):
+        chosen = (held_out.t > level.low) & (held_out.t <= level.high)
+        for value in range(len(values))[1 if len(values) == 2 else 0 :]:
+            predicted, frequency, _ = reliability(np.exp(log_posterior[chosen, value]), held_out.labels[chosen] == value)
+            label = f"t {level.low:.3f} to {level.high:.3f}" if value == len(values) - 1 else None
+            left.plot(predicted, frequency, marker=".", color=colour, linewidth=0.8, label=label)
+    shown = f"P({values[1]})" if len(values) == 2 else "P(value)"
+    left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration, by level of noise", aspect="equal")
+    left.legend(frameon=False, fontsize="small")
+    middles = [(level.low + level.high) / 2 for level in levels]
+    right.plot(middles, [level.log_loss for level in levels], marker="o", color=COLOURS[0], label="log loss")
+    prior = [level.prior_log_loss for level in levels]
+    right.plot(middles, prior, color="0.3", linestyle="--", linewidth=1, label="log loss of the prior")
+    right.plot(middles, [1 - level.accuracy for level in levels], marker="s", color=COLOURS[1], label="error rate")
+    right.set(xlabel="t (0 = data, 1 = noise)", ylabel="nats; share", title="held-out images", xlim=(0, 1), ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    right.legend(frameon=False)
+    figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -3,6 +3,7 @@
 from importlib import metadata
 
 from jaxdiff import editing, fairness, guidance, probability_flow
+from jaxdiff.classifier import Classifier, load_classifier
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
@@ -12,6 +13,7 @@ __version__ = metadata.version("jaxdiff")
 __all__ = [
     "DDIM",
     "DDPM",
+    "Classifier",
     "DPMSolver",
     "DPMSolverSDE",
     "EulerMaruyama",
@@ -24,6 +26,7 @@ __all__ = [
     "fairness",
     "guidance",
     "load",
+    "load_classifier",
     "probability_flow",
     "sample",
 ]

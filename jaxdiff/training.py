@@ -1,9 +1,9 @@
-"""Training: the loss, the state and one step, as pure functions."""
+"""Training: the denoising loss, the state and one step of whatever is trained, as pure functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -105,16 +105,56 @@ class Objective:
 
     def times(self, process: Process, key, count: int) -> Float[Array, " b"]:
         """Training times in (0, 1], (count,)."""
-        drawn = jax.random.uniform(key, (count,))
         if self.time_sampling == "uniform":
-            return 1 - drawn
-        # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
-        stratified = (jnp.arange(count, 0, -1) - drawn) / count
+            return 1 - jax.random.uniform(key, (count,))
+        stratified = stratified_times(key, count)
         if self.time_sampling == "stratified":
             return stratified
         # the least and the greatest draw are finite: a stratum ends half a draw short of 0 and 1
         level = self.level_mean + self.level_std * jax.scipy.special.ndtri(jnp.clip(stratified, 1e-6, 1 - 1e-6))
         return jnp.clip(process.time(-2 * level), EARLIEST, 1.0)
+
+    def losses(
+        self, network: Callable, process: Process, batch: dict[str, Array], key
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The weighted denoising loss of each image of a batch, whose mean is minimised, and the time it was noised to.
+
+        Arguments:
+            network: called as `network(x, t, labels, dropout_key=key)`.
+            process: the forward process.
+            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
+            key: for times, noise, label dropout and network dropout.
+        """
+        images, labels = batch["image"], batch["labels"]
+        time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
+        t = self.times(process, time_key, images.shape[0])
+        eps = jax.random.normal(noise_key, images.shape, images.dtype)
+        x = process.noised(images, eps, t)
+        dropped = jax.random.bernoulli(label_key, self.label_dropout, t.shape)[:, None]
+        if labels.shape[1] > 1:
+            dropped |= jax.random.bernoulli(jax.random.fold_in(label_key, 1), self.attribute_dropout, labels.shape)
+        scaled = x / expand(process.scale(t), x)
+        output = network(scaled, t, jnp.where(dropped, NULL, labels), dropout_key=dropout_key)
+        errors = jnp.square(output - process.target(self.prediction, images, eps, t)).mean(tuple(range(1, x.ndim)))
+        return self.weights(process, t) * errors, t
+
+
+def stratified_times(key, count: int) -> Float[Array, " b"]:
+    """One time in each of `count` equal parts of (0, 1], falling."""
+    # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
+    return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
+
+
+@runtime_checkable
+class Losses(Protocol):
+    """What a step minimises: hashable, and its `losses` are as of `Objective` and `jaxdiff.classifier.Classification`."""
+
+    phases: tuple[float, float]
+
+    def losses(
+        self, network: Callable, process: Process, batch: dict[str, Array], key
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The loss of each image of a batch, whose mean is minimised, and the time it was noised to."""
 
 
 @jax.tree_util.register_dataclass
@@ -167,32 +207,6 @@ class Optimization:
         )
 
 
-def losses(
-    network: Callable, process: Process, objective: Objective, batch: dict[str, Array], key
-) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """The weighted denoising loss of each image of a batch, whose mean is minimised, and the time it was noised to.
-
-    Arguments:
-        network: called as `network(x, t, labels, dropout_key=key)`.
-        process: the forward process.
-        objective: what is minimised.
-        batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
-        key: for times, noise, label dropout and network dropout.
-    """
-    images, labels = batch["image"], batch["labels"]
-    time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
-    t = objective.times(process, time_key, images.shape[0])
-    eps = jax.random.normal(noise_key, images.shape, images.dtype)
-    x = process.noised(images, eps, t)
-    dropped = jax.random.bernoulli(label_key, objective.label_dropout, t.shape)[:, None]
-    if labels.shape[1] > 1:
-        dropped |= jax.random.bernoulli(jax.random.fold_in(label_key, 1), objective.attribute_dropout, labels.shape)
-    scaled = x / expand(process.scale(t), x)
-    output = network(scaled, t, jnp.where(dropped, NULL, labels), dropout_key=dropout_key)
-    errors = jnp.square(output - process.target(objective.prediction, images, eps, t)).mean(tuple(range(1, x.ndim)))
-    return objective.weights(process, t) * errors, t
-
-
 def initial_state(network: Network, optimization: Optimization) -> TrainState:
     """The state before the first step."""
     return TrainState(
@@ -205,7 +219,7 @@ def initial_state(network: Network, optimization: Optimization) -> TrainState:
 
 @partial(jax.jit, static_argnames=("objective", "optimization"), donate_argnames="state")
 def train_step(
-    state: TrainState, process: Process, batch: dict[str, Array], key, *, objective: Objective, optimization: Optimization
+    state: TrainState, process: Process, batch: dict[str, Array], key, *, objective: Losses, optimization: Optimization
 ) -> tuple[TrainState, dict[str, Array]]:
     """One step. Its randomness is fold_in(key, step), so a resumed run needs no saved generator.
 
@@ -216,7 +230,7 @@ def train_step(
     step_key = jax.random.fold_in(key, state.step)
 
     def mean_loss(network):
-        values, t = losses(network, process, objective, batch, step_key)
+        values, t = objective.losses(network, process, batch, step_key)
         return values.mean(), (values, t)
 
     (value, (values, t)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.network)

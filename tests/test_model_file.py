@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxdiff import model as models
+from jaxdiff import weight_file
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.network import unet
@@ -142,7 +143,7 @@ def rewritten(file, change, **description):
     arrays, metadata = parts(file)
     change(arrays)
     told = {**json.loads(metadata["jaxdiff"]), **description}
-    metadata = {"jaxdiff": json.dumps(told), "fingerprint": models._fingerprint(arrays, told)}
+    metadata = {"jaxdiff": json.dumps(told), "fingerprint": weight_file.fingerprint(arrays, told)}
     safetensors.numpy.save_file(arrays, file, metadata=metadata)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import train.diffusion
 import train.loop
 from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
@@ -25,15 +26,16 @@ from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
 from train.__main__ import main
+from train.diffusion import Diffusion
 from train.loop import STOPPED
-from train.options import Options, Resolved
+from train.options import Options
 
 STEPS = 6
 # as few layers as a UNet can have: nearly all of these tests' time is compiling
 NETWORK = UNetConfig(
     size=16, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
 )
-RESOLVED = Resolved(NETWORK, vp_cosine(), Objective(), Optimization(learning_rate=1e-3, warmup=2), STEPS, batch_size=8)
+TASK = Diffusion(NETWORK, vp_cosine(), Objective(), Optimization(learning_rate=1e-3, warmup=2), STEPS, batch_size=8)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,10 +58,10 @@ def source() -> ArraySource:
     return ArraySource(images, rng.integers(0, 2, (40, 1), np.int32), [Attribute("group", ("square", "round"))])
 
 
-def trained(out, source, steps=STEPS, resolved=RESOLVED, **options) -> int:
+def trained(out, source, steps=STEPS, task=TASK, **options) -> int:
     """Trains in-process, with a line of metrics for each step; gives the exit status."""
     given = Options(out, **{"log_every": 1, "preview_every": 0, **options})
-    return train.loop.train(given, dataclasses.replace(resolved, steps=steps), source)
+    return train.loop.train(given, dataclasses.replace(task, steps=steps), source)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +207,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("options", "resolved", "words"),
+    ("options", "changed", "words"),
     [
         ({"seed": 1}, {}, ["seed", "0 there", "1 now"]),
         ({"flip": False}, {}, ["flip", "True there", "False now"]),
@@ -216,10 +218,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path, monkeypatch, 
         ({}, {"network": dataclasses.replace(NETWORK, dropout=0.1)}, ["network.dropout", "0.0 there", "0.1 now"]),
     ],
 )
-def test_a_folder_of_another_run_is_refused(whole, source, monkeypatch, options, resolved, words):
-    monkeypatch.setattr(train.loop, "unet", lambda *_: pytest.fail("computed before the options were checked"))
+def test_a_folder_of_another_run_is_refused(whole, source, monkeypatch, options, changed, words):
+    monkeypatch.setattr(train.diffusion, "unet", lambda *_: pytest.fail("computed before the options were checked"))
     with pytest.raises(InputError) as refused:
-        trained(whole, source, resolved=dataclasses.replace(RESOLVED, **resolved), **options)
+        trained(whole, source, task=dataclasses.replace(TASK, **changed), **options)
     for word in [str(whole), *words]:
         assert word in str(refused.value)
 
@@ -254,7 +256,7 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 
 def test_a_batch_larger_than_the_data_is_refused_before_a_folder_is_made(source, tmp_path):
     with pytest.raises(InputError, match="`batch_size` must be within 1 and the 40 images of arrays, got 41"):
-        trained(tmp_path / "run", source, resolved=dataclasses.replace(RESOLVED, batch_size=41))
+        trained(tmp_path / "run", source, task=dataclasses.replace(TASK, batch_size=41))
     assert not (tmp_path / "run").exists()
 
 

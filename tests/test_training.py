@@ -16,7 +16,7 @@ from jaxdiff.models import labels
 from jaxdiff.models.network import Network
 from jaxdiff.phases import boundary_times, phase
 from jaxdiff.process import PREDICTIONS, edm, flow, sub_vp, ve, vp_cosine, vp_linear
-from jaxdiff.training import Objective, Optimization, TrainState, initial_state, losses, train_step
+from jaxdiff.training import Objective, Optimization, TrainState, initial_state, train_step
 
 MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)
 COUNT = 20_000
@@ -44,9 +44,9 @@ def predictor(process, prediction, gain=1.0):
     return network
 
 
-def loss(*arguments) -> float:
+def loss(network, process, objective, batch, key) -> float:
     """The mean loss of a batch: what is minimised."""
-    return float(losses(*arguments)[0].mean())
+    return float(objective.losses(network, process, batch, key)[0].mean())
 
 
 # --- the loss ---
@@ -114,8 +114,8 @@ def test_likelihood_weights_are_g2_on_the_score():
 @pytest.mark.parametrize("process", [edm(), vp_cosine()], ids=lambda p: p.name)
 def test_the_unweighted_loss_of_edm_is_the_papers(process, key):
     """Weight (S² + d²) / (S d)² on the error of x0 at level S = sigma / alpha (Karras et al. 2022, table 1)."""
-    values, t = losses(predictor(process, "edm", 0.5), process, Objective("edm"), gaussian_batch(500), key)
-    in_x0, _ = losses(predictor(process, "x0", 0.5), process, Objective("x0"), gaussian_batch(500), key)
+    values, t = Objective("edm").losses(predictor(process, "edm", 0.5), process, gaussian_batch(500), key)
+    in_x0, _ = Objective("x0").losses(predictor(process, "x0", 0.5), process, gaussian_batch(500), key)
     level2 = np.asarray(1 / process.snr(t))
     np.testing.assert_allclose(values, in_x0 * (level2 + 0.25) / (level2 * 0.25), rtol=5e-3, atol=1e-4)
 
@@ -291,7 +291,7 @@ def test_a_copied_state_repeats_its_steps_exactly(key):
 
 def test_the_metrics_are_those_of_the_loss_at_the_folded_key(key):
     state = fresh(PLAIN)
-    run = lambda network: losses(network, vp_cosine(), OBJECTIVE, BATCH, jax.random.fold_in(key, 0))  # noqa: E731
+    run = lambda network: OBJECTIVE.losses(network, vp_cosine(), BATCH, jax.random.fold_in(key, 0))  # noqa: E731
     values, t = run(state.network)
     gradient = jax.jit(jax.grad(lambda network: run(network)[0].mean()))(state.network)
     norm = math.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in arrays(gradient)))

@@ -1,4 +1,4 @@
-"""`python -m train`: data -> model."""
+"""`python -m train`: data -> model, or, as `python -m train classifier`, data -> classifier of noised images."""
 
 import inspect
 import sys
@@ -6,29 +6,63 @@ import sys
 import tyro
 
 from console.terminal import run
+from jaxdiff.errors import InputError
 
 
 def main() -> None:
     """Parses the command line, opens the data and trains."""
-    from console.arguments import value_names
-    from jaxdiff.data import open_data, require_two_values, verify
-    from jaxdiff.errors import InputError
-    from train.loop import train
-    from train.options import Options, image_size, resolve, table
+    if sys.argv[1:2] == ["classifier"]:
+        _train_classifier(sys.argv[2:])
+    else:
+        _train_diffusion(sys.argv[1:])
 
-    options = tyro.cli(Options, prog="python -m train", description=f"{inspect.getdoc(Options)}\n\n{table()}")
+
+def _train_diffusion(arguments: list[str]) -> None:
+    from jaxdiff.data import require_two_values
+    from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS
+    from train.diffusion import image_size, resolve
+    from train.options import Options, table
+
+    choices = table(Weightings=WEIGHTINGS, Time_samplings=TIME_SAMPLINGS)
+    about = f"{inspect.getdoc(Options)}\n\n{choices}"
+    options = tyro.cli(Options, prog="python -m train", args=arguments, description=about)
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
-    source = open_data(
-        options.data, split="train", size=image_size(options), attributes=names, value_names=value_names(options.value_names)
-    )
+    source = _open(options, image_size(options), names)
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
-    resolved = resolve(options, source.attributes)
+    task = resolve(options, source.attributes)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
+    _train(options, task, source)
+
+
+def _train_classifier(arguments: list[str]) -> None:
+    from train.classifier import ClassifierOptions, context, resolve
+    from train.options import table
+
+    about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
+    options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
+    size, process = context(options)
+    source = _open(options, size, (options.attribute,))
+    held_out = {split: _open(options, size, (options.attribute,), split) for split in ("validation", "test")}
+    _train(options, resolve(options, size, process, source, held_out), source)
+
+
+def _open(options, size: int, names, split: str = "train"):
+    """A split of the data, with the attributes of these names (None is all there are)."""
+    from console.arguments import value_names
+    from jaxdiff.data import open_data
+
+    return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
+
+
+def _train(options, task, source) -> None:
+    from jaxdiff.data import verify
+    from train.loop import train
+
     verify(source)
-    sys.exit(train(options, resolved, source.cached()))
+    sys.exit(train(options, task, source.cached()))
 
 
 if __name__ == "__main__":

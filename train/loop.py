@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from console import plots
-from console.pictures import grid, to_uint8, write
 from console.terminal import console, peak_memory, progress
-from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
-from jaxdiff.models.network import Network, unet
 from jaxdiff.phases import PHASES
-from jaxdiff.solvers import DDIM, sample
-from jaxdiff.training import TrainState, initial_state, train_step
-from train.options import Options, Resolved
+from jaxdiff.training import initial_state, train_step
+from train.options import RunOptions
+from train.task import Task
 
 STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and has saved
 
@@ -46,25 +42,25 @@ class _Stop:
             signal.signal(number, handler)
 
 
-def train(options: Options, resolved: Resolved, source: Source) -> int:
-    """Trains, or goes on training, until `resolved.steps` steps are done; returns the exit status."""
+def train(options: RunOptions, task: Task, source: Source) -> int:
+    """Trains, or goes on training, until `task.steps` steps are done; returns the exit status."""
     # --- the run's folder ------------------------------------------------------------------------------------------
-    config = resolved.config(options, source.attributes)
-    iterator = batches(source, batch_size=resolved.batch_size, seed=options.seed, flip=options.flip)
+    config = task.config(options, source.attributes)
+    iterator = batches(source, batch_size=task.batch_size, seed=options.seed, flip=options.flip)
     _claim(options.out, config)
     with open(options.out / "config.json") as claimed:
         _lock(claimed)
-        return _run(options, resolved, source, iterator)
+        return _run(options, task, source, iterator)
 
 
-def _run(options: Options, resolved: Resolved, source: Source, iterator) -> int:
+def _run(options: RunOptions, task: Task, source: Source, iterator) -> int:
     """The run, in a folder that is its own."""
     out = options.out
     checkpoints = Checkpoints(out / "checkpoints")
 
     # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
-    network = jax.jit(unet, static_argnums=0)(resolved.network, jax.random.fold_in(jax.random.key(options.seed), 1))
-    state = initial_state(network, resolved.optimization)
+    network = task.fresh(jax.random.fold_in(jax.random.key(options.seed), 1))
+    state = initial_state(network, task.optimization)
     position: dict[str, Any] = {"step": 0}
     if (latest := checkpoints.latest()) is not None:
         state, position = checkpoints.restore(latest, state)
@@ -75,8 +71,8 @@ def _run(options: Options, resolved: Resolved, source: Source, iterator) -> int:
         f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; "
         f"{len(source)} images of {source.name}; " + (f"going on from step {done}" if done else f"new run in {out}")
     )
-    if done >= resolved.steps:
-        console.print(f"{out} has {done} of {resolved.steps} steps: nothing to do; --steps takes it further")
+    if done >= task.steps:
+        console.print(f"{out} has {done} of {task.steps} steps: nothing to do; --steps takes it further")
         return 0
 
     # --- steps -------------------------------------------------------------------------------------------------------
@@ -87,42 +83,38 @@ def _run(options: Options, resolved: Resolved, source: Source, iterator) -> int:
         _Stop() as stop,
         closing(checkpoints),
         open(out / "metrics.jsonl", "a", buffering=1) as metrics,
-        progress("training", resolved.steps, done=done, unit="steps") as advance,
+        progress("training", task.steps, done=done, unit="steps") as advance,
     ):
-        while done < resolved.steps and not stop.asked:
+        while done < task.steps and not stop.asked:
             batch = next(iterator)
             state, measured = train_step(
-                state, resolved.process, batch, key, objective=resolved.objective, optimization=resolved.optimization
+                state, task.process, batch, key, objective=task.objective, optimization=task.optimization
             )
             done += 1
             pending.append((done, measured))
-            save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == resolved.steps
+            save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == task.steps
             if len(pending) >= options.log_every or save_now:
                 # fetched only here, so that the device runs ahead of the host in between;
                 # a checkpoint is never of a failed step
-                line = _summary(pending, resolved.batch_size, logged_at, latest)
+                line = _summary(pending, task.batch_size, logged_at, latest)
                 metrics.write(json.dumps(line) + "\n")
                 note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"
                 pending, logged_at = [], time.monotonic()
             if save_now:
                 latest, saved_at = done, time.monotonic()
-                _save(checkpoints, out, options, resolved, source, state, done, iterator)
-            if options.preview_every and done % options.preview_every == 0:
-                _preview(out, options, resolved, source, state, done)
-                _plot_loss(out, options)
+                _save(checkpoints, options, task, source, state, done, iterator)
+            task.show(options, source, state, done)
             advance(1, note)
         if stop.asked and latest != done:
             if pending:
-                metrics.write(json.dumps(_summary(pending, resolved.batch_size, logged_at, latest)) + "\n")
-            _save(checkpoints, out, options, resolved, source, state, done, iterator)
+                metrics.write(json.dumps(_summary(pending, task.batch_size, logged_at, latest)) + "\n")
+            _save(checkpoints, options, task, source, state, done, iterator)
 
     # --- end ---------------------------------------------------------------------------------------------------------
-    _plot_loss(out, options)
-    if done < resolved.steps:
-        console.print(f"stopped at step {done} of {resolved.steps}, saved; the same command goes on from here")
+    if done < task.steps:
+        console.print(f"stopped at step {done} of {task.steps}, saved; the same command goes on from here")
         return STOPPED
-    _preview(out, options, resolved, source, state, done)
-    console.print(f"done: {out / models.FILE}, previews in {out / 'previews'}")
+    console.print(f"done: {out / task.kind.file}, pictures beside it")
     return 0
 
 
@@ -199,49 +191,9 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
     }
 
 
-def _averaged(options: Options, resolved: Resolved, source: Source, state: TrainState, step: int) -> models.Model:
-    return models.Model(
-        config=resolved.network,
-        network=Network(state.ema, state.network.structure),
-        process=resolved.process,
-        prediction=resolved.objective.prediction,
-        attributes=source.attributes,
-        training={
-            "step": step,
-            "images": step * resolved.batch_size,
-            "data": options.data,
-            "value_names": list(options.value_names),
-            "preset": options.preset,
-            "seed": options.seed,
-            "jax": jax.__version__,
-        },
-    )
-
-
-def _save(checkpoints, out, options, resolved, source, state, step, iterator) -> None:
-    # the model first: a run that is killed in between then does some steps again, but never lacks its last model
-    models.save(out, _averaged(options, resolved, source, state, step))
+def _save(checkpoints, options, task, source, state, step, iterator) -> None:
+    # the weights first: a run that is killed in between then does some steps again, but never lacks its last weights
+    task.save(options, source, state, step)
     checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
-
-
-def _preview(out, options, resolved, source, state, step) -> None:
-    """A grid with a row for each value of the first attribute; the same noise in each row."""
-    model, columns = _averaged(options, resolved, source, state, step), 8
-    counts = resolved.network.values or (1,)
-    labels = np.zeros((counts[0] * columns, len(counts)), np.int32)
-    labels[:, 0] = np.repeat(np.arange(counts[0]), columns)
-    drawn = sample(
-        model.denoise,
-        model.process,
-        shape=model.shape,
-        condition=jnp.asarray(labels),
-        solver=DDIM(25),
-        key=jax.random.key(options.seed),
-        indices=np.tile(np.arange(columns), counts[0]),
-    )
-    write(grid(to_uint8(np.asarray(drawn)), columns), out / "previews" / f"{step:07d}.png")
-
-
-def _plot_loss(out, options) -> None:
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    plots.training(out / "loss.png", rows, f"{options.preset} on {options.data}")
+    rows = [json.loads(line) for line in (options.out / "metrics.jsonl").read_text().splitlines()]
+    plots.training(options.out / "loss.png", rows, f"{options.preset} on {options.data}")

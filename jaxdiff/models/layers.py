@@ -40,7 +40,7 @@ class GroupNorm(nnx.Module):
 
 
 class _Undrawn:
-    """In place of Flax's random streams: `network.unet` draws the weights of all layers at once.
+    """In place of Flax's random streams: `jaxdiff.models.network` draws the weights of all layers at once.
 
     Streams of Flax's own count their draws, and tracing the counts takes seconds for a network of a hundred layers.
     """
@@ -50,13 +50,13 @@ class _Undrawn:
 
 
 def convolution(inputs: int, outputs: int, kernel: int, *, dtype) -> nnx.Conv:
-    """A same-padded convolution, of zeros until `network.unet` draws its weights."""
+    """A same-padded convolution, of zeros until `jaxdiff.models.network` draws its weights."""
     zeros = nnx.initializers.zeros_init()
     return nnx.Conv(inputs, outputs, (kernel, kernel), padding="SAME", dtype=dtype, kernel_init=zeros, rngs=_Undrawn())
 
 
 def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
-    """A dense layer, of zeros until `network.unet` draws its weights."""
+    """A dense layer, of zeros until `jaxdiff.models.network` draws its weights."""
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
 
 

@@ -1,6 +1,7 @@
 """A network as a pure function: structure static, weights leaves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdiff.models.classifier import ClassifierConfig, NoisedClassifier
 from jaxdiff.models.unet import UNet, UNetConfig
 
 
@@ -29,18 +31,28 @@ class Network:
         return nnx.merge(self.structure, self.weights)(*arguments, **keywords)
 
 
-ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through")
+ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")
 """Layers that start at zero, so that every residual branch, and the network, begins as nothing (Dhariwal & Nichol 2021)."""
 
 
 def unet(config: UNetConfig, key) -> Network:
-    """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device.
+    """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device."""
+    return _fresh(lambda: UNet(config), key)
+
+
+def noised_classifier(config: ClassifierConfig, key) -> Network:
+    """A classifier of noised images with fresh weights drawn from `key`, as `unet`; its outputs are 0."""
+    return _fresh(lambda: NoisedClassifier(config), key)
+
+
+def _fresh(module: Callable[[], nnx.Module], key) -> Network:
+    """A module with fresh weights.
 
     Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`
     zero. All come from one draw that is cut into pieces: a generator for each array would take XLA half a minute to
     compile.
     """
-    structure, abstract = nnx.split(nnx.eval_shape(lambda: UNet(config)), nnx.Param)
+    structure, abstract = nnx.split(nnx.eval_shape(module), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(abstract)
     drawn = jax.random.normal(key, (sum(leaf.size for _, leaf in named),))
     leaves, start = [], 0

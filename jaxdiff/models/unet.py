@@ -1,5 +1,6 @@
 """The UNet of ADM (Dhariwal & Nichol 2021) in Flax NNX, as the paper's minimal-diffusion baseline uses it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
@@ -15,29 +16,25 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclass(frozen=True)
-class UNetConfig:
-    """The shape of a UNet.
+class EncoderConfig:
+    """The shape of what reads a noised image: a UNet's way down.
 
     Arguments:
         size: height and width of the images in pixels.
         channels: channels of the images.
-        values: number of values of each attribute that conditions the network; empty for an unconditional one.
         base: channels at the highest resolution.
         multipliers: channels of each level in units of `base`; each level halves the resolution of the one before.
-        blocks: residual blocks a level (one more on the way up).
+        blocks: residual blocks a level.
         attention: feature-map resolutions (in pixels) that have self-attention; the middle always has.
         head_channels: channels of an attention head.
         dropout: rate in [0, 1) inside the residual blocks.
-        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper. Above 1, the
-            pixels are also added to the output, by a gain for each channel that is learned as a function of the embedding: a
-            narrow first level cannot carry the noise of f x f pixels, and need not.
+        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper.
         dtype: `float32` or `bfloat16` for the computation; parameters are float32 always.
         remat: recompute the blocks in the backward pass, for less memory and a third more time.
     """
 
     size: int = 32
     channels: int = 3
-    values: tuple[int, ...] = ()
     base: int = 64
     multipliers: tuple[int, ...] = (1, 2, 2)
     blocks: int = 2
@@ -70,10 +67,25 @@ class UNetConfig:
                 raise InputError(f"`head_channels` {self.head_channels} does not split the {width} channels of level {level}")
 
 
+@dataclass(frozen=True)
+class UNetConfig(EncoderConfig):
+    """The shape of a UNet: of its way down, which the way up mirrors with one block more a level, and its labels.
+
+    With a stem above 1, the pixels are also added to the output, by a gain for each channel that is learned as a function of
+    the embedding: a narrow first level cannot carry the noise of f x f pixels, and need not.
+
+    Arguments:
+        values: number of values of each attribute that conditions the network; empty for an unconditional one.
+        others: as of `EncoderConfig`.
+    """
+
+    values: tuple[int, ...] = ()
+
+
 class ResidualBlock(nnx.Module):
     """norm, SiLU, (resample,) conv, scale-shift norm by the embedding, SiLU, dropout, conv, plus a skip (ADM's ResBlock)."""
 
-    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample: str | None = None):
+    def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample: str | None = None):
         dtype = DTYPES[config.dtype]
         self.resample = resample
         self.dropout = config.dropout
@@ -107,7 +119,7 @@ def _resample(x, how: str):
 class Block(nnx.Module):
     """A residual block, with attention behind it where its resolution has attention."""
 
-    def __init__(self, inputs, outputs, embedding, *, config: UNetConfig, resample=None, attention=False):
+    def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample=None, attention=False):
         self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample)
         self.attention = Attention(outputs, config.head_channels, dtype=DTYPES[config.dtype]) if attention else None
 
@@ -116,7 +128,62 @@ class Block(nnx.Module):
         return x if self.attention is None else self.attention(x)
 
 
-class UNet(nnx.Module):
+class Encoder(nnx.Module):
+    """The way down, from a noised image and its time to feature maps at ever lower resolution.
+
+    Arguments:
+        config: its shape.
+    """
+
+    def __init__(self, config: EncoderConfig):
+        self.config = config
+        dtype, base = DTYPES[config.dtype], config.base
+        embedding = 4 * base
+        self.time_in = linear(base, embedding, dtype=dtype)
+        self.time_out = linear(embedding, embedding, dtype=dtype)
+        resolution = config.size // config.stem
+        self.conv_in = convolution(config.channels * config.stem**2, base, 3, dtype=dtype)
+        down, widths, width = [], [base], base
+        for level, multiplier in enumerate(config.multipliers):
+            for _ in range(config.blocks):
+                down.append(Block(width, base * multiplier, embedding, config=config, attention=resolution in config.attention))
+                width = base * multiplier
+                widths.append(width)
+            if level < len(config.multipliers) - 1:
+                down.append(Block(width, width, embedding, config=config, resample="down"))
+                widths.append(width)
+                resolution //= 2
+        self.down = nnx.List(down)
+        self.widths = tuple(widths)  # channels of what each layer of the way down gives
+
+    def embed_time(self, time: Float[Array, " b"]) -> Float[Array, "b e"]:
+        """The time embedding."""
+        return self.time_out(nnx.silu(self.time_in(sinusoids(1000.0 * time, self.config.base))))
+
+    def descend(self, pixels: Array, embedding: Array, keys: Iterator[Array | None]) -> list[Array]:
+        """What each layer of the way down gives, from the first convolution on.
+
+        Arguments:
+            pixels: noised images after the stem.
+            embedding: after its activation, (B, E).
+            keys: of the blocks' dropout, or None each; one is taken for each block.
+        """
+        given = [self.conv_in(pixels)]
+        for block in self.down:
+            given.append(self.call(block, given[-1], embedding, next(keys)))
+        return given
+
+    def call(self, block: Block, *arguments) -> Array:
+        """A block's output, recomputed in the backward pass where the configuration says so."""
+        return (nnx.remat(Block.__call__) if self.config.remat else Block.__call__)(block, *arguments)
+
+
+def block_keys(dropout_key: Array | None, count: int) -> Iterator[Array | None]:
+    """A key for each of some blocks, or None for each where there is no dropout."""
+    return iter([None] * count if dropout_key is None else jax.random.split(dropout_key, count))
+
+
+class UNet(Encoder):
     """Predicts, from a noised image, its time and its condition, an array of the image's shape.
 
     Arguments:
@@ -124,27 +191,12 @@ class UNet(nnx.Module):
     """
 
     def __init__(self, config: UNetConfig):
-        self.config = config
-        dtype, base = DTYPES[config.dtype], config.base
-        embedding = 4 * base
-        self.time_in = linear(base, embedding, dtype=dtype)
-        self.time_out = linear(embedding, embedding, dtype=dtype)
+        super().__init__(config)
+        dtype, base, embedding = DTYPES[config.dtype], config.base, 4 * config.base
         rows = labels.width(config.values)
         self.label_table = nnx.Param(jnp.zeros((rows, embedding))) if rows else None
-
-        resolution = config.size // config.stem
-        self.conv_in = convolution(config.channels * config.stem**2, base, 3, dtype=dtype)
-        down, skips, width = [], [base], base
-        for level, multiplier in enumerate(config.multipliers):
-            for _ in range(config.blocks):
-                down.append(Block(width, base * multiplier, embedding, config=config, attention=resolution in config.attention))
-                width = base * multiplier
-                skips.append(width)
-            if level < len(config.multipliers) - 1:
-                down.append(Block(width, width, embedding, config=config, resample="down"))
-                skips.append(width)
-                resolution //= 2
-        self.down = nnx.List(down)
+        skips, width = list(self.widths), self.widths[-1]
+        resolution = config.size // config.stem // 2 ** (len(config.multipliers) - 1)
         self.middle = nnx.List(
             [
                 Block(width, width, embedding, config=config, attention=True),
@@ -170,8 +222,7 @@ class UNet(nnx.Module):
 
     def embed(self, time: Float[Array, " b"], condition: Array | None) -> Float[Array, "b e"]:
         """The sum of the time embedding and, for each attribute, the label embedding."""
-        features = sinusoids(1000.0 * time, self.config.base)
-        embedding = self.time_out(nnx.silu(self.time_in(features)))
+        embedding = self.embed_time(time)
         if self.label_table is None:
             return embedding
         if condition is None:
@@ -198,20 +249,15 @@ class UNet(nnx.Module):
         """
         dtype = DTYPES[self.config.dtype]
         embedding = nnx.silu(self.embed(time, condition))
-        total = len(self.down) + len(self.middle) + len(self.up)
-        keys = iter([None] * total if dropout_key is None else jax.random.split(dropout_key, total))
-        call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
+        keys = block_keys(dropout_key, len(self.down) + len(self.middle) + len(self.up))
 
         pixels = space_to_depth(x.astype(dtype), self.config.stem)
-        hidden = self.conv_in(pixels)
-        skips = [hidden]
-        for block in self.down:
-            hidden = call(block, hidden, embedding, next(keys))
-            skips.append(hidden)
+        skips = self.descend(pixels, embedding, keys)
+        hidden = skips[-1]
         for block in self.middle:
-            hidden = call(block, hidden, embedding, next(keys))
+            hidden = self.call(block, hidden, embedding, next(keys))
         for block, joins in zip(self.up, self.joins, strict=True):
-            hidden = call(block, jnp.concatenate([hidden, skips.pop()], -1) if joins else hidden, embedding, next(keys))
+            hidden = self.call(block, jnp.concatenate([hidden, skips.pop()], -1) if joins else hidden, embedding, next(keys))
         out = self.conv_out(nnx.silu(self.norm_out(hidden)))
         if self.pass_through is not None:
             out = out + self.pass_through(embedding)[:, None, None] * pixels

@@ -1,0 +1,212 @@
+"""A classifier of noised images: the odds P(unsafe | x_t) / P(safe | x_t) that weigh the safe denoiser.
+
+For a set of values of an attribute, the posterior odds at x_t are what the exact safe denoiser asks for: E_safe = E + odds
+(E - E_unsafe) (Kim et al. 2025, theorem 3.2). They are learned as Dhariwal & Nichol 2021 learn a classifier for guidance,
+by cross-entropy on noised images.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from jaxdiff import phases, weight_file
+from jaxdiff import process as processes
+from jaxdiff.calibration import Calibration, log_posterior, signal
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.errors import InputError
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.network import Network, noised_classifier
+from jaxdiff.process import Process, expand
+from jaxdiff.training import stratified_times
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What is minimised: the cross-entropy of the labels at times stratified over (0, 1].
+
+    Arguments:
+        shares: the prior: the share of each value in the training data, each above 0, in sum 1.
+        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
+    """
+
+    shares: tuple[float, ...]
+    phases: tuple[float, float] = phases.BOUNDARIES
+
+    def __post_init__(self):
+        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
+            raise InputError(f"`shares` must be above 0 and in sum 1, got {self.shares}")
+        phases.check(self.phases)
+
+    def losses(
+        self, network: Callable, process: Process, batch: dict[str, Array], key
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The cross-entropy of each image of a batch, in nats, and the time it was noised to.
+
+        Arguments:
+            network: called as `network(x, t, dropout_key=key)`.
+            process: the forward process.
+            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, 1).
+            key: for times, noise and dropout.
+        """
+        images, labels = batch["image"], batch["labels"][:, 0]
+        time_key, noise_key, dropout_key = jax.random.split(key, 3)
+        t = stratified_times(time_key, images.shape[0])
+        x = process.noised(images, jax.random.normal(noise_key, images.shape, images.dtype), t)
+        evidence = network(x / expand(process.scale(t), x), t, dropout_key=dropout_key)
+        said = log_posterior(jnp.log(jnp.asarray(self.shares)), signal(process, t), evidence)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(said, labels), t
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LogOdds:
+    """log P(in a set of values | x_t) - log P(not in it | x_t), as a pytree: jit takes the weights as arguments.
+
+    Attributes:
+        network: the network.
+        process: the forward process that it was trained on; it knows no other's images, see `require`.
+        calibration: of the network.
+        log_shares: log of the prior, (K,).
+        members: which values are in the set, (K,): some and not all.
+        shape: of one image, (H, W, C).
+    """
+
+    network: Network
+    process: Process
+    calibration: Calibration
+    log_shares: Float[Array, " k"]
+    members: Bool[Array, " k"]
+    shape: tuple[int, int, int] = field(metadata={"static": True})
+
+    def __call__(self, x: Float[Array, "b h w c"], t) -> Float[Array, " b"]:
+        """The log odds of each image.
+
+        Arguments:
+            x: images noised by `process`, (B, H, W, C).
+            t: their times in [0, 1], of shape () or (B,).
+
+        Raises:
+            InputError: images of another shape.
+        """
+        if x.shape[1:] != self.shape:
+            raise InputError(f"`x` holds images of shape {x.shape[1:]}; this classifier takes {self.shape}")
+        t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
+        evidence = self.network(x / expand(self.process.scale(t), x), t)
+        said = log_posterior(self.log_shares, signal(self.process, t), self.calibration(evidence, t))
+        within, without = (jax.nn.logsumexp(said, axis=-1, where=mask) for mask in (self.members, ~self.members))
+        return within - without
+
+    def require(self, process: Process) -> None:
+        """Raises `InputError` where `process` is not the one that the classifier was trained on."""
+        own, other = self.process.config(), process.config()
+        if own != other:
+            raise InputError(f"this classifier was trained on images noised by {own}; its odds say nothing of those of {other}")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier of noised images for one attribute.
+
+    Attributes:
+        config: the network's shape.
+        network: the network with its averaged weights.
+        process: the forward process that it was trained on.
+        attribute: what it tells.
+        shares: the share of each value in the training data: its prior.
+        calibration: fitted on held-out images; of an unfinished run the one that changes nothing.
+        training: how it was trained, for provenance, and how well it does on held-out images.
+        fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and description.
+    """
+
+    config: ClassifierConfig
+    network: Network
+    process: Process
+    attribute: Attribute
+    shares: tuple[float, ...]
+    calibration: Calibration
+    training: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (H, W, C)."""
+        return (self.config.size, self.config.size, self.config.channels)
+
+    def members(self, values: Sequence[str]) -> tuple[bool, ...]:
+        """Whether each value of the attribute is one of `values`.
+
+        Raises:
+            InputError: an unknown value, none, or all there are.
+        """
+        known = self.attribute.values
+        if unknown := [value for value in values if value not in known]:
+            raise InputError(f"attribute {self.attribute.name!r} has no value {unknown[0]!r}; it takes {', '.join(known)}")
+        if not 0 < len(set(values)) < len(known):
+            raise InputError(f"`values` must be some but not all of {', '.join(known)}, got {', '.join(values) or 'none'}")
+        return tuple(value in values for value in known)
+
+    def prior_log_odds(self, values: Sequence[str]) -> float:
+        """The log odds in the training data; for another prior, add the difference of the two to `log_odds`."""
+        share = sum(share for share, inside in zip(self.shares, self.members(values), strict=True) if inside)
+        return float(np.log(share) - np.log1p(-share))
+
+    def log_odds(self, values: Sequence[str]) -> LogOdds:
+        """log P(in `values` | x_t) - log P(not | x_t) as a function of (x, t).
+
+        Arguments:
+            values: names of values of the attribute: some but not all.
+        """
+        members = jnp.asarray(self.members(values))
+        log_shares = jnp.log(jnp.asarray(self.shares, jnp.float32))
+        return LogOdds(self.network, self.process, self.calibration, log_shares, members, self.shape)
+
+
+def save(path: str | os.PathLike, classifier: Classifier) -> str:
+    """Writes a classifier to `path`/classifier.safetensors, whole or not at all, and returns its fingerprint."""
+    description = {
+        "network": dataclasses.asdict(classifier.config),
+        "process": classifier.process.config(),
+        "attribute": [classifier.attribute.name, list(classifier.attribute.values)],
+        "shares": list(classifier.shares),
+        "calibration": classifier.calibration.config(),
+        "training": classifier.training,
+    }
+    return weight_file.write(path, weight_file.CLASSIFIER, classifier.network, description)
+
+
+def load_classifier(path: str | os.PathLike) -> Classifier:
+    """Reads a classifier from a run's folder or a classifier.safetensors.
+
+    Raises:
+        InputError: there is no such file, it is cut off or damaged, it is no jaxdiff classifier, or its arrays don't fit its
+            network.
+    """
+    contents = weight_file.read(path, weight_file.CLASSIFIER)
+    description = contents.description
+    config = ClassifierConfig(**weight_file.settings(description))
+    name, values = description["attribute"]
+    return Classifier(
+        config=config,
+        network=contents.fill(_abstract(config)),
+        process=processes.from_config(description["process"]),
+        attribute=Attribute(name, tuple(values)),
+        shares=tuple(description["shares"]),
+        calibration=Calibration.of(description["calibration"]),
+        training=description["training"],
+        fingerprint=contents.fingerprint,
+    )
+
+
+@cache
+def _abstract(config: ClassifierConfig) -> Network:
+    """The network of a configuration, without weights."""
+    return jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))

@@ -1,0 +1,66 @@
+"""A classifier of noised images: the way down of a UNet, as ADM's (Dhariwal & Nichol 2021, section 4), and a mean."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxdiff.errors import InputError
+from jaxdiff.models.layers import linear, space_to_depth
+from jaxdiff.models.unet import DTYPES, Block, Encoder, EncoderConfig, block_keys
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(EncoderConfig):
+    """The shape of a classifier of noised images.
+
+    Arguments:
+        values: number of values that it tells apart, at least 2.
+        others: as of `EncoderConfig`.
+    """
+
+    values: int = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.values < 2:
+            raise InputError(f"`values` must be at least 2, got {self.values}")
+
+
+class NoisedClassifier(Encoder):
+    """Tells, from a noised image and its time, how much speaks for each value of an attribute.
+
+    Arguments:
+        config: the shape of the network.
+    """
+
+    def __init__(self, config: ClassifierConfig):
+        super().__init__(config)
+        width, embedding = self.widths[-1], 4 * config.base
+        self.middle = nnx.List(
+            [
+                Block(width, width, embedding, config=config, attention=True),
+                Block(width, width, embedding, config=config),
+            ]
+        )
+        self.head = linear(width, config.values, dtype=jnp.float32)
+
+    def __call__(
+        self, x: Float[Array, "b h w c"], time: Float[Array, " b"], dropout_key: Array | None = None
+    ) -> Float[Array, "b k"]:
+        """The evidence for each value, float32.
+
+        Arguments:
+            x: noised images (B, H, W, C).
+            time: t in [0, 1], (B,).
+            dropout_key: turns dropout on (training).
+        """
+        embedding = nnx.silu(self.embed_time(time))
+        keys = block_keys(dropout_key, len(self.down) + len(self.middle))
+        pixels = space_to_depth(x.astype(DTYPES[self.config.dtype]), self.config.stem)
+        hidden = self.descend(pixels, embedding, keys)[-1]
+        for block in self.middle:
+            hidden = self.call(block, hidden, embedding, next(keys))
+        # no norm ahead of the mean: with a channel or two a group it would take out the very means that tell
+        return self.head(nnx.silu(hidden).astype(jnp.float32).mean((1, 2)))

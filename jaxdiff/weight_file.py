@@ -1,0 +1,164 @@
+"""Files of trained weights: safetensors that say all that is needed to use them, written whole or not at all."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxdiff.errors import InputError
+from jaxdiff.models.network import Network
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file of weights may hold.
+
+    Attributes:
+        name: what it is called, and the stem of its file's name.
+        loader: what reads it.
+        command: the program that makes it.
+    """
+
+    name: str
+    loader: str
+    command: str
+
+    @property
+    def file(self) -> str:
+        """The file's name in a run's folder."""
+        return f"{self.name}.safetensors"
+
+
+MODEL = Kind("model", "jaxdiff.load", "python -m train")
+CLASSIFIER = Kind("classifier", "jaxdiff.load_classifier", "python -m train classifier")
+KINDS = {kind.name: kind for kind in (MODEL, CLASSIFIER)}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file of weights holds.
+
+    Attributes:
+        file: where it lies.
+        arrays: the weights by name.
+        description: what its kind wrote beside them.
+        fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and description.
+    """
+
+    file: Path
+    arrays: dict[str, np.ndarray]
+    description: dict[str, Any]
+    fingerprint: str
+
+    def fill(self, abstract: Network) -> Network:
+        """A network with these weights.
+
+        Arguments:
+            abstract: the network with shapes and types in place of weights.
+
+        Raises:
+            InputError: the arrays are not those of the network.
+        """
+        wanted = _named(abstract.weights)
+        if lacking := sorted(wanted.keys() - self.arrays.keys()):
+            raise InputError(f"{self.file} lacks {len(lacking)} arrays of its network: {', '.join(lacking[:5])} ...")
+        if foreign := sorted(self.arrays.keys() - wanted.keys()):
+            raise InputError(f"{self.file} has {len(foreign)} arrays that its network lacks: {', '.join(foreign[:5])} ...")
+        for name, leaf in wanted.items():
+            array = self.arrays[name]
+            if array.shape != leaf.shape or array.dtype != leaf.dtype:
+                got = f"{array.dtype} {array.shape}"
+                raise InputError(f"{self.file}: {name} is {got}, its network takes {leaf.dtype} {leaf.shape}")
+        leaves = [jnp.asarray(self.arrays[name]) for name in wanted]
+        return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
+
+
+def write(path: str | os.PathLike, kind: Kind, network: Network, description: dict[str, Any]) -> str:
+    """Writes a network and its description into the folder `path`, whole or not at all, and returns the fingerprint.
+
+    Arguments:
+        path: the folder, made if absent.
+        kind: what it is.
+        network: the network.
+        description: JSON-ready, all else that is needed to use it.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(network.weights).items()}
+    # of a model the kind is left unsaid, as in files from before there were others
+    description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
+    digest = fingerprint(arrays, description)
+    partial_file = folder / (kind.file + ".partial")
+    safetensors.numpy.save_file(arrays, partial_file, metadata={"jaxdiff": json.dumps(description), "fingerprint": digest})
+    os.replace(partial_file, folder / kind.file)
+    return digest
+
+
+def read(path: str | os.PathLike, kind: Kind) -> Contents:
+    """Reads what `write` wrote, from a run's folder or the file itself.
+
+    Raises:
+        InputError: there is no such file, it is cut off or damaged, or it holds something else.
+    """
+    file = Path(path) / kind.file if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise InputError(f"no {kind.name} at {path}: {file} does not exist{_elsewhere(file.parent, kind, path)}")
+    try:
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{file} is damaged or only half written: {error}") from error
+    if "jaxdiff" not in metadata:
+        raise InputError(f"{file} holds arrays but no jaxdiff {kind.name}")
+    try:
+        description, told = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
+        version, there = description["format"], description.get("kind", MODEL.name)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    if version != FORMAT:
+        raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
+    if fingerprint(arrays, description) != told:
+        raise InputError(f"{file} is damaged: its content does not match its fingerprint {told}")
+    if there != kind.name:
+        by = f"; {KINDS[there].loader} reads it" if there in KINDS else ""
+        raise InputError(f"{file} holds a {there}, not a {kind.name}{by}")
+    return Contents(file, arrays, description, told)
+
+
+def settings(description: dict[str, Any]) -> dict[str, Any]:
+    """A network's settings as its configuration takes them: JSON has lists in place of tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()}
+
+
+def fingerprint(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of arrays and description."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _elsewhere(folder: Path, kind: Kind, path) -> str:
+    """What the folder holds instead, or the command that makes what it lacks."""
+    others = [other for other in KINDS.values() if other != kind and (folder / other.file).is_file()]
+    if others:
+        return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
+    return f"; `{kind.command} --out {path}` makes one"
+
+
+def _named(weights) -> dict[str, Any]:
+    """The leaves of a network's weights by their path, e.g. `down/0/residual/conv_in/kernel`."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(weights)
+    return {jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value"): leaf for path, leaf in flat}

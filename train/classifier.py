@@ -1,0 +1,214 @@
+"""The classifier of noised images as a task of `python -m train`."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from console import plots
+from console.terminal import console, working
+from jaxdiff import classifier as classifiers
+from jaxdiff import weight_file
+from jaxdiff.calibration import Calibration, HeldOut, Level, ask, fit, measure
+from jaxdiff.classifier import Classification
+from jaxdiff.data import Source, load_arrays, require_two_values
+from jaxdiff.errors import InputError
+from jaxdiff.model import load
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.network import Network, noised_classifier
+from jaxdiff.models.unet import EncoderConfig
+from jaxdiff.presets import preset
+from jaxdiff.process import Process
+from jaxdiff.training import Optimization, TrainState
+from train.options import RunOptions
+from train.task import Task
+
+STEPS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 3000, 64, 1e-3, 0.998
+FEWEST = 100  # held-out images of a split, below which a calibration error tells nothing
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(RunOptions):
+    """Trains a classifier of noised images: what is the value of an attribute, given an image at any level of noise?
+
+    Its odds weigh the safe denoiser (`jaxdiff.load_classifier(OUT).log_odds(("yes",))`). They are used as numbers, so at the
+    end a temperature for each level of noise is fitted on the validation split, and the table tells, of the test split, how
+    good they are: the log loss beside that of the prior, and the calibration error beside what chance alone gives a
+    perfectly calibrated classifier on as many images.
+
+    A run lives in one folder, as one of `python -m train` does: config.json, metrics.jsonl, loss.png, calibration.png,
+    calibration.json (the table), checkpoints/ and classifier.safetensors. It is resumed the same way.
+
+    Examples:
+
+      python -m train classifier --data embedded --attribute glasses --model runs/faces --out runs/glasses
+
+      python -m train classifier --preset small --data ~/utkface --attribute gender --value-names gender=male,female
+          --process vp_cosine --out runs/gender
+    """
+
+    attribute: str = dataclasses.field(kw_only=True)
+    """The attribute that it tells."""
+    model: Path | None = None
+    """A trained model, whose process and image size the classifier takes: it is for this model's samples."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW."""
+    held_out: int = 4096
+    """Images taken of the validation and of the test split, at most."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.held_out < FEWEST:
+            raise InputError(f"--held-out must be at least {FEWEST}, got {self.held_out}")
+        if not self.weight_decay >= 0:
+            raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
+        given = [name for name in ("process", "zero_terminal_snr", "size") if getattr(self, name)]
+        if self.model is not None and given:
+            raise InputError(f"--model {self.model} gives process and size: leave --{given[0].replace('_', '-')} out")
+        if (Path(self.data).expanduser() / "samples.json").is_file():
+            raise InputError(f"--data {self.data} is a folder of samples, which has no held-out images to calibrate on")
+
+
+@dataclass(frozen=True)
+class NoisedClassification(Task):
+    """A classifier of noised images.
+
+    Attributes:
+        held_out: the validation split, for the calibration, and the test split, for the table.
+    """
+
+    kind = weight_file.CLASSIFIER
+    network: ClassifierConfig
+    objective: Classification
+    held_out: Mapping[str, Source]
+
+    def fresh(self, key) -> Network:
+        return jax.jit(noised_classifier, static_argnums=0)(self.network, key)
+
+    def config(self, options: ClassifierOptions, attributes) -> dict[str, Any]:
+        return {**super().config(options, attributes), "held_out": options.held_out}
+
+    def save(self, options: ClassifierOptions, source: Source, state: TrainState, step: int) -> None:
+        """Of the last step with its calibration, which takes too long for one that was asked to stop."""
+        network = Network(state.ema, state.network.structure)
+        calibration, training = Calibration.identity(self.network.values), self.provenance(options, step)
+        if step == self.steps:
+            calibration, before, after = self._calibrated(options, network)
+            training["held_out"] = [level.config() for level in after]
+            (options.out / "calibration.json").write_text(
+                json.dumps({"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]})
+                + "\n"
+            )
+        classifiers.save(
+            options.out,
+            classifiers.Classifier(
+                config=self.network,
+                network=network,
+                process=self.process,
+                attribute=source.attributes[0],
+                shares=self.objective.shares,
+                calibration=calibration,
+                training=training,
+            ),
+        )
+
+    def show(self, options: ClassifierOptions, source: Source, state: TrainState, step: int) -> None:
+        """Nothing: what there is to see is the calibration, at the end."""
+
+    def _calibrated(
+        self, options: ClassifierOptions, network: Network
+    ) -> tuple[Calibration, tuple[Level, ...], tuple[Level, ...]]:
+        """The calibration, and how good the probabilities are before and after it; tells of it."""
+        with working("calibrating on held-out images"):
+            validation, test = (self._ask(options, network, split) for split in ("validation", "test"))
+        shares, none = np.array(self.objective.shares), Calibration.identity(self.network.values)
+        calibration = fit(validation, shares)
+        before, after = (measure(test, shares, each, self.process) for each in (none, calibration))
+        console.print(_table(before, after))
+        title = f"{options.attribute} in noised images of {options.data}"
+        values = self.held_out["test"].attributes[0].values
+        plots.calibration(options.out / "calibration.png", test, test.log_posterior(shares, calibration), after, values, title)
+        return calibration, before, after
+
+    def _ask(self, options: ClassifierOptions, network: Network, split: str) -> HeldOut:
+        source = self.held_out[split]
+        images, labels = load_arrays(source, count=min(options.held_out, len(source)), seed=options.seed)
+        key = jax.random.fold_in(jax.random.key(options.seed), {"validation": 3, "test": 4}[split])
+        return ask(network, self.process, images, labels[:, 0].astype(np.int64), key)
+
+
+def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:
+    """The levels of noise, as the terminal shows them."""
+    table = Table(title="held-out images by level of noise (in brackets: before calibration)", title_justify="left")
+    for name in ("t", "SNR", "accuracy", "log loss", "prior's", "calibration\nerror", "by\nchance"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for raw, level in zip(before, after, strict=True):
+        table.add_row(
+            f"{level.low:.2f}-{level.high:.2f}",
+            f"{level.snr:.2g}",
+            f"{level.accuracy:.3f}",
+            f"{level.log_loss:.3f} ({raw.log_loss:.3f})",
+            f"{level.prior_log_loss:.3f}",
+            f"{level.calibration_error:.3f} ({raw.calibration_error:.3f})",
+            f"{level.by_chance:.3f}",
+        )
+    return table
+
+
+def context(options: ClassifierOptions) -> tuple[int, Process]:
+    """The size that the images are brought to, and the forward process: the model's, or the options'."""
+    if options.model is not None:
+        model = load(options.model)
+        return model.config.size, model.process
+    return options.size or preset(options.preset).network.size, options.forward_process()
+
+
+def resolve(
+    options: ClassifierOptions, size: int, process: Process, source: Source, held_out: Mapping[str, Source]
+) -> NoisedClassification:
+    """Fills the options in from the preset and the data.
+
+    Arguments:
+        options: of the command line.
+        size, process: as `context` gives them.
+        source: the training split, with the attribute alone.
+        held_out: the validation and the test split.
+
+    Raises:
+        InputError: one value alone, one without an image to train on, or too few held-out images.
+    """
+    (attribute,) = source.attributes
+    require_two_values(source, attribute.name)
+    count = np.bincount(source.labels[:, 0], minlength=len(attribute.values))
+    if not count.all():
+        lacking = attribute.values[int(np.flatnonzero(count == 0)[0])]
+        raise InputError(f"attribute {attribute.name!r} has no image of value {lacking!r} in {source.name}")
+    for split in held_out.values():
+        if len(split) < FEWEST:
+            raise InputError(f"{split.name} has {len(split)} images; a calibration takes at least {FEWEST}")
+    base = preset(options.preset).network
+    encoder = {field.name: getattr(base, field.name) for field in dataclasses.fields(EncoderConfig)}
+    network = ClassifierConfig(
+        **{**encoder, "size": size, "dtype": options.dtype or base.dtype, "remat": options.remat}, values=len(count)
+    )
+    optimization = Optimization(
+        learning_rate=options.learning_rate or LEARNING_RATE,
+        warmup=options.warmup,
+        weight_decay=options.weight_decay,
+        ema_decay=EMA_DECAY if options.ema_decay is None else options.ema_decay,
+    )
+    return NoisedClassification(
+        network=network,
+        process=process,
+        objective=Classification(tuple((count / count.sum()).tolist()), options.phases),
+        optimization=optimization,
+        steps=options.steps or STEPS,
+        batch_size=options.batch_size or BATCH_SIZE,
+        held_out=held_out,
+    )

@@ -1,0 +1,101 @@
+"""The diffusion model as a task of `python -m train`."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from console.pictures import grid, to_uint8, write
+from jaxdiff import model as models
+from jaxdiff import weight_file
+from jaxdiff.data import Attribute, Source
+from jaxdiff.errors import InputError
+from jaxdiff.models.network import Network, unet
+from jaxdiff.models.unet import UNetConfig
+from jaxdiff.presets import preset
+from jaxdiff.solvers import DDIM, sample
+from jaxdiff.training import Objective, Optimization, TrainState
+from train.options import Options
+from train.task import Task
+
+
+@dataclass(frozen=True)
+class Diffusion(Task):
+    """A class-conditional diffusion model."""
+
+    kind = weight_file.MODEL
+    network: UNetConfig
+    objective: Objective
+
+    def fresh(self, key) -> Network:
+        return jax.jit(unet, static_argnums=0)(self.network, key)
+
+    def save(self, options: Options, source: Source, state: TrainState, step: int) -> None:
+        models.save(options.out, self._averaged(options, source, state, step))
+
+    def show(self, options: Options, source: Source, state: TrainState, step: int) -> None:
+        """Where it is time, a grid with a row for each value of the first attribute; the same noise in each row."""
+        if step != self.steps and not (options.preview_every and step % options.preview_every == 0):
+            return
+        model, columns = self._averaged(options, source, state, step), 8
+        counts = self.network.values or (1,)
+        labels = np.zeros((counts[0] * columns, len(counts)), np.int32)
+        labels[:, 0] = np.repeat(np.arange(counts[0]), columns)
+        drawn = sample(
+            model.denoise,
+            model.process,
+            shape=model.shape,
+            condition=jnp.asarray(labels),
+            solver=DDIM(25),
+            key=jax.random.key(options.seed),
+            indices=np.tile(np.arange(columns), counts[0]),
+        )
+        write(grid(to_uint8(np.asarray(drawn)), columns), options.out / "previews" / f"{step:07d}.png")
+
+    def _averaged(self, options: Options, source: Source, state: TrainState, step: int) -> models.Model:
+        return models.Model(
+            config=self.network,
+            network=Network(state.ema, state.network.structure),
+            process=self.process,
+            prediction=self.objective.prediction,
+            attributes=source.attributes,
+            training=self.provenance(options, step),
+        )
+
+
+def image_size(options: Options) -> int:
+    """The size that the images are brought to."""
+    return options.size or preset(options.preset).network.size
+
+
+def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Diffusion:
+    """Fills the options in from the preset and the data's attributes."""
+    base = preset(options.preset)
+    pick = lambda name: getattr(base, name) if getattr(options, name) is None else getattr(options, name)  # noqa: E731
+    network = dataclasses.replace(
+        base.network,
+        size=image_size(options),
+        values=tuple(len(attribute.values) for attribute in attributes),
+        dtype=options.dtype or base.network.dtype,
+        remat=options.remat,
+    )
+    objective = Objective(
+        prediction=pick("prediction"),
+        weighting=options.weighting,
+        p2_gamma=options.p2_gamma,
+        p2_k=options.p2_k,
+        min_snr_gamma=options.min_snr_gamma,
+        label_dropout=options.label_dropout,
+        attribute_dropout=options.attribute_dropout,
+        time_sampling=options.time_sampling,
+        level_mean=options.level_mean,
+        level_std=options.level_std,
+        phases=options.phases,
+    )
+    optimization = Optimization(learning_rate=pick("learning_rate"), warmup=options.warmup, ema_decay=pick("ema_decay"))
+    process = options.forward_process()
+    if options.zero_terminal_snr and objective.prediction == "eps":
+        raise InputError("--zero-terminal-snr takes --prediction v, x0 or edm: at pure noise eps says nothing of the image")
+    return Diffusion(network, process, objective, optimization, pick("steps"), pick("batch_size"))

@@ -1,0 +1,82 @@
+"""What a run trains, as the loop sees it."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+
+from jaxdiff.data import Attribute, Source
+from jaxdiff.models.network import Network
+from jaxdiff.models.unet import EncoderConfig
+from jaxdiff.process import Process
+from jaxdiff.training import Losses, Optimization, TrainState
+from jaxdiff.weight_file import Kind
+from train.options import RunOptions
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """The options with all that the preset and the data fill in. Subclasses say what network is trained, and what is kept.
+
+    Attributes:
+        kind: what the run leaves.
+        network: the network's shape.
+        process: the forward process.
+        objective: what is minimised.
+        optimization: how.
+        steps: training steps in all.
+        batch_size: images a step.
+    """
+
+    kind: ClassVar[Kind]
+    network: EncoderConfig
+    process: Process
+    objective: Losses
+    optimization: Optimization
+    steps: int
+    batch_size: int
+
+    @abstractmethod
+    def fresh(self, key) -> Network:
+        """The network with fresh weights, made on the device."""
+
+    @abstractmethod
+    def save(self, options: RunOptions, source: Source, state: TrainState, step: int) -> None:
+        """Writes the averaged weights into the run's folder, with all that is needed to use them."""
+
+    @abstractmethod
+    def show(self, options: RunOptions, source: Source, state: TrainState, step: int) -> None:
+        """Called after each step, for pictures now and then."""
+
+    def config(self, options: RunOptions, attributes: tuple[Attribute, ...]) -> dict[str, Any]:
+        """What makes two runs the same run, JSON-ready. The number of steps and what is only told on the way are left out."""
+        return {
+            "data": options.data,
+            "attributes": [[attribute.name, list(attribute.values)] for attribute in attributes],
+            "preset": options.preset,
+            "network": _plain(self.network),
+            "process": self.process.config(),
+            "objective": _plain(self.objective),
+            "optimization": _plain(self.optimization),
+            "batch_size": self.batch_size,
+            "flip": options.flip,
+            "seed": options.seed,
+        }
+
+    def provenance(self, options: RunOptions, step: int) -> dict[str, Any]:
+        """How the weights of a step came about, JSON-ready."""
+        return {
+            "step": step,
+            "images": step * self.batch_size,
+            "data": options.data,
+            "value_names": list(options.value_names),
+            "preset": options.preset,
+            "seed": options.seed,
+            "jax": jax.__version__,
+        }
+
+
+def _plain(config) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()}
