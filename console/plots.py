@@ -290,6 +290,8 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def calibration(
