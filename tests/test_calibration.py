@@ -104,6 +104,12 @@ def test_the_calibration_error_by_hand():
     assert calibration_error(np.stack([1 - said, said], axis=1), happened) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_calibration_error_is_the_mean_over_values():
+    """In every bin the three values happen 7, 3 and 0 times of ten, where 5, 3 and 2 are predicted."""
+    labels = np.tile([0] * 7 + [1] * 3, 60)
+    assert calibration_error(np.tile([0.5, 0.3, 0.2], (600, 1)), labels) == pytest.approx((0.2 + 0 + 0.2) / 3)
+
+
 def test_levels_are_measured_as_defined(rng):
     held_out = perfect(rng, 32_000)
     levels = measure(held_out, SHARES, NONE, vp_cosine())
@@ -140,6 +146,7 @@ def test_what_is_asked_is_the_noised_image_at_times_in_every_band(rng, key):
     for band in range(BANDS):
         t = told.t[70 * band : 70 * (band + 1)]
         assert (t > band / BANDS).all() and (t <= (band + 1) / BANDS).all() and len(np.unique(t)) == 70
+        assert t.min() * BANDS < band + 0.1 and t.max() * BANDS > band + 0.9
     alpha, sigma = (np.asarray(part(told.t.astype(np.float32)), np.float64) for part in (process.alpha, process.sigma))
     np.testing.assert_allclose(told.strength, alpha, atol=1e-6)
     noise = (told.evidence[:, 0] - alpha * np.tile(images[:, 0, 0, 0] / 127.5 - 1, BANDS)) / (sigma / 8)

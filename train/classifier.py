@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from console import plots
@@ -145,7 +146,9 @@ class NoisedClassification(Task):
 
 def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:
     """The levels of noise, as the terminal shows them."""
-    table = Table(title="held-out images by level of noise (in brackets: before calibration)", title_justify="left")
+    table = Table(
+        title="held-out images by level of noise (in brackets: before calibration)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for name in ("t", "SNR", "accuracy", "log loss", "prior's", "calibration\nerror", "by\nchance"):
         table.add_column(name, justify="right", no_wrap=True)
     for raw, level in zip(before, after, strict=True):
