@@ -79,7 +79,7 @@ class References:
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         alpha, variance = process.alpha(t)[:, None], jnp.exp(2 * process.log_sigma(t))[:, None]
-        query = x.reshape(len(x), -1) - alpha * self.centre
+        query = self._flat(x) - alpha * self.centre
         logits = lambda products, lengths, scale: (scale[0] * products - 0.5 * scale[0] ** 2 * lengths) / scale[1]  # noqa: E731
         mean, log_sum, nearest = self._soft(query, logits, (alpha, variance * temperature))
         squares = jnp.square(query - alpha * nearest).sum(1) / variance[:, 0]
@@ -94,7 +94,7 @@ class References:
             log_sum: what that returned.
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        query = x.reshape(len(x), -1) - process.alpha(t)[:, None] * self.centre
+        query = self._flat(x) - process.alpha(t)[:, None] * self.centre
         spread = 2 * jnp.exp(2 * process.log_sigma(t)) * temperature
         # rounding may lift the log of a mean of numbers below 1 above 0
         return jnp.minimum(log_sum - math.log(self.count) - jnp.square(query).sum(1) / spread, 0.0)
@@ -106,7 +106,7 @@ class References:
             x0: clean images, e.g. posterior means.
             bandwidth: above 0, in the images' units.
         """
-        query = x0.reshape(len(x0), -1) - self.centre
+        query = self._flat(x0) - self.centre
         own = jnp.square(query).sum(1, keepdims=True)
 
         def logits(products, lengths, scale):
@@ -120,15 +120,14 @@ class References:
 
         Arguments:
             x0: clean images, e.g. posterior means.
-            weight: of squared distances (B, n), elementwise.
+            weight: of squared distances (B, n), elementwise. They are at least their own rounding, see `squared_distances`: so
+                a weight that has no bound at 0 is bounded.
         """
-        query = x0.reshape(len(x0), -1) - self.centre
+        query = self._flat(x0) - self.centre
 
         def body(carry, tile):
             images, lengths = tile
-            products = jnp.matmul(query, images.T, precision="highest")
-            squares = jnp.maximum(jnp.square(query).sum(1, keepdims=True) - 2 * products + lengths, 0.0)
-            weights = jnp.where(jnp.isfinite(lengths), weight(squares), 0.0)
+            weights = jnp.where(jnp.isfinite(lengths), weight(squared_distances(query, images, lengths)), 0.0)
             total, moment = carry
             return (total + weights.sum(1), moment + jnp.matmul(weights, images, precision="highest")), None
 
@@ -139,6 +138,41 @@ class References:
 
         total, moment = self._dealt(local, query)
         return (total[:, None] * query - moment).reshape(x0.shape)
+
+    def nearest_squares(self, x0: Float[Array, "b ..."], count: int) -> Float[Array, "b k"]:
+        """The squared distances ||x0 - x_n||² of the nearest references, rising; fewer than `count` where N is less.
+
+        Arguments:
+            x0: clean images, e.g. posterior means.
+            count: how many, at least 1.
+        """
+        query, count = self._flat(x0) - self.centre, min(count, self.count)
+        least = lambda values: -jax.lax.top_k(-values, count)[0]  # noqa: E731
+
+        def local(query, tiles, lengths):
+            def body(kept, tile):
+                return least(jnp.concatenate([kept, squared_distances(query, *tile)], 1)), None
+
+            start = _varying(jnp.full((len(query), count), jnp.inf, query.dtype), self.mesh)
+            kept = jax.lax.scan(body, start, (tiles, lengths))[0]
+            if self.mesh is None:
+                return kept
+            # each device writes its own into a place that is 0 on the others, so that the sum is known to be the same on all
+            places = jnp.zeros((len(query), jax.lax.axis_size(AXIS), count), query.dtype)
+            placed = jax.lax.psum(places.at[:, jax.lax.axis_index(AXIS)].set(kept), AXIS)
+            return least(placed.reshape(len(query), -1))
+
+        return self._dealt(local, query)
+
+    def _flat(self, x: Float[Array, "b ..."]) -> Float[Array, "b d"]:
+        """Each state as a vector.
+
+        Raises:
+            InputError: states of another shape than the references.
+        """
+        if x.shape[1:] != self.shape:
+            raise InputError(f"references of shape {self.shape} are of no use to samples of shape {x.shape[1:]}")
+        return x.reshape(len(x), -1)
 
     def _soft(self, query: Float[Array, "b d"], logits: Callable, scale: Any) -> tuple[Array, Array, Array]:
         """The mean of the tiles' images under softmax weights, the log-sum-exp of the logits, and the image of the largest.
@@ -195,6 +229,20 @@ class References:
             out_specs=PartitionSpec(),
         )
         return mapped(query, self.tiles, self.lengths)
+
+
+def squared_distances(
+    query: Float[Array, "b d"], images: Float[Array, "n d"], lengths: Float[Array, " n"]
+) -> Float[Array, "b n"]:
+    """Squared distances, from products; at least their own rounding, some 8 units in the last place of ||query||² + ||image||².
+
+    Arguments:
+        query, images: less one centre, near both.
+        lengths: the images' squared lengths.
+    """
+    both = jnp.square(query).sum(1, keepdims=True) + lengths
+    products = jnp.matmul(query, images.T, precision="highest")
+    return jnp.maximum(both - 2 * products, 8 * jnp.finfo(query.dtype).eps * both)
 
 
 def _varying(start: Any, mesh: Mesh | None) -> Any:
