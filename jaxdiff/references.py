@@ -79,7 +79,7 @@ class References:
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         alpha, variance = process.alpha(t)[:, None], jnp.exp(2 * process.log_sigma(t))[:, None]
-        query = self._flat(x) - alpha * self.centre
+        query = x.reshape(len(x), -1) - alpha * self.centre
         logits = lambda products, lengths, scale: (scale[0] * products - 0.5 * scale[0] ** 2 * lengths) / scale[1]  # noqa: E731
         mean, log_sum, nearest = self._soft(query, logits, (alpha, variance * temperature))
         squares = jnp.square(query - alpha * nearest).sum(1) / variance[:, 0]
@@ -94,7 +94,7 @@ class References:
             log_sum: what that returned.
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        query = self._flat(x) - process.alpha(t)[:, None] * self.centre
+        query = x.reshape(len(x), -1) - process.alpha(t)[:, None] * self.centre
         spread = 2 * jnp.exp(2 * process.log_sigma(t)) * temperature
         # rounding may lift the log of a mean of numbers below 1 above 0
         return jnp.minimum(log_sum - math.log(self.count) - jnp.square(query).sum(1) / spread, 0.0)
@@ -106,7 +106,7 @@ class References:
             x0: clean images, e.g. posterior means.
             bandwidth: above 0, in the images' units.
         """
-        query = self._flat(x0) - self.centre
+        query = x0.reshape(len(x0), -1) - self.centre
         own = jnp.square(query).sum(1, keepdims=True)
 
         def logits(products, lengths, scale):
@@ -123,7 +123,7 @@ class References:
             weight: of squared distances (B, n), elementwise. They are at least their own rounding, see `squared_distances`: so
                 a weight that has no bound at 0 is bounded.
         """
-        query = self._flat(x0) - self.centre
+        query = x0.reshape(len(x0), -1) - self.centre
 
         def body(carry, tile):
             images, lengths = tile
@@ -146,7 +146,7 @@ class References:
             x0: clean images, e.g. posterior means.
             count: how many, at least 1.
         """
-        query, count = self._flat(x0) - self.centre, min(count, self.count)
+        query, count = x0.reshape(len(x0), -1) - self.centre, min(count, self.count)
         least = lambda values: -jax.lax.top_k(-values, count)[0]  # noqa: E731
 
         def local(query, tiles, lengths):
@@ -163,16 +163,6 @@ class References:
             return least(placed.reshape(len(query), -1))
 
         return self._dealt(local, query)
-
-    def _flat(self, x: Float[Array, "b ..."]) -> Float[Array, "b d"]:
-        """Each state as a vector.
-
-        Raises:
-            InputError: states of another shape than the references.
-        """
-        if x.shape[1:] != self.shape:
-            raise InputError(f"references of shape {self.shape} are of no use to samples of shape {x.shape[1:]}")
-        return x.reshape(len(x), -1)
 
     def _soft(self, query: Float[Array, "b d"], logits: Callable, scale: Any) -> tuple[Array, Array, Array]:
         """The mean of the tiles' images under softmax weights, the log-sum-exp of the logits, and the image of the largest.
@@ -278,6 +268,8 @@ def references(images: Any, *, centre: Any = None, tile: int = TILE, mesh: Mesh 
     if middle.shape != flat.shape[1:]:
         raise InputError(f"`centre` must have the shape of an image, {shape}, got {np.shape(centre)}")
     flat = flat - middle
+    # automatic axes: what comes out may be used with arrays of no mesh, as all else in a program is
+    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
     devices = 1 if mesh is None else mesh.shape[AXIS]
     tile = min(tile, -(-count // devices))
     number = -(-count // (tile * devices)) * devices

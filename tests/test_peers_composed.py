@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 N = 6
 PROCESS = vp_cosine()
-POINTS = np.array([[1.5, 0.5], [-1.5, 0.0], [1.0, -0.5], [-1.0, 0.25]], np.float32)
+POINTS = np.array([[1.0, 0.5], [-1.0, 0.0], [0.75, -0.5], [-0.75, 0.25]], np.float32)
 # from where particle guidance is bounded
 BOUNDED, LATER = (0.0047, float("inf")), (0.1, 10.0)
 EMPTY = (1.0, 1.0)
@@ -46,7 +46,7 @@ def made(name, denoise, *, strength=1.0, window=BOUNDED, **others):
 @pytest.fixture(scope="module")
 def exact():
     """Two classes of two axes."""
-    return GaussianMixture(jnp.asarray([[[-1.5, 0.0]], [[1.5, 0.5]]]), jnp.full((2, 1), 0.7), jnp.zeros((2, 1)), PROCESS)
+    return GaussianMixture(jnp.asarray([[[-1.0, 0.0]], [[1.0, 0.5]]]), jnp.full((2, 1), 0.5), jnp.zeros((2, 1)), PROCESS)
 
 
 @jax.jit
@@ -146,7 +146,7 @@ def test_switching_within_and_around_is_the_same(name, tau, exact, key):
 
 def test_switched_and_repelled_samples_are_of_their_end_and_clear_of_the_references(exact, key):
     starts, ends = jnp.zeros(64, jnp.int32), jnp.ones(64, jnp.int32)
-    mode, radius = np.array([[1.5, 0.5]], np.float32), 0.8
+    mode, radius = np.array([[1.0, 0.5]], np.float32), 0.8
     switched = guidance.switching(exact, 0.8)
     plain = drawn(switched, key, (starts, ends), steps=20)
     moved = drawn(guidance.repellency(switched, PROCESS, mode, radius=radius, strength=1.0), key, (starts, ends), steps=20)
@@ -162,7 +162,7 @@ def test_strength_radius_window_and_references_compile_nothing(name, exact, key)
     programs = _sample._cache_size()
     others = [{"strength": 0.3}, {"window": LATER}]
     others += [{"radius": 1.3}] if name in ("repellency", "within_batch") else []
-    others += [{"unsafe": POINTS[::-1] * 1.2}] if name in ("repellency", "safety_flow") else []
+    others += [{"unsafe": POINTS[::-1] * 0.8}] if name in ("repellency", "safety_flow") else []
     for other in others:
         assert not np.array_equal(drawn(made(name, exact, **other), key, labels), first)
     assert _sample._cache_size() == programs
@@ -179,7 +179,7 @@ WRONG = {
     "`quantile` must lie in": lambda: guidance.radius_of(references(POINTS), 1.5),
     "`images` must be": lambda: guidance.safety_flow(lambda x, t, c: x, PROCESS, POINTS[:0], strength=1.0),
     "lies outside the schedule": lambda: made("repellency", lambda x, t, c: x, window=(1e-12, 1e-11)),
-    "references of shape": lambda: made("repellency", lambda x, t, c: x)(jnp.zeros((2, 3)), 0.5, None),
+    "images of the samples' shape": lambda: made("repellency", lambda x, t, c: x)(jnp.zeros((2, 3)), 0.5, None),
 }
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 N = 6
 PROCESS = vp_cosine()
-POINTS = np.array([[1.5, 0.5], [-1.5, 0.0], [1.0, -0.5], [-1.0, 0.25]], np.float32)
+POINTS = np.array([[1.0, 0.5], [-1.0, 0.0], [0.75, -0.5], [-0.75, 0.25]], np.float32)
 
 
 def labelled(x, t, condition):

@@ -15,6 +15,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record, Recording
 from jaxdiff.guidance.window import Window, window
 from jaxdiff.process import Process, expand
+from jaxdiff.references import References
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def fields(denoise: Callable, process: Process, snr: tuple[float, float], streng
         InputError: no window of the schedule, or a strength below 0.
     """
     return as_denoiser(denoise), process, window(process, snr), at_least_zero("strength", strength)
+
+
+def require_shape(references: References, x: Array) -> None:
+    """Raises `InputError` for references of another shape than the samples."""
+    if references.shape != x.shape[1:]:
+        raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {references.shape}")
 
 
 def at_least_zero(name: str, value: Any) -> Float[Array, ""]:

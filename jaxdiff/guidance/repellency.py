@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.guidance.displacing import Displacing, at_least_zero, fields
+from jaxdiff.guidance.displacing import Displacing, at_least_zero, fields, require_shape
 from jaxdiff.guidance.pairs import copies, pairs
 from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.process import Process
@@ -31,6 +31,8 @@ class Repellency(Displacing):
 
     def prepare(self, x: Array) -> Any:
         """Which rows are different samples, where they repel each other."""
+        if self.references is not None:
+            require_shape(self.references, x)
         return copies(x) if self.within_batch else ()
 
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:

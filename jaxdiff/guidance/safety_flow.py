@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxdiff.guidance.displacing import Displacing, fields
+from jaxdiff.guidance.displacing import Displacing, fields, require_shape
 from jaxdiff.process import Process
 from jaxdiff.references import References, references
 
@@ -27,6 +27,11 @@ class SafetyFlow(Displacing):
     """See `safety_flow`."""
 
     references: References
+
+    def prepare(self, x: Array) -> Any:
+        """Nothing, of states that fit the references."""
+        require_shape(self.references, x)
+        return ()
 
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
         """The slope of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
