@@ -120,15 +120,14 @@ class References:
 
         Arguments:
             x0: clean images, e.g. posterior means.
-            weight: of squared distances (B, n), elementwise.
+            weight: of squared distances (B, n), elementwise. They are at least their own rounding, see `squared_distances`: so
+                a weight that has no bound at 0 is bounded.
         """
         query = x0.reshape(len(x0), -1) - self.centre
 
         def body(carry, tile):
             images, lengths = tile
-            products = jnp.matmul(query, images.T, precision="highest")
-            squares = jnp.maximum(jnp.square(query).sum(1, keepdims=True) - 2 * products + lengths, 0.0)
-            weights = jnp.where(jnp.isfinite(lengths), weight(squares), 0.0)
+            weights = jnp.where(jnp.isfinite(lengths), weight(squared_distances(query, images, lengths)), 0.0)
             total, moment = carry
             return (total + weights.sum(1), moment + jnp.matmul(weights, images, precision="highest")), None
 
@@ -139,6 +138,31 @@ class References:
 
         total, moment = self._dealt(local, query)
         return (total[:, None] * query - moment).reshape(x0.shape)
+
+    def nearest_squares(self, x0: Float[Array, "b ..."], count: int) -> Float[Array, "b k"]:
+        """The squared distances ||x0 - x_n||² of the nearest references, rising; fewer than `count` where N is less.
+
+        Arguments:
+            x0: clean images, e.g. posterior means.
+            count: how many, at least 1.
+        """
+        query, count = x0.reshape(len(x0), -1) - self.centre, min(count, self.count)
+        least = lambda values: -jax.lax.top_k(-values, count)[0]  # noqa: E731
+
+        def local(query, tiles, lengths):
+            def body(kept, tile):
+                return least(jnp.concatenate([kept, squared_distances(query, *tile)], 1)), None
+
+            start = _varying(jnp.full((len(query), count), jnp.inf, query.dtype), self.mesh)
+            kept = jax.lax.scan(body, start, (tiles, lengths))[0]
+            if self.mesh is None:
+                return kept
+            # each device writes its own into a place that is 0 on the others, so that the sum is known to be the same on all
+            places = jnp.zeros((len(query), jax.lax.axis_size(AXIS), count), query.dtype)
+            placed = jax.lax.psum(places.at[:, jax.lax.axis_index(AXIS)].set(kept), AXIS)
+            return least(placed.reshape(len(query), -1))
+
+        return self._dealt(local, query)
 
     def _soft(self, query: Float[Array, "b d"], logits: Callable, scale: Any) -> tuple[Array, Array, Array]:
         """The mean of the tiles' images under softmax weights, the log-sum-exp of the logits, and the image of the largest.
@@ -197,6 +221,20 @@ class References:
         return mapped(query, self.tiles, self.lengths)
 
 
+def squared_distances(
+    query: Float[Array, "b d"], images: Float[Array, "n d"], lengths: Float[Array, " n"]
+) -> Float[Array, "b n"]:
+    """Squared distances, from products; at least their own rounding, some 8 units in the last place of ||query||² + ||image||².
+
+    Arguments:
+        query, images: less one centre, near both.
+        lengths: the images' squared lengths.
+    """
+    both = jnp.square(query).sum(1, keepdims=True) + lengths
+    products = jnp.matmul(query, images.T, precision="highest")
+    return jnp.maximum(both - 2 * products, 8 * jnp.finfo(query.dtype).eps * both)
+
+
 def _varying(start: Any, mesh: Mesh | None) -> Any:
     """The first carry of a scan whose later ones differ from device to device."""
     return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXIS, to="varying"), start)
@@ -244,6 +282,8 @@ def references(
     if middle.shape != flat.shape[1:]:
         raise InputError(f"`centre` must have the shape of an image, {shape}, got {np.shape(centre)}")
     flat = flat - middle
+    # automatic axes: what comes out may be used with arrays of no mesh, as all else in a program is
+    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
     devices = 1 if mesh is None else mesh.shape[AXIS]
     tile = min(tile, -(-count // devices))
     number = -(-count // (tile * devices)) * devices

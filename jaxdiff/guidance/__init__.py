@@ -5,8 +5,13 @@ from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
+from jaxdiff.guidance.negative import negative
+from jaxdiff.guidance.particle import Particle, particle
+from jaxdiff.guidance.record import Record, Recording, record
+from jaxdiff.guidance.repellency import Repellency, radius_of, repellency
 from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
-from jaxdiff.guidance.safe import Safe, classifier_odds, dynamic_negative, odds, record, safe
+from jaxdiff.guidance.safe import Safe, classifier_odds, dynamic_negative, odds, safe
+from jaxdiff.guidance.safety_flow import SafetyFlow, safety_flow
 from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
 from jaxdiff.guidance.switching import Switching, switching
@@ -19,8 +24,13 @@ __all__ = [
     "Guidance",
     "Masked",
     "Mixing",
+    "Particle",
+    "Record",
+    "Recording",
     "Remembering",
+    "Repellency",
     "Safe",
+    "SafetyFlow",
     "ScoreMixing",
     "Semantic",
     "SpectralSwitching",
@@ -34,9 +44,14 @@ __all__ = [
     "dynamic_negative",
     "masked",
     "mixing",
+    "negative",
     "odds",
+    "particle",
+    "radius_of",
     "record",
+    "repellency",
     "safe",
+    "safety_flow",
     "score_mixing",
     "semantic",
     "spectral_switching",

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Remembering, as_denoiser, nest
+from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
+from jaxdiff.guidance.record import Record, Recording
 from jaxdiff.guidance.weights import ClassifierOdds, Constant, Density, Evidence, Odds, Weight, tracked
 from jaxdiff.guidance.window import ALWAYS, Window, window
 from jaxdiff.process import Process, expand
@@ -20,40 +21,6 @@ from jaxdiff.references import References, references
 KERNELS = ("noised", "laplace")
 EARLY = (0.0, 0.046)
 """The window of the authors' text-to-image runs, t >= 780 of Stable Diffusion's 1000, as SNR."""
-
-
-class Record(NamedTuple):
-    """What the guidance did to each sample.
-
-    Attributes:
-        acted: nodes at which it moved the posterior mean.
-        looked: nodes within its window.
-        first, last: times of the first and last node at which it acted; NaN where it never did.
-        strongest: the largest weight, strength included.
-    """
-
-    acted: Int[Array, " b"]
-    looked: Int[Array, " b"]
-    first: Float[Array, " b"]
-    last: Float[Array, " b"]
-    strongest: Float[Array, " b"]
-
-    @staticmethod
-    def empty(count: int) -> "Record":
-        """Of `count` samples to which nothing was done yet."""
-        none, never = jnp.zeros(count, jnp.int32), jnp.full(count, jnp.nan, jnp.float32)
-        return Record(none, none, never, never, jnp.zeros(count, jnp.float32))
-
-    def after(self, t: Float[Array, " b"], held: Bool[Array, " b"], weight: Float[Array, " b"]) -> "Record":
-        """With one node more, at which the window held and the weight was this."""
-        acted = weight > 0
-        return Record(
-            self.acted + acted,
-            self.looked + held,
-            jnp.where(acted & jnp.isnan(self.first), t, self.first).astype(jnp.float32),
-            jnp.where(acted, t, self.last).astype(jnp.float32),
-            jnp.maximum(self.strongest, weight).astype(jnp.float32),
-        )
 
 
 @jax.tree_util.register_dataclass
@@ -87,7 +54,7 @@ class OnEstimate:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Safe(Remembering):
+class Safe(Recording):
     """See `safe` and `dynamic_negative`.
 
     `unsafe` is `Noised` or `OnEstimate` references, or None for the network's own posterior mean under `unsafe_condition`.
@@ -331,18 +298,3 @@ def _made(denoise, process, source, condition, weight, strength, snr, threshold,
         None if null is None else jax.tree.map(jnp.asarray, null),
         jnp.asarray(scale, jnp.float32),
     )
-
-
-def record(denoiser: Callable, memory: tuple[Any, ...], count: int) -> Record | None:
-    """What the outermost safe guidance of a nest did to the first `count` samples; None where there is none.
-
-    Arguments:
-        denoiser: the nest.
-        memory: what the run remembered, of `sample(..., remembered=True)`.
-        count: samples; guidances outside that ask for several conditions put the samples' own first.
-    """
-    remembering = [guidance for guidance in nest(denoiser) if isinstance(guidance, Remembering)]
-    for guidance, own in zip(remembering, memory, strict=True):
-        if isinstance(guidance, Safe):
-            return Record(*(leaf[:count] for leaf in own[1]))
-    return None

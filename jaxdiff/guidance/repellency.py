@@ -1,0 +1,128 @@
+"""Sparse repellency, SPELL: the posterior mean kept at a distance from references and from the batch (Kirchhof et al. 2025)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.displacing import Displacing, at_least_zero, fields, require_shape
+from jaxdiff.guidance.pairs import copies, pairs
+from jaxdiff.guidance.window import ALWAYS
+from jaxdiff.process import Process
+from jaxdiff.references import References, references
+
+SAMPLED = 1024
+"""References whose nearest neighbour `radius_of` looks for."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Repellency(Displacing):
+    """See `repellency`."""
+
+    references: References | None
+    radius: Float[Array, ""]
+    within_batch: bool = field(metadata={"static": True})
+
+    def prepare(self, x: Array) -> Any:
+        """Which rows are different samples, where they repel each other."""
+        if self.references is not None:
+            require_shape(self.references, x)
+        return copies(x) if self.within_batch else ()
+
+    def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
+        """sum_k relu(radius / ||x0 - z_k|| - 1) (x0 - z_k)."""
+        push = jnp.zeros_like(x0)
+        if self.references is not None:
+            push = push + self.references.repulsion(x0, self._weight)
+        if self.within_batch:
+            batch = pairs(x0, own)
+            push = push + batch.away(self._weight(batch.squares)).reshape(x0.shape)
+        return push
+
+    def _weight(self, squares: Array) -> Array:
+        # at distance 0 there is no direction to go
+        apart = squares > 0
+        distance = jnp.sqrt(jnp.where(apart, squares, 1.0))
+        return jnp.where(apart, jax.nn.relu(self.radius / distance - 1), 0.0)
+
+
+def repellency(
+    denoise: Callable,
+    process: Process,
+    unsafe: Any = None,
+    *,
+    radius: Any = None,
+    strength=1.6,
+    within_batch: bool = False,
+    window: tuple[float, float] = ALWAYS,
+) -> Repellency:
+    """Pushes each posterior mean out of balls about the references, and leaves it as it is outside them, bit for bit (SPELL,
+    Kirchhof et al., ICML 2025):
+
+        x0 <- x0 + strength sum_k relu(radius / ||x0 - z_k|| - 1) (x0 - z_k).
+
+    With one reference within the radius, strength 1 moves the mean onto the sphere about it, above 1 beyond it; several add up.
+    What comes out is the posterior mean of no distribution: samples keep clear of the references, and follow no stated law.
+
+    With `within_batch` the z_k are also the posterior means of the other samples of the batch, for variety: then, against the
+    rule, a sample depends on the batch that it is drawn in. Each of two samples moves the whole way, so strength 1/2 sets a
+    pair at the radius. Samples are told apart by their first states: those of one state are one sample under several
+    conditions, as guidances outside ask for, and meet only the others under their own condition.
+
+    Put `clipped` outside it: a moved mean may leave the range of the data.
+
+    Arguments:
+        denoise: the denoiser inside, which may be a guidance.
+        process: the forward process.
+        unsafe: (N, ...) images in the data's scale, or `References`; None for the batch alone.
+        radius: in the data's units, at least 0. None takes `radius_of(references)`, the median distance from a reference to the
+            nearest other: a sample nearer than that is as like a reference as they are like each other. `radius_of` with a
+            lower quantile guards against near copies alone. With `within_batch` alone there is no such scale: take
+            `radius_of(references(images))` of some of the data.
+        strength: at least 0; 1.6 is the authors', who overcompensate since the mean is pulled back between the steps.
+        within_batch: whether the samples of a batch repel each other.
+        window: SNR between which it acts; an edge within the schedule is a node of the solver's grid.
+
+    Raises:
+        InputError: nothing to keep away from, unusable images, a number below 0, no radius, or a window outside the schedule.
+    """
+    if unsafe is None and not within_batch:
+        raise InputError("`unsafe` must be images or References, or `within_batch` True; got neither")
+    if unsafe is None and radius is None:
+        raise InputError("`radius` must be a number where there are no references to take it from, got None")
+    refs = unsafe if unsafe is None or isinstance(unsafe, References) else references(unsafe)
+    radius = at_least_zero("radius", radius_of(refs) if radius is None else radius)
+    return Repellency(*fields(denoise, process, window, strength), refs, radius, within_batch)
+
+
+def radius_of(references: References, quantile: float = 0.5) -> float:
+    """A quantile of the distances from each reference to the nearest other, in the data's units.
+
+    Of more than 1024 references, 1024 in equal strides are asked for their nearest among all.
+
+    Arguments:
+        references: at least 2.
+        quantile: in [0, 1]; 0.5 is the median.
+
+    Raises:
+        InputError: a single reference, or a quantile outside [0, 1].
+    """
+    if references.count < 2:
+        raise InputError(f"`references` must be at least 2 to have neighbours, got {references.count}; give a `radius`")
+    if not 0 <= quantile <= 1:
+        raise InputError(f"`quantile` must lie in [0, 1], got {quantile}")
+    asked = np.unique(np.linspace(0, references.count - 1, min(references.count, SAMPLED)).round().astype(np.int32))
+    return float(jnp.quantile(_to_nearest_other(references, asked), quantile))
+
+
+@jax.jit
+def _to_nearest_other(references: References, asked: Array) -> Float[Array, " n"]:
+    images = references.tiles.reshape(-1, references.tiles.shape[-1])[asked] + references.centre
+    # the nearest of all is the reference itself
+    return jnp.sqrt(references.nearest_squares(images.reshape(-1, *references.shape), 2)[:, 1])

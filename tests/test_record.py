@@ -1,0 +1,56 @@
+"""What a guidance did to each sample is recorded: whether, when and how strongly."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdiff import guidance
+from jaxdiff.process import vp_cosine
+from jaxdiff.solvers import DDIM, sample
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
+N = 6
+PROCESS = vp_cosine()
+POINTS = np.array([[1.0, 0.5], [-1.0, 0.0], [0.75, -0.5], [-0.75, 0.25]], np.float32)
+
+
+def labelled(x, t, condition):
+    """A posterior mean that is the condition."""
+    return jnp.broadcast_to(condition[:, None], x.shape).astype(x.dtype)
+
+
+def remembered(denoise, key):
+    """What a run of 8 steps remembers."""
+    labels = jnp.arange(N) % 2
+    return sample(denoise, PROCESS, shape=(2,), solver=DDIM(8), key=key, condition=labels, remembered=True)[1]
+
+
+def test_the_record_tells_whether_when_and_how_strongly():
+    """One sample within the radius of a reference at the second of three nodes alone, and one never."""
+    path = jnp.asarray([[[5.0, 0.0], [9.0, 9.0]], [[0.0, 0.5], [9.0, 9.0]], [[0.0, 2.0], [9.0, 9.0]]])
+    itself = lambda x, t, condition: x  # noqa: E731
+    guided = guidance.repellency(itself, PROCESS, np.zeros((1, 2), np.float32), radius=1.0, strength=1.6, window=(0.0, 100.0))
+    memory = guided.begin(path[0])
+    for x, t in zip(path, (0.9, 0.6, 0.3), strict=True):
+        memory = guided.guide(itself, x, t, None, memory)[1]
+    memory = guided.guide(itself, path[1], 0.01, None, memory)[1]  # outside the window
+    told = guidance.record(guided, (memory,), 2)
+    np.testing.assert_array_equal(told.acted, [1, 0])
+    np.testing.assert_array_equal(told.looked, [3, 3])
+    np.testing.assert_allclose(told.first, [0.6, np.nan])
+    np.testing.assert_allclose(told.last, [0.6, np.nan])
+    np.testing.assert_allclose(told.strongest, [1.6 * 0.5 / 2**0.5, 0.0], rtol=1e-6)
+
+
+def test_the_record_is_the_outermost_guidance_s_of_the_samples_own_rows(key):
+    inner = guidance.safety_flow(labelled, PROCESS, POINTS, strength=1.0, window=(0.0, 0.5))
+    nest = guidance.clipped(guidance.repellency(inner, PROCESS, POINTS, radius=0.5), -9.0, 9.0)
+    memory = remembered(nest, key)
+    assert len(memory) == 2
+    told = guidance.record(nest, memory, N)
+    np.testing.assert_array_equal(told.looked, 8)
+    flow = guidance.classifier_free(inner, -1, 2.0)
+    told = guidance.record(flow, remembered(flow, key), N)
+    assert told.acted.shape == (N,) and (told.acted == told.looked).all() and 0 < told.looked[0] < 8
+    assert guidance.record(guidance.classifier_free(labelled, -1, 2.0), (), N) is None
