@@ -299,7 +299,7 @@ def _false_positives(
     )
     temperature = about["temperature"]
     kernel = (
-        {"temperature": temperature if temperature in ("root", "dimension") else float(temperature)}
+        {"temperature": temperature if temperature in (None, "root", "dimension") else float(temperature)}
         if about["bandwidth"] is None
         else {"kernel": "laplace", "bandwidth": about["bandwidth"]}
     )

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxdiff.guidance.record import Record
 
 from console import arguments
 from console.terminal import console
@@ -18,6 +17,7 @@ from console.unsafe import network_scaled
 from jaxdiff import guidance, load_classifier
 from jaxdiff.data.selection import split_spec
 from jaxdiff.errors import InputError
+from jaxdiff.guidance.record import Record
 from jaxdiff.references import references
 from sample.common import Setting
 
@@ -26,7 +26,7 @@ GUARDS = {
     "repellency": "SPELL: out of balls of --radius about the images of --unsafe",
     "safety_flow": "SGF: up the slope of the discrepancy from the images of --unsafe",
     "negative": "away from the model's own mean under --unsafe-label, at a fixed strength",
-    "dynamic_negative": "the same at a strength that is tracked along each image's path; takes --solver ddpm",
+    "dynamic_negative": "the same, weighed by the odds of unsafe: of --classifier, or tracked along the path of --solver ddpm",
 }
 """The ways to keep away from what is unsafe."""
 STRENGTHS = {"safe": 1.0, "repellency": 1.6, "negative": 1.0, "dynamic_negative": 5.0}
@@ -39,8 +39,8 @@ TAKERS = {
     "unsafe_count": BY_IMAGES,
     "unsafe_label": (*BY_LABEL, "safe"),
     "radius": ("repellency",),
-    "weight": ("safe",),
-    "classifier": ("safe",),
+    "weight": ("safe", "dynamic_negative"),
+    "classifier": ("safe", "dynamic_negative"),
     "known_safe": ("safe",),
     "temperature": ("safe",),
     "bandwidth": ("safe",),
@@ -71,15 +71,17 @@ class Guarding:
     """How strongly; by default as suits the guard. 0 is the plain drawing."""
     window: tuple[float, float] | None = None
     """SNR between which it acts, alpha² / sigma²; by default as suits the guard. `0 inf` is always."""
-    weight: Literal["density", "constant", "classifier", "odds"] = "constant"
-    """safe: what --strength multiplies. constant: 1. density: the unsafe images' kernels. classifier: the odds of --classifier.
-    odds: those of --unsafe beside --known-safe, exact for finite sets."""
+    weight: Literal["constant", "density", "tracked"] | None = None
+    """safe, dynamic_negative: what --strength multiplies, by default constant and tracked. constant: 1. density: the unsafe
+    images' kernels. tracked: odds of unsafe, followed along the image's path by the likelihoods of --solver ddpm."""
     classifier: Path | None = None
-    """safe: a classifier of noised images that tells what is unsafe, of `python -m train classifier`."""
+    """safe, dynamic_negative: weigh by the odds of unsafe that this classifier of noised images gives, a folder of
+    `python -m train classifier`."""
     known_safe: str | None = None
-    """safe: safe images, for --weight odds."""
-    temperature: str = "root"
-    """safe: how softly unsafe images are weighed: a number, 1 being exact, or `root` or `dimension` of the number of pixels."""
+    """safe: weigh by the exact odds between the images of --unsafe and these; for data that is wholly known."""
+    temperature: str | None = None
+    """safe: how softly unsafe images are weighed: a number, 1 being exact, or `root` or `dimension` of the number of pixels. By
+    default 1, but `dimension` with --weight density."""
     bandwidth: float | None = None
     """safe: weighs unsafe images by a Laplace kernel of this width about the posterior mean instead, as the authors' code."""
     threshold: float = 0.0
@@ -115,22 +117,33 @@ class Guarding:
             raise InputError(f"--guard {self.kind} takes --unsafe, images to keep away from")
         if self.kind in BY_LABEL and not self.unsafe_label:
             raise InputError(f"--guard {self.kind} takes --unsafe-label, ATTRIBUTE=VALUE of the model")
-        if self.kind == "dynamic_negative" and not steps_as_ddpm:
-            raise InputError("--guard dynamic_negative takes --solver ddpm, whose steps its likelihoods are of")
+        if self.weighing == "tracked" and not steps_as_ddpm:
+            raise InputError(
+                f"--guard {self.kind} tracks odds by the likelihoods of DDPM's steps: take --solver ddpm or --classifier"
+            )
         if self.kind == "safety_flow" and self.strength is None:
             raise InputError(
                 "--guard safety_flow takes --strength, in squared units of the data; its help says how to choose it"
             )
-        for weight, name in (("classifier", "classifier"), ("odds", "known_safe")):
-            if (self.weight == weight) != (getattr(self, name) is not None):
-                raise InputError(f"--weight {weight} and --{name.replace('_', '-')} go together")
+        given = [name for name in ("weight", "classifier", "known_safe") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"--{' and --'.join(given).replace('_', '-')} are ways to weigh: take one")
         if self.unsafe_count is not None and self.unsafe_count < 1:
             raise InputError(f"--unsafe-count must be at least 1, got {self.unsafe_count}")
-        if self.temperature not in ("root", "dimension"):
+        if self.temperature not in (None, "root", "dimension"):
             try:
                 float(self.temperature)
             except ValueError as error:
                 raise InputError(f"--temperature takes a number, root or dimension, got {self.temperature!r}") from error
+
+    @property
+    def weighing(self) -> str | None:
+        """What --strength multiplies; None where the guard has no weight."""
+        if self.kind not in TAKERS["weight"]:
+            return None
+        if self.classifier or self.known_safe:
+            return "classifier" if self.classifier else "odds"
+        return self.weight or ("constant" if self.kind == "safe" else "tracked")
 
     @property
     def guarded(self) -> bool:
@@ -163,6 +176,7 @@ class Guard:
             "guard": options.kind,
             "strength": self._strength,
             **{name: _plain(getattr(options, name)) for name in takes},
+            **({} if options.weighing is None else {"weight": options.weighing}),
         }
         if options.kind in BY_IMAGES:
             images = network_scaled(
@@ -177,14 +191,14 @@ class Guard:
             console.print(f"keeping away from {len(images)} images of {options.unsafe}", highlight=False)
         else:
             self._unsafe_labels = self._labels(options.unsafe_label)
-        self._weight: Any = options.weight
-        if options.weight == "classifier":
+        self._weight: Any = guidance.tracked() if options.weighing == "tracked" else options.weighing
+        if options.weighing == "classifier":
             classifier = load_classifier(options.classifier)
             log_odds = classifier.log_odds(self._unsafe_values(classifier.attribute.name))
             log_odds.require(model.process)
             self._weight = guidance.classifier_odds(log_odds)
             self.settings["classifier"] = classifier.fingerprint
-        if options.weight == "odds":
+        if options.weighing == "odds":
             safe = network_scaled(options.known_safe, options.unsafe_split, model.shape, None, options.value_names)
             self._weight = guidance.odds(safe, self._references)
 
@@ -227,20 +241,21 @@ class Guard:
                 guarded = guidance.negative(denoise, model.process, self._unsafe(condition), **common)
             case "dynamic_negative":
                 guarded = guidance.dynamic_negative(
-                    denoise, model.process, self._unsafe(condition), threshold=options.threshold, cap=options.cap, **common
-                )
+                    denoise, model.process, self._unsafe(condition), weight=self._weight, threshold=options.threshold,
+                    cap=options.cap, **common,
+                )  # fmt: skip
         return guidance.clipped(guarded)
 
     def _kernel(self) -> dict[str, Any]:
         """How the safe denoiser weighs images."""
         if self._options.bandwidth is not None:
             return {"kernel": "laplace", "bandwidth": self._options.bandwidth}
-        exact, named = self._options.weight == "odds", self._options.temperature
-        return {"temperature": 1.0 if exact else named if named in ("root", "dimension") else float(named)}
+        named = self._options.temperature
+        return {"temperature": named if named in (None, "root", "dimension") else float(named)}
 
     def _unsafe_values(self, attribute: str) -> tuple[str, ...]:
         """The values of a classifier's attribute that are unsafe: those told, or those that --unsafe selects."""
-        told = arguments.value_names(self._options.unsafe_label) or split_spec(self._options.unsafe)[1]
+        told = arguments.value_names(self._options.unsafe_label) or split_spec(self._options.unsafe or "")[1]
         if set(told) != {attribute}:
             raise InputError(
                 f"--classifier tells {attribute!r}: say which of its values are unsafe, by --unsafe-label {attribute}=VALUE "

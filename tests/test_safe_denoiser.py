@@ -189,7 +189,7 @@ def test_strength_0_an_empty_window_and_a_closed_gate_are_the_plain_sampler_bit_
 def test_every_sample_has_its_own_weight_and_gate(network, key):
     """Drawn alone or beside others, and near or far from the references."""
     model, refs = network
-    denoise = guidance.safe(model.denoise, model.process, refs, temperature=1.0, strength=0.5, window=(0.0, math.inf), cap=0.3)
+    denoise = guidance.safe(model.denoise, model.process, refs, weight="density", strength=0.5, window=(0.0, math.inf), cap=0.3)
     together = drawn(denoise, model, key)
     alone = [drawn(denoise, model, key, model.encode(jnp.asarray([i % 2])), indices=[i])[0] for i in range(6)]
     np.testing.assert_allclose(together, np.stack(alone), atol=2e-5)
@@ -239,7 +239,7 @@ def test_the_unconditional_anchor_is_the_order_of_the_paper(network, key):
     null = model.encode(jnp.full(1, -1))[0]
     condition, t = model.encode(jnp.asarray([0, 1, 1])), 0.7
     x = jax.random.normal(key, (3, *model.shape))
-    settings = dict(weight="constant", strength=0.4, window=(0.0, math.inf))
+    settings = dict(temperature="dimension", strength=0.4, window=(0.0, math.inf))
     safe = lambda denoise, **more: guidance.safe(denoise, model.process, refs, **settings, **more)  # noqa: E731
     found = at(safe(model.denoise, null=null, scale=2.5), x, t, condition)
     nulls = jnp.broadcast_to(null, condition.shape)
@@ -304,7 +304,7 @@ def test_a_classifier_is_a_weight(network, key):
     log_odds = jnp.asarray([-1.0, 0.5, jnp.inf])
     found = guidance.safe(
         model.denoise, model.process, refs, weight=guidance.classifier_odds(lambda x, t: log_odds), strength=0.5, cap=3.0,
-        window=(0.0, math.inf),
+        temperature="dimension", window=(0.0, math.inf),
     )(x, 0.5, condition)  # fmt: skip
     mean = model.denoise(x, 0.5, condition)
     unsafe = refs.noised(model.process, x, 0.5, math.prod(model.shape)).mean

@@ -19,8 +19,9 @@ from jaxdiff.process import Process, expand
 from jaxdiff.references import References, references
 
 KERNELS = ("noised", "laplace")
-EARLY = (0.0, 0.046)
-"""The window of the authors' text-to-image runs, t >= 780 of Stable Diffusion's 1000, as SNR."""
+EARLY = (0.0, 0.5)
+"""The window in which coarse features of small faces are settled, as the README measures it. The authors' text-to-image runs
+acted at t >= 780 of Stable Diffusion's 1000, an SNR of at most 0.046."""
 
 
 @jax.tree_util.register_dataclass
@@ -138,9 +139,9 @@ def safe(
     unsafe: Any,
     *,
     strength=1.0,
-    weight: Any = "density",
+    weight: Any = "constant",
     kernel: str = "noised",
-    temperature: Any = "dimension",
+    temperature: Any = None,
     bandwidth: float | None = None,
     window: Sequence[float | int] = EARLY,
     threshold=0.0,
@@ -167,12 +168,13 @@ def safe(
         process: the forward process.
         unsafe: (N, ...) images in [-1, 1], or `References`, which may be of any scale.
         strength: eta, at least 0.
-        weight: `density` (the mean kernel of the unsafe images, in [0, 1]), `constant` (1), or a `Weight`: `odds(...)` of known
+        weight: `constant` (1), `density` (the mean kernel of the unsafe images, in [0, 1]), or a `Weight`: `odds(...)` of known
             safe images, `classifier_odds(...)`, `tracked(...)` along the sample's path, which takes a DDPM solver.
         kernel: `noised` weighs references by their noised density at x_t, the exact posterior up to `temperature`; `laplace` by
             their distance to the posterior mean, as the authors' code does.
-        temperature: divides the logits: 1 is exact, and in many dimensions one image alone; `dimension` (D) and `root` (its
-            square root) compare more softly; or a number above 0.
+        temperature: divides the logits, above 0. 1 is the exact posterior mean, which in many dimensions is the nearest image
+            at low noise and a local mean at high noise; `root` and `dimension` (the square root of D, and D) come nearer to
+            the plain mean. None is 1, but `dimension` for the weight `density`, which at 1 is 0 to the last bit.
         bandwidth: of `laplace`, above 0 in the data's units; 3.15 is the authors' for their latents.
         window: SNR between which it acts, alpha² / sigma²; an edge within the schedule is a node of the solver's grid.
         threshold: the least weight, before strength, that acts.
@@ -202,6 +204,8 @@ def safe(
         if bandwidth is not None:
             raise InputError(f"`bandwidth` is of the kernel laplace, got {bandwidth} with kernel {kernel!r}")
         named = {"dimension": float(dimension), "root": math.sqrt(dimension)}
+        if temperature is None:
+            temperature = "dimension" if isinstance(weight, Density) else 1.0
         if isinstance(temperature, str) and temperature not in named:
             raise InputError(f"`temperature` must be a number above 0 or one of {', '.join(named)}, got {temperature!r}")
         number = named[temperature] if isinstance(temperature, str) else temperature
