@@ -66,18 +66,18 @@ def test_one_reference_sets_what_is_within_on_the_sphere_and_leaves_the_rest_bit
     np.testing.assert_array_equal(moved[3:], x[3:])
 
 
-@pytest.mark.parametrize("size", [2, 12288])
-@pytest.mark.parametrize("away", [0.0, 1e-7, 1e-5, 1e-3])
-def test_repellency_is_bounded_at_a_reference(size, away, rng):
-    """In float32 the distance to a reference is rounding where it is small: the push is still no longer than the radius."""
+@pytest.mark.parametrize("size", [2, 3072])
+def test_repellency_is_bounded_at_a_reference(size, rng):
+    """In float32 a small distance to a reference is rounding. Where d² is wrong by no more than the least that it is taken for,
+    the push, radius / d times the true distance, is at most sqrt(2) radii."""
     points = rng.uniform(-1, 1, (5, size)).astype(np.float32)
-    x = jnp.asarray(points[1:2] + away * rng.standard_normal(size).astype(np.float32))
-    radius = 0.2 * size**0.5
-    moved = guided(guidance.repellency(itself, vp_cosine(), points, radius=radius, strength=1.0), x)
-    push = float(jnp.linalg.norm(moved - x))
-    assert push <= 1.01 * radius
-    if away == 0:
-        assert push <= 1e-3 * radius
+    away = np.append(np.logspace(-8, -2, 400), 0)[:, None] * rng.standard_normal((401, size))
+    x, radius = jnp.asarray(points[1] + away, jnp.float32), 0.2 * size**0.5
+    moved = guided(guidance.repellency(itself, vp_cosine(), points[1:2], radius=radius, strength=1.0), x)
+    others = guided(guidance.repellency(itself, vp_cosine(), points, radius=radius, strength=1.0), x)
+    for push in (np.linalg.norm(moved - x, axis=1), np.linalg.norm(others - x, axis=1) * (size > 2)):
+        assert push.max() <= 2**0.5 * radius
+        assert push[-1] <= 1e-3 * radius
 
 
 def test_within_a_batch_repellency_follows_its_formula(doubles, rng):
