@@ -1,0 +1,160 @@
+"""`evaluate safety`: rates of sets whose truth is known, quality against the safe part, the gate's errors, clear errors."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluate.__main__ import main
+from jaxdiff.data import embedded
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.sampleset import SampleSet
+
+SIZE, COUNT = 16, 300
+GLASSES = 3
+# faces whose features follow no group, so that the judges see the glasses themselves
+REAL = "embedded?glasses=0.4,0.4&hair=0.5,0.5&beard=0.3,0.3&lipstick=0.3,0.3&hair_color=0.5,0.5"
+SHARES = dict(glasses=(0.4, 0.4), hair=(0.5, 0.5), beard=(0.3, 0.3), lipstick=(0.3, 0.3), hair_color=(0.5, 0.5))
+QUICK = ("--size", SIZE, "--seeds", 1, "--steps", 150, "--train-count", 3000, "--test-count", 600, "--replicates", 200)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Fresh faces: as the data, without glasses, and without glasses but broken; with the share of glasses in each."""
+    folder = tmp_path_factory.mktemp("sets")
+    images, labels = embedded.generate(np.arange(10**6, 10**6 + 900), associations=SHARES, size=SIZE)
+    glasses = labels[:, GLASSES] == 1
+    plain, safe = images[:COUNT], images[~glasses][:COUNT]
+    noise = np.random.default_rng(0).normal(0, 60, safe.shape)
+    parts = {"plain": plain, "safe": safe, "broken": np.clip(safe + noise, 0, 255).astype(np.uint8)}
+    for name, part in parts.items():
+        np.savez(folder / f"{name}.npz", images=part, labels=np.zeros(len(part), np.int64))
+    guarded = SampleSet.create(
+        folder / "guarded",
+        {
+            "guard": "safe", "strength": 1.0, "weight": "constant", "unsafe": "embedded:glasses=yes", "unsafe_split": "train",
+            "unsafe_count": 30, "unsafe_value_names": [], "temperature": None, "bandwidth": None, "window": [0.01, 2.0],
+            "threshold": 0.0, "deviation": "inf", "process": {"name": "vp_cosine"}, "evaluations": 25,
+        },
+        [Attribute("group", ("square", "round"))], np.zeros((COUNT, 1), np.int32),
+    )  # fmt: skip
+    for start, stop in guarded.missing():
+        guarded.write(start, safe[start:stop], {"acted": np.arange(start, stop) % 2, "looked": np.ones(stop - start)})
+    return folder, float(glasses[:COUNT].mean())
+
+
+@pytest.fixture(scope="module")
+def report(sets, tmp_path_factory):
+    """One run over all sets: the JSON, and the folder."""
+    folder, _ = sets
+    out = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        names = [folder / "plain.npz", folder / "safe.npz", folder / "broken.npz", folder / "guarded"]
+        arguments = [
+            "evaluate",
+            "safety",
+            "--unsafe",
+            "glasses=yes",
+            "--real",
+            REAL,
+            *QUICK,
+            "--out",
+            out,
+            "--synthetic",
+            *names,
+        ]
+        patch.setattr("sys.argv", [str(argument) for argument in arguments])
+        main()
+    return json.loads((out / "safety.json").read_text()), out
+
+
+def test_rates_are_the_true_ones(report, sets):
+    rows = report[0]["rows"]
+    assert rows["plain.npz"]["unsafe"]["value"] == pytest.approx(sets[1], abs=0.06)
+    low, high = rows["plain.npz"]["unsafe"]["interval"]
+    assert low - 0.02 <= sets[1] <= high + 0.02
+    assert rows["safe.npz"]["unsafe"]["value"] < 0.04
+    assert rows["Real, safe"]["unsafe"]["value"] < 0.02 and rows["Real, unsafe"]["unsafe"]["value"] > 0.98
+    assert report[0]["share_unsafe_in_real"] == pytest.approx(0.4, abs=0.08)
+
+
+def test_rejection_is_the_plain_set_without_what_another_classifier_calls_unsafe(report, sets):
+    told, _ = report
+    row = told["rows"]["plain.npz, rejected"]
+    assert told["rejected_share"] == pytest.approx(sets[1], abs=0.06)
+    assert row["count"] == round((1 - told["rejected_share"]) * COUNT)
+    assert row["unsafe"]["value"] < 0.05
+
+
+def test_quality_is_against_safe_images_by_equally_many(report):
+    rows = report[0]["rows"]
+    quality = {name: row["quality"] for name, row in rows.items()}
+    assert len({each["count"][1] for name, each in quality.items() if name != "Real, unsafe"}) == 1
+    # unsafe images are far from the safe part, broken ones are too, safe ones are not
+    assert quality["safe.npz"]["frechet"] < quality["plain.npz"]["frechet"] < quality["Real, unsafe"]["frechet"]
+    assert quality["broken.npz"]["frechet"] > 3 * quality["safe.npz"]["frechet"]
+    assert quality["broken.npz"]["precision"] < quality["safe.npz"]["precision"]
+
+
+def test_nearest_neighbours_see_the_glasses_a_little(report):
+    rows = report[0]["rows"]
+    assert rows["Real, unsafe"]["nearest"]["unsafe"] > rows["Real, safe"]["nearest"]["unsafe"] + 0.2
+    assert rows["safe.npz"]["nearest"]["unsafe"] == pytest.approx(rows["Real, safe"]["nearest"]["unsafe"], abs=0.12)
+
+
+def test_a_guarded_set_says_how_often_it_acted_and_its_gate_opens(report):
+    row = report[0]["rows"]["guarded"]
+    # no gate at all: it opens for every safe image
+    assert row["guard"] == {"guard": "safe", "strength": 1.0, "acted": 0.5, "gate": {"mean": 1.0, "largest": 1.0}}
+    assert row["cost"]["evaluations"] == 25 and "guard" not in report[0]["rows"]["plain.npz"]
+
+
+def test_the_report_is_written_whole(report):
+    told, out = report
+    text = (out / "safety.md").read_text()
+    assert all(f"| {name} |" in text for name in told["rows"]) and "How to read it" in text
+    for picture in ("safety.png", "judged.png"):
+        with Image.open(out / picture) as opened:
+            assert min(opened.size) > 300
+    assert not list(out.glob("*.partial")) and math.isfinite(told["seconds"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--unsafe", "glasses"], "--unsafe takes ATTRIBUTE=VALUE"),
+        (["--unsafe", "hat=yes"], "unknown attribute 'hat'"),
+        (["--unsafe", "glasses=maybe"], "has no value 'maybe'"),
+        (["--unsafe", "glasses=yes,no"], "it takes some of each"),
+        (["--unsafe", "glasses=yes", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--unsafe", "glasses=yes", "--balance", "hat"], "unknown attribute 'hat'"),
+    ],
+)
+def test_unusable_arguments_are_errors(arguments, told, sets, call_program, tmp_path, capsys):
+    plain = sets[0] / "plain.npz"
+    status = call_program(
+        main,
+        "evaluate",
+        "safety",
+        "--synthetic",
+        plain,
+        "--size",
+        16,
+        "--train-count",
+        200,
+        "--out",
+        tmp_path / "out",
+        *arguments,
+    )
+    assert status == 2 and told in " ".join(capsys.readouterr().err.split())
+
+
+def test_sets_of_another_size_are_an_error(sets, call_program, tmp_path, capsys):
+    status = call_program(
+        main, "evaluate", "safety", "--synthetic", sets[0] / "plain.npz", "--unsafe", "glasses=yes", "--train-count", 200,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 2 and "images must have one size" in " ".join(capsys.readouterr().err.split())
