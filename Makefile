@@ -51,8 +51,9 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
 	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## what switching costs beside plain sampling, and quality against evaluations of every solver
+bench: $(STAMP)  ## what switching and the safe denoiser cost beside plain sampling, and every solver's quality
 	$(PY) -m bench switching
+	$(PY) -m bench safety
 	$(PY) -m bench solvers
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay

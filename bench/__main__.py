@@ -10,19 +10,24 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.safety import SafetyCost, safety_cost
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
     command = tyro.cli(
         Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
-        | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))],
+        | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
+        | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
         description="Measures speed and quality on the shipped model.",
     )
-    if isinstance(command, Switching):
-        switching(command)
-    else:
-        solvers(command)
+    match command:
+        case Switching():
+            switching(command)
+        case Solvers():
+            solvers(command)
+        case _:
+            safety_cost(command)
 
 
 if __name__ == "__main__":
