@@ -11,8 +11,9 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class SafetyCost:
-    """Times plain sampling and the safe denoiser in turn, on the shipped model, for several numbers of unsafe images, and prints
-    the ratio pair by pair, the time of a guarded evaluation, and the memory that the guarded sampler needs beside its arguments.
+    """Times plain sampling and the safe denoiser in turn, on the shipped model, for several numbers of unsafe images, and
+    prints the ratio pair by pair, the time of an acting step, and the memory that the guarded sampler needs beside its
+    arguments.
 
     Examples:
 
