@@ -19,9 +19,10 @@ from console.terminal import console, progress, working
 from console.unsafe import network_scaled
 from evaluate import worth
 from evaluate.provenance import provenance
+from evaluate.sources import require_one_size
 from jaxdiff import guidance
 from jaxdiff import process as processes
-from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
+from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.selection import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
@@ -133,11 +134,9 @@ def safety(options: Safety) -> dict[str, Any]:
     """Judges the sets, prints the table and writes the report."""
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sets = {spec: _images(options, spec) for spec in options.synthetic}
-    sizes = {spec: images.shape[1:] for spec, images in sets.items()} | {options.real: test.images.shape[1:]}
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{spec} has {'x'.join(map(str, shape[:2]))}" for spec, shape in sizes.items())
-        raise InputError(f"images must have one size: {told}; --size resizes them")
+    sources = {spec: open_data(spec, split="all", size=options.size) for spec in options.synthetic}
+    require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
+    sets = {spec: _images(options, source) for spec, source in sources.items()}
     judges, rejector, extractors = _learn(options, train, test)
     rows = {"Real, safe": test.images[~test.unsafe], "Real, unsafe": test.images[test.unsafe]}
     rows |= {_short(options.synthetic, spec): images for spec, images in sets.items()}
@@ -186,8 +185,7 @@ def _real(options: Safety, split: str) -> Real:
     return Real(images, kept, (SAFE, *(source.attributes[column] for column in columns)))
 
 
-def _images(options: Safety, spec: str) -> np.ndarray:
-    source: Source = open_data(spec, split="all", size=options.size)
+def _images(options: Safety, source: Source) -> np.ndarray:
     return load_arrays(source, count=min(options.test_count, len(source)), seed=options.seed)[0]
 
 

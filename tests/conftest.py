@@ -16,6 +16,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Before anything imports jaxdiff: each annotated shape and type in it is then checked at every call.
 install_import_hook("jaxdiff", "beartype.beartype")
 
+from contextlib import contextmanager  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -72,6 +73,28 @@ def quick_compiling():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@contextmanager
+def _double():
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def doubles():
+    """float64, for closed forms."""
+    with _double():
+        yield
+
+
+@pytest.fixture(scope="module")
+def double_precision():
+    """float64 for all of a file, so that what is measured is not rounding."""
+    with _double():
+        yield
 
 
 @pytest.fixture(scope="session")

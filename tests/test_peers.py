@@ -23,15 +23,6 @@ def guided(guidance, x, t=0.5, condition=None):
     return guidance(x, t, condition)
 
 
-@pytest.fixture
-def doubles():
-    """float64, for closed forms."""
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 def itself(x, t, condition):
     """The state as its own posterior mean: what a guidance adds is then seen directly."""
     return x

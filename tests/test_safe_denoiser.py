@@ -24,15 +24,6 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 EXACT = dict(temperature=1.0, window=(0.0, math.inf), cap=math.inf)
 
 
-@pytest.fixture
-def double():
-    """64-bit numbers."""
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Empirical:
@@ -53,7 +44,7 @@ def posterior_mean(process, images, x, t):
 
 
 @pytest.mark.parametrize("make", [vp_linear, vp_cosine, edm])
-def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(make, double, rng):
+def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(make, doubles, rng):
     process = make()
     images = rng.normal(size=(60, 3))
     unsafe, safe = images[:18], images[18:]

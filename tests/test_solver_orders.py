@@ -22,15 +22,6 @@ from jaxdiff.solvers.multistep import Last
 pytestmark = pytest.mark.usefixtures("quick_compiling", "double_precision")
 
 
-@pytest.fixture(scope="module")
-def double_precision():
-    """float64, so that the error of a fine grid is not rounding."""
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 # Trajectories: a mixture of two classes, 32 points of its flow ------------------------------------------------------------
 
 COUNT = 32
