@@ -256,7 +256,7 @@ def _against_retention(axes, sets, real, name: str, colour: str, marker: str, la
 def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """What keeping away from the unsafe costs: the rate of unsafe images against the Fréchet distance to safe real ones.
 
-    Sets of one guard are joined in the order of their strength: a trade-off curve.
+    Sets of one guard and weight are joined in the order of their strength (repellency: of its radius): a trade-off curve.
 
     Arguments:
         path: the PNG to write.
@@ -271,7 +271,8 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
             continue
         about = row.get("guard", {})
         if "guard" in about:
-            curves.setdefault(about["guard"], []).append((about["strength"], x, y))
+            name = ", ".join(filter(None, (about["guard"], about["weight"])))
+            curves.setdefault(name, []).append((about["turned"], x, y))
         low, high = row["quality"]["intervals"]["frechet"]
         left, right = (100 * end for end in row["unsafe"]["interval"])
         bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
@@ -285,10 +286,13 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
         for strength, x, y in ordered:
             axes.annotate(f"{strength:g}", (x, y), textcoords="offset points", xytext=(4, -9), fontsize=7, color=colour)
     if curves:
-        axes.legend(frameon=False, title="guard, by strength")
-    axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, title="guard, weight; numbers: strength (radius)")
+    axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title, yscale="log")
+    # a rate may be 0
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-0.1, 110)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -278,7 +278,9 @@ def _guard(options: Safety, spec: str, test: Real) -> dict[str, Any]:
     about, notes = samples.provenance, samples.notes()
     if "guard" not in about:
         return {}
-    told = {"guard": about["guard"], "strength": about["strength"]}
+    # what makes a curve: one guard with one weight, by what is turned
+    turned = about["radius"] if about["guard"] == "repellency" and about["radius"] else about["strength"]
+    told = {"guard": about["guard"], "weight": about.get("weight"), "strength": about["strength"], "turned": turned}
     if notes:
         told["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):

@@ -108,7 +108,8 @@ def test_nearest_neighbours_see_the_glasses_a_little(report):
 def test_a_guarded_set_says_how_often_it_acted_and_its_gate_opens(report):
     row = report[0]["rows"]["guarded"]
     # no gate at all: it opens for every safe image
-    assert row["guard"] == {"guard": "safe", "strength": 1.0, "acted": 0.5, "gate": {"mean": 1.0, "largest": 1.0}}
+    told = {"guard": "safe", "weight": "constant", "strength": 1.0, "turned": 1.0, "acted": 0.5}
+    assert row["guard"] == {**told, "gate": {"mean": 1.0, "largest": 1.0}}
     assert row["cost"]["evaluations"] == 25 and "guard" not in report[0]["rows"]["plain.npz"]
 
 
