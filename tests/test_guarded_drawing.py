@@ -169,11 +169,13 @@ def test_unsafe_labels_keep_each_image_under_its_other_labels(drawn, folder):
 
 @pytest.mark.parametrize("guard", ["repellency", "safety_flow"])
 def test_the_peers_are_drawn(guard, drawn, folder):
-    options = {"repellency": dict(radius=0.5), "safety_flow": dict(strength=500.0)}[guard]
+    options = {"repellency": dict(radius=0.9, strength=0.1), "safety_flow": dict(strength=500.0)}[guard]
     samples = drawn(guard=guard, unsafe=UNSAFE, unsafe_count=20, **options)
     size = (16 * 16 * 3) ** 0.5
     make = {
-        "repellency": lambda denoise, process, refs, _: guidance.repellency(denoise, process, refs, radius=0.5 * size),
+        "repellency": lambda denoise, process, refs, _: guidance.repellency(
+            denoise, process, refs, radius=0.9 * size, strength=0.1
+        ),
         "safety_flow": lambda denoise, process, refs, _: guidance.safety_flow(denoise, process, refs, strength=500.0),
     }[guard]
     assert close(samples, by_hand(folder, make)[0])
