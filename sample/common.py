@@ -1,7 +1,7 @@
 """What searching and drawing share: the model, the solver, the values that are sampled, and the context that tau is tied to."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, get_args
 
@@ -75,6 +75,7 @@ class Setting:
         solver: the solver.
         scale: the scale of classifier-free guidance; 1 is none.
         start: what a switched image starts under, `other` or `none`.
+        guard: what its denoiser is to keep away from, as `sample.safety.Guard` makes it; None for nothing.
     """
 
     model: Model
@@ -84,10 +85,13 @@ class Setting:
     solver: Solver
     scale: float
     start: str
+    guard: Any = None
 
     @property
     def denoise(self) -> Callable:
-        """The model's denoiser, guided where the scale isn't 1, which takes weights as conditions."""
+        """The model's denoiser, guided where the scale isn't 1, under the guard if any; it takes weights as conditions."""
+        if self.guard is not None:
+            return self.guard.around(replace(self.guard.base, guard=None).denoise, self.null)
         if self.scale == 1:
             return self.model.denoise
         return guidance.clipped(guidance.classifier_free(self.model.denoise, self.null, self.scale))
@@ -127,6 +131,7 @@ class Setting:
             "start": self.start,
             "attribute": self.attribute.name,
             "values": list(self.names),
+            **({} if self.guard is None else {"guard": self.guard.settings}),
         }
 
 

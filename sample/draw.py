@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -138,15 +138,18 @@ class Draw(Sampling, safety.Guarding):
             raise InputError("--unsafe and --guard are for methods that draw in one run, got --method editing")
 
 
-def searched(options: Draw, chosen: Setting) -> Found:
+def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Found:
     """What the search found, from its file, made first where there is none; an error where it was found in another context."""
     spectral = options.method == "spectral"
-    path = options.tau_file or default_path(options.model, chosen.attribute.name, "spectral" if spectral else "tau")
+    by_images = guard if guard and options.kind in safety.BY_IMAGES and not spectral else None
+    path = options.tau_file or default_path(options.model, chosen.attribute.name, "spectral" if spectral else "tau", by_images)
+    chosen = replace(chosen, guard=by_images)
     if not path.exists():
         if options.tau_file:
             raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
         console.print(f"no {path}: searching tau first")
-        same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
+        alike = (*fields(Sampling), *(fields(safety.Guarding) if by_images else ()))
+        same = {field.name: getattr(options, field.name) for field in alike}
         kind = {"mode": "spectral", "edges": options.edges or EDGES} if spectral else {}
         search = Search(options.model, chosen.attribute.name, chosen.names, **kind, **same)
         found, curves = find(search, chosen)
@@ -169,12 +172,12 @@ def _read(path: Path, kinds: Sequence[type[Found]]) -> Found:
     raise InputError(f"{path} is damaged, or of another method: {'; '.join(refused)}")
 
 
-def points(options: Draw, chosen: Setting) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+def points(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
     """Of each set to draw its folder, the points for `methods.Options`, and what its provenance tells of them."""
     if options.method not in ("switching", "spectral"):
         yield options.out, {}, {}
     elif not options.tau:
-        match found := searched(options, chosen):
+        match found := searched(options, chosen, guard):
             case Transition():
                 told = {"tau": found.tau, "timestep": found.timestep, "snr": found.snr}
                 yield options.out, {"tau": (found.tau,)}, {**told, "search": found.mode}
@@ -195,13 +198,20 @@ def points(options: Draw, chosen: Setting) -> Iterator[tuple[Path, dict[str, Any
 def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
     chosen = setting(options.model, options.attribute, options.values, options)
-    return [draw_set(options, chosen, *each) for each in points(options, chosen)]
+    guard = safety.Guard(options, chosen) if options.guarded else None
+    return [draw_set(options, chosen, guard, *each) for each in points(options, chosen, guard)]
 
 
-def draw_set(options: Draw, chosen: Setting, folder: Path, points: dict[str, Any], told: dict[str, Any]) -> Path:
+def draw_set(
+    options: Draw,
+    chosen: Setting,
+    guard: safety.Guard | None,
+    folder: Path,
+    points: dict[str, Any],
+    told: dict[str, Any],
+) -> Path:
     """Draws what is missing of one set."""
     taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
-    guard = safety.Guard(options, chosen) if options.guarded else None
     method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
     provenance = {
         **chosen.context(),

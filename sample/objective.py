@@ -19,7 +19,8 @@ from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
 from sample.common import Sampling, Setting, setting
 from sample.draw import Draw, draw
-from sample.search import Search, default_path, tell
+from sample.safety import Guarding
+from sample.search import Search, default_path, guarded, tell
 
 
 def search_by_objective(options: Search) -> Transition:
@@ -27,8 +28,8 @@ def search_by_objective(options: Search) -> Transition:
 
     The sets are kept where the file is, in a folder of its name, so that a search that was cut off goes on where it stopped.
     """
-    chosen = setting(options.model, options.attribute, options.values, options)
-    out = options.out or default_path(options.model, chosen.attribute.name)
+    chosen = guarded(options, setting(options.model, options.attribute, options.values, options))
+    out = options.out or default_path(options.model, chosen.attribute.name, guard=chosen.guard)
     found = find_by_objective(options, chosen, out.with_suffix(""))
     tell(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
     return found
@@ -46,7 +47,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     associated = others(opened, chosen.attribute.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity takes data with other attributes than {chosen.attribute.name}; {spec} has none")
-    same = {field.name: getattr(options, field.name) for field in fields(Sampling)}
+    same = {field.name: getattr(options, field.name) for field in (*fields(Sampling), *fields(Guarding))}
     drawing = Draw(
         options.model, folder, "switching", chosen.attribute.name, chosen.names, count=options.count, tau=options.tau,
         batch_size=min(64, options.count), seed=options.seed, **same,

@@ -1,6 +1,7 @@
 """What keeps a drawing safe: `--unsafe` and the options that go with it, made into a guidance round any method."""
 
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ TAKERS = {
     "unsafe_count": BY_IMAGES,
     "unsafe_label": (*BY_LABEL, "safe"),
     "radius": ("repellency",),
-    "weight": ("safe", "dynamic_negative"),
+    "guard_weight": ("safe", "dynamic_negative"),
     "classifier": ("safe", "dynamic_negative"),
     "known_safe": ("safe",),
     "temperature": ("safe",),
@@ -71,7 +72,7 @@ class Guarding:
     """How strongly; by default as suits the guard. 0 is the plain drawing."""
     window: tuple[float, float] | None = None
     """SNR between which it acts, alpha² / sigma²; by default as suits the guard. `0 inf` is always."""
-    weight: Literal["constant", "density", "tracked"] | None = None
+    guard_weight: Literal["constant", "density", "tracked"] | None = None
     """safe, dynamic_negative: what --strength multiplies, by default constant and tracked. constant: 1. density: the unsafe
     images' kernels. tracked: odds of unsafe, followed along the image's path by the likelihoods of --solver ddpm."""
     classifier: Path | None = None
@@ -93,7 +94,7 @@ class Guarding:
     anchor: Literal["guided", "unconditional"] = "guided"
     """safe, with --guidance-scale: what is moved, the guided mean or the unconditional one (the paper's order)."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels of --unsafe and --known-safe, e.g. gender=male,female."""
+    """Names for integer labels of the data that are named here, e.g. gender=male,female."""
     radius: float | None = None
     """repellency: of the balls, in root mean squares over pixels of [-1, 1]; by default the images' own median distance to the
     nearest other."""
@@ -125,7 +126,7 @@ class Guarding:
             raise InputError(
                 "--guard safety_flow takes --strength, in squared units of the data; its help says how to choose it"
             )
-        given = [name for name in ("weight", "classifier", "known_safe") if getattr(self, name) is not None]
+        given = [name for name in ("guard_weight", "classifier", "known_safe") if getattr(self, name) is not None]
         if len(given) > 1:
             raise InputError(f"--{' and --'.join(given).replace('_', '-')} are ways to weigh: take one")
         if self.unsafe_count is not None and self.unsafe_count < 1:
@@ -139,11 +140,11 @@ class Guarding:
     @property
     def weighing(self) -> str | None:
         """What --strength multiplies; None where the guard has no weight."""
-        if self.kind not in TAKERS["weight"]:
+        if self.kind not in TAKERS["guard_weight"]:
             return None
         if self.classifier or self.known_safe:
             return "classifier" if self.classifier else "odds"
-        return self.weight or ("constant" if self.kind == "safe" else "tracked")
+        return self.guard_weight or ("constant" if self.kind == "safe" else "tracked")
 
     @property
     def guarded(self) -> bool:
@@ -171,7 +172,8 @@ class Guard:
     def __init__(self, options: Guarding, chosen: Setting):
         self._options, self._chosen = options, chosen
         model = chosen.model
-        takes = ["window", *(name for name, takers in TAKERS.items() if options.kind in takers and name != "classifier")]
+        own = [name for name, takers in TAKERS.items() if options.kind in takers]
+        takes = ["window", *(name for name in own if name not in ("classifier", "guard_weight"))]
         self.settings: dict[str, Any] = {
             "guard": options.kind,
             "strength": self._strength,
@@ -205,6 +207,11 @@ class Guard:
     @property
     def _strength(self) -> float:
         return STRENGTHS[self._options.kind] if self._options.strength is None else self._options.strength
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that tell guards apart."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def base(self) -> Setting:

@@ -30,6 +30,7 @@ from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
 from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
 from sample.common import Sampling, Setting, setting
+from sample.safety import BY_IMAGES, BY_LABEL, Guard, Guarding
 
 REFERENCE_COUNT = 4000
 EDGES = (1.5, 4.0)
@@ -39,7 +40,7 @@ Curve = tuple[str, Sequence[float], Sequence[float], float]
 
 
 @dataclass(frozen=True)
-class Search(Sampling):
+class Search(Sampling, Guarding):
     """Finds the transition point tau at which a switched sample best forgets its attribute.
 
     `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
@@ -64,6 +65,8 @@ class Search(Sampling):
 
       python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
           male+White --each-pair
+
+      python -m sample search --model runs/faces --attribute group --unsafe private/ --strength 2
     """
 
     model: Path
@@ -82,8 +85,6 @@ class Search(Sampling):
     """spectral: the radii at which bands of frequencies meet, in half-cycles an image."""
     reference: str | None = None
     """Real images for --metric whitened and feature; by default the data that the model was trained on."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of the reference, e.g. gender=male,female."""
     path: Literal["own", "shared"] = "shared"
     """prefix: each condition on its own trajectory, or both on a shared one."""
     weight: Literal["beta_eps", "g2_score"] = "g2_score"
@@ -109,7 +110,7 @@ class Search(Sampling):
     """Seed of the noise."""
     out: Path | None = None
     """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json, or
-    spectral-ATTRIBUTE.json, in the model's folder."""
+    spectral-ATTRIBUTE.json, in the model's folder; under a guard, whose tau is another, with its digest in the name."""
 
     def __post_init__(self):
         if self.batch < 1:
@@ -135,13 +136,25 @@ class Search(Sampling):
             raise InputError(f"--tau takes times in [0, 1] that differ in the third decimal, got {self.tau}")
         if self.count < 16:
             raise InputError(f"--count must be at least 16, got {self.count}")
+        self.check(steps_as_ddpm=self.solver == "ddpm")
+        if self.guarded and (self.kind in BY_LABEL or self.mode == "spectral"):
+            raise InputError(
+                f"a search takes guards by images, {', '.join(BY_IMAGES)}, and not --mode spectral; "
+                f"got --guard {self.kind}, --mode {self.mode}"
+            )
         if self.mode == "spectral" and self.each_pair:
             raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")
 
 
-def default_path(model: Path, attribute: str, kind: str = "tau") -> Path:
+def default_path(model: Path, attribute: str, kind: str = "tau", guard: Guard | None = None) -> Path:
     """Where the transition points of an attribute are kept."""
-    return (model if model.is_dir() else model.parent) / f"{kind}-{attribute}.json"
+    name = f"{kind}-{attribute}" + (f"-{guard.digest}" if guard else "")
+    return (model if model.is_dir() else model.parent) / f"{name}.json"
+
+
+def guarded(options: Search, chosen: Setting) -> Setting:
+    """The setting under the guard that the options ask for, if any."""
+    return replace(chosen, guard=Guard(options, chosen)) if options.guarded else chosen
 
 
 def features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
@@ -249,9 +262,9 @@ def _of_band(found: SpectralTransition, band: int) -> Curve:
 
 def search(options: Search) -> Found:
     """Searches, prints tau and writes the curve."""
-    chosen = setting(options.model, options.attribute, options.values, options)
+    chosen = guarded(options, setting(options.model, options.attribute, options.values, options))
     kind = "spectral" if options.mode == "spectral" else "tau"
-    out = options.out or default_path(options.model, chosen.attribute.name, kind)
+    out = options.out or default_path(options.model, chosen.attribute.name, kind, chosen.guard)
     found, curves = find(options, chosen)
     tell(options, chosen, out, found, curves)
     return found

@@ -9,10 +9,12 @@ from jaxdiff import guidance
 from jaxdiff import model as models
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
+from jaxdiff.fairness import search_direct
 from jaxdiff.references import references
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
 from sample.draw import Draw, draw
+from sample.search import Search, search
 
 COUNT, STEPS = 12, 6
 UNSAFE = "embedded:glasses=yes+hair=long"
@@ -76,7 +78,7 @@ def by_hand(folder, make, condition=None):
 
 
 def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder):
-    samples = drawn(unsafe=UNSAFE, unsafe_count=20, strength=0.7, window=(0.0, 2.0), weight="density", deviation=40.0)
+    samples = drawn(unsafe=UNSAFE, unsafe_count=20, strength=0.7, window=(0.0, 2.0), guard_weight="density", deviation=40.0)
     settings = dict(strength=0.7, window=(0.0, 2.0), weight="density", deviation=40.0)
     x, memory = by_hand(folder, lambda denoise, process, refs, _: guidance.safe(denoise, process, refs, **settings))
     assert close(samples, x)
@@ -143,6 +145,37 @@ def test_fair_and_safe_is_switching_inside_the_safe_denoiser(drawn, folder):
         pair,
     )
     assert close(samples, x)
+
+
+def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path):
+    """A guard changes what the conditions do, hence tau: one that was found without it is refused, and the other way round."""
+    sampling = dict(solver="ddim", steps=STEPS)
+    guard = dict(unsafe=UNSAFE, unsafe_count=20, strength=2.0, window=(0.0, 9.0))
+    common = dict(attribute="group", metric="pixel", batch=8, **sampling)
+    plain = search(Search(folder, out=tmp_path / "plain.json", **common))
+    found = search(Search(folder, out=tmp_path / "guarded.json", **common, **guard))
+    assert found.curve != plain.curve and found.context["guard"]["strength"] == 2.0 and "guard" not in plain.context
+
+    # the search is the library's on the guarded denoiser
+    model, source = models.load(folder), open_data(UNSAFE, size=16)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:20])
+    refs = references(np.stack([source.image(int(i)) for i in chosen]).astype(np.float32) / 127.5 - 1)
+    safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, 9.0)))
+    labels = np.array([[0, -1], [1, -1]], np.int32)
+    by_hand = search_direct(
+        safe, model.process, conditions=model.encode(labels), shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0),
+        batch=8, metric="pixel",
+    )  # fmt: skip
+    assert found.tau == pytest.approx(by_hand.tau, abs=1e-4)
+
+    samples = drawn(method="switching", tau_file=tmp_path / "guarded.json", **guard)
+    assert samples.provenance["tau"] == found.tau
+    with pytest.raises(InputError, match="was found for guard"):
+        drawn(method="switching", tau_file=tmp_path / "plain.json", **guard)
+    with pytest.raises(InputError, match="was found for guard"):
+        drawn(method="switching", tau_file=tmp_path / "guarded.json")
+    with pytest.raises(InputError, match="a search takes guards by images"):
+        Search(folder, guard="negative", unsafe_label=("glasses=yes",), **common)
 
 
 def test_the_unconditional_anchor_carries_the_guidance_scale(drawn, folder):
@@ -219,9 +252,12 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         (dict(guard="negative", unsafe=UNSAFE), "--unsafe is for --guard safe, repellency, safety_flow, got --guard negative"),
         (dict(unsafe=UNSAFE, radius=1.0), "--radius is for --guard repellency, got --guard safe"),
         (dict(guard="dynamic_negative", unsafe_label=("glasses=yes",)), "take --solver ddpm or --classifier"),
-        (dict(unsafe=UNSAFE, weight="tracked"), "take --solver ddpm or --classifier"),
+        (dict(unsafe=UNSAFE, guard_weight="tracked"), "take --solver ddpm or --classifier"),
         (dict(guard="safety_flow", unsafe=UNSAFE), "--guard safety_flow takes --strength"),
-        (dict(unsafe=UNSAFE, weight="density", known_safe="embedded"), "--weight and --known-safe are ways to weigh: take one"),
+        (
+            dict(unsafe=UNSAFE, guard_weight="density", known_safe="embedded"),
+            "--guard-weight and --known-safe are ways to weigh: take one",
+        ),
         (dict(unsafe=UNSAFE, temperature="warm"), "--temperature takes a number, root or dimension, got 'warm'"),
         (dict(unsafe=UNSAFE, unsafe_count=0), "--unsafe-count must be at least 1, got 0"),
         (dict(unsafe=UNSAFE, method="editing"), "got --method editing"),
