@@ -27,6 +27,7 @@ from jaxdiff.fairness import (
     whitening,
 )
 from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
+from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
 from sample.common import Sampling, Setting, setting
@@ -66,7 +67,7 @@ class Search(Sampling, Guarding):
       python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
           male+White --each-pair
 
-      python -m sample search --model runs/faces --attribute group --unsafe private/ --strength 2
+      python -m sample search --model runs/faces --attribute group --unsafe private/ --window 0 inf
     """
 
     model: Path
@@ -141,6 +142,11 @@ class Search(Sampling, Guarding):
             raise InputError(
                 f"a search takes guards by images, {', '.join(BY_IMAGES)}, and not --mode spectral; "
                 f"got --guard {self.kind}, --mode {self.mode}"
+            )
+        if self.guarded and not self.objective and self.window != ALWAYS:
+            raise InputError(
+                "a search under a guard takes --window 0 inf, since an edge and tau may want the same node of the grid; or "
+                f"--objective, which draws whole sets; got --window {self.window or 'of the guard'}"
             )
         if self.mode == "spectral" and self.each_pair:
             raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")

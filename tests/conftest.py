@@ -1,5 +1,6 @@
 """What every test stands on: one CPU backend, checked array shapes, and seeded randomness."""
 
+import gc
 import os
 import sys
 
@@ -64,6 +65,14 @@ def call_program(monkeypatch, tmp_path):
         return 0
 
     return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Forgets what a file compiled: thousands of programs in one process run into the kernel's limit on memory maps."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """`sample draw --unsafe`: the guidance it says, at any batch size and after a resume, with a record of each image."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -150,7 +152,7 @@ def test_fair_and_safe_is_switching_inside_the_safe_denoiser(drawn, folder):
 def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path):
     """A guard changes what the conditions do, hence tau: one that was found without it is refused, and the other way round."""
     sampling = dict(solver="ddim", steps=STEPS)
-    guard = dict(unsafe=UNSAFE, unsafe_count=20, strength=2.0, window=(0.0, 9.0))
+    guard = dict(unsafe=UNSAFE, unsafe_count=20, strength=2.0, window=(0.0, math.inf))
     common = dict(attribute="group", metric="pixel", batch=8, **sampling)
     plain = search(Search(folder, out=tmp_path / "plain.json", **common))
     found = search(Search(folder, out=tmp_path / "guarded.json", **common, **guard))
@@ -160,10 +162,10 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     model, source = models.load(folder), open_data(UNSAFE, size=16)
     chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:20])
     refs = references(np.stack([source.image(int(i)) for i in chosen]).astype(np.float32) / 127.5 - 1)
-    safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, 9.0)))
+    safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, math.inf)))
     labels = np.array([[0, -1], [1, -1]], np.int32)
     by_hand = search_direct(
-        safe, model.process, conditions=model.encode(labels), shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0),
+        safe, model.process, conditions=tuple(model.encode(labels)), shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0),
         batch=8, metric="pixel",
     )  # fmt: skip
     assert found.tau == pytest.approx(by_hand.tau, abs=1e-4)
@@ -174,6 +176,8 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
         drawn(method="switching", tau_file=tmp_path / "plain.json", **guard)
     with pytest.raises(InputError, match="was found for guard"):
         drawn(method="switching", tau_file=tmp_path / "guarded.json")
+    with pytest.raises(InputError, match="takes --window 0 inf, .* got --window \\(0.0, 2.0\\)"):
+        Search(folder, **common, **{**guard, "window": (0.0, 2.0)})
     with pytest.raises(InputError, match="a search takes guards by images"):
         Search(folder, guard="negative", unsafe_label=("glasses=yes",), **common)
 

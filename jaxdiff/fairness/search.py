@@ -57,8 +57,9 @@ def check(denoise, process, solver, conditions, batch: int):
             f"`batch` must be at least the number of pairs of {len(conditions)} conditions, "
             f"{math.comb(len(conditions), 2)}, got {batch}"
         )
-    if breakpoints(denoise):
-        raise InputError("the search takes a denoiser without breakpoints of its own; search first, then wrap")
+    points = [np.asarray(point) for point in breakpoints(denoise)]
+    if any(((point > 0) & (point < 1)).any() for point in points):
+        raise InputError("the search takes a denoiser without breakpoints of its own within (0, 1); search first, then wrap")
 
 
 def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, condition):
@@ -163,7 +164,7 @@ def search_prefix(
     denoiser clips; the authors take the network's eps unclipped.
 
     Arguments:
-        denoise: a denoiser without breakpoints.
+        denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
         conditions: two or more, each one row without a batch axis (a label, or a vector). Noise sample i is of the i-th pair
             of them in turn, so that of more than two the one tau is that of all pairs at once.
@@ -262,7 +263,7 @@ def search_direct(
     best point, all in one compiled pass. The way to the switch is run once for all candidates.
 
     Arguments:
-        denoise: a denoiser without breakpoints.
+        denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
         conditions: two or more, each one row without a batch axis. Noise sample i is of the i-th pair of them in turn, so
             that of more than two the one tau is that of all pairs at once.

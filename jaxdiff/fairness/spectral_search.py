@@ -127,7 +127,7 @@ def search_spectral(
     compiled program, as `search_direct`.
 
     Arguments:
-        denoise: a denoiser without breakpoints.
+        denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
         bands: K bands of a sample.
         conditions: two or more, each one row without a batch axis; noise sample i is of the i-th pair of them in turn.
