@@ -69,7 +69,8 @@ class Guarding:
     guard: Literal["safe", "repellency", "safety_flow", "negative", "dynamic_negative"] | None = None
     """How to keep away; the table above says what each does. By default `safe` with --unsafe."""
     strength: float | None = None
-    """How strongly; by default as suits the guard. 0 is the plain drawing."""
+    """How strongly; by default as suits the guard. 0 is the plain drawing. safety_flow: in squared units of the data, to be
+    tried from 20 times the number of unsafe images on, for 32x32 faces."""
     window: tuple[float, float] | None = None
     """SNR between which it acts, alpha² / sigma²; by default as suits the guard. `0 inf` is always."""
     guard_weight: Literal["constant", "density", "tracked"] | None = None
@@ -82,7 +83,7 @@ class Guarding:
     """safe: weigh by the exact odds between the images of --unsafe and these; for data that is wholly known."""
     temperature: str | None = None
     """safe: how softly unsafe images are weighed: a number, 1 being exact, or `root` or `dimension` of the number of pixels. By
-    default 1, but `dimension` with --weight density."""
+    default 1, but `dimension` with --guard-weight density."""
     bandwidth: float | None = None
     """safe: weighs unsafe images by a Laplace kernel of this width about the posterior mean instead, as the authors' code."""
     threshold: float = 0.0
@@ -124,7 +125,7 @@ class Guarding:
             )
         if self.kind == "safety_flow" and self.strength is None:
             raise InputError(
-                "--guard safety_flow takes --strength, in squared units of the data; its help says how to choose it"
+                "--guard safety_flow takes --strength, in squared units of the data; try 20 times the number of unsafe images"
             )
         given = [name for name in ("guard_weight", "classifier", "known_safe") if getattr(self, name) is not None]
         if len(given) > 1:
@@ -185,6 +186,9 @@ class Guard:
                 options.unsafe, options.unsafe_split, model.shape, options.unsafe_count, options.value_names
             )
             self._references = references(images)
+            if options.kind == "repellency":
+                size = math.sqrt(math.prod(model.shape))
+                self._radius = guidance.radius_of(self._references) if options.radius is None else options.radius * size
             self.settings |= {
                 "unsafe_images": len(images),
                 "unsafe_fingerprint": _fingerprint(images),
@@ -239,9 +243,7 @@ class Guard:
                     **self._kernel(), **common,
                 )  # fmt: skip
             case "repellency":
-                size = math.sqrt(math.prod(model.shape))
-                radius = None if options.radius is None else options.radius * size
-                guarded = guidance.repellency(denoise, model.process, self._references, radius=radius, **common)
+                guarded = guidance.repellency(denoise, model.process, self._references, radius=self._radius, **common)
             case "safety_flow":
                 guarded = guidance.safety_flow(denoise, model.process, self._references, **common)
             case "negative":
