@@ -165,8 +165,8 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, math.inf)))
     labels = np.array([[0, -1], [1, -1]], np.int32)
     by_hand = search_direct(
-        safe, model.process, conditions=tuple(model.encode(labels)), shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0),
-        batch=8, metric="pixel",
+        safe, model.process, conditions=tuple(model.encode(labels)), shape=model.shape, solver=DDIM(STEPS),
+        key=jax.random.key(0), batch=8, metric="pixel",
     )  # fmt: skip
     assert found.tau == pytest.approx(by_hand.tau, abs=1e-4)
 
