@@ -139,17 +139,17 @@ def test_a_point_for_each_pair_is_each_samples_own(folder, chosen):
     table = ((1.0, 0.2, 0.5), (0.2, 1.0, 0.8), (0.5, 0.8, 1.0))
     indices = np.arange(6)
     ends = indices % 3
-    drawn = methods.make("switching", chosen, methods.Options(tau_of_pairs=table)).draw(indices, ends)
+    drawn = methods.make("switching", chosen, methods.Options(tau_of_pairs=table)).draw(indices, ends)[0]
     starts = [1, 2, 0, 2, 0, 1]
     at = np.array([table[start][end] for start, end in zip(starts, ends, strict=True)], np.float32)
     condition = hair(folder, starts), hair(folder, ends)
     np.testing.assert_allclose(drawn, by_hand(folder, lambda inner: guidance.switching(inner, at), condition, 6), atol=1e-5)
-    same = methods.make("switching", chosen, methods.Options(tau=(0.5,))).draw(indices, ends)
+    same = methods.make("switching", chosen, methods.Options(tau=(0.5,))).draw(indices, ends)[0]
     assert np.abs(drawn - same).max() > 0.1
 
 
 def test_mixing_shares_the_rest_among_all_others(folder, chosen):
-    drawn = methods.make("mixing", chosen, methods.Options(mixing=0.5)).draw(np.arange(3), np.arange(3))
+    drawn = methods.make("mixing", chosen, methods.Options(mixing=0.5)).draw(np.arange(3), np.arange(3))[0]
     weights = np.full((3, 3), 0.25) + 0.25 * np.eye(3)
     each = [hair(folder, [value])[0] for value in range(3)]
     condition = jnp.stack([sum(weight * one for weight, one in zip(row, each, strict=True)) for row in weights])
@@ -162,7 +162,7 @@ def test_every_method_draws_three_values(chosen):
         method = methods.make(name, chosen, options)
         ends = method.ends(7)
         assert sorted(np.bincount(ends, minlength=3)) == [2, 2, 3], name
-        assert np.isfinite(method.draw(np.arange(2), ends[:2])).all(), name
+        assert np.isfinite(method.draw(np.arange(2), ends[:2])[0]).all(), name
 
 
 @pytest.fixture

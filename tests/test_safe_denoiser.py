@@ -345,7 +345,7 @@ def test_odds_belong_to_their_references():
     with pytest.raises(InputError, match="made for other unsafe references"):
         guidance.safe(identity, vp_cosine(), other, weight=weight, temperature=1.0)
     with pytest.raises(InputError, match="`temperature` must be 1"):
-        guidance.safe(identity, vp_cosine(), one, weight=weight)
+        guidance.safe(identity, vp_cosine(), one, weight=weight, temperature="root")
     with pytest.raises(InputError, match="`prior` must lie in \\(0, 1\\), got 1.0"):
         guidance.odds(np.ones((4, 3)), one, prior=1.0)
     with pytest.raises(InputError, match="needs unsafe references"):

@@ -1,5 +1,7 @@
 """Bands, and switching band by band: closed forms, exact edges, what it costs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,15 +183,19 @@ def drawn(denoise, key, condition, solver=SIX):
     return np.asarray(sample(denoise, COSINE, shape=SHAPE, solver=solver, key=key, condition=condition))
 
 
-@pytest.mark.parametrize("solver", [DDIM(6), DPMSolver(6, spacing="uniform")], ids=["ddim", "dpm_solver"])
-def test_where_bands_agree_it_is_switching_bit_for_bit(network, key, solver):
+# a multistep update is a sum of several products, whose multiply-adds the compiler contracts as it likes round a branch
+@pytest.mark.parametrize(
+    "solver, rounding", [(DDIM(6), 0.0), (DPMSolver(6, spacing="uniform"), 3e-6)], ids=["ddim", "dpm_solver"]
+)
+def test_where_bands_agree_it_is_switching_bit_for_bit(network, key, solver, rounding):
     """At 0 and 1 the plain sampler; the wrong grid would show, since a point that all share moves one node, not three."""
     start, end = jnp.zeros(N, jnp.int32), jnp.ones(N, jnp.int32)
     spectral = lambda at: drawn(guidance.spectral_switching(network, BANDS, at), key, (start, end), solver)  # noqa: E731
-    np.testing.assert_array_equal(spectral([0.0] * 3), drawn(network, key, start, solver))
-    np.testing.assert_array_equal(spectral([1.0] * 3), drawn(network, key, end, solver))
+    equal = partial(np.testing.assert_allclose, rtol=0, atol=rounding)
+    equal(spectral([0.0] * 3), drawn(network, key, start, solver))
+    equal(spectral([1.0] * 3), drawn(network, key, end, solver))
     switched = drawn(guidance.switching(network, 0.43), key, (start, end), solver)
-    np.testing.assert_array_equal(spectral([0.43] * 3), switched)
+    equal(spectral([0.43] * 3), switched)
     assert np.abs(spectral([0.43, 0.43, 0.3]) - switched).max() > 1e-3
 
 
