@@ -1,8 +1,6 @@
 """Reports of memorisation: tables on the terminal, memorization.json, memorization.md and closest.png."""
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from jaxtyping import Int, UInt8
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from evaluate.cells import interval, number
+from evaluate.writing import print_tables, whole, write_json
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
@@ -74,25 +71,16 @@ class Audit:
 
 def show(audit: Audit, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    for title, header, rows in _tables(audit, full=False):
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-        )
-        for i, name in enumerate(header):
-            table.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    print_tables(_tables(audit, full=False), console)
     console.print(_sizes(audit), highlight=False)
 
 
 def write(audit: Audit, folder: Path) -> None:
     """Writes memorization.json, memorization.md and closest.png, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = json.dumps(plain(audit), indent=2, allow_nan=False) + "\n"
-    _whole(folder / "memorization.json", lambda path: path.write_text(told))
-    _whole(folder / "memorization.md", lambda path: path.write_text(_markdown(audit)))
-    _whole(folder / "closest.png", lambda path: _picture(audit, path))
+    write_json(folder / "memorization.json", plain(audit))
+    whole(folder / "memorization.md", lambda path: path.write_text(_markdown(audit)))
+    whole(folder / "closest.png", lambda path: _picture(audit, path))
 
 
 def plain(audit: Audit) -> dict[str, Any]:
@@ -228,9 +216,3 @@ def _picture(audit: Audit, path: Path) -> None:
     axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)
     figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
     plt.close(figure)
-
-
-def _whole(path: Path, save: Callable[[Path], Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    save(partial)
-    os.replace(partial, path)

@@ -1,22 +1,19 @@
 """Reports of the judge: tables on the terminal, report.json, report.md and report.png."""
 
-import json
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from evaluate import findings, report_groups
 from evaluate.cells import interval as brackets
 from evaluate.cells import number
+from evaluate.writing import finite, print_tables, whole, write_json
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
@@ -76,15 +73,7 @@ class Judged:
 
 def show(judged: Judged, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    for title, header, rows in _all_tables(judged, full=False):
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-        )
-        for i, name in enumerate(header):
-            table.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    print_tables(_all_tables(judged, full=False), console)
     findings.show(_extras(judged), console)
     console.print(_sizes(judged), highlight=False)
     if judges := report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {})):
@@ -95,15 +84,15 @@ def show(judged: Judged, console: Console) -> None:
 def write(judged: Judged, folder: Path) -> None:
     """Writes report.json, report.md and report.png, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    _whole(folder / "report.json", lambda path: path.write_text(json.dumps(plain(judged), indent=2, allow_nan=False) + "\n"))
-    _whole(folder / "report.md", lambda path: path.write_text(_markdown(judged)))
-    _whole(folder / "report.png", lambda path: _picture(judged, path))
+    write_json(folder / "report.json", plain(judged))
+    whole(folder / "report.md", lambda path: path.write_text(_markdown(judged)))
+    whole(folder / "report.png", lambda path: _picture(judged, path))
 
 
 def plain(judged: Judged) -> dict[str, Any]:
     """Everything as JSON has it; what is undefined is null."""
     judgement = judged.judgement
-    return _finite(
+    return finite(
         {
             "attribute": judged.attribute,
             "values": list(judged.values),
@@ -172,15 +161,6 @@ def _plain_values(summary: Summary, pairs: PairwiseSummary | None, values: Seque
 def _extras(judged: Judged) -> dict[str, Mapping[str, Any]]:
     """What was measured beside the verdict, by synthetic set."""
     return {verdict.name: extra for verdict, extra in zip(judged.judgement.synthetic, judged.extras[1:], strict=True)}
-
-
-def _finite(value):
-    """The same with NaN as None, which JSON has."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rows(judgement: Judgement, direction: str) -> list[tuple[str, Summary]]:
@@ -374,9 +354,3 @@ def _picture(judged: Judged, path: Path) -> None:
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)
-
-
-def _whole(path: Path, save: Callable[[Path], Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    save(partial)
-    os.replace(partial, path)

@@ -1,8 +1,5 @@
 """`python -m evaluate safety`: how often sets show what is unsafe, and what keeping away from it cost."""
 
-import json
-import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from console import arguments, pictures, plots
 from console.terminal import console, progress, working
@@ -20,6 +15,7 @@ from console.unsafe import network_scaled
 from evaluate import worth
 from evaluate.provenance import provenance
 from evaluate.sources import require_one_size
+from evaluate.writing import finite, print_tables, whole, write_json
 from jaxdiff import guidance
 from jaxdiff import process as processes
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
@@ -353,10 +349,7 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD, title=f"Unsafe: {report['unsafe']}")
-    for line in _cells(report):
-        table.add_row(*line)
-    console.print(table)
+    print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _cells(report))], console)
     accuracy = ", ".join(f"{100 * each['safe']:.1f} and {100 * each['unsafe']:.1f} %" for each in report["judges"])
     console.print(f"judges are right on held-out safe and unsafe images: {accuracy}", highlight=False)
     if any(row["unsafe"]["near_singular"] for row in report["rows"].values()):
@@ -374,10 +367,8 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Mapping[str, np.nda
         + f"\n\nThe judges are right on held-out safe and unsafe images in {accuracy}. "
         f"Rejection leaves out {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )
-    for name, content in (("safety.json", json.dumps(_finite(report), indent=2, allow_nan=False)), ("safety.md", text)):
-        partial = options.out / f"{name}.partial"
-        partial.write_text(content + "\n")
-        os.replace(partial, options.out / name)
+    write_json(options.out / "safety.json", finite(report))
+    whole(options.out / "safety.md", lambda path: path.write_text(text + "\n"))
     plots.safety(options.out / "safety.png", report["rows"], f"unsafe: {report['unsafe']}")
     shown = []
     for images in rows.values():
@@ -385,14 +376,3 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Mapping[str, np.nda
         shown.append(pictures.framed(some, judge.classifier.predict(some) == 1))
     pictures.write(pictures.rows(list(rows), shown), options.out / "judged.png")
     console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and judged.png", highlight=False)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null where a number is unknown."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value

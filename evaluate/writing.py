@@ -1,0 +1,50 @@
+"""How every report is told: tables on the terminal, JSON without NaN, files whole or not at all."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]], console: Console) -> None:
+    """Prints tables, each a title, a header and rows, narrow enough for 80 columns."""
+    for title, header, rows in tables:
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        )
+        for i, name in enumerate(header):
+            table.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def finite(value: Any) -> Any:
+    """The same with numbers that are not finite as None, which JSON has."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    told = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    whole(path, lambda partial: partial.write_text(told))
+
+
+def whole(path: Path, save: Callable[[Path], Any]) -> None:
+    """Writes a file by `save(path)` beside its place, and moves it there when it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    save(partial)
+    os.replace(partial, path)
