@@ -1,7 +1,6 @@
 """`python -m evaluate report`: one HTML page of a verdict, with the faces that it is about."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from evaluate import fairness
 from evaluate.page import Contents, Frame, build
 from evaluate.page_faces import Faces, read_faces
 from evaluate.provenance import provenance
+from evaluate.writing import whole
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
@@ -88,9 +88,7 @@ def html_report(options: HtmlReport) -> Path:
     )
     page = options.out / FILE
     options.out.mkdir(parents=True, exist_ok=True)
-    partial = page.with_name(FILE + ".partial")
-    partial.write_text(build(contents), encoding="utf-8")
-    os.replace(partial, page)
+    whole(page, lambda path: path.write_text(build(contents), encoding="utf-8"))
     console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
     return page
 

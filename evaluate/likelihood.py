@@ -1,7 +1,5 @@
 """`python -m evaluate likelihood`: how well a model predicts images that it has not seen, in bits per dimension."""
 
-import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from console import arguments
 from console.terminal import console, progress
 from evaluate.conditions import conditions, require_values
 from evaluate.provenance import provenance
+from evaluate.writing import write_json
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
@@ -94,9 +93,7 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
     }
     _show(told)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = options.out.with_name(options.out.name + ".partial")
-    partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, options.out)
+    write_json(options.out, told)
     console.print(f"wrote {options.out}", highlight=False)
     return told
 

@@ -1,7 +1,5 @@
 """`python -m evaluate fairness --self-check`: is every cheat found, and no fair set accused?"""
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from scipy.stats import binomtest
 
 from console.terminal import progress, working
 from evaluate import findings
+from evaluate.writing import write_json
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.cheats import Case, cheats, fair_embedded, fair_split, kept_embedded
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
@@ -202,6 +201,4 @@ def write(checked: Checked, context: dict[str, Any], folder: Path) -> None:
 
     answer = {"battery": told(checked.battery), "repeated": told(checked.repeated), "false_alarms": false_alarms(checked)}
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "self-check.json.partial"
-    partial.write_text(json.dumps(answer | context, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, folder / "self-check.json")
+    write_json(folder / "self-check.json", answer | context)

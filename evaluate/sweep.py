@@ -1,7 +1,5 @@
 """`python -m evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +12,7 @@ from console import plots
 from console.terminal import console
 from evaluate import report, tradeoff
 from evaluate.fairness import Fairness, fairness
+from evaluate.writing import write_json
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import BOUNDARIES, boundary_times
@@ -92,9 +91,7 @@ def sweep(options: Sweep) -> dict[str, Any]:
     title = f"{options.attribute} ({' / '.join(told['values'])})"
     if "retention" in judged["real"]:
         told["chosen"] = _trade_off(options, told, judged["synthetic"], title)
-    partial = options.out / "sweep.json.partial"
-    partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, options.out / "sweep.json")
+    write_json(options.out / "sweep.json", told)
     chance = tradeoff.chance(len(told["values"]))
     plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries, chance)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
