@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -125,10 +126,59 @@ def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
 
 
 def over_devices(tree: Any) -> Any:
-    """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set; as they are where none is."""
-    if set(AXES) - set(jax.sharding.get_abstract_mesh().axis_names):
+    """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set.
+
+    As they are where none is set, and where its devices do not divide the rows: then each device has all of them.
+    """
+
+    def one(leaf):
+        return jax.lax.with_sharding_constraint(leaf, PartitionSpec(AXES)) if len(leaf) % _devices() == 0 else leaf
+
+    return jax.tree.map(one, tree) if _devices() > 1 else tree
+
+
+def whole(tree: Any) -> Any:
+    """The arrays of a tree, gathered whole on each device of the mesh that `jax.set_mesh` set; as they are where none is.
+
+    Of parameters that are dealt over `fsdp`, where they are used: it is they that travel, and no device asks another for a
+    part of its batch. Of what all devices decide together, computed from numbers that are whole: no device asks another.
+    """
+    if _devices() == 1:
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(AXES)), tree)
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec()), tree)
+
+
+def stacked(*batches: Any) -> Any:
+    """One batch of several alike: a pytree of arrays (K B, ...) of K pytrees of arrays (B, ...).
+
+    Each device puts its own rows of one batch behind those of another, so that no row travels; on one device, all of them.
+    `unstacked` takes it apart.
+    """
+
+    def one(*parts):
+        count = _blocks(len(parts[0]))
+        blocks = [part.reshape(count, -1, *part.shape[1:]) for part in parts]
+        return jnp.concatenate(blocks, 1).reshape(-1, *parts[0].shape[1:])
+
+    return jax.tree.map(one, *batches)
+
+
+def unstacked(x: Shaped[Array, "..."], batches: int) -> Shaped[Array, "..."]:
+    """The K batches (K, B, ...) that `stacked` made (K B, ...) of."""
+    rows = len(x) // batches
+    blocks = x.reshape(_blocks(rows), batches, -1, *x.shape[1:])
+    return jnp.moveaxis(blocks, 0, 1).reshape(batches, rows, *x.shape[1:])
+
+
+def _blocks(rows: int) -> int:
+    """In how many blocks the devices hold so many rows."""
+    return _devices() if rows % _devices() == 0 else 1
+
+
+def _devices() -> int:
+    """How many devices `jax.set_mesh` set, where it is a mesh of `make_mesh`; else 1."""
+    sizes = dict(jax.sharding.get_abstract_mesh().shape)
+    return math.prod(sizes[name] for name in AXES) if set(AXES) <= sizes.keys() else 1
 
 
 def own_rows(mesh: Mesh, count: int) -> slice:

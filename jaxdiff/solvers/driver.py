@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import over_devices
+from jaxdiff.parallel import gathered, over_devices, whole
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import on_breakpoints
@@ -135,16 +135,17 @@ def integrate(
 
 @partial(jax.jit, static_argnames=("solver", "count"))
 def _grid(denoiser, process, *, solver, count):
-    return sample_grid(denoiser, process, solver, count)
+    return whole(sample_grid(denoiser, process, solver, count))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
-    keys = sample_keys(key, over_devices(indices))
+    keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
     # every sample starts at one time: no breakpoint moves the first node
     state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
     end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
-    return (end.x, end.memory) if remembered else end.x
+    x = end.x if path else over_devices(end.x)
+    return (x, end.memory) if remembered else x
 
 
 def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
@@ -152,7 +153,7 @@ def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
-        first, values = float(grid.times[0, 0]), np.asarray(point)
+        first, values = float(grid.times[0, 0]), gathered(point)
         outside = (values < 0) | (values > 1) | ((values > first) & (values < 1))
         if outside.any():
             raise InputError(
