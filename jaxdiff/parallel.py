@@ -7,6 +7,7 @@ Inside `jax.set_mesh(mesh)` the library's samplers and searches deal their batch
 
 import json
 import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -45,13 +46,32 @@ def join(
         raise InputError(f"`coordinator`, `processes` and `process_id` are given together or not at all, got {given}")
     if processes is not None and not 0 <= process_id < processes:
         raise InputError(f"`process_id` must be within 0 and {processes - 1}, got {process_id}")
+    # JAX's own service would take SIGTERM to itself; programs handle it, or end by it
+    jax.config.update("jax_enable_preemption_service", False)
+    failed: list[BaseException] = []
+    # JAX's client aborts the process when it has waited for too long: so it waits elsewhere, and longer than is waited for it
+    waiting = threading.Thread(target=_initialize, args=(*given, seconds + 3600, failed), daemon=True)
+    waiting.start()
+    waiting.join(seconds)
+    where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
+    if waiting.is_alive():
+        raise InputError(f"not all processes joined within {seconds} s ({where}): is each started, and the address reachable?")
+    if failed:
+        raise InputError(f"this process cannot join the others ({where}): {str(failed[0]).splitlines()[0]}") from failed[0]
+
+
+def _initialize(coordinator, processes, process_id, seconds: int, failed: list[BaseException]) -> None:
     try:
         jax.distributed.initialize(
-            coordinator, processes, process_id, initialization_timeout=seconds, heartbeat_timeout_seconds=HEARTBEAT
+            coordinator,
+            processes,
+            process_id,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
         )
-    except (RuntimeError, ValueError) as error:
-        where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
-        raise InputError(f"not all processes joined within {seconds} s ({where}): {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        failed.append(error)
 
 
 def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
@@ -126,9 +146,27 @@ def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
 
 def over_devices(tree: Any) -> Any:
     """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set; as they are where none is."""
-    if set(AXES) - set(jax.sharding.get_abstract_mesh().axis_names):
+    return _constrained(tree, lambda shape, mesh: PartitionSpec(AXES))
+
+
+def as_parameters(tree: Any) -> Any:
+    """The arrays of a tree, laid out as `parameter_shardings` says over the mesh that `jax.set_mesh` set, if any. Under jit."""
+    return _constrained(tree, lambda shape, mesh: _parameter_spec(shape, mesh.shape["fsdp"]))
+
+
+def for_use(tree: Any) -> Any:
+    """Parameters, whole on every device of the mesh that `jax.set_mesh` set, if any: where they are used in full. Under jit.
+
+    Without it the compiler may move activations to where a parameter's parts lie, which takes more exchanges and larger ones.
+    """
+    return _constrained(tree, lambda shape, mesh: PartitionSpec())
+
+
+def _constrained(tree: Any, spec: Callable) -> Any:
+    mesh = jax.sharding.get_abstract_mesh()
+    if set(AXES) - set(mesh.axis_names):
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(AXES)), tree)
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spec(leaf.shape, mesh)), tree)
 
 
 def own_rows(mesh: Mesh, count: int) -> slice:
