@@ -7,6 +7,7 @@ Inside `jax.set_mesh(mesh)` the library's samplers and searches deal their batch
 
 import json
 import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -46,13 +47,32 @@ def join(
         raise InputError(f"`coordinator`, `processes` and `process_id` are given together or not at all, got {given}")
     if processes is not None and not 0 <= process_id < processes:
         raise InputError(f"`process_id` must be within 0 and {processes - 1}, got {process_id}")
+    # JAX's own service would take SIGTERM to itself; programs handle it, or end by it
+    jax.config.update("jax_enable_preemption_service", False)
+    failed: list[BaseException] = []
+    # JAX's client aborts the process when it has waited for too long: so it waits elsewhere, and longer than is waited for it
+    waiting = threading.Thread(target=_initialize, args=(*given, seconds + 3600, failed), daemon=True)
+    waiting.start()
+    waiting.join(seconds)
+    where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
+    if waiting.is_alive():
+        raise InputError(f"not all processes joined within {seconds} s ({where}): is each started, and the address reachable?")
+    if failed:
+        raise InputError(f"this process cannot join the others ({where}): {str(failed[0]).splitlines()[0]}") from failed[0]
+
+
+def _initialize(coordinator, processes, process_id, seconds: int, failed: list[BaseException]) -> None:
     try:
         jax.distributed.initialize(
-            coordinator, processes, process_id, initialization_timeout=seconds, heartbeat_timeout_seconds=HEARTBEAT
+            coordinator,
+            processes,
+            process_id,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
         )
-    except (RuntimeError, ValueError) as error:
-        where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
-        raise InputError(f"not all processes joined within {seconds} s ({where}): {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        failed.append(error)
 
 
 def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
@@ -130,29 +150,39 @@ def over_devices(tree: Any) -> Any:
 
     As they are where none is set, and where its devices do not divide the rows: then each device has all of them.
     """
+    return _constrained(tree, lambda shape, mesh: PartitionSpec(AXES) if shape[0] % mesh.size == 0 else None)
 
-    def one(leaf):
-        return jax.lax.with_sharding_constraint(leaf, PartitionSpec(AXES)) if len(leaf) % _devices() == 0 else leaf
 
-    return jax.tree.map(one, tree) if _devices() > 1 else tree
+def as_parameters(tree: Any) -> Any:
+    """The arrays of a tree, laid out as `parameter_shardings` says over the mesh that `jax.set_mesh` set, if any. Under jit."""
+    return _constrained(tree, lambda shape, mesh: _parameter_spec(shape, mesh.shape["fsdp"]))
 
 
 def whole(tree: Any) -> Any:
-    """The arrays of a tree, gathered whole on each device of the mesh that `jax.set_mesh` set; as they are where none is.
+    """The arrays of a tree, whole on every device of the mesh that `jax.set_mesh` set, if any. Under jit.
 
-    Of parameters that are dealt over `fsdp`, where they are used: it is they that travel, and no device asks another for a
-    part of its batch. Of what all devices decide together, computed from numbers that are whole: no device asks another.
+    Of parameters, where they are used in full: without it the compiler may move activations to where a parameter's parts lie,
+    which takes more exchanges and larger ones. Of what all devices decide alike from whole numbers: none asks another.
     """
-    if _devices() == 1:
+    return _constrained(tree, lambda shape, mesh: PartitionSpec())
+
+
+def _constrained(tree: Any, spec: Callable) -> Any:
+    mesh = jax.sharding.get_abstract_mesh()
+    if set(AXES) - set(mesh.axis_names):
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec()), tree)
+
+    def one(leaf):
+        wanted = spec(leaf.shape, mesh)
+        return leaf if wanted is None else jax.lax.with_sharding_constraint(leaf, wanted)
+
+    return jax.tree.map(one, tree)
 
 
 def stacked(*batches: Any) -> Any:
-    """One batch of several alike: a pytree of arrays (K B, ...) of K pytrees of arrays (B, ...).
+    """One batch of several alike: a pytree of arrays (K B, ...) of K pytrees of arrays (B, ...). `unstacked` takes it apart.
 
     Each device puts its own rows of one batch behind those of another, so that no row travels; on one device, all of them.
-    `unstacked` takes it apart.
     """
 
     def one(*parts):
@@ -171,14 +201,9 @@ def unstacked(x: Shaped[Array, "..."], batches: int) -> Shaped[Array, "..."]:
 
 
 def _blocks(rows: int) -> int:
-    """In how many blocks the devices hold so many rows."""
-    return _devices() if rows % _devices() == 0 else 1
-
-
-def _devices() -> int:
-    """How many devices `jax.set_mesh` set, where it is a mesh of `make_mesh`; else 1."""
-    sizes = dict(jax.sharding.get_abstract_mesh().shape)
-    return math.prod(sizes[name] for name in AXES) if set(AXES) <= sizes.keys() else 1
+    """In how many blocks the devices of the mesh that `jax.set_mesh` set hold so many rows."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if set(AXES) - set(mesh.axis_names) or rows % mesh.size else mesh.size
 
 
 def own_rows(mesh: Mesh, count: int) -> slice:
