@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import jax
+
 from jaxdiff import parallel
 from jaxdiff.errors import InputError
 
@@ -34,6 +36,6 @@ class Hosts:
             raise InputError("--distributed takes the processes from the environment, got --coordinator too: take one")
         if self.arrival_seconds < 1:
             raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
-        if self.distributed or not missing:
+        if (self.distributed or not missing) and not jax.distributed.is_initialized():
             parallel.join(self.coordinator, self.processes, self.process_id, self.arrival_seconds)
         return parallel.make_mesh(self.mesh)

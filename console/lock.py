@@ -19,7 +19,7 @@ def lock(file: Path, told: str, held: ExitStack) -> None:
         InputError: another one does.
     """
     # open for writing, without which NFS gives no lock
-    opened = held.enter_context(open(file, "r+"))
+    opened = held.enter_context(open(file, "r+"))  # noqa: SIM115
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -2,6 +2,7 @@
 
 import tyro
 
+from console.hosts import Hosts
 from console.terminal import run
 
 
@@ -28,6 +29,8 @@ def main() -> None:
         description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, and "
         "what it repeats of its training images.",
     )
+    if isinstance(options, Hosts):
+        options.join()
     dict(commands.values())[type(options)](options)
 
 

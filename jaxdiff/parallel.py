@@ -285,6 +285,19 @@ def exchange(message: bytes) -> list[bytes]:
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
 
 
+def of_first(tree: Any) -> Any:
+    """The arrays of a tree as the first process has them, bit for bit, on the host of every process. Every process calls it.
+
+    What processes have computed alike may differ in its last digits where their machines do; what they decide by it must not.
+    """
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
+    told = exchange(b"".join(leaf.tobytes() for leaf in leaves) if is_first() else b"")[0]
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+    parts = [told[end - leaf.nbytes : end] for leaf, end in zip(leaves, ends, strict=True)]
+    arrays = [np.frombuffer(part, leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, arrays)
+
+
 def together(function: Callable[[], Any]) -> list[Any]:
     """What a function that touches files gives in each process, JSON-ready, in every process. Every process calls it.
 
@@ -302,6 +315,13 @@ def together(function: Callable[[], Any]) -> list[Any]:
         number, text = failed[0]
         raise InputError(text if jax.process_count() == 1 else f"process {number}: {text}") from error
     return [answer for answer, _ in told]
+
+
+def in_all(function: Callable[[], Any]) -> Any:
+    """What a function of files gives in this process, once it has in every one; else as `together`."""
+    own = []
+    together(lambda: own.append(function()))
+    return own[0]
 
 
 def once(function: Callable[[], Any]) -> Any:

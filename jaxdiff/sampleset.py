@@ -100,16 +100,19 @@ class SampleSet(Source):
             raise InputError(f"{path} is not finished: {count} of {len(samples)} samples are missing; draw again to finish it")
         return samples
 
+    def shards(self) -> list[tuple[int, int]]:
+        """All shards, as ranges of indices [start, stop)."""
+        return [(start, min(start + SHARD, len(self))) for start in range(0, len(self), SHARD)]
+
     def missing(self) -> list[tuple[int, int]]:
         """The shards still to be written, as ranges of indices [start, stop)."""
-        ranges = [(start, min(start + SHARD, len(self))) for start in range(0, len(self), SHARD)]
-        return [(start, stop) for start, stop in ranges if not all(file.exists() for file in self._files(start, stop))]
+        return [(start, stop) for start, stop in self.shards() if not all(file.exists() for file in self._files(start, stop))]
 
     def check(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Reads shards that are there, to find what is damaged before anything is drawn.
 
         Arguments:
-            ranges: of indices [start, stop), as `missing` gives them.
+            ranges: of indices [start, stop), as of `shards`.
 
         Raises:
             InputError: one is cut off or damaged, or it is of another set or of another place in this one.

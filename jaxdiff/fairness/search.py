@@ -20,7 +20,7 @@ from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
-from jaxdiff.parallel import gathered, over_devices, stacked, unstacked
+from jaxdiff.parallel import gathered, of_first, over_devices, stacked, unstacked
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
@@ -197,7 +197,7 @@ def search_prefix(
         as_denoiser(denoise), process, tuple(conditions), key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
     )  # fmt: skip
-    times, curve = (np.asarray(values, np.float64)[::-1] for values in gathered((times, curve)))
+    times, curve = (np.asarray(values, np.float64)[::-1] for values in of_first(gathered((times, curve))))
     evaluations = solver.evaluations * (2 if path == "own" else 4)
     return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve[0], evaluations, batch)
 
@@ -288,7 +288,7 @@ def search_direct(
         as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,
     )  # fmt: skip
-    taus, values, evaluations = gathered((taus, values, evaluations))
+    taus, values, evaluations = of_first(gathered((taus, values, evaluations)))
     taus, values = np.asarray(taus, np.float64), np.asarray(values, np.float64)
     order = np.argsort(taus)
     return _result(process, f"direct/{metric}", taus[order], values[order], values[0], int(evaluations), batch)
