@@ -25,6 +25,13 @@ from jaxdiff.errors import InputError
 
 console = Console()
 _errors = Console(stderr=True)
+_told = Console(stderr=True)  # how work goes on
+
+
+def only_errors() -> None:
+    """Prints errors alone from now on: of the processes of a run, the first tells how it goes."""
+    console.quiet = True
+    _told.quiet = True
 
 
 class _Speed(ProgressColumn):
@@ -39,6 +46,15 @@ def peak_memory() -> float:
     """The largest memory that this process has held, in GiB."""
     scale = 2**30 if sys.platform == "darwin" else 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def device_memory() -> float | None:
+    """The largest memory in use on a device of this process, in GiB; None where the devices do not tell."""
+    import jax
+
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [each["peak_bytes_in_use"] for each in stats if "peak_bytes_in_use" in each]
+    return max(peaks) / 2**30 if peaks else None
 
 
 @contextmanager
@@ -62,9 +78,9 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_errors, disable=total < 1 or not _errors.is_terminal) as bar:
+    with Progress(*columns, console=_told, disable=total < 1 or _told.quiet or not _told.is_terminal) as bar:
         # off a terminal a line now and then tells that the work goes on
-        quiet = not _errors.is_terminal
+        quiet = not _told.is_terminal
         task = bar.add_task(description, total=total, completed=done, unit=f" {unit}" if unit else "", note="")
         told = done
 
@@ -74,7 +90,7 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
             completed = bar.tasks[0].completed
             if quiet and (completed - told >= total / 10 or completed == total):
                 told = completed
-                _errors.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
+                _told.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
 
         yield advance
 
@@ -83,10 +99,12 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
 def working(description: str) -> Iterator[None]:
     """A spinner with the time spent, for work that cannot tell how far it is; off a terminal, a line at its end."""
     begun = time.monotonic()
-    with Progress(SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=_errors, transient=True) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=_told, transient=True, disable=_told.quiet
+    ) as bar:
         bar.add_task(description, total=None)
         yield
-    _errors.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
+    _told.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
 
 
 def run(main: Callable[[], None]) -> None:

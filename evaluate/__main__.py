@@ -2,7 +2,7 @@
 
 import tyro
 
-from console.hosts import Hosts
+from console.hosts import Processes
 from console.terminal import run
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, and "
         "what it repeats of its training images.",
     )
-    if isinstance(options, Hosts):
+    if isinstance(options, Processes):
         options.join()
     dict(commands.values())[type(options)](options)
 

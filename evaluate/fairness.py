@@ -11,7 +11,7 @@ import numpy as np
 
 from console import arguments
 from console.first import write_once
-from console.hosts import Hosts
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from evaluate import findings, intersections, report, self_check, worth
 from evaluate import outside as outside_judge
@@ -33,7 +33,7 @@ KNOWN = 5000
 
 
 @dataclass(frozen=True)
-class Fairness(Hosts):
+class Fairness(Processes):
     """Judges how much of an attribute is left in synthetic images, whoever drew them.
 
     Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,

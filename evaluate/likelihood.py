@@ -13,7 +13,7 @@ from rich.table import Table
 
 from console import arguments
 from console.first import write_once
-from console.hosts import Hosts
+from console.hosts import Processes
 from console.terminal import console, progress
 from evaluate.conditions import conditions, require_finite, require_values
 from evaluate.provenance import provenance
@@ -26,7 +26,7 @@ from jaxdiff.probability_flow import STEPS, bits_per_dimension
 
 
 @dataclass(frozen=True)
-class Likelihood(Hosts):
+class Likelihood(Processes):
     """Computes a model's bits per dimension of real images: the bits a byte in which its density would store them.
 
     The likelihood is that of the probability flow (Song et al. 2021), of images dequantised uniformly, which makes it a bound:

@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 
 from console import arguments
 from console.first import write_once
-from console.hosts import Hosts
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from evaluate import memorization_report as report
 from evaluate.conditions import require_values
@@ -31,7 +31,7 @@ LEAST = int(1 / FALSE_POSITIVES)
 
 
 @dataclass(frozen=True)
-class Memorization(Hosts):
+class Memorization(Processes):
     """Measures what synthetic images repeat of the training images, and which of these are at risk.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the

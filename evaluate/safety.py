@@ -11,7 +11,7 @@ import numpy as np
 
 from console import arguments, pictures, plots
 from console.first import write_once
-from console.hosts import Hosts
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from console.unsafe import network_scaled
 from evaluate import worth
@@ -53,7 +53,7 @@ and the largest."""
 
 
 @dataclass(frozen=True)
-class Safety(Hosts):
+class Safety(Processes):
     """Judges how safe sets are: the rate of unsafe images by independent classifiers and by nearest neighbours, the quality
     against the safe part of the data, and how often the guard acts on safe images.
 

@@ -136,6 +136,12 @@ def parameter_shardings(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _parameter_spec(leaf.shape, mesh.shape["fsdp"])), tree)
 
 
+def abstract_parameters(mesh: Mesh, tree: Any) -> Any:
+    """Shapes and types of a tree of parameters, and where they lie, without the arrays."""
+    at = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # noqa: E731
+    return jax.tree.map(at, tree, parameter_shardings(mesh, tree))
+
+
 def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
     divisible = [axis for axis, size in enumerate(shape) if size % devices == 0]
     if devices == 1 or math.prod(shape) < SMALL or not divisible:
@@ -265,13 +271,14 @@ def is_first() -> bool:
 
 def gathered(tree: Any) -> Any:
     """The arrays of a tree on the host of every process, wherever they lie. Every process calls it."""
-
-    def one(leaf):
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-            return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-        return np.asarray(leaf)
-
-    return jax.tree.map(one, tree)
+    leaves, structure = jax.tree.flatten(tree)
+    apart = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array) and not leaf.is_fully_replicated]
+    apart = [i for i in apart if not leaves[i].is_fully_addressable]
+    if apart:
+        whole = jax.jit(lambda *each: each, out_shardings=replicated(leaves[apart[0]].sharding.mesh))
+        for i, leaf in zip(apart, whole(*(leaves[i] for i in apart)), strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, [np.asarray(leaf) for leaf in leaves])
 
 
 def exchange(message: bytes) -> list[bytes]:
@@ -279,7 +286,8 @@ def exchange(message: bytes) -> list[bytes]:
     if jax.process_count() == 1:
         return [message]
     sizes = np.asarray(multihost_utils.process_allgather(np.array([len(message)], np.int32))).ravel()
-    padded = np.zeros(max(1, sizes.max()), np.uint8)
+    # lengths by powers of two: each length is a program of its own
+    padded = np.zeros(max(64, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
     padded[: len(message)] = np.frombuffer(message, np.uint8)
     rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
