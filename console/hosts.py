@@ -12,7 +12,7 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """The processes that a program runs in: on one machine nothing is given; on several, the same command is started on each."""
+    """The processes of a program: on one machine nothing is given; on several, the same command is started on each."""
 
     distributed: bool = False
     """Join the other processes of the run, which the environment tells: on TPU pods, under Slurm's srun, in Kubernetes."""
