@@ -139,8 +139,11 @@ class Setting:
         }
 
 
-def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Sampling) -> Setting:
-    """Joins the other processes, loads the model and makes sure that the options fit it, before any compute."""
+def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Sampling, *, abstract: bool = False) -> Setting:
+    """Joins the other processes, loads the model and makes sure that the options fit it, before any compute.
+
+    With `abstract` the weights are shapes alone, which can be compiled for and not run.
+    """
     solver = sampling.make_solver()
     mesh = sampling.join()
     model = load(path)
@@ -160,7 +163,10 @@ def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Samp
     if len(values) < 2 or len(set(values)) < len(values):
         raise InputError(f"--values takes two or more different values of {found.name!r}, got {' '.join(values)}")
     labels = tuple(map(found.index, values))
-    network = parallel.place(model.network, parallel.parameter_shardings(mesh, model.network))
+    if abstract:
+        network = parallel.abstract_parameters(mesh, model.network)
+    else:
+        network = parallel.place(model.network, parallel.parameter_shardings(mesh, model.network))
     model = replace(model, network=network)
     return Setting(model, found, columns, labels, solver, float(sampling.guidance_scale), sampling.start, mesh)
 

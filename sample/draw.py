@@ -112,6 +112,10 @@ class Draw(Sampling, safety.Guarding):
     """Seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
     """Shards of arrays, or plain files with labels.csv."""
+    dry_run: bool = False
+    """Print the resolved options and what a batch takes on each device, by compiling it, and draw nothing."""
+    devices: int | None = None
+    """With --dry-run: compile for so many devices, in place of those that there are."""
 
     def __post_init__(self):
         for name in ("count", "batch_size"):
@@ -132,6 +136,8 @@ class Draw(Sampling, safety.Guarding):
                 "--method spectral takes a --tau for each band, one more than --edges, or neither for those of the search; "
                 f"got --tau {self.tau}, --edges {self.edges}"
             )
+        if self.devices is not None and not self.dry_run:
+            raise InputError(f"--devices is for --dry-run, got {self.devices} without it")
         if self.tau and self.tau_file:
             raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} are two ways to give tau: take one")
         if any(not 0 <= tau <= 1 for tau in self.tau):
@@ -217,18 +223,8 @@ def draw_set(
     told: dict[str, Any],
 ) -> Path:
     """Draws what is missing of one set."""
-    taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
-    method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
-    provenance = {
-        **chosen.context(),
-        "model_training": chosen.model.training,
-        "method": options.method,
-        "seed": options.seed,
-        "evaluations": method.evaluations,
-        **method.settings,
-        **told,
-        **(guard.settings if guard else {}),
-    }
+    method = make_method(options, chosen, guard, points)
+    provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
     with claimed(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format) as samples:
         seconds = _draw_missing(options, chosen, samples, method, ends)
@@ -242,6 +238,28 @@ def draw_set(
         write_once(folder, lambda: _preview(samples))
     console.print(f"written: {folder}, {options.count} images, preview.png")
     return folder
+
+
+def make_method(options: Draw, chosen: Setting, guard: safety.Guard | None, points: dict[str, Any]) -> methods.Method:
+    """The method of the options, with its transition points, if any."""
+    taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
+    return methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
+
+
+def provenance_of(
+    options: Draw, chosen: Setting, guard: safety.Guard | None, method: methods.Method, told: dict[str, Any]
+) -> dict[str, Any]:
+    """All that the samples are a function of, JSON-ready."""
+    return {
+        **chosen.context(),
+        "model_training": chosen.model.training,
+        "method": options.method,
+        "seed": options.seed,
+        "evaluations": method.evaluations,
+        **method.settings,
+        **told,
+        **(guard.settings if guard else {}),
+    }
 
 
 def _preview(samples: SampleSet) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxdiff import editing, guidance, parallel
 from jaxdiff.bands import frequency_bands
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.solvers import sample
-from jaxdiff.solvers.driver import evaluations
+from jaxdiff.solvers.driver import evaluations, lowered
 from sample import safety
 from sample.common import Setting
 
@@ -67,12 +68,14 @@ class Method:
         ends: the label of each image as a position in the setting's values, a function of the number of images.
         draw: images (B, H, W, C) in [-1, 1] of these indices and labels, and what a guard did to each, by name; under
             `jax.set_mesh` of the setting's mesh. Every process calls it, with B rows of its own, and gets theirs.
+        lower: the program that `draw` runs for so many images on all devices; of editing, the one that it begins with.
         evaluations: of the network for an image.
         settings: the options that it used, for provenance.
     """
 
     ends: Callable[[int], Int[np.ndarray, " n"]]
     draw: Callable[[Int[np.ndarray, " b"], Int[np.ndarray, " b"]], tuple[Float[np.ndarray, "b h w c"], dict[str, np.ndarray]]]
+    lower: Callable[[int], jax.stages.Lowered]
     evaluations: int
     settings: dict[str, Any]
 
@@ -119,13 +122,17 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
     def dealt(rows):
         return parallel.deal(chosen.mesh, rows)
 
+    same = {"shape": model.shape, "solver": chosen.solver, "key": key}
+
     def run(denoise, condition, indices):
         denoise = guarded(denoise, condition)
-        x, memory = sample(
-            denoise, model.process, shape=model.shape, condition=condition, solver=chosen.solver, key=key, indices=indices,
-            remembered=True,
-        )  # fmt: skip
+        x, memory = sample(denoise, model.process, condition=condition, indices=indices, remembered=True, **same)
         return x, guidance.record(denoise, memory, len(indices))
+
+    def lower(denoise, condition, count):
+        rows = np.arange(count // jax.process_count(), dtype=np.int32)
+        given = dealt(condition(rows, in_turn(len(rows))))
+        return lowered(guarded(denoise, given), model.process, condition=given, indices=dealt(rows), **same)
 
     def here(x, record=None):
         return parallel.rows_here(x), {} if record is None else safety.told(record, model.process)
@@ -137,7 +144,7 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         def draw(indices, ends):
             return here(*run(denoise, dealt(condition(indices, ends)), dealt(indices)))
 
-        return Method(ends, draw, cost(denoise, condition), settings)
+        return Method(ends, draw, partial(lower, denoise, condition), cost(denoise, condition), settings)
 
     match name:
         case "vanilla":
@@ -181,7 +188,8 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
                 * plain
                 // chosen.solver.evaluations
             )
-            return Method(in_turn, edited, total, {"edit_strength": options.edit_strength})
+            begun = partial(lower, chosen.denoise, own)
+            return Method(in_turn, edited, begun, total, {"edit_strength": options.edit_strength})
         case "switching" if options.tau_of_pairs:
             table = np.array(options.tau_of_pairs, np.float32)
 
@@ -189,7 +197,9 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
                 at = dealt(table[starts(indices, ends, values), ends])
                 return here(*run(guidance.switching(chosen.denoise, at), dealt(switched(indices, ends)), dealt(indices)))
 
-            return Method(in_turn, of_pairs, cost(chosen.denoise, own), {})
+            # of one point for all, which costs as much
+            begun = partial(lower, guidance.switching(chosen.denoise, 0.5), switched)
+            return Method(in_turn, of_pairs, begun, cost(chosen.denoise, own), {})
         case "switching":
             return guided(guidance.switching(chosen.denoise, options.tau[0]), switched)
         case "spectral":

@@ -199,6 +199,28 @@ def sample(
         InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
             breakpoints, or the solver is none for this process.
     """
+    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
+    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
+    grid = _grid(denoiser, process, solver=solver, count=len(indices))
+    _require_inside(grid, breakpoints(denoiser))
+    return _sample(
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
+    )
+
+
+def lowered(
+    denoise: Callable, process: Process, *, shape: tuple[int, ...], solver, key, condition: Any = None, indices: Any = None
+) -> jax.stages.Lowered:
+    """The program that `sample` runs with these arguments, to be compiled and looked at; weights may be shapes alone."""
+    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
+    grid = jax.eval_shape(partial(_grid, solver=solver, count=len(indices)), denoiser, process)
+    return _sample.lower(
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=False, remembered=True
+    )
+
+
+def _checked(denoise, process, solver, condition, indices):
+    """The arguments as arrays; errors as of `sample`."""
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
     counts |= set() if indices is None else {len(indices)}
@@ -206,12 +228,6 @@ def sample(
         raise InputError(
             f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}"
         )
-    indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
-    denoiser = as_denoiser(denoise)
     solver.check(process)
-    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
-    grid = _grid(denoiser, process, solver=solver, count=len(indices))
-    _require_inside(grid, breakpoints(denoiser))
-    return _sample(
-        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
-    )
+    indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
+    return as_denoiser(denoise), condition, indices
