@@ -10,15 +10,15 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
-    from bench.devices import Devices, devices
     from bench.safety import SafetyCost, safety_cost
+    from bench.sampler import Sampler, sampler
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
     command = tyro.cli(
         Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
         | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
-        | Annotated[Devices, tyro.conf.subcommand("devices", description=inspect.getdoc(Devices))]
+        | Annotated[Sampler, tyro.conf.subcommand("sampler", description=inspect.getdoc(Sampler))]
         | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
         description="Measures speed and quality on the shipped model.",
@@ -28,8 +28,8 @@ def main() -> None:
             switching(command)
         case Solvers():
             solvers(command)
-        case Devices():
-            devices(command)
+        case Sampler():
+            sampler(command)
         case _:
             safety_cost(command)
 

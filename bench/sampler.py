@@ -7,15 +7,15 @@ from console.terminal import console, working
 
 
 @dataclass(frozen=True)
-class Devices:
+class Sampler:
     """Compiles the sampler for 1, 2, 4, ... devices, which this machine's processor pretends to have, and prints what each does
     in a step, holds and exchanges, by XLA's own account. Nothing is run.
 
     Examples:
 
-      python -m bench devices
+      python -m bench sampler
 
-      python -m bench devices --preset tiny --most 16 --fsdp
+      python -m bench sampler --preset tiny --most 16 --fsdp
     """
 
     preset: str = "faces64"
@@ -28,7 +28,7 @@ class Devices:
     """Deal the parameters over the devices, too."""
 
 
-def devices(options: Devices) -> None:
+def sampler(options: Sampler) -> None:
     """Compiles and prints."""
     pretend(options.most)
     from functools import partial
