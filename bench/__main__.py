@@ -10,6 +10,7 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.kill_sampling import KillSampling, kill_sampling
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.solvers import Solvers, solvers
@@ -18,6 +19,7 @@ def main() -> None:
     command = tyro.cli(
         Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
         | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
+        | Annotated[KillSampling, tyro.conf.subcommand("kill-sampling", description=inspect.getdoc(KillSampling))]
         | Annotated[Sampler, tyro.conf.subcommand("sampler", description=inspect.getdoc(Sampler))]
         | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
@@ -28,6 +30,8 @@ def main() -> None:
             switching(command)
         case Solvers():
             solvers(command)
+        case KillSampling():
+            kill_sampling(command)
         case Sampler():
             sampler(command)
         case _:

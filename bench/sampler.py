@@ -47,7 +47,7 @@ def sampler(options: Sampler) -> None:
     from jaxdiff.solvers.driver import lowered
 
     chosen = preset(options.preset)
-    forward = getattr(process, chosen.process)()
+    forward = process.from_config({"name": chosen.process})
     size, channels = chosen.network.size, chosen.network.channels
     network = jax.eval_shape(partial(unet, chosen.network), jax.random.key(0))
     table = Table(title=f"{options.preset}, batch {options.batch_size}, on each device", title_justify="left")

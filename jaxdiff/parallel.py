@@ -164,6 +164,19 @@ def as_parameters(tree: Any) -> Any:
     return _constrained(tree, lambda shape, mesh: _parameter_spec(shape, mesh.shape["fsdp"]))
 
 
+def whole_at(tree: Any, now: Any) -> Any:
+    """`whole` of what lies in parts over `fsdp`, once some arrays are known: so that a loop gathers what it uses at each turn
+    and lets it go, where the compiler would gather all of it before the loop and hold it.
+
+    Arguments:
+        tree: a pytree of arrays, parameters.
+        now: arrays that are other ones at each turn.
+    """
+    if dict(jax.sharding.get_abstract_mesh().shape).get("fsdp", 1) > 1:
+        tree, _ = jax.lax.optimization_barrier((tree, now))
+    return whole(tree)
+
+
 def whole(tree: Any) -> Any:
     """The arrays of a tree, whole on every device of the mesh that `jax.set_mesh` set, if any. Under jit.
 

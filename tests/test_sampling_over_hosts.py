@@ -1,4 +1,4 @@
-"""Sampling, searching and judging by the processes of a run: the same on any number of processes and devices, cut off or not."""
+"""Sampling, searching and judging by the processes of a run: the same on any number of them and of devices, cut off or not."""
 
 import json
 import shutil
@@ -84,7 +84,7 @@ def levels(one: SampleSet, other: SampleSet) -> np.ndarray:
 def test_samples_and_notes_are_the_same_on_any_number_of_processes_and_devices(model, runs, small_shards, tmp_path):
     alone = drawn(model, tmp_path / "guarded", **GUARDED)
     notes = alone.notes()
-    assert 0 < notes["acted"].sum() and np.stack([alone.image(i) for i in range(COUNT)]).std() > 10
+    assert notes["acted"].sum() > 0 and np.stack([alone.image(i) for i in range(COUNT)]).std() > 10
     for folder in runs[0].values():
         other = SampleSet.open(folder / "guarded")
         assert other.provenance == alone.provenance
