@@ -10,6 +10,7 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.devices import Devices, devices
     from bench.safety import SafetyCost, safety_cost
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
@@ -17,6 +18,7 @@ def main() -> None:
     command = tyro.cli(
         Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
         | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
+        | Annotated[Devices, tyro.conf.subcommand("devices", description=inspect.getdoc(Devices))]
         | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
         description="Measures speed and quality on the shipped model.",
@@ -26,6 +28,8 @@ def main() -> None:
             switching(command)
         case Solvers():
             solvers(command)
+        case Devices():
+            devices(command)
         case _:
             safety_cost(command)
 
