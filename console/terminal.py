@@ -1,5 +1,6 @@
 """The terminal of the programs: printing, progress bars, errors and exit codes."""
 
+import logging
 import os
 import resource
 import sys
@@ -116,6 +117,8 @@ def run(main: Callable[[], None]) -> None:
     at once, with its traceback and exit status 1: so the others, who can not go on without it, end within seconds.
     """
     prepare()
+    # what Orbax fills pages with is told in a line
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         main()
     except InputError as error:
