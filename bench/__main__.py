@@ -11,6 +11,7 @@ from console.terminal import run
 def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.devices import Devices, devices
+    from bench.kills import Kills, kills
     from bench.safety import SafetyCost, safety_cost
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
@@ -19,9 +20,10 @@ def main() -> None:
         Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
         | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
         | Annotated[Devices, tyro.conf.subcommand("devices", description=inspect.getdoc(Devices))]
+        | Annotated[Kills, tyro.conf.subcommand("kills", description=inspect.getdoc(Kills))]
         | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
-        description="Measures speed and quality on the shipped model.",
+        description="Measures speed and quality on the shipped model, what many devices take, and runs that are killed.",
     )
     match command:
         case Switching():
@@ -30,6 +32,8 @@ def main() -> None:
             solvers(command)
         case Devices():
             devices(command)
+        case Kills():
+            kills(command)
         case _:
             safety_cost(command)
 
