@@ -51,10 +51,12 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
 	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## what switching and the safe denoiser cost beside plain sampling, and every solver's quality
+bench: $(STAMP)  ## what switching and the safe denoiser cost, every solver's quality, many devices, and runs that are killed
 	$(PY) -m bench switching
 	$(PY) -m bench safety
 	$(PY) -m bench solvers
+	$(PY) -m bench devices
+	$(PY) -m bench kills
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

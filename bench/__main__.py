@@ -10,7 +10,9 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.devices import Devices, devices
     from bench.kill_sampling import KillSampling, kill_sampling
+    from bench.kills import Kills, kills
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.solvers import Solvers, solvers
@@ -21,9 +23,11 @@ def main() -> None:
         | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
         | Annotated[KillSampling, tyro.conf.subcommand("kill-sampling", description=inspect.getdoc(KillSampling))]
         | Annotated[Sampler, tyro.conf.subcommand("sampler", description=inspect.getdoc(Sampler))]
+        | Annotated[Devices, tyro.conf.subcommand("devices", description=inspect.getdoc(Devices))]
+        | Annotated[Kills, tyro.conf.subcommand("kills", description=inspect.getdoc(Kills))]
         | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
         prog="python -m bench",
-        description="Measures speed and quality on the shipped model.",
+        description="Measures speed and quality on the shipped model, what many devices take, and runs that are killed.",
     )
     match command:
         case Switching():
@@ -34,6 +38,10 @@ def main() -> None:
             kill_sampling(command)
         case Sampler():
             sampler(command)
+        case Devices():
+            devices(command)
+        case Kills():
+            kills(command)
         case _:
             safety_cost(command)
 

@@ -1,8 +1,11 @@
 """The terminal of the programs: printing, progress bars, errors and exit codes."""
 
+import logging
+import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -108,10 +111,43 @@ def working(description: str) -> Iterator[None]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program: sets the machine up, and turns an `InputError` into one line and exit status 2."""
+    """Runs a program: sets the machine up, and turns an `InputError` into one line and exit status 2.
+
+    Of a run of several processes an `InputError` is told by all, and they end together. Any other exception ends this process
+    at once, with its traceback and exit status 1: so the others, who can not go on without it, end within seconds.
+    """
     prepare()
+    # what Orbax fills pages with is told in a line
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         main()
     except InputError as error:
         _errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        if _joined():
+            sys.modules["jax"].distributed.shutdown()
+            _end(2)
         raise SystemExit(2) from None
+    except Exception:
+        if not _joined():
+            raise
+        traceback.print_exc()
+        _errors.print(
+            "[bold red]error:[/] this process of the run cannot go on, and ends the run. Where the error is that another "
+            "process was lost, the same command on each machine goes on from what is saved",
+            highlight=False,
+            soft_wrap=True,
+        )
+        _end(1)
+
+
+def _joined() -> bool:
+    """Whether this is one of several processes of a run."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def _end(status: int) -> None:
+    """Ends the process without waiting for threads, which may wait for a process that is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

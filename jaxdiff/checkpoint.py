@@ -168,5 +168,6 @@ def _digest(tree: Any) -> UInt32[Array, ""]:
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error, of those that Orbax and TensorStore fill pages with."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    """The beginning and the end of an error's first line, of those that Orbax and TensorStore fill pages with."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" See full TensorStore details")[0]
+    return line if len(line) <= 300 else f"{line[:100]} ... {line[-200:]}"

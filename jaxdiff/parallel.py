@@ -91,11 +91,16 @@ def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
     sizes = mesh_sizes(text, len(devices))
     axis_types = (AxisType.Auto,) * len(AXES)
     mesh = jax.make_mesh(sizes, AXES, axis_types=axis_types, devices=devices)
-    owners = [device.process_index for device in mesh.devices.flat]
-    if any(a > b for a, b in zip(owners, owners[1:], strict=False)):
-        ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-        mesh = Mesh(np.array(ordered).reshape(sizes), AXES, axis_types=axis_types)
-    return mesh
+    return Mesh(_in_blocks(mesh.devices), AXES, axis_types=axis_types)
+
+
+def _in_blocks(devices: np.ndarray) -> np.ndarray:
+    """The devices of a mesh, in the order of their processes where a process has not one block of them."""
+    owners = [device.process_index for device in devices.flat]
+    if all(a <= b for a, b in zip(owners, owners[1:], strict=False)):
+        return devices
+    ordered = sorted(devices.flat, key=lambda device: (device.process_index, device.id))
+    return np.array(ordered).reshape(devices.shape)
 
 
 def mesh_sizes(text: str, count: int) -> tuple[int, int]:
