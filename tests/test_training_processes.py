@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdiff.weight_file import MODEL, read
-from tests.processes import started, succeed
+from tests.processes import run, started, succeed
 
 # compiled once for all: the folder of a cache is a test session's
 TRAIN = ("-m", "tests.small_training", "--preview-every", 0, "--log-every", 1)
@@ -20,6 +20,7 @@ def quick(tmp_path_factory) -> dict[str, str]:
     cache = tmp_path_factory.mktemp("compiled")
     return {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_ENABLE_COMPILATION_CACHE": "1",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
@@ -171,3 +172,26 @@ def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_p
         }.items():
             for word in words:
                 assert word in told[name], output
+
+
+def test_a_dry_run_tells_what_a_step_takes_on_devices_that_are_not_there(tmp_path, quick):
+    options = ("--dry-run", "--devices", 6, "--mesh", "fsdp=3", "--batch-size", 12, "--out", tmp_path / "run")
+    (output,) = succeed((*TRAIN, *options), 1, **quick)
+    for told in (
+        '"fsdp": 3',
+        "34,072 parameters",
+        "on each of 6 devices",
+        "temporaries",
+        "GFLOP",
+        "all-reduce",
+        "measured rate",
+    ):
+        assert told in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused_by_both(tmp_path, quick):
+    for ended in run((*TRAIN, "--batch-size", 15, "--out", tmp_path / "run"), 2, **quick):
+        assert ended.code == 2
+        assert "error: --batch-size of 15 does not divide over the 2 devices of the mesh data=2,fsdp=1" in ended.output
+    assert not (tmp_path / "run").exists()
