@@ -75,11 +75,13 @@ def _weights(out: Path) -> dict[str, np.ndarray]:
 
 def _function(out: Path) -> dict[str, np.ndarray]:
     """What the model makes of some noise: of weights that differ by rounding, some have no influence and drift apart."""
+    import jax.numpy as jnp
+
     from jaxdiff.model import load
 
     model, rng = load(out / "run"), np.random.default_rng(0)
     noise = rng.standard_normal((8, *model.shape), np.float32)
-    return {"denoised": np.asarray(model.denoise(noise, 0.6, model.encode(np.arange(8) % 2)))}
+    return {"denoised": np.asarray(model.denoise(jnp.asarray(noise), 0.6, model.encode(np.arange(8) % 2)))}
 
 
 def _newest_checkpoint(out: Path) -> str:
@@ -89,8 +91,8 @@ def _newest_checkpoint(out: Path) -> str:
 
 SCENARIOS = {
     "one": Scenario(_training(300), (1,), _weights, _newest_checkpoint),
-    "two": Scenario(_training(30), (2,), _weights, _newest_checkpoint),
-    "changing": Scenario(_training(60), (1, 2), _function, _newest_checkpoint, tolerance=1e-5),
+    "two": Scenario(_training(20), (2,), _weights, _newest_checkpoint),
+    "changing": Scenario(_training(40), (1, 2), _function, _newest_checkpoint, tolerance=1e-5),
 }
 
 
