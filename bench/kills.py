@@ -143,7 +143,11 @@ def _suffer(name: str, count: int, folder: Path, rng: random.Random, environment
         while not over:
             processes = scenario.processes[starts % len(scenario.processes)]
             wait = rng.uniform(0, lasted[processes]) if done < count else None
+            begun = time.monotonic()
             told, killed, over, wrong = _start(scenario, out, processes, wait, rng, environment)
+            if over:
+                # the machine may be less busy, or more, than it was
+                lasted[processes] = time.monotonic() - begun
             console.print(f"{name} {runs}.{starts}: {told}", soft_wrap=True)
             failures += [f"{name} {runs}.{starts}: {each}" for each in wrong]
             if wrong:
