@@ -8,6 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
+def group_count(channels: int, groups: int = 32) -> int:
+    """The number of groups of a group norm: the largest common divisor of its channels and of the number wanted."""
+    return math.gcd(channels, groups)
+
+
 class GroupNorm(nnx.Module):
     """Group normalisation over NHWC (Wu & He 2018), with statistics in float32.
 
@@ -16,11 +21,11 @@ class GroupNorm(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        groups: the number of groups wanted; the largest common divisor of it and C is taken.
+        groups: the number of groups wanted, see `group_count`.
     """
 
     def __init__(self, channels: int, groups: int = 32):
-        self.groups = math.gcd(channels, groups)
+        self.groups = group_count(channels, groups)
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
 
@@ -112,6 +117,10 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
 
 def sinusoids(position: Float[Array, " b"], channels: int, period: float = 10_000.0) -> Float[Array, "b c"]:
     """Sinusoidal features of a position (Vaswani et al. 2017), cosines first: (B,) -> (B, channels)."""
-    frequencies = jnp.exp(-math.log(period) * jnp.arange(channels // 2) / (channels // 2))
-    angles = position[:, None].astype(jnp.float32) * frequencies
+    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, period)
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def sinusoid_frequencies(channels: int, period: float = 10_000.0) -> Float[Array, " c"]:
+    """The frequencies of `sinusoids`, period^(-2 k / channels) for k = 0 .. channels / 2 - 1."""
+    return jnp.exp(-math.log(period) * jnp.arange(channels // 2) / (channels // 2))
