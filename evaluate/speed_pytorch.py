@@ -3,6 +3,7 @@
 PyTorch and diffusers are imported inside the functions: no other command needs them.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from evaluate.speed_work import Work
 from evaluate.timing import Contestant
 from jaxdiff.errors import InputError
+from jaxdiff.interop import unet2d
 
 FRAMEWORK = "PyTorch"
 MODES = {
@@ -31,6 +33,9 @@ def libraries() -> tuple[Any, Any]:
         import torch
     except ImportError as error:
         raise InputError(f"the baseline needs PyTorch and diffusers ({error}): pip install 'jaxdiff[bench]'") from None
+    diffusers.logging.set_verbosity_error()
+    # Dynamo complains of diffusers' own code
+    warnings.filterwarnings("ignore", message="Dynamo detected a call", category=UserWarning)
     # several modes of one network are compiled in one process; at the limit torch.compile would fall back to eager
     torch._dynamo.config.recompile_limit = 256
     return torch, diffusers
@@ -54,26 +59,24 @@ def allow_tf32(allowed: bool) -> None:
 
 def network(work: Work, device: str) -> Any:
     """diffusers' network with the weights of `work`."""
-    from jaxdiff.interop import exported
-
     torch, diffusers = libraries()
-    config, state = exported(work.config, work.network)
-    model = diffusers.UNet2DModel.from_config(config)
-    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+    settings, state = unet2d.exported(work.config, work.network)
+    model = diffusers.UNet2DModel(**{name: value for name, value in settings.items() if not name.startswith("_")})
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     return model.to(device)
 
 
 def _scheduler(work: Work) -> Any:
     _, diffusers = libraries()
     betas = -np.expm1(-np.diff(np.asarray(work.process.coefficients, np.float64)))
-    scheduler = diffusers.DDIMScheduler(trained_betas=betas, prediction_type="epsilon", clip_sample=True, set_alpha_to_one=True)
+    scheduler = diffusers.DDIMScheduler(trained_betas=betas, prediction_type="epsilon", timestep_spacing="trailing")
     scheduler.set_timesteps(work.steps)
     return scheduler
 
 
 def _times(scheduler: Any, count: int, device: str) -> Any:
-    """What the network is told of each timestep, (S, count): timestep i is our time (i + 1) / T, of which it sees T t."""
-    return (scheduler.timesteps + 1).float()[:, None].repeat(1, count).to(device)
+    """The timestep of each image at each step, (S, count), on the device before the loop."""
+    return scheduler.timesteps.float()[:, None].repeat(1, count).to(device)
 
 
 def _denoise(work: Work, model: Any, dtype: Any, x: Any, labels: Any, scheduler: Any, times: Any) -> Any:
@@ -156,7 +159,7 @@ def training(work: Work, dtype: str, mode: str, device: str) -> Callable[[], Cal
             x = signal_share.sqrt() * images + (1 - signal_share).sqrt() * noise
             told = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
             with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-                output = model(x, (timesteps + 1).float(), class_labels=told).sample
+                output = model(x, timesteps.float(), class_labels=told).sample
             torch.nn.functional.mse_loss(output.float(), noise).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
@@ -181,7 +184,7 @@ def one_pass(work: Work, x: np.ndarray, t: np.ndarray, labels: np.ndarray, devic
     allow_tf32(False)
     with torch.inference_mode():
         given = torch.from_numpy(x).permute(0, 3, 1, 2).to(device)
-        times = torch.from_numpy(t * work.process.timesteps).to(device)
+        times = torch.from_numpy(t * work.process.timesteps - 1).to(device)
         output = network(work, device).eval()(given, times, class_labels=torch.from_numpy(labels).long().to(device)).sample
     return output.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -192,7 +195,7 @@ def path_end(work: Work, start: np.ndarray, device: str) -> np.ndarray:
     allow_tf32(False)
     scheduler = _scheduler(work)
     with torch.inference_mode():
-        x = torch.from_numpy(start).permute(0, 3, 1, 2).to(device)
+        x = torch.from_numpy(start.copy()).permute(0, 3, 1, 2).to(device)
         labels = torch.from_numpy(work.labels(len(start))).long().to(device)
         model, times = network(work, device).eval(), _times(scheduler, len(start), device)
         x = _denoise(work, model, torch.float32, x, labels, scheduler, times)

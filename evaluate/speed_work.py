@@ -19,7 +19,7 @@ from jaxdiff.solvers import DDIM
 
 # Networks without a stem, which PyTorch's UNets lack.
 NETWORKS = {
-    "rehearsal": UNetConfig(size=16, base=32, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=32, values=(2,)),
+    "rehearsal": UNetConfig(size=8, base=32, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=32, values=(2,)),
     "small": UNetConfig(size=32, base=32, multipliers=(1, 2, 2), blocks=1, attention=(16,), head_channels=32, values=(2,)),
     "large": UNetConfig(size=32, base=128, multipliers=(1, 2, 2), blocks=2, attention=(16,), head_channels=64, values=(2,)),
     "faces64": replace(preset("faces64").network, values=(2,)),
@@ -55,7 +55,8 @@ class Work:
         rng = np.random.default_rng(self.seed)
 
         def filled(path, leaf):
-            if jax.tree_util.keystr(path, simple=True, separator="/").endswith("kernel/value") and not np.asarray(leaf).any():
+            name = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+            if name.endswith("kernel") and not np.asarray(leaf).any():
                 return jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1])))
             return leaf
 
@@ -74,8 +75,8 @@ class Work:
 
     @property
     def solver(self) -> DDIM:
-        """DDIM on the timesteps that diffusers takes by default."""
-        return DDIM(self.steps, spacing="leading")
+        """DDIM on uniform times, which diffusers calls trailing."""
+        return DDIM(self.steps)
 
     @property
     def shape(self) -> tuple[int, int, int]:
