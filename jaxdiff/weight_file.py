@@ -69,7 +69,7 @@ class Contents:
         Raises:
             InputError: the arrays are not those of the network.
         """
-        wanted = _named(abstract.weights)
+        wanted = named(abstract.weights)
         if lacking := sorted(wanted.keys() - self.arrays.keys()):
             raise InputError(f"{self.file} lacks {len(lacking)} arrays of its network: {', '.join(lacking[:5])} ...")
         if foreign := sorted(self.arrays.keys() - wanted.keys()):
@@ -94,7 +94,7 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(network.weights).items()}
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
     # of a model the kind is left unsaid, as in files from before there were others
     description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
     digest = fingerprint(arrays, description)
@@ -158,7 +158,7 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
     return f"; `{kind.command} --out {path}` makes one"
 
 
-def _named(weights) -> dict[str, Any]:
+def named(weights) -> dict[str, Any]:
     """The leaves of a network's weights by their path, e.g. `down/0/residual/conv_in/kernel`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(weights)
     return {jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value"): leaf for path, leaf in flat}

@@ -8,6 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
+def group_count(channels: int, groups: int = 32) -> int:
+    """The number of groups of a group norm: the largest common divisor of its channels and of the number wanted."""
+    return math.gcd(channels, groups)
+
+
 class GroupNorm(nnx.Module):
     """Group normalisation over NHWC (Wu & He 2018), with statistics in float32.
 
@@ -16,11 +21,11 @@ class GroupNorm(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        groups: the number of groups wanted; the largest common divisor of it and C is taken.
+        groups: the number of groups wanted, see `group_count`.
     """
 
     def __init__(self, channels: int, groups: int = 32):
-        self.groups = math.gcd(channels, groups)
+        self.groups = group_count(channels, groups)
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
 
@@ -60,6 +65,20 @@ def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
 
 
+def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
+    """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where it serves them, else XLA's.
+
+    cuDNN's fused attention never writes the n x n weights to memory. It takes bfloat16 on NVIDIA GPUs since Ampere, heads of
+    a multiple of 8 channels up to 128, and, in training, an even n.
+    """
+    _, length, _, channels = query.shape
+    if jax.default_backend() != "gpu" or query.dtype != jnp.bfloat16 or length % 2 or channels % 8 or channels > 128:
+        return None
+    # AMD's devices name an architecture here, and no number
+    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
+
+
 class Attention(nnx.Module):
     """Residual self-attention over the pixels of a feature map, as in ADM (Dhariwal & Nichol 2021).
 
@@ -78,7 +97,7 @@ class Attention(nnx.Module):
         batch, height, width, channels = x.shape
         projected = self.query_key_value(self.norm(x)).reshape(batch, height * width, 3, self.heads, -1)
         query, key, value = projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
         return x + self.out(mixed.reshape(batch, height, width, channels))
 
 
@@ -98,6 +117,10 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
 
 def sinusoids(position: Float[Array, " b"], channels: int, period: float = 10_000.0) -> Float[Array, "b c"]:
     """Sinusoidal features of a position (Vaswani et al. 2017), cosines first: (B,) -> (B, channels)."""
-    frequencies = jnp.exp(-math.log(period) * jnp.arange(channels // 2) / (channels // 2))
-    angles = position[:, None].astype(jnp.float32) * frequencies
+    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, period)
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def sinusoid_frequencies(channels: int, period: float = 10_000.0) -> Float[Array, " c"]:
+    """The frequencies of `sinusoids`, period^(-2 k / channels) for k = 0 .. channels / 2 - 1."""
+    return jnp.exp(-math.log(period) * jnp.arange(channels // 2) / (channels // 2))
