@@ -1,8 +1,5 @@
 """`python -m bench`: what is too slow for the tests and too noisy to be one, measured."""
 
-import inspect
-from typing import Annotated
-
 import tyro
 
 from console.terminal import run
@@ -10,28 +7,25 @@ from console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.devices import Devices, devices
     from bench.safety import SafetyCost, safety_cost
     from bench.search import SearchSpread, search_spread
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
-    command = tyro.cli(
-        Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
-        | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
-        | Annotated[SearchSpread, tyro.conf.subcommand("search", description=inspect.getdoc(SearchSpread))]
-        | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
+    commands = {
+        "devices": (Devices, devices),
+        "safety": (SafetyCost, safety_cost),
+        "search": (SearchSpread, search_spread),
+        "solvers": (Solvers, solvers),
+        "switching": (Switching, switching),
+    }
+    options = tyro.extras.subcommand_cli_from_dict(
+        {name: kind for name, (kind, _) in commands.items()},
         prog="python -m bench",
-        description="Measures speed and quality on the shipped model.",
+        description="Measures speed, quality and endurance, most of it on the shipped model.",
     )
-    match command:
-        case Switching():
-            switching(command)
-        case Solvers():
-            solvers(command)
-        case SearchSpread():
-            search_spread(command)
-        case _:
-            safety_cost(command)
+    dict(commands.values())[type(options)](options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from console.terminal import only_errors
 from jaxdiff import parallel
 from jaxdiff.errors import InputError
 
@@ -25,7 +26,10 @@ class Hosts:
     """How long to wait for the other processes."""
 
     def join(self):
-        """Joins the other processes, if any, and makes the mesh; call it before JAX is used. Use it as `jax.set_mesh(mesh)`."""
+        """Joins the other processes, if any, and makes the mesh; call it before JAX is used. Use it as `jax.set_mesh(mesh)`.
+
+        From then on the first process alone tells how it goes; errors are told by all.
+        """
         given = {"--coordinator": self.coordinator, "--processes": self.processes, "--process-id": self.process_id}
         missing = [name for name, value in given.items() if value is None]
         if 0 < len(missing) < len(given):
@@ -36,4 +40,6 @@ class Hosts:
             raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
         if self.distributed or not missing:
             parallel.join(self.coordinator, self.processes, self.process_id, self.arrival_seconds)
+            if not parallel.is_first():
+                only_errors()
         return parallel.make_mesh(self.mesh)

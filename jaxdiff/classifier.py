@@ -26,11 +26,11 @@ from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.network import Network, noised_classifier
 from jaxdiff.process import Process, expand
-from jaxdiff.training import stratified_times
+from jaxdiff.training import Losses, stratified_times
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Losses):
     """What is minimised: the cross-entropy of the labels at times stratified over (0, 1].
 
     Arguments:
@@ -46,24 +46,20 @@ class Classification:
             raise InputError(f"`shares` must be above 0 and in sum 1, got {self.shares}")
         phases.check(self.phases)
 
-    def losses(
-        self, network: Callable, process: Process, batch: dict[str, Array], key
-    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-        """The cross-entropy of each image of a batch, in nats, and the time it was noised to.
-
-        Arguments:
-            network: called as `network(x, t, dropout_key=key)`.
-            process: the forward process.
-            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, 1).
-            key: for times, noise and dropout.
-        """
-        images, labels = batch["image"], batch["labels"][:, 0]
+    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+        """What is noised, how far and with which noise; see `Losses`. `labels` are int32 (B, 1)."""
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
-        t = stratified_times(time_key, images.shape[0])
-        x = process.noised(images, jax.random.normal(noise_key, images.shape, images.dtype), t)
+        images = batch["image"]
+        noise = jax.random.normal(noise_key, images.shape, images.dtype)
+        return {**batch, "noise": noise, "t": stratified_times(time_key, images.shape[0])}, dropout_key
+
+    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+        """The cross-entropy, in nats; see `Losses`. The network is called as `network(x, t, dropout_key=key)`."""
+        t = drawn["t"]
+        x = process.noised(drawn["image"], drawn["noise"], t)
         evidence = network(x / expand(process.scale(t), x), t, dropout_key=dropout_key)
         said = log_posterior(jnp.log(jnp.asarray(self.shares)), signal(process, t), evidence)
-        return optax.losses.softmax_cross_entropy_with_integer_labels(said, labels), t
+        return optax.losses.softmax_cross_entropy_with_integer_labels(said, drawn["labels"][:, 0])
 
 
 @jax.tree_util.register_dataclass

@@ -7,6 +7,7 @@ Inside `jax.set_mesh(mesh)` the library's samplers and searches deal their batch
 
 import json
 import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -45,13 +46,32 @@ def join(
         raise InputError(f"`coordinator`, `processes` and `process_id` are given together or not at all, got {given}")
     if processes is not None and not 0 <= process_id < processes:
         raise InputError(f"`process_id` must be within 0 and {processes - 1}, got {process_id}")
+    # JAX's own service would take SIGTERM to itself; programs handle it, or end by it
+    jax.config.update("jax_enable_preemption_service", False)
+    failed: list[BaseException] = []
+    # JAX's client aborts the process when it has waited for too long: so it waits elsewhere, and longer than is waited for it
+    waiting = threading.Thread(target=_initialize, args=(*given, seconds + 3600, failed), daemon=True)
+    waiting.start()
+    waiting.join(seconds)
+    where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
+    if waiting.is_alive():
+        raise InputError(f"not all processes joined within {seconds} s ({where}): is each started, and the address reachable?")
+    if failed:
+        raise InputError(f"this process cannot join the others ({where}): {str(failed[0]).splitlines()[0]}") from failed[0]
+
+
+def _initialize(coordinator, processes, process_id, seconds: int, failed: list[BaseException]) -> None:
     try:
         jax.distributed.initialize(
-            coordinator, processes, process_id, initialization_timeout=seconds, heartbeat_timeout_seconds=HEARTBEAT
+            coordinator,
+            processes,
+            process_id,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
         )
-    except (RuntimeError, ValueError) as error:
-        where = f"{coordinator}, process {process_id} of {processes}" if processes else "the environment's coordinator"
-        raise InputError(f"not all processes joined within {seconds} s ({where}): {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        failed.append(error)
 
 
 def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
@@ -70,11 +90,16 @@ def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
     sizes = mesh_sizes(text, len(devices))
     axis_types = (AxisType.Auto,) * len(AXES)
     mesh = jax.make_mesh(sizes, AXES, axis_types=axis_types, devices=devices)
-    owners = [device.process_index for device in mesh.devices.flat]
-    if any(a > b for a, b in zip(owners, owners[1:], strict=False)):
-        ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-        mesh = Mesh(np.array(ordered).reshape(sizes), AXES, axis_types=axis_types)
-    return mesh
+    return Mesh(_in_blocks(mesh.devices), AXES, axis_types=axis_types)
+
+
+def _in_blocks(devices: np.ndarray) -> np.ndarray:
+    """The devices of a mesh, in the order of their processes where a process has not one block of them."""
+    owners = [device.process_index for device in devices.flat]
+    if all(a <= b for a, b in zip(owners, owners[1:], strict=False)):
+        return devices
+    ordered = sorted(devices.flat, key=lambda device: (device.process_index, device.id))
+    return np.array(ordered).reshape(devices.shape)
 
 
 def mesh_sizes(text: str, count: int) -> tuple[int, int]:
@@ -115,6 +140,12 @@ def parameter_shardings(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _parameter_spec(leaf.shape, mesh.shape["fsdp"])), tree)
 
 
+def abstract_parameters(mesh: Mesh, tree: Any) -> Any:
+    """Shapes and types of a tree of parameters, and where they lie, without the arrays."""
+    at = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # noqa: E731
+    return jax.tree.map(at, tree, parameter_shardings(mesh, tree))
+
+
 def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
     divisible = [axis for axis, size in enumerate(shape) if size % devices == 0]
     if devices == 1 or math.prod(shape) < SMALL or not divisible:
@@ -126,9 +157,27 @@ def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
 
 def over_devices(tree: Any) -> Any:
     """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set; as they are where none is."""
-    if set(AXES) - set(jax.sharding.get_abstract_mesh().axis_names):
+    return _constrained(tree, lambda shape, mesh: PartitionSpec(AXES))
+
+
+def as_parameters(tree: Any) -> Any:
+    """The arrays of a tree, laid out as `parameter_shardings` says over the mesh that `jax.set_mesh` set, if any. Under jit."""
+    return _constrained(tree, lambda shape, mesh: _parameter_spec(shape, mesh.shape["fsdp"]))
+
+
+def for_use(tree: Any) -> Any:
+    """Parameters, whole on every device of the mesh that `jax.set_mesh` set, if any: where they are used in full. Under jit.
+
+    Without it the compiler may move activations to where a parameter's parts lie, which takes more exchanges and larger ones.
+    """
+    return _constrained(tree, lambda shape, mesh: PartitionSpec())
+
+
+def _constrained(tree: Any, spec: Callable) -> Any:
+    mesh = jax.sharding.get_abstract_mesh()
+    if set(AXES) - set(mesh.axis_names):
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(AXES)), tree)
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spec(leaf.shape, mesh)), tree)
 
 
 def own_rows(mesh: Mesh, count: int) -> slice:
@@ -190,13 +239,14 @@ def is_first() -> bool:
 
 def gathered(tree: Any) -> Any:
     """The arrays of a tree on the host of every process, wherever they lie. Every process calls it."""
-
-    def one(leaf):
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-            return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-        return np.asarray(leaf)
-
-    return jax.tree.map(one, tree)
+    leaves, structure = jax.tree.flatten(tree)
+    apart = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array) and not leaf.is_fully_replicated]
+    apart = [i for i in apart if not leaves[i].is_fully_addressable]
+    if apart:
+        whole = jax.jit(lambda *each: each, out_shardings=replicated(leaves[apart[0]].sharding.mesh))
+        for i, leaf in zip(apart, whole(*(leaves[i] for i in apart)), strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, [np.asarray(leaf) for leaf in leaves])
 
 
 def exchange(message: bytes) -> list[bytes]:
@@ -204,7 +254,8 @@ def exchange(message: bytes) -> list[bytes]:
     if jax.process_count() == 1:
         return [message]
     sizes = np.asarray(multihost_utils.process_allgather(np.array([len(message)], np.int32))).ravel()
-    padded = np.zeros(max(1, sizes.max()), np.uint8)
+    # lengths by powers of two: each length is a program of its own
+    padded = np.zeros(max(64, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
     padded[: len(message)] = np.frombuffer(message, np.uint8)
     rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
@@ -227,6 +278,13 @@ def together(function: Callable[[], Any]) -> list[Any]:
         number, text = failed[0]
         raise InputError(text if jax.process_count() == 1 else f"process {number}: {text}") from error
     return [answer for answer, _ in told]
+
+
+def in_all(function: Callable[[], Any]) -> Any:
+    """What a function of files gives in this process, once it has in every one; else as `together`."""
+    own = []
+    together(lambda: own.append(function()))
+    return own[0]
 
 
 def once(function: Callable[[], Any]) -> Any:

@@ -1,16 +1,17 @@
 """Training: the denoising loss, the state and one step of whatever is trained, as pure functions."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from jaxdiff import phases
+from jaxdiff import parallel, phases
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
@@ -31,8 +32,51 @@ TIME_SAMPLINGS = {
 LIKELIHOOD_EARLIEST = 1e-5  # Song et al. 2021, appendix C
 
 
+class Losses(ABC):
+    """What a step minimises: hashable, with a loss for each image.
+
+    What is random is drawn of a whole batch, and its loss taken of any part of it: so a step in parts is the undivided one.
+
+    Attributes:
+        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
+    """
+
+    phases: tuple[float, float]
+
+    @abstractmethod
+    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+        """What a step's losses take of a batch, but for the network.
+
+        Arguments:
+            process: the forward process.
+            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
+            key: for all that is random.
+
+        Returns:
+            Arrays whose leading axis is the images', among them `t`, the times that they are noised to, and a key for the
+            network's dropout.
+        """
+
+    @abstractmethod
+    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+        """The loss of each image, whose mean is minimised.
+
+        Arguments:
+            network: the network, a callable.
+            process: the forward process.
+            drawn, dropout_key: what `draw` gave, of these images.
+        """
+
+    def losses(
+        self, network: Callable, process: Process, batch: dict[str, Array], key
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The loss of each image of a batch, whose mean is minimised, and the time it was noised to."""
+        drawn, dropout_key = self.draw(process, batch, key)
+        return self.of(network, process, drawn, dropout_key), drawn["t"]
+
+
 @dataclass(frozen=True)
-class Objective:
+class Objective(Losses):
     """What is minimised.
 
     Arguments:
@@ -114,47 +158,30 @@ class Objective:
         level = self.level_mean + self.level_std * jax.scipy.special.ndtri(jnp.clip(stratified, 1e-6, 1 - 1e-6))
         return jnp.clip(process.time(-2 * level), EARLIEST, 1.0)
 
-    def losses(
-        self, network: Callable, process: Process, batch: dict[str, Array], key
-    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-        """The weighted denoising loss of each image of a batch, whose mean is minimised, and the time it was noised to.
-
-        Arguments:
-            network: called as `network(x, t, labels, dropout_key=key)`.
-            process: the forward process.
-            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
-            key: for times, noise, label dropout and network dropout.
-        """
+    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+        """What is noised, how far and with which noise and labels; see `Losses`."""
         images, labels = batch["image"], batch["labels"]
         time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
         t = self.times(process, time_key, images.shape[0])
-        eps = jax.random.normal(noise_key, images.shape, images.dtype)
-        x = process.noised(images, eps, t)
         dropped = jax.random.bernoulli(label_key, self.label_dropout, t.shape)[:, None]
         if labels.shape[1] > 1:
             dropped |= jax.random.bernoulli(jax.random.fold_in(label_key, 1), self.attribute_dropout, labels.shape)
-        scaled = x / expand(process.scale(t), x)
-        output = network(scaled, t, jnp.where(dropped, NULL, labels), dropout_key=dropout_key)
-        errors = jnp.square(output - process.target(self.prediction, images, eps, t)).mean(tuple(range(1, x.ndim)))
-        return self.weights(process, t) * errors, t
+        noise = jax.random.normal(noise_key, images.shape, images.dtype)
+        return {"image": images, "noise": noise, "labels": jnp.where(dropped, NULL, labels), "t": t}, dropout_key
+
+    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+        """The weighted denoising loss; see `Losses`. The network is called as `network(x, t, labels, dropout_key=key)`."""
+        images, noise, t = drawn["image"], drawn["noise"], drawn["t"]
+        x = process.noised(images, noise, t)
+        output = network(x / expand(process.scale(t), x), t, drawn["labels"], dropout_key=dropout_key)
+        errors = jnp.square(output - process.target(self.prediction, images, noise, t)).mean(tuple(range(1, x.ndim)))
+        return self.weights(process, t) * errors
 
 
 def stratified_times(key, count: int) -> Float[Array, " b"]:
     """One time in each of `count` equal parts of (0, 1], falling."""
     # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
     return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
-
-
-@runtime_checkable
-class Losses(Protocol):
-    """What a step minimises: hashable, and its `losses` are as of `Objective` and `jaxdiff.classifier.Classification`."""
-
-    phases: tuple[float, float]
-
-    def losses(
-        self, network: Callable, process: Process, batch: dict[str, Array], key
-    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-        """The loss of each image of a batch, whose mean is minimised, and the time it was noised to."""
 
 
 @jax.tree_util.register_dataclass
@@ -217,34 +244,78 @@ def initial_state(network: Network, optimization: Optimization) -> TrainState:
     )
 
 
-@partial(jax.jit, static_argnames=("objective", "optimization"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("objective", "optimization", "parts"), donate_argnames="state")
 def train_step(
-    state: TrainState, process: Process, batch: dict[str, Array], key, *, objective: Losses, optimization: Optimization
+    state: TrainState,
+    process: Process,
+    batch: dict[str, Array],
+    key,
+    wishes: Int[Array, " d"] | None = None,
+    *,
+    objective: Losses,
+    optimization: Optimization,
+    parts: int = 1,
 ) -> tuple[TrainState, dict[str, Array]]:
     """One step. Its randomness is fold_in(key, step), so a resumed run needs no saved generator.
 
+    Under `jax.set_mesh` of a mesh of `jaxdiff.parallel` the state stays laid out as parameters are, and a batch that is dealt
+    over the devices stays there.
+
+    Arguments:
+        state: the state; it is consumed.
+        process: the forward process.
+        batch: as of `Losses.draw`.
+        key: of the run.
+        wishes: numbers that each device contributes, for the processes of a run to hear of one another.
+        objective: what is minimised.
+        optimization: how.
+        parts: the gradient is the mean of those of so many parts of the batch, one after another: less memory, and but for
+            rounding and dropout the same step. They and the devices together divide the batch: each device parts its own rows.
+
     Returns:
         The next state, and on the device the scalars `loss` and `gradient_norm`, and `phase_loss` and `phase_count`, (3,): the
-        sum of the losses of the images in each phase of noise, and how many they are.
+        sum of the losses of the images in each phase of noise, and how many they are; `wish`, the greatest of the wishes.
     """
-    step_key = jax.random.fold_in(key, state.step)
+    drawn, dropout_key = objective.draw(process, batch, jax.random.fold_in(key, state.step))
 
-    def mean_loss(network):
-        values, t = objective.losses(network, process, batch, step_key)
-        return values.mean(), (values, t)
+    def mean_loss(weights, drawn, dropout_key):
+        network = Network(parallel.for_use(weights), state.network.structure)
+        values = objective.of(network, process, drawn, dropout_key)
+        return values.mean(), values
 
-    (value, (values, t)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.network)
-    gradient = gradient.weights
-    member = jax.nn.one_hot(phases.phase(process, t, objective.phases), len(phases.PHASES))
+    gradient, values = _in_parts(jax.grad(mean_loss, has_aux=True), state.network.weights, drawn, dropout_key, parts)
+    gradient = parallel.as_parameters(gradient)
+    member = jax.nn.one_hot(phases.phase(process, drawn["t"], objective.phases), len(phases.PHASES))
     updates, optimizer = optimization.transformation().update(gradient, state.optimizer, state.network.weights)
     weights = optax.apply_updates(state.network.weights, updates)
     decay = jnp.minimum(optimization.ema_decay, (1.0 + state.step) / (10.0 + state.step))
     ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, weights)
-    network = Network(weights, state.network.structure)
     metrics = {
-        "loss": value,
+        "loss": values.mean(),
         "gradient_norm": optax.tree.norm(gradient),
         "phase_loss": values @ member,
         "phase_count": member.sum(0),
     }
-    return TrainState(state.step + 1, network, ema, optimizer), metrics
+    if wishes is not None:
+        metrics["wish"] = wishes.max()
+    state = TrainState(state.step + 1, Network(weights, state.network.structure), ema, optimizer)
+    return parallel.as_parameters(state), metrics
+
+
+def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], dropout_key, parts: int) -> tuple[Any, Array]:
+    """The mean of the gradients of the parts of a batch, and the loss of each image, (B,)."""
+    if parts == 1:
+        return gradient_of(weights, drawn, dropout_key)
+    # a part takes every parts-th row: those of a device, which are neighbours, are parted among themselves
+    split = jax.tree.map(lambda rows: rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1), drawn)
+
+    def add(total, each):
+        number, rows = each
+        gradient, values = gradient_of(weights, parallel.over_devices(rows), jax.random.fold_in(dropout_key, number))
+        return jax.tree.map(lambda old, new: old + new / parts, total, gradient), values
+
+    start = jax.tree.map(jnp.zeros_like, weights)
+    # XLA's CPU backend takes up to a hundred times as long for gradients of convolutions within a loop
+    unroll = parts if jax.default_backend() == "cpu" else 1
+    gradient, values = jax.lax.scan(add, start, (jnp.arange(parts), split), unroll=unroll)
+    return gradient, values.swapaxes(0, 1).reshape(-1)

@@ -18,24 +18,19 @@ from jaxdiff.classifier import Classification
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.parallel import make_mesh
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.training import Optimization
 from train.__main__ import main
 from train.classifier import ClassifierOptions, NoisedClassification
 from train.loop import STOPPED
 
-STEPS = 4
+STEPS = 5
 TONE = Attribute("tone", ("dark", "light"))
 NETWORK = ClassifierConfig(size=16, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.1, stem=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick(quick_compiling):
-    """Compiles once: restored states are on the device by name, and so are fresh ones here."""
-    initial_state = train.loop.initial_state
-    train.loop.initial_state = lambda *arguments: jax.device_put(initial_state(*arguments), jax.devices()[0])
-    yield
-    train.loop.initial_state = initial_state
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def source(seed, count, share=0.25) -> ArraySource:
@@ -56,7 +51,7 @@ TASK = NoisedClassification(
 def trained(out, steps=STEPS, task=TASK, **options) -> int:
     """Trains in-process, with a line of metrics for each step; gives the exit status."""
     given = ClassifierOptions(out, attribute="tone", log_every=1, **options)
-    return train.loop.train(given, dataclasses.replace(task, steps=steps), TRAINING)
+    return train.loop.train(given, dataclasses.replace(task, steps=steps), TRAINING, make_mesh("", jax.devices()[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +86,11 @@ def test_a_run_leaves_a_calibrated_classifier_and_its_measures(whole):
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(whole, tmp_path, monkeypatch):
-    """Stopped by a signal after two steps, before its calibration, and started again."""
+    """Stopped by a signal in its first step, which acts three steps later, before its calibration, and started again."""
     original, count = train.loop.train_step, iter(range(1, 100))
 
     def stopping(*arguments, **keywords):
-        if next(count) == 2:
+        if next(count) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments, **keywords)
 
@@ -103,7 +98,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(whole, tmp_path, monkey
         patched.setattr(train.loop, "train_step", stopping)
         assert trained(tmp_path) == STOPPED
     unfinished = jaxdiff.load_classifier(tmp_path)
-    assert unfinished.training["step"] == 2 and not (tmp_path / "calibration.json").exists()
+    assert unfinished.training["step"] == 4 and not (tmp_path / "calibration.json").exists()
     np.testing.assert_array_equal(unfinished.calibration.slopes, 1)
     assert trained(tmp_path) == 0
     assert lines(tmp_path) == lines(whole) and [step for step, _, _ in lines(whole)] == [1, 2, 3, 4]
@@ -175,7 +170,7 @@ def test_wrong_input_is_told_before_any_compute(program, data, tmp_path, capsys,
 def test_the_model_gives_process_and_size(monkeypatch, call_program, data, save_model, tmp_path):
     save_model(tmp_path / "model", process=vp_linear(0.3, 18.0), size=8)
     asked = []
-    monkeypatch.setattr(train.loop, "train", lambda options, task, source: asked.append((task, source)) or 0)
+    monkeypatch.setattr(train.loop, "train", lambda options, task, source, mesh: asked.append((task, source)) or 0)
     arguments = [*FINE, "--preset", "tiny", "--model", "model", "--out", "run"]
     assert call_program(main, "train", "classifier", *arguments) == 2  # 8x8 has no level of 8x8 for attention after the stem
     save_model(tmp_path / "model", process=vp_linear(0.3, 18.0), size=16)

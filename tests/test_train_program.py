@@ -22,6 +22,7 @@ from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.unet import UNetConfig
+from jaxdiff.parallel import make_mesh
 from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
@@ -38,16 +39,7 @@ NETWORK = UNetConfig(
 TASK = Diffusion(NETWORK, vp_cosine(), Objective(), Optimization(learning_rate=1e-3, warmup=2), STEPS, batch_size=8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiles once, and in half the time, to slower programs: which computations are done stays the same."""
-    before, initial_state = jax.config.read("jax_disable_most_optimizations"), train.loop.initial_state
-    jax.config.update("jax_disable_most_optimizations", True)
-    # on the device by name, as restored states are: for JAX these are two kinds of arguments, each with a program of its own
-    train.loop.initial_state = lambda *arguments: jax.device_put(initial_state(*arguments), jax.devices()[0])
-    yield
-    train.loop.initial_state = initial_state
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def source() -> ArraySource:
 def trained(out, source, steps=STEPS, task=TASK, **options) -> int:
     """Trains in-process, with a line of metrics for each step; gives the exit status."""
     given = Options(out, **{"log_every": 1, "preview_every": 0, **options})
-    return train.loop.train(given, dataclasses.replace(task, steps=steps), source)
+    return train.loop.train(given, dataclasses.replace(task, steps=steps), source, make_mesh("", jax.devices()[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +134,9 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on(whole, source, tmp_path, 
         after_step(patched, 2, lambda measured: os.kill(os.getpid(), number) or measured)
         assert trained(tmp_path, source, log_every=log_every) == STOPPED == 143
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
-    assert Checkpoints(tmp_path / "checkpoints").latest() == models.load(tmp_path).training["step"] == 2
-    assert lines(tmp_path)[-1][0] == 2
+    # wished for at the third step, and granted two steps later
+    assert Checkpoints(tmp_path / "checkpoints").latest() == models.load(tmp_path).training["step"] == 5
+    assert lines(tmp_path)[-1][0] == 5
     if log_every == 1:
         assert trained(tmp_path, source) == 0
         assert_same_run(tmp_path, whole)
@@ -166,7 +159,7 @@ def test_a_half_written_checkpoint_is_ignored(whole, source, tmp_path):
     """Also: a checkpoint that was written while the next step ran holds its own step, and so do those before."""
     assert trained(tmp_path, source, steps=STEPS - 2) == trained(tmp_path, source, save_minutes=0) == 0
     checkpoints = tmp_path / "checkpoints"
-    assert sorted(folder.name for folder in checkpoints.iterdir() if folder.is_dir()) == ["5", "6"]
+    assert sorted(folder.name for folder in checkpoints.iterdir() if folder.is_dir()) == ["4", "6"]
     # what Orbax writes into until it is complete
     (checkpoints / "6").rename(checkpoints / "6.orbax-checkpoint-tmp")
     shutil.rmtree(checkpoints / "6.orbax-checkpoint-tmp" / "position")
@@ -188,20 +181,20 @@ def test_a_damaged_checkpoint_is_named(whole, source, tmp_path, part):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("loss", {"log_every": 1, "save_minutes": 0}, "the checkpoint of step 2 is kept"),
+        ("loss", {"log_every": 1, "save_minutes": 0}, "the checkpoint of step 3 is kept"),
         ("gradient_norm", {"log_every": 5}, "no checkpoint was written yet"),
     ],
 )
 def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path, monkeypatch, name, arguments, words):
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patched, pytest.raises(InputError) as refused:
-        after_step(patched, 3, lambda measured: {**measured, name: np.float32("nan")})
+        after_step(patched, 5, lambda measured: {**measured, name: np.float32("nan")})
         trained(tmp_path, source, **arguments)
-    for word in ("step 3", "nan", words, "--learning-rate"):
+    for word in ("step 5", "nan", words, "--learning-rate"):
         assert word in str(refused.value)
     assert signal.getsignal(signal.SIGTERM) is handler
     if "save_minutes" in arguments:
-        assert Checkpoints(tmp_path / "checkpoints").latest() == models.load(tmp_path).training["step"] == 2
+        assert Checkpoints(tmp_path / "checkpoints").latest() == models.load(tmp_path).training["step"] == 3
     else:
         assert not (tmp_path / "model.safetensors").exists()
 

@@ -18,6 +18,7 @@ def main() -> None:
 
 
 def _train_diffusion(arguments: list[str]) -> None:
+    from jaxdiff import parallel
     from jaxdiff.data import require_two_values
     from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS
     from train.diffusion import image_size, resolve
@@ -27,26 +28,31 @@ def _train_diffusion(arguments: list[str]) -> None:
     about = f"{inspect.getdoc(Options)}\n\n{choices}"
     options = tyro.cli(Options, prog="python -m train", args=arguments, description=about)
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
-    source = _open(options, image_size(options), names)
+    mesh = _join(options)
+    source = parallel.in_all(lambda: _open(options, image_size(options), names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
     task = resolve(options, source.attributes)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
-    _train(options, task, source)
+    _train(options, task, source, mesh)
 
 
 def _train_classifier(arguments: list[str]) -> None:
+    from jaxdiff import parallel
     from train.classifier import ClassifierOptions, context, resolve
     from train.options import table
 
     about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
     options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
-    size, process = context(options)
-    source = _open(options, size, (options.attribute,))
-    held_out = {split: _open(options, size, (options.attribute,), split) for split in ("validation", "test")}
-    _train(options, resolve(options, size, process, source, held_out), source)
+    mesh = _join(options)
+    size, process = parallel.in_all(lambda: context(options))
+    source, *held_out = parallel.in_all(
+        lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
+    )
+    held_out = dict(zip(("validation", "test"), held_out, strict=True))
+    _train(options, resolve(options, size, process, source, held_out), source, mesh)
 
 
 def _open(options, size: int, names, split: str = "train"):
@@ -57,12 +63,26 @@ def _open(options, size: int, names, split: str = "train"):
     return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
 
 
-def _train(options, task, source) -> None:
+def _join(options):
+    """The mesh of the run's processes, or of the devices that a dry run is for."""
+    from console.dry_run import pretend
+
+    if options.devices is not None:
+        pretend(options.devices)
+    return options.join()
+
+
+def _train(options, task, source, mesh) -> None:
+    from jaxdiff import parallel
     from jaxdiff.data import verify
+    from train.dry_run import dry_run
     from train.loop import train
 
-    verify(source)
-    sys.exit(train(options, task, source.cached()))
+    if options.dry_run:
+        dry_run(options, task, source, mesh)
+        return
+    parallel.in_all(lambda: verify(source))
+    sys.exit(train(options, task, parallel.in_all(source.cached), mesh))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rich.table import Table
 from console import plots
 from console.terminal import console, working
 from jaxdiff import classifier as classifiers
-from jaxdiff import weight_file
+from jaxdiff import parallel, weight_file
 from jaxdiff.calibration import Calibration, HeldOut, Level, ask, fit, measure
 from jaxdiff.classifier import Classification
 from jaxdiff.data import Source, load_arrays, require_two_values
@@ -27,6 +27,7 @@ from jaxdiff.models.unet import EncoderConfig
 from jaxdiff.presets import preset
 from jaxdiff.process import Process
 from jaxdiff.training import Optimization, TrainState
+from train.folder import Folder
 from train.options import RunOptions
 from train.task import Task
 
@@ -95,35 +96,31 @@ class NoisedClassification(Task):
     def config(self, options: ClassifierOptions, attributes) -> dict[str, Any]:
         return {**super().config(options, attributes), "held_out": options.held_out}
 
-    def save(self, options: ClassifierOptions, source: Source, state: TrainState, step: int) -> None:
+    def save(self, options: ClassifierOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
         """Of the last step with its calibration, which takes too long for one that was asked to stop."""
         network = Network(state.ema, state.network.structure)
         calibration, training = Calibration.identity(self.network.values), self.provenance(options, step)
         if step == self.steps:
-            calibration, before, after = self._calibrated(options, network)
+            calibration, before, after = self._calibrated(options, network, folder)
             training["held_out"] = [level.config() for level in after]
-            (options.out / "calibration.json").write_text(
-                json.dumps({"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]})
-                + "\n"
-            )
-        classifiers.save(
-            options.out,
-            classifiers.Classifier(
-                config=self.network,
-                network=network,
-                process=self.process,
-                attribute=source.attributes[0],
-                shares=self.objective.shares,
-                calibration=calibration,
-                training=training,
-            ),
+            told = {"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]}
+            folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(told) + "\n"))
+        classifier = classifiers.Classifier(
+            config=self.network,
+            network=parallel.gathered(network),
+            process=self.process,
+            attribute=source.attributes[0],
+            shares=self.objective.shares,
+            calibration=calibration,
+            training=training,
         )
+        folder.write(self.kind.file, lambda: classifiers.save(folder.path, classifier))
 
-    def show(self, options: ClassifierOptions, source: Source, state: TrainState, step: int) -> None:
+    def show(self, options: ClassifierOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
         """Nothing: what there is to see is the calibration, at the end."""
 
     def _calibrated(
-        self, options: ClassifierOptions, network: Network
+        self, options: ClassifierOptions, network: Network, folder: Folder
     ) -> tuple[Calibration, tuple[Level, ...], tuple[Level, ...]]:
         """The calibration, and how good the probabilities are before and after it; tells of it."""
         with working("calibrating on held-out images"):
@@ -134,7 +131,9 @@ class NoisedClassification(Task):
         console.print(_table(before, after))
         title = f"{options.attribute} in noised images of {options.data}"
         values = self.held_out["test"].attributes[0].values
-        plots.calibration(options.out / "calibration.png", test, test.log_posterior(shares, calibration), after, values, title)
+        said = test.log_posterior(shares, calibration)
+        picture = folder.path / "calibration.png"
+        folder.write(picture.name, lambda: plots.calibration(picture, test, said, after, values, title))
         return calibration, before, after
 
     def _ask(self, options: ClassifierOptions, network: Network, split: str) -> HeldOut:

@@ -9,7 +9,7 @@ import numpy as np
 
 from console.pictures import grid, to_uint8, write
 from jaxdiff import model as models
-from jaxdiff import weight_file
+from jaxdiff import parallel, weight_file
 from jaxdiff.data import Attribute, Source
 from jaxdiff.errors import InputError
 from jaxdiff.models.network import Network, unet
@@ -17,6 +17,7 @@ from jaxdiff.models.unet import UNetConfig
 from jaxdiff.presets import preset
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState
+from train.folder import Folder
 from train.options import Options
 from train.task import Task
 
@@ -32,17 +33,22 @@ class Diffusion(Task):
     def fresh(self, key) -> Network:
         return jax.jit(unet, static_argnums=0)(self.network, key)
 
-    def save(self, options: Options, source: Source, state: TrainState, step: int) -> None:
-        models.save(options.out, self._averaged(options, source, state, step))
+    def save(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
+        network = Network(parallel.gathered(state.ema), state.network.structure)
+        model = self._model(options, source, network, step)
+        folder.write(self.kind.file, lambda: models.save(folder.path, model))
 
-    def show(self, options: Options, source: Source, state: TrainState, step: int) -> None:
+    def show(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
         """Where it is time, a grid with a row for each value of the first attribute; the same noise in each row."""
         if step != self.steps and not (options.preview_every and step % options.preview_every == 0):
             return
-        model, columns = self._averaged(options, source, state, step), 8
+        model, columns = self._model(options, source, Network(state.ema, state.network.structure), step), 8
         counts = self.network.values or (1,)
-        labels = np.zeros((counts[0] * columns, len(counts)), np.int32)
-        labels[:, 0] = np.repeat(np.arange(counts[0]), columns)
+        count = counts[0] * columns
+        # filled up, so that the devices divide it
+        places = np.arange(count + -count % jax.sharding.get_mesh().size) % count
+        labels = np.zeros((len(places), len(counts)), np.int32)
+        labels[:, 0] = places // columns
         drawn = sample(
             model.denoise,
             model.process,
@@ -50,14 +56,16 @@ class Diffusion(Task):
             condition=jnp.asarray(labels),
             solver=DDIM(25),
             key=jax.random.key(options.seed),
-            indices=np.tile(np.arange(columns), counts[0]),
+            indices=places % columns,
         )
-        write(grid(to_uint8(np.asarray(drawn)), columns), options.out / "previews" / f"{step:07d}.png")
+        picture = grid(to_uint8(parallel.gathered(drawn)[:count]), columns)
+        name = f"previews/{step:07d}.png"
+        folder.write(name, lambda: write(picture, folder.path / name))
 
-    def _averaged(self, options: Options, source: Source, state: TrainState, step: int) -> models.Model:
+    def _model(self, options: Options, source: Source, network: Network, step: int) -> models.Model:
         return models.Model(
             config=self.network,
-            network=Network(state.ema, state.network.structure),
+            network=network,
             process=self.process,
             prediction=self.objective.prediction,
             attributes=source.attributes,

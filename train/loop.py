@@ -1,29 +1,30 @@
-"""The training run: one loop, readable from top to bottom."""
+"""The training run: one loop, readable from top to bottom. Every process of a run runs all of it, in step."""
 
-import fcntl
-import json
 import math
-import os
 import signal
 import time
-from contextlib import closing
-from pathlib import Path
+from collections import deque
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from console import plots
-from console.terminal import console, peak_memory, progress
+from console.terminal import console, device_memory, peak_memory, progress
+from jaxdiff import parallel
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
 from jaxdiff.phases import PHASES
-from jaxdiff.training import initial_state, train_step
+from jaxdiff.training import TrainState, initial_state, train_step
+from train.folder import Folder, claimed
 from train.options import RunOptions
 from train.task import Task
 
 STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and has saved
+NOTHING, SAVE, STOP = range(3)  # what a process wishes; the greatest of all wishes is granted, by all at the same step
+_AHEAD = 2  # steps after which wishes are read, so that the device never waits for the host
 
 
 class _Stop:
@@ -42,131 +43,105 @@ class _Stop:
             signal.signal(number, handler)
 
 
-def train(options: RunOptions, task: Task, source: Source) -> int:
+def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
     """Trains, or goes on training, until `task.steps` steps are done; returns the exit status."""
-    # --- the run's folder ------------------------------------------------------------------------------------------
-    config = task.config(options, source.attributes)
-    iterator = batches(source, batch_size=task.batch_size, seed=options.seed, flip=options.flip)
-    _claim(options.out, config)
-    with open(options.out / "config.json") as claimed:
-        _lock(claimed)
-        return _run(options, task, source, iterator)
+    check_divides(options, task, mesh)
+    rows = parallel.own_rows(mesh, task.batch_size)
+    each = rows.stop - rows.start
+    shard = (rows.start // each, task.batch_size // each)
+    iterator = batches(source, batch_size=task.batch_size, seed=options.seed, flip=options.flip, shard=shard)
+    with jax.set_mesh(mesh), claimed(options.out, task.config(options, source.attributes)) as folder:
+        return _run(options, task, source, mesh, iterator, folder)
 
 
-def _run(options: RunOptions, task: Task, source: Source, iterator) -> int:
+def check_divides(options: RunOptions, task: Task, mesh: Mesh) -> None:
+    """Raises `InputError` where the devices, or their parts of a batch, do not divide the batch."""
+    parallel.check_divides(mesh, task.batch_size, "--batch-size")
+    if task.batch_size % (mesh.size * options.accumulate):
+        raise InputError(
+            f"--batch-size of {task.batch_size} over {mesh.size} devices is {task.batch_size // mesh.size} images on each, "
+            f"which --accumulate {options.accumulate} does not divide"
+        )
+
+
+def fresh_state(task: Task, key) -> TrainState:
+    """The state before the first step. Under jit."""
+    return initial_state(task.fresh(key), task.optimization)
+
+
+def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, folder: Folder) -> int:
     """The run, in a folder that is its own."""
-    out = options.out
-    checkpoints = Checkpoints(out / "checkpoints")
+    checkpoints = Checkpoints(folder.path / "checkpoints")
 
     # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
-    network = task.fresh(jax.random.fold_in(jax.random.key(options.seed), 1))
-    state = initial_state(network, task.optimization)
+    make = partial(fresh_state, task)
+    key = jax.random.fold_in(jax.random.key(options.seed), 1)
+    shapes = jax.eval_shape(make, key)
     position: dict[str, Any] = {"step": 0}
-    if (latest := checkpoints.latest()) is not None:
-        state, position = checkpoints.restore(latest, state)
+    if (latest := checkpoints.latest()) is None:
+        state = jax.jit(make, out_shardings=parallel.parameter_shardings(mesh, shapes))(key)
+    else:
+        state, position = checkpoints.restore(latest, parallel.abstract_parameters(mesh, shapes))
         iterator.set_state(position["data"])
     done = position["step"]
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(network.weights))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.network.weights))
     console.print(
-        f"{options.preset}: {parameters / 1e6:.2f} M parameters on {jax.devices()[0].device_kind}; "
-        f"{len(source)} images of {source.name}; " + (f"going on from step {done}" if done else f"new run in {out}")
+        f"{options.preset}: {parameters / 1e6:.2f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
+        f"{len(source)} images of {source.name}; " + (f"going on from step {done}" if done else f"new run in {folder.path}")
     )
     if done >= task.steps:
-        console.print(f"{out} has {done} of {task.steps} steps: nothing to do; --steps takes it further")
+        console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; --steps takes it further")
         return 0
 
     # --- steps -------------------------------------------------------------------------------------------------------
+    step_of = partial(train_step, objective=task.objective, optimization=task.optimization, parts=options.accumulate)
     key = jax.random.fold_in(jax.random.key(options.seed), 2)
-    pending, saved_at, logged_at, note = [], time.monotonic(), time.monotonic(), ""
-    _forget_after(out / "metrics.jsonl", done)
+    pending, wished, saved_at, logged_at, note = [], deque(), time.monotonic(), time.monotonic(), ""
+    folder.forget_after(done)
     with (
         _Stop() as stop,
-        closing(checkpoints),
-        open(out / "metrics.jsonl", "a", buffering=1) as metrics,
+        checkpoints,
         progress("training", task.steps, done=done, unit="steps") as advance,
     ):
-        while done < task.steps and not stop.asked:
-            batch = next(iterator)
-            state, measured = train_step(
-                state, task.process, batch, key, objective=task.objective, optimization=task.optimization
-            )
+        granted = NOTHING
+        while done < task.steps and granted != STOP:
+            overdue = parallel.is_first() and time.monotonic() - saved_at > 60 * options.save_minutes
+            wish = STOP if stop.asked else SAVE if overdue else NOTHING
+            batch, wishes = parallel.deal(mesh, (next(iterator), _on_each_device(mesh, wish)))
+            state, measured = step_of(state, task.process, batch, key, wishes)
             done += 1
             pending.append((done, measured))
-            save_now = time.monotonic() - saved_at > 60 * options.save_minutes or done == task.steps
-            if len(pending) >= options.log_every or save_now:
+            wished.append(measured["wish"])
+            granted = int(wished.popleft()) if len(wished) > _AHEAD else NOTHING
+            save_now = granted != NOTHING or done == task.steps
+            if done % options.log_every == 0 or save_now:
                 # fetched only here, so that the device runs ahead of the host in between;
                 # a checkpoint is never of a failed step
                 line = _summary(pending, task.batch_size, logged_at, latest)
-                metrics.write(json.dumps(line) + "\n")
+                checkpoints.check()
+                folder.log(line)
                 note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"
                 pending, logged_at = [], time.monotonic()
             if save_now:
+                _save(checkpoints, options, task, source, state, done, iterator, folder)
+                # wishes from before are granted; who still wishes to stop says so again
                 latest, saved_at = done, time.monotonic()
-                _save(checkpoints, options, task, source, state, done, iterator)
-            task.show(options, source, state, done)
+                wished.clear()
+            task.show(options, source, state, done, folder)
             advance(1, note)
-        if stop.asked and latest != done:
-            if pending:
-                metrics.write(json.dumps(_summary(pending, task.batch_size, logged_at, latest)) + "\n")
-            _save(checkpoints, options, task, source, state, done, iterator)
 
     # --- end ---------------------------------------------------------------------------------------------------------
     if done < task.steps:
         console.print(f"stopped at step {done} of {task.steps}, saved; the same command goes on from here")
         return STOPPED
-    console.print(f"done: {out / task.kind.file}, pictures beside it")
+    console.print(f"done: {folder.path / task.kind.file}, pictures beside it")
     return 0
 
 
-def _claim(out: Path, config: dict[str, Any]) -> None:
-    """Makes the folder this run's, or makes sure that it is."""
-    path = out / "config.json"
-    if path.exists():
-        try:
-            there, config = _flat(json.loads(path.read_text())), _flat(config)
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; take another folder") from error
-        differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
-        if differing:
-            name = differing[0]
-            raise InputError(
-                f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; "
-                "take another folder"
-            )
-        return
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"--out {out} is not empty and holds no run (no config.json); take another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(partial_file, path)
-
-
-def _lock(claimed) -> None:
-    """Makes sure that no other process trains in the folder whose config.json this is, until the file is closed.
-
-    Raises:
-        InputError: another one does.
-    """
-    try:
-        fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            f"--out {Path(claimed.name).parent} is being trained by another process; wait, or stop that"
-        ) from error
-
-
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings by name, those of a part of the configuration as part.name."""
-    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in config.items()}
-    return {f"{part}.{name}".rstrip("."): value for part, values in parts.items() for name, value in values.items()}
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drops the lines of steps that the resumed run will do again."""
-    if path.exists():
-        kept = [line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+def _on_each_device(mesh: Mesh, wish: int) -> np.ndarray:
+    """A process's wish, on behalf of each of its devices."""
+    rows = parallel.own_rows(mesh, mesh.size)
+    return np.full(rows.stop - rows.start, wish, np.int32)
 
 
 def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict[str, Any]:
@@ -181,6 +156,7 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
                 "A lower --learning-rate, or float32, usually helps"
             )
     totals, counts = (np.sum([value[name] for value in values], axis=0) for name in ("phase_loss", "phase_count"))
+    on_device = device_memory()
     return {
         "step": pending[-1][0],
         "loss": float(np.mean([value["loss"] for value in values])),
@@ -188,12 +164,12 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
         "gradient_norm": float(np.mean([value["gradient_norm"] for value in values])),
         "images_per_second": len(pending) * batch_size / seconds,
         "peak_memory_gib": peak_memory(),
+        **({} if on_device is None else {"peak_device_memory_gib": on_device}),
     }
 
 
-def _save(checkpoints, options, task, source, state, step, iterator) -> None:
+def _save(checkpoints, options, task, source, state, step, iterator, folder) -> None:
     # the weights first: a run that is killed in between then does some steps again, but never lacks its last weights
-    task.save(options, source, state, step)
+    task.save(options, source, state, step, folder)
     checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
-    rows = [json.loads(line) for line in (options.out / "metrics.jsonl").read_text().splitlines()]
-    plots.training(options.out / "loss.png", rows, f"{options.preset} on {options.data}")
+    folder.plot(f"{options.preset} on {options.data}")

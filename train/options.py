@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from console.hosts import Hosts
 from jaxdiff import process as processes
 from jaxdiff.errors import InputError
 from jaxdiff.phases import BOUNDARIES
@@ -12,7 +13,7 @@ from jaxdiff.process import PROCESSES, Process
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Hosts):
     """What a run takes, whatever it trains."""
 
     out: Path
@@ -48,6 +49,8 @@ class RunOptions:
     """Computation type; parameters are float32."""
     remat: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    accumulate: int = 1
+    """Parts that each batch goes through in, one after another: less memory, the same steps."""
     flip: bool = True
     """Mirror images at random."""
     seed: int = 0
@@ -56,15 +59,21 @@ class RunOptions:
     """Steps between two lines of metrics.jsonl."""
     save_minutes: float = 5.0
     """Minutes between two checkpoints; the last step is always saved."""
+    dry_run: bool = False
+    """Compile the step and print what it takes, by the compiler's own account, without training."""
+    devices: int | None = None
+    """With --dry-run: compile for so many devices, in place of those that there are."""
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "log_every"):
+        for name in ("steps", "batch_size", "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
         for name in ("seed", "warmup", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
+        if self.devices is not None and not self.dry_run:
+            raise InputError(f"--devices is for --dry-run, got {self.devices} without it")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"--ema-decay must lie in [0, 1), got {self.ema_decay}")
         if self.learning_rate is not None and not self.learning_rate > 0:

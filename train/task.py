@@ -13,6 +13,7 @@ from jaxdiff.models.unet import EncoderConfig
 from jaxdiff.process import Process
 from jaxdiff.training import Losses, Optimization, TrainState
 from jaxdiff.weight_file import Kind
+from train.folder import Folder
 from train.options import RunOptions
 
 
@@ -43,15 +44,18 @@ class Task(ABC):
         """The network with fresh weights, made on the device."""
 
     @abstractmethod
-    def save(self, options: RunOptions, source: Source, state: TrainState, step: int) -> None:
-        """Writes the averaged weights into the run's folder, with all that is needed to use them."""
+    def save(self, options: RunOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
+        """Writes the averaged weights into the run's folder, with all that is needed to use them. Every process calls it."""
 
     @abstractmethod
-    def show(self, options: RunOptions, source: Source, state: TrainState, step: int) -> None:
-        """Called after each step, for pictures now and then."""
+    def show(self, options: RunOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
+        """Called after each step, by every process, for pictures now and then."""
 
     def config(self, options: RunOptions, attributes: tuple[Attribute, ...]) -> dict[str, Any]:
-        """What makes two runs the same run, JSON-ready. The number of steps and what is only told on the way are left out."""
+        """What makes two runs the same run, JSON-ready.
+
+        Left out are the number of steps, what is only told on the way, and how work is divided among devices.
+        """
         return {
             "data": options.data,
             "attributes": [[attribute.name, list(attribute.values)] for attribute in attributes],

@@ -1,0 +1,39 @@
+"""`python -m train` of the smallest network there is, for tests of real processes: most of their time is compiling."""
+
+import numpy as np
+import tyro
+
+from console.terminal import run
+from jaxdiff import parallel
+from jaxdiff.data import ArraySource, Attribute
+from jaxdiff.models.unet import UNetConfig
+from jaxdiff.process import vp_cosine
+from jaxdiff.training import Objective, Optimization
+from train.diffusion import Diffusion
+from train.loop import train
+from train.options import Options
+
+SIZE, COUNT = 8, 64
+NETWORK = UNetConfig(
+    size=SIZE, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
+)
+OBJECTIVE, OPTIMIZATION = Objective(), Optimization(learning_rate=1e-3, warmup=2)
+
+
+def source() -> ArraySource:
+    """64 images: a run of batches of 16 goes into its second epoch at step 5."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
+    return ArraySource(images, rng.integers(0, 2, (COUNT, 1), np.int32), [Attribute("group", ("square", "round"))])
+
+
+def main() -> None:
+    """Takes the options of `python -m train`, and trains the small network."""
+    options = tyro.cli(Options)
+    mesh = options.join()
+    task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, options.steps or 8, options.batch_size or 16)
+    raise SystemExit(train(options, task, parallel.in_all(source), mesh))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,173 @@
+"""Training in several processes: the run of one process, whoever stops it and on however many it goes on; no error hangs."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxdiff.weight_file import MODEL, read
+from tests.processes import started, succeed
+
+# compiled once for all: the folder of a cache is a test session's
+TRAIN = ("-m", "tests.small_training", "--preview-every", 0, "--log-every", 1)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> dict[str, str]:
+    """What makes programs compile quickly, and once."""
+    cache = tmp_path_factory.mktemp("compiled")
+    return {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+
+
+def losses(out: Path) -> dict[int, float]:
+    """The loss of each step."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows}
+
+
+def test_a_run_of_two_processes_that_is_stopped_and_goes_on_in_one_is_the_run_of_one(tmp_path, quick):
+    """Two processes, of which the second alone is asked to stop; then one with four devices, parameters dealt, in parts."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    succeed((*TRAIN, "--steps", 50, "--out", one), 1, **quick)
+    with started((*TRAIN, "--steps", 50, "--out", other), 2, **quick) as processes:
+        processes[0].wait_until(lambda: (other / "metrics.jsonl").exists() and len(losses(other)) >= 8, 120)
+        processes[1].send(signal.SIGTERM)
+        ended = [process.end() for process in processes]
+    assert [each.code for each in ended] == [143, 143], ended
+    (step,) = (int(folder.name) for folder in (other / "checkpoints").iterdir())
+    assert 8 < step < 50 and max(losses(other)) == step
+    options = ("--mesh", "fsdp=4", "--accumulate", 2)
+    (output,) = succeed((*TRAIN, "--steps", 50, "--out", other, *options), 1, devices=4, **quick)
+    assert f"going on from step {step}" in output
+    expected, got = losses(one), losses(other)
+    assert list(got) == list(expected) == list(range(1, 51))
+    np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
+    arrays = [read(out, MODEL).arrays for out in (one, other)]
+    for name, array in arrays[0].items():
+        np.testing.assert_allclose(arrays[1][name], array, atol=1e-4)
+
+
+def test_when_a_process_dies_the_other_ends_within_seconds(tmp_path, quick):
+    out = tmp_path / "run"
+    with started((*TRAIN, "--steps", 5000, "--out", out), 2, **quick) as processes:
+        processes[0].wait_until(lambda: (out / "metrics.jsonl").exists(), 120)
+        processes[1].send(signal.SIGKILL)
+        ended = processes[0].end(timeout=30)
+    assert ended.code not in (0, 143)
+    assert "error: this process of the run cannot go on" in ended.output or "another task died" in ended.output
+
+
+TROUBLE = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+from jaxdiff.checkpoint import Checkpoints
+from jaxdiff.errors import InputError
+from train.folder import claimed
+
+out, me = Path(sys.argv[1]), jax.process_index()
+mesh = parallel.make_mesh("fsdp=2")
+jax.set_mesh(mesh)
+shapes = {"w": jax.ShapeDtypeStruct((512, 256), np.float32), "n": jax.ShapeDtypeStruct((), np.int32)}
+like = parallel.abstract_parameters(mesh, shapes)
+def filled(value):
+    w = np.random.default_rng(value).standard_normal((512, 256), np.float32)
+    return parallel.place({"w": w, "n": np.int32(value)}, parallel.parameter_shardings(mesh, shapes))
+
+def told(name, function):
+    try:
+        function()
+        print("TOLD", name, "nothing")
+    except InputError as error:
+        print("TOLD", name, error)
+
+def claim(config, path="run"):
+    with claimed(out / path, config):
+        pass
+
+claim({"seed": 1})
+told("options", lambda: claim({"seed": 1, "size": 8 + me}))
+told("another", lambda: claim({"seed": 2}))
+with claimed(out / "run", {"seed": 1}):
+    told("locked", lambda: claim({"seed": 1}))
+told("seen", lambda: claim({"seed": 1}, "run" if me == 0 else "elsewhere"))
+
+saved = out / "saved"
+with Checkpoints(saved) as checkpoints:
+    for step in (1, 2, 3):
+        checkpoints.save(step, filled(step), {"step": step})
+parallel.once(lambda: (out / "list").write_text(" ".join(sorted(entry.name for entry in saved.iterdir()))))
+state, position = Checkpoints(saved).restore(3, like)
+told("whole", lambda: None if (parallel.gathered(state)["w"] == parallel.gathered(filled(3))["w"]).all() else 1 / 0)
+
+def cut():
+    for file in (saved / "3" / "state" / "ocdbt.process_1" / "d").iterdir():
+        file.write_bytes(file.read_bytes()[:-100])
+parallel.once(cut)
+told("cut", lambda: Checkpoints(saved).restore(3, like))
+told("foreign", lambda: Checkpoints(saved).restore(2, {**like, "other": like["w"]}))
+told("shape", lambda: Checkpoints(saved).restore(2, {**like, "n": like["w"]}))
+told("before", lambda: Checkpoints(saved).restore(2, like))
+whole = parallel.make_mesh("data=2")
+state, _ = Checkpoints(saved).restore(2, parallel.abstract_parameters(whole, shapes))
+print("TOLD elsewhere", state["w"].is_fully_replicated, (np.asarray(state["w"]) == parallel.gathered(filled(2))["w"]).all())
+def change():
+    file = saved / "2" / "position" / "metadata"
+    position = json.loads(file.read_text())
+    file.write_text(json.dumps({**position, "digest": position["digest"] ^ 1}))
+parallel.once(change)
+told("numbers", lambda: Checkpoints(saved).restore(2, like))
+
+# the disk takes no file of more than 64 KiB of the second process
+checkpoints = Checkpoints(out / "full")
+checkpoints.save(1, filled(1), {"step": 1})
+checkpoints.finish()
+if me == 1:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, resource.RLIM_INFINITY))
+checkpoints.save(2, filled(2), {"step": 2})
+told("full", checkpoints.finish)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+import shutil
+from types import SimpleNamespace
+usage = shutil.disk_usage
+shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
+told("room", lambda: Checkpoints(saved).save(4, filled(4), {"step": 4}))
+shutil.disk_usage = usage
+state, position = Checkpoints(out / "full").restore(Checkpoints(out / "full").latest(), like)
+print("TOLD kept", position, float(parallel.gathered(state["n"])))
+sys.stdout.flush()
+jax.distributed.shutdown()
+import os
+os._exit(0)
+"""
+
+
+def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_path):
+    outputs = succeed(("-c", TROUBLE, tmp_path), 2, timeout=90)
+    assert (tmp_path / "list").read_text() == "2 3"
+    for output in outputs:
+        told = dict(line[5:].split(maxsplit=1) for line in output.splitlines() if line.startswith("TOLD "))
+        for name, words in {
+            "options": ["process 0 was started with size 8, process 1 with 9"],
+            "another": ["another seed: 1 there, 2 now"],
+            "locked": ["is being trained by another process"],
+            "seen": ["where all of them see it"],
+            "whole": ["nothing"],
+            "cut": ["process 1: checkpoint 3 in", "is damaged", "delete", "saved/3"],
+            "foreign": ["checkpoint 2 in", "of another network"],
+            "shape": ["checkpoint 2 in", "of another network"],
+            "before": ["nothing"],
+            "elsewhere": ["True True"],
+            "numbers": ["checkpoint 2 in", "its numbers are not those that were saved"],
+            "full": ["process 1: checkpoint 2 could not be written", "the checkpoint of step 1 is kept"],
+            "room": ["checkpoint 4 takes", "1000 left", "the checkpoint of step 3 is kept"],
+            "kept": ["{'step': 1} 1.0"],
+        }.items():
+            for word in words:
+                assert word in told[name], output

@@ -1,0 +1,49 @@
+"""`python -m train --dry-run`: what a step takes on each device, from its compiled form; nothing is run."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from console.dry_run import show
+from console.terminal import console, working
+from jaxdiff import parallel
+from jaxdiff.data import Source
+from jaxdiff.program_report import ProgramReport, program_report
+from jaxdiff.training import train_step
+from train.loop import check_divides, fresh_state
+from train.options import RunOptions
+from train.task import Task
+
+
+def dry_run(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:
+    """Prints the resolved configuration, the parameters, and the report of a step."""
+    check_divides(options, task, mesh)
+    console.print_json(json.dumps({**task.config(options, source.attributes), "steps": task.steps, "mesh": dict(mesh.shape)}))
+    with working("compiling"):
+        parameters, report = compiled_step(options, task, len(source.attributes), mesh)
+    console.print(f"{parameters:,} parameters, with their average and the optimiser's moments four times that in the state")
+    show(report, "a training step", task.steps, task.network.dtype)
+
+
+def compiled_step(options: RunOptions, task: Task, attributes: int, mesh: Mesh) -> tuple[int, ProgramReport]:
+    """The number of parameters, and the report of the step as it is trained with on a mesh."""
+    key = jax.eval_shape(jax.random.key, 0)
+    shapes = jax.eval_shape(partial(fresh_state, task), key)
+    at = lambda shape, dtype, sharding: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)  # noqa: E731
+    state = parallel.abstract_parameters(mesh, shapes)
+    dealt, network, count = parallel.batch_sharding(mesh), task.network, task.batch_size
+    batch = {
+        "image": at((count, network.size, network.size, network.channels), jnp.float32, dealt),
+        "labels": at((count, attributes), jnp.int32, dealt),
+    }
+    wishes = at((mesh.size,), jnp.int32, dealt)
+    with jax.set_mesh(mesh):
+        lowered = train_step.lower(
+            state, task.process, batch, key, wishes,
+            objective=task.objective, optimization=task.optimization, parts=options.accumulate,
+        )  # fmt: skip
+        report = program_report(lowered.compile())
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes.network.weights)), report

@@ -1,0 +1,148 @@
+"""The folder of a run: claimed, locked and written by the first process alone; what it finds wrong is told by all."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from console import plots
+from jaxdiff import parallel
+from jaxdiff.errors import InputError
+
+
+class Folder:
+    """A run's folder, while the run has it: see `claimed`. Every process calls its methods.
+
+    Arguments:
+        path: where it is.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._metrics = path / "metrics.jsonl"
+
+    def write(self, what: str, function: Callable[[], Any]) -> None:
+        """Has the first process write something; `what` is what an error calls it.
+
+        Raises:
+            InputError: in every process, where the disk is full or does not take it.
+        """
+
+        def written():
+            try:
+                function()
+            except OSError as error:
+                raise InputError(f"cannot write {self.path / what}: {error.strerror or error}") from error
+
+        parallel.once(written)
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Adds a line to the metrics."""
+
+        def add():
+            with open(self._metrics, "a") as metrics:
+                metrics.write(json.dumps(line) + "\n")
+
+        self.write("metrics.jsonl", add)
+
+    def forget_after(self, step: int) -> None:
+        """Drops the metrics of steps that the resumed run will do again."""
+
+        def forget():
+            if self._metrics.exists():
+                lines = self._metrics.read_text().splitlines()
+                kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+                self._metrics.write_text("".join(line + "\n" for line in kept))
+
+        self.write("metrics.jsonl", forget)
+
+    def plot(self, title: str) -> None:
+        """Draws the loss."""
+
+        def draw():
+            rows = [json.loads(line) for line in self._metrics.read_text().splitlines()]
+            plots.training(self.path / "loss.png", rows, title)
+
+        self.write("loss.png", draw)
+
+
+@contextmanager
+def claimed(out: Path, config: dict[str, Any]) -> Iterator[Folder]:
+    """Makes a folder this run's, or makes sure that it is, and that no other process trains in it. Every process calls it.
+
+    Raises:
+        InputError: it is another run's or something else's, it is being trained in, or not all processes see it.
+    """
+    with ExitStack() as held:
+        _require_agreement(config)
+        parallel.once(lambda: _claim(out, config, held))
+        parallel.together(lambda: _seen(out))
+        yield Folder(out)
+
+
+def _require_agreement(config: dict[str, Any]) -> None:
+    """Raises `InputError` in every process, where they were started with different options or data."""
+    first, *others = (_flat(each) for each in parallel.together(lambda: config))
+    for number, other in enumerate(others, 1):
+        for name, value in first.items():
+            if other.get(name) != value:
+                raise InputError(f"process 0 was started with {name} {value}, process {number} with {other.get(name)}")
+
+
+def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
+    path = out / "config.json"
+    if path.exists():
+        _require_same(out, path, config)
+    elif out.exists() and any(out.iterdir()):
+        raise InputError(f"--out {out} is not empty and holds no run (no config.json); take another folder")
+    else:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            partial_file = path.with_suffix(".partial")
+            partial_file.write_text(json.dumps(config, indent=2) + "\n")
+            os.replace(partial_file, path)
+        except OSError as error:
+            raise InputError(f"cannot make --out {out}: {error.strerror or error}") from error
+    file = open(path)  # noqa: SIM115
+    _lock(held.enter_context(file))
+
+
+def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
+    try:
+        there, config = _flat(json.loads(path.read_text())), _flat(config)
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; take another folder") from error
+    differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; take another folder"
+        )
+
+
+def _lock(claimed) -> None:
+    """Makes sure that no other process trains in the folder whose config.json this is, until the file is closed.
+
+    Raises:
+        InputError: another one does.
+    """
+    try:
+        fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"--out {Path(claimed.name).parent} is being trained by another process; wait, or stop that"
+        ) from error
+
+
+def _seen(out: Path) -> None:
+    if not (out / "config.json").is_file():
+        raise InputError(f"--out {out} is not there: on several machines it must lie where all of them see it")
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings by name, those of a part of the configuration as part.name."""
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in config.items()}
+    return {f"{part}.{name}".rstrip("."): value for part, values in parts.items() for name, value in values.items()}
