@@ -8,14 +8,18 @@ from console.terminal import run
 def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.devices import Devices, devices
+    from bench.kill_sampling import KillSampling, kill_sampling
     from bench.safety import SafetyCost, safety_cost
+    from bench.sampler import Sampler, sampler
     from bench.search import SearchSpread, search_spread
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
     commands = {
         "devices": (Devices, devices),
+        "kill-sampling": (KillSampling, kill_sampling),
         "safety": (SafetyCost, safety_cost),
+        "sampler": (Sampler, sampler),
         "search": (SearchSpread, search_spread),
         "solvers": (Solvers, solvers),
         "switching": (Switching, switching),

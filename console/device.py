@@ -1,21 +1,70 @@
-"""What must be set before JAX starts: known compiler flags, only where they help."""
+"""What must be set before JAX starts: known compiler flags, only where they help, and where compiled programs are kept."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import platform
+from contextlib import suppress
+from pathlib import Path
 
 # Lets XLA's CPU backend hand convolutions to its matrix library: twice the speed of a small UNet. Known to these
 # versions of jaxlib; an unknown flag ends the process, so no other version gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
+_MOST = 4 * 2**30  # bytes of programs that are kept
+_LEAST_SECONDS = 0.2  # of compiling, for which a program is kept
 
 
 def prepare() -> None:
-    """Sets XLA_FLAGS for this machine. Call it before JAX is first used; what the user has set in XLA_FLAGS stays."""
+    """Sets XLA_FLAGS for this machine, and keeps compiled programs on disk, so that a second start need not compile them.
+
+    Call it before JAX is first used; what the user has set in XLA_FLAGS, JAX_COMPILATION_CACHE_DIR and
+    JAX_ENABLE_COMPILATION_CACHE stays.
+    """
     platforms = os.environ.get("JAX_PLATFORMS", "")
     accelerated = any(importlib.util.find_spec(name) for name in _ACCELERATOR_PACKAGES)
     on_cpu = platforms == "cpu" or (not platforms and not accelerated)
     flags = os.environ.get("XLA_FLAGS", "")
     if on_cpu and importlib.metadata.version("jaxlib") in _CPU_FLAG_VERSIONS and "ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
+    _keep_programs()
+
+
+def _keep_programs() -> None:
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+        return
+    whole = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxdiff" / "programs"
+    folder = whole / _machine()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        _forget_oldest(whole)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+
+
+def _machine() -> str:
+    """What a program must not be taken from one machine to another without: one of another processor may end a process."""
+    told = [platform.machine(), importlib.metadata.version("jaxlib"), os.environ.get("XLA_FLAGS", "")]
+    with suppress(OSError):
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU")  # of x86 and of Arm
+        told += [line for line in first.splitlines() if line.startswith(names)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _forget_oldest(whole: Path) -> None:
+    """Deletes the programs that were used longest ago, of whatever machine, beyond `_MOST` bytes."""
+    kept = 0
+    with suppress(OSError):  # another process may do the same
+        files = [(file.stat(), file) for file in whole.rglob("*") if file.is_file()]
+        for stat, file in sorted(files, key=lambda each: -max(each[0].st_atime, each[0].st_mtime)):
+            kept += stat.st_size
+            if kept > _MOST:
+                file.unlink(missing_ok=True)

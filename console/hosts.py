@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
+import jax
+from jax.sharding import Mesh
+
 from console.terminal import only_errors
 from jaxdiff import parallel
 from jaxdiff.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hosts:
-    """Where a program runs: on one machine nothing need be given. On several, start the same command on each."""
+class Processes:
+    """The processes of a program: on one machine nothing is given; on several, the same command is started on each."""
 
-    mesh: str = ""
-    """How the devices of all processes are laid out, e.g. data=8,fsdp=4: batches are dealt over both, parameters over fsdp. By
-    default every device holds all parameters."""
     distributed: bool = False
     """Join the other processes of the run, which the environment tells: on TPU pods, under Slurm's srun, in Kubernetes."""
     coordinator: str | None = None
@@ -25,8 +25,8 @@ class Hosts:
     arrival_seconds: int = 300
     """How long to wait for the other processes."""
 
-    def join(self):
-        """Joins the other processes, if any, and makes the mesh; call it before JAX is used. Use it as `jax.set_mesh(mesh)`.
+    def join(self) -> None:
+        """Joins the other processes, if any and not done yet; call it before JAX is used.
 
         From then on the first process alone tells how it goes; errors are told by all.
         """
@@ -38,8 +38,21 @@ class Hosts:
             raise InputError("--distributed takes the processes from the environment, got --coordinator too: take one")
         if self.arrival_seconds < 1:
             raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
-        if self.distributed or not missing:
+        if (self.distributed or not missing) and not jax.distributed.is_initialized():
             parallel.join(self.coordinator, self.processes, self.process_id, self.arrival_seconds)
             if not parallel.is_first():
                 only_errors()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts(Processes):
+    """Where a program runs: the processes, and how their devices are laid out."""
+
+    mesh: str = ""
+    """How the devices of all processes are laid out, e.g. data=8,fsdp=4: batches are dealt over both, parameters over fsdp. By
+    default every device holds all parameters."""
+
+    def join(self) -> Mesh:
+        """Joins the other processes and makes the mesh; use it as `jax.set_mesh(mesh)`."""
+        super().join()
         return parallel.make_mesh(self.mesh)

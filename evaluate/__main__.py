@@ -2,6 +2,7 @@
 
 import tyro
 
+from console.hosts import Processes
 from console.terminal import run
 
 
@@ -30,6 +31,8 @@ def main() -> None:
         description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, "
         "what it repeats of its training images, and the speed of networks beside PyTorch.",
     )
+    if isinstance(options, Processes):
+        options.join()
     dict(commands.values())[type(options)](options)
 
 

@@ -1,7 +1,7 @@
 """Images of labelled sources as a model's conditions."""
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Float, Int32
 
 from jaxdiff.data import Source, find
 from jaxdiff.errors import InputError
@@ -44,3 +44,9 @@ def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *
             codes = [attribute.index(value) for value in source.attributes[position].values]
             rows[:, column] = np.array(codes)[labels[:, position]]
     return np.asarray(model.encode(rows))
+
+
+def require_finite(values: Float[np.ndarray, " n"], told: str) -> None:
+    """Raises `InputError` for NaN or infinity among what a model said of images; `told` is what they are called."""
+    if len(bad := np.flatnonzero(~np.isfinite(values))):
+        raise InputError(f"the model returned NaN or infinity on {len(bad)} {told}, the first of them number {bad[0]}")

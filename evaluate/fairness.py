@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from console import arguments
+from console.first import write_once
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from evaluate import findings, intersections, report, self_check, worth
 from evaluate import outside as outside_judge
@@ -31,7 +33,7 @@ KNOWN = 5000
 
 
 @dataclass(frozen=True)
-class Fairness:
+class Fairness(Processes):
     """Judges how much of an attribute is left in synthetic images, whoever drew them.
 
     Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,
@@ -206,7 +208,7 @@ def fairness(options: Fairness) -> Judged | None:
     context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)
-    report.write(judged, options.out)
+    write_once(options.out, lambda: report.write(judged, options.out))
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
     return judged
 
@@ -233,7 +235,8 @@ def check(options: Fairness) -> None:
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
     self_check.show(checked, console)
-    self_check.write(checked, {**provenance(options), "seconds": round(time.monotonic() - start, 1)}, options.out)
+    context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
+    write_once(options.out, lambda: self_check.write(checked, context, options.out))
     console.print(f"wrote {options.out}/self-check.json", highlight=False)
     if not checked.passed:
         raise SystemExit(1)

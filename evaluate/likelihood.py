@@ -12,10 +12,13 @@ from rich import box
 from rich.table import Table
 
 from console import arguments
+from console.first import write_once
+from console.hosts import Processes
 from console.terminal import console, progress
-from evaluate.conditions import conditions, require_values
+from evaluate.conditions import conditions, require_finite, require_values
 from evaluate.provenance import provenance
 from evaluate.writing import write_json
+from jaxdiff.batches import in_batches
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
@@ -23,7 +26,7 @@ from jaxdiff.probability_flow import STEPS, bits_per_dimension
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(Processes):
     """Computes a model's bits per dimension of real images: the bits a byte in which its density would store them.
 
     The likelihood is that of the probability flow (Song et al. 2021), of images dequantised uniformly, which makes it a bound:
@@ -92,8 +95,7 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
         "images": bits.tolist(),
     }
     _show(told)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out, told)
+    write_once(options.out, lambda: write_json(options.out, told))
     console.print(f"wrote {options.out}", highlight=False)
     return told
 
@@ -113,27 +115,19 @@ def _open(options: Likelihood, model: Model) -> Source:
 def _bits(
     options: Likelihood, model: Model, images: UInt8[np.ndarray, "n h w c"], given: np.ndarray | None
 ) -> Float[np.ndarray, " n"]:
-    parts, key = [], jax.random.key(options.seed)
+    key = jax.random.key(options.seed)
+
+    def bits(rows):
+        return bits_per_dimension(
+            model.denoise, model.process, rows["images"], key=key, steps=options.steps, probes=options.probes,
+            condition=rows.get("condition"), indices=rows["indices"],
+        )  # fmt: skip
+
+    rows = {"images": images, "indices": np.arange(len(images)), **({} if given is None else {"condition": given})}
     with progress("likelihood", len(images), unit="images") as advance:
-        for low in range(0, len(images), options.batch_size):
-            # the last batch is filled up, so that one program serves all
-            indices = np.arange(low, low + options.batch_size)
-            rows = np.minimum(indices, len(images) - 1)
-            part = bits_per_dimension(
-                model.denoise,
-                model.process,
-                images[rows],
-                key=key,
-                steps=options.steps,
-                probes=options.probes,
-                condition=None if given is None else given[rows],
-                indices=indices,
-            )
-            parts.append(np.asarray(part)[: len(images) - low])
-            if not np.all(np.isfinite(parts[-1])):
-                raise InputError(f"the model returned NaN or infinity on images {low} to {low + len(parts[-1]) - 1}")
-            advance(len(parts[-1]))
-    return np.concatenate(parts)
+        found = in_batches(bits, rows, options.batch_size, advance=advance)
+    require_finite(found, "images")
+    return found
 
 
 def _summary(bits: Float[np.ndarray, " n"]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
 from console.terminal import progress
-from evaluate.conditions import conditions
+from evaluate.conditions import conditions, require_finite
+from jaxdiff.batches import in_batches
 from jaxdiff.data import Source
-from jaxdiff.errors import InputError
 from jaxdiff.model import Model
 from jaxdiff.safety.membership import attack_losses, membership_attack
 
@@ -40,17 +40,15 @@ def attack(options: Any, model: Model, members: Labelled, others: Labelled) -> l
 
 def _losses(options: Any, model: Model, images: Labelled, t: float, key, advance) -> Float[np.ndarray, " n"]:
     source, pixels, labels = images
-    given, parts = conditions(model, source, labels, own=options.condition == "own"), []
-    for low in range(0, len(pixels), options.batch_size):
-        # the last batch is filled up, so that one program serves all
-        rows = np.minimum(np.arange(low, low + options.batch_size), len(pixels) - 1)
-        x0 = pixels[rows].astype(np.float32) / 127.5 - 1
-        own = None if given is None else given[rows]
-        part = attack_losses(model.denoise, model.process, x0, key=key, t=t, draws=options.draws, condition=own)
-        parts.append(np.asarray(part)[: len(pixels) - low])
-        if not np.isfinite(parts[-1]).all():
-            raise InputError(
-                f"the model returned NaN or infinity on images {low} to {low + len(parts[-1]) - 1} of {source.name}"
-            )
-        advance(len(parts[-1]))
-    return np.concatenate(parts)
+    given = conditions(model, source, labels, own=options.condition == "own")
+
+    def losses(rows):
+        x0 = rows["images"].astype(np.float32) / 127.5 - 1
+        return attack_losses(
+            model.denoise, model.process, x0, key=key, t=t, draws=options.draws, condition=rows.get("condition")
+        )
+
+    rows = {"images": pixels, **({} if given is None else {"condition": given})}
+    found = in_batches(losses, rows, options.batch_size, advance=advance)
+    require_finite(found, f"images of {source.name}")
+    return found

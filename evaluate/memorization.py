@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from console import arguments
+from console.first import write_once
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from evaluate import memorization_report as report
 from evaluate.conditions import require_values
@@ -29,7 +31,7 @@ LEAST = int(1 / FALSE_POSITIVES)
 
 
 @dataclass(frozen=True)
-class Memorization:
+class Memorization(Processes):
     """Measures what synthetic images repeat of the training images, and which of these are at risk.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
@@ -156,8 +158,13 @@ def memorization(options: Memorization) -> Audit:
         },
     )
     report.show(audit, console)
-    report.write(audit, options.out)
-    told = write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
+
+    def write():
+        report.write(audit, options.out)
+        write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
+
+    write_once(options.out, write)
+    told = f"; at_risk.npz, {len(risk)} training images" if len(risk) else "; no training image is at risk, so no at_risk.npz"
     console.print(f"wrote {options.out}/memorization.json, memorization.md and closest.png{told}", highlight=False)
     return audit
 
@@ -191,12 +198,12 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
 
 def write_at_risk(
     path: Path, source: Source, train: UInt8[np.ndarray, "n h w 3"], labels: Int[np.ndarray, "n a"], risk: Int[np.ndarray, " k"]
-) -> str:
+) -> None:
     """Writes training images as a data set, as `jaxdiff.data.npz` reads it, with their `index` in the training split; no file,
-    and none from before, where there are none. Returns what to say of it."""
+    and none from before, where there are none."""
     if not len(risk):
         path.unlink(missing_ok=True)
-        return "; no training image is at risk, so no at_risk.npz"
+        return
     arrays: dict[str, Any] = {"images": train[risk], "split": np.full(len(risk), "train"), "index": risk}
     if source.attributes:
         arrays |= {"labels": labels[risk], "attributes": [attribute.name for attribute in source.attributes]}
@@ -205,4 +212,3 @@ def write_at_risk(
     with open(partial, "wb") as opened:
         np.savez(opened, **arrays)
     os.replace(partial, path)
-    return f"; at_risk.npz, {len(risk)} training images"

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from console import arguments, pictures, plots
+from console.first import write_once
+from console.hosts import Processes
 from console.terminal import console, progress, working
 from console.unsafe import network_scaled
 from evaluate import worth
@@ -51,7 +53,7 @@ and the largest."""
 
 
 @dataclass(frozen=True)
-class Safety:
+class Safety(Processes):
     """Judges how safe sets are: the rate of unsafe images by independent classifiers and by nearest neighbours, the quality
     against the safe part of the data, and how often the guard acts on safe images.
 
@@ -155,7 +157,10 @@ def safety(options: Safety) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
     }
     _show(report)
-    _write(options, report, rows, judges[0])
+    shown = {name: images[:SHOWN] for name, images in rows.items()}
+    framed = [pictures.framed(images, judges[0].classifier.predict(images) == 1) for images in shown.values()]
+    write_once(options.out, lambda: _write(options, report, list(rows), framed))
+    console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and judged.png", highlight=False)
     return report
 
 
@@ -356,7 +361,7 @@ def _show(report: Mapping[str, Any]) -> None:
         console.print("Warning: the judges hardly tell safe from unsafe: their rates are mostly noise; raise --steps")
 
 
-def _write(options: Safety, report: Mapping[str, Any], rows: Mapping[str, np.ndarray], judge: AttributeClassifier) -> None:
+def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     lines += ["| " + " | ".join(line) + " |" for line in _cells(report)]
@@ -370,9 +375,4 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Mapping[str, np.nda
     write_json(options.out / "safety.json", finite(report))
     whole(options.out / "safety.md", lambda path: path.write_text(text + "\n"))
     plots.safety(options.out / "safety.png", report["rows"], f"unsafe: {report['unsafe']}")
-    shown = []
-    for images in rows.values():
-        some = images[:SHOWN]
-        shown.append(pictures.framed(some, judge.classifier.predict(some) == 1))
-    pictures.write(pictures.rows(list(rows), shown), options.out / "judged.png")
-    console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and judged.png", highlight=False)
+    pictures.write(pictures.rows(rows, shown), options.out / "judged.png")

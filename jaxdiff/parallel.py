@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -156,8 +157,11 @@ def _parameter_spec(shape: tuple[int, ...], devices: int) -> PartitionSpec:
 
 
 def over_devices(tree: Any) -> Any:
-    """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set; as they are where none is."""
-    return _constrained(tree, lambda shape, mesh: PartitionSpec(AXES))
+    """The arrays of a tree, dealt by their leading axis over the mesh that `jax.set_mesh` set.
+
+    As they are where none is set, and where its devices do not divide the rows: then each device has all of them.
+    """
+    return _constrained(tree, lambda shape, mesh: PartitionSpec(AXES) if shape[0] % mesh.size == 0 else None)
 
 
 def as_parameters(tree: Any) -> Any:
@@ -165,10 +169,24 @@ def as_parameters(tree: Any) -> Any:
     return _constrained(tree, lambda shape, mesh: _parameter_spec(shape, mesh.shape["fsdp"]))
 
 
-def for_use(tree: Any) -> Any:
-    """Parameters, whole on every device of the mesh that `jax.set_mesh` set, if any: where they are used in full. Under jit.
+def whole_at(tree: Any, now: Any) -> Any:
+    """`whole` of what lies in parts over `fsdp`, once some arrays are known: so that a loop gathers what it uses at each turn
+    and lets it go, where the compiler would gather all of it before the loop and hold it.
 
-    Without it the compiler may move activations to where a parameter's parts lie, which takes more exchanges and larger ones.
+    Arguments:
+        tree: a pytree of arrays, parameters.
+        now: arrays that are other ones at each turn.
+    """
+    if dict(jax.sharding.get_abstract_mesh().shape).get("fsdp", 1) > 1:
+        tree, _ = jax.lax.optimization_barrier((tree, now))
+    return whole(tree)
+
+
+def whole(tree: Any) -> Any:
+    """The arrays of a tree, whole on every device of the mesh that `jax.set_mesh` set, if any. Under jit.
+
+    Of parameters, where they are used in full: without it the compiler may move activations to where a parameter's parts lie,
+    which takes more exchanges and larger ones. Of what all devices decide alike from whole numbers: none asks another.
     """
     return _constrained(tree, lambda shape, mesh: PartitionSpec())
 
@@ -177,7 +195,39 @@ def _constrained(tree: Any, spec: Callable) -> Any:
     mesh = jax.sharding.get_abstract_mesh()
     if set(AXES) - set(mesh.axis_names):
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spec(leaf.shape, mesh)), tree)
+
+    def one(leaf):
+        wanted = spec(leaf.shape, mesh)
+        return leaf if wanted is None else jax.lax.with_sharding_constraint(leaf, wanted)
+
+    return jax.tree.map(one, tree)
+
+
+def stacked(*batches: Any) -> Any:
+    """One batch of several alike: a pytree of arrays (K B, ...) of K pytrees of arrays (B, ...). `unstacked` takes it apart.
+
+    Each device puts its own rows of one batch behind those of another, so that no row travels; on one device, all of them.
+    """
+
+    def one(*parts):
+        count = _blocks(len(parts[0]))
+        blocks = [part.reshape(count, -1, *part.shape[1:]) for part in parts]
+        return jnp.concatenate(blocks, 1).reshape(-1, *parts[0].shape[1:])
+
+    return jax.tree.map(one, *batches)
+
+
+def unstacked(x: Shaped[Array, "..."], batches: int) -> Shaped[Array, "..."]:
+    """The K batches (K, B, ...) that `stacked` made (K B, ...) of."""
+    rows = len(x) // batches
+    blocks = x.reshape(_blocks(rows), batches, -1, *x.shape[1:])
+    return jnp.moveaxis(blocks, 0, 1).reshape(batches, rows, *x.shape[1:])
+
+
+def _blocks(rows: int) -> int:
+    """In how many blocks the devices of the mesh that `jax.set_mesh` set hold so many rows."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if set(AXES) - set(mesh.axis_names) or rows % mesh.size else mesh.size
 
 
 def own_rows(mesh: Mesh, count: int) -> slice:
@@ -259,6 +309,19 @@ def exchange(message: bytes) -> list[bytes]:
     padded[: len(message)] = np.frombuffer(message, np.uint8)
     rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+def of_first(tree: Any) -> Any:
+    """The arrays of a tree as the first process has them, bit for bit, on the host of every process. Every process calls it.
+
+    What processes have computed alike may differ in its last digits where their machines do; what they decide by it must not.
+    """
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
+    told = exchange(b"".join(leaf.tobytes() for leaf in leaves) if is_first() else b"")[0]
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+    parts = [told[end - leaf.nbytes : end] for leaf, end in zip(leaves, ends, strict=True)]
+    arrays = [np.frombuffer(part, leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, arrays)
 
 
 def together(function: Callable[[], Any]) -> list[Any]:

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
+from jaxdiff import parallel
 from jaxdiff.errors import InputError
+from jaxdiff.parallel import AXES
 from jaxdiff.process import Process
 
 TILE = 1024
 """References that are compared at once."""
-AXIS = "data"
-"""The axis of a mesh over which references are dealt."""
 
 
 class Nearness(NamedTuple):
@@ -53,7 +53,7 @@ class References:
         centre: (D,), what is subtracted: products of what is left round less.
         count: N.
         shape: of one image.
-        mesh: the mesh over whose axis `data` the tiles are dealt; None for one device.
+        mesh: the mesh over whose devices the tiles are dealt; None where each device has all of them.
     """
 
     tiles: Float[Array, "t n d"]
@@ -134,7 +134,7 @@ class References:
         def local(query, tiles, lengths):
             start = _varying((jnp.zeros_like(query[:, 0]), jnp.zeros_like(query)), self.mesh)
             total, moment = jax.lax.scan(body, start, (tiles, lengths))[0]
-            return (total, moment) if self.mesh is None else jax.lax.psum((total, moment), AXIS)
+            return (total, moment) if self.mesh is None else jax.lax.psum((total, moment), AXES)
 
         total, moment = self._dealt(local, query)
         return (total[:, None] * query - moment).reshape(x0.shape)
@@ -158,8 +158,8 @@ class References:
             if self.mesh is None:
                 return kept
             # each device writes its own into a place that is 0 on the others, so that the sum is known to be the same on all
-            places = jnp.zeros((len(query), jax.lax.axis_size(AXIS), count), query.dtype)
-            placed = jax.lax.psum(places.at[:, jax.lax.axis_index(AXIS)].set(kept), AXIS)
+            places = jnp.zeros((len(query), jax.lax.axis_size(AXES), count), query.dtype)
+            placed = jax.lax.psum(places.at[:, jax.lax.axis_index(AXES)].set(kept), AXES)
             return least(placed.reshape(len(query), -1))
 
         return self._dealt(local, query)
@@ -197,13 +197,13 @@ class References:
             nearest = tiles.reshape(-1, tiles.shape[-1])[place]
             if self.mesh is None:
                 return moment / total[:, None], most + jnp.log(total), nearest
-            raised = jax.lax.pmax(most, AXIS)
+            raised = jax.lax.pmax(most, AXES)
             share = jnp.exp(most - raised)
-            total, moment = jax.lax.psum((total * share, moment * share[:, None]), AXIS)
+            total, moment = jax.lax.psum((total * share, moment * share[:, None]), AXES)
             # of devices with equally near images, the first
-            rank = jnp.where(best == jax.lax.pmax(best, AXIS), jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS))
-            first = rank == jax.lax.pmin(rank, AXIS)
-            nearest = jax.lax.psum(jnp.where((first & (rank < jax.lax.axis_size(AXIS)))[:, None], nearest, 0), AXIS)
+            rank = jnp.where(best == jax.lax.pmax(best, AXES), jax.lax.axis_index(AXES), jax.lax.axis_size(AXES))
+            first = rank == jax.lax.pmin(rank, AXES)
+            nearest = jax.lax.psum(jnp.where((first & (rank < jax.lax.axis_size(AXES)))[:, None], nearest, 0), AXES)
             return moment / total[:, None], raised + jnp.log(total), nearest
 
         return self._dealt(local, query)
@@ -215,7 +215,7 @@ class References:
         mapped = jax.shard_map(
             local,
             mesh=self.mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(AXIS)),
+            in_specs=(PartitionSpec(), PartitionSpec(AXES), PartitionSpec(AXES)),
             out_specs=PartitionSpec(),
         )
         return mapped(query, self.tiles, self.lengths)
@@ -237,7 +237,7 @@ def squared_distances(
 
 def _varying(start: Any, mesh: Mesh | None) -> Any:
     """The first carry of a scan whose later ones differ from device to device."""
-    return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXIS, to="varying"), start)
+    return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXES, to="varying"), start)
 
 
 def references(
@@ -255,11 +255,12 @@ def references(
         centre: an image (...) to subtract, by default the mean of the set. Two sets whose odds are taken need the same.
         limits: the range of the data, which the images must lie in; None for latents, which have none.
         tile: references that are compared at once, at least 1.
-        mesh: a mesh with an axis `data` to deal the tiles over; every device then holds N / devices images.
-
+        mesh: of `jaxdiff.parallel`, to deal the tiles over; each of D devices then holds N / D images. What is asked of them
+            travels: to all devices the states, and back what each of them sums, so it pays where a device cannot hold all.
 
     Raises:
-        InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh without that axis.
+        InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh of other
+            axes.
     """
     images = np.asarray(images)
     images = images.astype(np.float64 if images.dtype == np.float64 and jax.config.jax_enable_x64 else np.float32)
@@ -267,8 +268,8 @@ def references(
         raise InputError(f"`images` must be (N, ...) with at least one image, got shape {images.shape}")
     if tile < 1:
         raise InputError(f"`tile` must be at least 1, got {tile}")
-    if mesh is not None and AXIS not in mesh.axis_names:
-        raise InputError(f"`mesh` must have an axis {AXIS!r}, got {', '.join(mesh.axis_names) or 'none'}")
+    if mesh is not None and set(mesh.axis_names) != set(AXES):
+        raise InputError(f"`mesh` must have the axes {' and '.join(AXES)}, got {', '.join(mesh.axis_names) or 'none'}")
     if bad := np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(1)).tolist():
         raise InputError(f"`images` has NaN or infinity in {len(bad)} images, the first at index {bad[0]}")
     if limits is not None and not (limits[0] - 1e-6 <= images.min() and images.max() <= limits[1] + 1e-6):
@@ -282,14 +283,12 @@ def references(
     if middle.shape != flat.shape[1:]:
         raise InputError(f"`centre` must have the shape of an image, {shape}, got {np.shape(centre)}")
     flat = flat - middle
-    # automatic axes: what comes out may be used with arrays of no mesh, as all else in a program is
-    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
-    devices = 1 if mesh is None else mesh.shape[AXIS]
+    devices = 1 if mesh is None else mesh.size
     tile = min(tile, -(-count // devices))
     number = -(-count // (tile * devices)) * devices
     tiles = np.zeros((number * tile, flat.shape[1]), flat.dtype)
     lengths = np.full(number * tile, np.inf, flat.dtype)
     tiles[:count], lengths[:count] = flat, np.square(flat).sum(1)
     tiles, lengths = tiles.reshape(number, tile, -1), lengths.reshape(number, tile)
-    place = jnp.asarray if mesh is None else partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
-    return References(place(tiles), place(lengths), jnp.asarray(middle), count, shape, mesh)
+    laid = jnp.asarray if mesh is None else partial(parallel.place, shardings=parallel.batch_sharding(mesh))
+    return References(laid(tiles), laid(lengths), jnp.asarray(middle), count, shape, mesh)

@@ -12,6 +12,7 @@ def main() -> None:
     """Parses the command line and runs the command."""
     from sample.common import solver_table
     from sample.draw import Draw, draw, method_table
+    from sample.dry_run import dry_run
     from sample.objective import search_by_objective
     from sample.search import Search, search
     from sample.sweep import Sweep, sweep
@@ -28,6 +29,8 @@ def main() -> None:
         (search_by_objective if command.objective else search)(command)
     elif isinstance(command, Sweep):
         sweep(command)
+    elif command.dry_run:
+        dry_run(command)
     else:
         draw(command)
 

@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from jaxdiff import guidance
+from console.hosts import Hosts
+from jaxdiff import guidance, parallel
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
@@ -19,7 +21,7 @@ from jaxdiff.solvers.grid import SPACINGS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class Sampling(Hosts):
     """How a model is sampled: the options that a search and a drawing share."""
 
     solver: Literal[
@@ -75,6 +77,7 @@ class Setting:
         solver: the solver.
         scale: the scale of classifier-free guidance; 1 is none.
         start: what a switched image starts under, `other` or `none`.
+        mesh: the devices that its weights lie on, and that what is sampled is dealt over: use it as `jax.set_mesh(mesh)`.
         guard: what its denoiser is to keep away from, as `sample.safety.Guard` makes it; None for nothing.
     """
 
@@ -85,6 +88,7 @@ class Setting:
     solver: Solver
     scale: float
     start: str
+    mesh: Mesh
     guard: Any = None
 
     @property
@@ -135,9 +139,13 @@ class Setting:
         }
 
 
-def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Sampling) -> Setting:
-    """Loads the model and makes sure that the options fit it, before any compute."""
+def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Sampling, *, abstract: bool = False) -> Setting:
+    """Joins the other processes, loads the model and makes sure that the options fit it, before any compute.
+
+    With `abstract` the weights are shapes alone, which can be compiled for and not run.
+    """
     solver = sampling.make_solver()
+    mesh = sampling.join()
     model = load(path)
     solver.check(model.process)
     if not model.attributes:
@@ -155,7 +163,12 @@ def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Samp
     if len(values) < 2 or len(set(values)) < len(values):
         raise InputError(f"--values takes two or more different values of {found.name!r}, got {' '.join(values)}")
     labels = tuple(map(found.index, values))
-    return Setting(model, found, columns, labels, solver, float(sampling.guidance_scale), sampling.start)
+    if abstract:
+        network = parallel.abstract_parameters(mesh, model.network)
+    else:
+        network = parallel.place(model.network, parallel.parameter_shardings(mesh, model.network))
+    model = replace(model, network=network)
+    return Setting(model, found, columns, labels, solver, float(sampling.guidance_scale), sampling.start, mesh)
 
 
 def product_of(attributes: Sequence[Attribute]) -> Attribute:

@@ -2,18 +2,23 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import jax
 import numpy as np
 
+from console.first import write_once
+from console.lock import lock
 from console.pictures import grid, to_uint8, write
 from console.terminal import console, progress
+from jaxdiff import parallel
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import Found, point
-from jaxdiff.sampleset import SampleSet
+from jaxdiff.sampleset import FILE, SampleSet
 from sample import methods, safety
 from sample.common import Sampling, Setting, setting
 from sample.search import EDGES, Search, default_path, find
@@ -102,11 +107,15 @@ class Draw(Sampling, safety.Guarding):
     edit_strength: float = 0.8
     """editing: the time that images are encoded to, in (0, 1]; more changes more."""
     batch_size: int = 64
-    """Images at once; the images do not depend on it."""
+    """Images at once, on all devices together, which must divide it; the images do not depend on it."""
     seed: int = 0
     """Seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
     """Shards of arrays, or plain files with labels.csv."""
+    dry_run: bool = False
+    """Print the resolved options and what a batch takes on each device, by compiling it, and draw nothing."""
+    devices: int | None = None
+    """With --dry-run: compile for so many devices, in place of those that there are."""
 
     def __post_init__(self):
         for name in ("count", "batch_size"):
@@ -127,6 +136,8 @@ class Draw(Sampling, safety.Guarding):
                 "--method spectral takes a --tau for each band, one more than --edges, or neither for those of the search; "
                 f"got --tau {self.tau}, --edges {self.edges}"
             )
+        if self.devices is not None and not self.dry_run:
+            raise InputError(f"--devices is for --dry-run, got {self.devices} without it")
         if self.tau and self.tau_file:
             raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} are two ways to give tau: take one")
         if any(not 0 <= tau <= 1 for tau in self.tau):
@@ -144,7 +155,7 @@ def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Foun
     by_images = guard if guard and options.kind in safety.BY_IMAGES and not spectral else None
     path = options.tau_file or default_path(options.model, chosen.attribute.name, "spectral" if spectral else "tau", by_images)
     chosen = replace(chosen, guard=by_images)
-    if not path.exists():
+    if not parallel.once(path.exists):
         if options.tau_file:
             raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
         console.print(f"no {path}: searching tau first")
@@ -155,18 +166,18 @@ def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Foun
         found, curves = find(search, chosen)
         write_search(path, found, curves, chosen)
     else:
-        found = _read(path, (SpectralTransition,) if spectral else (Transition, PairTransitions))
+        found = _read(path, parallel.once(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions))
     edges = {"edges": list(options.edges)} if options.edges else {}
     found.require({**chosen.context(), **edges})
     return found
 
 
-def _read(path: Path, kinds: Sequence[type[Found]]) -> Found:
+def _read(path: Path, text: str, kinds: Sequence[type[Found]]) -> Found:
     """The result of a search that a file holds, of one of these kinds."""
     refused = []
     for kind in kinds:
         try:
-            return kind.from_json(path.read_text())
+            return kind.from_json(text)
         except InputError as error:
             refused.append(str(error))
     raise InputError(f"{path} is damaged, or of another method: {'; '.join(refused)}")
@@ -198,6 +209,7 @@ def points(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Iterat
 def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
     chosen = setting(options.model, options.attribute, options.values, options)
+    parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     guard = safety.Guard(options, chosen) if options.guarded else None
     return [draw_set(options, chosen, guard, *each) for each in points(options, chosen, guard)]
 
@@ -211,9 +223,34 @@ def draw_set(
     told: dict[str, Any],
 ) -> Path:
     """Draws what is missing of one set."""
+    method = make_method(options, chosen, guard, points)
+    provenance = provenance_of(options, chosen, guard, method, told)
+    ends = method.ends(options.count)
+    with claimed(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format) as samples:
+        seconds = _draw_missing(options, chosen, samples, method, ends)
+        write_once(folder, samples.finish)
+        if guard:
+            summary = parallel.once(lambda: safety.summary(samples.notes(), gated=options.gated))
+            console.print(summary, highlight=False)
+        if len(seconds) > 1:
+            # the first batch compiles
+            write_once(folder, lambda: samples.record_seconds(float(np.median(seconds[1:]))))
+        write_once(folder, lambda: _preview(samples))
+    console.print(f"written: {folder}, {options.count} images, preview.png")
+    return folder
+
+
+def make_method(options: Draw, chosen: Setting, guard: safety.Guard | None, points: dict[str, Any]) -> methods.Method:
+    """The method of the options, with its transition points, if any."""
     taken = {field.name: getattr(options, field.name) for field in fields(methods.Options) if field.name in {*TAKERS, "seed"}}
-    method = methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
-    provenance = {
+    return methods.make(options.method, chosen, methods.Options(**{**taken, **points}), guard)
+
+
+def provenance_of(
+    options: Draw, chosen: Setting, guard: safety.Guard | None, method: methods.Method, told: dict[str, Any]
+) -> dict[str, Any]:
+    """All that the samples are a function of, JSON-ready."""
+    return {
         **chosen.context(),
         "model_training": chosen.model.training,
         "method": options.method,
@@ -223,37 +260,70 @@ def draw_set(
         **told,
         **(guard.settings if guard else {}),
     }
-    ends = method.ends(options.count)
-    samples = SampleSet.create(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format)
-    missing = samples.missing()
+
+
+def _preview(samples: SampleSet) -> None:
+    write(grid(np.stack([samples.image(i) for i in range(min(PREVIEW, len(samples)))])), samples.path / "preview.png")
+
+
+@contextmanager
+def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
+    """The set of this description in a folder, which no other run draws into meanwhile. Every process calls it.
+
+    Arguments:
+        folder: where it is, or begins.
+        description: as of `SampleSet.create`.
+
+    Raises:
+        InputError: in every process, where the folder holds another set, is being drawn into, or is not seen by all.
+    """
+
+    def opened():
+        if not (folder / FILE).is_file():
+            raise InputError(f"{folder} is not there: on several machines it must lie where all of them see it")
+        return SampleSet.create(folder, *description)
+
+    with ExitStack() as held:
+        parallel.once(lambda: SampleSet.create(folder, *description) and None)
+        parallel.once(lambda: lock(folder / FILE, "being drawn into", held))
+        yield parallel.in_all(opened)
+
+
+def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray) -> list[float]:
+    """Draws the shards that are missing, dealt to the processes in turn; returns the seconds that an image took, by batch.
+
+    All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
+    """
+    first, processes = jax.process_index(), jax.process_count()
+    missing = [tuple(shard) for shard in parallel.once(samples.missing)]
+    there = [shard for shard in samples.shards() if shard not in missing]
+    parallel.together(lambda: samples.check(there[first::processes]))
+    rows, seconds = options.batch_size // processes, []
     left = sum(stop - start for start, stop in missing)
-    seconds = []
-    with progress(f"drawing {folder.name}", options.count, done=options.count - left, unit="images") as advance:
-        for start, stop in missing:
+    with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
+        for turn in range(0, len(missing), processes):
+            shards = missing[turn : turn + processes]
+            start, stop = shards[first] if first < len(shards) else shards[0]
             parts, notes = [], []
-            for low in range(start, stop, options.batch_size):
+            for step in range(max(-(-(end - begin) // rows) for begin, end in shards)):
                 # the last batch is filled up, so that one program serves all
-                indices, begun = np.arange(low, low + options.batch_size), time.monotonic()
-                part, note = method.draw(indices, ends[np.minimum(indices, options.count - 1)])
-                part = part[: stop - low]
+                indices, begun = start + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
+                with jax.set_mesh(chosen.mesh):
+                    part, note = method.draw(indices, ends[np.minimum(indices, options.count - 1)])
                 seconds.append((time.monotonic() - begun) / options.batch_size)
-                if not np.all(np.isfinite(part)):
-                    raise InputError(f"the model returned NaN or infinity in samples {low} to {low + len(part) - 1}")
-                parts.append(to_uint8(part))
-                notes.append({name: values[: stop - low] for name, values in note.items()})
-                advance(len(part))
-            together = {name: np.concatenate([note[name] for note in notes]) for name in notes[0]}
-            samples.write(start, np.concatenate(parts), together)
-    samples.finish()
-    if guard:
-        console.print(safety.summary(samples.notes(), gated=options.gated), highlight=False)
-    if len(seconds) > 1:
-        # the first batch compiles
-        samples.record_seconds(float(np.median(seconds[1:])))
-    shown = np.stack([samples.image(i) for i in range(min(PREVIEW, options.count))])
-    write(grid(shown), folder / "preview.png")
-    console.print(f"written: {folder}, {options.count} images, preview.png")
-    return folder
+                parts.append(part)
+                notes.append(note)
+                advance(sum(max(0, min(end - begin - step * rows, rows)) for begin, end in shards))
+
+            def keep(start=start, count=stop - start, parts=parts, notes=notes):
+                images = np.concatenate(parts)[:count]
+                if len(bad := np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))):
+                    raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {start + bad[0]}")
+                told = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
+                samples.write(start, to_uint8(images), told)
+
+            parallel.together(keep if first < len(shards) else lambda: None)
+    return seconds
 
 
 def method_table() -> str:

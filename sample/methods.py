@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxdiff import editing, guidance
+from jaxdiff import editing, guidance, parallel
 from jaxdiff.bands import frequency_bands
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.solvers import sample
-from jaxdiff.solvers.driver import evaluations
+from jaxdiff.solvers.driver import evaluations, lowered
 from sample import safety
 from sample.common import Setting
 
@@ -66,13 +66,16 @@ class Method:
 
     Attributes:
         ends: the label of each image as a position in the setting's values, a function of the number of images.
-        draw: images (B, H, W, C) in [-1, 1] of these indices and labels, and what a guard did to each, by name.
+        draw: images (B, H, W, C) in [-1, 1] of these indices and labels, and what a guard did to each, by name; under
+            `jax.set_mesh` of the setting's mesh. Every process calls it, with B rows of its own, and gets theirs.
+        lower: the program that `draw` runs for so many images on all devices; of editing, the one that it begins with.
         evaluations: of the network for an image.
         settings: the options that it used, for provenance.
     """
 
     ends: Callable[[int], Int[np.ndarray, " n"]]
     draw: Callable[[Int[np.ndarray, " b"], Int[np.ndarray, " b"]], tuple[Float[np.ndarray, "b h w c"], dict[str, np.ndarray]]]
+    lower: Callable[[int], jax.stages.Lowered]
     evaluations: int
     settings: dict[str, Any]
 
@@ -87,7 +90,8 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
     if guard is not None:
         chosen = guard.base
     model, key = chosen.model, jax.random.key(options.seed)
-    values, conditions = len(chosen.values), chosen.conditions()
+    # on the host: each process takes those of its own rows
+    values, conditions, null = len(chosen.values), np.asarray(chosen.conditions()), np.asarray(chosen.null)
     equal = (1 / values,) * values
 
     def in_turn(count):
@@ -97,7 +101,7 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         return conditions[ends]
 
     def nothing(indices, ends):
-        return jnp.broadcast_to(chosen.null, (len(ends), *chosen.null.shape))
+        return np.broadcast_to(null, (len(ends), *null.shape))
 
     def others(indices, ends):
         """The mean of all other values' conditions."""
@@ -110,27 +114,37 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         return (nothing(indices, ends), conditions[ends]) if chosen.start == "none" else another(indices, ends)
 
     def every(indices, ends):
-        return nothing(indices, ends), tuple(jnp.broadcast_to(each, (len(ends), *each.shape)) for each in conditions)
+        return nothing(indices, ends), tuple(np.broadcast_to(each, (len(ends), *each.shape)) for each in conditions)
 
     def guarded(denoise, condition):
         return denoise if guard is None else guard.around(denoise, condition)
 
+    def dealt(rows):
+        return parallel.deal(chosen.mesh, rows)
+
+    same = {"shape": model.shape, "solver": chosen.solver, "key": key}
+
     def run(denoise, condition, indices):
         denoise = guarded(denoise, condition)
-        x, memory = sample(
-            denoise, model.process, shape=model.shape, condition=condition, solver=chosen.solver, key=key, indices=indices,
-            remembered=True,
-        )  # fmt: skip
-        record = guidance.record(denoise, memory, len(indices))
-        return np.asarray(x), {} if record is None else safety.told(record, model.process)
+        x, memory = sample(denoise, model.process, condition=condition, indices=indices, remembered=True, **same)
+        return x, guidance.record(denoise, memory, len(indices))
+
+    def lower(denoise, condition, count):
+        rows = np.arange(count // jax.process_count(), dtype=np.int32)
+        given = dealt(condition(rows, in_turn(len(rows))))
+        return lowered(guarded(denoise, given), model.process, condition=given, indices=dealt(rows), **same)
+
+    def here(x, record=None):
+        return parallel.rows_here(x), {} if record is None else safety.told(record, model.process)
 
     def cost(denoise, condition):
         return evaluations(guarded(denoise, condition(np.arange(1), np.zeros(1, int))), model.process, chosen.solver)
 
     def guided(denoise, condition, ends=in_turn, **settings):
-        return Method(
-            ends, lambda indices, ends: run(denoise, condition(indices, ends), indices), cost(denoise, condition), settings
-        )
+        def draw(indices, ends):
+            return here(*run(denoise, dealt(condition(indices, ends)), dealt(indices)))
+
+        return Method(ends, draw, partial(lower, denoise, condition), cost(denoise, condition), settings)
 
     match name:
         case "vanilla":
@@ -159,13 +173,14 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         case "editing":
 
             def edited(indices, ends):
-                source, target = another(indices, ends)
-                first = jnp.asarray(run(chosen.denoise, source, indices)[0])
+                source, target = dealt(another(indices, ends))
+                indices = dealt(indices)
+                first, _ = run(chosen.denoise, source, indices)
                 images = editing.edit(
                     chosen.denoise, model.process, first, source=source, target=target, solver=chosen.solver,
                     key=jax.random.fold_in(key, 1), strength=options.edit_strength, indices=indices,
                 ).images  # fmt: skip
-                return np.asarray(images), {}
+                return here(images)
 
             plain = cost(chosen.denoise, own)
             total = plain + (
@@ -173,15 +188,18 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
                 * plain
                 // chosen.solver.evaluations
             )
-            return Method(in_turn, edited, total, {"edit_strength": options.edit_strength})
+            begun = partial(lower, chosen.denoise, own)
+            return Method(in_turn, edited, begun, total, {"edit_strength": options.edit_strength})
         case "switching" if options.tau_of_pairs:
             table = np.array(options.tau_of_pairs, np.float32)
 
             def of_pairs(indices, ends):
-                at = table[starts(indices, ends, values), ends]
-                return run(guidance.switching(chosen.denoise, at), switched(indices, ends), indices)
+                at = dealt(table[starts(indices, ends, values), ends])
+                return here(*run(guidance.switching(chosen.denoise, at), dealt(switched(indices, ends)), dealt(indices)))
 
-            return Method(in_turn, of_pairs, cost(chosen.denoise, own), {})
+            # of one point for all, which costs as much
+            begun = partial(lower, guidance.switching(chosen.denoise, 0.5), switched)
+            return Method(in_turn, of_pairs, begun, cost(chosen.denoise, own), {})
         case "switching":
             return guided(guidance.switching(chosen.denoise, options.tau[0]), switched)
         case "spectral":

@@ -15,7 +15,7 @@ import numpy as np
 from console import arguments
 from console.terminal import console
 from console.unsafe import network_scaled
-from jaxdiff import guidance, load_classifier
+from jaxdiff import guidance, load_classifier, parallel
 from jaxdiff.data.selection import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record
@@ -32,6 +32,8 @@ GUARDS = {
 """The ways to keep away from what is unsafe."""
 STRENGTHS = {"safe": 1.0, "repellency": 1.6, "negative": 1.0, "dynamic_negative": 5.0}
 """Their strengths by default; that of safety_flow depends on the data."""
+LARGE = 2**28
+"""Bytes of unsafe images beyond which each device holds a part of them, and asks all others at every step."""
 BY_IMAGES = ("safe", "repellency", "safety_flow")
 BY_LABEL = ("negative", "dynamic_negative")
 TAKERS = {
@@ -185,7 +187,8 @@ class Guard:
             images = network_scaled(
                 options.unsafe, options.unsafe_split, model.shape, options.unsafe_count, options.value_names
             )
-            self._references = references(images)
+            spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
+            self._references = references(images, mesh=spread)
             if options.kind == "repellency":
                 size = math.sqrt(math.prod(model.shape))
                 self._radius = guidance.radius_of(self._references) if options.radius is None else options.radius * size
@@ -305,19 +308,20 @@ def _fingerprint(images: Any) -> str:
 
 
 def told(record: Record, process: Any) -> dict[str, np.ndarray]:
-    """What a guard did to each image, as arrays by name.
+    """What a guard did to each of this process's images, as arrays by name.
 
     `acted` and `looked` are numbers of evaluations, `strongest` is the largest weight or displacement, `first_snr` and
     `last_snr` are the SNR at which it first and last acted, NaN where it never did.
     """
-    snr = lambda t: np.asarray(jnp.where(jnp.isnan(t), jnp.nan, process.snr(jnp.nan_to_num(t, nan=1.0))))  # noqa: E731
-    return {
-        "acted": np.asarray(record.acted),
-        "looked": np.asarray(record.looked),
-        "strongest": np.asarray(record.strongest),
+    snr = lambda t: jnp.where(jnp.isnan(t), jnp.nan, process.snr(jnp.nan_to_num(t, nan=1.0)))  # noqa: E731
+    notes = {
+        "acted": record.acted,
+        "looked": record.looked,
+        "strongest": record.strongest,
         "first_snr": snr(record.first),
         "last_snr": snr(record.last),
     }
+    return {name: parallel.rows_here(parallel.over_devices(values)) for name, values in notes.items()}
 
 
 def summary(told: dict[str, np.ndarray], *, gated: bool) -> str:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
 from console import arguments, plots
+from console.first import write_once
 from console.terminal import console, working
+from jaxdiff import parallel
 from jaxdiff.bands import frequency_bands
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -198,7 +201,8 @@ def learn(options: Search, chosen: Setting) -> Callable | None:
     if not looks_at_real_images(options):
         return None
     with working(f"learning where to look ({options.metric})"):
-        return features(options.metric, chosen, options.reference, options.value_names, options.seed)
+        found = features(options.metric, chosen, options.reference, options.value_names, options.seed)
+        return jax.tree.map(jnp.asarray, parallel.of_first(found))
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:
@@ -215,7 +219,7 @@ def _arguments(options: Search, chosen: Setting) -> dict:
 def find_transition(options: Search, chosen: Setting, looks: Callable | None) -> Transition:
     """One tau for all values, with its context attached; `looks` is what `learn` returns for the search."""
     common = _arguments(options, chosen)
-    with working("searching tau"):
+    with working("searching tau"), jax.set_mesh(chosen.mesh):
         if options.mode == "prefix":
             kind = {"path": options.path, "weight": options.weight, "norm": options.norm}
             found = search_prefix(chosen.denoise, chosen.model.process, **common, **kind)
@@ -238,7 +242,7 @@ def find_pairs(options: Search, chosen: Setting, looks: Callable | None) -> tupl
 def find_spectral(options: Search, chosen: Setting, looks: Callable | None) -> SpectralTransition:
     """A tau for each band of frequencies, with its context attached."""
     bands = frequency_bands(chosen.model.shape, options.edges)
-    with working("searching a tau for each band"):
+    with working("searching a tau for each band"), jax.set_mesh(chosen.mesh):
         found = search_spectral(
             chosen.denoise, chosen.model.process, **_arguments(options, chosen), bands=bands,
             features=looks, metric="bands" if looks is None else options.metric,
@@ -310,13 +314,17 @@ def _table(found: Found, chosen: Setting) -> Table:
 
 def write(out: Path, found: Found, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES) -> None:
     """Writes what was found as JSON and its curves as PNG, with the phases of noise that meet at these SNR."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    partial.write_text(found.to_json())
-    os.replace(partial, out)
-    plots.transition(
-        out.with_suffix(".png"),
-        curves,
-        f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})",
-        boundary_times(chosen.model.process, boundaries),
-    )
+
+    def written():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_suffix(".partial")
+        partial.write_text(found.to_json())
+        os.replace(partial, out)
+        plots.transition(
+            out.with_suffix(".png"),
+            curves,
+            f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})",
+            boundary_times(chosen.model.process, boundaries),
+        )
+
+    write_once(out, written)

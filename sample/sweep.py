@@ -10,7 +10,9 @@ from rich import box
 from rich.table import Table
 
 from console import plots
+from console.first import write_once
 from console.terminal import console
+from jaxdiff import parallel
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import BOUNDARIES, boundary_times
@@ -117,10 +119,11 @@ def context(options: Search, chosen: Setting) -> dict[str, Any]:
 
 def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition | None:
     """The result of an earlier run; None where there is none. Raises `InputError` for one of another context."""
-    if not file.exists():
+    text = parallel.once(lambda: file.read_text() if file.exists() else None)
+    if text is None:
         return None
     try:
-        found = Transition.from_json(file.read_text())
+        found = Transition.from_json(text)
         found.require(context(options, chosen))
     except InputError as error:
         raise InputError(f"{file} is not of this sweep ({error}); take another --out, or delete it") from error
@@ -171,5 +174,6 @@ def tell(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:
         table.add_row(each.mode, *map(str, numbers))
     console.print(table)
     title = f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})"
-    plots.criterion(options.out / "criterion.png", found, title, boundary_times(chosen.model.process, options.phases))
-    console.print(f"written: {options.out / 'criterion.png'}")
+    times, out = boundary_times(chosen.model.process, options.phases), options.out / "criterion.png"
+    write_once(out, lambda: plots.criterion(out, found, title, times))
+    console.print(f"written: {out}")

@@ -6,6 +6,7 @@ import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")  # programs are kept in the user's folder, which tests leave alone
 
 # JAX reads the environment once, when it is first imported: so nothing below may move above these lines.
 from console import device

@@ -22,7 +22,7 @@ SHAPE = (4, 4, 3)
 DEVICES = """
 import json, sys
 import jax, numpy as np
-from jax.sharding import Mesh
+from jaxdiff import parallel
 from jaxdiff.process import vp_cosine
 from jaxdiff.references import references
 
@@ -30,11 +30,12 @@ counts, tiles = json.loads(sys.argv[1])
 assert len(jax.devices()) == 8
 for count in counts:
     rng = np.random.default_rng(count)
-    images, x = rng.uniform(-1, 1, (count, 4, 4, 3)), rng.normal(size=(5, 4, 4, 3)).astype(np.float32)
+    images, x = rng.uniform(-1, 1, (count, 4, 4, 3)), rng.normal(size=(24, 4, 4, 3)).astype(np.float32)
     for tile in tiles:
         one = references(images, tile=tile)
-        for devices in (3, 8):
-            dealt = references(images, tile=tile, mesh=Mesh(np.array(jax.devices()[:devices]), ("data",)))
+        for text, devices in (("", 3), ("data=2,fsdp=4", 8)):
+            mesh = parallel.make_mesh(text, jax.devices()[:devices])
+            dealt = references(images, tile=tile, mesh=mesh)
 
             @jax.jit
             def run(refs, x, t, temperature):
@@ -42,7 +43,9 @@ for count in counts:
                 return *near, *refs.laplace(x, 0.5), refs.repulsion(x, lambda squares: 1 / (1 + squares))
 
             for t, temperature in ((0.05, 1.0), (0.5, 1.0), (0.95, 48.0)):
-                for a, b in zip(run(one, x, t, temperature), run(dealt, x, t, temperature)):
+                with jax.set_mesh(mesh):
+                    shared = run(dealt, parallel.deal(mesh, x), t, temperature)
+                for a, b in zip(run(one, x, t, temperature), shared):
                     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
             held = {shard.device: shard.data.shape[0] for shard in dealt.tiles.addressable_shards}
             assert len(held) == devices and len(set(held.values())) == 1
@@ -184,7 +187,7 @@ def test_sets_dealt_over_devices_equal_those_on_one():
         (dict(images=np.full((2, 3), 0.5), limits=(0.6, 1.0)), "must lie in \\[0.6, 1\\]"),
         (dict(images=np.zeros((2, 3)), tile=0), "`tile` must be at least 1, got 0"),
         (dict(images=np.zeros((2, 3)), centre=np.zeros(4)), "`centre` must have the shape of an image"),
-        (dict(images=np.zeros((2, 3)), mesh=jax.make_mesh((1,), ("model",))), "must have an axis 'data', got model"),
+        (dict(images=np.zeros((2, 3)), mesh=jax.make_mesh((1,), ("model",))), "must have the axes data and fsdp, got model"),
     ],
 )
 def test_unusable_references_are_errors(given, told):

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -178,9 +179,9 @@ def test_a_folder_of_other_samples_is_refused_before_any_compute(model, vanilla,
 
 def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        broken = lambda *_, **given: (np.full((len(given["indices"]), 8, 8, 3), np.nan), ())  # noqa: E731
+        broken = lambda *_, **given: (jnp.full((len(given["indices"]), 8, 8, 3), jnp.nan), ())  # noqa: E731
         patched.setattr(sample.methods, "sample", broken)
-        with pytest.raises(InputError, match="NaN or infinity in samples 0 to 7"):
+        with pytest.raises(InputError, match="NaN or infinity in 8 samples, the first 0"):
             drawn(model, tmp_path)
     assert not list(tmp_path.glob("*.npz"))
 

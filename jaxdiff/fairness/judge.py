@@ -20,6 +20,7 @@ from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, check_labels, summarise
 from jaxdiff.models import resnet
+from jaxdiff.parallel import of_first
 
 PREDICTION_BATCH = 128
 """Images classified at once; the last batch is filled up, so that sets of every size share one program."""
@@ -184,7 +185,7 @@ def train_classifier(
     seed: int,
     training: Training = Training(),
 ) -> Classifier:
-    """Trains a ResNet classifier of the labels; the same answer for the same arguments.
+    """Trains a ResNet classifier of the labels; the same answer for the same arguments, in every process of a run.
 
     Arguments:
         images: uint8 (N, H, W, C), at least 16x16.
@@ -209,7 +210,7 @@ def train_classifier(
         warm, cold = min(1.0, (done + 1) / (training.steps / 10)), 0.5 + 0.5 * np.cos(np.pi * done / training.steps)
         rate, decay = np.float32(training.rate * warm * cold), np.float32(training.decay)
         state, moments = _step(graph, state, moments, batch, batch_labels, rate, decay)
-    return Classifier(graph, state)
+    return Classifier(graph, jax.tree.map(jnp.asarray, of_first(state)))
 
 
 def judge(

@@ -20,7 +20,7 @@ from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
-from jaxdiff.parallel import over_devices
+from jaxdiff.parallel import gathered, of_first, over_devices, stacked, unstacked
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
@@ -36,14 +36,9 @@ def pairs_in_turn(conditions, batch: int):
     return tuple(jax.tree.map(lambda leaf, side=side: leaf[pairs[:, side]], rows) for side in (0, 1))
 
 
-def join(first, second):
-    """One batch of two."""
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
-
-
 def both_ways(denoiser, process, key, shape, solver, batch):
     """Keys, nodes and first state of a batch of noises twice, once for each condition."""
-    keys = sample_keys(key, over_devices(jnp.tile(jnp.arange(batch), 2)))
+    keys = sample_keys(key, over_devices(stacked(jnp.arange(batch), jnp.arange(batch))))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
     return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 
@@ -103,7 +98,7 @@ def golden_steps(reach: float, tolerance: float) -> int:
 def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, norm, drop_first, batch):
     keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch)
     first, second = pairs_in_turn(conditions, batch)
-    condition, other = join(first, second), join(second, first)
+    condition, other = stacked(first, second), stacked(second, first)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
     slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
@@ -112,17 +107,18 @@ def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, 
         total, snapshots = observed
         eps = process.from_x0("eps", x0, x, t)
         if path == "own":
-            difference = eps[:batch] - eps[batch:]
+            one, two = unstacked(eps, 2)
+            difference, t, t_next = one - two, *(unstacked(time, 2)[0] for time in (t, t_next))
         else:
-            # rows of the second half follow the path of the second condition; the difference is first minus second everywhere
-            sign = expand(jnp.where(jnp.arange(2 * batch) < batch, 1.0, -1.0), x)
+            # rows of the second batch follow the path of the second condition; the difference is first minus second everywhere
+            sign = expand(stacked(jnp.ones(batch), -jnp.ones(batch)), x)
             difference = sign * (eps - process.from_x0("eps", denoiser(x, t, other), x, t))
         increment = process.g2_increment(t, t_next)
         if weight == "g2_score":
             increment = increment / process.sigma(t)
         if drop_first:
             increment = jnp.where(index == 0, 0.0, increment)
-        total = total + expand(increment[: len(difference)], difference) * difference
+        total = total + expand(increment, difference) * difference
         return total, snapshots.at[slots[index]].set(total)
 
     rows = batch if path == "own" else 2 * batch
@@ -201,7 +197,7 @@ def search_prefix(
         as_denoiser(denoise), process, tuple(conditions), key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
     )  # fmt: skip
-    times, curve = np.asarray(times, np.float64)[::-1], np.asarray(curve, np.float64)[::-1]
+    times, curve = (np.asarray(values, np.float64)[::-1] for values in of_first(gathered((times, curve))))
     evaluations = solver.evaluations * (2 if path == "own" else 4)
     return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve[0], evaluations, batch)
 
@@ -210,13 +206,13 @@ def search_prefix(
 def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse, refinements):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
     start, end = pairs_in_turn(conditions, batch)
-    starts, ends = join(start, end), join(end, start)
+    starts, ends = stacked(start, end), stacked(end, start)
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, starts, path=True)
 
     def distance(x):
         described = features(x) if features is not None else x
-        described = described.reshape(2 * batch, -1).astype(jnp.float32)
-        return jnp.linalg.norm(described[:batch] - described[batch:], axis=-1).mean()
+        first, second = unstacked(described.reshape(2 * batch, -1).astype(jnp.float32), 2)
+        return jnp.linalg.norm(first - second, axis=-1).mean()
 
     def criterion(tau):
         condition = (starts, ends)
@@ -292,6 +288,7 @@ def search_direct(
         as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,
     )  # fmt: skip
+    taus, values, evaluations = of_first(gathered((taus, values, evaluations)))
     taus, values = np.asarray(taus, np.float64), np.asarray(values, np.float64)
     order = np.argsort(taus)
     return _result(process, f"direct/{metric}", taus[order], values[order], values[0], int(evaluations), batch)

@@ -19,11 +19,11 @@ from jaxdiff.fairness.search import (
     golden_bracket,
     golden_point,
     golden_steps,
-    join,
     pairs_in_turn,
 )
 from jaxdiff.fairness.transition import Found
 from jaxdiff.guidance.spectral import SpectralSwitching
+from jaxdiff.parallel import gathered, of_first, stacked, unstacked
 from jaxdiff.process import Process
 from jaxdiff.solvers.driver import integrate
 
@@ -57,14 +57,15 @@ class SpectralTransition(Found):
 def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
     first, second = pairs_in_turn(conditions, batch)
-    condition = join(first, second), join(second, first)
+    condition = stacked(first, second), stacked(second, first)
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def distances(x):
         if features is None:
-            return bands.norms(x[:batch] - x[batch:]).mean(1)
-        described = features(x).reshape(2 * batch, -1).astype(jnp.float32)
-        return jnp.broadcast_to(jnp.linalg.norm(described[:batch] - described[batch:], axis=-1).mean(), bands.count)
+            first, second = unstacked(x, 2)
+            return bands.norms(first - second).mean(1)
+        first, second = unstacked(features(x).reshape(2 * batch, -1).astype(jnp.float32), 2)
+        return jnp.broadcast_to(jnp.linalg.norm(first - second, axis=-1).mean(), bands.count)
 
     def probe(carry, candidate):
         taus, values, low, high = carry
@@ -157,13 +158,14 @@ def search_spectral(
     if given.shape != (bands.count,) or not np.all((given >= 0) & (given <= 1)):
         raise InputError(f"`start` must be a time in [0, 1] for each of the {bands.count} bands, got {given.tolist()}")
     plan = _plan(bands.count, coarse if start is None else 0, cycles, golden_steps(reach, tolerance))
-    taus, residual, tried, curves, evaluations = _spectral(
+    found = _spectral(
         as_denoiser(denoise), process, bands, tuple(conditions), key, None if features is None else as_denoiser(features), plan,
         jnp.asarray(given, jnp.float32), jnp.float32(reach), shape=tuple(shape), solver=solver, batch=batch,
     )  # fmt: skip
+    taus, residual, tried, curves, evaluations = of_first(gathered(found))
     if not np.all(np.isfinite(curves)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
-    rows = lambda values: tuple(tuple(map(float, row)) for row in np.asarray(values))  # noqa: E731
+    rows = lambda values: tuple(tuple(map(float, row)) for row in values)  # noqa: E731
     return SpectralTransition(
         taus=tuple(map(float, taus)),
         mode=f"spectral/{metric}",

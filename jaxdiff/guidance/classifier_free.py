@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
+from jaxdiff.parallel import stacked, unstacked
 
 
 @jax.tree_util.register_dataclass
@@ -21,16 +22,14 @@ class ClassifierFree(Guidance):
 
     def asked(self, x: Array) -> Array:
         """x twice."""
-        return jnp.concatenate([x, x])
+        return stacked(x, x)
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """null + scale (conditional - null), both from one evaluation at twice the batch."""
-        batch = x.shape[0]
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
-        both = jax.tree.map(lambda c, n: jnp.concatenate([c, n]), condition, null)
-        times = jnp.broadcast_to(jnp.asarray(t), (batch,))
-        estimate = denoise(self.asked(x), jnp.concatenate([times, times]), both)
-        conditional, unconditional = estimate[:batch], estimate[batch:]
+        both = stacked(condition, null)
+        times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
+        conditional, unconditional = unstacked(denoise(self.asked(x), stacked(times, times), both), 2)
         # written from the conditional side, so that scale 1 is the conditional one exactly
         return conditional + (self.scale - 1) * (conditional - unconditional)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import Remembering, nest
+from jaxdiff.parallel import unstacked
 
 
 class Record(NamedTuple):
@@ -59,10 +60,10 @@ def record(denoiser: Callable, memory: tuple[Any, ...], count: int) -> Record | 
     Arguments:
         denoiser: the nest.
         memory: what the run remembered, of `sample(..., remembered=True)`.
-        count: samples; guidances outside that ask for several conditions put the samples' own first.
+        count: samples; guidances outside that ask for several conditions stack them with the samples' own first.
     """
     remembering = [guidance for guidance in nest(denoiser) if isinstance(guidance, Remembering)]
     for guidance, own in zip(remembering, memory, strict=True):
         if isinstance(guidance, Recording):
-            return Record(*(leaf[:count] for leaf in own[1]))
+            return Record(*(unstacked(leaf, len(leaf) // count)[0] for leaf in own[1]))
     return None

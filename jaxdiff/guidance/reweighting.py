@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
 from jaxdiff.errors import InputError
+from jaxdiff.parallel import stacked, unstacked
 from jaxdiff.process import expand
 
 ITERATIONS = 100
@@ -26,7 +27,7 @@ class ScoreMixing(Guidance):
 
     def asked(self, x: Array) -> Array:
         """x for the marginal and for every value."""
-        return jnp.concatenate([x] * (1 + len(self.shares)))
+        return stacked(*[x] * (1 + len(self.shares)))
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The values' posterior means, weighted by the reference posterior."""
@@ -37,9 +38,9 @@ class ScoreMixing(Guidance):
                 f"got {len(values)}"
             )
         count = 1 + len(values)
-        conditions = jax.tree.map(lambda *rows: jnp.concatenate(rows), marginal, *values)
-        times = jnp.tile(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]), count)
-        means = denoise(self.asked(x), times, conditions).reshape(count, *x.shape)
+        conditions = stacked(marginal, *values)
+        times = stacked(*[jnp.broadcast_to(jnp.asarray(t), x.shape[:1])] * count)
+        means = unstacked(denoise(self.asked(x), times, conditions), count)
         posterior = mixture_weights(means[0], means[1:], self.shares)
         weights = posterior * self.reference / self.shares
         weights = weights / weights.sum(-1, keepdims=True)

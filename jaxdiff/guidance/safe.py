@@ -15,6 +15,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record, Recording
 from jaxdiff.guidance.weights import ClassifierOdds, Constant, Density, Evidence, Odds, Weight, tracked
 from jaxdiff.guidance.window import ALWAYS, Window, window
+from jaxdiff.parallel import stacked, unstacked, whole
 from jaxdiff.process import Process, expand
 from jaxdiff.references import References, references
 
@@ -84,7 +85,7 @@ class Safe(Recording):
 
     def asked(self, x: Array) -> Array:
         """x for the condition, for the null condition if that is the anchor, and for the unsafe condition if there is one."""
-        return jnp.concatenate([x] * self._rows) if self._rows > 1 else x
+        return stacked(*[x] * self._rows) if self._rows > 1 else x
 
     def begin(self, x: Array) -> tuple[Any, Record]:
         """What the weight remembers, and an empty record."""
@@ -94,7 +95,7 @@ class Safe(Recording):
         """The safe posterior mean, and what is remembered."""
         if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
             raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
-        times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
+        times = whole(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
         guided, anchor, unsafe = self._means(denoise, x, times if self._rows > 1 else t, condition)
         held = self.window.holds(times) & (self.strength > 0)
 
@@ -114,7 +115,7 @@ class Safe(Recording):
             # a weight of 0 leaves the sample as it is, whatever the references are
             return jnp.where(expand(weight > 0, x), moved, guided), (remembered, record.after(times, held, weight))
 
-        return jax.lax.cond(held.any(), act, lambda memory: (guided, memory), memory)
+        return jax.lax.cond(whole(held).any(), act, lambda memory: (guided, memory), memory)
 
     def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array | None]:
         """The guided mean, the anchor that is moved, and the network's own unsafe mean, from one evaluation."""
@@ -123,8 +124,8 @@ class Safe(Recording):
             return mean, mean, None
         others = [other for other in (self.null, self.unsafe_condition) if other is not None]
         filled = [jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), other, condition) for other in others]
-        conditions = jax.tree.map(lambda *rows: jnp.concatenate(rows), condition, *filled)
-        means = denoise(self.asked(x), jnp.tile(t, self._rows), conditions).reshape(self._rows, *x.shape)
+        conditions = stacked(condition, *filled)
+        means = unstacked(denoise(self.asked(x), stacked(*[t] * self._rows), conditions), self._rows)
         own = means[0]
         unsafe = means[-1] if self.unsafe is None else None
         if self.null is None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Remembering, as_denoiser
 from jaxdiff.errors import InputError
+from jaxdiff.parallel import stacked, unstacked
 from jaxdiff.process import Process, expand
 
 
@@ -35,7 +36,7 @@ class Semantic(Remembering):
 
     def asked(self, x: Array) -> Array:
         """x for the null condition, the prompt and every concept."""
-        return jnp.concatenate([x] * (2 + len(self.strengths)))
+        return stacked(*[x] * (2 + len(self.strengths)))
 
     def begin(self, x: Array) -> Array:
         """No momentum."""
@@ -51,9 +52,9 @@ class Semantic(Remembering):
             )
         count = 2 + len(concepts)
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, prompt)
-        conditions = jax.tree.map(lambda *rows: jnp.concatenate(rows), null, prompt, *concepts)
+        conditions = stacked(null, prompt, *concepts)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        means = denoise(self.asked(x), jnp.tile(times, count), conditions).reshape(count, *x.shape)
+        means = unstacked(denoise(self.asked(x), stacked(*[times] * count), conditions), count)
         # differences of eps are those of x_0 in this unit
         unit = expand(self.process.alpha(times) / self.process.sigma(times), x)
         directions = -unit * (means[2:] - means[0])

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from jaxdiff.bands import Bands
 from jaxdiff.denoiser import Guidance, Remembering, as_denoiser, nest
 from jaxdiff.errors import InputError
+from jaxdiff.parallel import stacked, unstacked, whole
 from jaxdiff.process import expand
 from jaxdiff.solvers.base import Solver
 
@@ -36,18 +37,15 @@ class SpectralSwitching(Guidance):
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The inner posterior mean, each band under the condition in force for it at `t`."""
         start, end = condition
-        batch = x.shape[0]
-        times = jnp.broadcast_to(jnp.asarray(t), (batch,))
-        switched = times[:, None] <= self.at
-        wholly, partly = switched.all(1), switched.any(1) & ~switched.all(1)
+        times = whole(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
+        switched = whole(times[:, None] <= self.at)
+        wholly, partly = whole((switched.all(1), switched.any(1) & ~switched.all(1)))
 
         def one():
             return denoise(x, t, jax.tree.map(lambda s, e: jnp.where(expand(wholly, s), e, s), start, end))
 
         def both():
-            pair = jax.tree.map(lambda s, e: jnp.concatenate([s, e]), start, end)
-            estimate = denoise(jnp.concatenate([x, x]), jnp.concatenate([times, times]), pair)
-            before, after = estimate[:batch], estimate[batch:]
+            before, after = unstacked(denoise(stacked(x, x), stacked(times, times), stacked(start, end)), 2)
             moved = jnp.where(switched[:, self.bands.band], self.bands.coefficients(after - before), 0)
             mixed = before + self.bands.assembled(moved, x.shape[1:])
             # where all bands agree nothing is transformed: the one posterior mean, to the last bit

@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxdiff.models.classifier import ClassifierConfig, NoisedClassifier
 from jaxdiff.models.unet import UNet, UNetConfig
+from jaxdiff.parallel import whole_at
 
 
 @jax.tree_util.register_dataclass
@@ -28,7 +29,8 @@ class Network:
 
     def __call__(self, *arguments, **keywords):
         """The module's output under these weights."""
-        return nnx.merge(self.structure, self.weights)(*arguments, **keywords)
+        weights = whole_at(self.weights, (arguments, keywords))
+        return nnx.merge(self.structure, weights)(*arguments, **keywords)
 
 
 ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import over_devices
+from jaxdiff.parallel import gathered, over_devices, whole
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import on_breakpoints
@@ -135,16 +135,17 @@ def integrate(
 
 @partial(jax.jit, static_argnames=("solver", "count"))
 def _grid(denoiser, process, *, solver, count):
-    return sample_grid(denoiser, process, solver, count)
+    return whole(sample_grid(denoiser, process, solver, count))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
-    keys = sample_keys(key, over_devices(indices))
+    keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
     # every sample starts at one time: no breakpoint moves the first node
     state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
     end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
-    return (end.x, end.memory) if remembered else end.x
+    x = end.x if path else over_devices(end.x)
+    return (x, end.memory) if remembered else x
 
 
 def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
@@ -152,7 +153,7 @@ def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
-        first, values = float(grid.times[0, 0]), np.asarray(point)
+        first, values = float(grid.times[0, 0]), gathered(point)
         outside = (values < 0) | (values > 1) | ((values > first) & (values < 1))
         if outside.any():
             raise InputError(
@@ -198,6 +199,28 @@ def sample(
         InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
             breakpoints, or the solver is none for this process.
     """
+    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
+    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
+    grid = _grid(denoiser, process, solver=solver, count=len(indices))
+    _require_inside(grid, breakpoints(denoiser))
+    return _sample(
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
+    )
+
+
+def lowered(
+    denoise: Callable, process: Process, *, shape: tuple[int, ...], solver, key, condition: Any = None, indices: Any = None
+) -> jax.stages.Lowered:
+    """The program that `sample` runs with these arguments, to be compiled and looked at; weights may be shapes alone."""
+    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
+    grid = jax.eval_shape(partial(_grid, solver=solver, count=len(indices)), denoiser, process)
+    return _sample.lower(
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=False, remembered=True
+    )
+
+
+def _checked(denoise, process, solver, condition, indices):
+    """The arguments as arrays; errors as of `sample`."""
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
     counts |= set() if indices is None else {len(indices)}
@@ -205,12 +228,6 @@ def sample(
         raise InputError(
             f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}"
         )
-    indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
-    denoiser = as_denoiser(denoise)
     solver.check(process)
-    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
-    grid = _grid(denoiser, process, solver=solver, count=len(indices))
-    _require_inside(grid, breakpoints(denoiser))
-    return _sample(
-        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
-    )
+    indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)
+    return as_denoiser(denoise), condition, indices

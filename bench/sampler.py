@@ -1,0 +1,74 @@
+"""What the sampler takes on each of ever more devices."""
+
+from dataclasses import dataclass
+
+from console.dry_run import mib, pretend
+from console.terminal import console, working
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Compiles the sampler for 1, 2, 4, ... devices, which this machine's processor pretends to have, and prints what each does
+    in a step, holds and exchanges, by XLA's own account. Nothing is run.
+
+    Examples:
+
+      python -m bench sampler
+
+      python -m bench sampler --preset tiny --most 16 --fsdp
+    """
+
+    preset: str = "faces64"
+    """The network."""
+    batch_size: int = 256
+    """Images at once, on all devices together."""
+    most: int = 256
+    """The most devices."""
+    fsdp: bool = False
+    """Deal the parameters over the devices, too."""
+
+
+def sampler(options: Sampler) -> None:
+    """Compiles and prints."""
+    pretend(options.most)
+    from functools import partial
+
+    import jax
+    import numpy as np
+    from rich.table import Table
+
+    from jaxdiff import parallel, process
+    from jaxdiff.denoiser import NetworkDenoiser
+    from jaxdiff.guidance import clipped
+    from jaxdiff.models.network import unet
+    from jaxdiff.presets import preset
+    from jaxdiff.program_report import program_report
+    from jaxdiff.solvers import DDIM
+    from jaxdiff.solvers.driver import lowered
+
+    chosen = preset(options.preset)
+    forward = process.from_config({"name": chosen.process})
+    size, channels = chosen.network.size, chosen.network.channels
+    network = jax.eval_shape(partial(unet, chosen.network), jax.random.key(0))
+    table = Table(title=f"{options.preset}, batch {options.batch_size}, on each device", title_justify="left")
+    for name in ("devices", "GFLOP a step", "times devices", "arguments", "temporaries", "collectives in the loop"):
+        table.add_column(name, justify="right")
+    alone, count = None, 1
+    while count <= options.most:
+        mesh = parallel.make_mesh(f"fsdp={count}" if options.fsdp else "", jax.devices()[:count])
+        denoise = clipped(NetworkDenoiser(parallel.abstract_parameters(mesh, network), forward, chosen.prediction))
+        with jax.set_mesh(mesh), working(f"compiling for {count}"):
+            indices = parallel.deal(mesh, np.arange(options.batch_size, dtype=np.int32))
+            program = lowered(
+                denoise, forward, shape=(size, size, channels), solver=DDIM(10), key=jax.random.key(0), indices=indices
+            )
+            report = program_report(program.compile())
+        alone = alone or report.flops
+        looped = [each.kind for each in report.collectives if each.looped]
+        told = ", ".join(f"{looped.count(kind)} {kind}" for kind in sorted(set(looped))) or "none"
+        table.add_row(
+            str(count), f"{report.flops / 1e9:,.4g}", f"{count * report.flops / alone:.4f}", mib(report.arguments),
+            mib(report.temporaries), told,
+        )  # fmt: skip
+        count *= 2
+    console.print(table)

@@ -1,0 +1,56 @@
+"""`python -m sample draw --dry-run`: what a batch takes on each device, from its compiled form; nothing is run."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from console.dry_run import pretend, show
+from console.terminal import console, working
+from jaxdiff import parallel
+from jaxdiff.program_report import ProgramReport, program_report
+from sample import methods, safety
+from sample.common import Setting, setting
+from sample.draw import Draw, make_method, provenance_of
+from sample.search import EDGES
+
+
+def dry_run(options: Draw) -> ProgramReport:
+    """Prints the resolved options, the parameters, and the report of a batch."""
+    if options.devices is not None:
+        pretend(options.devices)
+    chosen = setting(options.model, options.attribute, options.values, options, abstract=True)
+    parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
+    guard = safety.Guard(options, chosen) if options.guarded else None
+    points = some_points(options)
+    method = make_method(options, chosen, guard, points)
+    told = {"tau": points["tau"]} if points else {}
+    about = {**provenance_of(options, chosen, guard, method, told), "count": options.count, "batch_size": options.batch_size}
+    console.print_json(json.dumps({**about, "mesh": dict(chosen.mesh.shape)}, default=str))
+    sizes = [leaf.size for leaf in jax.tree.leaves(chosen.model.network.weights)]
+    console.print(f"{sum(sizes):,} parameters", highlight=False)
+    with working("compiling"):
+        report = compiled(chosen, method, options.batch_size)
+    batches = -(-options.count // options.batch_size)
+    show(report, f"a batch of {options.batch_size}", batches, chosen.model.config.dtype)
+    return report
+
+
+def some_points(options: Draw) -> dict[str, Any]:
+    """Transition points as given, or any: the program is the same at all of them, and a dry run searches none."""
+    match options.method:
+        case "switching":
+            return {"tau": options.tau[:1] or (0.5,)}
+        case "spectral":
+            edges = options.edges or EDGES
+            return {"tau": options.tau or (0.5,) * (len(edges) + 1), "edges": edges}
+    return {}
+
+
+def compiled(chosen: Setting, method: methods.Method, batch: int) -> ProgramReport:
+    """The report of the program that draws a batch, with the operations of all its steps."""
+    with jax.set_mesh(chosen.mesh):
+        report = program_report(method.lower(batch).compile())
+    # what is done before the loop over the steps, and counted with them, is next to nothing
+    return replace(report, flops=report.flops * chosen.solver.steps)
