@@ -1,6 +1,5 @@
 """A trained model: one file that holds the weights and says all that is needed to use them."""
 
-import dataclasses
 import os
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -75,7 +74,7 @@ class Model:
 def save(path: str | os.PathLike, model: Model) -> str:
     """Writes a model to `path`/model.safetensors, whole or not at all, and returns its fingerprint."""
     description = {
-        "network": dataclasses.asdict(model.config),
+        "network": model.config.settings(),
         "process": model.process.config(),
         "prediction": model.prediction,
         "attributes": [[attribute.name, list(attribute.values)] for attribute in model.attributes],
