@@ -94,14 +94,19 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
-    # of a model the kind is left unsaid, as in files from before there were others
-    description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
-    digest = fingerprint(arrays, description)
+    arrays, description, digest = told(kind, network, description)
     partial_file = folder / (kind.file + ".partial")
     safetensors.numpy.save_file(arrays, partial_file, metadata={"jaxdiff": json.dumps(description), "fingerprint": digest})
     os.replace(partial_file, folder / kind.file)
     return digest
+
+
+def told(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """The arrays, the description and the fingerprint that a file tells of a network; arguments as of `write`."""
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
+    # of a model the kind is left unsaid, as in files from before there were others
+    description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
+    return arrays, description, fingerprint(arrays, description)
 
 
 def read(path: str | os.PathLike, kind: Kind) -> Contents:

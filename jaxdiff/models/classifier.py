@@ -38,7 +38,7 @@ class NoisedClassifier(Encoder):
     def __init__(self, config: ClassifierConfig):
         super().__init__(config)
         width, embedding = self.widths[-1], 4 * config.base
-        self.middle = middle(width, embedding, config)
+        self.middle = nnx.List(middle(width, embedding, config))
         self.head = linear(width, config.values, dtype=jnp.float32)
 
     def __call__(

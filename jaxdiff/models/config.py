@@ -98,7 +98,7 @@ class EncoderConfig:
         if self.base % 2:
             raise InputError(f"`base` must be even, for as many sines as cosines of the time; got {self.base}")
         for multiplier in self.multipliers:
-            if not (multiplier > 0 and (self.base * multiplier) % 1 == 0):
+            if not (multiplier > 0 and abs(self.base * multiplier - round(self.base * multiplier)) < 1e-6):
                 raise InputError(f"`multipliers` must give whole channels, got {multiplier} times {self.base}")
         self._check_conventions()
         for level, width in enumerate(self.level_widths):
@@ -124,7 +124,7 @@ class EncoderConfig:
     @property
     def level_widths(self) -> tuple[int, ...]:
         """Channels of each level."""
-        return tuple(int(self.base * multiplier) for multiplier in self.multipliers)
+        return tuple(round(self.base * multiplier) for multiplier in self.multipliers)
 
     @property
     def resolutions(self) -> tuple[int, ...]:

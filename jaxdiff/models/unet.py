@@ -107,10 +107,10 @@ def _between(level: int, way: str, embedding: int, config: EncoderConfig) -> Blo
     return Resampler(width, how, config=config, resample=way)
 
 
-def middle(width: int, embedding: int, config: EncoderConfig) -> nnx.List:
+def middle(width: int, embedding: int, config: EncoderConfig) -> list[Block]:
     """The two blocks between the ways down and up."""
     first = Block(width, width, embedding, config=config, attention=config.middle_attention)
-    return nnx.List([first, Block(width, width, embedding, config=config)])
+    return [first, Block(width, width, embedding, config=config)]
 
 
 class Encoder(nnx.Module):
@@ -184,7 +184,7 @@ class UNet(Encoder):
         rows = labels.width(config.values) if config.null_label else sum(config.values)
         self.label_table = nnx.Param(jnp.zeros((rows, embedding))) if rows else None
         skips, width = list(self.widths), self.widths[-1]
-        self.middle = middle(width, embedding, config)
+        self.middle = nnx.List(middle(width, embedding, config))
         up, self.joins = [], []
         for level, outputs in reversed(list(enumerate(config.level_widths))):
             attention = "normalised" if config.resolutions[level] in config.attention else "none"
