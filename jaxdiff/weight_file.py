@@ -160,6 +160,9 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
     others = [other for other in KINDS.values() if other != kind and (folder / other.file).is_file()]
     if others:
         return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
+    of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
+    if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
+        return f"; it is a folder of diffusers: `python -m train import {path} --out RUN` makes a run of it"
     return f"; `{kind.command} --out {path}` makes one"
 
 

@@ -103,6 +103,8 @@ def configuration(
     resamplers = [_resampler(layers) for layers in outputs]
     levels = 1 + sum(kind is not None for kind in resamplers)
     base, classes = state["time_embed.0.weight"].shape[1], len(state.get("label_emb.weight", ()))
+    if null_label and classes < 2:
+        raise InputError(f"`null_label` takes a network of two class embeddings or more; {name} has {classes}")
     blocks = len(outputs) // levels
     firsts = outputs[::blocks][::-1]  # from the highest resolution on
     widths = [len(layers["0.out_layers.3.bias"]) if "0.out_layers.3.bias" in layers else 0 for layers in firsts]

@@ -68,12 +68,19 @@ def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple
 
 def _process(given: Mapping[str, Any], name: str) -> Process:
     zero, trained = bool(given.get("rescale_betas_zero_snr", False)), given.get("trained_betas")
-    if trained is not None:
-        return ddpm_betas(trained, zero)
     schedule, count = given.get("beta_schedule", "linear"), given.get("num_train_timesteps", TIMESTEPS)
+    start, end = given.get("beta_start", FIRST), given.get("beta_end", LAST)
+    number = lambda value: type(value) in (int, float)  # noqa: E731
+    if trained is not None:
+        if not isinstance(trained, list | tuple) or not all(map(number, trained)):
+            raise InputError(f"{name}: trained_betas must be a list of numbers")
+        return ddpm_betas(trained, zero)
     if schedule not in BETAS:
         raise InputError(f"{name}: beta_schedule is {schedule!r}; jaxdiff reads {', '.join(BETAS)} and trained_betas")
-    betas = BETAS[schedule](given.get("beta_start", FIRST), given.get("beta_end", LAST), count)
+    if type(count) is not int or count < 1 or not (number(start) and number(end) and 0 < start <= end < 1):
+        got = f"{count!r}, {start!r} and {end!r}"
+        raise InputError(f"{name} must have num_train_timesteps above 0 and 0 < beta_start <= beta_end < 1, got {got}")
+    betas = BETAS[schedule](start, end, count)
     ours = next((our for our, their in SCHEDULES.items() if their == schedule), None)
     if ours is not None and count >= 30 and np.array_equal(betas, DDPM_BETAS[ours](count)):
         return ddpm(ours, count, zero)

@@ -1,6 +1,6 @@
 """The `config.json` of diffusers' UNet2DModel, and our configuration of a UNet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxdiff.errors import InputError
@@ -54,6 +54,28 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "upsample_type": ("conv", "resnet"),
     "resnet_time_scale_shift": ("default", "scale_shift"),
 }
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _list(value: Any, each: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(each, value))
+
+
+# What the settings that are free may be, by the words that say so.
+FREE: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
+    "a whole number above 0": (("in_channels", "out_channels", "layers_per_block", "norm_num_groups"), _whole),
+    "a whole number above 0, or null": (
+        ("attention_head_dim", "num_class_embeds", "attn_norm_num_groups", "time_embedding_dim"),
+        lambda value: value is None or _whole(value),
+    ),
+    "a number": (("freq_shift", "dropout", "norm_eps"), lambda value: type(value) in (int, float)),
+    "true or false": (("flip_sin_to_cos", "add_attention"), lambda value: type(value) is bool),
+    "a list of whole numbers above 0": (("block_out_channels",), lambda value: _list(value, _whole)),
+    "a list of names": (("down_block_types", "up_block_types"), lambda value: _list(value, lambda each: type(each) is str)),
+}
 # Of each type of block: whether it has attention, and how it resamples; None leaves that to downsample_type and upsample_type.
 DOWN_BLOCKS = {"DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None)}
 UP_BLOCKS = {"UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None)}
@@ -84,9 +106,9 @@ def read(
             f"{name}: down_block_types {settings['down_block_types']} and up_block_types {settings['up_block_types']} have "
             "attention at different levels, which our UNet cannot"
         )
-    size = size or settings["sample_size"]
-    if not isinstance(size, int):
-        raise InputError(f"{name} has sample_size {size}: name the height and width of the square images with `size`")
+    size, classes = size or _size(settings["sample_size"], name), settings["num_class_embeds"]
+    if null_label and (classes or 0) < 2:
+        raise InputError(f"`null_label` takes a network of two class embeddings or more; {name} has {classes}")
     heads = settings["attention_head_dim"]
     attending = {width for width, attention in zip(widths, attends, strict=True) if attention} | {widths[-1]}
     if heads is not None and any(width % heads for width in attending):
@@ -95,7 +117,6 @@ def read(
         )
     convolution = next(kind for kind, padding in PADDINGS.items() if padding == settings["downsample_padding"])
     kinds = {"resnet": "residual", "conv": convolution}
-    classes = settings["num_class_embeds"]
     return UNetConfig(
         size=size,
         channels=settings["in_channels"],
@@ -120,6 +141,15 @@ def read(
     )
 
 
+def _size(given: Any, name: str) -> int:
+    """Height and width of the images."""
+    if _list(given, _whole) and len(set(given)) == 1:
+        return given[0]
+    if not _whole(given):
+        raise InputError(f"{name} has sample_size {given}: name the height and width of its square images with `size`")
+    return given
+
+
 def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     """All settings, after checks of each alone."""
     kind = given.get("_class_name", CLASS)
@@ -133,9 +163,15 @@ def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
         if settings[key] not in values:
             taken = " or ".join(map(repr, values))
             raise InputError(f"{name}: {key} is {settings[key]!r}; our UNet takes {taken}")
+    for words, (keys, holds) in FREE.items():
+        for key in keys:
+            if not holds(settings[key]):
+                raise InputError(f"{name}: {key} must be {words}, got {settings[key]!r}")
     if settings["in_channels"] != settings["out_channels"]:
         raise InputError(f"{name}: in_channels {settings['in_channels']} must be out_channels {settings['out_channels']}")
     widths = settings["block_out_channels"]
+    if any(width % settings["norm_num_groups"] for width in widths):
+        raise InputError(f"{name}: norm_num_groups {settings['norm_num_groups']} does not divide block_out_channels {widths}")
     if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
         raise InputError(f"{name}: time_embedding_dim is {settings['time_embedding_dim']}; our UNet takes {4 * widths[0]}")
     for key in ("down_block_types", "up_block_types"):
