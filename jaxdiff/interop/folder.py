@@ -128,7 +128,8 @@ def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, 
     back = named(unet2d.imported(config, state).weights)
     own = {name: np.ascontiguousarray(leaf) for name, leaf in named(model.network.weights).items()}
     changed = {name: array for name, array in own.items() if np.asarray(back[name]).tobytes() != array.tobytes()}
-    return {"model": describe(model), "weights": {name: base64.b64encode(array).decode() for name, array in changed.items()}}
+    kept = {name: base64.b64encode(array).decode() for name, array in changed.items()}
+    return {"model": describe(model), "weights": kept, "fingerprint": fingerprinted(model).fingerprint}
 
 
 def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> Model | None:
@@ -141,19 +142,19 @@ def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> 
         kept = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in kept.items()}
         arrays = {name: np.asarray(leaf) for name, leaf in named(network.weights).items()}
         fill = lambda wanted: {name: kept.get(name, arrays[name]).reshape(wanted[name].shape) for name in wanted}  # noqa: E731
-        model = described(description, lambda config: filled(config, fill), "")
+        model = fingerprinted(described(description, lambda config: filled(config, fill), ""))
+        same = model.fingerprint == found.remembered["fingerprint"]
         settings, state = unet2d.exported(model.config, model.network)
         written = scheduler.read(scheduler.written(model.process, model.prediction, timesteps))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{found.file}: what jaxdiff left in its header is damaged: {error}") from error
-    same = unet2d_config.read(settings, timesteps=timesteps) == config
-    same = same and state.keys() == found.state.keys()
+    same = same and unet2d_config.read(settings, timesteps=timesteps) == config and state.keys() == found.state.keys()
     same = same and all(state[name].tobytes() == array.tobytes() for name, array in found.state.items())
     if scheduled is not None:
         same = same and (written[0].config(), written[1]) == (scheduled[0].config(), scheduled[1])
-    return fingerprinted(model) if same else None
+    return model if same else None
 
 
 def _find(folder: Path) -> _Folder:
