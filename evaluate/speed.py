@@ -24,7 +24,7 @@ from jaxdiff.errors import InputError
 
 PASS_ERROR, RUN_ERROR = 1e-3, 1e-2  # relative errors above which the two networks are not one
 Dtype = Literal["float32", "bfloat16"]
-Mode = Literal["eager", "channels_last", "compile", "reduce_overhead", "max_autotune"]
+Mode = Literal["eager", "channels_last", "compile", "compile_channels_last", "reduce_overhead", "max_autotune"]
 Task = Literal["sampling", "training", "switching", "safe", "search", "job"]
 
 
@@ -57,10 +57,11 @@ class Speed:
     dtypes: tuple[Dtype, ...] = ()
     """Precisions, the more important ones first; by default bfloat16 and float32 on a GPU (there with TF32, as users of either
     framework run it), float32 on a CPU."""
-    modes: tuple[Mode, ...] = ("eager", "compile", "channels_last")
-    """PyTorch's modes, the more important ones first."""
+    modes: tuple[Mode, ...] = ("eager", "compile", "channels_last", "compile_channels_last")
+    """PyTorch's modes, the more important ones first. channels_last: the memory format that tensor cores like. compile:
+    torch.compile; on a GPU also with CUDA graphs (reduce_overhead), or with kernels tried out (max_autotune), for minutes."""
     tasks: tuple[Task, ...] = ("sampling", "training", "switching", "safe", "search", "job")
-    """search: jaxdiff's default beside the authors' procedure in PyTorch. job: weights from a file, tau, images at it."""
+    """search: tau, by `search_direct` and by the authors' procedure in PyTorch. job: weights from a file, tau, images at it."""
     steps: int = 50
     """Steps of DDIM, a divisor of 1000."""
     batch_size: int = 32
@@ -116,6 +117,8 @@ def speed(options: Speed) -> dict[str, Any]:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     torch, _ = speed_pytorch.libraries()
     device = _device(options.device, torch.cuda.is_available(), jax.default_backend())
+    if device == "cpu" and set(options.modes) <= set(speed_pytorch.GPU_MODES):
+        raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
     work = Work(
         NETWORKS[options.network], options.batch_size, options.steps, options.train_batch_size, options.train_steps,
         options.search_batch_size, options.authors_batch_size, options.authors_steps, options.count, options.seed,

@@ -65,7 +65,7 @@ def _drawn(work: Work, denoise: Callable, condition: Any, seed: int, **more: Any
 
 
 def search(work: Work, dtype: str) -> Callable[[], Run]:
-    """The search for tau that is the default of `sample search`."""
+    """The search for tau, at its defaults, with the solver of the drawing."""
 
     def prepare() -> Run:
         denoise = work.denoiser(dtype)

@@ -14,7 +14,7 @@ TASKS = {
     "training": "training steps: noising, forward, backward, clipping, AdamW, moving average",
     "switching": "draw a batch with attribute switching",
     "safe": "draw a batch with the safe denoiser",
-    "search": "find tau: jaxdiff's default search beside the authors' procedure",
+    "search": "find tau: `search_direct` beside the authors' procedure",
     "job": "weights from a file, tau, images by attribute switching at it",
 }
 

@@ -50,7 +50,7 @@ def test_a_loop_counts_as_often_as_it_turns_and_a_branch_as_its_dearest_side():
     step = lambda x: jnp.sin(x @ x)  # noqa: E731
     one = 2 * 4**3
     assert matrix_flops(lambda x: jax.lax.scan(lambda c, _: (step(c), None), x, length=7)[0], ones(4, 4)) == 7 * one
-    assert matrix_flops(lambda x: jax.lax.cond(x.sum() > 0, step, lambda x: x, x), ones(4, 4)) == one
+    assert matrix_flops(lambda x: jax.lax.cond(x.sum() > 0, step, lambda x: step(step(x)), x), ones(4, 4)) == 2 * one
     assert matrix_flops(jax.jit(lambda x: jax.checkpoint(step)(x) @ x), ones(4, 4)) == 2 * one
 
 

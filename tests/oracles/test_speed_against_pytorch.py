@@ -138,6 +138,11 @@ def test_a_whole_run(work, baseline):
     assert np.linalg.norm(end - baseline.run_end(start)) < 1e-4 * np.linalg.norm(end)
 
 
+def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys):
+    assert call_program(main, "evaluate", "speed", "--out", "speed", "--device", "cpu", "--modes", "max_autotune") == 2
+    assert "--modes takes one that runs on a CPU too, got max_autotune" in capsys.readouterr().err.replace("\n", " ")
+
+
 @pytest.mark.slow
 def test_the_program_measures_every_task_and_tells_it(call_program, tmp_path):
     sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
