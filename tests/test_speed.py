@@ -17,13 +17,16 @@ from evaluate import speed_report
 from evaluate.__main__ import main
 from evaluate.flops import matrix_flops
 from evaluate.held_memory import ProcessMemory
+from evaluate.pytorch_methods import switched
 from evaluate.speed import _agreeing, _device
 from evaluate.speed_races import Race
 from evaluate.speed_work import NETWORKS, Work
 from evaluate.timing import ROUNDS_AT_LEAST, Contestant, Timed, best, race, ratio, summary
 from evaluate.writing import finite
+from jaxdiff import guidance
 from jaxdiff.errors import InputError
 from jaxdiff.models import layers
+from jaxdiff.process import ddpm
 
 
 def ones(*shape, dtype=jnp.float32):
@@ -137,6 +140,18 @@ def contestant(name, log, *, framework="jaxdiff", fails=None, left_out=None, **m
         return lambda index: log.append((index, name)) or left_out
 
     return Contestant(framework, name, prepare, **more)
+
+
+def test_the_baseline_switches_labels_as_the_library_does():
+    process, tau = ddpm("cosine"), 0.6
+    labels = switched("starts", "ends", tau, process.timesteps)
+    # timestep i is the time (i + 1) / T, and the ends are in force at tau itself
+    guided = guidance.switching(lambda x, t, condition: condition, tau)
+    for timestep in (0, 598, 599, 600, 999):
+        t = np.float32((timestep + 1) / process.timesteps)
+        end = bool(guided(jnp.zeros(1), t, (jnp.zeros(1), jnp.ones(1)))[0])
+        assert labels(timestep) == ("ends" if end else "starts")
+    assert [labels(timestep) for timestep in (599, 600)] == ["ends", "starts"]
 
 
 def test_contestants_run_in_turn_after_all_are_prepared():
