@@ -51,7 +51,7 @@ class Speed:
     out: Path
     """Folder of the report; an older one in it is replaced."""
     network: Literal["rehearsal", "small", "large", "faces64"] = "small"
-    """rehearsal: 8x8. small and large: 32x32, 32 and 128 channels. faces64: the preset's, 64x64."""
+    """rehearsal: 8x8. small: 32x32, 32 channels. large: DDPM's of CIFAR-10, 128 channels. faces64: the preset's, 64x64."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU if both frameworks see one."""
     dtypes: tuple[Dtype, ...] = ()

@@ -23,7 +23,19 @@ from jaxdiff.solvers import DDIM
 NETWORKS = {
     "rehearsal": UNetConfig(size=8, base=32, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=32, values=(2,)),
     "small": UNetConfig(size=32, base=32, multipliers=(1, 2, 2), blocks=1, attention=(16,), head_channels=32, values=(2,)),
-    "large": UNetConfig(size=32, base=128, multipliers=(1, 2, 2), blocks=2, attention=(16,), head_channels=64, values=(2,)),
+    # DDPM's network of CIFAR-10, with labels (Ho et al. 2020, appendix B)
+    "large": UNetConfig(
+        base=128,
+        multipliers=(1, 2, 2, 2),
+        blocks=2,
+        attention=(16,),
+        head_channels=256,
+        values=(2,),
+        epsilon=1e-6,
+        embedding="shift",
+        downsampling="convolution",
+        upsampling="convolution",
+    ),  # fmt: skip
     "faces64": replace(preset("faces64").network, values=(2,)),
 }
 PREDICTION = "eps"
