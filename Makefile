@@ -51,7 +51,11 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
 	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## the cost of switching and of the safe denoiser, every solver's quality, the spread of tau
+bench: $(STAMP)  ## speed beside PyTorch (installed first), cost of the methods, every solver's quality, the spread of tau
+	$(INSTALL) -e '.[programs,test,bench]'
+	$(PY) -m evaluate speed --network small --steps 25 --authors-steps 20 --count 64 --rounds 5 --out out/speed/small
+	$(PY) -m evaluate speed --network large --steps 10 --batch-size 8 --train-batch-size 8 --train-steps 2 --rounds 5 \
+	  --tasks sampling training --out out/speed/large
 	$(PY) -m bench switching
 	$(PY) -m bench safety
 	$(PY) -m bench solvers

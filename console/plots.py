@@ -338,30 +338,31 @@ def calibration(
 
 
 def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
-    """Images a second of every contestant, a panel for each race; whiskers from the slow quartile to the fast one.
+    """How many times faster than the baseline every contestant is, a panel for each race, with quartiles and seconds.
 
     Arguments:
         path: the PNG to write.
         races: as `evaluate speed` tells them.
         title: above the plot.
     """
-    shown = [(race, [row for row in race["contestants"] if "seconds" in row]) for race in races]
-    shown = [(race, rows) for race, rows in shown if rows]
-    heights = [max(1, len(rows)) for _, rows in shown] or [1]
-    figure, panels = plt.subplots(
-        len(heights), 1, figsize=(8, 1.2 + 0.9 * len(heights) + 0.3 * sum(heights)), layout="constrained", squeeze=False,
-        gridspec_kw={"height_ratios": heights},
-    )  # fmt: skip
+    timed = [[row for row in race["contestants"] if "seconds" in row] for race in races]
+    shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
+    heights = [len(rows) for _, rows in shown] or [1]
+    size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
+    figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
     for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
-        speeds = [row["images_per_second"] for row in rows]
-        ends = [[race["images"] / row["seconds"][end] for row in rows] for end in ("high", "low")]
-        whiskers = [np.abs(np.subtract(end, speeds)) for end in ends]
+        ratios = [row["ratio"]["median"] for row in rows]
+        whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
         colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
-        axes.barh(range(len(rows)), speeds, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+        bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+        axes.bar_label(bars, [f"{row['seconds']['median']:.3g} s" for row in rows], padding=6, fontsize="small")
+        axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.invert_yaxis()
-        axes.set(xlabel="images a second", title=f"{race['task']}, {race['dtype']}")
+        axes.margins(x=0.15)
+        axes.set_title(f"{race['task']}, {race['dtype']}", fontsize="medium", loc="left")
         axes.grid(alpha=0.3, axis="x")
+    panels[-1, 0].set_xlabel("times faster than PyTorch's best mode")
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from evaluate.flops import matrix_flops
+from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.guidance import Clipped, clipped
+from jaxdiff.model import Model
 from jaxdiff.models.network import Network, unet
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.presets import preset
@@ -21,11 +23,26 @@ from jaxdiff.solvers import DDIM
 NETWORKS = {
     "rehearsal": UNetConfig(size=8, base=32, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=32, values=(2,)),
     "small": UNetConfig(size=32, base=32, multipliers=(1, 2, 2), blocks=1, attention=(16,), head_channels=32, values=(2,)),
-    "large": UNetConfig(size=32, base=128, multipliers=(1, 2, 2), blocks=2, attention=(16,), head_channels=64, values=(2,)),
+    # DDPM's network of CIFAR-10, with labels (Ho et al. 2020, appendix B)
+    "large": UNetConfig(
+        base=128,
+        multipliers=(1, 2, 2, 2),
+        blocks=2,
+        attention=(16,),
+        head_channels=256,
+        values=(2,),
+        epsilon=1e-6,
+        embedding="shift",
+        downsampling="convolution",
+        upsampling="convolution",
+    ),  # fmt: skip
     "faces64": replace(preset("faces64").network, values=(2,)),
 }
 PREDICTION = "eps"
-TAU = 0.64  # the authors' transition point: where a switch lies does not change its cost
+TAU = 0.64  # the authors' transition point; where a switch lies does not change its cost
+ATTRIBUTE = Attribute("group", ("first", "second"))
+UNSAFE = 512  # random images that the safe denoiser keeps away from
+STRENGTH = 0.5  # of the safe denoiser
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,10 @@ class Work:
         steps: of DDIM.
         train_batch: images of a training step.
         train_steps: training steps that are timed together.
+        search_batch: noises of jaxdiff's search for tau.
+        authors_batch: noises of the authors' procedure.
+        authors_steps: of its `timesteps`, those that are run; the time of the others is taken to be as long.
+        count: images of the whole job.
         seed: of weights, labels and images.
     """
 
@@ -46,6 +67,10 @@ class Work:
     steps: int
     train_batch: int
     train_steps: int
+    search_batch: int
+    authors_batch: int
+    authors_steps: int
+    count: int
     seed: int
 
     @cached_property
@@ -87,6 +112,11 @@ class Work:
         """The network's posterior mean, clipped to [-1, 1]."""
         return clipped(NetworkDenoiser(self.in_dtype(dtype), self.process, PREDICTION))
 
+    def model(self, dtype: str) -> Model:
+        """The network as a trained model, to be saved."""
+        config = replace(self.config, dtype=dtype)
+        return Model(config, self.in_dtype(dtype), self.process, PREDICTION, (ATTRIBUTE,))
+
     def labels(self, count: int) -> np.ndarray:
         """Labels in turn, (count,)."""
         return (np.arange(count) % 2).astype(np.int32)
@@ -112,6 +142,10 @@ class Work:
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
         return matrix_flops(jax.grad(loss), self.network.weights, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
+
+    def batches(self) -> range:
+        """Where the batches of the whole job begin; the last one is drawn whole."""
+        return range(0, self.count, self.batch)
 
     @property
     def parameters(self) -> int:

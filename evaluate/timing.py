@@ -13,6 +13,14 @@ import numpy as np
 
 ROUNDS_AT_LEAST = 3  # once compiled, a contestant is timed this often even where the budget is used up
 
+Run = Callable[[int], float | None]
+"""Does the work of a round, by its number, and returns when it is done: the seconds of what it left out because it is known
+to be like what it did, or None where it did all."""
+
+
+def _unknown() -> None:
+    return None
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -20,7 +28,7 @@ class Contestant:
 
     Arguments:
         framework, mode: its name.
-        prepare: builds it and gives `run(round)`, which returns when the work is done.
+        prepare: builds it.
         limit: seconds that building, compiling and the first run may take; only Python can be interrupted so.
         memory: bytes that it held at the most since `forget`, None where that is not known.
         forget: begins the account of memory anew.
@@ -28,10 +36,10 @@ class Contestant:
 
     framework: str
     mode: str
-    prepare: Callable[[], Callable[[int], Any]]
+    prepare: Callable[[], Run]
     limit: float = math.inf
-    memory: Callable[[], int | None] = lambda: None
-    forget: Callable[[], Any] = lambda: None
+    memory: Callable[[], int | None] = _unknown
+    forget: Callable[[], Any] = _unknown
 
     @property
     def name(self) -> str:
@@ -45,9 +53,9 @@ class Timed:
 
     Attributes:
         contestant: who.
-        warm_up: seconds of building, compiling and the first run; None where it was not begun.
+        warm_up: seconds of building, compiling and the first run; None where it came to no end.
         seconds: of each round.
-        memory: bytes at the most, of the second run on; None where not known.
+        memory: bytes at the most in the first round; None where not known.
         failure: why there are no seconds, in a line.
     """
 
@@ -78,26 +86,11 @@ def race(
         clock: seconds.
         advance: called with what was done, as of `console.terminal.progress`.
     """
-    results, running = [], []
-    for contestant in contestants:
-        result = Timed(contestant)
-        results.append(result)
-        begun = clock()
-        if begun >= deadline:
-            result.failure = "left out: the budget was used up"
-            advance(rounds + 1, contestant.name)
-            continue
-        try:
-            with _at_most(min(contestant.limit, deadline - begun) if contestant.limit < math.inf else math.inf):
-                run = contestant.prepare()
-                run(0)
-        except Exception as error:  # whatever a compiler raises is the contestant's own failure
-            result.failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            advance(rounds + 1, contestant.name)
-            continue
-        result.warm_up = clock() - begun
-        running.append((result, run))
-        advance(1, contestant.name)
+    results, running = [Timed(contestant) for contestant in contestants], []
+    for result in results:
+        if run := _prepared(result, deadline, clock):
+            running.append((result, run))
+        advance(1 if run else rounds + 1, result.contestant.name)
     for index in range(1, rounds + 1):
         if index > ROUNDS_AT_LEAST and clock() >= deadline:
             break
@@ -105,12 +98,31 @@ def race(
             if index == 1:
                 result.contestant.forget()
             begun = clock()
-            run(index)
-            result.seconds.append(clock() - begun)
+            left_out = run(index)
+            result.seconds.append(clock() - begun + (left_out or 0.0))
             if index == 1:
                 result.memory = result.contestant.memory()
             advance(1, result.contestant.name)
     return results
+
+
+def _prepared(result: Timed, deadline: float, clock: Callable[[], float]) -> Run | None:
+    """What is to be timed, after its first run; None, and the failure told, where it came to no end."""
+    begun = clock()
+    if begun >= deadline:
+        result.failure = "left out: the budget was used up"
+        return None
+    # what cannot be interrupted has no limit, and the deadline is none to it
+    limit = result.contestant.limit
+    try:
+        with _at_most(min(limit, deadline - begun) if limit < math.inf else math.inf):
+            run = result.contestant.prepare()
+            run(0)
+    except Exception as error:  # whatever a compiler raises is the contestant's own failure
+        result.failure = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        return None
+    result.warm_up = clock() - begun
+    return run
 
 
 @contextmanager
@@ -133,7 +145,7 @@ def _at_most(seconds: float) -> Iterator[None]:
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles (interpolated linearly)."""
+    """Median, quartiles (interpolated linearly), and how many there are."""
     low, high = np.percentile(values, [25, 75])
     return {"median": statistics.median(values), "low": float(low), "high": float(high), "count": len(values)}
 
