@@ -60,6 +60,7 @@ def kill_sampling(options: KillSampling) -> None:
         return (
             "-m", "sample", "draw", "--model", options.model.absolute(), "--out", folder, "--count", options.count,
             "--solver", "ddim", "--steps", options.steps, "--batch-size", options.size,
+            "--arrival-seconds", 30,
         )  # fmt: skip
 
     begun = time.monotonic()

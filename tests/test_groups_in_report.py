@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from test_report_page import Page, text
 
 from console.terminal import run
 from evaluate import worth
@@ -17,6 +16,7 @@ from jaxdiff.data import Attribute
 from jaxdiff.fairness.attributes import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.judge import Classifier
+from tests.test_report_page import Page, text
 
 TONES = ("dark", "middle", "bright")
 LEVELS = np.array([50, 125, 200])

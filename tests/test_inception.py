@@ -11,7 +11,6 @@ import safetensors
 import safetensors.numpy
 from flax import nnx
 from scipy import ndimage
-from test_torch_file import saved
 
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
@@ -19,6 +18,7 @@ from jaxdiff.fairness import Classifier
 from jaxdiff.models import resnet
 from jaxdiff.quality import extractors, inception
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
+from tests.test_torch_file import saved
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 

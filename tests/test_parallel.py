@@ -109,7 +109,7 @@ def fails():
 
 def test_without_a_mesh_nothing_is_laid_out():
     x = jnp.ones(3)
-    assert parallel.over_devices({"x": x})["x"] is parallel.as_parameters(x) is parallel.for_use(x) is x
+    assert parallel.over_devices({"x": x})["x"] is parallel.as_parameters(x) is parallel.whole(x) is x
 
 
 def test_a_host_that_never_arrives_is_an_error_of_one_line():

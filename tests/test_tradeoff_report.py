@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_sweep_program as sweeps
 from matplotlib.figure import Figure
-from test_report_page import CHROMIUM, Page, browse, drawn, real, text, written_report
 
+import tests.test_sweep_program as sweeps
 from console.terminal import run
 from evaluate import tradeoff
 from evaluate.__main__ import main
 from evaluate.page_tradeoff import Scale
 from jaxdiff.fairness.tradeoff import TradeOff
+from tests.test_report_page import CHROMIUM, Page, browse, drawn, real, text, written_report
 
 TAUS = (0.2, 0.6, 1.0)
 

@@ -1,0 +1,50 @@
+"""Functions of batches, applied by all processes: each row is answered once, in order, alike everywhere, and not rounded."""
+
+import numpy as np
+
+from jaxdiff.batches import in_batches
+from tests.processes import succeed
+
+ANSWERED = """
+import numpy as np
+from jaxdiff.batches import in_batches
+from jaxdiff.quality.moments import Moments
+
+mine, others = jax.process_index(), jax.process_count()
+for count in (1, 4, 5, 17):
+    rows, seen, done = {"x": np.arange(count * 3.0).reshape(count, 3), "i": np.arange(count)}, [], []
+
+    def function(batch):
+        seen.append((int(batch["i"][0]), batch["i"].sharding.device_set.pop().process_index))
+        return batch["x"].sum(1), {"process": np.full(4, mine)}
+
+    sums, told = in_batches(function, rows, 4, advance=done.append)
+    np.testing.assert_array_equal(sums, rows["x"].sum(1).astype(np.float32))
+    np.testing.assert_array_equal(told["process"], np.arange(count) // 4 % others)
+    assert sorted(seen) == [(start, mine) for start in range(4 * mine, count, 4 * others)], seen
+    assert sum(done) <= count and (others > 1 or sum(done) == count)
+
+# what is of float64 arrives to the last bit: sums of features add up over processes exactly
+features = np.random.default_rng(0).standard_normal((40, 5)) + 1e6
+parts = [features[p::2] for p in range(2)]
+own = Moments.of(parts[mine])
+told = parallel.exchange(own.mean.tobytes() + own.scatter.tobytes())
+for said, part in zip(told, parts):
+    expected = Moments.of(part)
+    assert said == expected.mean.tobytes() + expected.scatter.tobytes()
+tree = parallel.of_first({"a": np.array([1 / 3]) + mine, "b": jax.numpy.full((2, 2), 7 - mine), "c": np.uint8(3 + mine)})
+assert tree["a"].dtype == np.float64 and tree["a"][0] == 1 / 3
+assert (tree["b"] == 7).all() and tree["b"].shape == (2, 2) and tree["c"] == 3
+print("told")
+"""
+
+
+def test_two_processes_answer_each_row_once_and_tell_it_to_the_bit():
+    assert all("told" in output for output in succeed(("-c", ANSWERED), 2, devices=2))
+
+
+def test_one_process_answers_all_rows_and_tells_how_far_it_is():
+    rows, done = np.arange(11.0), []
+    answers = in_batches(lambda batch: 2 * batch, rows, 4, advance=done.append)
+    np.testing.assert_array_equal(answers, 2 * rows)
+    assert done == [4, 4, 3]
