@@ -124,7 +124,7 @@ class SampleSet(Source):
                 file = self._files(i, i + 1)[0]
                 try:
                     with Image.open(file) as image:
-                        mark = image.text.get(MARK)
+                        mark = image.info.get(MARK)
                         image.verify()
                 except (OSError, SyntaxError, ValueError, AttributeError) as error:
                     raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
