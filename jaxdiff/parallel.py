@@ -300,9 +300,20 @@ def gathered(tree: Any) -> Any:
 
 
 def exchange(message: bytes) -> list[bytes]:
-    """What every process says, in their order. Bytes, so that float64 arrives as it left. Every process calls it."""
+    """What every process says, in their order. Bytes, so that float64 arrives as it left. Every process calls it.
+
+    Raises:
+        InputError: another process has ended.
+    """
     if jax.process_count() == 1:
         return [message]
+    try:
+        return _exchanged(message)
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
+
+
+def _exchanged(message: bytes) -> list[bytes]:
     sizes = np.asarray(multihost_utils.process_allgather(np.array([len(message)], np.int32))).ravel()
     # lengths by powers of two: each length is a program of its own
     padded = np.zeros(max(64, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
