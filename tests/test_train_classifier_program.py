@@ -102,7 +102,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(whole, tmp_path, monkey
     assert unfinished.training["step"] == 4 and not (tmp_path / "calibration.json").exists()
     np.testing.assert_array_equal(unfinished.calibration.slopes, 1)
     assert trained(tmp_path) == 0
-    assert lines(tmp_path) == lines(whole) and [step for step, _, _ in lines(whole)] == [1, 2, 3, 4]
+    assert lines(tmp_path) == lines(whole) and [step for step, _, _ in lines(whole)] == [1, 2, 3, 4, 5]
     again, made = jaxdiff.load_classifier(tmp_path), jaxdiff.load_classifier(whole)
     jax.tree.map(np.testing.assert_array_equal, again.network.weights, made.network.weights)
     assert again.fingerprint == made.fingerprint

@@ -156,10 +156,11 @@ def test_a_run_that_crashed_before_its_first_checkpoint_starts_again(whole, sour
 
 
 def test_a_half_written_checkpoint_is_ignored(whole, source, tmp_path):
-    """Also: a checkpoint that was written while the next step ran holds its own step, and so do those before."""
-    assert trained(tmp_path, source, steps=STEPS - 2) == trained(tmp_path, source, save_minutes=0) == 0
+    """Also: one that was written while the next steps ran holds its own step, and a wish to save is granted once."""
+    assert trained(tmp_path, source, save_minutes=0) == 0
     checkpoints = tmp_path / "checkpoints"
-    assert sorted(folder.name for folder in checkpoints.iterdir() if folder.is_dir()) == ["4", "6"]
+    # wished for at every step: first granted two steps after the first, then at the end
+    assert sorted(folder.name for folder in checkpoints.iterdir() if folder.is_dir()) == ["3", "6"]
     # what Orbax writes into until it is complete
     (checkpoints / "6").rename(checkpoints / "6.orbax-checkpoint-tmp")
     shutil.rmtree(checkpoints / "6.orbax-checkpoint-tmp" / "position")
