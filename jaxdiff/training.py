@@ -279,7 +279,7 @@ def train_step(
     drawn, dropout_key = objective.draw(process, batch, jax.random.fold_in(key, state.step))
 
     def mean_loss(weights, drawn, dropout_key):
-        network = Network(parallel.whole(weights), state.network.structure)
+        network = Network(weights, state.network.structure)
         values = objective.of(network, process, drawn, dropout_key)
         return values.mean(), values
 

@@ -4,13 +4,12 @@ import numpy as np
 import tyro
 
 from console.terminal import run
-from jaxdiff import parallel
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
+from train.__main__ import _join, _train
 from train.diffusion import Diffusion
-from train.loop import train
 from train.options import Options
 
 SIZE, COUNT = 8, 64
@@ -30,9 +29,9 @@ def source() -> ArraySource:
 def main() -> None:
     """Takes the options of `python -m train`, and trains the small network."""
     options = tyro.cli(Options)
-    mesh = options.join()
+    mesh = _join(options)
     task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, options.steps or 8, options.batch_size or 16)
-    raise SystemExit(train(options, task, parallel.in_all(source), mesh))
+    _train(options, task, source(), mesh)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.parallel import make_mesh
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.training import Optimization
+from tests.processes import succeed
 from train.__main__ import main
 from train.classifier import ClassifierOptions, NoisedClassification
 from train.loop import STOPPED
@@ -118,6 +119,27 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(whole, tmp_path, monkey
 def test_a_folder_of_another_run_is_refused(whole, task, words):
     with pytest.raises(InputError, match=words):
         trained(whole, task=dataclasses.replace(TASK, **task))
+
+
+HERE = """
+import sys
+from pathlib import Path
+from console.terminal import run
+from tests.test_train_classifier_program import TASK, TRAINING
+from train.__main__ import _train
+from train.classifier import ClassifierOptions
+options = ClassifierOptions(Path(sys.argv[1]), attribute="tone", log_every=1)
+run(lambda: _train(options, TASK, TRAINING, parallel.make_mesh("fsdp=2")))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_calibrate_as_one(whole, tmp_path):
+    succeed(("-c", HERE, tmp_path / "run"), 2, timeout=300, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    np.testing.assert_allclose(lines(tmp_path / "run"), lines(whole), rtol=1e-5)
+    one, two = (json.loads((out / "calibration.json").read_text())["levels"] for out in (whole, tmp_path / "run"))
+    for expected, got in zip(one, two, strict=True):
+        assert got == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.fixture

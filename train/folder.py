@@ -1,6 +1,5 @@
 """The folder of a run: claimed, locked and written by the first process alone; what it finds wrong is told by all."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from console import plots
+from console.first import write_once
+from console.lock import lock
 from jaxdiff import parallel
 from jaxdiff.errors import InputError
 
@@ -30,14 +31,7 @@ class Folder:
         Raises:
             InputError: in every process, where the disk is full or does not take it.
         """
-
-        def written():
-            try:
-                function()
-            except OSError as error:
-                raise InputError(f"cannot write {self.path / what}: {error.strerror or error}") from error
-
-        parallel.once(written)
+        write_once(self.path / what, function)
 
     def log(self, line: dict[str, Any]) -> None:
         """Adds a line to the metrics."""
@@ -106,8 +100,7 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
             os.replace(partial_file, path)
         except OSError as error:
             raise InputError(f"cannot make --out {out}: {error.strerror or error}") from error
-    file = open(path)  # noqa: SIM115
-    _lock(held.enter_context(file))
+    lock(path, "being trained", held)
 
 
 def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
@@ -121,20 +114,6 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
         raise InputError(
             f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; take another folder"
         )
-
-
-def _lock(claimed) -> None:
-    """Makes sure that no other process trains in the folder whose config.json this is, until the file is closed.
-
-    Raises:
-        InputError: another one does.
-    """
-    try:
-        fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            f"--out {Path(claimed.name).parent} is being trained by another process; wait, or stop that"
-        ) from error
 
 
 def _seen(out: Path) -> None:
