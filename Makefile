@@ -51,10 +51,11 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
 	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## what switching and the safe denoiser cost beside plain sampling, and every solver's quality
+bench: $(STAMP)  ## the cost of switching and of the safe denoiser, every solver's quality, the spread of tau
 	$(PY) -m bench switching
 	$(PY) -m bench safety
 	$(PY) -m bench solvers
+	$(PY) -m bench search
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -335,3 +335,33 @@ def calibration(
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
+    """Images a second of every contestant, a panel for each race; whiskers from the slow quartile to the fast one.
+
+    Arguments:
+        path: the PNG to write.
+        races: as `evaluate speed` tells them.
+        title: above the plot.
+    """
+    shown = [(race, [row for row in race["contestants"] if "seconds" in row]) for race in races]
+    shown = [(race, rows) for race, rows in shown if rows]
+    heights = [max(1, len(rows)) for _, rows in shown] or [1]
+    figure, panels = plt.subplots(
+        len(heights), 1, figsize=(8, 1.2 + 0.9 * len(heights) + 0.3 * sum(heights)), layout="constrained", squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )  # fmt: skip
+    for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
+        speeds = [row["images_per_second"] for row in rows]
+        ends = [[race["images"] / row["seconds"][end] for row in rows] for end in ("high", "low")]
+        whiskers = [np.abs(np.subtract(end, speeds)) for end in ends]
+        colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
+        axes.barh(range(len(rows)), speeds, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.invert_yaxis()
+        axes.set(xlabel="images a second", title=f"{race['task']}, {race['dtype']}")
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(path, dpi=120, format="png")
+    plt.close(figure)

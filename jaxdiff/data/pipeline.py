@@ -31,8 +31,8 @@ def batches(
         seed: of order and flips, within 0 and 2^32 - 1.
         flip: mirrors each image left to right with probability 1/2, drawn anew in every epoch.
         start: the first batch's number.
-        shard: `(i, n)` gives every n-th element of each batch from element i on, for host i of n; together the hosts
-            get what one host alone gets.
+        shard: `(i, n)` gives the i-th of n equal parts of each batch, for host i of n; one after another the parts are
+            what one host alone gets, so that a position, or a run, holds for any number of hosts.
         threads: that read, decode and assemble batches ahead.
 
     Raises:
@@ -50,9 +50,9 @@ def batches(
     elements = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     if flip:
         elements = elements.random_map(_flip)
-    elements = elements.slice(slice(index, None, count)).batch(batch_size // count, drop_remainder=True, batch_fn=_assemble)
+    parts = elements.batch(batch_size // count, drop_remainder=True, batch_fn=_assemble)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    iterator = iter(elements.to_iter_dataset(options))
+    iterator = iter(parts.slice(slice(index, None, count)).to_iter_dataset(options))
     if start:
         iterator.set_state({"next_index": start})
     return iterator

@@ -20,6 +20,7 @@ from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
+from jaxdiff.parallel import over_devices
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
@@ -42,7 +43,7 @@ def join(first, second):
 
 def both_ways(denoiser, process, key, shape, solver, batch):
     """Keys, nodes and first state of a batch of noises twice, once for each condition."""
-    keys = sample_keys(key, jnp.tile(jnp.arange(batch), 2))
+    keys = sample_keys(key, over_devices(jnp.tile(jnp.arange(batch), 2)))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
     return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 

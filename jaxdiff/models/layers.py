@@ -74,6 +74,20 @@ def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
 
 
+def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
+    """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where it serves them, else XLA's.
+
+    cuDNN's fused attention never writes the n x n weights to memory. It takes bfloat16 on NVIDIA GPUs since Ampere, heads of
+    a multiple of 8 channels up to 128, and, in training, an even n.
+    """
+    _, length, _, channels = query.shape
+    if jax.default_backend() != "gpu" or query.dtype != jnp.bfloat16 or length % 2 or channels % 8 or channels > 128:
+        return None
+    # AMD's devices name an architecture here, and no number
+    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
+
+
 class Attention(nnx.Module):
     """Residual self-attention over the pixels of a feature map, as in ADM (Dhariwal & Nichol 2021).
 
@@ -97,7 +111,7 @@ class Attention(nnx.Module):
         normed = x if self.norm is None else self.norm(x)
         projected = self.query_key_value(normed).reshape(batch, height * width, 3, self.heads, -1)
         query, key, value = projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
         return x + self.out(mixed.reshape(batch, height, width, channels))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
 from jaxdiff.errors import InputError
+from jaxdiff.parallel import over_devices
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import on_breakpoints
@@ -139,7 +140,7 @@ def _grid(denoiser, process, *, solver, count):
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
-    keys = sample_keys(key, indices)
+    keys = sample_keys(key, over_devices(indices))
     # every sample starts at one time: no breakpoint moves the first node
     state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
     end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
@@ -176,7 +177,7 @@ def sample(
 
     Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument. Sample i
     is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that it is
-    drawn in.
+    drawn in, nor of the devices: under `jax.set_mesh` of a mesh of `jaxdiff.parallel` the samples are dealt over them.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -199,7 +200,7 @@ def sample(
     """
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
-    counts |= set() if indices is None else {len(np.asarray(indices))}
+    counts |= set() if indices is None else {len(indices)}
     if len(counts) != 1 or counts & {0, None}:
         raise InputError(
             f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}"
