@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_torch_file import saved
 
 import jaxdiff
 from jaxdiff import model as models
@@ -16,6 +15,7 @@ from jaxdiff.interop import unet2d
 from jaxdiff.models.network import Network, unet
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm
+from tests.test_torch_file import saved
 from train.__main__ import main
 
 CONFIG = UNetConfig(

@@ -12,7 +12,6 @@ import pytest
 import safetensors
 import safetensors.flax
 import safetensors.numpy
-from test_torch_file import called, named, program, saved, zipped
 
 from jaxdiff import interop
 from jaxdiff import model as models
@@ -23,6 +22,7 @@ from jaxdiff.models.network import Network, unet
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm, ve, vp_cosine
 from jaxdiff.weight_file import named as by_path
+from tests.test_torch_file import called, named, program, saved, zipped
 
 CONFIG = UNetConfig(
     size=4, base=32, multipliers=(1, 1), blocks=1, attention=(2,), head_channels=32, dropout=0.1, values=(2,), dtype="bfloat16"

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_torch_file import called, named, saved, zipped
 
 from jaxdiff import interop
 from jaxdiff.data import Attribute
@@ -13,6 +12,7 @@ from jaxdiff.model import abstract
 from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.weight_file import named as by_path
+from tests.test_torch_file import called, named, saved, zipped
 
 RNG = np.random.default_rng(4)
 # our layers, and where in a ResBlock they stand
