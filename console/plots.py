@@ -71,7 +71,8 @@ def transition(
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, taus, values, tau in curves:
-        scaled = [value / values[0] for value in values]
+        # of a distance that is 0 without a switch there is no share
+        scaled = [value / (values[0] or 1) for value in values]
         (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
         axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
     axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))

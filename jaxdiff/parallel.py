@@ -339,14 +339,17 @@ def together(function: Callable[[], Any]) -> list[Any]:
     """What a function that touches files gives in each process, JSON-ready, in every process. Every process calls it.
 
     Raises:
-        InputError: in every process, where it was raised in any: a run ends as a whole, or goes on as a whole.
+        InputError: in every process, where it was raised in any: a run ends as a whole, or goes on as a whole. Another error is
+            raised where it was, and told to all others by this one.
     """
-    answer, error = None, None
+    answer, error, text = None, None, None
     try:
         answer = function()
-    except InputError as raised:
-        error = raised
-    told = [json.loads(each) for each in exchange(json.dumps([answer, error and str(error)]).encode())]
+    except Exception as raised:
+        error, text = raised, str(raised) if isinstance(raised, InputError) else f"{type(raised).__name__}: {raised}"
+    told = [json.loads(each) for each in exchange(json.dumps([answer, text]).encode())]
+    if error is not None and not isinstance(error, InputError):
+        raise error
     failed = [(number, text) for number, (_, text) in enumerate(told) if text is not None]
     if failed:
         number, text = failed[0]

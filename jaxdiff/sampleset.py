@@ -233,9 +233,11 @@ def _writing(file: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, file)
-    except OSError as error:
+    except Exception as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 
 

@@ -158,6 +158,14 @@ def full(file, **arrays):
 if jax.process_index() == 1:
     np.savez = full
 told("full")
+def broken(file, **arrays):
+    raise ZeroDivisionError("a fault")
+if jax.process_index() == 1:
+    np.savez = broken
+try:
+    told("fault")
+except ZeroDivisionError as error:
+    print("TOLD fault process 1 itself:", error)
 np.savez = saved
 original = sample.methods.sample
 sample.methods.sample = lambda *a, **g: (original(*a, **g)[0] * jax.numpy.nan, ())
@@ -180,7 +188,8 @@ def test_what_is_wrong_is_told_by_every_process_and_nothing_is_overwritten(model
         assert "shard-00003.npz is damaged" in told["damaged"]
         assert "shard-00003.npz is of another set, or of another place" in told["foreign"]
         assert "process 1: cannot write" in told["full"] and "No space left on device" in told["full"]
+        assert told["fault"] in ("process 1: ZeroDivisionError: a fault", "process 1 itself: a fault")
         assert "NaN or infinity" in told["nan"]
-        # nothing is drawn where something is wrong; process 0 wrote the first of three before process 1 failed
+        # nothing is drawn where something is wrong; process 0 wrote its own two before process 1 failed twice
         assert told["before"] == str([f"shard-{number:05d}.npz" for number in range(5)])
-        assert told["left"] == str([f"shard-{number:05d}.npz" for number in range(4)])
+        assert told["left"] == str([f"shard-{number:05d}.npz" for number in range(5)])
