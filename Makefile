@@ -51,12 +51,19 @@ sweep: $(STAMP)  ## every search beside a sweep of tau that is judged; MODEL, AT
 	$(PY) -m evaluate sweep --sweep $(SWEEP) --real $(REAL) $(addprefix --value-names ,$(NAMES)) --size 32 \
 	  --attribute $(ATTRIBUTE) --seeds $(SEEDS) --out $(SWEEP)/report
 
-bench: $(STAMP)  ## what switching and the safe denoiser cost, every solver's quality, many devices, and runs that are killed
+bench: $(STAMP)  ## speed beside PyTorch (installed first), cost of the methods, solvers' quality, tau's spread, many devices, kills
+	$(INSTALL) -e '.[programs,test,bench]'
+	$(PY) -m evaluate speed --network small --steps 25 --authors-steps 20 --count 64 --rounds 5 --out out/speed/small
+	$(PY) -m evaluate speed --network large --steps 10 --batch-size 8 --train-batch-size 8 --train-steps 2 --rounds 5 \
+	  --tasks sampling training --out out/speed/large
 	$(PY) -m bench switching
 	$(PY) -m bench safety
 	$(PY) -m bench solvers
+	$(PY) -m bench search
 	$(PY) -m bench devices
+	$(PY) -m bench sampler
 	$(PY) -m bench kills
+	$(PY) -m bench kill-sampling
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,8 +1,5 @@
 """`python -m bench`: what is too slow for the tests and too noisy to be one, measured."""
 
-import inspect
-from typing import Annotated
-
 import tyro
 
 from console.terminal import run
@@ -15,35 +12,26 @@ def main() -> None:
     from bench.kills import Kills, kills
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
+    from bench.search import SearchSpread, search_spread
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
-    command = tyro.cli(
-        Annotated[Switching, tyro.conf.subcommand("switching", description=inspect.getdoc(Switching))]
-        | Annotated[Solvers, tyro.conf.subcommand("solvers", description=inspect.getdoc(Solvers))]
-        | Annotated[KillSampling, tyro.conf.subcommand("kill-sampling", description=inspect.getdoc(KillSampling))]
-        | Annotated[Sampler, tyro.conf.subcommand("sampler", description=inspect.getdoc(Sampler))]
-        | Annotated[Devices, tyro.conf.subcommand("devices", description=inspect.getdoc(Devices))]
-        | Annotated[Kills, tyro.conf.subcommand("kills", description=inspect.getdoc(Kills))]
-        | Annotated[SafetyCost, tyro.conf.subcommand("safety", description=inspect.getdoc(SafetyCost))],
+    commands = {
+        "devices": (Devices, devices),
+        "kill-sampling": (KillSampling, kill_sampling),
+        "kills": (Kills, kills),
+        "safety": (SafetyCost, safety_cost),
+        "sampler": (Sampler, sampler),
+        "search": (SearchSpread, search_spread),
+        "solvers": (Solvers, solvers),
+        "switching": (Switching, switching),
+    }
+    options = tyro.extras.subcommand_cli_from_dict(
+        {name: kind for name, (kind, _) in commands.items()},
         prog="python -m bench",
-        description="Measures speed and quality on the shipped model, what many devices take, and runs that are killed.",
+        description="Measures speed, quality and endurance, most of it on the shipped model.",
     )
-    match command:
-        case Switching():
-            switching(command)
-        case Solvers():
-            solvers(command)
-        case KillSampling():
-            kill_sampling(command)
-        case Sampler():
-            sampler(command)
-        case Devices():
-            devices(command)
-        case Kills():
-            kills(command)
-        case _:
-            safety_cost(command)
+    dict(commands.values())[type(options)](options)
 
 
 if __name__ == "__main__":

@@ -70,11 +70,11 @@ def kill_sampling(options: KillSampling) -> None:
     # programs come from the user's cache from here on, so that most of a run is drawing
     alone = time.monotonic() - begun
     while killed < options.kills:
-        folder, runs = options.folder / f"set-{sets}", []
+        folder, runs, alone_drawn = options.folder / f"set-{sets}", [], set()
         while True:
             processes = chance.choice((1, 2, 2, 4))
             number, victim = chance.choice((signal.SIGKILL, signal.SIGTERM)), chance.randrange(processes)
-            last = len(runs) >= 6
+            last, before = len(runs) >= 6, {file.name for file in folder.glob("shard-*.npz")}
             with started(arguments(folder), processes) as running:
                 # at some number of shards, a moment later; one run in four sooner, while it starts and compiles
                 shards = chance.randint(len(list(folder.glob("shard-*.npz"))), len(whole.shards()))
@@ -90,6 +90,8 @@ def kill_sampling(options: KillSampling) -> None:
                     killed += 1
                     told[f"{number.name}, {processes} processes"] += 1
                 ended = [each.end(options.longest) for each in running]
+            present = {file.name for file in folder.glob("shard-*.npz")}
+            alone_drawn |= present - before if processes == 1 else set()
             runs.append((processes, number.name if alive else "finished", [each.code for each in ended]))
             if not alive and all(each.code == 0 for each in ended):
                 break
@@ -102,11 +104,13 @@ def kill_sampling(options: KillSampling) -> None:
         told["sets"] += 1
         told["values that differ by one level"] += int((difference == 1).sum())
         told["values that differ by more"] += int((difference > 1).sum())
-        told["sets equal to the bit"] += int(difference.max() == 0)
+        same = [(folder / name).read_bytes() == (whole.path / name).read_bytes() for name in alone_drawn]
+        told["shards drawn by one process, as the undisturbed ones were"] += len(same)
+        told["of these equal to the byte"] += sum(same)
         left = [name for name in files if name.endswith(".partial")]
         told["half-written files left"] += len(left)
         shards = [name for name in files if name.startswith("shard")]
-        if difference.max() > 1 or left or len(shards) != len(whole.shards()):
+        if difference.max() > 1 or left or not all(same) or len(shards) != len(whole.shards()):
             console.print(f"set {sets} is wrong: {runs}, {files}")
             raise SystemExit(1)
         console.print(f"set {sets}: {runs}; {killed} killed", highlight=False)

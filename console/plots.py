@@ -71,7 +71,8 @@ def transition(
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, taus, values, tau in curves:
-        scaled = [value / values[0] for value in values]
+        # of a distance that is 0 without a switch there is no share
+        scaled = [value / (values[0] or 1) for value in values]
         (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
         axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
     axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
@@ -334,4 +335,35 @@ def calibration(
     right.legend(frameon=False)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
+    """How many times faster than the baseline every contestant is, a panel for each race, with quartiles and seconds.
+
+    Arguments:
+        path: the PNG to write.
+        races: as `evaluate speed` tells them.
+        title: above the plot.
+    """
+    timed = [[row for row in race["contestants"] if "seconds" in row] for race in races]
+    shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
+    heights = [len(rows) for _, rows in shown] or [1]
+    size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
+    figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
+    for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
+        ratios = [row["ratio"]["median"] for row in rows]
+        whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
+        colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
+        bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+        axes.bar_label(bars, [f"{row['seconds']['median']:.3g} s" for row in rows], padding=6, fontsize="small")
+        axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.set_title(f"{race['task']}, {race['dtype']}", fontsize="medium", loc="left")
+        axes.grid(alpha=0.3, axis="x")
+    panels[-1, 0].set_xlabel("times faster than PyTorch's best mode")
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(path, dpi=120, format="png")
     plt.close(figure)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -122,7 +123,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except InputError as error:
-        _errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        # what stands in brackets is part of the message, and no style
+        _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         if _joined():
             sys.modules["jax"].distributed.shutdown()
             _end(2)

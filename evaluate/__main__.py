@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness | likelihood | memorization | report | safety | sweep`: images -> verdict."""
+"""`python -m evaluate fairness | likelihood | memorization | report | safety | speed | sweep`: images -> verdict."""
 
 import tyro
 
@@ -13,6 +13,7 @@ def main() -> None:
     from evaluate.likelihood import Likelihood, likelihood
     from evaluate.memorization import Memorization, memorization
     from evaluate.safety import Safety, safety
+    from evaluate.speed import Speed, speed
     from evaluate.sweep import Sweep, sweep
 
     commands = {
@@ -21,13 +22,14 @@ def main() -> None:
         "memorization": (Memorization, memorization),
         "report": (HtmlReport, html_report),
         "safety": (Safety, safety),
+        "speed": (Speed, speed),
         "sweep": (Sweep, sweep),
     }
     options = tyro.extras.subcommand_cli_from_dict(
         {name: kind for name, (kind, _) in commands.items()},
         prog="python -m evaluate",
-        description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, and "
-        "what it repeats of its training images.",
+        description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, "
+        "what it repeats of its training images, and the speed of networks beside PyTorch.",
     )
     if isinstance(options, Processes):
         options.join()

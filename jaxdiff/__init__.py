@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from jaxdiff import editing, fairness, guidance, probability_flow
+from jaxdiff import editing, fairness, guidance, interop, probability_flow
 from jaxdiff.classifier import Classifier, load_classifier
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
@@ -25,6 +25,7 @@ __all__ = [
     "editing",
     "fairness",
     "guidance",
+    "interop",
     "load",
     "load_classifier",
     "probability_flow",

@@ -5,7 +5,6 @@ For a set of values of an attribute, the posterior odds at x_t are what the exac
 by cross-entropy on noised images.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -169,7 +168,7 @@ class Classifier:
 def save(path: str | os.PathLike, classifier: Classifier) -> str:
     """Writes a classifier to `path`/classifier.safetensors, whole or not at all, and returns its fingerprint."""
     description = {
-        "network": dataclasses.asdict(classifier.config),
+        "network": classifier.config.settings(),
         "process": classifier.process.config(),
         "attribute": [classifier.attribute.name, list(classifier.attribute.values)],
         "shares": list(classifier.shares),

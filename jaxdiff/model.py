@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -65,23 +66,52 @@ class Model:
         """Labels as weights, the floating form of a condition, which may be mixed.
 
         Arguments:
-            labels: (B,) for a model of one attribute or (B, A); -1 is the null label.
+            labels: (B,) for a model of one attribute or (B, A); -1 is the null label, where the model has one.
         """
         values = self.config.values
-        check_labels(labels, values)
+        check_labels(labels, values, self.config.null_label)
         return encode(jnp.asarray(labels), values)
 
 
-def save(path: str | os.PathLike, model: Model) -> str:
-    """Writes a model to `path`/model.safetensors, whole or not at all, and returns its fingerprint."""
-    description = {
-        "network": dataclasses.asdict(model.config),
+def describe(model: Model) -> dict[str, Any]:
+    """All that is needed to use a model beside its weights, JSON-ready."""
+    return {
+        "network": model.config.settings(),
         "process": model.process.config(),
         "prediction": model.prediction,
         "attributes": [[attribute.name, list(attribute.values)] for attribute in model.attributes],
         "training": model.training,
     }
-    return weight_file.write(path, weight_file.MODEL, model.network, description)
+
+
+def described(description: dict[str, Any], network: Callable[[UNetConfig], Network], fingerprint: str) -> Model:
+    """The model that `describe` described.
+
+    Arguments:
+        description: what `describe` returned.
+        network: its network, as a function of its shape.
+        fingerprint: its fingerprint.
+    """
+    config = UNetConfig(**weight_file.settings(description))
+    return Model(
+        config=config,
+        network=network(config),
+        process=processes.from_config(description["process"]),
+        prediction=description["prediction"],
+        attributes=tuple(Attribute(name, tuple(values)) for name, values in description["attributes"]),
+        training=description["training"],
+        fingerprint=fingerprint,
+    )
+
+
+def fingerprinted(model: Model) -> Model:
+    """A model that was made otherwise than by `load`, with the fingerprint that its file will have."""
+    return dataclasses.replace(model, fingerprint=weight_file.told(weight_file.MODEL, model.network, describe(model))[2])
+
+
+def save(path: str | os.PathLike, model: Model) -> str:
+    """Writes a model to `path`/model.safetensors, whole or not at all, and returns its fingerprint."""
+    return weight_file.write(path, weight_file.MODEL, model.network, describe(model))
 
 
 def load(path: str | os.PathLike) -> Model:
@@ -92,20 +122,10 @@ def load(path: str | os.PathLike) -> Model:
             network.
     """
     contents = weight_file.read(path, weight_file.MODEL)
-    description = contents.description
-    config = UNetConfig(**weight_file.settings(description))
-    return Model(
-        config=config,
-        network=contents.fill(_abstract(config)),
-        process=processes.from_config(description["process"]),
-        prediction=description["prediction"],
-        attributes=tuple(Attribute(name, tuple(values)) for name, values in description["attributes"]),
-        training=description["training"],
-        fingerprint=contents.fingerprint,
-    )
+    return described(contents.description, lambda config: contents.fill(abstract(config)), contents.fingerprint)
 
 
 @cache
-def _abstract(config: UNetConfig) -> Network:
+def abstract(config: UNetConfig) -> Network:
     """The network of a configuration, without weights."""
     return jax.eval_shape(partial(unet, config), jax.random.key(0))

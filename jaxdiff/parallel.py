@@ -300,9 +300,20 @@ def gathered(tree: Any) -> Any:
 
 
 def exchange(message: bytes) -> list[bytes]:
-    """What every process says, in their order. Bytes, so that float64 arrives as it left. Every process calls it."""
+    """What every process says, in their order. Bytes, so that float64 arrives as it left. Every process calls it.
+
+    Raises:
+        InputError: another process has ended.
+    """
     if jax.process_count() == 1:
         return [message]
+    try:
+        return _exchanged(message)
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
+
+
+def _exchanged(message: bytes) -> list[bytes]:
     sizes = np.asarray(multihost_utils.process_allgather(np.array([len(message)], np.int32))).ravel()
     # lengths by powers of two: each length is a program of its own
     padded = np.zeros(max(64, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
@@ -328,14 +339,17 @@ def together(function: Callable[[], Any]) -> list[Any]:
     """What a function that touches files gives in each process, JSON-ready, in every process. Every process calls it.
 
     Raises:
-        InputError: in every process, where it was raised in any: a run ends as a whole, or goes on as a whole.
+        InputError: in every process, where it was raised in any: a run ends as a whole, or goes on as a whole. Another error is
+            raised where it was, and told to all others by this one.
     """
-    answer, error = None, None
+    answer, error, text = None, None, None
     try:
         answer = function()
-    except InputError as raised:
-        error = raised
-    told = [json.loads(each) for each in exchange(json.dumps([answer, error and str(error)]).encode())]
+    except Exception as raised:
+        error, text = raised, str(raised) if isinstance(raised, InputError) else f"{type(raised).__name__}: {raised}"
+    told = [json.loads(each) for each in exchange(json.dumps([answer, text]).encode())]
+    if error is not None and not isinstance(error, InputError):
+        raise error
     failed = [(number, text) for number, (_, text) in enumerate(told) if text is not None]
     if failed:
         number, text = failed[0]

@@ -12,7 +12,7 @@ At t = 0 there is no noise, for every process. VE and EDM have a least noise lev
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -42,8 +42,8 @@ def expand(values: Array, like: Array) -> Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Process:
-    """A forward process, as data: which schedule, with which numbers. Make one with `vp_linear`, `vp_cosine`, `ddpm`, `sub_vp`,
-    `ve`, `edm` or `flow`.
+    """A forward process, as data: which schedule, with which numbers. Make one with `vp_linear`, `vp_cosine`, `ddpm`,
+    `ddpm_betas`, `sub_vp`, `ve`, `edm` or `flow`.
 
     Times are floats in [0, 1], of shape () or (B,); each method returns its result in the shape of `t`, or, where it takes
     `x` of shape (B, ...), in the shape of `x`. A process is a pytree: its coefficients are leaves, so jit takes it as an
@@ -67,11 +67,12 @@ class Process:
     @property
     def timesteps(self) -> int:
         """T, the number of discrete timesteps by which t is also told: timestep = t T."""
-        return dict(self.settings).get("timesteps", 1000)
+        settings = dict(self.settings)
+        return len(settings["betas"]) if "betas" in settings else settings.get("timesteps", 1000)
 
     def config(self) -> dict[str, Any]:
         """What `from_config` takes: JSON-ready, and equal for equal processes."""
-        return dict(self.settings)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.settings}
 
     def log_alpha(self, t) -> Array:
         """log alpha(t)."""
@@ -304,8 +305,26 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000, zero_terminal_snr: boo
         raise InputError(f"unknown DDPM `schedule` {schedule!r}; it takes one of {', '.join(DDPM_BETAS)}")
     if timesteps < 30:
         raise InputError(f"ddpm takes `timesteps` of at least 30, got {timesteps}")
-    integral = np.cumsum(-np.log1p(-DDPM_BETAS[schedule](timesteps)))
     settings = (("name", f"ddpm_{schedule}"), ("timesteps", timesteps))
+    return _table(DDPM_BETAS[schedule](timesteps), settings, zero_terminal_snr)
+
+
+def ddpm_betas(betas: Sequence[float], zero_terminal_snr: bool = False) -> Process:
+    """A DDPM table of one's own, see `ddpm`.
+
+    Arguments:
+        betas: beta_0 .. beta_(T-1), each above 0 and below 1.
+        zero_terminal_snr: as of `ddpm`.
+    """
+    betas = tuple(float(beta) for beta in betas)
+    if not betas or not 0 < min(betas) <= max(betas) < 1:
+        raise InputError(f"ddpm_betas takes `betas` above 0 and below 1, got {len(betas)} in {betas[:1]} .. {betas[-1:]}")
+    return _table(np.asarray(betas), (("name", "ddpm_betas"), ("betas", betas)), zero_terminal_snr)
+
+
+def _table(betas: np.ndarray, settings: tuple[tuple[str, Any], ...], zero_terminal_snr: bool) -> Process:
+    """A table as a process, with what makes it again."""
+    integral = np.cumsum(-np.log1p(-betas))
     if zero_terminal_snr:
         alpha = np.exp(-0.5 * integral)
         alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
@@ -319,6 +338,7 @@ def _array(values) -> Array:
     return jnp.asarray(np.asarray(values, np.float64), jnp.result_type(float))
 
 
+# those that a name alone makes
 PROCESSES: dict[str, Callable[..., Process]] = {
     "vp_linear": vp_linear,
     "vp_cosine": vp_cosine,
@@ -334,6 +354,7 @@ def from_config(config: dict[str, Any]) -> Process:
     """The process that `Process.config` described, or of a name alone: `from_config({"name": "vp_cosine"})`."""
     settings = dict(config)
     name = settings.pop("name", None)
-    if name not in PROCESSES:
-        raise InputError(f"unknown process {name!r}; it takes one of {', '.join(PROCESSES)}")
-    return PROCESSES[name](**settings)
+    makers = {**PROCESSES, "ddpm_betas": ddpm_betas}
+    if name not in makers:
+        raise InputError(f"unknown process {name!r}; it takes one of {', '.join(makers)}")
+    return makers[name](**settings)

@@ -124,7 +124,7 @@ class SampleSet(Source):
                 file = self._files(i, i + 1)[0]
                 try:
                     with Image.open(file) as image:
-                        mark = image.text.get(MARK)
+                        mark = image.info.get(MARK)
                         image.verify()
                 except (OSError, SyntaxError, ValueError, AttributeError) as error:
                     raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
@@ -233,9 +233,11 @@ def _writing(file: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, file)
-    except OSError as error:
+    except Exception as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 
 

@@ -69,7 +69,7 @@ class Contents:
         Raises:
             InputError: the arrays are not those of the network.
         """
-        wanted = _named(abstract.weights)
+        wanted = named(abstract.weights)
         if lacking := sorted(wanted.keys() - self.arrays.keys()):
             raise InputError(f"{self.file} lacks {len(lacking)} arrays of its network: {', '.join(lacking[:5])} ...")
         if foreign := sorted(self.arrays.keys() - wanted.keys()):
@@ -94,14 +94,19 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(network.weights).items()}
-    # of a model the kind is left unsaid, as in files from before there were others
-    description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
-    digest = fingerprint(arrays, description)
+    arrays, description, digest = told(kind, network, description)
     partial_file = folder / (kind.file + ".partial")
     safetensors.numpy.save_file(arrays, partial_file, metadata={"jaxdiff": json.dumps(description), "fingerprint": digest})
     os.replace(partial_file, folder / kind.file)
     return digest
+
+
+def told(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """The arrays, the description and the fingerprint that a file tells of a network; arguments as of `write`."""
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
+    # of a model the kind is left unsaid, as in files from before there were others
+    description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
+    return arrays, description, fingerprint(arrays, description)
 
 
 def read(path: str | os.PathLike, kind: Kind) -> Contents:
@@ -155,10 +160,13 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
     others = [other for other in KINDS.values() if other != kind and (folder / other.file).is_file()]
     if others:
         return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
+    of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
+    if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
+        return f"; it is a folder of diffusers: `python -m train import {path} --out RUN` makes a run of it"
     return f"; `{kind.command} --out {path}` makes one"
 
 
-def _named(weights) -> dict[str, Any]:
+def named(weights) -> dict[str, Any]:
     """The leaves of a network's weights by their path, e.g. `down/0/residual/conv_in/kernel`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(weights)
     return {jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value"): leaf for path, leaf in flat}

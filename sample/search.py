@@ -186,7 +186,7 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
-        return whitening(images, ends)
+        return jax.tree.map(jnp.asarray, parallel.of_first(whitening(images, ends)))
     classifier = train_classifier(images, ends, values=len(chosen.values), seed=seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
@@ -201,8 +201,7 @@ def learn(options: Search, chosen: Setting) -> Callable | None:
     if not looks_at_real_images(options):
         return None
     with working(f"learning where to look ({options.metric})"):
-        found = features(options.metric, chosen, options.reference, options.value_names, options.seed)
-        return jax.tree.map(jnp.asarray, parallel.of_first(found))
+        return features(options.metric, chosen, options.reference, options.value_names, options.seed)
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:

@@ -49,9 +49,10 @@ def test_a_distance_is_right_up_to_its_stated_rounding_and_never_below_it(size, 
 DEALT = """
 import jax, jax.numpy as jnp, numpy as np
 from jaxdiff import guidance
+from jaxdiff.parallel import make_mesh
 from jaxdiff.process import vp_cosine
 from jaxdiff.references import references
-mesh = jax.make_mesh((3,), ("data",))
+mesh = make_mesh("data=3")
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.standard_normal((5, 4)), jnp.float32)
 for count in (2, 17):

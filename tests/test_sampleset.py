@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -218,3 +219,62 @@ def test_a_damaged_description_is_named(tmp_path, edit, word):
     for read in (SampleSet.open, made, open_data):
         with pytest.raises(InputError, match=f"samples.json.*{word}"):
             read(tmp_path / "set")
+
+
+def file_of(samples, start):
+    """A file of the shard that begins at `start`."""
+    named = f"shard-{start // SHARD:05d}.npz" if samples.storage == "npz" else f"images/{start:07d}.png"
+    return samples.path / named
+
+
+@STORAGES
+@pytest.mark.parametrize("damage", ["cut off", "changed", "of another set", "of another place"])
+def test_what_is_there_is_checked_before_a_set_goes_on(tmp_path, storage, damage):
+    drawn = whole(tmp_path / "set", storage)
+    samples = made(tmp_path / "set", storage)
+    samples.check(samples.shards())
+    file = file_of(samples, 0)
+    content = bytearray(file.read_bytes())
+    if damage == "of another set":
+        whole(tmp_path / "other", storage, provenance={"seed": 4})
+        content = file_of(made(tmp_path / "other", storage, {"seed": 4}), 0).read_bytes()
+    elif damage == "of another place":
+        if storage == "png":
+            content = file_of(samples, 1).read_bytes()
+        else:
+            # as long as the first, but of the second's place
+            with np.load(file) as arrays:
+                told = dict(arrays)
+            np.savez(tmp_path / "moved.npz", **{**told, "set": np.array(str(told["set"]).replace("/0", f"/{SHARD}"))})
+            content = (tmp_path / "moved.npz").read_bytes()
+    elif damage == "cut off":
+        content = content[:-20]
+    else:
+        content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=file.name):
+        samples.check(samples.shards())
+    samples.check(samples.shards()[1:])
+    file.unlink()
+    samples.write(0, drawn[:SHARD])
+    samples.check(samples.shards())
+
+
+@STORAGES
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, storage, monkeypatch):
+    samples = made(tmp_path / "set", storage)
+
+    def full(file, *_, **__):
+        if isinstance(file, os.PathLike):
+            file.write_bytes(b"half")
+        else:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("numpy.savez", full)
+        patched.setattr("PIL.Image.Image.save", lambda image, file, **_: full(file))
+        with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
+            samples.write(0, images()[:SHARD])
+    assert samples.missing() == samples.shards()
+    assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file() and path.name != "samples.json"]

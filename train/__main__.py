@@ -1,4 +1,7 @@
-"""`python -m train`: data -> model, or, as `python -m train classifier`, data -> classifier of noised images."""
+"""`python -m train`: data -> model, or, as `python -m train classifier`, data -> classifier of noised images.
+
+`python -m train export` and `import` bring models out and in.
+"""
 
 import inspect
 import sys
@@ -10,9 +13,10 @@ from jaxdiff.errors import InputError
 
 
 def main() -> None:
-    """Parses the command line, opens the data and trains."""
-    if sys.argv[1:2] == ["classifier"]:
-        _train_classifier(sys.argv[2:])
+    """Parses the command line and runs the command: by default, opens the data and trains."""
+    commands = {"classifier": _train_classifier, "export": _export, "import": _import}
+    if sys.argv[1:] and sys.argv[1] in commands:
+        commands[sys.argv[1]](sys.argv[2:])
     else:
         _train_diffusion(sys.argv[1:])
 
@@ -53,6 +57,18 @@ def _train_classifier(arguments: list[str]) -> None:
     )
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
     _train(options, resolve(options, size, process, source, held_out), source, mesh)
+
+
+def _export(arguments: list[str]) -> None:
+    from train.exchange import Export, export_model
+
+    export_model(tyro.cli(Export, prog="python -m train export", args=arguments, description=inspect.getdoc(Export)))
+
+
+def _import(arguments: list[str]) -> None:
+    from train.exchange import Import, import_model
+
+    import_model(tyro.cli(Import, prog="python -m train import", args=arguments, description=inspect.getdoc(Import)))
 
 
 def _open(options, size: int, names, split: str = "train"):

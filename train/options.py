@@ -97,7 +97,8 @@ class Options(RunOptions):
     Started again with the same options, it goes on where it stopped, to exactly the state of a run that was never
     stopped. Ctrl-C or SIGTERM saves first.
 
-    `python -m train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser.
+    `python -m train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser;
+    `python -m train export --help` and `python -m train import --help` are about models of diffusers and guided-diffusion.
 
     Examples:
 

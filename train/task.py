@@ -60,7 +60,7 @@ class Task(ABC):
             "data": options.data,
             "attributes": [[attribute.name, list(attribute.values)] for attribute in attributes],
             "preset": options.preset,
-            "network": _plain(self.network),
+            "network": self.network.settings(),
             "process": self.process.config(),
             "objective": _plain(self.objective),
             "optimization": _plain(self.optimization),

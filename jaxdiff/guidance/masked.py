@@ -31,10 +31,11 @@ class Masked(Guidance):
     def _on_path(self, t: Float[Array, " b"]) -> Float[Array, "b ..."]:
         """The path at `t`: x / alpha linear in sigma / alpha, as DDIM steps; at a node the state itself, bit for bit."""
         times, states = self.path
-        rows = jnp.arange(len(t))
         above = jnp.clip(jnp.sum(times < t, axis=0), 1, len(times) - 1)
-        high, low = times[above, rows], times[above - 1, rows]
-        upper, lower = states[above, rows], states[above - 1, rows]
+        # row by row of its own axis, so that each device looks among the rows that it holds
+        at = lambda values, node: jnp.take_along_axis(values, expand(node, values[0])[None], 0)[0]  # noqa: E731
+        high, low = at(times, above), at(times, above - 1)
+        upper, lower = at(states, above), at(states, above - 1)
         level = lambda t: jnp.exp(-0.5 * self.process.log_snr(t))  # noqa: E731
         share = (level(t) - level(low)) / (level(high) - level(low))
         log_alpha = self.process.log_alpha(t)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
 from jaxdiff.models.layers import linear, space_to_depth
-from jaxdiff.models.unet import DTYPES, Block, Encoder, EncoderConfig, block_keys
+from jaxdiff.models.unet import DTYPES, Encoder, EncoderConfig, block_keys, middle
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,7 @@ class NoisedClassifier(Encoder):
     def __init__(self, config: ClassifierConfig):
         super().__init__(config)
         width, embedding = self.widths[-1], 4 * config.base
-        self.middle = nnx.List(
-            [
-                Block(width, width, embedding, config=config, attention=True),
-                Block(width, width, embedding, config=config),
-            ]
-        )
+        self.middle = nnx.List(middle(width, embedding, config))
         self.head = linear(width, config.values, dtype=jnp.float32)
 
     def __call__(

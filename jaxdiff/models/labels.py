@@ -22,6 +22,12 @@ def width(values: Sequence[int]) -> int:
     return sum(count + 1 for count in values)
 
 
+def told(values: Sequence[int]) -> np.ndarray:
+    """The places in a condition row of all weights but those of null labels."""
+    starts = np.cumsum([0, *(count + 1 for count in values)])
+    return np.concatenate([start + np.arange(count) for start, count in zip(starts, values, strict=False)])
+
+
 def encode(labels: Int[Array, " b"] | Int[Array, "b a"], values: Sequence[int]) -> Float[Array, "b w"]:
     """One-hot weights of integer labels.
 
@@ -39,12 +45,20 @@ def encode(labels: Int[Array, " b"] | Int[Array, "b a"], values: Sequence[int]) 
     return jnp.concatenate(columns, axis=-1)
 
 
-def check_labels(labels, values: Sequence[int]) -> None:
-    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values."""
+def check_labels(labels, values: Sequence[int], null: bool = True) -> None:
+    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values.
+
+    Arguments:
+        labels: (B,) for one attribute or (B, A).
+        values: the number of values of each attribute.
+        null: whether the null label is allowed.
+    """
     array = np.asarray(labels)
     table = array[:, None] if array.ndim == 1 else array
     if table.ndim != 2 or table.shape[1] != len(values):
         raise InputError(f"`condition` must hold labels of shape (B,) or (B, {len(values)}), got shape {array.shape}")
+    if not null and (table == NULL).any():
+        raise InputError("the model has no null label: it was trained with every label told")
     for column, count in enumerate(values):
         if table.size and (table[:, column].min() < NULL or table[:, column].max() >= count):
             raise InputError(

@@ -8,6 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
+def group_count(channels: int, groups: int = 32) -> int:
+    """The number of groups of a group norm: the largest common divisor of its channels and of the number wanted."""
+    return math.gcd(channels, groups)
+
+
 class GroupNorm(nnx.Module):
     """Group normalisation over NHWC (Wu & He 2018), with statistics in float32.
 
@@ -16,11 +21,13 @@ class GroupNorm(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        groups: the number of groups wanted; the largest common divisor of it and C is taken.
+        groups: the number of groups wanted, see `group_count`.
+        epsilon: what is added to the variance.
     """
 
-    def __init__(self, channels: int, groups: int = 32):
-        self.groups = math.gcd(channels, groups)
+    def __init__(self, channels: int, groups: int = 32, epsilon: float = 1e-5):
+        self.epsilon = epsilon
+        self.groups = group_count(channels, groups)
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
 
@@ -30,7 +37,7 @@ class GroupNorm(nnx.Module):
         mean = self._over_groups(wide.mean((1, 2)))
         # E[x²] - E[x]² loses digits where the mean is large: the deviations are summed instead
         variance = self._over_groups(jnp.square(wide - mean[:, None, None]).mean((1, 2)))
-        gain = jax.lax.rsqrt(variance + 1e-5) * self.scale[...]
+        gain = jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]
         shift = self.bias[...] - mean * gain
         return (wide * gain.reshape(batch, 1, 1, channels) + shift.reshape(batch, 1, 1, channels)).astype(x.dtype)
 
@@ -49,15 +56,36 @@ class _Undrawn:
         """No key."""
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, dtype) -> nnx.Conv:
-    """A same-padded convolution, of zeros until `jaxdiff.models.network` draws its weights."""
-    zeros = nnx.initializers.zeros_init()
-    return nnx.Conv(inputs, outputs, (kernel, kernel), padding="SAME", dtype=dtype, kernel_init=zeros, rngs=_Undrawn())
+def convolution(inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype) -> nnx.Conv:
+    """A same-padded convolution, of zeros until `jaxdiff.models.network` draws its weights.
+
+    Arguments:
+        strides: of the kernel; with 2, images of even size are padded below and to the right alone.
+        centred: pad equally on all sides instead.
+    """
+    zeros, padding = nnx.initializers.zeros_init(), kernel // 2 if centred else "SAME"
+    return nnx.Conv(
+        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=zeros, rngs=_Undrawn()
+    )
 
 
 def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
     """A dense layer, of zeros until `jaxdiff.models.network` draws its weights."""
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
+
+
+def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
+    """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where it serves them, else XLA's.
+
+    cuDNN's fused attention never writes the n x n weights to memory. It takes bfloat16 on NVIDIA GPUs since Ampere, heads of
+    a multiple of 8 channels up to 128, and, in training, an even n.
+    """
+    _, length, _, channels = query.shape
+    if jax.default_backend() != "gpu" or query.dtype != jnp.bfloat16 or length % 2 or channels % 8 or channels > 128:
+        return None
+    # AMD's devices name an architecture here, and no number
+    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
+    return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
 
 
 class Attention(nnx.Module):
@@ -66,19 +94,24 @@ class Attention(nnx.Module):
     Arguments:
         channels: C of the input.
         head_channels: channels of a head at the least: C is split evenly among C // head_channels heads, or is one head.
+        groups, epsilon: of the group norm ahead of it.
+        normalised: whether there is one.
     """
 
-    def __init__(self, channels: int, head_channels: int, *, dtype):
+    def __init__(
+        self, channels: int, head_channels: int, *, groups: int = 32, epsilon: float = 1e-5, normalised: bool = True, dtype
+    ):
         self.heads = max(1, channels // head_channels)
-        self.norm = GroupNorm(channels)
+        self.norm = GroupNorm(channels, groups, epsilon) if normalised else None
         self.query_key_value = convolution(channels, 3 * channels, 1, dtype=dtype)
         self.out = convolution(channels, channels, 1, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         batch, height, width, channels = x.shape
-        projected = self.query_key_value(self.norm(x)).reshape(batch, height * width, 3, self.heads, -1)
+        normed = x if self.norm is None else self.norm(x)
+        projected = self.query_key_value(normed).reshape(batch, height * width, 3, self.heads, -1)
         query, key, value = projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
         return x + self.out(mixed.reshape(batch, height, width, channels))
 
 
@@ -96,8 +129,27 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
     return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * factor, width * factor, -1)
 
 
-def sinusoids(position: Float[Array, " b"], channels: int, period: float = 10_000.0) -> Float[Array, "b c"]:
-    """Sinusoidal features of a position (Vaswani et al. 2017), cosines first: (B,) -> (B, channels)."""
-    frequencies = jnp.exp(-math.log(period) * jnp.arange(channels // 2) / (channels // 2))
-    angles = position[:, None].astype(jnp.float32) * frequencies
-    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+def repeated(x: Float[Array, "b h w c"]) -> Array:
+    """Each pixel as 2x2: (B, H, W, C) -> (B, 2 H, 2 W, C)."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def sinusoids(
+    position: Float[Array, " b"], channels: int, *, shift: float | int = 0, sines_first: bool = False
+) -> Float[Array, "b c"]:
+    """Sinusoidal features of a position (Vaswani et al. 2017): (B,) -> (B, channels).
+
+    Arguments:
+        position: (B,).
+        channels: even.
+        shift: see `sinusoid_frequencies`.
+        sines_first: whether the sines come ahead of the cosines.
+    """
+    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift)
+    halves = [jnp.cos(angles), jnp.sin(angles)]
+    return jnp.concatenate(halves[::-1] if sines_first else halves, axis=-1)
+
+
+def sinusoid_frequencies(channels: int, shift: float | int = 0) -> Float[Array, " c"]:
+    """The frequencies of `sinusoids`: 10,000^(-k / (channels / 2 - shift)) for k = 0 .. channels / 2 - 1."""
+    return jnp.exp(-math.log(10_000.0) * jnp.arange(channels // 2) / (channels // 2 - shift))

@@ -1,0 +1,109 @@
+"""How far tau scatters from search to search, and what a search costs, by batch and steps."""
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.terminal import console, progress
+from jaxdiff.errors import InputError
+
+
+@dataclass(frozen=True)
+class SearchSpread:
+    """Searches tau from several seeds at every batch and number of steps, by the default search (direct, in features) and by
+    the authors' criterion (prefix, own paths, beta and eps, over the batch), and prints where tau lies, how far it scatters,
+    and the evaluations of the network and seconds that a search takes, compilation apart.
+
+    Examples:
+
+      python -m bench search
+
+      python -m bench search --model runs/faces --batches 64 --steps 20 1000 --repeats 16 --authors-alone
+    """
+
+    model: Path = Path("checkpoints/embedded")
+    """Folder of a run, or a model.safetensors, of one attribute."""
+    data: str = "embedded"
+    """Real images for the features."""
+    batches: tuple[int, ...] = (8, 16, 32, 64)
+    """Noise samples of a search."""
+    steps: tuple[int, ...] = (10, 20)
+    """Steps of the solver."""
+    solver: str = "unipc"
+    """The solver."""
+    repeats: int = 8
+    """Searches from as many seeds."""
+    authors_alone: bool = False
+    """Leave the direct searches out: at 1000 steps they take hours of a CPU."""
+    seed: int = 0
+    """The first seed."""
+    out: Path = Path("out/search-spread.json")
+    """The JSON to write."""
+
+    def __post_init__(self):
+        if self.repeats < 2:
+            raise InputError(f"--repeats must be at least 2, to tell a spread, got {self.repeats}")
+        if not self.batches or min(self.batches) < 1 or not self.steps or min(self.steps) < 3:
+            raise InputError(f"--batches takes numbers of at least 1, --steps of at least 3; got {self.batches}, {self.steps}")
+
+
+def search_spread(options: SearchSpread) -> None:
+    """Measures, prints and writes."""
+    import jax
+    from rich.table import Table
+
+    from jaxdiff.data import load_arrays, open_data
+    from jaxdiff.fairness import ClassifierFeatures, search_direct, search_prefix, train_classifier
+    from jaxdiff.model import load
+    from jaxdiff.solvers import SOLVERS
+
+    if options.solver not in SOLVERS:
+        raise InputError(f"--solver takes one of {', '.join(SOLVERS)}, got {options.solver}")
+    model = load(options.model)
+    (attribute,) = model.attributes
+    searches = {"authors'": (search_prefix, {"path": "own", "weight": "beta_eps", "norm": "batch"})}
+    if not options.authors_alone:
+        source = open_data(options.data, split="train", size=model.shape[0], attributes=[attribute.name])
+        images, labels = load_arrays(source, count=4000, seed=options.seed)
+        classifier = train_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
+        direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}
+        searches = {"direct, features": (search_direct, direct), **searches}
+    conditions = tuple(model.encode([[value] for value in range(len(attribute.values))]))
+    told, total = [], len(searches) * len(options.steps) * len(options.batches) * options.repeats
+    with progress("searching", total, unit="searches") as advance:
+        for name, (search, own) in searches.items():
+            for steps in options.steps:
+                for batch in options.batches:
+                    taus, seconds = [], []
+                    for seed in range(options.seed, options.seed + options.repeats):
+                        begun = time.perf_counter()
+                        found = search(
+                            model.denoise, model.process, conditions=conditions, shape=model.shape, batch=batch,
+                            solver=SOLVERS[options.solver](steps), key=jax.random.key(seed), **own,
+                        )  # fmt: skip
+                        taus.append(found.tau)
+                        seconds.append(time.perf_counter() - begun)
+                        advance(1, f"{name}, {steps} steps, batch {batch}: tau {found.tau:.3f}")
+                    told.append(
+                        {
+                            "search": name, "steps": steps, "batch": batch, "taus": taus,
+                            "evaluations": found.evaluations * batch, "seconds": statistics.median(seconds[1:]),
+                        }
+                    )  # fmt: skip
+    device = f"{options.solver}, {options.repeats} seeds, {jax.devices()[0].device_kind}, jax {jax.__version__}"
+    table = Table(title=f"tau of {attribute.name}: {device}", title_justify="left")
+    for heading in ("search", "steps", "batch", "mean", "spread", "least", "most", "evaluations", "seconds"):
+        table.add_column(heading, justify="left" if heading == "search" else "right")
+    for row in told:
+        taus = row["taus"]
+        places = (statistics.mean(taus), statistics.stdev(taus), min(taus), max(taus))
+        table.add_row(
+            row["search"], str(row["steps"]), str(row["batch"]), *(f"{place:.3f}" for place in places),
+            f"{row['evaluations']:,}", f"{row['seconds']:.1f}",
+        )  # fmt: skip
+    console.print(table)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"device": device, "searches": told}, indent=2))
+    console.print(f"written: {options.out}")

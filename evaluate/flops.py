@@ -1,0 +1,46 @@
+"""Floating-point operations of a function: those of its matrix products and convolutions, counted before it is compiled."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def matrix_flops(function: Callable, *arguments: Any) -> int:
+    """Two for each multiply-add of every `dot_general` and `conv_general_dilated` of a function, loops included.
+
+    Elementwise work is not counted, nor are reductions: at the rates of matrix units they are memory traffic. A convolution
+    counts the products with its zero padding too, as is usual; XLA's own count leaves them out, and knows nothing of what it
+    hands to a library. Of a branch the most expensive side counts, of an unbounded loop one turn.
+
+    Arguments:
+        function: traced with the shapes of `arguments`.
+        arguments: arrays, or anything with a shape and a dtype.
+    """
+    return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _of(jaxpr: Any) -> int:
+    return sum(_of_equation(equation) for equation in jaxpr.eqns)
+
+
+def _of_equation(equation: Any) -> int:
+    name, parameters = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(shape[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel, spec = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec
+        # the kernel's input channels are those of one group
+        return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // kernel[spec[0]]
+    if name == "cond":
+        return max(_of(branch.jaxpr) for branch in parameters["branches"])
+    inner = sum(_of(getattr(value, "jaxpr", value)) for value in parameters.values() if _is_jaxpr(value))
+    return inner * parameters["length"] if name == "scan" else inner
+
+
+def _is_jaxpr(value: Any) -> bool:
+    """Whether a parameter of an equation is a function of its own, closed or not."""
+    return hasattr(getattr(value, "jaxpr", value), "eqns")

@@ -1,0 +1,266 @@
+"""PyTorch's contestants in `evaluate speed`: diffusers' UNet2DModel with the same weights, and its DDIMScheduler.
+
+PyTorch and diffusers are imported inside functions: no other command needs them.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluate import pytorch_methods
+from evaluate.held_memory import ProcessMemory
+from evaluate.pytorch_methods import Solver, authors_search, denoise, switched
+from evaluate.speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
+from evaluate.timing import Contestant, Run
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.safe import EARLY
+from jaxdiff.interop import unet2d
+
+FRAMEWORK = "PyTorch"
+GPU_MODES = ("reduce_overhead", "max_autotune")
+_CHANNELS_LAST = ("channels_last", "compile_channels_last")
+_COMPILED = {
+    "compile": "default",
+    "compile_channels_last": "default",
+    "reduce_overhead": "reduce-overhead",
+    "max_autotune": "max-autotune-no-cudagraphs",
+}
+
+
+def libraries() -> tuple[Any, Any]:
+    """torch and diffusers. Raises `InputError` where one is absent."""
+    try:
+        import diffusers
+        import torch
+        import torch._dynamo
+    except ImportError as error:
+        raise InputError(f"the baseline needs PyTorch and diffusers ({error}): pip install 'jaxdiff[bench]'") from None
+    diffusers.logging.set_verbosity_error()
+    # Dynamo complains of diffusers' own code
+    warnings.filterwarnings("ignore", message="Dynamo detected a call", category=UserWarning)
+    # several modes of one network are compiled in one process; at the limit torch.compile would fall back to eager
+    torch._dynamo.config.recompile_limit = 256
+    return torch, diffusers
+
+
+class Baseline:
+    """PyTorch on a device, at the work that jaxdiff does.
+
+    Arguments:
+        work: the work.
+        device: `cpu` or `cuda`.
+        limit: seconds that building, compiling and the first run of a contestant may take.
+
+    Raises:
+        InputError: PyTorch or diffusers is absent.
+    """
+
+    def __init__(self, work: Work, device: str, limit: float):
+        self.torch, self.diffusers = libraries()
+        self.work, self.device, self.limit = work, device, limit
+        self._models: dict[tuple[str, str], Any] = {}
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Whether float32 products and convolutions may use TF32."""
+        backends = self.torch.backends
+        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = allowed
+
+    def contestant(self, mode: str, prepare: Callable[[], Run]) -> Contestant:
+        """A contestant."""
+        if self.device == "cpu":
+            memory = ProcessMemory()
+            return Contestant(FRAMEWORK, mode, prepare, self.limit, memory, memory.forget)
+        cuda = self.torch.cuda
+        return Contestant(FRAMEWORK, mode, prepare, self.limit, cuda.max_memory_allocated, cuda.reset_peak_memory_stats)
+
+    def network(self) -> Any:
+        """diffusers' network with the weights of the work."""
+        settings, state = unet2d.exported(self.work.config, self.work.network)
+        model = self.diffusers.UNet2DModel(**{name: value for name, value in settings.items() if not name.startswith("_")})
+        model.load_state_dict({name: self.torch.from_numpy(array) for name, array in state.items()})
+        return model.to(self.device)
+
+    def _in_mode(self, model: Any, mode: str) -> Any:
+        model = model.to(memory_format=self._layout(mode))
+        return self.torch.compile(model, mode=_COMPILED[mode], dynamic=False) if mode in _COMPILED else model
+
+    def _layout(self, mode: str) -> Any:
+        """How this mode lays out weights and images."""
+        return self.torch.channels_last if mode in _CHANNELS_LAST else self.torch.contiguous_format
+
+    def _sampler(self, dtype: str, mode: str) -> Any:
+        """The network for sampling, all of it in this dtype; one for all tasks."""
+        if (dtype, mode) not in self._models:
+            self._models[dtype, mode] = self._in_mode(self.network().to(getattr(self.torch, dtype)).eval(), mode)
+        return self._models[dtype, mode]
+
+    def _solver(self, steps: int, count: int) -> Solver:
+        betas = -np.expm1(-np.diff(np.asarray(self.work.process.coefficients, np.float64)))
+        kind = {"eps": "epsilon", "v": "v_prediction"}[PREDICTION]
+        scheduler = self.diffusers.DDIMScheduler(trained_betas=betas, prediction_type=kind, timestep_spacing="trailing")
+        scheduler.set_timesteps(steps)
+        times = scheduler.timesteps.float()[:, None].repeat(1, count).to(self.device)
+        return Solver(scheduler, times, scheduler.alphas_cumprod.to(self.device))
+
+    def _labels(self, labels: np.ndarray) -> Any:
+        return self.torch.from_numpy(labels).long().to(self.device)
+
+    def _given(self, images: np.ndarray, mode: str) -> Any:
+        """Images (B, H, W, C) as this mode takes them."""
+        given = self.torch.from_numpy(images.copy()).permute(0, 3, 1, 2).to(self.device)
+        return given.contiguous(memory_format=self._layout(mode))
+
+    def _noise(self, count: int, mode: str, seed: int) -> Any:
+        height, width, channels = self.work.shape
+        generator = self.torch.Generator(self.device).manual_seed(seed)
+        x = self.torch.randn((count, channels, height, width), generator=generator, device=self.device)
+        return x.to(memory_format=self._layout(mode))
+
+    def _synchronise(self) -> None:
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def sampling(self, dtype: str, mode: str, method: str = "plain") -> Callable[[], Run]:
+        """Draws a batch: `plain`, `switching` or `safe`."""
+
+        def prepare() -> Run:
+            work, precision = self.work, getattr(self.torch, dtype)
+            model, solver = self._sampler(dtype, mode), self._solver(work.steps, work.batch)
+            ends, moved = self._labels(work.labels(work.batch)), None
+            labels = switched(1 - ends, ends, TAU, work.process.timesteps) if method == "switching" else lambda timestep: ends
+            if method == "safe":
+                unsafe = self.torch.from_numpy(work.images(UNSAFE)).permute(0, 3, 1, 2).flatten(1).to(self.device)
+                moved = pytorch_methods.safe(solver, unsafe, strength=STRENGTH, most_snr=EARLY[1])
+
+            @self.torch.inference_mode()
+            def run(index: int) -> None:
+                denoise(solver, model, self._noise(work.batch, mode, index), labels, dtype=precision, moved=moved)
+                self._synchronise()
+
+            return run
+
+        return prepare
+
+    def search(self, dtype: str, mode: str) -> Callable[[], Run]:
+        """The authors' procedure for tau."""
+
+        def prepare() -> Run:
+            search = self._search(dtype, mode)
+
+            @self.torch.inference_mode()
+            def run(index: int) -> float:
+                return search(index).left_out
+
+            return run
+
+        return prepare
+
+    def _search(self, dtype: str, mode: str) -> Callable[[int], pytorch_methods.Found]:
+        work, precision, batch = self.work, getattr(self.torch, dtype), self.work.authors_batch
+        model, solver = self._sampler(dtype, mode), self._solver(work.process.timesteps, batch)
+        both = tuple(self._labels(np.full(batch, label)) for label in (0, 1))
+        return lambda index: authors_search(
+            solver, model, self._noise(batch, mode, index), both, dtype=precision, steps=work.authors_steps
+        )
+
+    def job(self, dtype: str, mode: str, folder: Path) -> Callable[[], Run]:
+        """The whole job: weights from a file, the authors' procedure, then images by attribute switching at its tau."""
+
+        def prepare() -> Run:
+            from safetensors.torch import load_file, save_file
+
+            work, precision = self.work, getattr(self.torch, dtype)
+            model, search, solver = self._sampler(dtype, mode), self._search(dtype, mode), self._solver(work.steps, work.batch)
+            kept = model.state_dict()
+            # of contiguous copies: the file knows no memory format
+            save_file({name: value.contiguous() for name, value in kept.items()}, folder / "weights.safetensors")
+            ends = self._labels(work.labels(work.batch))
+
+            @self.torch.inference_mode()
+            def run(index: int) -> float:
+                model.load_state_dict(load_file(folder / "weights.safetensors", device=self.device))
+                found = search(index)
+                labels = switched(1 - ends, ends, found.tau / work.process.timesteps, work.process.timesteps)
+                for low in work.batches():
+                    denoise(solver, model, self._noise(work.batch, mode, low), labels, dtype=precision).cpu()
+                return found.left_out
+
+            return run
+
+        return prepare
+
+    def training(self, dtype: str, mode: str) -> Callable[[], Run]:
+        """Training steps: noising, forward, backward, clipping, AdamW, moving average; in bfloat16 by autocast."""
+        torch, work, device = self.torch, self.work, self.device
+
+        def prepare() -> Run:
+            base = self.network().train()
+            model, weights = self._in_mode(base, mode), list(base.parameters())
+            averages = [weight.detach().clone() for weight in weights]
+            optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+            count = work.train_batch
+            abar = self._solver(work.steps, 1).abar
+            images, labels = self._given(work.images(count), mode), self._labels(work.labels(count))
+            null = work.config.values[0]
+
+            def step() -> None:
+                timesteps = torch.randint(len(abar), (count,), device=device)
+                share, noise = abar[timesteps][:, None, None, None], torch.randn_like(images)
+                x = share.sqrt() * images + (1 - share).sqrt() * noise
+                told = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
+                with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+                    output = model(x, timesteps.float(), class_labels=told).sample
+                torch.nn.functional.mse_loss(output.float(), noise).backward()
+                torch.nn.utils.clip_grad_norm_(weights, 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                with torch.no_grad():
+                    torch._foreach_lerp_(averages, weights, 0.001)
+
+            def run(index: int) -> None:
+                torch.manual_seed(index)
+                for _ in range(work.train_steps):
+                    step()
+                self._synchronise()
+
+            return run
+
+        return prepare
+
+    def one_pass(self, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The network's output in float32, without TF32."""
+        self.allow_tf32(False)
+        # timestep i is our time (i + 1) / T
+        times = self.torch.from_numpy(t * self.work.process.timesteps - 1).to(self.device)
+        with self.torch.inference_mode():
+            output = self.network().eval()(self._given(x, "eager"), times, class_labels=self._labels(labels)).sample
+        return output.permute(0, 2, 3, 1).cpu().numpy()
+
+    def run_end(self, start: np.ndarray) -> np.ndarray:
+        """Where a whole run leads from these states, in float32, without TF32."""
+        self.allow_tf32(False)
+        solver, labels = self._solver(self.work.steps, len(start)), self._labels(self.work.labels(len(start)))
+        with self.torch.inference_mode():
+            model, x = self.network().eval(), self._given(start, "eager")
+            x = denoise(solver, model, x, lambda timestep: labels, dtype=self.torch.float32)
+        return x.permute(0, 2, 3, 1).cpu().numpy()
+
+    def matrix_rate(self, dtype: str, size: int, repeats: int) -> Callable[[], Run]:
+        """Products of two square matrices, `repeats` in a row."""
+
+        def prepare() -> Run:
+            make = {"device": self.device, "dtype": getattr(self.torch, dtype)}
+            a, b = (self.torch.randn((size, size), **make) for _ in range(2))
+
+            @self.torch.inference_mode()
+            def run(index: int) -> None:
+                for _ in range(repeats):
+                    a @ b
+                self._synchronise()
+
+            return run
+
+        return prepare

@@ -1,0 +1,83 @@
+"""What `evaluate speed` tells of its races: JSON and tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from evaluate.cells import number
+from evaluate.speed_pytorch import FRAMEWORK
+from evaluate.speed_races import Race
+from evaluate.timing import Timed, best, ratio, summary
+from evaluate.writing import print_tables
+
+
+def told(race: Race, results: Sequence[Timed], rate: float) -> dict[str, Any]:
+    """A race, JSON-ready. The baseline is PyTorch's fastest contestant, where none was timed the first that was.
+
+    Arguments:
+        race: what was timed.
+        results: of its contestants.
+        rate: the machine's rate of matrix products in this precision, operations a second.
+    """
+    baseline = best(results, FRAMEWORK) or next((result for result in results if result.seconds), None)
+    return {
+        "task": race.task,
+        "dtype": race.dtype,
+        "images": race.images,
+        "flops": race.flops,
+        "baseline": baseline.contestant.name if baseline else None,
+        "contestants": [_contestant(race, result, baseline, rate) for result in results],
+    }
+
+
+def _contestant(race: Race, result: Timed, baseline: Timed | None, rate: float) -> dict[str, Any]:
+    row = {
+        "name": result.contestant.name,
+        "framework": result.contestant.framework,
+        "mode": result.contestant.mode,
+        "warm_up_seconds": result.warm_up,
+        "failure": result.failure,
+        "peak_bytes": result.memory,
+        "round_seconds": result.seconds,
+    }
+    if result.seconds:
+        row["seconds"] = summary(result.seconds)
+        row["ratio"] = ratio(baseline.seconds, result.seconds)
+        if race.images is not None:
+            row["images_per_second"] = race.images / row["seconds"]["median"]
+        if race.flops is not None:
+            row["flops_per_second"] = race.flops / row["seconds"]["median"]
+            row["share_of_matrix_rate"] = row["flops_per_second"] / rate
+    return row
+
+
+def show_rates(agreement: dict[str, float], rates: dict[str, dict[str, float]], console: Console) -> None:
+    """Prints how far the outputs agree, and the rates of matrix products by framework of each precision."""
+    errors = ", ".join(f"a {name} {error:.1e}" for name, error in agreement.items())
+    console.print(f"relative error of PyTorch's output, full float32: {errors}", highlight=False)
+    rows = [(dtype, *(f"{1e-12 * rate:.3g}" for rate in by.values())) for dtype, by in rates.items()]
+    print_tables([("matrix products, TFLOP/s", ("dtype", *next(iter(rates.values()))), rows)], console)
+
+
+def show(race: dict[str, Any], console: Console) -> None:
+    """Prints a race as `told` tells it."""
+    rows = [
+        (
+            row["name"],
+            number(row["warm_up_seconds"]),
+            f"{row['seconds']['median']:.3g}",
+            f"{row['images_per_second']:.3g}" if "images_per_second" in row else "-",
+            "{median:.2f} [{low:.2f}, {high:.2f}]".format(**row["ratio"]),
+            number(100 * row["share_of_matrix_rate"], 0) if "share_of_matrix_rate" in row else "-",
+            "-" if row["peak_bytes"] is None else number(row["peak_bytes"] / 2**30, 2),
+        )
+        for row in race["contestants"]
+        if "seconds" in row
+    ]
+    if rows:
+        title = f"{race['task']}, {race['dtype']}; times faster than {race['baseline']} [quartiles]"
+        print_tables([(title, ("contestant", "warm-up", "s", "img/s", "faster", "%", "GiB"), rows)], console)
+    for row in race["contestants"]:
+        if row["failure"]:
+            console.print(f"{race['task']}, {race['dtype']}: {row['name']}: {row['failure']}", highlight=False, markup=False)

@@ -1,0 +1,24 @@
+"""The class label of a network of others as an attribute."""
+
+from collections.abc import Sequence
+
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.errors import InputError
+
+
+def class_attribute(values: Sequence[int], named: Attribute | None) -> tuple[Attribute, ...]:
+    """The attributes of a network with at most one class label: `class` with the values 0, 1, .. where it is not named.
+
+    Arguments:
+        values: the number of values of each attribute of the network, as in its configuration.
+        named: name and values.
+
+    Raises:
+        InputError: the names are not as many as the values.
+    """
+    if named is not None and tuple(values) != (len(named.values),):
+        there = f"{values[0]} classes" if values else "no class label"
+        raise InputError(f"`attribute` {named.name} has {len(named.values)} values, the network {there}")
+    if named is not None or not values:
+        return () if named is None else (named,)
+    return (Attribute("class", tuple(map(str, range(values[0])))),)

@@ -1,0 +1,136 @@
+"""The `scheduler_config.json` of diffusers, and our process with what its network predicts.
+
+Of a scheduler's settings those count that were the training's: the table of betas and the prediction. How it samples (spacing,
+clipping, order) is the sampler's to choose.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxdiff.errors import InputError
+from jaxdiff.process import DDPM_BETAS, Prediction, Process, ddpm, ddpm_betas
+
+PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+# diffusers' schedulers of a table of betas; of others the process is another.
+OF_TABLES = {
+    "DDIMInverseScheduler",
+    "DDIMParallelScheduler",
+    "DDIMScheduler",
+    "DDPMParallelScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+}
+# beta_schedule of diffusers for the names of `DDPM_BETAS`.
+SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
+BETAS: dict[str, Callable[[float, float, int], np.ndarray]] = {
+    "linear": np.linspace,
+    "scaled_linear": lambda start, end, count: np.linspace(start**0.5, end**0.5, count) ** 2,
+    "squaredcos_cap_v2": lambda start, end, count: DDPM_BETAS["cosine"](count),
+    "sigmoid": lambda start, end, count: (end - start) / (1 + np.exp(-np.linspace(-6, 6, count))) + start,
+}
+FIRST, LAST, TIMESTEPS = 1e-4, 0.02, 1000  # beta_start, beta_end and num_train_timesteps where nothing is said
+
+
+def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple[Process, Prediction]:
+    """The process and the prediction of a scheduler.
+
+    Arguments:
+        given: the `scheduler_config.json`.
+        name: what it is called in errors.
+
+    Raises:
+        InputError: it is of a scheduler without a table of betas, or names a schedule or a prediction that there is not.
+    """
+    kind = given.get("_class_name", "DDPMScheduler")
+    if kind not in OF_TABLES:
+        raise InputError(
+            f"{name} is of {kind}, whose process is no table of betas; jaxdiff reads {', '.join(sorted(OF_TABLES))}"
+        )
+    # before it was named, the prediction was told by whether it is eps
+    predicted = given.get("prediction_type", "epsilon" if given.get("predict_epsilon", True) else "sample")
+    if predicted not in PREDICTIONS:
+        raise InputError(f"{name}: prediction_type is {predicted!r}; jaxdiff reads {', '.join(PREDICTIONS)}")
+    return _process(given, name), PREDICTIONS[predicted]
+
+
+def _process(given: Mapping[str, Any], name: str) -> Process:
+    zero, trained = bool(given.get("rescale_betas_zero_snr", False)), given.get("trained_betas")
+    schedule, count = given.get("beta_schedule", "linear"), given.get("num_train_timesteps", TIMESTEPS)
+    start, end = given.get("beta_start", FIRST), given.get("beta_end", LAST)
+    number = lambda value: type(value) in (int, float)  # noqa: E731
+    if trained is not None:
+        if not isinstance(trained, list | tuple) or not all(map(number, trained)):
+            raise InputError(f"{name}: trained_betas must be a list of numbers")
+        return ddpm_betas(trained, zero)
+    if schedule not in BETAS:
+        raise InputError(f"{name}: beta_schedule is {schedule!r}; jaxdiff reads {', '.join(BETAS)} and trained_betas")
+    if type(count) is not int or count < 1 or not (number(start) and number(end) and 0 < start <= end < 1):
+        got = f"{count!r}, {start!r} and {end!r}"
+        raise InputError(f"{name} must have num_train_timesteps above 0 and 0 < beta_start <= beta_end < 1, got {got}")
+    betas = BETAS[schedule](start, end, count)
+    ours = next((our for our, their in SCHEDULES.items() if their == schedule), None)
+    if ours is not None and count >= 30 and np.array_equal(betas, DDPM_BETAS[ours](count)):
+        return ddpm(ours, count, zero)
+    return ddpm_betas(betas.tolist(), zero)
+
+
+def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
+    """The `scheduler_config.json` of a DDIMScheduler for a process.
+
+    A table is told by its name, another process by its betas at t = 1 / T, 2 / T, .. 1. In `trailing` spacing the scheduler
+    runs our uniform grid.
+
+    Arguments:
+        process: one that preserves variance.
+        prediction: `eps`, `v` or `x0`.
+        timesteps: T, the number of timesteps.
+
+    Raises:
+        InputError: the process or the prediction has no counterpart.
+    """
+    if not process.preserves_variance:
+        raise InputError(f"diffusers' DDIMScheduler preserves variance, process {process.name} does not")
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    if prediction not in names:
+        raise InputError(
+            f"diffusers' DDIMScheduler takes networks that predict {', '.join(names)}; this one predicts {prediction}"
+        )
+    return {
+        "_class_name": "DDIMScheduler",
+        "num_train_timesteps": timesteps,
+        **_betas(process, timesteps),
+        "prediction_type": names[prediction],
+        "clip_sample": True,
+        "clip_sample_range": 1.0,
+        "set_alpha_to_one": True,
+        "steps_offset": 0,
+        "timestep_spacing": "trailing",
+    }
+
+
+def _betas(process: Process, timesteps: int) -> dict[str, Any]:
+    """The settings of the table."""
+    zero = bool(process.config().get("zero_terminal_snr", False))
+    schedule = process.name.removeprefix("ddpm_")
+    if process.timesteps == timesteps and schedule in SCHEDULES:
+        betas = DDPM_BETAS[schedule](timesteps)
+        ends = {"beta_start": float(betas[0]), "beta_end": float(betas[-1])} if schedule != "cosine" else {}
+        return {"beta_schedule": SCHEDULES[schedule], **ends, "trained_betas": None, "rescale_betas_zero_snr": zero}
+    if process.timesteps == timesteps and schedule == "betas":
+        return {"trained_betas": process.config()["betas"], "rescale_betas_zero_snr": zero}
+    # the difference telescopes: abar is that of the process at each node, to its rounding
+    log_alpha = np.asarray(process.log_alpha(np.arange(timesteps + 1) / timesteps), np.float64)
+    return {"trained_betas": (-np.expm1(2 * np.diff(log_alpha))).tolist(), "rescale_betas_zero_snr": False}

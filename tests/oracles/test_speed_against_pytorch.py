@@ -1,0 +1,157 @@
+"""The baseline of `evaluate speed` does in PyTorch what jaxdiff does: the same outputs, from the same states."""
+
+import json
+import math
+import warnings
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    pytest.importorskip("diffusers")
+    torch = pytest.importorskip("torch")
+
+from evaluate import speed_jaxdiff
+from evaluate.__main__ import main
+from evaluate.pytorch_methods import Solver, authors_search, denoise, safe, switched
+from evaluate.speed_pytorch import Baseline
+from evaluate.speed_work import NETWORKS, Work
+from jaxdiff import guidance
+from jaxdiff.fairness import search_prefix
+from jaxdiff.guidance.window import ALWAYS
+from jaxdiff.process import ddpm, expand
+from jaxdiff.references import references
+from jaxdiff.solvers import DDIM, sample
+from jaxdiff.solvers.driver import initial_noise, sample_keys
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
+SHAPE, BATCH, STEPS, TAU = (4, 4, 3), 6, 10, 0.6
+SPREADS, SHIFTS = (0.3, 0.8), (-0.5, 0.4)
+PROCESS = ddpm("cosine")
+
+
+def exact(x, t, labels):
+    """The posterior mean of two classes of Gaussian images, by jaxdiff's conventions."""
+    alpha, sigma = expand(PROCESS.alpha(t), x), expand(PROCESS.sigma(t), x)
+    spread, shift = (expand(jnp.asarray(each)[labels], x) for each in (SPREADS, SHIFTS))
+    return shift + alpha * spread**2 / (alpha**2 * spread**2 + sigma**2) * (x - alpha * shift)
+
+
+def model(x, timesteps, class_labels):
+    """Its eps, by diffusers'."""
+    abar = ABAR[timesteps.long()][:, None, None, None]
+    spread, shift = (torch.tensor(each)[class_labels][:, None, None, None] for each in (SPREADS, SHIFTS))
+    return SimpleNamespace(sample=(1 - abar).sqrt() * (x - abar.sqrt() * shift) / (abar * spread**2 + 1 - abar))
+
+
+def solver(steps: int) -> Solver:
+    from diffusers import DDIMScheduler
+
+    betas = -np.expm1(-np.diff(np.asarray(PROCESS.coefficients, np.float64)))
+    scheduler = DDIMScheduler(trained_betas=betas, clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    return Solver(scheduler, scheduler.timesteps[:, None].repeat(1, BATCH), scheduler.alphas_cumprod)
+
+
+ABAR = solver(STEPS).abar
+
+
+def given(x) -> "torch.Tensor":
+    """In double precision: eps in single would not tell x0 where alpha is 1e-4."""
+    return torch.from_numpy(np.array(x, np.float64)).permute(0, 3, 1, 2)
+
+
+def close(theirs, ours, tolerance=1e-5):
+    error = np.linalg.norm(theirs.permute(0, 2, 3, 1).numpy() - ours) / np.linalg.norm(ours)
+    assert error < tolerance, error
+
+
+def drawn(denoiser, condition):
+    """The first and the last states of jaxdiff's run."""
+    x = sample(denoiser, PROCESS, shape=SHAPE, condition=condition, solver=DDIM(STEPS), key=jax.random.key(1), path=True)
+    return np.asarray(x[0]), np.asarray(x[-1])
+
+
+def test_attribute_switching():
+    ends = np.arange(BATCH) % 2
+    start, ours = drawn(guidance.switching(exact, TAU), (jnp.asarray(1 - ends), jnp.asarray(ends)))
+    labels = switched(torch.from_numpy(1 - ends), torch.from_numpy(ends), TAU, PROCESS.timesteps)
+    close(denoise(solver(STEPS), model, given(start), labels, dtype=torch.float64), ours)
+
+
+def test_the_safe_denoiser():
+    ends = np.arange(BATCH) % 2
+    unsafe = np.random.default_rng(0).uniform(-1, 1, (5, *SHAPE)).astype(np.float32)
+    clipped = guidance.clipped(exact)
+    start, ours = drawn(guidance.safe(clipped, PROCESS, references(unsafe), strength=0.4, window=ALWAYS), jnp.asarray(ends))
+    steps = solver(STEPS)
+    moved = safe(steps, given(unsafe).flatten(1), strength=0.4, most_snr=1e12)
+    close(denoise(steps, model, given(start), lambda _: torch.from_numpy(ends), dtype=torch.float64, moved=moved), ours)
+
+
+def test_the_authors_search():
+    key, timesteps = jax.random.key(2), PROCESS.timesteps
+    ours = search_prefix(
+        exact, PROCESS, conditions=(0, 1), shape=SHAPE, solver=DDIM(timesteps), key=key, batch=BATCH,
+        path="own", weight="beta_eps", norm="batch", drop_first=False,
+    )  # fmt: skip
+    x = given(initial_noise(PROCESS, sample_keys(key, jnp.arange(BATCH)), SHAPE))
+    both = tuple(torch.full((BATCH,), label) for label in (0, 1))
+    found = authors_search(solver(timesteps), model, x, both, dtype=torch.float64, steps=timesteps)
+    # jaxdiff has tau = 1 as a candidate too
+    assert found.taus.tolist() == [10 * i for i in range(99, -1, -1)] and found.left_out == 0
+    np.testing.assert_allclose(found.curve[::-1], ours.curve[:-1], rtol=2e-3)
+    assert found.tau / timesteps == pytest.approx(ours.tau, abs=1e-6) and 0 < ours.tau < 1
+
+
+def test_the_authors_search_tells_the_time_of_the_steps_that_it_left_out():
+    both = tuple(torch.full((BATCH,), label) for label in (0, 1))
+    x = torch.randn((BATCH, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    found = authors_search(solver(1000), model, x, both, dtype=torch.float64, steps=20)
+    assert found.taus.tolist() == [990, 980] and found.left_out > 0
+
+
+@pytest.fixture(scope="module")
+def work():
+    return Work(NETWORKS["rehearsal"], 3, 5, 2, 1, 2, 2, 20, 5, 0)
+
+
+@pytest.fixture(scope="module")
+def baseline(work):
+    return Baseline(work, "cpu", math.inf)
+
+
+def test_one_pass_of_the_network(work, baseline):
+    x = np.random.default_rng(0).standard_normal((3, *work.shape), np.float32)
+    t, labels = np.array([0.01, 0.5, 1.0], np.float32), work.labels(3)
+    ours, theirs = speed_jaxdiff.one_pass(work, x, t, labels), baseline.one_pass(x, t, labels)
+    assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
+
+
+def test_a_whole_run(work, baseline):
+    start, end = speed_jaxdiff.run_ends(work, 3)
+    assert np.linalg.norm(end - baseline.run_end(start)) < 1e-4 * np.linalg.norm(end)
+
+
+def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys):
+    assert call_program(main, "evaluate", "speed", "--out", "speed", "--device", "cpu", "--modes", "max_autotune") == 2
+    assert "--modes takes one that runs on a CPU too, got max_autotune" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_the_program_measures_every_task_and_tells_it(call_program, tmp_path):
+    sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
+    arguments = f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --out speed"
+    assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
+    told = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
+    assert [race["task"] for race in told["races"]] == ["sampling", "training", "switching", "safe", "search", "job"]
+    rows = [row for race in told["races"] for row in race["contestants"]]
+    assert [row["failure"] for row in rows] == [None] * len(rows)
+    assert all(len(row["round_seconds"]) == 2 and min(row["round_seconds"]) > 0 for row in rows)
+    assert told["agreement"]["pass"] < 1e-4 and told["agreement"]["run"] < 1e-3
+    assert (tmp_path / "speed/speed.png").exists()

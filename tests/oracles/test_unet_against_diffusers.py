@@ -1,0 +1,280 @@
+"""Our UNet beside diffusers' UNet2DModel with the same weights, both ways, and whole runs of both with their own schedulers.
+
+Every weight is drawn at random, so that no branch of either is zero. Errors are relative to the size of the whole output.
+"""
+
+import dataclasses
+import json
+import logging
+import warnings
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    pytest.importorskip("diffusers")
+    torch = pytest.importorskip("torch")
+    from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from jaxdiff import interop
+from jaxdiff.data import Attribute
+from jaxdiff.denoiser import NetworkDenoiser
+from jaxdiff.interop import scheduler, unet2d, unet2d_config
+from jaxdiff.model import Model, fingerprinted
+from jaxdiff.models.network import Network, unet
+from jaxdiff.models.unet import UNetConfig
+from jaxdiff.presets import PRESETS
+from jaxdiff.process import ddpm, vp_cosine
+from jaxdiff.solvers import DDIM, sample
+from jaxdiff.weight_file import named
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
+FACES64 = dataclasses.replace(PRESETS["faces64"].network, size=32, attention=(16, 8, 4), blocks=1)
+FACES128 = dataclasses.replace(PRESETS["faces128"].network, size=32, attention=(8, 4, 2), blocks=1, dtype="float32")
+SMALL = UNetConfig(size=16, base=32, multipliers=(1, 2), blocks=1, attention=(), head_channels=32, dropout=0.0)
+CONFIGS = {
+    "faces64": dataclasses.replace(FACES64, values=(2,)),
+    "faces128": FACES128,
+    "unconditional": SMALL,
+    "one head": dataclasses.replace(SMALL, attention=(16, 8), head_channels=64, values=(5,)),
+    "several attributes": dataclasses.replace(SMALL, attention=(8,), values=(2, 3)),
+    "sines first": dataclasses.replace(SMALL, sines_first=True, frequency_shift=1, values=(2,)),
+    "grey, three levels": dataclasses.replace(SMALL, multipliers=(1, 2, 1), channels=1, blocks=2),
+}
+DDPM_LIKE = {
+    "norm_eps": 1e-6, "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "attention_head_dim": None,
+    "layers_per_block": 1,
+}  # fmt: skip
+ADM_LIKE = {
+    "resnet_time_scale_shift": "scale_shift", "downsample_type": "resnet", "upsample_type": "resnet", "attention_head_dim": 32,
+    "attn_norm_num_groups": 32, "layers_per_block": 1,
+}  # fmt: skip
+THEIRS = {
+    "cifar10": {
+        **DDPM_LIKE, "sample_size": 16, "block_out_channels": (32, 64, 64, 64),
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    },
+    "celebahq": {
+        **DDPM_LIKE, "sample_size": 32, "block_out_channels": (32, 32, 64, 64, 96, 96),
+        "down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
+    },
+    "their defaults, fewer groups": {
+        "sample_size": 16, "block_out_channels": (16, 24), "norm_num_groups": 8, "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    },
+    "adm": {
+        **ADM_LIKE, "sample_size": 16, "block_out_channels": (32, 64, 64), "num_class_embeds": 10,
+        "down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    },
+    "adm, as its names suggest": {
+        **ADM_LIKE, "sample_size": 16, "block_out_channels": (32, 64, 64), "attn_norm_num_groups": None, "num_class_embeds": 3,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    },
+    "no attention": {
+        **ADM_LIKE, "sample_size": 8, "block_out_channels": (32, 32), "add_attention": False, "in_channels": 1,
+        "out_channels": 1, "down_block_types": ("ResnetDownsampleBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2,
+    },
+}  # fmt: skip
+# those with settings that change nothing, which come back as ours would be
+WITH_IDLE_SETTINGS = ("adm, as its names suggest", "no attention")
+# without it diffusers complains that accelerate is not installed
+QUIETLY = {"low_cpu_mem_usage": False}
+SCHEDULERS = {
+    "linear": {"beta_schedule": "linear"},
+    "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195},
+    "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "sigmoid": {"beta_schedule": "sigmoid"},
+    "zero terminal SNR": {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"},
+    "x0, 100 timesteps": {"num_train_timesteps": 100, "prediction_type": "sample"},
+}
+
+
+def drawn(config: UNetConfig, seed: int = 0) -> Network:
+    """A network with every weight drawn: kernels so that activations keep their size, scales around 1."""
+    made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(seed)
+    draws = {name: draw(name, leaf.shape, np.prod(leaf.shape[:-1]), rng) for name, leaf in named(made.weights).items()}
+    tree = jax.tree.structure(made.weights)
+    return Network(jax.tree.unflatten(tree, [jnp.asarray(value) for value in draws.values()]), made.structure)
+
+
+def draw(name: str, shape: tuple[int, ...], fan_in: float, rng) -> np.ndarray:
+    """A weight."""
+    normal = rng.standard_normal(shape)
+    if len(shape) == 1:
+        return (("norm" in name and name.endswith(("scale", "weight"))) + 0.3 * normal).astype(np.float32)
+    return (normal if "label" in name or "class" in name else normal / np.sqrt(fan_in)).astype(np.float32)
+
+
+def random_model(settings, seed: int = 1) -> UNet2DModel:
+    """A UNet2DModel with every weight drawn."""
+    model, rng = UNet2DModel(**settings), np.random.default_rng(seed)
+    state = model.state_dict()
+    drawn = {name: draw(name, tuple(w.shape), np.prod(w.shape[1:]), rng) for name, w in state.items()}
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in drawn.items()}, strict=True)
+    return model.eval()
+
+
+def theirs(config: UNetConfig, network: Network) -> UNet2DModel:
+    """The UNet2DModel of an exported network."""
+    settings, state = unet2d.exported(config, network)
+    model = UNet2DModel(**{key: value for key, value in settings.items() if not key.startswith("_")})
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=True)
+    return model.eval()
+
+
+@pytest.fixture
+def complaints():
+    """What diffusers logs as a warning or worse."""
+    logger, heard = logging.getLogger("diffusers"), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())
+    logger.addHandler(handler)
+    yield heard
+    logger.removeHandler(handler)
+
+
+def to_theirs(x) -> "torch.Tensor":
+    """NHWC as NCHW."""
+    return torch.from_numpy(np.array(x)).permute(0, 3, 1, 2).contiguous()
+
+
+def to_ours(x) -> np.ndarray:
+    """NCHW as NHWC."""
+    return x.permute(0, 2, 3, 1).numpy()
+
+
+def relative(ours, expected) -> float:
+    """The size of the difference beside that of what is expected."""
+    assert np.std(expected) > 0.1
+    return float(np.linalg.norm(np.asarray(ours) - expected) / np.linalg.norm(expected))
+
+
+apply = jax.jit(Network.__call__)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_unet2dmodel_computes_what_our_network_does(name, rng):
+    config = CONFIGS[name]
+    network = drawn(config)
+    x = rng.standard_normal((3, config.size, config.size, config.channels)).astype(np.float32)
+    timestep = np.asarray([0, 511, 999])
+    labels = classes = None
+    if config.values:
+        labels = np.stack([rng.integers(-1, count, 3) for count in config.values], 1)
+        labels[0] = -1
+        places = [np.where(labels[:, i] < 0, count, labels[:, i]) for i, count in enumerate(config.values)]
+        classes = torch.from_numpy(np.ravel_multi_index(places, [count + 1 for count in config.values]))
+    ours = apply(network, x, jnp.asarray((timestep + 1) / 1000, jnp.float32), labels)
+    with torch.no_grad():
+        expected = to_ours(theirs(config, network)(to_theirs(x), torch.from_numpy(timestep), classes).sample)
+    assert relative(ours, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, complaints):
+    model = random_model(THEIRS[name])
+    model.save_pretrained(tmp_path / "there" / "unet")
+    DDPMScheduler().save_pretrained(tmp_path / "there" / "scheduler")
+    ours = interop.load(tmp_path / "there")
+    size, channels = model.config.sample_size, model.config.in_channels
+    x = rng.standard_normal((3, size, size, channels)).astype(np.float32)
+    timestep, classes = np.asarray([0, 511, 999]), model.config.num_class_embeds
+    assert [(each.name, len(each.values)) for each in ours.attributes] == ([("class", classes)] if classes else [])
+    labels = rng.integers(0, classes, 3) if classes else None
+    given = apply(ours.network, x, jnp.asarray((timestep + 1) / 1000, jnp.float32), labels)
+    with torch.no_grad():
+        told = None if labels is None else torch.from_numpy(labels)
+        expected = to_ours(model(to_theirs(x), torch.from_numpy(timestep), told).sample)
+    assert relative(given, expected) < 1e-5
+
+    interop.save(tmp_path / "back", ours)
+    again = UNet2DModel.from_pretrained(tmp_path / "back", subfolder="unet", **QUIETLY)
+    before, after = model.state_dict(), again.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    before, after = ({key: value for key, value in each.config.items() if key[0] != "_"} for each in (model, again))
+    assert unet2d_config.read(before) == unet2d_config.read(after)
+    told = [json.dumps(each, sort_keys=True) for each in (before, after)]
+    assert (told[0] == told[1]) == (name not in WITH_IDLE_SETTINGS)
+    assert complaints == []
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_table_of_a_scheduler_is_the_process(name):
+    theirs = DDPMScheduler(**SCHEDULERS[name])
+    process, prediction = scheduler.read(theirs.config)
+    count = theirs.config.num_train_timesteps
+    alpha = np.asarray(process.alpha((np.arange(count) + 1) / count))
+    np.testing.assert_allclose(alpha[:-1] ** 2, theirs.alphas_cumprod.numpy()[:-1], rtol=2e-4)
+    assert scheduler.PREDICTIONS[theirs.config.prediction_type] == prediction
+    # and back: floats that diffusers reads as its own
+    again = DDIMScheduler.from_config(scheduler.written(process, prediction, count))
+    np.testing.assert_allclose(again.alphas_cumprod, theirs.alphas_cumprod, rtol=2e-4, atol=1e-7)
+    assert again.config.prediction_type == theirs.config.prediction_type
+
+
+def started(model: Model, denoise, condition=None, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """The noise that a run of DDIM began with, and what it led to."""
+    path = sample(
+        denoise, model.process, shape=model.shape, solver=DDIM(50), key=jax.random.key(3), condition=condition,
+        indices=np.arange(count), path=True,
+    )  # fmt: skip
+    return np.asarray(path[0]), np.asarray(path[-1])
+
+
+def by_diffusers(network, scheduler, noise: np.ndarray, labels=None, **options) -> np.ndarray:
+    """A run of fifty steps of a scheduler."""
+    scheduler.set_timesteps(50)
+    x = to_theirs(noise)
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(network(x, t, labels).sample, t, x, **options).prev_sample
+    return to_ours(x)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "clipped"),
+    [("cifar10", "linear", False), ("adm", "zero terminal SNR", True), ("celebahq", "x0, 100 timesteps", False)],
+)
+def test_fifty_steps_of_ddim_lead_to_the_same_images(network, name, clipped, tmp_path):
+    model = random_model(THEIRS[network])
+    model.save_pretrained(tmp_path / "unet")
+    settings = {"timestep_spacing": "trailing", "clip_sample": clipped, **SCHEDULERS[name]}
+    DDIMScheduler(**settings).save_pretrained(tmp_path / "scheduler")
+    ours = interop.load(tmp_path)
+    denoise = ours.denoise if clipped else NetworkDenoiser(ours.network, ours.process, ours.prediction)
+    labels = np.asarray([7, 2]) if ours.attributes else None
+    noise, drawn = started(ours, denoise, labels)
+    there = DDIMScheduler.from_pretrained(tmp_path / "scheduler")
+    told = None if labels is None else torch.from_numpy(labels)
+    # diffusers leaves eps as it was where it clips x0, unless it is told otherwise
+    assert relative(drawn, by_diffusers(model, there, noise, told, use_clipped_model_output=clipped)) < 1e-4
+
+
+@pytest.mark.parametrize(("values", "process"), [((), ddpm("cosine")), ((2, 3), vp_cosine())])
+def test_a_model_trained_here_is_a_pipeline_there(values, process, tmp_path, complaints):
+    config = dataclasses.replace(SMALL, size=8, attention=(8,), dropout=0.1, values=values)
+    attributes = tuple(Attribute(f"a{i}", tuple(map(str, range(count)))) for i, count in enumerate(values))
+    model = fingerprinted(Model(config, drawn(config), process, "v", attributes, {"step": 7}))
+    interop.save(tmp_path / "out", model)
+    condition = np.asarray([[1, 2], [-1, 0]]) if values else None
+    noise, here = started(model, NetworkDenoiser(model.network, model.process, "v"), condition)
+    network = UNet2DModel.from_pretrained(tmp_path / "out", subfolder="unet", **QUIETLY)
+    there = DDIMScheduler.from_pretrained(tmp_path / "out", subfolder="scheduler", clip_sample=False)
+    labels = torch.tensor([1 * 4 + 2, 2 * 4 + 0]) if values else None
+    assert relative(here, by_diffusers(network, there, noise, labels)) < 1e-4
+    if not values:
+        for kind in (DDIMPipeline, DDPMPipeline):
+            pipeline = kind.from_pretrained(tmp_path / "out", **QUIETLY)
+            pipeline.set_progress_bar_config(disable=True)
+            images = pipeline(batch_size=2, num_inference_steps=2, output_type="np").images
+            assert images.shape == (2, 8, 8, 3) and np.isfinite(images).all()
+    assert complaints == []
