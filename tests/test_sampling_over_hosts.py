@@ -135,6 +135,9 @@ def told(name, **options):
     except InputError as error:
         print("TOLD", name, error)
 
+# asked of one process, before which no other goes on
+listed = lambda: sorted(file.name for file in out.glob("shard-*"))
+
 told("batch", batch_size=15)
 told("other", seed=1)
 with ExitStack() as held:
@@ -148,7 +151,7 @@ parallel.once(lambda: shard.write_bytes(bytes.fromhex(whole)[:-100]))
 told("damaged")
 parallel.once(lambda: shard.write_bytes((out / "shard-00001.npz").read_bytes()))
 told("foreign")
-print("TOLD before", sorted(file.name for file in out.glob("shard-*")))
+print("TOLD before", parallel.once(listed))
 parallel.once(shard.unlink)
 parallel.once((out / "shard-00004.npz").unlink)
 saved = np.savez
@@ -171,7 +174,7 @@ original = sample.methods.sample
 sample.methods.sample = lambda *a, **g: (original(*a, **g)[0] * jax.numpy.nan, ())
 told("nan")
 sample.methods.sample = original
-print("TOLD left", sorted(file.name for file in out.glob("shard-*")))
+print("TOLD left", parallel.once(listed))
 """
 )
 
