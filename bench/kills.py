@@ -63,7 +63,8 @@ class Scenario:
 
 
 def _training(steps: int) -> Callable[[Path], Sequence[Any]]:
-    often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 0)
+    # who is killed while the others wait for it never arrives
+    often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 0, "--arrival-seconds", LATEST_END // 2)
     return lambda out: ("-m", "tests.small_training", "--steps", steps, "--out", out / "run", *often)
 
 

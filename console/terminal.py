@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from console.device import prepare
-from jaxdiff.errors import InputError
+from jaxdiff.errors import InputError, LostProcess
 
 console = Console()
 _errors = Console(stderr=True)
@@ -126,7 +126,9 @@ def run(main: Callable[[], None]) -> None:
         # what stands in brackets is part of the message, and no style
         _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         if _joined():
-            sys.modules["jax"].distributed.shutdown()
+            # of a process that is gone the others need not wait to be told
+            if not isinstance(error, LostProcess):
+                sys.modules["jax"].distributed.shutdown()
             _end(2)
         raise SystemExit(2) from None
     except Exception:

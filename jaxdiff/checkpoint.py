@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array, UInt32
 
 from jaxdiff import parallel
-from jaxdiff.errors import InputError
+from jaxdiff.errors import InputError, LostProcess
 
 _HALF = ".orbax-checkpoint-tmp"  # within the name of what Orbax writes into until it is complete
 _POLL = 0.05  # seconds
@@ -135,7 +135,8 @@ class Checkpoints:
 
     def __exit__(self, kind, *_) -> None:
         # an error that is not told by all processes leaves the others at work: nothing can be asked of them
-        if kind is None or issubclass(kind, InputError) or jax.process_count() == 1:
+        told = kind is None or (issubclass(kind, InputError) and not issubclass(kind, LostProcess))
+        if told or jax.process_count() == 1:
             self.finish()
             self._writer.close()
 

@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
-from jaxdiff.errors import InputError
+from jaxdiff.errors import InputError, LostProcess
 
 AXES = ("data", "fsdp")
 SMALL = 2**14
@@ -303,14 +303,15 @@ def exchange(message: bytes) -> list[bytes]:
     """What every process says, in their order. Bytes, so that float64 arrives as it left. Every process calls it.
 
     Raises:
-        InputError: another process has ended.
+        LostProcess: another process has ended.
     """
     if jax.process_count() == 1:
         return [message]
     try:
         return _exchanged(message)
-    except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
+    # Gloo's are ValueErrors
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        raise LostProcess(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
 
 
 def _exchanged(message: bytes) -> list[bytes]:
