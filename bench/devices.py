@@ -67,4 +67,6 @@ def devices(options: Devices) -> None:
             )  # fmt: skip
             table.add_row(*row)
             advance(1, "  ".join(row))
+            # seventeen programs of this size in one process run into the kernel's limit on memory maps
+            jax.clear_caches()
     console.print(table)
