@@ -63,7 +63,6 @@ bench: $(STAMP)  ## speed beside PyTorch (installed first), cost of the methods,
 	$(PY) -m bench devices
 	$(PY) -m bench sampler
 	$(PY) -m bench kills
-	$(PY) -m bench kill-sampling
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,7 +8,6 @@ from console.terminal import run
 def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.devices import Devices, devices
-    from bench.kill_sampling import KillSampling, kill_sampling
     from bench.kills import Kills, kills
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
@@ -18,7 +17,6 @@ def main() -> None:
 
     commands = {
         "devices": (Devices, devices),
-        "kill-sampling": (KillSampling, kill_sampling),
         "kills": (Kills, kills),
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),

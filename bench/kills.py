@@ -1,4 +1,4 @@
-"""Runs that are killed at random times, and started again until they are done: the end must be that of an undisturbed run."""
+"""Trainings and drawings that are killed at random times, and started again until done: they must end as if undisturbed."""
 
 import random
 import signal
@@ -14,21 +14,21 @@ import numpy as np
 from console.terminal import console
 from jaxdiff.errors import InputError
 
-HALF = "*.orbax-checkpoint-tmp*"  # what is there while a checkpoint is being written
 LATEST_END = 60  # seconds after a kill within which every process must have ended
 
 
 @dataclass(frozen=True)
 class Kills:
-    """Kills runs at random times, by SIGKILL or SIGTERM, one process of each, half of the times while a checkpoint is being
-    written, and starts them again until they are done. Prints every restart. Exits with 1 where an end is not that of the
+    """Kills runs at random times, by SIGKILL or SIGTERM, one process of each, half of the trainings while a checkpoint is being
+    written, and starts them again until they are done: trainings of one process, of two, and of one and two in turn; drawings
+    by one process, and by two, four and one in turn. Prints every restart. Exits with 1 where an end is not that of the
     undisturbed run, a restart does not go on from the newest complete state, or a process does not end.
 
     Examples:
 
       python -m bench kills
 
-      python -m bench kills --kills 200 --seed 1 --scenarios two
+      python -m bench kills --kills 200 --seed 1 --scenarios two drawing-changing
     """
 
     kills: int = 51
@@ -53,6 +53,7 @@ class Scenario:
         result: what a finished run has left, by name.
         newest: what a restart must say that it goes on from, given the folder before it; empty where it says nothing.
         tolerance: how far numbers of the result may lie apart: 0 where runs must be the same bit for bit.
+        half: the names of files that are there while something long is being written; empty where nothing is.
     """
 
     arguments: Callable[[Path], Sequence[Any]]
@@ -60,6 +61,7 @@ class Scenario:
     result: Callable[[Path], dict[str, np.ndarray]]
     newest: Callable[[Path], str]
     tolerance: float = 0.0
+    half: str = ""
 
 
 def _training(steps: int) -> Callable[[Path], Sequence[Any]]:
@@ -90,10 +92,27 @@ def _newest_checkpoint(out: Path) -> str:
     return f"going on from step {max(steps)}" if steps else ""
 
 
+def _drawing(out: Path) -> Sequence[Any]:
+    sampled = ("--model", Path("checkpoints/embedded").absolute(), "--solver", "ddim", "--steps", 4, "--count", 2048)
+    return ("-m", "sample", "draw", *sampled, "--out", out / "set", "--arrival-seconds", LATEST_END // 2)
+
+
+def _levels(out: Path) -> dict[str, np.ndarray]:
+    """All images, and how many files of shards there are, and of shards half-written."""
+    from jaxdiff.sampleset import SampleSet
+
+    drawn, files = SampleSet.open(out / "set"), [len(list((out / "set").glob(name))) for name in ("shard-*.npz", "*.partial")]
+    return {"levels": np.stack([drawn.image(i) for i in range(len(drawn))]), "files": np.array(files)}
+
+
+CHECKPOINT = "*.orbax-checkpoint-tmp*"
 SCENARIOS = {
-    "one": Scenario(_training(300), (1,), _weights, _newest_checkpoint),
-    "two": Scenario(_training(20), (2,), _weights, _newest_checkpoint),
-    "changing": Scenario(_training(40), (1, 2), _function, _newest_checkpoint, tolerance=1e-5),
+    "one": Scenario(_training(300), (1,), _weights, _newest_checkpoint, half=CHECKPOINT),
+    "two": Scenario(_training(20), (2,), _weights, _newest_checkpoint, half=CHECKPOINT),
+    "changing": Scenario(_training(40), (1, 2), _function, _newest_checkpoint, tolerance=1e-5, half=CHECKPOINT),
+    "drawing": Scenario(_drawing, (1,), _levels, lambda out: ""),
+    # a level of 255, where programs of other shapes round otherwise
+    "drawing-changing": Scenario(_drawing, (2, 4, 1), _levels, lambda out: "", tolerance=1.0),
 }
 
 
@@ -171,18 +190,18 @@ def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool,
     newest, wrong, act = scenario.newest(out), [], "not killed"
     victim, number = rng.randrange(processes), rng.choice((signal.SIGKILL, signal.SIGTERM))
     since = time.time()
-    writing, delay = rng.random() < 0.5, rng.uniform(0, 0.1)
+    writing, delay = bool(scenario.half) and rng.random() < 0.5, rng.uniform(0, 0.1)
     with started(scenario.arguments(out), processes, **environment) as running:
         alive = lambda: all(process.popen.poll() is None for process in running)  # noqa: E731
         begun = time.monotonic()
         while wait is not None and alive() and time.monotonic() < begun + wait:
             time.sleep(0.01)
-        while wait is not None and writing and alive() and not _writing(out, since):
+        while wait is not None and writing and alive() and not _writing(out, scenario.half, since):
             time.sleep(0.002)
         killed = wait is not None and alive()
         if killed:
             time.sleep(delay if writing else 0)
-            half = _writing(out, since)
+            half = _writing(out, scenario.half, since)
             running[victim].send(number)
             act = f"{number.name} to process {victim} of {processes} after {time.monotonic() - begun:.1f} s"
             act += " while a checkpoint was written" if half else ""
@@ -201,10 +220,10 @@ def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool,
     return f"{newest or 'from the start'}; {act}; ended with {codes}", killed, over, wrong
 
 
-def _writing(out: Path, since: float) -> bool:
-    """Whether a checkpoint is being written that was begun after a time: what an earlier kill has left does not count."""
+def _writing(out: Path, half: str, since: float) -> bool:
+    """Whether something is being written that was begun after a time: what an earlier kill has left does not count."""
     try:
-        return any(half.stat().st_mtime > since for half in out.rglob(HALF))
+        return bool(half) and any(file.stat().st_mtime > since for file in out.rglob(half))
     except FileNotFoundError:  # it was completed at this very moment
         return False
 

@@ -13,8 +13,8 @@ from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.guidance import Clipped, clipped
 from jaxdiff.model import Model
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.presets import preset
 from jaxdiff.process import Process, ddpm
 from jaxdiff.solvers import DDIM

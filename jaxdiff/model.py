@@ -17,9 +17,9 @@ from jaxdiff import weight_file
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.guidance import Clipped, clipped
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.labels import check_labels, encode
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import Prediction, Process
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxdiff.errors import InputError
-from jaxdiff.models.unet import UNetConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction
 
 

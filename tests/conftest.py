@@ -31,8 +31,8 @@ import pytest  # noqa: E402
 from console.terminal import run  # noqa: E402
 from jaxdiff import model as models  # noqa: E402
 from jaxdiff.data import Attribute  # noqa: E402
+from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402
-from jaxdiff.models.unet import UNetConfig  # noqa: E402
 from jaxdiff.process import vp_cosine  # noqa: E402
 
 # No deadline, since a first call compiles; the same examples on every run, so that a red build can be repeated.

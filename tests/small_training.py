@@ -5,7 +5,7 @@ import tyro
 
 from console.terminal import run
 from jaxdiff.data import ArraySource, Attribute
-from jaxdiff.models.unet import UNetConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
 from train.__main__ import _join, _train

@@ -11,8 +11,8 @@ from jaxdiff import editing, guidance, probability_flow
 from jaxdiff.denoiser import GaussianMixture, NetworkDenoiser
 from jaxdiff.editing import edit, edit_evaluations, edit_mask
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.probability_flow import Path, decode, encode
 from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, Heun

@@ -12,8 +12,8 @@ import jaxdiff
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.interop import unet2d
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm
 from tests.test_torch_file import saved
 from train.__main__ import main

@@ -11,9 +11,9 @@ import pytest
 
 from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import sinusoids
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm, ddpm_betas, flow, from_config, ve, vp_cosine, vp_linear
 from jaxdiff.weight_file import named
 

@@ -18,8 +18,8 @@ from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, fingerprinted
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm, ve, vp_cosine
 from jaxdiff.weight_file import named as by_path
 from tests.test_torch_file import called, named, program, saved, zipped

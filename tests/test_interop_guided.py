@@ -9,7 +9,7 @@ from jaxdiff import interop
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import abstract
-from jaxdiff.models.unet import UNetConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.weight_file import named as by_path
 from tests.test_torch_file import called, named, saved, zipped

@@ -12,8 +12,8 @@ import pytest
 from evaluate.__main__ import main
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.probability_flow import bits_per_dimension
 from jaxdiff.process import vp_cosine
 

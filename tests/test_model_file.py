@@ -16,8 +16,8 @@ from jaxdiff import model as models
 from jaxdiff import weight_file
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm
 
 CONFIG = UNetConfig(

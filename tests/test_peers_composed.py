@@ -10,8 +10,8 @@ import pytest
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture, NetworkDenoiser, breakpoints
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample

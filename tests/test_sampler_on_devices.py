@@ -18,7 +18,7 @@ from jaxdiff import guidance
 from jaxdiff.bands import frequency_bands
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.program_report import program_report
 from jaxdiff.solvers import UniPC

@@ -12,8 +12,8 @@ from jaxdiff import guidance
 from jaxdiff.bands import Bands, cosine_basis, frequency_bands, principal_bands, within_group_components
 from jaxdiff.denoiser import NetworkDenoiser, breakpoints
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, Heun, PredictorCorrector, sample
 from jaxdiff.solvers.driver import _sample, sample_grid

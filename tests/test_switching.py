@@ -10,8 +10,8 @@ import pytest
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture, NetworkDenoiser, as_denoiser, breakpoints
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.process import ddpm, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import _sample

@@ -21,7 +21,7 @@ from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.models.unet import UNetConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.parallel import make_mesh
 from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine

@@ -13,9 +13,10 @@ from flax import nnx
 
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import Attention, GroupNorm, depth_to_space, sinusoids, space_to_depth
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import ResidualBlock, UNetConfig
+from jaxdiff.models.unet import ResidualBlock
 from jaxdiff.presets import PRESETS, preset
 
 B = 4

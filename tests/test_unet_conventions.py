@@ -12,9 +12,10 @@ from flax import nnx
 
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
+from jaxdiff.models.config import EncoderConfig, UNetConfig
 from jaxdiff.models.layers import Attention, GroupNorm, sinusoids
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import EncoderConfig, Resampler, ResidualBlock, UNetConfig
+from jaxdiff.models.unet import Resampler, ResidualBlock
 
 CONFIG = UNetConfig(size=8, values=(3,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0)
 OTHERS = {

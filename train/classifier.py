@@ -22,8 +22,8 @@ from jaxdiff.data import Source, load_arrays, require_two_values
 from jaxdiff.errors import InputError
 from jaxdiff.model import load
 from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network, noised_classifier
-from jaxdiff.models.unet import EncoderConfig
 from jaxdiff.presets import preset
 from jaxdiff.process import Process
 from jaxdiff.training import Optimization, TrainState

@@ -12,8 +12,8 @@ from jaxdiff import model as models
 from jaxdiff import parallel, weight_file
 from jaxdiff.data import Attribute, Source
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.presets import preset
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState

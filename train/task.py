@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import jax
 
 from jaxdiff.data import Attribute, Source
+from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network
-from jaxdiff.models.unet import EncoderConfig
 from jaxdiff.process import Process
 from jaxdiff.training import Losses, Optimization, TrainState
 from jaxdiff.weight_file import Kind

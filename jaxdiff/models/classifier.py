@@ -7,8 +7,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
+from jaxdiff.models.config import DTYPES, EncoderConfig
 from jaxdiff.models.layers import linear, space_to_depth
-from jaxdiff.models.unet import DTYPES, Encoder, EncoderConfig, block_keys, middle
+from jaxdiff.models.unet import Encoder, block_keys, middle
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxdiff.models.classifier import ClassifierConfig, NoisedClassifier
-from jaxdiff.models.unet import UNet, UNetConfig
+from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.unet import UNet
 from jaxdiff.parallel import whole_at
 
 

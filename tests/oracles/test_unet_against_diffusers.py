@@ -25,8 +25,8 @@ from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
 from jaxdiff.model import Model, fingerprinted
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.models.unet import UNetConfig
 from jaxdiff.presets import PRESETS
 from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.solvers import DDIM, sample
