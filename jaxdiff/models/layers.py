@@ -88,6 +88,25 @@ def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
     return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
 
 
+def attend(
+    query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
+) -> Float[Array, "b n heads d"]:
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), with weights in float32.
+
+    XLA's CPU backend would transpose the n x m weights of `jax.nn.dot_product_attention` to multiply them: there the axes lie
+    as its products want them, and the mixture is normalised in place of the weights.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
+    query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
+    logits = jnp.matmul(query, key.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
+    # the largest cancels in the quotient, and so does its gradient
+    largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    weights = jnp.exp((logits - largest) * query.shape[-1] ** -0.5)
+    mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32) / weights.sum(-1, keepdims=True)
+    return mixed.transpose(0, 2, 1, 3).astype(value.dtype)
+
+
 class Attention(nnx.Module):
     """Residual self-attention over the pixels of a feature map, as in ADM (Dhariwal & Nichol 2021).
 
@@ -111,8 +130,7 @@ class Attention(nnx.Module):
         normed = x if self.norm is None else self.norm(x)
         projected = self.query_key_value(normed).reshape(batch, height * width, 3, self.heads, -1)
         query, key, value = projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
-        mixed = jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
-        return x + self.out(mixed.reshape(batch, height, width, channels))
+        return x + self.out(attend(query, key, value).reshape(batch, height, width, channels))
 
 
 def space_to_depth(x: Float[Array, "b h w c"], factor: int) -> Array:
@@ -132,6 +150,30 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
 def repeated(x: Float[Array, "b h w c"]) -> Array:
     """Each pixel as 2x2: (B, H, W, C) -> (B, 2 H, 2 W, C)."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
+    """`conv(repeated(x))` of a 3x3 convolution: (B, H, W, C) -> (B, 2 H, 2 W, O).
+
+    Of the three pixels that a row or a column of the kernel sees, two are one pixel repeated. So each of the four pixels that
+    become of one is a 2x2 convolution of `x`, by kernels whose weights are summed first: 4/9 of the products. A CPU gains by
+    that; accelerators are given the one convolution, which keeps their matrix units busier.
+    """
+    if jax.default_backend() != "cpu":
+        return conv(repeated(x))
+    kernel, bias = conv.kernel[...], conv.bias[...]
+    summed = lambda k, odd: jnp.stack([k[0] + k[1], k[2]] if odd else [k[0], k[1] + k[2]])  # noqa: E731
+    pixels = []
+    for odd_row in (0, 1):
+        of_row = summed(kernel, odd_row).swapaxes(0, 1)
+        for odd_column in (0, 1):
+            of_pixel = summed(of_row, odd_column).swapaxes(0, 1).astype(conv.dtype)
+            padding = ((1 - odd_row, odd_row), (1 - odd_column, odd_column))
+            layouts = ("NHWC", "HWIO", "NHWC")
+            pixels.append(
+                jax.lax.conv_general_dilated(x.astype(conv.dtype), of_pixel, (1, 1), padding, dimension_numbers=layouts)
+            )
+    return depth_to_space(jnp.concatenate(pixels, -1), 2) + bias.astype(conv.dtype)
 
 
 def sinusoids(

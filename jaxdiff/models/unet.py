@@ -14,6 +14,7 @@ from jaxdiff.models.layers import (
     Attention,
     GroupNorm,
     convolution,
+    convolve_repeated,
     depth_to_space,
     linear,
     repeated,
@@ -44,9 +45,12 @@ class ResidualBlock(nnx.Module):
 
     def __call__(self, x, embedding, key):
         hidden = nnx.silu(self.norm_in(x))
-        if self.resample:
-            x, hidden = _resample(x, self.resample), _resample(hidden, self.resample)
-        hidden = self.conv_in(hidden)
+        if self.resample == "up":
+            x, hidden = repeated(x), convolve_repeated(self.conv_in, hidden)
+        elif self.resample == "down":
+            x, hidden = _halved(x), self.conv_in(_halved(hidden))
+        else:
+            hidden = self.conv_in(hidden)
         if self.scale_shift is None:
             hidden = nnx.silu(self.norm_out(hidden + self.shift(embedding)[:, None, None]))
         else:
@@ -58,11 +62,10 @@ class ResidualBlock(nnx.Module):
         return (x if self.skip is None else self.skip(x)) + self.conv_out(hidden)
 
 
-def _resample(x, how: str):
-    if how == "down":
-        batch, height, width, channels = x.shape
-        return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
-    return repeated(x)
+def _halved(x):
+    """The means of 2x2 pixels: (B, H, W, C) -> (B, H/2, W/2, C)."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def _attention(channels: int, config: EncoderConfig, normalised: bool) -> Attention:
@@ -96,7 +99,7 @@ class Resampler(nnx.Module):
         self.conv = convolution(channels, channels, 3, strides=strides, centred=centred, dtype=DTYPES[config.dtype])
 
     def __call__(self, x, embedding, key):
-        return self.conv(repeated(x) if self.resample == "up" else x)
+        return convolve_repeated(self.conv, x) if self.resample == "up" else self.conv(x)
 
 
 def _between(level: int, way: str, embedding: int, config: EncoderConfig) -> Block | Resampler:
