@@ -5,6 +5,7 @@ PyTorch and diffusers are imported inside functions: no other command needs them
 
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,32 @@ class Baseline:
         model = self.diffusers.UNet2DModel(**{name: value for name, value in settings.items() if not name.startswith("_")})
         model.load_state_dict({name: self.torch.from_numpy(array) for name, array in state.items()})
         return model.to(self.device)
+
+    @cached_property
+    def pass_flops(self) -> int:
+        """Matrix operations of one pass of the network over one image, as PyTorch does it."""
+        return self._flops(lambda output: None)
+
+    @cached_property
+    def train_flops(self) -> int:
+        """Matrix operations of the passes forward and back over one image, as PyTorch does them."""
+        return self._flops(lambda output: output.sum().backward())
+
+    def _flops(self, then: Callable[[Any], None]) -> int:
+        from torch.utils import flop_counter
+
+        # PyTorch counts the operations of every attention but a CPU's
+        attention = self.torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        backward = self.torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        own = {
+            attention: lambda *shapes, **_: flop_counter.sdpa_flop_count(*shapes[:3]),
+            backward: lambda *shapes, **_: flop_counter.sdpa_backward_flop_count(*shapes[:4]),
+        }
+        counter = flop_counter.FlopCounterMode(display=False, custom_mapping=own)
+        model, images, labels = self.network(), self._noise(1, "eager", 0), self._labels(np.zeros(1, np.int64))
+        with counter:
+            then(model(images, self.torch.zeros(1, device=self.device), class_labels=labels).sample)
+        return counter.get_total_flops()
 
     def _in_mode(self, model: Any, mode: str) -> Any:
         model = model.to(memory_format=self._layout(mode))

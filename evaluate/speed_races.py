@@ -1,11 +1,11 @@
 """What `evaluate speed` times, and in which order."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluate import speed_jaxdiff
-from evaluate.speed_pytorch import GPU_MODES, Baseline
+from evaluate.speed_pytorch import FRAMEWORK, GPU_MODES, Baseline
 from evaluate.speed_work import Work
 from evaluate.timing import Contestant
 
@@ -27,14 +27,14 @@ class Race:
         task, dtype: what they do, in which precision.
         contestants: the more important ones first.
         images: that a run draws or trains on; None where it is not told by images.
-        flops: matrix operations of a run; None where they differ from contestant to contestant.
+        flops: matrix operations of a run as each framework does it, by its name; empty where they differ by contestant.
     """
 
     task: str
     dtype: str
     contestants: tuple[Contestant, ...]
     images: int | None = None
-    flops: int | None = None
+    flops: Mapping[str, int] = field(default_factory=dict)
 
 
 def races(
@@ -53,7 +53,13 @@ def races(
     """
     device = baseline.device
     modes = [mode for mode in modes if device == "cuda" or mode not in GPU_MODES]
-    drawn, trained = work.batch * work.steps * work.pass_flops, work.train_batch * work.train_steps * work.train_flops
+    drawn, trained = (
+        {speed_jaxdiff.FRAMEWORK: passes * ours, FRAMEWORK: passes * theirs}
+        for passes, ours, theirs in (
+            (work.batch * work.steps, work.pass_flops, baseline.pass_flops),
+            (work.train_batch * work.train_steps, work.train_flops, baseline.train_flops),
+        )
+    )
 
     def ours(mode: str, prepare: Callable) -> Contestant:
         return speed_jaxdiff.contestant(mode, prepare, device)

@@ -25,7 +25,7 @@ def told(race: Race, results: Sequence[Timed], rate: float) -> dict[str, Any]:
         "task": race.task,
         "dtype": race.dtype,
         "images": race.images,
-        "flops": race.flops,
+        "flops": dict(race.flops),
         "baseline": baseline.contestant.name if baseline else None,
         "contestants": [_contestant(race, result, baseline, rate) for result in results],
     }
@@ -46,8 +46,8 @@ def _contestant(race: Race, result: Timed, baseline: Timed | None, rate: float) 
         row["ratio"] = ratio(baseline.seconds, result.seconds)
         if race.images is not None:
             row["images_per_second"] = race.images / row["seconds"]["median"]
-        if race.flops is not None:
-            row["flops_per_second"] = race.flops / row["seconds"]["median"]
+        if (flops := race.flops.get(row["framework"])) is not None:
+            row["flops_per_second"] = flops / row["seconds"]["median"]
             row["share_of_matrix_rate"] = row["flops_per_second"] / rate
     return row
 

@@ -127,14 +127,14 @@ class Work:
 
     @cached_property
     def pass_flops(self) -> int:
-        """Operations of one pass of the network over one image."""
+        """Matrix operations of one pass of the network over one image, as jaxdiff does it here."""
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
         return matrix_flops(self.network, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
 
     @cached_property
     def train_flops(self) -> int:
-        """Operations of the passes forward and back over one image."""
+        """Matrix operations of the passes forward and back over one image, as jaxdiff does them here."""
 
         def loss(weights, x: Any, time: Any, labels: Any):
             return Network(weights, self.network.structure)(x, time, labels).sum()

@@ -1,6 +1,11 @@
 """Compiled programs are kept on disk: in a folder of their own for each processor, used by a second start, damaged or not."""
 
+import importlib.metadata
+import importlib.util
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -67,6 +72,57 @@ def test_the_programs_that_were_used_longest_ago_make_room(fresh, monkeypatch):
     jax.config.update("jax_compilation_cache_dir", None)
     chosen()
     assert sorted(file.name for file in folder.iterdir()) == ["middle", "new"]
+
+
+@pytest.mark.parametrize(
+    "platforms, version, flags, expected",
+    [
+        ("cpu", "0.10.2", "", device._CPU_FLAG),
+        ("", "0.10.2", "--xla_cpu_enable_fast_math=true", f"--xla_cpu_enable_fast_math=true {device._CPU_FLAG}"),
+        ("cpu", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", "--xla_cpu_experimental_ynn_fusion_type="),
+        ("cpu", "0.99.0", "", ""),
+        ("tpu", "0.10.2", "", ""),
+    ],
+)
+def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(fresh, monkeypatch, platforms, version, flags, expected):
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "jaxlib" else real(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(device, "_keep_memory", lambda: None)
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    device.prepare()
+    assert os.environ["XLA_FLAGS"] == expected
+
+
+FAULTS = """
+import os, resource
+from console import device
+device.prepare()
+import jax, jax.numpy as jnp
+# a program with 64 MiB between its products
+program = jax.jit(lambda x: (x * jnp.ones((8192, 4))) @ jnp.ones((4, 2048)) @ jnp.ones((2048, 1)))
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    program(1.0).block_until_ready()
+before = faults()
+for _ in range(3):
+    program(1.0).block_until_ready()
+print("FAULTS", faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_a_program_is_given_the_memory_that_it_had_before():
+    """Not new pages at every call, which the system fills with zeros; but what the user has set for malloc stays."""
+
+    def faults(**variables):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command, settings = (sys.executable, "-c", FAULTS), {**environment, **variables, "JAX_PLATFORMS": "cpu"}
+        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=120)
+        return int(told.stdout.split("FAULTS")[1])
+
+    assert 10 * faults() < faults(MALLOC_TRIM_THRESHOLD_="131072")
 
 
 COUNTED = """

@@ -14,7 +14,6 @@ from flax import nnx
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.layers import Attention, GroupNorm, depth_to_space, sinusoids, space_to_depth
 from jaxdiff.models.network import Network, unet
 from jaxdiff.models.unet import ResidualBlock
 from jaxdiff.presets import PRESETS, preset
@@ -267,55 +266,6 @@ def test_dropout_keeps_the_mean():
     error = outputs.std(0) / math.sqrt(n)
     assert np.all(outputs.std(0) > 0)
     assert np.all(np.abs(outputs.mean(0) - plain) < 5 * error)
-
-
-# --- layers ---
-
-
-@pytest.mark.parametrize(("channels", "groups"), [(8, 4), (48, 16), (6, 2), (7, 1)])
-@pytest.mark.parametrize("offset", [0.0, 300.0])
-def test_group_norm_is_its_formula(channels, groups, offset, rng):
-    """With 32 groups wanted, or as many as divide both; a far mean costs no digits of the variance."""
-    norm = filled(lambda: GroupNorm(channels, {8: 4}.get(channels, 32)), scale=1.0)
-    x = (offset + rng.standard_normal((2, 4, 5, channels)) * np.arange(1, channels + 1)).astype(np.float32)
-    grouped = x.astype(np.float64).reshape(2, 20, groups, channels // groups)
-    mean, variance = grouped.mean((1, 3), keepdims=True), grouped.var((1, 3), keepdims=True)
-    normal = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(x.shape)
-    expected = normal * np.asarray(norm.scale[...]) + np.asarray(norm.bias[...])
-    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=2e-5 if offset == 0 else 2e-3)
-
-
-@pytest.mark.parametrize(("channels", "head_channels", "heads"), [(16, 8, 2), (16, 16, 1), (12, 64, 1)])
-def test_attention_is_the_softmax_over_pixels(channels, head_channels, heads, rng):
-    layer = filled(lambda: Attention(channels, head_channels, dtype=jnp.float32), scale=0.5)
-    x = rng.standard_normal((2, 3, 3, channels)).astype(np.float32)
-    assert layer.heads == heads
-    weights = {name: np.asarray(part, np.float64) for name, part in named(nnx.state(layer)).items()}
-    normed = np.asarray(layer.norm(jnp.asarray(x)), np.float64).reshape(2, 9, channels)
-    projected = normed @ weights["query_key_value/kernel"][0, 0] + weights["query_key_value/bias"]
-    query, key, value = projected.reshape(2, 9, 3, heads, channels // heads).transpose(2, 0, 3, 1, 4)
-    scores = np.exp(np.einsum("bhqd,bhkd->bhqk", query, key) / math.sqrt(channels / heads))
-    mixed = np.einsum("bhqk,bhkd->bqhd", scores / scores.sum(-1, keepdims=True), value).reshape(2, 9, channels)
-    expected = x + (mixed @ weights["out/kernel"][0, 0] + weights["out/bias"]).reshape(x.shape)
-    np.testing.assert_allclose(layer(jnp.asarray(x)), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("factor", [1, 2, 4])
-def test_blocks_of_pixels_become_channels_and_come_back(factor, rng):
-    x = rng.standard_normal((2, 8, 4, 3)).astype(np.float32)
-    deep = np.asarray(space_to_depth(jnp.asarray(x), factor))
-    assert deep.shape == (2, 8 // factor, 4 // factor, factor**2 * 3)
-    for row in range(factor):
-        for column in range(factor):
-            first = (row * factor + column) * 3
-            np.testing.assert_array_equal(deep[..., first : first + 3], x[:, row::factor, column::factor])
-    np.testing.assert_array_equal(depth_to_space(jnp.asarray(deep), factor), x)
-
-
-def test_sinusoids_are_cosines_then_sines_of_a_geometric_row():
-    position, channels = np.array([0.0, 1.0, 250.5, 1000.0]), 10
-    expected = [[trig(p / 10_000 ** (i / 5)) for trig in (math.cos, math.sin) for i in range(5)] for p in position]
-    np.testing.assert_allclose(sinusoids(jnp.asarray(position, jnp.float32), channels), expected, atol=1e-4)
 
 
 # --- configurations and presets ---

@@ -27,6 +27,7 @@ from jaxdiff.process import ddpm, expand
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
+from tests.test_speed import network_flops
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
@@ -131,6 +132,13 @@ def test_one_pass_of_the_network(work, baseline):
     t, labels = np.array([0.01, 0.5, 1.0], np.float32), work.labels(3)
     ours, theirs = speed_jaxdiff.one_pass(work, x, t, labels), baseline.one_pass(x, t, labels)
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
+
+
+def test_pytorchs_operations_are_those_of_the_blocks(work, baseline):
+    """Labels are looked up there, where jaxdiff multiplies; back, every product has two."""
+    config = work.config
+    assert baseline.pass_flops == network_flops(config) - 2 * (config.values[0] + 1) * 4 * config.base
+    assert 2.9 < baseline.train_flops / baseline.pass_flops < 3.1
 
 
 def test_a_whole_run(work, baseline):
