@@ -1,6 +1,7 @@
 """The networks' layers: plain formulas, and the same numbers from the ways that each machine does best."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -77,9 +78,15 @@ def drawn(shape, rng, dtype=jnp.float32):
     return jnp.asarray(rng.standard_normal(shape), dtype)
 
 
-def off_cpu(monkeypatch):
-    """What an accelerator would be given."""
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+@pytest.fixture(params=["tpu", "pretended"])
+def accelerated(request, monkeypatch) -> Callable[[], None]:
+    """Turns this machine into one with accelerators, or with several devices that stand for them."""
+
+    def turn():
+        monkeypatch.setattr(jax, "default_backend", lambda: "tpu" if request.param == "tpu" else "cpu")
+        monkeypatch.setattr(jax, "local_device_count", lambda: 1 if request.param == "tpu" else 8)
+
+    return turn
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 1, 8), (3, 9, 4, 5)])
@@ -107,9 +114,9 @@ def test_attention_in_bfloat16_has_its_weights_in_float32(rng):
     assert error < 2 * jnp.abs(jax.nn.dot_product_attention(*given).astype(jnp.float32) - exact).max()
 
 
-def test_other_machines_are_given_jaxs_attention(monkeypatch, rng):
+def test_other_machines_are_given_jaxs_attention(accelerated, monkeypatch, rng):
     query, key, value = (drawn((2, 9, 2, 4), rng) for _ in range(3))
-    off_cpu(monkeypatch)
+    accelerated()
     monkeypatch.setattr(jax.nn, "dot_product_attention", lambda query, key, value, *, implementation: query + 2 * key)
     np.testing.assert_array_equal(attend(query, key, value), query + 2 * key)
 
@@ -131,14 +138,14 @@ def test_a_convolution_of_repeated_pixels_is_that_of_the_larger_image(height, wi
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_a_convolution_of_repeated_pixels_costs_four_ninths_on_a_cpu_alone(monkeypatch, rng):
+def test_a_convolution_of_repeated_pixels_costs_four_ninths_on_a_cpu_alone(accelerated, rng):
     layer = filled(lambda: convolution(4, 6, 3, dtype=jnp.bfloat16))
     x = drawn((2, 8, 8, 4), rng)
     plain = matrix_flops(lambda x: layer(repeated(x)), x)
     called = jax.eval_shape(partial(convolve_repeated, layer), x)
     assert (called.shape, called.dtype) == ((2, 16, 16, 6), jnp.bfloat16)
     assert 9 * matrix_flops(partial(convolve_repeated, layer), x) == 4 * plain
-    off_cpu(monkeypatch)
+    accelerated()
     assert matrix_flops(partial(convolve_repeated, layer), x) == plain
 
 

@@ -88,6 +88,11 @@ def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
     return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
 
 
+def _on_processor() -> bool:
+    """Whether programs run on the processor itself. Several devices of it are pretended, and stand for accelerators."""
+    return jax.default_backend() == "cpu" and jax.local_device_count() == 1
+
+
 def attend(
     query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
@@ -96,7 +101,7 @@ def attend(
     XLA's CPU backend would transpose the n x m weights of `jax.nn.dot_product_attention` to multiply them: there the axes lie
     as its products want them, and the mixture is normalised in place of the weights.
     """
-    if jax.default_backend() != "cpu":
+    if not _on_processor():
         return jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
     query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
     logits = jnp.matmul(query, key.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
@@ -159,7 +164,7 @@ def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
     become of one is a 2x2 convolution of `x`, by kernels whose weights are summed first: 4/9 of the products. A CPU gains by
     that; accelerators are given the one convolution, which keeps their matrix units busier.
     """
-    if jax.default_backend() != "cpu":
+    if not _on_processor():
         return conv(repeated(x))
     kernel, bias = conv.kernel[...], conv.bias[...]
     summed = lambda k, odd: jnp.stack([k[0] + k[1], k[2]] if odd else [k[0], k[1] + k[2]])  # noqa: E731
