@@ -36,7 +36,7 @@ class Speed:
     contestants of a task are timed in turn, building and compiling apart. PyTorch's best mode is the baseline: "faster" tells
     how many times faster than it a contestant is, the median over rounds of the ratio within a round. "%" is the share of the
     machine's own rate of matrix products, measured here by both frameworks. "GiB" is the peak of memory: on a GPU all that the
-    framework holds, on a CPU what a run takes beyond what the process holds, freed or not. Prints tables, writes speed.json and
+    framework holds, on a CPU what a run takes beyond what the process held before. Prints tables, writes speed.json and
     speed.png.
 
     For example:
