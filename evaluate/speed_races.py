@@ -53,13 +53,6 @@ def races(
     """
     device = baseline.device
     modes = [mode for mode in modes if device == "cuda" or mode not in GPU_MODES]
-    drawn, trained = (
-        {speed_jaxdiff.FRAMEWORK: passes * ours, FRAMEWORK: passes * theirs}
-        for passes, ours, theirs in (
-            (work.batch * work.steps, work.pass_flops, baseline.pass_flops),
-            (work.train_batch * work.train_steps, work.train_flops, baseline.train_flops),
-        )
-    )
 
     def ours(mode: str, prepare: Callable) -> Contestant:
         return speed_jaxdiff.contestant(mode, prepare, device)
@@ -71,7 +64,12 @@ def races(
         }
         jaxdiff, pytorch = makers[task]
         contestants = (ours("jit", jaxdiff(work, dtype)), *(baseline.contestant(mode, pytorch(dtype, mode)) for mode in modes))
-        images, flops = {"sampling": (work.batch, drawn), "training": (work.train_batch * work.train_steps, trained)}[task]
+        if task == "sampling":
+            images, passes, of = work.batch, work.batch * work.steps, "pass_flops"
+        else:
+            images = passes = work.train_batch * work.train_steps
+            of = "train_flops"
+        flops = {speed_jaxdiff.FRAMEWORK: passes * getattr(work, of), FRAMEWORK: passes * getattr(baseline, of)}
         return Race(task, dtype, contestants, images, flops)
 
     def best_mode(task: str, dtype: str, mode: str) -> Race:
@@ -79,7 +77,9 @@ def races(
             plain = ours("plain", speed_jaxdiff.sampling(work, dtype))
             method = ours(task, speed_jaxdiff.sampling(work, dtype, task))
             theirs = baseline.contestant(mode, baseline.sampling(dtype, mode, task))
-            return Race(task, dtype, (method, theirs, plain), work.batch, drawn)
+            passes = work.batch * work.steps
+            flops = {speed_jaxdiff.FRAMEWORK: passes * work.pass_flops, FRAMEWORK: passes * baseline.pass_flops}
+            return Race(task, dtype, (method, theirs, plain), work.batch, flops)
         if task == "search":
             searches = ours("search_direct", speed_jaxdiff.search(work, dtype)), baseline.search(dtype, mode)
             return Race(task, dtype, (searches[0], baseline.contestant(f"{mode}, authors'", searches[1])))
