@@ -9,8 +9,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-# Lets XLA's CPU backend hand convolutions and sums to its matrix library: a small UNet draws and learns faster by far, see
-# the README. Known to these versions of jaxlib; an unknown flag ends the process, so no other version gets it.
+# Lets XLA's CPU backend hand convolutions and sums to its matrix library. Known to these versions of jaxlib; an unknown
+# flag ends the process, so no other version gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
