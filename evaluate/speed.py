@@ -1,24 +1,27 @@
 """`python -m evaluate speed`: jaxdiff beside PyTorch, the same weights on the same machine."""
 
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from console import plots
 from console.terminal import console, progress
 from evaluate import speed_jaxdiff, speed_pytorch, speed_report
-from evaluate.provenance import provenance
-from evaluate.speed_pytorch import Baseline
+from evaluate.speed_jaxdiff import Jaxdiff
+from evaluate.speed_pytorch import PyTorch
 from evaluate.speed_races import races
+from evaluate.speed_side import Entry
 from evaluate.speed_work import NETWORKS, Work
-from evaluate.timing import Contestant, best, race
+from evaluate.timing import Contestant, Run, best, race
+from evaluate.worker import Worker
 from evaluate.writing import finite, whole, write_json
 from jaxdiff.errors import InputError
 
@@ -33,11 +36,11 @@ class Speed:
     """Times jaxdiff beside PyTorch (diffusers' UNet2DModel and DDIMScheduler) with the same weights, steps and batches.
 
     First the outputs are compared, of one pass of the network and of a whole run, in full float32: they must agree. Then all
-    contestants of a task are timed in turn, building and compiling apart. PyTorch's best mode is the baseline: "faster" tells
-    how many times faster than it a contestant is, the median over rounds of the ratio within a round. "%" is the share of the
-    machine's own rate of matrix products, measured here by both frameworks. "GiB" is the peak of memory: on a GPU all that the
-    framework holds, on a CPU what a run takes beyond what the process held before. Prints tables, writes speed.json and
-    speed.png.
+    contestants of a task are timed in turn, each framework in a process of its own, building and compiling apart. PyTorch's
+    best mode is the baseline: "faster" tells how many times faster than it a contestant is, the median over rounds of the ratio
+    within a round. "%" is the share of the machine's own rate of matrix products, measured here by both frameworks. "GiB" is
+    the peak of memory: on a GPU all that the framework holds, on a CPU what a run takes beyond what the process held before.
+    Prints tables, writes speed.json and speed.png.
 
     For example:
 
@@ -115,71 +118,100 @@ def speed(options: Speed) -> dict[str, Any]:
     begun = time.perf_counter()
     # both frameworks share the card; JAX reads it when it first uses a device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    torch, _ = speed_pytorch.libraries()
-    device = _device(options.device, torch.cuda.is_available(), jax.default_backend())
-    if device == "cpu" and set(options.modes) <= set(speed_pytorch.GPU_MODES):
-        raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
     work = Work(
         NETWORKS[options.network], options.batch_size, options.steps, options.train_batch_size, options.train_steps,
         options.search_batch_size, options.authors_batch_size, options.authors_steps, options.count, options.seed,
     )  # fmt: skip
-    options.out.mkdir(parents=True, exist_ok=True)
-    with jax.default_device(jax.devices("gpu" if device == "cuda" else "cpu")[0]):
-        told = _measure(options, work, Baseline(work, device, options.compile_limit), begun)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Worker(speed_pytorch.begin, work) as pytorch,
+        Worker(speed_jaxdiff.begin, work) as jaxdiff,
+    ):
+        device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
+        modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
+        if not modes:
+            raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        for side in (jaxdiff, pytorch):
+            side.call("use", device, Path(folder))
+        pytorch.call("take", *jaxdiff.call("exported"))
+        told = _measure(options, work, jaxdiff, pytorch, device, modes, begun)
     whole(options.out / "speed.png", lambda path: plots.speed(path, told["races"], _title(told)))
     console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
     return told
 
 
-def _device(asked: str, pytorch_has_gpu: bool, jax_backend: str) -> str:
+def _device(asked: str, pytorch_sees: bool, jax_sees: bool) -> str:
     """`cpu` or `cuda`. Raises `InputError` where a GPU is asked for that one of them does not see."""
-    both = pytorch_has_gpu and jax_backend == "gpu"
+    both = pytorch_sees and jax_sees
     if asked == "gpu" and not both:
-        seen = "a" if pytorch_has_gpu else "no"
-        raise InputError(f"--device gpu takes a GPU that both see; JAX runs on {jax_backend!r}, PyTorch sees {seen} GPU")
+        seen = {True: "a GPU", False: "none"}
+        raise InputError(f"--device gpu takes a GPU that both see; JAX sees {seen[jax_sees]}, PyTorch {seen[pytorch_sees]}")
     return "cuda" if both and asked != "cpu" else "cpu"
 
 
-def _measure(options: Speed, work: Work, baseline: Baseline, begun: float) -> dict[str, Any]:
-    dtypes = options.dtypes or (("bfloat16", "float32") if baseline.device == "cuda" else ("float32",))
-    agreement = _compare(work, baseline, options.compare_runs)
-    baseline.allow_tf32(True)
-    rates = {dtype: _matrix_rate(dtype, baseline) for dtype in dtypes}
+def _measure(
+    options: Speed, work: Work, jaxdiff: Worker, pytorch: Worker, device: str, modes: Sequence[str], begun: float
+) -> dict[str, Any]:
+    dtypes = options.dtypes or (("bfloat16", "float32") if device == "cuda" else ("float32",))
+    agreement = _compare(work, jaxdiff, pytorch, options.compare_runs)
+    pytorch.call("allow_tf32", True)
+    sides = {Jaxdiff.framework: jaxdiff, PyTorch.framework: pytorch}
+    rates = {dtype: _matrix_rate(dtype, sides, work.products(device)) for dtype in dtypes}
     speed_report.show_rates(agreement, rates, console)
+    parameters, operations = jaxdiff.call("size")
     told = {
-        "network": {"name": options.network, "parameters": work.parameters, "flops_per_image": work.pass_flops},
-        "device": baseline.device,
+        "network": {"name": options.network, "parameters": parameters, "flops_per_image": operations},
+        "device": device,
         "agreement": agreement,
         "matrix_rate": rates,
         "races": [],
-        **provenance(options),
+        **jaxdiff.call("provenance", options),
     }
-    told["versions"] |= {library.__name__: library.__version__ for library in speed_pytorch.libraries()}
+    told["versions"] |= pytorch.call("versions")
     mode = None
-    with tempfile.TemporaryDirectory() as folder:
-        for lay_out in races(work, baseline, options.tasks, dtypes, options.modes, Path(folder)):
-            each = lay_out(mode)
-            with progress(f"{each.task}, {each.dtype}", len(each.contestants) * (options.rounds + 1)) as advance:
-                results = race(each.contestants, options.rounds, deadline=begun + options.budget, advance=advance)
-            if each.task == "sampling" and mode is None and (fastest := best(results, speed_pytorch.FRAMEWORK)):
-                mode = fastest.contestant.mode
-            told["races"].append(speed_report.told(each, results, max(rates[each.dtype].values())))
-            speed_report.show(told["races"][-1], console)
-            told["seconds"] = round(time.perf_counter() - begun, 1)
-            # what is measured stays measured, whatever comes
-            write_json(options.out / "speed.json", finite(told))
+    for lay_out in races(options.tasks, dtypes, modes):
+        each = lay_out(mode)
+        contestants = [_contestant(sides[entry.framework], entry, options.compile_limit) for entry in each.entries]
+        with progress(f"{each.task}, {each.dtype}", len(contestants) * (options.rounds + 1)) as advance:
+            results = race(contestants, options.rounds, deadline=begun + options.budget, advance=advance)
+        if each.task == "sampling" and mode is None and (fastest := best(results, PyTorch.framework)):
+            mode = fastest.contestant.mode
+        flops = {framework: side.call("flops", each.task) for framework, side in sides.items()}
+        rate = max(rates[each.dtype].values())
+        told["races"].append(speed_report.told(each, results, rate, work.images_of(each.task), flops))
+        speed_report.show(told["races"][-1], console)
+        told["seconds"] = round(time.perf_counter() - begun, 1)
+        # what is measured stays measured, whatever comes
+        write_json(options.out / "speed.json", finite(told))
+        for side in sides.values():
+            side.call("forget_runs")
     return told
 
 
-def _compare(work: Work, baseline: Baseline, runs: bool) -> dict[str, float]:
+def _contestant(side: Worker, entry: Entry, limit: float) -> Contestant:
+    """A contestant, in its framework's process."""
+
+    def prepare(seconds: float) -> Run:
+        side.call("prepare", entry, seconds)
+        return lambda index: side.call("run", entry, index)
+
+    # what XLA compiles cannot be interrupted
+    limit = limit if entry.framework == PyTorch.framework else math.inf
+    memory, forget = (partial(side.call, method) for method in ("held_memory", "forget_memory"))
+    return Contestant(entry.framework, entry.name, prepare, limit, memory, forget)
+
+
+def _compare(work: Work, jaxdiff: Worker, pytorch: Worker, runs: bool) -> dict[str, float]:
     """Relative errors of PyTorch's outputs, in full float32. Raises `InputError` where the networks are not one."""
     rng, count = np.random.default_rng(work.seed), 4
     x = rng.standard_normal((count, *work.shape), np.float32)
     t, labels = np.linspace(0.01, 1.0, count, dtype=np.float32), work.labels(count)
-    found = {"pass": _agreeing("pass", speed_jaxdiff.one_pass(work, x, t, labels), baseline.one_pass(x, t, labels), PASS_ERROR)}
+    ours, theirs = (side.call("one_pass", x, t, labels) for side in (jaxdiff, pytorch))
+    found = {"pass": _agreeing("pass", ours, theirs, PASS_ERROR)}
     if runs:
-        start, end = speed_jaxdiff.run_ends(work, count)
-        found["run"] = _agreeing("run", end, baseline.run_end(start), RUN_ERROR)
+        start, end = jaxdiff.call("run_ends", count)
+        found["run"] = _agreeing("run", end, pytorch.call("run_end", start), RUN_ERROR)
     return found
 
 
@@ -191,14 +223,11 @@ def _agreeing(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float) -> 
     return error
 
 
-def _matrix_rate(dtype: str, baseline: Baseline) -> dict[str, float]:
+def _matrix_rate(dtype: str, sides: Mapping[str, Worker], products: tuple[int, int]) -> dict[str, float]:
     """The best rate of square products by each framework, in operations a second."""
-    size, repeats = (8192, 10) if baseline.device == "cuda" else (2048, 2)
-    makers: dict[str, Callable] = {
-        speed_jaxdiff.FRAMEWORK: speed_jaxdiff.matrix_rate(dtype, size, repeats),
-        speed_pytorch.FRAMEWORK: baseline.matrix_rate(dtype, size, repeats),
-    }
-    results = race([Contestant(name, dtype, maker) for name, maker in makers.items()], 7)
+    size, repeats = products
+    entries = [(side, Entry(framework, dtype, "products", dtype)) for framework, side in sides.items()]
+    results = race([_contestant(side, entry, math.inf) for side, entry in entries], 7)
     return {result.contestant.framework: 2 * size**3 * repeats / min(result.seconds) for result in results}
 
 

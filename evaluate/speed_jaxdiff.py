@@ -1,4 +1,4 @@
-"""jaxdiff's contestants in `evaluate speed`."""
+"""jaxdiff's side of `evaluate speed`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,42 +8,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluate.held_memory import ProcessMemory
+from console.device import prepare
+from evaluate.provenance import provenance
+from evaluate.speed_side import Side
 from evaluate.speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
-from evaluate.timing import Contestant, Run
+from evaluate.timing import Run
 from jaxdiff import guidance, model
 from jaxdiff.fairness import Transition, search_direct
+from jaxdiff.interop import unet2d
 from jaxdiff.models.network import Network
 from jaxdiff.references import references
 from jaxdiff.solvers import sample
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
 
-FRAMEWORK = "jaxdiff"
+
+def begin(work: Work) -> "Jaxdiff":
+    """jaxdiff in a process of its own, set up as the programs set up theirs."""
+    prepare()
+    return Jaxdiff(work)
 
 
-class _DeviceMemory:
-    """JAX's account of a device's memory has one peak, which cannot be forgotten: it is told where it rose."""
+class Jaxdiff(Side):
+    """jaxdiff at the work that both do."""
 
-    told = 0
+    framework = "jaxdiff"
 
-    def __call__(self) -> int | None:
-        peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
-        rose, _DeviceMemory.told = peak > _DeviceMemory.told, max(peak, _DeviceMemory.told)
-        return peak if rose else None
+    def sees_gpu(self) -> bool:
+        return jax.default_backend() == "gpu"
 
+    def use(self, device: str, folder: Path) -> None:
+        super().use(device, folder)
+        jax.config.update("jax_default_device", jax.devices("gpu" if device == "cuda" else "cpu")[0])
 
-def contestant(mode: str, prepare: Callable[[], Run], device: str) -> Contestant:
-    """A contestant, on `cpu` or `cuda`."""
-    if device == "cpu":
-        memory = ProcessMemory()
-        return Contestant(FRAMEWORK, mode, prepare, memory=memory, forget=memory.forget)
-    return Contestant(FRAMEWORK, mode, prepare, memory=_DeviceMemory())
+    def device_memory(self) -> tuple[Callable[[], Any], Callable[[], int | None]]:
+        # JAX's account has one peak, which cannot be forgotten: it is told where it rose
+        told = 0
 
+        def memory() -> int | None:
+            nonlocal told
+            peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+            rose, told = peak > told, max(peak, told)
+            return peak if rose else None
 
-def sampling(work: Work, dtype: str, method: str = "plain") -> Callable[[], Run]:
-    """Draws a batch: `plain`, with attribute `switching`, or `safe` from random unsafe images."""
+        return lambda: None, memory
 
-    def prepare() -> Run:
+    def provenance(self, options: Any) -> dict[str, Any]:
+        """What a report says of where it comes from."""
+        return provenance(options)
+
+    def size(self) -> tuple[int, int]:
+        """The number of weights, and of matrix operations of one pass of the network over one image."""
+        return self.work.parameters, self.work.pass_flops
+
+    def exported(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Settings and weights of diffusers' network that computes the same."""
+        return unet2d.exported(self.work.config, self.work.network)
+
+    @property
+    def pass_flops(self) -> int:
+        return self.work.pass_flops
+
+    @property
+    def train_flops(self) -> int:
+        return self.work.train_flops
+
+    def drawing(self, dtype: str, mode: str, method: str) -> Run:
+        work = self.work
         denoise, condition = work.denoiser(dtype), jnp.asarray(work.labels(work.batch))
         if method == "switching":
             denoise, condition = guidance.switching(denoise, TAU), (1 - condition, condition)
@@ -52,64 +82,17 @@ def sampling(work: Work, dtype: str, method: str = "plain") -> Callable[[], Run]
             denoise = guidance.clipped(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
 
         def run(index: int) -> None:
-            jax.block_until_ready(_drawn(work, denoise, condition, index))
+            jax.block_until_ready(self._drawn(denoise, condition, index))
 
         return run
 
-    return prepare
+    def _drawn(self, denoise: Callable, condition: Any, seed: int, **more: Any) -> Any:
+        work, key = self.work, jax.random.key(seed)
+        return sample(denoise, work.process, shape=work.shape, condition=condition, solver=work.solver, key=key, **more)
 
-
-def _drawn(work: Work, denoise: Callable, condition: Any, seed: int, **more: Any) -> Any:
-    key = jax.random.key(seed)
-    return sample(denoise, work.process, shape=work.shape, condition=condition, solver=work.solver, key=key, **more)
-
-
-def search(work: Work, dtype: str) -> Callable[[], Run]:
-    """The search for tau, at its defaults, with the solver of the drawing."""
-
-    def prepare() -> Run:
-        denoise = work.denoiser(dtype)
-
-        def run(index: int) -> None:
-            _searched(work, denoise, index)
-
-        return run
-
-    return prepare
-
-
-def _searched(work: Work, denoise: Callable, seed: int) -> Transition:
-    return search_direct(
-        denoise, work.process, conditions=(0, 1), shape=work.shape, solver=work.solver, key=jax.random.key(seed),
-        batch=work.search_batch,
-    )  # fmt: skip
-
-
-def job(work: Work, dtype: str, folder: Path) -> Callable[[], Run]:
-    """The whole job: a model from its file, tau, then images by attribute switching at it."""
-
-    def prepare() -> Run:
-        model.save(folder, work.model(dtype))
-
-        def run(index: int) -> None:
-            loaded = model.load(folder)
-            found = _searched(work, loaded.denoise, index)
-            ends = work.labels(work.batch)
-            fair = guidance.switching(loaded.denoise, found.tau)
-            for low in work.batches():
-                np.asarray(_drawn(work, fair, (1 - ends, ends), index, indices=low + np.arange(work.batch)))
-
-        return run
-
-    return prepare
-
-
-def training(work: Work, dtype: str) -> Callable[[], Run]:
-    """Training steps: noising, forward, backward, clipping, AdamW, moving average."""
-
-    def prepare() -> Run:
-        network = work.in_dtype(dtype)
-        optimization, objective = Optimization(), Objective(prediction=PREDICTION)
+    def training(self, dtype: str, mode: str) -> Run:
+        work = self.work
+        network, optimization, objective = work.in_dtype(dtype), Optimization(), Objective(prediction=PREDICTION)
         # the state is given away at each step, and the weights are others' too
         state = initial_state(Network(jax.tree.map(jnp.copy, network.weights), network.structure), optimization)
         labels = jnp.asarray(work.labels(work.train_batch))[:, None]
@@ -123,26 +106,37 @@ def training(work: Work, dtype: str) -> Callable[[], Run]:
 
         return run
 
-    return prepare
+    def search(self, dtype: str, mode: str) -> Run:
+        """The search for tau at its defaults, with the solver of the drawing."""
+        denoise = self.work.denoiser(dtype)
 
+        def run(index: int) -> None:
+            self._searched(denoise, index)
 
-def one_pass(work: Work, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The network's output in float32, products in full precision."""
-    with jax.default_matmul_precision("highest"):
-        return np.asarray(jax.jit(Network.__call__)(work.in_dtype("float32"), x, t, labels))
+        return run
 
+    def _searched(self, denoise: Callable, seed: int) -> Transition:
+        work = self.work
+        return search_direct(
+            denoise, work.process, conditions=(0, 1), shape=work.shape, solver=work.solver, key=jax.random.key(seed),
+            batch=work.search_batch,
+        )  # fmt: skip
 
-def run_ends(work: Work, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first and the last states of a whole run in float32, products in full precision."""
-    with jax.default_matmul_precision("highest"):
-        x = _drawn(work, work.denoiser("float32"), work.labels(count), work.seed, path=True)
-    return np.asarray(x[0]), np.asarray(x[-1])
+    def job(self, dtype: str, mode: str) -> Run:
+        work, folder = self.work, self.folder / self.framework
+        model.save(folder, work.model(dtype))
 
+        def run(index: int) -> None:
+            loaded = model.load(folder)
+            found = self._searched(loaded.denoise, index)
+            ends = work.labels(work.batch)
+            fair = guidance.switching(loaded.denoise, found.tau)
+            for low in work.batches():
+                np.asarray(self._drawn(fair, (1 - ends, ends), index, indices=low + np.arange(work.batch)))
 
-def matrix_rate(dtype: str, size: int, repeats: int) -> Callable[[], Run]:
-    """Products of two square matrices, `repeats` in a row."""
+        return run
 
-    def prepare() -> Run:
+    def products(self, dtype: str, size: int, repeats: int) -> Run:
         a, b = (jax.random.normal(jax.random.key(i), (size, size), jnp.dtype(dtype)) for i in (0, 1))
         multiply = jax.jit(jnp.matmul)
 
@@ -151,4 +145,13 @@ def matrix_rate(dtype: str, size: int, repeats: int) -> Callable[[], Run]:
 
         return run
 
-    return prepare
+    def one_pass(self, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(jax.jit(Network.__call__)(self.work.in_dtype("float32"), x, t, labels))
+
+    def run_ends(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first and the last states of a whole run in float32, products in full precision."""
+        work = self.work
+        with jax.default_matmul_precision("highest"):
+            x = self._drawn(work.denoiser("float32"), work.labels(count), work.seed, path=True)
+        return np.asarray(x[0]), np.asarray(x[-1])

@@ -1,26 +1,25 @@
-"""PyTorch's contestants in `evaluate speed`: diffusers' UNet2DModel with the same weights, and its DDIMScheduler.
+"""PyTorch's side of `evaluate speed`: diffusers' UNet2DModel with the same weights, and its DDIMScheduler.
 
 PyTorch and diffusers are imported inside functions: no other command needs them.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from console.device import prepare
 from evaluate import pytorch_methods
-from evaluate.held_memory import ProcessMemory
 from evaluate.pytorch_methods import Solver, authors_search, denoise, switched
+from evaluate.speed_side import Side
 from evaluate.speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
-from evaluate.timing import Contestant, Run
+from evaluate.timing import Run
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.safe import EARLY
-from jaxdiff.interop import unet2d
 
-FRAMEWORK = "PyTorch"
 GPU_MODES = ("reduce_overhead", "max_autotune")
 _CHANNELS_LAST = ("channels_last", "compile_channels_last")
 _COMPILED = {
@@ -47,51 +46,63 @@ def libraries() -> tuple[Any, Any]:
     return torch, diffusers
 
 
-class Baseline:
-    """PyTorch on a device, at the work that jaxdiff does.
+def begin(work: Work) -> "PyTorch":
+    """PyTorch in a process of its own, whose memory is kept as jaxdiff's is: on a CPU that makes PyTorch faster too."""
+    prepare()
+    # JAX tells the coefficients of the work's process, and leaves a GPU alone
+    jax.config.update("jax_platforms", "cpu")
+    return PyTorch(work)
+
+
+class PyTorch(Side):
+    """PyTorch at the work that both do.
 
     Arguments:
         work: the work.
-        device: `cpu` or `cuda`.
-        limit: seconds that building, compiling and the first run of a contestant may take.
 
     Raises:
         InputError: PyTorch or diffusers is absent.
     """
 
-    def __init__(self, work: Work, device: str, limit: float):
+    framework = "PyTorch"
+
+    def __init__(self, work: Work):
+        super().__init__(work)
         self.torch, self.diffusers = libraries()
-        self.work, self.device, self.limit = work, device, limit
         self._models: dict[tuple[str, str], Any] = {}
+
+    def sees_gpu(self) -> bool:
+        return self.torch.cuda.is_available()
+
+    def device_memory(self) -> tuple[Callable[[], Any], Callable[[], int | None]]:
+        return self.torch.cuda.reset_peak_memory_stats, self.torch.cuda.max_memory_allocated
+
+    def versions(self) -> dict[str, str]:
+        """The libraries' versions by their names."""
+        return {library.__name__: library.__version__ for library in (self.torch, self.diffusers)}
 
     def allow_tf32(self, allowed: bool) -> None:
         """Whether float32 products and convolutions may use TF32."""
         backends = self.torch.backends
         backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = allowed
 
-    def contestant(self, mode: str, prepare: Callable[[], Run]) -> Contestant:
-        """A contestant."""
-        if self.device == "cpu":
-            memory = ProcessMemory()
-            return Contestant(FRAMEWORK, mode, prepare, self.limit, memory, memory.forget)
-        cuda = self.torch.cuda
-        return Contestant(FRAMEWORK, mode, prepare, self.limit, cuda.max_memory_allocated, cuda.reset_peak_memory_stats)
+    def take(self, settings: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
+        """Takes jaxdiff's network, as its `exported` tells it."""
+        self.settings = {name: value for name, value in settings.items() if not name.startswith("_")}
+        self.state = {name: self.torch.from_numpy(array) for name, array in state.items()}
 
     def network(self) -> Any:
-        """diffusers' network with the weights of the work."""
-        settings, state = unet2d.exported(self.work.config, self.work.network)
-        model = self.diffusers.UNet2DModel(**{name: value for name, value in settings.items() if not name.startswith("_")})
-        model.load_state_dict({name: self.torch.from_numpy(array) for name, array in state.items()})
+        """diffusers' network with the weights that were taken."""
+        model = self.diffusers.UNet2DModel(**self.settings)
+        model.load_state_dict(self.state)
         return model.to(self.device)
 
     @cached_property
     def pass_flops(self) -> int:
-        """Matrix operations of one pass of the network over one image, as PyTorch does it."""
         return self._flops(lambda output: None)
 
     @cached_property
     def train_flops(self) -> int:
-        """Matrix operations of the passes forward and back over one image, as PyTorch does them."""
         return self._flops(lambda output: output.sum().backward())
 
     def _flops(self, then: Callable[[Any], None]) -> int:
@@ -150,40 +161,31 @@ class Baseline:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
-    def sampling(self, dtype: str, mode: str, method: str = "plain") -> Callable[[], Run]:
-        """Draws a batch: `plain`, `switching` or `safe`."""
+    def drawing(self, dtype: str, mode: str, method: str) -> Run:
+        work, precision = self.work, getattr(self.torch, dtype)
+        model, solver = self._sampler(dtype, mode), self._solver(work.steps, work.batch)
+        ends, moved = self._labels(work.labels(work.batch)), None
+        labels = switched(1 - ends, ends, TAU, work.process.timesteps) if method == "switching" else lambda timestep: ends
+        if method == "safe":
+            unsafe = self.torch.from_numpy(work.images(UNSAFE)).permute(0, 3, 1, 2).flatten(1).to(self.device)
+            moved = pytorch_methods.safe(solver, unsafe, strength=STRENGTH, most_snr=EARLY[1])
 
-        def prepare() -> Run:
-            work, precision = self.work, getattr(self.torch, dtype)
-            model, solver = self._sampler(dtype, mode), self._solver(work.steps, work.batch)
-            ends, moved = self._labels(work.labels(work.batch)), None
-            labels = switched(1 - ends, ends, TAU, work.process.timesteps) if method == "switching" else lambda timestep: ends
-            if method == "safe":
-                unsafe = self.torch.from_numpy(work.images(UNSAFE)).permute(0, 3, 1, 2).flatten(1).to(self.device)
-                moved = pytorch_methods.safe(solver, unsafe, strength=STRENGTH, most_snr=EARLY[1])
+        @self.torch.inference_mode()
+        def run(index: int) -> None:
+            denoise(solver, model, self._noise(work.batch, mode, index), labels, dtype=precision, moved=moved)
+            self._synchronise()
 
-            @self.torch.inference_mode()
-            def run(index: int) -> None:
-                denoise(solver, model, self._noise(work.batch, mode, index), labels, dtype=precision, moved=moved)
-                self._synchronise()
+        return run
 
-            return run
-
-        return prepare
-
-    def search(self, dtype: str, mode: str) -> Callable[[], Run]:
+    def search(self, dtype: str, mode: str) -> Run:
         """The authors' procedure for tau."""
+        search = self._search(dtype, mode)
 
-        def prepare() -> Run:
-            search = self._search(dtype, mode)
+        @self.torch.inference_mode()
+        def run(index: int) -> float:
+            return search(index).left_out
 
-            @self.torch.inference_mode()
-            def run(index: int) -> float:
-                return search(index).left_out
-
-            return run
-
-        return prepare
+        return run
 
     def _search(self, dtype: str, mode: str) -> Callable[[int], pytorch_methods.Found]:
         work, precision, batch = self.work, getattr(self.torch, dtype), self.work.authors_batch
@@ -193,72 +195,62 @@ class Baseline:
             solver, model, self._noise(batch, mode, index), both, dtype=precision, steps=work.authors_steps
         )
 
-    def job(self, dtype: str, mode: str, folder: Path) -> Callable[[], Run]:
-        """The whole job: weights from a file, the authors' procedure, then images by attribute switching at its tau."""
+    def job(self, dtype: str, mode: str) -> Run:
+        """The whole job, with tau by the authors' procedure."""
+        from safetensors.torch import load_file, save_file
 
-        def prepare() -> Run:
-            from safetensors.torch import load_file, save_file
+        work, precision, file = self.work, getattr(self.torch, dtype), self.folder / "weights.safetensors"
+        model, search, solver = self._sampler(dtype, mode), self._search(dtype, mode), self._solver(work.steps, work.batch)
+        # of contiguous copies: the file knows no memory format
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
+        ends = self._labels(work.labels(work.batch))
 
-            work, precision = self.work, getattr(self.torch, dtype)
-            model, search, solver = self._sampler(dtype, mode), self._search(dtype, mode), self._solver(work.steps, work.batch)
-            kept = model.state_dict()
-            # of contiguous copies: the file knows no memory format
-            save_file({name: value.contiguous() for name, value in kept.items()}, folder / "weights.safetensors")
-            ends = self._labels(work.labels(work.batch))
+        @self.torch.inference_mode()
+        def run(index: int) -> float:
+            model.load_state_dict(load_file(file, device=self.device))
+            found = search(index)
+            labels = switched(1 - ends, ends, found.tau / work.process.timesteps, work.process.timesteps)
+            for low in work.batches():
+                denoise(solver, model, self._noise(work.batch, mode, low), labels, dtype=precision).cpu()
+            return found.left_out
 
-            @self.torch.inference_mode()
-            def run(index: int) -> float:
-                model.load_state_dict(load_file(folder / "weights.safetensors", device=self.device))
-                found = search(index)
-                labels = switched(1 - ends, ends, found.tau / work.process.timesteps, work.process.timesteps)
-                for low in work.batches():
-                    denoise(solver, model, self._noise(work.batch, mode, low), labels, dtype=precision).cpu()
-                return found.left_out
+        return run
 
-            return run
-
-        return prepare
-
-    def training(self, dtype: str, mode: str) -> Callable[[], Run]:
-        """Training steps: noising, forward, backward, clipping, AdamW, moving average; in bfloat16 by autocast."""
+    def training(self, dtype: str, mode: str) -> Run:
+        """Training steps; in bfloat16 by autocast."""
         torch, work, device = self.torch, self.work, self.device
+        base = self.network().train()
+        model, weights = self._in_mode(base, mode), list(base.parameters())
+        averages = [weight.detach().clone() for weight in weights]
+        optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        count = work.train_batch
+        abar = self._solver(work.steps, 1).abar
+        images, labels = self._given(work.images(count), mode), self._labels(work.labels(count))
+        null = work.config.values[0]
 
-        def prepare() -> Run:
-            base = self.network().train()
-            model, weights = self._in_mode(base, mode), list(base.parameters())
-            averages = [weight.detach().clone() for weight in weights]
-            optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-            count = work.train_batch
-            abar = self._solver(work.steps, 1).abar
-            images, labels = self._given(work.images(count), mode), self._labels(work.labels(count))
-            null = work.config.values[0]
+        def step() -> None:
+            timesteps = torch.randint(len(abar), (count,), device=device)
+            share, noise = abar[timesteps][:, None, None, None], torch.randn_like(images)
+            x = share.sqrt() * images + (1 - share).sqrt() * noise
+            told = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
+            with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+                output = model(x, timesteps.float(), class_labels=told).sample
+            torch.nn.functional.mse_loss(output.float(), noise).backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, weights, 0.001)
 
-            def step() -> None:
-                timesteps = torch.randint(len(abar), (count,), device=device)
-                share, noise = abar[timesteps][:, None, None, None], torch.randn_like(images)
-                x = share.sqrt() * images + (1 - share).sqrt() * noise
-                told = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
-                with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-                    output = model(x, timesteps.float(), class_labels=told).sample
-                torch.nn.functional.mse_loss(output.float(), noise).backward()
-                torch.nn.utils.clip_grad_norm_(weights, 1.0)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                with torch.no_grad():
-                    torch._foreach_lerp_(averages, weights, 0.001)
+        def run(index: int) -> None:
+            torch.manual_seed(index)
+            for _ in range(work.train_steps):
+                step()
+            self._synchronise()
 
-            def run(index: int) -> None:
-                torch.manual_seed(index)
-                for _ in range(work.train_steps):
-                    step()
-                self._synchronise()
-
-            return run
-
-        return prepare
+        return run
 
     def one_pass(self, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The network's output in float32, without TF32."""
         self.allow_tf32(False)
         # timestep i is our time (i + 1) / T
         times = self.torch.from_numpy(t * self.work.process.timesteps - 1).to(self.device)
@@ -275,19 +267,14 @@ class Baseline:
             x = denoise(solver, model, x, lambda timestep: labels, dtype=self.torch.float32)
         return x.permute(0, 2, 3, 1).cpu().numpy()
 
-    def matrix_rate(self, dtype: str, size: int, repeats: int) -> Callable[[], Run]:
-        """Products of two square matrices, `repeats` in a row."""
+    def products(self, dtype: str, size: int, repeats: int) -> Run:
+        make = {"device": self.device, "dtype": getattr(self.torch, dtype)}
+        a, b = (self.torch.randn((size, size), **make) for _ in range(2))
 
-        def prepare() -> Run:
-            make = {"device": self.device, "dtype": getattr(self.torch, dtype)}
-            a, b = (self.torch.randn((size, size), **make) for _ in range(2))
+        @self.torch.inference_mode()
+        def run(index: int) -> None:
+            for _ in range(repeats):
+                a @ b
+            self._synchronise()
 
-            @self.torch.inference_mode()
-            def run(index: int) -> None:
-                for _ in range(repeats):
-                    a @ b
-                self._synchronise()
-
-            return run
-
-        return prepare
+        return run

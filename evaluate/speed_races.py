@@ -1,13 +1,11 @@
 """What `evaluate speed` times, and in which order."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from evaluate import speed_jaxdiff
-from evaluate.speed_pytorch import FRAMEWORK, GPU_MODES, Baseline
-from evaluate.speed_work import Work
-from evaluate.timing import Contestant
+from evaluate.speed_jaxdiff import Jaxdiff
+from evaluate.speed_pytorch import PyTorch
+from evaluate.speed_side import Entry
 
 TASKS = {
     "sampling": "draw a batch",
@@ -21,70 +19,39 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Race:
-    """Contestants that do the same.
+    """Entries that do the same.
 
     Arguments:
         task, dtype: what they do, in which precision.
-        contestants: the more important ones first.
-        images: that a run draws or trains on; None where it is not told by images.
-        flops: matrix operations of a run as each framework does it, by its name; empty where they differ by contestant.
+        entries: the more important ones first.
     """
 
     task: str
     dtype: str
-    contestants: tuple[Contestant, ...]
-    images: int | None = None
-    flops: Mapping[str, int] = field(default_factory=dict)
+    entries: tuple[Entry, ...]
 
 
-def races(
-    work: Work, baseline: Baseline, tasks: Sequence[str], dtypes: Sequence[str], modes: Sequence[str], folder: Path
-) -> Iterator[Callable[[str | None], Race]]:
+def races(tasks: Sequence[str], dtypes: Sequence[str], modes: Sequence[str]) -> Iterator[Callable[[str | None], Race]]:
     """The races, the more important ones first: each is a function of PyTorch's best mode so far, None at first.
 
     Sampling and training are run by every mode, in every precision. The other tasks follow in the first one, in PyTorch's best
     mode of sampling alone, which needs no other compilation for them.
 
     Arguments:
-        work: the work.
-        baseline: PyTorch at it.
-        tasks, dtypes, modes: what is asked for.
-        folder: for the weights of the whole job.
+        tasks, dtypes: what is asked for.
+        modes: PyTorch's.
     """
-    device = baseline.device
-    modes = [mode for mode in modes if device == "cuda" or mode not in GPU_MODES]
-
-    def ours(mode: str, prepare: Callable) -> Contestant:
-        return speed_jaxdiff.contestant(mode, prepare, device)
 
     def every_mode(task: str, dtype: str) -> Race:
-        makers = {
-            "sampling": (speed_jaxdiff.sampling, baseline.sampling),
-            "training": (speed_jaxdiff.training, baseline.training),
-        }
-        jaxdiff, pytorch = makers[task]
-        contestants = (ours("jit", jaxdiff(work, dtype)), *(baseline.contestant(mode, pytorch(dtype, mode)) for mode in modes))
-        if task == "sampling":
-            images, passes, of = work.batch, work.batch * work.steps, "pass_flops"
-        else:
-            images = passes = work.train_batch * work.train_steps
-            of = "train_flops"
-        flops = {speed_jaxdiff.FRAMEWORK: passes * getattr(work, of), FRAMEWORK: passes * getattr(baseline, of)}
-        return Race(task, dtype, contestants, images, flops)
+        theirs = (Entry(PyTorch.framework, mode, task, dtype, mode) for mode in modes)
+        return Race(task, dtype, (Entry(Jaxdiff.framework, "jit", task, dtype), *theirs))
 
     def best_mode(task: str, dtype: str, mode: str) -> Race:
-        if task in ("switching", "safe"):
-            plain = ours("plain", speed_jaxdiff.sampling(work, dtype))
-            method = ours(task, speed_jaxdiff.sampling(work, dtype, task))
-            theirs = baseline.contestant(mode, baseline.sampling(dtype, mode, task))
-            passes = work.batch * work.steps
-            flops = {speed_jaxdiff.FRAMEWORK: passes * work.pass_flops, FRAMEWORK: passes * baseline.pass_flops}
-            return Race(task, dtype, (method, theirs, plain), work.batch, flops)
-        if task == "search":
-            searches = ours("search_direct", speed_jaxdiff.search(work, dtype)), baseline.search(dtype, mode)
-            return Race(task, dtype, (searches[0], baseline.contestant(f"{mode}, authors'", searches[1])))
-        jobs = speed_jaxdiff.job(work, dtype, folder), baseline.job(dtype, mode, folder)
-        return Race(task, dtype, (ours("jit", jobs[0]), baseline.contestant(mode, jobs[1])), work.count)
+        ours = {"search": "search_direct", "job": "jit"}.get(task, task)
+        theirs = f"{mode}, authors'" if task == "search" else mode
+        entries = Entry(Jaxdiff.framework, ours, task, dtype), Entry(PyTorch.framework, theirs, task, dtype, mode)
+        plain = (Entry(Jaxdiff.framework, "plain", "sampling", dtype),) if task in ("switching", "safe") else ()
+        return Race(task, dtype, entries + plain)
 
     for dtype in dtypes:
         for task in ("sampling", "training"):

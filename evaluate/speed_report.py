@@ -1,37 +1,43 @@
 """What `evaluate speed` tells of its races: JSON and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from evaluate.cells import number
-from evaluate.speed_pytorch import FRAMEWORK
+from evaluate.speed_pytorch import PyTorch
 from evaluate.speed_races import Race
 from evaluate.timing import Timed, best, ratio, summary
 from evaluate.writing import print_tables
 
 
-def told(race: Race, results: Sequence[Timed], rate: float) -> dict[str, Any]:
+def told(
+    race: Race, results: Sequence[Timed], rate: float, images: int | None, flops: Mapping[str, int | None]
+) -> dict[str, Any]:
     """A race, JSON-ready. The baseline is PyTorch's fastest contestant, where none was timed the first that was.
 
     Arguments:
         race: what was timed.
         results: of its contestants.
         rate: the machine's rate of matrix products in this precision, operations a second.
+        images: that a run draws or trains on; None where it is not told by images.
+        flops: matrix operations of a run as each framework does it, by its name; None where they are not counted.
     """
-    baseline = best(results, FRAMEWORK) or next((result for result in results if result.seconds), None)
+    baseline = best(results, PyTorch.framework) or next((result for result in results if result.seconds), None)
     return {
         "task": race.task,
         "dtype": race.dtype,
-        "images": race.images,
-        "flops": dict(race.flops),
+        "images": images,
+        "flops": dict(flops),
         "baseline": baseline.contestant.name if baseline else None,
-        "contestants": [_contestant(race, result, baseline, rate) for result in results],
+        "contestants": [_contestant(result, baseline, rate, images, flops) for result in results],
     }
 
 
-def _contestant(race: Race, result: Timed, baseline: Timed | None, rate: float) -> dict[str, Any]:
+def _contestant(
+    result: Timed, baseline: Timed | None, rate: float, images: int | None, flops: Mapping[str, int | None]
+) -> dict[str, Any]:
     row = {
         "name": result.contestant.name,
         "framework": result.contestant.framework,
@@ -44,10 +50,10 @@ def _contestant(race: Race, result: Timed, baseline: Timed | None, rate: float) 
     if result.seconds:
         row["seconds"] = summary(result.seconds)
         row["ratio"] = ratio(baseline.seconds, result.seconds)
-        if race.images is not None:
-            row["images_per_second"] = race.images / row["seconds"]["median"]
-        if (flops := race.flops.get(row["framework"])) is not None:
-            row["flops_per_second"] = flops / row["seconds"]["median"]
+        if images is not None:
+            row["images_per_second"] = images / row["seconds"]["median"]
+        if (operations := flops.get(row["framework"])) is not None:
+            row["flops_per_second"] = operations / row["seconds"]["median"]
             row["share_of_matrix_rate"] = row["flops_per_second"] / rate
     return row
 

@@ -143,6 +143,16 @@ class Work:
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
         return matrix_flops(jax.grad(loss), self.network.weights, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
 
+    def images_of(self, task: str) -> int | None:
+        """Images that a run of a task draws or trains on; None where it is not told by images."""
+        if task in ("sampling", "switching", "safe"):
+            return self.batch
+        return {"training": self.train_batch * self.train_steps, "job": self.count}.get(task)
+
+    def products(self, device: str) -> tuple[int, int]:
+        """Size and number of the square products that tell a device's rate."""
+        return (8192, 10) if device == "cuda" else (2048, 2)
+
     def batches(self) -> range:
         """Where the batches of the whole job begin; the last one is drawn whole."""
         return range(0, self.count, self.batch)

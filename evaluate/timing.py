@@ -28,15 +28,15 @@ class Contestant:
 
     Arguments:
         framework, mode: its name.
-        prepare: builds it.
-        limit: seconds that building, compiling and the first run may take; only Python can be interrupted so.
+        prepare: builds it and runs it once, in at most so many seconds, and returns what does the work of a round.
+        limit: seconds that this may take; only Python can be interrupted so.
         memory: bytes that it held at the most since `forget`, None where that is not known.
         forget: begins the account of memory anew.
     """
 
     framework: str
     mode: str
-    prepare: Callable[[], Run]
+    prepare: Callable[[float], Run]
     limit: float = math.inf
     memory: Callable[[], int | None] = _unknown
     forget: Callable[[], Any] = _unknown
@@ -115,18 +115,27 @@ def _prepared(result: Timed, deadline: float, clock: Callable[[], float]) -> Run
     # what cannot be interrupted has no limit, and the deadline is none to it
     limit = result.contestant.limit
     try:
-        with _at_most(min(limit, deadline - begun) if limit < math.inf else math.inf):
-            run = result.contestant.prepare()
-            run(0)
+        run = result.contestant.prepare(min(limit, deadline - begun) if limit < math.inf else math.inf)
     except Exception as error:  # whatever a compiler raises is the contestant's own failure
-        result.failure = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        result.failure = failure(error)
         return None
     result.warm_up = clock() - begun
     return run
 
 
+class Failed(Exception):
+    """What went wrong in another process, in a line."""
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, in a line."""
+    if isinstance(error, Failed):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
+def at_most(seconds: float) -> Iterator[None]:
     """Ends what is inside by a TimeoutError after this many seconds."""
     if seconds == math.inf:
         yield

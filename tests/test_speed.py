@@ -14,7 +14,7 @@ import pytest
 
 from console import plots
 from console.terminal import console
-from evaluate import speed_report
+from evaluate import speed_pytorch, speed_report
 from evaluate.__main__ import main
 from evaluate.flops import matrix_flops
 from evaluate.held_memory import ProcessMemory
@@ -22,7 +22,7 @@ from evaluate.pytorch_methods import switched
 from evaluate.speed import _agreeing, _device
 from evaluate.speed_races import Race
 from evaluate.speed_work import NETWORKS, Work
-from evaluate.timing import ROUNDS_AT_LEAST, Contestant, Timed, best, race, ratio, summary
+from evaluate.timing import ROUNDS_AT_LEAST, Contestant, Timed, at_most, best, race, ratio, summary
 from evaluate.writing import finite
 from jaxdiff import guidance
 from jaxdiff.errors import InputError
@@ -137,7 +137,7 @@ def test_no_layer_of_the_network_is_zero_and_both_dtypes_share_the_weights():
 
 
 def contestant(name, log, *, framework="jaxdiff", fails=None, left_out=None, **more):
-    def prepare():
+    def prepare(seconds):
         log.append(("prepare", name))
         if fails:
             raise fails
@@ -161,7 +161,7 @@ def test_the_baseline_switches_labels_as_the_library_does():
 def test_contestants_run_in_turn_after_all_are_prepared():
     log, ticks = [], count()
     results = race([contestant("a", log), contestant("b", log)], 2, clock=lambda: next(ticks))
-    assert log == [("prepare", "a"), (0, "a"), ("prepare", "b"), (0, "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
+    assert log == [("prepare", "a"), ("prepare", "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
     # the clock ticks at each look: once between the two looks about a run
     assert [result.seconds for result in results] == [[1, 1], [1, 1]]
     assert [result.warm_up for result in results] == [1, 1]
@@ -182,12 +182,21 @@ def test_what_fails_is_told_and_the_others_go_on():
 
 
 def test_what_is_not_ready_within_its_limit_is_ended():
-    def prepare():
-        time.sleep(20)
+    def prepare(seconds):
+        with at_most(seconds):
+            time.sleep(20)
 
     begun = time.perf_counter()
     (result,) = race([Contestant("PyTorch", "compile", prepare, limit=0.2)], 3)
     assert result.failure == "TimeoutError: not ready within 0 s" and time.perf_counter() - begun < 10
+
+
+@pytest.mark.parametrize("limit, given", [(100.0, 7.0), (5.0, 5.0), (math.inf, math.inf)])
+def test_a_contestant_is_given_what_its_limit_and_the_deadline_leave(limit, given):
+    told = []
+    prepare = lambda seconds: told.append(seconds) or (lambda index: None)  # noqa: E731
+    race([Contestant("PyTorch", "compile", prepare, limit=limit)], 1, deadline=10.0, clock=lambda: 3.0)
+    assert told == [given]
 
 
 def test_after_the_deadline_nothing_is_begun_and_what_was_prepared_is_timed():
@@ -201,7 +210,7 @@ def test_memory_is_that_of_the_first_round():
     held = iter([5, 7])
     log = []
     (result,) = race([contestant("a", log, memory=lambda: next(held), forget=lambda: log.append("forget"))], 2)
-    assert result.memory == 5 and log == [("prepare", "a"), (0, "a"), "forget", (1, "a"), (2, "a")]
+    assert result.memory == 5 and log == [("prepare", "a"), "forget", (1, "a"), (2, "a")]
 
 
 def test_the_process_is_seen_to_hold_what_a_run_takes():
@@ -240,9 +249,13 @@ def test_the_baseline_is_the_fastest_of_pytorchs_modes():
     assert best(RESULTS, "PyTorch") is RESULTS[2] and best(RESULTS[3:], "PyTorch") is None
 
 
+def refused(*_):
+    raise InputError("no PyTorch for you")
+
+
 def told(images=10, ours=6 * 10**9, theirs=12 * 10**9, results=RESULTS):
-    flops = {name: count for name, count in (("jaxdiff", ours), ("PyTorch", theirs)) if count is not None}
-    return speed_report.told(Race("sampling", "float32", (), images, flops), results, rate=12e9)
+    flops = {"jaxdiff": ours, "PyTorch": theirs}
+    return speed_report.told(Race("sampling", "float32", ()), results, 12e9, images, flops)
 
 
 def test_a_race_tells_speed_ratio_and_share():
@@ -287,11 +300,12 @@ def test_outputs_that_differ_are_refused():
 
 
 def test_the_device_is_one_that_both_see():
-    assert _device("auto", True, "gpu") == _device("gpu", True, "gpu") == "cuda"
-    assert _device("auto", False, "gpu") == _device("auto", True, "cpu") == _device("cpu", True, "gpu") == "cpu"
-    for pytorch, backend in ((False, "gpu"), (True, "cpu")):
-        with pytest.raises(InputError, match="both see"):
-            _device("gpu", pytorch, backend)
+    assert _device("auto", True, True) == _device("gpu", True, True) == "cuda"
+    assert _device("auto", False, True) == _device("auto", True, False) == _device("cpu", True, True) == "cpu"
+    with pytest.raises(InputError, match="both see; JAX sees a GPU, PyTorch none"):
+        _device("gpu", pytorch_sees=False, jax_sees=True)
+    with pytest.raises(InputError, match="both see; JAX sees none, PyTorch a GPU"):
+        _device("gpu", pytorch_sees=True, jax_sees=False)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +324,13 @@ def test_options_out_of_range_are_errors(call_program, capsys, option, value, na
 
 
 @pytest.mark.parametrize("absent", ["torch", "diffusers"])
-def test_without_pytorch_the_error_says_what_to_install(call_program, capsys, monkeypatch, absent):
+def test_without_pytorch_the_error_says_what_to_install(monkeypatch, absent):
     monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(InputError, match=r"pip install 'jaxdiff\[bench\]'"):
+        speed_pytorch.begin(work())
+
+
+def test_an_error_of_a_frameworks_process_is_the_programs(call_program, capsys, monkeypatch):
+    monkeypatch.setattr(speed_pytorch, "begin", refused)
     assert call_program(main, "evaluate", "speed", "--out", "speed") == 2
-    assert "pip install 'jaxdiff[bench]'" in capsys.readouterr().err.replace("\n", " ")
+    assert "no PyTorch for you" in capsys.readouterr().err

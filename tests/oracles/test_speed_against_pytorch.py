@@ -1,7 +1,6 @@
 """The baseline of `evaluate speed` does in PyTorch what jaxdiff does: the same outputs, from the same states."""
 
 import json
-import math
 import warnings
 from types import SimpleNamespace
 
@@ -15,10 +14,10 @@ with warnings.catch_warnings():
     pytest.importorskip("diffusers")
     torch = pytest.importorskip("torch")
 
-from evaluate import speed_jaxdiff
 from evaluate.__main__ import main
 from evaluate.pytorch_methods import Solver, authors_search, denoise, safe, switched
-from evaluate.speed_pytorch import Baseline
+from evaluate.speed_jaxdiff import Jaxdiff
+from evaluate.speed_pytorch import PyTorch
 from evaluate.speed_work import NETWORKS, Work
 from jaxdiff import guidance
 from jaxdiff.fairness import search_prefix
@@ -123,27 +122,37 @@ def work():
 
 
 @pytest.fixture(scope="module")
-def baseline(work):
-    return Baseline(work, "cpu", math.inf)
+def jaxdiff(work, tmp_path_factory):
+    side = Jaxdiff(work)
+    side.use("cpu", tmp_path_factory.mktemp("jaxdiff"))
+    return side
 
 
-def test_one_pass_of_the_network(work, baseline):
+@pytest.fixture(scope="module")
+def pytorch(work, jaxdiff, tmp_path_factory):
+    side = PyTorch(work)
+    side.use("cpu", tmp_path_factory.mktemp("pytorch"))
+    side.take(*jaxdiff.exported())
+    return side
+
+
+def test_one_pass_of_the_network(work, jaxdiff, pytorch):
     x = np.random.default_rng(0).standard_normal((3, *work.shape), np.float32)
     t, labels = np.array([0.01, 0.5, 1.0], np.float32), work.labels(3)
-    ours, theirs = speed_jaxdiff.one_pass(work, x, t, labels), baseline.one_pass(x, t, labels)
+    ours, theirs = jaxdiff.one_pass(x, t, labels), pytorch.one_pass(x, t, labels)
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
 
 
-def test_pytorchs_operations_are_those_of_the_blocks(work, baseline):
+def test_pytorchs_operations_are_those_of_the_blocks(work, pytorch):
     """Labels are looked up there, where jaxdiff multiplies; back, every product has two."""
     config = work.config
-    assert baseline.pass_flops == network_flops(config) - 2 * (config.values[0] + 1) * 4 * config.base
-    assert 2.9 < baseline.train_flops / baseline.pass_flops < 3.1
+    assert pytorch.pass_flops == network_flops(config) - 2 * (config.values[0] + 1) * 4 * config.base
+    assert 2.9 < pytorch.train_flops / pytorch.pass_flops < 3.1
 
 
-def test_a_whole_run(work, baseline):
-    start, end = speed_jaxdiff.run_ends(work, 3)
-    assert np.linalg.norm(end - baseline.run_end(start)) < 1e-4 * np.linalg.norm(end)
+def test_a_whole_run(jaxdiff, pytorch):
+    start, end = jaxdiff.run_ends(3)
+    assert np.linalg.norm(end - pytorch.run_end(start)) < 1e-4 * np.linalg.norm(end)
 
 
 def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys):

@@ -1,0 +1,90 @@
+"""A worker: an object in a process of its own, its values, its errors, and its end."""
+
+import os
+import signal
+import time
+from multiprocessing import active_children
+
+import pytest
+
+from evaluate.timing import Failed, at_most
+from evaluate.worker import Worker
+from jaxdiff.errors import InputError
+
+
+class Counter:
+    """What lives in the other process."""
+
+    def __init__(self, start: int):
+        if start < 0:
+            raise InputError(f"start must be at least 0, got {start}")
+        self.count = start
+
+    def add(self, number: int) -> int:
+        self.count += number
+        return self.count
+
+    def process(self) -> int:
+        return os.getpid()
+
+    def refuse(self) -> None:
+        raise InputError("not that")
+
+    def fail(self) -> None:
+        raise UnbuildableError(1, 2)
+
+    def sleep(self, seconds: float) -> None:
+        with at_most(seconds):
+            time.sleep(60)
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class UnbuildableError(Exception):
+    """One that another process cannot rebuild from its arguments."""
+
+    def __init__(self, first, second):
+        super().__init__("two parts\nand more")
+
+
+@pytest.fixture(scope="module")
+def counter():
+    with Worker(Counter, 5) as worker:
+        yield worker
+
+
+def test_the_object_is_kept_in_another_process(counter):
+    assert [counter.call("add", 2), counter.call("add", 3)] == [7, 10]
+    assert counter.call("process") != os.getpid()
+
+
+def test_errors_come_back_and_the_object_lives_on(counter):
+    with pytest.raises(InputError, match="^not that$"):
+        counter.call("refuse")
+    with pytest.raises(Failed, match="^UnbuildableError: two parts$"):
+        counter.call("fail")
+    with pytest.raises(Failed, match="^TimeoutError: not ready within 0 s$"):
+        counter.call("sleep", 0.1)
+    assert counter.call("process") != os.getpid()
+
+
+def test_what_cannot_be_built_is_an_error():
+    before = set(active_children())
+    with pytest.raises(InputError, match="at least 0, got -1"):
+        Worker(Counter, -1)
+    assert set(active_children()) == before
+
+
+def test_a_process_that_ends_is_told():
+    with Worker(Counter, 0) as worker:
+        for _ in range(2):
+            with pytest.raises(Failed, match="its process ended with exit code -9"):
+                worker.call("die")
+
+
+def test_closing_ends_the_process_whatever_it_does():
+    with Worker(Counter, 0) as worker:
+        process = worker.call("process")
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
