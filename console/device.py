@@ -12,26 +12,34 @@ from pathlib import Path
 # Lets XLA's CPU backend hand convolutions and sums to its matrix library. Known to these versions of jaxlib; an unknown
 # flag ends the process, so no other version gets it.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+# In training also what is done element by element: else XLA computes the sum of the residual blocks' gradients anew for each
+# convolution that takes a part of it.
+_CPU_TRAINING_FLAG = f"{_CPU_FLAG},LIBRARY_FUSION_TYPE_ELTWISE"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _MOST = 4 * 2**30  # bytes of programs that are kept
 _LEAST_SECONDS = 0.2  # of compiling, for which a program is kept
 
 
-def prepare() -> None:
+def prepare(training: bool = False) -> None:
     """Sets XLA_FLAGS and the allocator for this machine, and keeps compiled programs on disk for a second start.
 
-    Call it before JAX is first used; what the user has set in XLA_FLAGS, MALLOC_..., JAX_COMPILATION_CACHE_DIR and
-    JAX_ENABLE_COMPILATION_CACHE stays.
+    Call it before JAX is first used; what the user has set in XLA_FLAGS, MALLOC_..., JAX_CPU_ENABLE_ASYNC_DISPATCH,
+    JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE stays.
+
+    Arguments:
+        training: whether the process trains a diffusion model.
     """
     platforms = os.environ.get("JAX_PLATFORMS", "")
     accelerated = any(importlib.util.find_spec(name) for name in _ACCELERATOR_PACKAGES)
     on_cpu = platforms == "cpu" or (not platforms and not accelerated)
-    flags = os.environ.get("XLA_FLAGS", "")
+    # a process may have them from the one that started it
+    flags = " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in (_CPU_FLAG, _CPU_TRAINING_FLAG))
     if on_cpu and importlib.metadata.version("jaxlib") in _CPU_FLAG_VERSIONS and "ynn_fusion_type" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
-    if on_cpu and platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
+        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_TRAINING_FLAG if training else _CPU_FLAG}".strip()
+    chosen = any(name.startswith("MALLOC_") or name == "JAX_CPU_ENABLE_ASYNC_DISPATCH" for name in os.environ)
+    if on_cpu and platform.libc_ver()[0] == "glibc" and not chosen:
         _keep_memory()
     _keep_programs()
 
@@ -40,11 +48,15 @@ def _keep_memory() -> None:
     """Lets the process keep the memory that it frees, up to 2 GiB.
 
     XLA takes and frees what a program needs at every call. By default glibc gives blocks of that size back to the system,
-    which hands them out again filled with zeros, page by page: a third of a training step.
+    which hands them out again filled with zeros, page by page: a third of a training step. Only the heap of the main thread
+    keeps them, so that the programs must be run by it, not by a thread of JAX's.
     """
+    import jax
+
     allocator = ctypes.CDLL(None)
-    for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1)):
+    for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1)):
         allocator.mallopt(parameter, value)
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def _keep_programs() -> None:

@@ -4,7 +4,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,11 @@ class Speed:
     """Times jaxdiff beside PyTorch (diffusers' UNet2DModel and DDIMScheduler) with the same weights, steps and batches.
 
     First the outputs are compared, of one pass of the network and of a whole run, in full float32: they must agree. Then all
-    contestants of a task are timed in turn, each framework in a process of its own, building and compiling apart. PyTorch's
-    best mode is the baseline: "faster" tells how many times faster than it a contestant is, the median over rounds of the ratio
-    within a round. "%" is the share of the machine's own rate of matrix products, measured here by both frameworks. "GiB" is
-    the peak of memory: on a GPU all that the framework holds, on a CPU what a run takes beyond what the process held before.
-    Prints tables, writes speed.json and speed.png.
+    contestants of a task are timed in turn, building and compiling apart. Each framework has a process of its own, jaxdiff one
+    as `sample` sets it up and one as `train` does. PyTorch's best mode is the baseline: "faster" tells how many times faster
+    than it a contestant is, the median over rounds of the ratio within a round. "%" is the share of the machine's own rate of
+    matrix products, measured here by both frameworks. "GiB" is the peak of memory: on a GPU all that the framework holds, on a
+    CPU what a run takes beyond what the process held before. Prints tables, writes speed.json and speed.png.
 
     For example:
 
@@ -125,17 +125,18 @@ def speed(options: Speed) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Worker(speed_pytorch.begin, work) as pytorch,
-        Worker(speed_jaxdiff.begin, work) as jaxdiff,
+        Worker(speed_jaxdiff.begin, work, False) as jaxdiff,
+        Worker(speed_jaxdiff.begin, work, True) as trainer,
     ):
         device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
         modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
         if not modes:
             raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
         options.out.mkdir(parents=True, exist_ok=True)
-        for side in (jaxdiff, pytorch):
+        for side in (jaxdiff, trainer, pytorch):
             side.call("use", device, Path(folder))
         pytorch.call("take", *jaxdiff.call("exported"))
-        told = _measure(options, work, jaxdiff, pytorch, device, modes, begun)
+        told = _measure(options, work, (jaxdiff, trainer, pytorch), device, modes, begun)
     whole(options.out / "speed.png", lambda path: plots.speed(path, told["races"], _title(told)))
     console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
     return told
@@ -151,13 +152,13 @@ def _device(asked: str, pytorch_sees: bool, jax_sees: bool) -> str:
 
 
 def _measure(
-    options: Speed, work: Work, jaxdiff: Worker, pytorch: Worker, device: str, modes: Sequence[str], begun: float
+    options: Speed, work: Work, workers: tuple[Worker, Worker, Worker], device: str, modes: Sequence[str], begun: float
 ) -> dict[str, Any]:
+    jaxdiff, trainer, pytorch = workers
     dtypes = options.dtypes or (("bfloat16", "float32") if device == "cuda" else ("float32",))
     agreement = _compare(work, jaxdiff, pytorch, options.compare_runs)
     pytorch.call("allow_tf32", True)
-    sides = {Jaxdiff.framework: jaxdiff, PyTorch.framework: pytorch}
-    rates = {dtype: _matrix_rate(dtype, sides, work.products(device)) for dtype in dtypes}
+    rates = {dtype: _matrix_rate(dtype, jaxdiff, pytorch, work.products(device)) for dtype in dtypes}
     speed_report.show_rates(agreement, rates, console)
     parameters, operations = jaxdiff.call("size")
     told = {
@@ -172,6 +173,7 @@ def _measure(
     mode = None
     for lay_out in races(options.tasks, dtypes, modes):
         each = lay_out(mode)
+        sides = {Jaxdiff.framework: trainer if each.task == "training" else jaxdiff, PyTorch.framework: pytorch}
         contestants = [_contestant(sides[entry.framework], entry, options.compile_limit) for entry in each.entries]
         with progress(f"{each.task}, {each.dtype}", len(contestants) * (options.rounds + 1)) as advance:
             results = race(contestants, options.rounds, deadline=begun + options.budget, advance=advance)
@@ -223,11 +225,11 @@ def _agreeing(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float) -> 
     return error
 
 
-def _matrix_rate(dtype: str, sides: Mapping[str, Worker], products: tuple[int, int]) -> dict[str, float]:
+def _matrix_rate(dtype: str, jaxdiff: Worker, pytorch: Worker, products: tuple[int, int]) -> dict[str, float]:
     """The best rate of square products by each framework, in operations a second."""
     size, repeats = products
-    entries = [(side, Entry(framework, dtype, "products", dtype)) for framework, side in sides.items()]
-    results = race([_contestant(side, entry, math.inf) for side, entry in entries], 7)
+    sides = ((jaxdiff, Jaxdiff.framework), (pytorch, PyTorch.framework))
+    results = race([_contestant(side, Entry(framework, dtype, "products", dtype), math.inf) for side, framework in sides], 7)
     return {result.contestant.framework: 2 * size**3 * repeats / min(result.seconds) for result in results}
 
 

@@ -22,9 +22,9 @@ from jaxdiff.solvers import sample
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
 
 
-def begin(work: Work) -> "Jaxdiff":
-    """jaxdiff in a process of its own, set up as the programs set up theirs."""
-    prepare()
+def begin(work: Work, training: bool) -> "Jaxdiff":
+    """jaxdiff in a process of its own, set up as `train` sets up its, or as the other programs do."""
+    prepare(training)
     return Jaxdiff(work)
 
 

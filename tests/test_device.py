@@ -75,23 +75,28 @@ def test_the_programs_that_were_used_longest_ago_make_room(fresh, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "platforms, version, flags, expected",
+    "platforms, version, flags, training, expected",
     [
-        ("cpu", "0.10.2", "", device._CPU_FLAG),
-        ("", "0.10.2", "--xla_cpu_enable_fast_math=true", f"--xla_cpu_enable_fast_math=true {device._CPU_FLAG}"),
-        ("cpu", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", "--xla_cpu_experimental_ynn_fusion_type="),
-        ("cpu", "0.99.0", "", ""),
-        ("tpu", "0.10.2", "", ""),
+        ("cpu", "0.10.2", "", False, device._CPU_FLAG),
+        ("cpu", "0.10.2", "", True, device._CPU_TRAINING_FLAG),
+        ("cpu", "0.10.2", device._CPU_FLAG, True, device._CPU_TRAINING_FLAG),
+        ("cpu", "0.10.2", device._CPU_TRAINING_FLAG, False, device._CPU_FLAG),
+        ("", "0.10.2", "--xla_cpu_enable_fast_math=true", False, f"--xla_cpu_enable_fast_math=true {device._CPU_FLAG}"),
+        ("cpu", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", True, "--xla_cpu_experimental_ynn_fusion_type="),
+        ("cpu", "0.99.0", "", True, ""),
+        ("tpu", "0.10.2", "", True, ""),
     ],
 )
-def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(fresh, monkeypatch, platforms, version, flags, expected):
+def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
+    fresh, monkeypatch, platforms, version, flags, training, expected
+):
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "jaxlib" else real(name))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(device, "_keep_memory", lambda: None)
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     monkeypatch.setenv("XLA_FLAGS", flags)
-    device.prepare()
+    device.prepare(training)
     assert os.environ["XLA_FLAGS"] == expected
 
 
@@ -122,7 +127,8 @@ def test_a_program_is_given_the_memory_that_it_had_before():
         told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=120)
         return int(told.stdout.split("FAULTS")[1])
 
-    assert 10 * faults() < faults(MALLOC_TRIM_THRESHOLD_="131072")
+    for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):
+        assert 10 * faults() < faults(**chosen)
 
 
 COUNTED = """

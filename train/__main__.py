@@ -102,4 +102,4 @@ def _train(options, task, source, mesh) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, training=True)
