@@ -8,6 +8,8 @@ from typing import Any
 from evaluate.timing import Failed, failure
 from jaxdiff.errors import InputError
 
+_PATIENCE = 3.0  # seconds that a process is given to end of itself
+
 
 class Worker:
     """An object that lives in another process; close it in the end, or use it in a `with` statement.
@@ -49,10 +51,12 @@ class Worker:
         return self._ask(method, arguments)
 
     def close(self) -> None:
-        """Ends the process, whatever it does."""
+        """Ends the process: within seconds, whatever it does."""
+        self._connection.close()
+        self._process.join(_PATIENCE)
+        # does nothing where it has ended of itself
         self._process.terminate()
         self._process.join()
-        self._connection.close()
 
     def _ask(self, *message: Any) -> Any:
         try:

@@ -83,8 +83,13 @@ def test_a_process_that_ends_is_told():
                 worker.call("die")
 
 
-def test_closing_ends_the_process_whatever_it_does():
+@pytest.mark.parametrize("busy", [False, True])
+def test_closing_ends_the_process_whatever_it_does(busy):
+    begun = time.perf_counter()
     with Worker(Counter, 0) as worker:
         process = worker.call("process")
+        if busy:
+            worker._connection.send(("sleep", (60.0,)))
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+    assert time.perf_counter() - begun < 30
