@@ -12,10 +12,10 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracles lint checkpoint sweep bench clean
+.PHONY: help demo test oracles lint checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (four minutes)
 	$(PY) -m demo
@@ -63,6 +63,11 @@ bench: $(STAMP)  ## speed beside PyTorch (installed first), cost of the methods,
 	$(PY) -m bench devices
 	$(PY) -m bench sampler
 	$(PY) -m bench kills
+
+# Nothing is installed: machines with GPUs are often lent, with JAX and PyTorch for their cards in a Python of their own.
+bench-gpu:  ## speed beside PyTorch on one GPU, in one call of less than ten minutes, by a Python that has both: make bench-gpu PY=python3
+	$(PY) -m evaluate speed --network faces64 --device gpu --batch-size 128 --train-batch-size 64 --steps 25 --authors-steps 10 \
+	  --count 512 --rounds 5 --no-compare-runs --compile-limit 90 --budget 450 --out out/speed/gpu
 
 clean:  ## remove the environment and the caches; runs, pictures and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

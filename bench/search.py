@@ -52,6 +52,7 @@ class SearchSpread:
 def search_spread(options: SearchSpread) -> None:
     """Measures, prints and writes."""
     import jax
+    from rich import box
     from rich.table import Table
 
     from jaxdiff.data import load_arrays, open_data
@@ -69,7 +70,7 @@ def search_spread(options: SearchSpread) -> None:
         images, labels = load_arrays(source, count=4000, seed=options.seed)
         classifier = train_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
         direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}
-        searches = {"direct, features": (search_direct, direct), **searches}
+        searches = {"direct": (search_direct, direct), **searches}
     conditions = tuple(model.encode([[value] for value in range(len(attribute.values))]))
     told, total = [], len(searches) * len(options.steps) * len(options.batches) * options.repeats
     with progress("searching", total, unit="searches") as advance:
@@ -93,15 +94,15 @@ def search_spread(options: SearchSpread) -> None:
                         }
                     )  # fmt: skip
     device = f"{options.solver}, {options.repeats} seeds, {jax.devices()[0].device_kind}, jax {jax.__version__}"
-    table = Table(title=f"tau of {attribute.name}: {device}", title_justify="left")
-    for heading in ("search", "steps", "batch", "mean", "spread", "least", "most", "evaluations", "seconds"):
+    table = Table(title=f"tau of {attribute.name}: {device}", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("search", "steps", "batch", "mean", "spread", "least to most", "evaluations", "seconds"):
         table.add_column(heading, justify="left" if heading == "search" else "right")
     for row in told:
         taus = row["taus"]
-        places = (statistics.mean(taus), statistics.stdev(taus), min(taus), max(taus))
         table.add_row(
-            row["search"], str(row["steps"]), str(row["batch"]), *(f"{place:.3f}" for place in places),
-            f"{row['evaluations']:,}", f"{row['seconds']:.1f}",
+            row["search"], str(row["steps"]), str(row["batch"]), f"{statistics.mean(taus):.3f}",
+            f"{statistics.stdev(taus):.3f}", f"{min(taus):.3f} to {max(taus):.3f}", f"{row['evaluations']:,}",
+            f"{row['seconds']:.1f}",
         )  # fmt: skip
     console.print(table)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -34,14 +34,20 @@ def prepare(training: bool = False) -> None:
     platforms = os.environ.get("JAX_PLATFORMS", "")
     accelerated = any(importlib.util.find_spec(name) for name in _ACCELERATOR_PACKAGES)
     on_cpu = platforms == "cpu" or (not platforms and not accelerated)
-    # a process may have them from the one that started it
-    flags = " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in (_CPU_FLAG, _CPU_TRAINING_FLAG))
+    forget_flags()  # a process may have them from the one that started it
+    flags = os.environ.get("XLA_FLAGS", "")
     if on_cpu and importlib.metadata.version("jaxlib") in _CPU_FLAG_VERSIONS and "ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_TRAINING_FLAG if training else _CPU_FLAG}".strip()
     chosen = any(name.startswith("MALLOC_") or name == "JAX_CPU_ENABLE_ASYNC_DISPATCH" for name in os.environ)
     if on_cpu and platform.libc_ver()[0] == "glibc" and not chosen:
         _keep_memory()
     _keep_programs()
+
+
+def forget_flags() -> None:
+    """Takes back the flags that `prepare` set, before JAX compiles: programs that stand for an accelerator's have none."""
+    if flags := os.environ.get("XLA_FLAGS"):
+        os.environ["XLA_FLAGS"] = " ".join(flag for flag in flags.split() if flag not in (_CPU_FLAG, _CPU_TRAINING_FLAG))
 
 
 def _keep_memory() -> None:

@@ -3,6 +3,7 @@
 from rich import box
 from rich.table import Table
 
+from console.device import forget_flags
 from console.terminal import console
 from jaxdiff.errors import InputError
 
@@ -17,6 +18,7 @@ def pretend(devices: int) -> None:
         raise InputError(f"--devices must be at least 1, got {devices}")
     import jax
 
+    forget_flags()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
     # what is partitioned and exchanged stays the same, only the machine code, which never runs, is made in half the time

@@ -78,9 +78,7 @@ def main() -> None:
     sets = []
     for method in ("vanilla", "mixing", "switching"):
         tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
-        sets += draw(
-            Draw(options.model, out / method, method, "group", count=count, **sampling, batch_size=min(64, count), **tau)
-        )
+        sets += draw(Draw(options.model, out / method, method, "group", count=count, **sampling, **tau))
 
     console.rule("3. the verdict")
     judged = {"seeds": options.seeds, "test_count": 2000}

@@ -20,6 +20,7 @@ from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import Found, point
 from jaxdiff.sampleset import FILE, SampleSet
 from sample import methods, safety
+from sample.batch import images_at_once
 from sample.common import Sampling, Setting, setting
 from sample.search import EDGES, Search, default_path, find
 from sample.search import write as write_search
@@ -106,8 +107,9 @@ class Draw(Sampling, safety.Guarding):
     """fair_diffusion: the time from which on it acts, in (0, 1]."""
     edit_strength: float = 0.8
     """editing: the time that images are encoded to, in (0, 1]; more changes more."""
-    batch_size: int = 64
-    """Images at once, on all devices together, which must divide it; the images do not depend on it."""
+    batch_size: int | None = None
+    """Images at once, on all devices together, which must divide it; by default as many as the memory of accelerators holds, on
+    processors 64. The images do not depend on it."""
     seed: int = 0
     """Seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
@@ -119,8 +121,8 @@ class Draw(Sampling, safety.Guarding):
 
     def __post_init__(self):
         for name in ("count", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+            if (given := getattr(self, name)) is not None and given < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {given}")
         if self.method == "switching" and self.steps < 2:
             raise InputError(f"--method switching takes --steps of at least 2, got {self.steps}")
         if self.seed < 0:
@@ -209,7 +211,8 @@ def points(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Iterat
 def draw(options: Draw) -> list[Path]:
     """Draws the sets; returns their folders."""
     chosen = setting(options.model, options.attribute, options.values, options)
-    parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
+    if options.batch_size is not None:
+        parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     guard = safety.Guard(options, chosen) if options.guarded else None
     return [draw_set(options, chosen, guard, *each) for each in points(options, chosen, guard)]
 
@@ -227,7 +230,8 @@ def draw_set(
     provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
     with claimed(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format) as samples:
-        seconds = _draw_missing(options, chosen, samples, method, ends)
+        batch = options.batch_size or images_at_once(chosen, method, options.count)
+        seconds = _draw_missing(options, chosen, samples, method, ends, batch)
         write_once(folder, samples.finish)
         if guard:
             summary = parallel.once(lambda: safety.summary(samples.notes(), gated=options.gated))
@@ -289,7 +293,9 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
         yield parallel.in_all(opened)
 
 
-def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray) -> list[float]:
+def _draw_missing(
+    options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray, batch: int
+) -> list[float]:
     """Draws the shards that are missing, dealt to the processes in turn; returns the seconds that an image took, by batch.
 
     All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
@@ -298,7 +304,7 @@ def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: me
     missing = [tuple(shard) for shard in parallel.once(samples.missing)]
     there = [shard for shard in samples.shards() if shard not in missing]
     parallel.together(lambda: samples.check(there[first::processes]))
-    rows, seconds = options.batch_size // processes, []
+    rows, seconds = batch // processes, []
     left = sum(stop - start for start, stop in missing)
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
         for turn in range(0, len(missing), processes):
@@ -310,7 +316,7 @@ def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: me
                 indices, begun = start + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
                 with jax.set_mesh(chosen.mesh):
                     part, note = method.draw(indices, ends[np.minimum(indices, options.count - 1)])
-                seconds.append((time.monotonic() - begun) / options.batch_size)
+                seconds.append((time.monotonic() - begun) / batch)
                 parts.append(part)
                 notes.append(note)
                 advance(sum(max(0, min(end - begin - step * rows, rows)) for begin, end in shards))

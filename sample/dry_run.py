@@ -11,6 +11,7 @@ from console.terminal import console, working
 from jaxdiff import parallel
 from jaxdiff.program_report import ProgramReport, program_report
 from sample import methods, safety
+from sample.batch import images_at_once
 from sample.common import Setting, setting
 from sample.draw import Draw, make_method, provenance_of
 from sample.search import EDGES
@@ -21,19 +22,21 @@ def dry_run(options: Draw) -> ProgramReport:
     if options.devices is not None:
         pretend(options.devices)
     chosen = setting(options.model, options.attribute, options.values, options, abstract=True)
-    parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
+    if options.batch_size is not None:
+        parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     guard = safety.Guard(options, chosen) if options.guarded else None
     points = some_points(options)
     method = make_method(options, chosen, guard, points)
     told = {"tau": points["tau"]} if points else {}
-    about = {**provenance_of(options, chosen, guard, method, told), "count": options.count, "batch_size": options.batch_size}
+    batch = options.batch_size or images_at_once(chosen, method, options.count)
+    about = {**provenance_of(options, chosen, guard, method, told), "count": options.count, "batch_size": batch}
     console.print_json(json.dumps({**about, "mesh": dict(chosen.mesh.shape)}, default=str))
     sizes = [leaf.size for leaf in jax.tree.leaves(chosen.model.network.weights)]
     console.print(f"{sum(sizes):,} parameters", highlight=False)
     with working("compiling"):
-        report = compiled(chosen, method, options.batch_size)
-    batches = -(-options.count // options.batch_size)
-    show(report, f"a batch of {options.batch_size}", batches, chosen.model.config.dtype)
+        report = compiled(chosen, method, batch)
+    batches = -(-options.count // batch)
+    show(report, f"a batch of {batch}", batches, chosen.model.config.dtype)
     return report
 
 

@@ -50,7 +50,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     same = {field.name: getattr(options, field.name) for field in (*fields(Sampling), *fields(Guarding))}
     drawing = Draw(
         options.model, folder, "switching", chosen.attribute.name, chosen.names, count=options.count, tau=options.tau,
-        batch_size=min(64, options.count), seed=options.seed, **same,
+        seed=options.seed, **same,
     )  # fmt: skip
     names = [chosen.attribute.name, *associated]
     with progress("learning to see features", len(names)) as advance:

@@ -72,8 +72,8 @@ class Sweep(Sampling):
     """Names for integer labels of the reference, e.g. gender=male,female."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet that the plots show."""
-    batch_size: int = 64
-    """Images drawn at once; the images do not depend on it."""
+    batch_size: int | None = None
+    """Images drawn at once, by default as `draw` chooses; the images do not depend on it."""
     seed: int = 0
     """Seed of the searches and of the sets."""
 

@@ -100,6 +100,12 @@ def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
     assert os.environ["XLA_FLAGS"] == expected
 
 
+def test_the_flags_are_taken_back_and_the_users_stay(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_TRAINING_FLAG}")
+    device.forget_flags()
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
+
+
 FAULTS = """
 import os, resource
 from console import device

@@ -22,6 +22,7 @@ from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
+from sample import batch
 from sample.__main__ import main
 from sample.common import Sampling, setting
 
@@ -122,9 +123,28 @@ def test_labels_are_the_end_conditions(model, vanilla, tmp_path):
 
 
 def test_an_image_does_not_depend_on_the_batch_or_the_count(model, vanilla, tmp_path):
-    assert_close(images(drawn(model, tmp_path / "three", batch_size=3)), images(vanilla))
+    for size in (3, None):
+        assert_close(images(drawn(model, tmp_path / f"of-{size}", batch_size=size)), images(vanilla))
     np.testing.assert_array_equal(images(drawn(model, tmp_path / "few", count=10)), images(vanilla)[:10])
     assert (images(drawn(model, tmp_path / "seed", seed=1)) != images(vanilla)).mean() > 0.2
+
+
+def test_a_batch_is_as_large_as_memory_lets_it_be(model, tmp_path, monkeypatch):
+    options = sample.draw.Draw(model, tmp_path, "vanilla", solver="ddim", steps=STEPS)
+    chosen = setting(options.model, options.attribute, options.values, options)
+    method = sample.draw.make_method(options, chosen, None, {})
+    chosen_for = lambda count: batch.images_at_once(chosen, method, count)  # noqa: E731
+    # a processor tells no memory
+    assert batch.free_memory() is None
+    assert [chosen_for(count) for count in (1, 20, 64, 1000)] == [1, 32, 64, 64]
+    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 32)
+    taken = {count: batch._memory(chosen, method, count) for count in (4, 8, 16, 32)}
+    assert sorted(taken.values()) == list(taken.values()) and taken[32] > taken[4]
+    for fits in (8, 16, 32):
+        monkeypatch.setattr(batch, "free_memory", lambda fits=fits: int(taken[fits] / batch.SHARE) + 1)
+        assert [chosen_for(count) for count in (5, 10**6)] == [8, fits]
+    monkeypatch.setattr(batch, "free_memory", lambda: 1)
+    assert chosen_for(20) == 1
 
 
 @pytest.mark.parametrize("lost", [[0], [1, 2]])

@@ -1,0 +1,48 @@
+"""How many images are drawn at once where the user does not say."""
+
+import pickle
+
+import jax
+
+from jaxdiff import parallel, sampleset
+from jaxdiff.program_report import program_report
+from sample.common import Setting
+from sample.methods import Method
+
+ON_PROCESSORS = 64  # images, which keep processors as busy as more would
+SHARE = 0.8  # of the free memory: XLA's account leaves out what its libraries take
+
+
+def images_at_once(chosen: Setting, method: Method, count: int) -> int:
+    """The images of a batch, on all devices together: on each a power of two, as large as its free memory lets it be.
+
+    A batch has no more images than a shard for each process, or than there are to be drawn, rounded up. On processors, whose
+    memory is not told, it has 64. Every process calls it.
+
+    Arguments:
+        chosen, method: what is drawn; its program is compiled, and kept on disk for the drawing.
+        count: images to be drawn.
+    """
+    devices = chosen.mesh.size
+    told = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(free_memory()))]
+    free = None if None in told else min(told)
+    most = ON_PROCESSORS if free is None else sampleset.SHARD * jax.process_count()
+    each = 1
+    while each * devices < count and 2 * each * devices <= most:
+        each *= 2
+    while free is not None and each > 1 and _memory(chosen, method, each * devices) > SHARE * free:
+        each //= 2
+    return each * devices
+
+
+def free_memory() -> int | None:
+    """Bytes that are free on that device of this process which has the fewest; None where the devices do not tell."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    if not all("bytes_limit" in each for each in stats):
+        return None
+    return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
+
+
+def _memory(chosen: Setting, method: Method, batch: int) -> int:
+    with jax.set_mesh(chosen.mesh):
+        return program_report(method.lower(batch).compile()).memory
