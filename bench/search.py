@@ -95,13 +95,13 @@ def search_spread(options: SearchSpread) -> None:
                     )  # fmt: skip
     device = f"{options.solver}, {options.repeats} seeds, {jax.devices()[0].device_kind}, jax {jax.__version__}"
     table = Table(title=f"tau of {attribute.name}: {device}", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("search", "steps", "batch", "mean", "spread", "least to most", "evaluations", "seconds"):
+    for heading in ("search", "steps", "batch", "mean", "spread", "range", "passes", "seconds"):
         table.add_column(heading, justify="left" if heading == "search" else "right")
     for row in told:
         taus = row["taus"]
         table.add_row(
             row["search"], str(row["steps"]), str(row["batch"]), f"{statistics.mean(taus):.3f}",
-            f"{statistics.stdev(taus):.3f}", f"{min(taus):.3f} to {max(taus):.3f}", f"{row['evaluations']:,}",
+            f"{statistics.stdev(taus):.3f}", f"{min(taus):.3f}-{max(taus):.3f}", f"{row['evaluations']:,}",
             f"{row['seconds']:.1f}",
         )  # fmt: skip
     console.print(table)

@@ -5,7 +5,7 @@ import pickle
 import jax
 
 from jaxdiff import parallel, sampleset
-from jaxdiff.program_report import program_report
+from jaxdiff.program_report import ProgramReport, program_report
 from sample.common import Setting
 from sample.methods import Method
 
@@ -30,7 +30,7 @@ def images_at_once(chosen: Setting, method: Method, count: int) -> int:
     each = 1
     while each * devices < count and 2 * each * devices <= most:
         each *= 2
-    while free is not None and each > 1 and _memory(chosen, method, each * devices) > SHARE * free:
+    while free is not None and each > 1 and report(chosen, method, each * devices).memory > SHARE * free:
         each //= 2
     return each * devices
 
@@ -43,6 +43,7 @@ def free_memory() -> int | None:
     return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
 
 
-def _memory(chosen: Setting, method: Method, batch: int) -> int:
+def report(chosen: Setting, method: Method, batch: int) -> ProgramReport:
+    """The report of the program that draws a batch; the operations of its loop are those of one step."""
     with jax.set_mesh(chosen.mesh):
-        return program_report(method.lower(batch).compile()).memory
+        return program_report(method.lower(batch).compile())

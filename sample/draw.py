@@ -230,8 +230,7 @@ def draw_set(
     provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
     with claimed(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format) as samples:
-        batch = options.batch_size or images_at_once(chosen, method, options.count)
-        seconds = _draw_missing(options, chosen, samples, method, ends, batch)
+        seconds = _draw_missing(options, chosen, samples, method, ends)
         write_once(folder, samples.finish)
         if guard:
             summary = parallel.once(lambda: safety.summary(samples.notes(), gated=options.gated))
@@ -293,9 +292,7 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
         yield parallel.in_all(opened)
 
 
-def _draw_missing(
-    options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray, batch: int
-) -> list[float]:
+def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray) -> list[float]:
     """Draws the shards that are missing, dealt to the processes in turn; returns the seconds that an image took, by batch.
 
     All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
@@ -304,6 +301,9 @@ def _draw_missing(
     missing = [tuple(shard) for shard in parallel.once(samples.missing)]
     there = [shard for shard in samples.shards() if shard not in missing]
     parallel.together(lambda: samples.check(there[first::processes]))
+    if not missing:
+        return []
+    batch = options.batch_size or images_at_once(chosen, method, options.count)
     rows, seconds = batch // processes, []
     left = sum(stop - start for start, stop in missing)
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:

@@ -9,10 +9,10 @@ import jax
 from console.dry_run import pretend, show
 from console.terminal import console, working
 from jaxdiff import parallel
-from jaxdiff.program_report import ProgramReport, program_report
-from sample import methods, safety
-from sample.batch import images_at_once
-from sample.common import Setting, setting
+from jaxdiff.program_report import ProgramReport
+from sample import safety
+from sample.batch import images_at_once, report
+from sample.common import setting
 from sample.draw import Draw, make_method, provenance_of
 from sample.search import EDGES
 
@@ -34,10 +34,12 @@ def dry_run(options: Draw) -> ProgramReport:
     sizes = [leaf.size for leaf in jax.tree.leaves(chosen.model.network.weights)]
     console.print(f"{sum(sizes):,} parameters", highlight=False)
     with working("compiling"):
-        report = compiled(chosen, method, batch)
+        one_step = report(chosen, method, batch)
+    # what is done before the loop over the steps, and counted with them, is next to nothing
+    whole = replace(one_step, flops=one_step.flops * chosen.solver.steps)
     batches = -(-options.count // batch)
-    show(report, f"a batch of {batch}", batches, chosen.model.config.dtype)
-    return report
+    show(whole, f"a batch of {batch}", batches, chosen.model.config.dtype)
+    return whole
 
 
 def some_points(options: Draw) -> dict[str, Any]:
@@ -49,11 +51,3 @@ def some_points(options: Draw) -> dict[str, Any]:
             edges = options.edges or EDGES
             return {"tau": options.tau or (0.5,) * (len(edges) + 1), "edges": edges}
     return {}
-
-
-def compiled(chosen: Setting, method: methods.Method, batch: int) -> ProgramReport:
-    """The report of the program that draws a batch, with the operations of all its steps."""
-    with jax.set_mesh(chosen.mesh):
-        report = program_report(method.lower(batch).compile())
-    # what is done before the loop over the steps, and counted with them, is next to nothing
-    return replace(report, flops=report.flops * chosen.solver.steps)

@@ -143,7 +143,7 @@ batches = lambda *counts: [batch.images_at_once(chosen, method, count) for count
 # a processor does not tell its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
 sampleset.SHARD = 32
-taken = {count: batch._memory(chosen, method, count) for count in (4, 8, 16, 32)}
+taken = {count: batch.report(chosen, method, count).memory for count in (4, 8, 16, 32)}
 assert taken[4] < taken[8] < taken[16] < taken[32], taken
 for fits in (8, 16, 32):
     batch.free_memory = lambda: int(taken[fits] / batch.SHARE) + 1
