@@ -5,6 +5,8 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,8 @@ class Speed:
 
     First the outputs are compared, of one pass of the network and of a whole run, in full float32: they must agree. Then all
     contestants of a task are timed in turn, building and compiling apart. Each framework has a process of its own, jaxdiff one
-    as `sample` sets it up and one as `train` does. PyTorch's best mode is the baseline: "faster" tells how many times faster
+    as `sample` sets it up and one as `train` does; on a GPU each mode of PyTorch has one, and all that race against each other
+    are built and compiled side by side. PyTorch's best mode is the baseline: "faster" tells how many times faster
     than it a contestant is, the median over rounds of the ratio within a round. "%" is the share of the machine's own rate of
     matrix products, measured here by both frameworks. "GiB" is the peak of memory: on a GPU all that the framework holds, on a
     CPU what a run takes beyond what the process held before. Prints tables, writes speed.json and speed.png.
@@ -122,21 +125,27 @@ def speed(options: Speed) -> dict[str, Any]:
         NETWORKS[options.network], options.batch_size, options.steps, options.train_batch_size, options.train_steps,
         options.search_batch_size, options.authors_batch_size, options.authors_steps, options.count, options.seed,
     )  # fmt: skip
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Worker(speed_pytorch.begin, work) as pytorch,
-        Worker(speed_jaxdiff.begin, work, False) as jaxdiff,
-        Worker(speed_jaxdiff.begin, work, True) as trainer,
-    ):
+    with ExitStack() as processes:
+
+        def start(*asked: tuple[Any, ...]) -> list[Worker]:
+            with ThreadPoolExecutor() as threads:
+                return list(threads.map(lambda each: processes.enter_context(Worker(each[0], work, *each[1:])), asked))
+
+        pytorch, jaxdiff, trainer = start((speed_pytorch.begin,), (speed_jaxdiff.begin, False), (speed_jaxdiff.begin, True))
         device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
         modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
         if not modes:
             raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
         options.out.mkdir(parents=True, exist_ok=True)
-        for side in (jaxdiff, trainer, pytorch):
-            side.call("use", device, Path(folder))
-        pytorch.call("take", *jaxdiff.call("exported"))
-        told = _measure(options, work, (jaxdiff, trainer, pytorch), device, modes, begun)
+        others = start(*[(speed_pytorch.begin,)] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
+        sides = _Sides(jaxdiff, trainer, dict(zip(modes, (pytorch, *others), strict=True)), side_by_side=device == "cuda")
+        folder = Path(processes.enter_context(tempfile.TemporaryDirectory()))
+        for side in (jaxdiff, trainer, *sides.pytorch):
+            side.call("use", device, folder)
+        exported = jaxdiff.call("exported")
+        for side in sides.pytorch:
+            side.call("take", *exported)
+        told = _measure(options, work, sides, device, modes, begun)
     whole(options.out / "speed.png", lambda path: plots.speed(path, told["races"], _title(told)))
     console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
     return told
@@ -151,13 +160,37 @@ def _device(asked: str, pytorch_sees: bool, jax_sees: bool) -> str:
     return "cuda" if both and asked != "cpu" else "cpu"
 
 
-def _measure(
-    options: Speed, work: Work, workers: tuple[Worker, Worker, Worker], device: str, modes: Sequence[str], begun: float
-) -> dict[str, Any]:
-    jaxdiff, trainer, pytorch = workers
+@dataclass(frozen=True)
+class _Sides:
+    """The processes.
+
+    Arguments:
+        jaxdiff, trainer: set up as `sample` and as `train` set up theirs.
+        by_mode: PyTorch's, on a CPU one for all modes.
+        side_by_side: whether they compile at the same time: not where compilers and contestants share the processor.
+    """
+
+    jaxdiff: Worker
+    trainer: Worker
+    by_mode: dict[str, Worker]
+    side_by_side: bool
+
+    @property
+    def pytorch(self) -> list[Worker]:
+        return list(dict.fromkeys(self.by_mode.values()))
+
+    def of(self, entry: Entry) -> Worker:
+        if entry.framework == PyTorch.framework:
+            return self.by_mode[entry.mode]
+        return self.trainer if entry.task == "training" else self.jaxdiff
+
+
+def _measure(options: Speed, work: Work, sides: _Sides, device: str, modes: Sequence[str], begun: float) -> dict[str, Any]:
+    jaxdiff, pytorch = sides.jaxdiff, sides.pytorch[0]
     dtypes = options.dtypes or (("bfloat16", "float32") if device == "cuda" else ("float32",))
     agreement = _compare(work, jaxdiff, pytorch, options.compare_runs)
-    pytorch.call("allow_tf32", True)
+    for side in sides.pytorch:
+        side.call("allow_tf32", True)
     rates = {dtype: _matrix_rate(dtype, jaxdiff, pytorch, work.products(device)) for dtype in dtypes}
     speed_report.show_rates(agreement, rates, console)
     parameters, operations = jaxdiff.call("size")
@@ -173,25 +206,24 @@ def _measure(
     mode = None
     for lay_out in races(options.tasks, dtypes, modes):
         each = lay_out(mode)
-        sides = {Jaxdiff.framework: trainer if each.task == "training" else jaxdiff, PyTorch.framework: pytorch}
-        contestants = [_contestant(sides[entry.framework], entry, options.compile_limit) for entry in each.entries]
+        contestants = [_contestant(sides.of(entry), entry, options.compile_limit, sides.side_by_side) for entry in each.entries]
         with progress(f"{each.task}, {each.dtype}", len(contestants) * (options.rounds + 1)) as advance:
             results = race(contestants, options.rounds, deadline=begun + options.budget, advance=advance)
         if each.task == "sampling" and mode is None and (fastest := best(results, PyTorch.framework)):
             mode = fastest.contestant.mode
-        flops = {framework: side.call("flops", each.task) for framework, side in sides.items()}
+        flops = {entry.framework: sides.of(entry).call("flops", each.task) for entry in reversed(each.entries)}
         rate = max(rates[each.dtype].values())
         told["races"].append(speed_report.told(each, results, rate, work.images_of(each.task), flops))
         speed_report.show(told["races"][-1], console)
         told["seconds"] = round(time.perf_counter() - begun, 1)
         # what is measured stays measured, whatever comes
         write_json(options.out / "speed.json", finite(told))
-        for side in sides.values():
+        for side in {sides.of(entry) for entry in each.entries}:
             side.call("forget_runs")
     return told
 
 
-def _contestant(side: Worker, entry: Entry, limit: float) -> Contestant:
+def _contestant(side: Worker, entry: Entry, limit: float, side_by_side: bool = False) -> Contestant:
     """A contestant, in its framework's process."""
 
     def prepare(seconds: float) -> Run:
@@ -201,7 +233,7 @@ def _contestant(side: Worker, entry: Entry, limit: float) -> Contestant:
     # what XLA compiles cannot be interrupted
     limit = limit if entry.framework == PyTorch.framework else math.inf
     memory, forget = (partial(side.call, method) for method in ("held_memory", "forget_memory"))
-    return Contestant(entry.framework, entry.name, prepare, limit, memory, forget)
+    return Contestant(entry.framework, entry.name, prepare, limit, memory, forget, lane=side if side_by_side else None)
 
 
 def _compare(work: Work, jaxdiff: Worker, pytorch: Worker, runs: bool) -> dict[str, float]:

@@ -4,9 +4,11 @@ import math
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ class Contestant:
         limit: seconds that this may take; only Python can be interrupted so.
         memory: bytes that it held at the most since `forget`, None where that is not known.
         forget: begins the account of memory anew.
+        lane: contestants of one lane are prepared one after another, those of different lanes side by side.
     """
 
     framework: str
@@ -40,6 +43,7 @@ class Contestant:
     limit: float = math.inf
     memory: Callable[[], int | None] = _unknown
     forget: Callable[[], Any] = _unknown
+    lane: Hashable = None
 
     @property
     def name(self) -> str:
@@ -74,7 +78,7 @@ def race(
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[..., Any] = lambda n=1, note="": None,
 ) -> list[Timed]:
-    """Prepares the contestants, then times them in turn.
+    """Prepares the contestants, those of different lanes side by side, then times them in turn.
 
     A contestant that fails is told and left out. After the deadline none is prepared, and rounds end once there are
     `ROUNDS_AT_LEAST`.
@@ -86,11 +90,22 @@ def race(
         clock: seconds.
         advance: called with what was done, as of `console.terminal.progress`.
     """
-    results, running = [Timed(contestant) for contestant in contestants], []
-    for result in results:
-        if run := _prepared(result, deadline, clock):
-            running.append((result, run))
-        advance(1 if run else rounds + 1, result.contestant.name)
+    results = [Timed(contestant) for contestant in contestants]
+
+    def prepared(lane: Hashable) -> list[tuple[int, Run]]:
+        runs = []
+        for index, result in enumerate(results):
+            if result.contestant.lane == lane:
+                if run := _prepared(result, deadline, clock):
+                    runs.append((index, run))
+                advance(1 if run else rounds + 1, result.contestant.name)
+        return runs
+
+    lanes = dict.fromkeys(contestant.lane for contestant in contestants)
+    with ThreadPoolExecutor() as threads:
+        # the thread that asks prepares what is one lane: only there can it be interrupted
+        runs = sum((threads.map if len(lanes) > 1 else map)(prepared, lanes), [])
+    running = [(results[index], run) for index, run in sorted(runs, key=itemgetter(0))]
     for index in range(1, rounds + 1):
         if index > ROUNDS_AT_LEAST and clock() >= deadline:
             break

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import threading
 import time
 from fractions import Fraction
 from itertools import count
@@ -165,6 +166,32 @@ def test_contestants_run_in_turn_after_all_are_prepared():
     # the clock ticks at each look: once between the two looks about a run
     assert [result.seconds for result in results] == [[1, 1], [1, 1]]
     assert [result.warm_up for result in results] == [1, 1]
+
+
+def test_lanes_are_prepared_side_by_side_each_in_its_order_and_run_in_that_of_all():
+    log, met = [], threading.Barrier(2, timeout=30)
+
+    def meeting(name):
+        def prepare(seconds):
+            met.wait()  # the other lane is being prepared too, or this one waits in vain
+            log.append(name)
+            return lambda index: log.append((index, name))
+
+        return prepare
+
+    results = race([Contestant("of", name, meeting(name), lane=name[0]) for name in ("b1", "a1", "b2", "a2")], 1)
+    assert not [result.failure for result in results if result.failure]
+    prepared, ran = log[:4], log[4:]
+    assert [name for name in prepared if name[0] == "a"] == ["a1", "a2"]
+    assert [name for name in prepared if name[0] == "b"] == ["b1", "b2"]
+    assert ran == [(1, "b1"), (1, "a1"), (1, "b2"), (1, "a2")]
+
+
+def test_what_fails_in_a_lane_leaves_the_others():
+    log = []
+    failing = contestant("a", log, fails=ValueError("no such kernel"), lane=1)
+    first, second = race([failing, contestant("b", log, lane=2)], 3)
+    assert first.failure == "ValueError: no such kernel" and len(second.seconds) == 3
 
 
 def test_seconds_that_a_run_left_out_are_added():
