@@ -61,7 +61,7 @@ def transition(
     title: str,
     boundaries: Sequence[float],
 ) -> None:
-    """The criterion over tau, each curve divided by its value at tau = 0, with its minimum marked.
+    """The criterion over tau, each curve divided by its value at tau = 0, with its tau marked.
 
     Arguments:
         path: the PNG to write.
@@ -95,7 +95,7 @@ def scaled(found: Transition) -> list[float]:
 
 
 def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]) -> None:
-    """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each minimum."""
+    """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each tau."""
     batches, modes = (sorted({getattr(found, name) for found in searches}) for name in ("batch", "mode"))
 
     def style(colour, batch):
@@ -107,7 +107,7 @@ def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]
         curve, look = scaled(found), style(colours[found.mode], found.batch)
         axes.plot(found.taus, curve, zorder=2 + order, **look)
         dot = {"color": look["color"], "markersize": 6, "markeredgecolor": "white", "zorder": 100 + order}
-        axes.plot(found.tau, min(curve), "o", **dot)
+        axes.plot(found.tau, curve[found.taus.index(found.tau)], "o", **dot)
         largest[found.mode] = found
     axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", xlim=(0, 1))
     _phases(axes, boundaries)
@@ -122,7 +122,7 @@ def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]
 
 
 def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries: Sequence[float]) -> None:
-    """The criteria of several searches over tau, each divided by its value at tau = 0, with its minimum marked.
+    """The criteria of several searches over tau, each divided by its value at tau = 0, with its tau marked.
 
     Arguments:
         path: the PNG to write.

@@ -305,7 +305,7 @@ def test_each_search_has_its_file_and_each_tau_its_set(swept):
     found = {file.name: Transition.from_json(file.read_text()) for file in (swept / "search").glob("*.json")}
     assert {name: (each.mode, each.batch) for name, each in found.items()} == FILES
     for each in found.values():
-        assert each.residual == pytest.approx(min(each.curve) / each.curve[0], rel=1e-12)
+        assert each.residual == pytest.approx(each.curve[each.taus.index(each.tau)] / each.curve[0], rel=1e-12)
         assert each.context["seed"] == 0 and each.context["seconds"] >= 0
     sets = [SampleSet.open(folder) for folder in sorted(swept.glob("tau-*"))]
     assert [(each.provenance["tau"], len(each)) for each in sets] == [(tau, COUNT) for tau in TAUS]

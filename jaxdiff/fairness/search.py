@@ -25,7 +25,6 @@ from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
 
-GOLDEN = (math.sqrt(5) - 1) / 2
 SNAPSHOTS = 100  # candidates of the prefix search at most: its memory is (SNAPSHOTS + 1) batches, whatever the number of steps
 
 
@@ -75,23 +74,21 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
 
 
-def golden_point(low, best, high):
-    """Where a golden-section search tries next: in the longer side of the bracket."""
-    return best + (1 - GOLDEN) * jnp.where(high - best >= best - low, high - best, low - best)
+def mean_square(x):
+    """The mean over noises of the squared distance between the two batches of one (2 B, ...) that `stacked` made: ()."""
+    first, second = unstacked(x.reshape(len(x), -1).astype(jnp.float32), 2)
+    return jnp.square(first - second).sum(-1).mean()
 
 
-def golden_bracket(low, best, high, tried, closer):
-    """The best point once `tried` is known to be `closer` or not, and the bracket: the loser bounds it on its side."""
-    kept, other = jnp.where(closer, tried, best), jnp.where(closer, best, tried)
-    return kept, jnp.where(other < kept, other, low), jnp.where(other > kept, other, high)
+def _vertex(values):
+    """Where the parabola through the least of the values at 0, 1, ... and its two neighbours has its vertex.
 
-
-def golden_steps(reach: float, tolerance: float) -> int:
-    """Tries that narrow a bracket which reaches this far on either side to `tolerance`.
-
-    The second point at the latest halves it; each one after is golden.
+    Of equals the first is the least, so that what is before it is larger: there is always a vertex, within 1/2 of the least.
+    Where that is the first of all there is nothing before it, and it stands for the vertex.
     """
-    return max(0, 2 + math.ceil(math.log(tolerance / reach) / math.log(GOLDEN)))
+    least = jnp.argmin(values)
+    left, right = values[least - 1] - values[least], values[least + 1] - values[least]
+    return least + jnp.where(least > 0, 0.5 * (left - right) / (left + right), 0)
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
@@ -199,45 +196,32 @@ def search_prefix(
     )  # fmt: skip
     times, curve = (np.asarray(values, np.float64)[::-1] for values in of_first(gathered((times, curve))))
     evaluations = solver.evaluations * (2 if path == "own" else 4)
-    return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve[0], evaluations, batch)
+    return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve.argmin(), evaluations, batch)
 
 
-@partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse", "refinements"))
-def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse, refinements):
+@partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse"))
+def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
     start, end = pairs_in_turn(conditions, batch)
-    starts, ends = stacked(start, end), stacked(end, start)
-    trunk = integrate(denoiser, process, solver, unswitched, state, keys, starts, path=True)
+    condition = stacked(start, end), stacked(end, start)
+    trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
-    def distance(x):
-        described = features(x) if features is not None else x
-        first, second = unstacked(described.reshape(2 * batch, -1).astype(jnp.float32), 2)
-        return jnp.linalg.norm(first - second, axis=-1).mean()
+    def square(x):
+        return mean_square(features(x) if features is not None else x)
 
-    def criterion(tau):
-        condition = (starts, ends)
+    def probe(squares, index):
+        # the grid first; the vertex is the last, so that it may leave its value where that of the end was
+        tau = jnp.where(index <= coarse, index, _vertex(squares)) / (coarse + 1)
         x, _, before = from_trunk(Switching(denoiser, tau), tau, process, solver, unswitched, trunk, keys, condition)
-        return distance(x), 2 * solver.evaluations_after(before)
+        value = square(x)
+        return squares.at[index].set(value), (tau, value, 2 * solver.evaluations_after(before))
 
-    spacing = 1.0 / (coarse + 1)
-
-    def probe(bracket, index):
-        low, best, high, least = bracket
-        # the coarse grid first, then the golden section of the longer side of the best point
-        tau = jnp.where(index < coarse, (index + 1) * spacing, golden_point(low, best, high))
-        value, cost = criterion(tau)
-        kept, inner, outer = golden_bracket(low, best, high, tau, value < least)
-        # on the grid the next point on either side bounds the best one
-        low = jnp.where(index < coarse, kept - spacing, inner)
-        high = jnp.where(index < coarse, kept + spacing, outer)
-        return (low, kept, high, jnp.minimum(value, least)), (tau, value, cost)
-
+    # at 0 and at 1 nothing is switched: either end has the value of the trunk
+    reference = square(trunk.x[-1])
     # one loop over all candidates, so that the network is compiled into it once
-    bracket = (jnp.float32(0), jnp.float32(0), jnp.float32(1), jnp.float32(jnp.inf))
-    _, (taus, values, cost) = jax.lax.scan(probe, bracket, jnp.arange(coarse + refinements, dtype=jnp.float32))
-    taus = jnp.concatenate([jnp.zeros(1), taus])
-    values = jnp.concatenate([distance(trunk.x[-1])[None], values])
-    return taus, values, 2 * solver.evaluations + cost.sum()
+    _, (taus, squares, cost) = jax.lax.scan(probe, jnp.full(coarse + 2, reference), jnp.arange(1, coarse + 2))
+    taus, squares = jnp.append(0.0, taus), jnp.append(reference, squares)
+    return taus, jnp.sqrt(squares), 2 * solver.evaluations + cost.sum()
 
 
 def search_direct(
@@ -251,13 +235,16 @@ def search_direct(
     batch: int = 64,
     features: Callable | None = None,
     metric: str = "pixel",
-    coarse: int = 9,
-    tolerance: float = 0.02,
+    coarse: int = 11,
 ) -> Transition:
     """Finds the tau at which the two switched outputs of the same noise are closest.
 
-    The criterion is J(tau) = mean ||F(x^{0->1}) - F(x^{1->0})||. A coarse grid, then a golden-section search around its
-    best point, all in one compiled pass. The way to the switch is run once for all candidates.
+    The criterion is J(tau) = sqrt(mean ||F(x^{0->1}) - F(x^{1->0})||²), over noises. It is asked at a coarse grid; tau is the
+    vertex of the parabola through J² at the grid's best point and its neighbours, at most half a spacing from it. Where the
+    difference is linear in tau for each noise, a_i + b_i tau, J² is a parabola and tau the least of all. J is so flat at its
+    bottom that noise decides which of two points there is the lower; the parabola is drawn through points on its sides. The
+    ends 0 and 1 are points of the grid that cost nothing: neither switches. Where no other is closer, tau is 0. All is one
+    compiled pass, in which the way to the switch is run once for all candidates.
 
     Arguments:
         denoise: a denoiser without breakpoints within (0, 1).
@@ -271,39 +258,36 @@ def search_direct(
         features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides
             the tau: see `fairness.Whitening` and the README's table.
         metric: the name of F, for the result.
-        coarse: points of the coarse grid, uniform inside (0, 1), at least 3.
-        tolerance: width of the bracket at which to stop.
+        coarse: points of the coarse grid, uniform inside (0, 1), at least 3. tau is exact but for what the square of their
+            spacing leaves where J² is no parabola.
 
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
     check(denoise, process, solver, conditions, batch)
-    if coarse < 3 or not 0 < tolerance < 1 or solver.steps < 2:
-        raise InputError(
-            "the search takes coarse >= 3, 0 < tolerance < 1 and a solver of >= 2 steps; "
-            f"got {coarse}, {tolerance}, {solver.steps}"
-        )
-    refinements = golden_steps(1 / (coarse + 1), tolerance)
-    taus, values, evaluations = _direct(
+    if coarse < 3 or solver.steps < 2:
+        raise InputError(f"the search takes coarse >= 3 and a solver of >= 2 steps; got {coarse}, {solver.steps}")
+    found = _direct(
         as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
-        shape=tuple(shape), solver=solver, batch=batch, coarse=coarse, refinements=refinements,
+        shape=tuple(shape), solver=solver, batch=batch, coarse=coarse,
     )  # fmt: skip
-    taus, values, evaluations = of_first(gathered((taus, values, evaluations)))
-    taus, values = np.asarray(taus, np.float64), np.asarray(values, np.float64)
-    order = np.argsort(taus)
-    return _result(process, f"direct/{metric}", taus[order], values[order], values[0], int(evaluations), batch)
+    taus, curve, evaluations = of_first(gathered(found))
+    # the vertex is the last; on a point of the grid it is that point
+    taus, first, place = np.unique(np.asarray(taus, np.float64), return_index=True, return_inverse=True)
+    curve = np.asarray(curve, np.float64)[first]
+    return _result(process, f"direct/{metric}", taus, curve, place[-1], int(evaluations), batch)
 
 
-def _result(process, mode, taus, curve, reference, evaluations, batch) -> Transition:
+def _result(process, mode, taus, curve, chosen, evaluations, batch) -> Transition:
+    """What a search found, whose curve begins at tau = 0, and which decided for the entry `chosen` of `taus`."""
     if not np.all(np.isfinite(curve)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
-    tau = float(taus[np.argmin(curve)])
     return Transition(
-        **point(process, tau),
+        **point(process, float(taus[chosen])),
         mode=mode,
         taus=tuple(taus.tolist()),
         curve=tuple(curve.tolist()),
-        residual=float(curve.min() / reference) if reference > 0 else 0.0,
+        residual=float(curve[chosen] / curve[0]) if curve[0] > 0 else 0.0,
         evaluations=evaluations,
         batch=batch,
     )

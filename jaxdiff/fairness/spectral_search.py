@@ -1,5 +1,6 @@
 """The search for the transition points of spectral switching, one for each band."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +17,7 @@ from jaxdiff.fairness.search import (
     both_ways,
     check,
     from_trunk,
-    golden_bracket,
-    golden_point,
-    golden_steps,
+    mean_square,
     pairs_in_turn,
 )
 from jaxdiff.fairness.transition import Found
@@ -27,6 +26,7 @@ from jaxdiff.parallel import gathered, of_first, stacked, unstacked
 from jaxdiff.process import Process
 from jaxdiff.solvers.driver import integrate
 
+GOLDEN = (math.sqrt(5) - 1) / 2
 SWEEP, START, LINE = 0, 1, 2  # what a candidate is: one point for all bands, the point to start from, one band moved
 
 
@@ -53,6 +53,25 @@ class SpectralTransition(Found):
         return f"tau={', '.join(f'{tau:.3f}' for tau in self.taus)} of {len(self.taus)} bands"
 
 
+def _golden_point(low, best, high):
+    """Where a golden-section search tries next: in the longer side of the bracket."""
+    return best + (1 - GOLDEN) * jnp.where(high - best >= best - low, high - best, low - best)
+
+
+def _golden_bracket(low, best, high, tried, closer):
+    """The best point once `tried` is known to be `closer` or not, and the bracket: the loser bounds it on its side."""
+    kept, other = jnp.where(closer, tried, best), jnp.where(closer, best, tried)
+    return kept, jnp.where(other < kept, other, low), jnp.where(other > kept, other, high)
+
+
+def _golden_steps(reach: float, tolerance: float) -> int:
+    """Tries that narrow a bracket which reaches this far on either side to `tolerance`.
+
+    The second point at the latest halves it; each one after is golden.
+    """
+    return max(0, 2 + math.ceil(math.log(tolerance / reach) / math.log(GOLDEN)))
+
+
 @partial(jax.jit, static_argnames=("shape", "solver", "batch"))
 def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
     keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
@@ -63,9 +82,8 @@ def _spectral(denoiser, process, bands, conditions, key, features, plan, start, 
     def distances(x):
         if features is None:
             first, second = unstacked(x, 2)
-            return bands.norms(first - second).mean(1)
-        first, second = unstacked(features(x).reshape(2 * batch, -1).astype(jnp.float32), 2)
-        return jnp.broadcast_to(jnp.linalg.norm(first - second, axis=-1).mean(), bands.count)
+            return jnp.sqrt(jnp.square(bands.norms(first - second)).mean(1))
+        return jnp.broadcast_to(jnp.sqrt(mean_square(features(x))), bands.count)
 
     def probe(carry, candidate):
         taus, values, low, high = carry
@@ -73,7 +91,7 @@ def _spectral(denoiser, process, bands, conditions, key, features, plan, start, 
         best = taus[band]
         low = jnp.where(opens, jnp.maximum(best - reach, 0), low)
         high = jnp.where(opens, jnp.minimum(best + reach, 1), high)
-        point = golden_point(low, best, high)
+        point = _golden_point(low, best, high)
         moved = jnp.where(jnp.arange(bands.count) == band, point, taus)
         tried = jnp.where(kind == SWEEP, level, jnp.where(kind == START, taus, moved))
         guided = SpectralSwitching(denoiser, bands, tried)
@@ -81,7 +99,7 @@ def _spectral(denoiser, process, bands, conditions, key, features, plan, start, 
         found, cost = distances(x), 2 * guided.evaluations(solver, grid.times[:, :1], before)
         # the sweep is of every band; then one band moves, and its own distance decides
         closer = jnp.where(kind == SWEEP, found < values, (kind == START) | (found[band] < values[band]))
-        _, low, high = golden_bracket(low, best, high, point, closer[band])
+        _, low, high = _golden_bracket(low, best, high, point, closer[band])
         return (jnp.where(closer, tried, taus), jnp.where(closer, found, values), low, high), (tried, found, cost)
 
     reference = distances(trunk.x[-1])
@@ -121,11 +139,11 @@ def search_spectral(
 ) -> SpectralTransition:
     """Finds the transition point of each band at which the two switched outputs of the same noise are closest.
 
-    First one point for all bands is swept over a coarse grid, which costs what the scalar search costs; then the bands move in
-    turn, coarse to fine, each by a golden-section search around its point, `cycles` times. Without `features` each band has a
-    criterion of its own, the distance within it, mean ||P_k (x^{0->1} - x^{1->0})||: to first order the bands do not know of
-    one another. With `features` one distance, of everything, decides every move: it looks where a judge looks. All in one
-    compiled program, as `search_direct`.
+    First one point for all bands is swept over a coarse grid, which costs about what the scalar search costs; then the bands
+    move in turn, coarse to fine, each by a golden-section search around its point, `cycles` times. Without `features` each band
+    has a criterion of its own, the distance within it, sqrt(mean ||P_k (x^{0->1} - x^{1->0})||²): to first order the bands do
+    not know of one another. With `features` one distance, of everything, decides every move: it looks where a judge looks. All
+    in one compiled program, as `search_direct`.
 
     Arguments:
         denoise: a denoiser without breakpoints within (0, 1).
@@ -157,7 +175,7 @@ def search_spectral(
     given = np.zeros(bands.count) if start is None else np.asarray(start, np.float64)
     if given.shape != (bands.count,) or not np.all((given >= 0) & (given <= 1)):
         raise InputError(f"`start` must be a time in [0, 1] for each of the {bands.count} bands, got {given.tolist()}")
-    plan = _plan(bands.count, coarse if start is None else 0, cycles, golden_steps(reach, tolerance))
+    plan = _plan(bands.count, coarse if start is None else 0, cycles, _golden_steps(reach, tolerance))
     found = _spectral(
         as_denoiser(denoise), process, bands, tuple(conditions), key, None if features is None else as_denoiser(features), plan,
         jnp.asarray(given, jnp.float32), jnp.float32(reach), shape=tuple(shape), solver=solver, batch=batch,
