@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import jaxdiff
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAWS = {law["id"]: law["name"] for law in PROJECT["tool"]["importlinter"]["contracts"]}
@@ -85,7 +87,7 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_is_the_library_whole_and_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
-    about = f"jaxdiff-{PROJECT['project']['version']}.dist-info/"
+    about = f"jaxdiff-{jaxdiff.__version__}.dist-info/"
     library = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxdiff").rglob("*") if path.is_file()}
     library = {path for path in library if "__pycache__" not in path}
     assert {path for path in shipped if not path.startswith(about)} == library
@@ -106,7 +108,7 @@ def test_the_installed_wheel_imports_from_elsewhere_without_the_programs(wheel, 
     assert done.returncode == 0, done.stdout
     file, version = done.stdout.split()
     assert Path(file).is_relative_to(tmp_path / "environment")
-    assert version == PROJECT["project"]["version"]
+    assert version == jaxdiff.__version__
 
     present = f"from importlib.util import find_spec; print([name for name in {PROGRAMS} if find_spec(name)])"
     assert run(python, "-c", present, cwd=tmp_path).stdout.strip() == "[]"
