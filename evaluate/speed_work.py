@@ -80,7 +80,7 @@ class Work:
         rng = np.random.default_rng(self.seed)
 
         def filled(path, leaf):
-            name = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
             if name.endswith("kernel") and not np.asarray(leaf).any():
                 return jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1])))
             return leaf

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -148,6 +149,15 @@ def test_a_stem_passes_the_pixels_to_the_output_by_a_gain_per_channel():
     # channel 6 i + 3 j + c of the stem is colour c of pixel (i, j) of every 2 x 2 block
     expected = np.asarray(X) * np.tile(gains.reshape(2, 2, 3), (X.shape[1] // 2, X.shape[2] // 2, 1))
     np.testing.assert_allclose(told, expected, rtol=1e-6)
+
+
+def test_the_weights_are_plain_dictionaries():
+    # a step takes the training state apart and puts it together: Flax's own containers do that in Python
+    def containers(node):
+        return {type(node)}.union(*map(containers, node.values())) if isinstance(node, Mapping) else {type(node)}
+
+    network = jax.eval_shape(partial(unet, CONFIG), jax.random.key(0))
+    assert containers(network.weights) == {dict, jax.ShapeDtypeStruct}
 
 
 def test_remat_changes_neither_output_nor_gradient():

@@ -21,7 +21,8 @@ class Network:
     """A module split once into structure and weights, so that jit, scan and vmap take it as an argument.
 
     Attributes:
-        weights: the parameters, a pytree of arrays.
+        weights: the parameters, arrays in nested dictionaries: a training state of 2,000 leaves is taken apart and put
+            together at every step, which Flax's own containers make five times slower.
         structure: the module's graph definition.
     """
 
@@ -56,11 +57,11 @@ def _fresh(module: Callable[[], nnx.Module], key) -> Network:
     compile.
     """
     structure, abstract = nnx.split(nnx.eval_shape(module), nnx.Param)
-    named, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(abstract))
     drawn = jax.random.normal(key, (sum(leaf.size for _, leaf in named),))
     leaves, start = [], 0
     for path, leaf in named:
-        name = jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
         piece = drawn[start : start + leaf.size].reshape(leaf.shape)
         start += leaf.size
         if name.endswith("kernel") and not any(zero in name for zero in ZERO_OUTPUTS):
