@@ -159,9 +159,9 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     assert found.curve != plain.curve and found.context["guard"]["strength"] == 2.0 and "guard" not in plain.context
 
     # the search is the library's on the guarded denoiser
-    model = models.load(folder)
-    # the very images: faces that are drawn one by one differ by some levels, which moves tau by more than is allowed here
-    refs = references(network_scaled(UNSAFE, "train", model.shape, 20, ()))
+    model, source = models.load(folder), open_data(UNSAFE, size=16)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:20])
+    refs = references(np.stack([source.image(int(i)) for i in chosen]).astype(np.float32) / 127.5 - 1)
     safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, math.inf)))
     labels = np.array([[0, -1], [1, -1]], np.int32)
     by_hand = search_direct(

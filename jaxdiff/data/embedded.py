@@ -260,9 +260,11 @@ class _Canvas:
     soft: Float32[np.ndarray, "n 1 1"]  # the width of an edge
 
     def crop(self, top: float, bottom: float, half_width: float) -> "_Canvas":
-        """The part that holds this box of every face; painting on it paints on the whole."""
-        rows = np.flatnonzero(((self.v > top) & (self.v < bottom)).any(axis=(0, 2)))
-        columns = np.flatnonzero((np.abs(self.u) < half_width).any(axis=(0, 1)))
+        """The part that holds this box of every face, with what its soft edges reach; painting on it paints on the whole."""
+        # an ellipse's distance is exact at its edge alone, and short by half far from it
+        reach = self.soft
+        rows = np.flatnonzero(((self.v > top - reach) & (self.v < bottom + reach)).any(axis=(0, 2)))
+        columns = np.flatnonzero((np.abs(self.u) < half_width + reach).any(axis=(0, 1)))
         rows, columns = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         return _Canvas(self.pixels[:, :, rows, columns], self.u[:, :, columns], self.v[:, rows], self.soft)
 
