@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
+from console.terminal import significant
 from jaxdiff.calibration import HeldOut, Level, reliability
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import PHASES
@@ -356,7 +357,7 @@ def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
         whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
         colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
         bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
-        axes.bar_label(bars, [f"{row['seconds']['median']:.3g} s" for row in rows], padding=6, fontsize="small")
+        axes.bar_label(bars, [f"{significant(row['seconds']['median'])} s" for row in rows], padding=6, fontsize="small")
         axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.invert_yaxis()

@@ -46,6 +46,11 @@ class _Speed(ProgressColumn):
         return Text("" if speed is None else f"{speed:.3g}{task.fields['unit']}/s")
 
 
+def significant(value: float) -> str:
+    """A number in three significant digits, and in all that stand before the point: no exponent from 0.001 on."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def peak_memory() -> float:
     """The largest memory that this process has held, in GiB."""
     scale = 2**30 if sys.platform == "darwin" else 2**20

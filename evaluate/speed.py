@@ -191,7 +191,7 @@ def _measure(options: Speed, work: Work, sides: _Sides, device: str, modes: Sequ
     agreement = _compare(work, jaxdiff, pytorch, options.compare_runs)
     for side in sides.pytorch:
         side.call("allow_tf32", True)
-    rates = {dtype: _matrix_rate(dtype, jaxdiff, pytorch, work.products(device)) for dtype in dtypes}
+    rates = {dtype: _matrix_rate(dtype, sides, work.products(device)) for dtype in dtypes}
     speed_report.show_rates(agreement, rates, console)
     parameters, operations = jaxdiff.call("size")
     told = {
@@ -206,7 +206,7 @@ def _measure(options: Speed, work: Work, sides: _Sides, device: str, modes: Sequ
     mode = None
     for lay_out in races(options.tasks, dtypes, modes):
         each = lay_out(mode)
-        contestants = [_contestant(sides.of(entry), entry, options.compile_limit, sides.side_by_side) for entry in each.entries]
+        contestants = [_contestant(sides, entry, options.compile_limit) for entry in each.entries]
         with progress(f"{each.task}, {each.dtype}", len(contestants) * (options.rounds + 1)) as advance:
             results = race(contestants, options.rounds, deadline=begun + options.budget, advance=advance)
         if each.task == "sampling" and mode is None and (fastest := best(results, PyTorch.framework)):
@@ -223,8 +223,9 @@ def _measure(options: Speed, work: Work, sides: _Sides, device: str, modes: Sequ
     return told
 
 
-def _contestant(side: Worker, entry: Entry, limit: float, side_by_side: bool = False) -> Contestant:
-    """A contestant, in its framework's process."""
+def _contestant(sides: _Sides, entry: Entry, limit: float) -> Contestant:
+    """A contestant, in its process."""
+    side = sides.of(entry)
 
     def prepare(seconds: float) -> Run:
         side.call("prepare", entry, seconds)
@@ -233,7 +234,7 @@ def _contestant(side: Worker, entry: Entry, limit: float, side_by_side: bool = F
     # what XLA compiles cannot be interrupted
     limit = limit if entry.framework == PyTorch.framework else math.inf
     memory, forget = (partial(side.call, method) for method in ("held_memory", "forget_memory"))
-    return Contestant(entry.framework, entry.name, prepare, limit, memory, forget, lane=side if side_by_side else None)
+    return Contestant(entry.framework, entry.name, prepare, limit, memory, forget, lane=side if sides.side_by_side else None)
 
 
 def _compare(work: Work, jaxdiff: Worker, pytorch: Worker, runs: bool) -> dict[str, float]:
@@ -257,11 +258,12 @@ def _agreeing(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float) -> 
     return error
 
 
-def _matrix_rate(dtype: str, jaxdiff: Worker, pytorch: Worker, products: tuple[int, int]) -> dict[str, float]:
+def _matrix_rate(dtype: str, sides: _Sides, products: tuple[int, int]) -> dict[str, float]:
     """The best rate of square products by each framework, in operations a second."""
     size, repeats = products
-    sides = ((jaxdiff, Jaxdiff.framework), (pytorch, PyTorch.framework))
-    results = race([_contestant(side, Entry(framework, dtype, "products", dtype), math.inf) for side, framework in sides], 7)
+    modes = {Jaxdiff.framework: "", PyTorch.framework: next(iter(sides.by_mode))}
+    entries = [Entry(framework, dtype, "products", dtype, mode) for framework, mode in modes.items()]
+    results = race([_contestant(sides, entry, math.inf) for entry in entries], 7)
     return {result.contestant.framework: 2 * size**3 * repeats / min(result.seconds) for result in results}
 
 

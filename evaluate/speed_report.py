@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from console.terminal import significant
 from evaluate.cells import number
 from evaluate.speed_pytorch import PyTorch
 from evaluate.speed_races import Race
@@ -62,7 +63,7 @@ def show_rates(agreement: dict[str, float], rates: dict[str, dict[str, float]], 
     """Prints how far the outputs agree, and the rates of matrix products by framework of each precision."""
     errors = ", ".join(f"a {name} {error:.1e}" for name, error in agreement.items())
     console.print(f"relative error of PyTorch's output, full float32: {errors}", highlight=False)
-    rows = [(dtype, *(f"{1e-12 * rate:.3g}" for rate in by.values())) for dtype, by in rates.items()]
+    rows = [(dtype, *(significant(1e-12 * rate) for rate in by.values())) for dtype, by in rates.items()]
     print_tables([("matrix products, TFLOP/s", ("dtype", *next(iter(rates.values()))), rows)], console)
 
 
@@ -72,8 +73,8 @@ def show(race: dict[str, Any], console: Console) -> None:
         (
             row["name"],
             number(row["warm_up_seconds"]),
-            f"{row['seconds']['median']:.3g}",
-            f"{row['images_per_second']:.3g}" if "images_per_second" in row else "-",
+            significant(row["seconds"]["median"]),
+            significant(row["images_per_second"]) if "images_per_second" in row else "-",
             "{median:.2f} [{low:.2f}, {high:.2f}]".format(**row["ratio"]),
             number(100 * row["share_of_matrix_rate"], 0) if "share_of_matrix_rate" in row else "-",
             "-" if row["peak_bytes"] is None else number(row["peak_bytes"] / 2**30, 2),

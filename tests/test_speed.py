@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 
 from console import plots
-from console.terminal import console
+from console.terminal import console, significant
 from evaluate import speed_pytorch, speed_report
 from evaluate.__main__ import main
 from evaluate.flops import matrix_flops
 from evaluate.held_memory import ProcessMemory
 from evaluate.pytorch_methods import switched
-from evaluate.speed import _agreeing, _device
+from evaluate.speed import _agreeing, _contestant, _device, _Sides
 from evaluate.speed_races import Race
+from evaluate.speed_side import Entry
 from evaluate.speed_work import NETWORKS, Work
 from evaluate.timing import ROUNDS_AT_LEAST, Contestant, Timed, at_most, best, race, ratio, summary
+from evaluate.worker import Worker
 from evaluate.writing import finite
 from jaxdiff import guidance
 from jaxdiff.errors import InputError
@@ -312,6 +314,11 @@ def test_a_race_is_printed_in_eighty_columns_with_what_failed(monkeypatch):
     assert "2.00 [2.00, 2.50]  50  1.00" in shown and "max_autotune: TimeoutError: [not] ready" in shown
 
 
+@pytest.mark.parametrize("value, shown", [(1371.6, "1,372"), (999.6, "1,000"), (999.4, "999"), (0.04661, "0.0466"), (2.0, "2")])
+def test_numbers_have_three_digits_and_no_exponent(value, shown):
+    assert significant(value) == shown
+
+
 def test_the_plot_is_drawn_of_what_was_timed(tmp_path):
     plots.speed(tmp_path / "speed.png", [told(), told(results=RESULTS[3:])], "title")
     plots.speed(tmp_path / "none.png", [], "title")
@@ -333,6 +340,25 @@ def test_the_device_is_one_that_both_see():
         _device("gpu", pytorch_sees=False, jax_sees=True)
     with pytest.raises(InputError, match="both see; JAX sees none, PyTorch a GPU"):
         _device("gpu", pytorch_sees=True, jax_sees=False)
+
+
+def test_each_mode_and_training_have_a_process_and_those_are_lanes_where_only_a_gpu_computes():
+    jaxdiff, trainer, one, two = (object.__new__(Worker) for _ in range(4))
+    named = (
+        ("jaxdiff", "sampling", ""),
+        ("jaxdiff", "training", ""),
+        ("PyTorch", "training", "eager"),
+        ("PyTorch", "job", "compile"),
+    )
+    entries = [Entry(framework, "name", task, "float32", mode) for framework, task, mode in named]
+    apart = _Sides(jaxdiff, trainer, {"eager": one, "compile": two}, side_by_side=True)
+    assert [apart.of(entry) for entry in entries] == [jaxdiff, trainer, one, two] and apart.pytorch == [one, two]
+    assert [_contestant(apart, entry, 9.0).lane for entry in entries] == [jaxdiff, trainer, one, two]
+    together = _Sides(jaxdiff, trainer, {"eager": one, "compile": one}, side_by_side=False)
+    assert [together.of(entry) for entry in entries[2:]] == [one, one] and together.pytorch == [one]
+    assert {_contestant(together, entry, 9.0).lane for entry in entries} == {None}
+    # what XLA compiles cannot be interrupted
+    assert [_contestant(apart, entry, 9.0).limit for entry in entries] == [math.inf, math.inf, 9.0, 9.0]
 
 
 @pytest.mark.parametrize(
