@@ -48,12 +48,13 @@ class Search(Sampling, Guarding):
     """Finds the transition point tau at which a switched sample best forgets its attribute.
 
     `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
-    classifier that is trained on real images first. `prefix` is the criterion of the paper (--path own --weight
-    beta_eps --norm batch is the authors' own mode). A pixel distance finds the wrong tau on real faces; the README
-    shows what each finds. `spectral` finds a tau for each band of frequencies, by the same distances (--metric pixel: each
-    within its band). Of more than two values there is one tau for all pairs, or one for each (--each-pair). --objective draws
-    and judges sets at several tau, which takes longer, and gives the tau that serves a purpose. tau holds for its solver,
-    steps, spacing and guidance scale alone.
+    classifier that is trained on real images first. Its tau is the vertex of a parabola through the best point of a grid
+    and its two neighbours, which scatters less than the least of many points and may lie beside it. `prefix` is the
+    criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A pixel distance finds the
+    wrong tau on real faces; the README shows what each finds. `spectral` finds a tau for each band of frequencies, by the
+    same distances (--metric pixel: each within its band). Of more than two values there is one tau for all pairs, or one
+    for each (--each-pair). --objective draws and judges sets at several tau, which takes longer, and gives the tau that
+    serves a purpose. tau holds for its solver, steps, spacing and guidance scale alone.
 
     Examples:
 
