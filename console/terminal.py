@@ -38,17 +38,17 @@ def only_errors() -> None:
     _told.quiet = True
 
 
+def significant(value: float) -> str:
+    """A number in three significant digits, and in all that stand before the point: no exponent from 0.001 on."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 class _Speed(ProgressColumn):
     """Units a second since the start."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g}{task.fields['unit']}/s")
-
-
-def significant(value: float) -> str:
-    """A number in three significant digits, and in all that stand before the point: no exponent from 0.001 on."""
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+        return Text("" if speed is None else f"{significant(speed)}{task.fields['unit']}/s")
 
 
 def peak_memory() -> float:

@@ -211,7 +211,8 @@ def _measure(options: Speed, work: Work, sides: _Sides, device: str, modes: Sequ
             results = race(contestants, options.rounds, deadline=begun + options.budget, advance=advance)
         if each.task == "sampling" and mode is None and (fastest := best(results, PyTorch.framework)):
             mode = fastest.contestant.mode
-        flops = {entry.framework: sides.of(entry).call("flops", each.task) for entry in reversed(each.entries)}
+        one_of_each = {entry.framework: sides.of(entry) for entry in reversed(each.entries)}
+        flops = {framework: side.call("flops", each.task) for framework, side in one_of_each.items()}
         rate = max(rates[each.dtype].values())
         told["races"].append(speed_report.told(each, results, rate, work.images_of(each.task), flops))
         speed_report.show(told["races"][-1], console)

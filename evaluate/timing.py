@@ -102,9 +102,13 @@ def race(
         return runs
 
     lanes = dict.fromkeys(contestant.lane for contestant in contestants)
-    with ThreadPoolExecutor() as threads:
+    threads = ThreadPoolExecutor()
+    try:
         # the thread that asks prepares what is one lane: only there can it be interrupted
         runs = sum((threads.map if len(lanes) > 1 else map)(prepared, lanes), [])
+    finally:
+        # who interrupts does not wait for compilers: their processes are ended by who began them
+        threads.shutdown(wait=False, cancel_futures=True)
     running = [(results[index], run) for index, run in sorted(runs, key=itemgetter(0))]
     for index in range(1, rounds + 1):
         if index > ROUNDS_AT_LEAST and clock() >= deadline:

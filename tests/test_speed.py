@@ -189,6 +189,25 @@ def test_lanes_are_prepared_side_by_side_each_in_its_order_and_run_in_that_of_al
     assert ran == [(1, "b1"), (1, "a1"), (1, "b2"), (1, "a2")]
 
 
+def test_who_interrupts_does_not_wait_for_another_lane():
+    begins, compiled = threading.Event(), threading.Event()
+
+    def interrupted(seconds):
+        assert begins.wait(20)
+        raise KeyboardInterrupt
+
+    def compiling(seconds):
+        begins.set()
+        compiled.wait(30)
+        return lambda index: None
+
+    begun = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        race([Contestant("a", "a", interrupted, lane=1), Contestant("b", "b", compiling, lane=2)], 1)
+    assert time.perf_counter() - begun < 20
+    compiled.set()
+
+
 def test_what_fails_in_a_lane_leaves_the_others():
     log = []
     failing = contestant("a", log, fails=ValueError("no such kernel"), lane=1)
