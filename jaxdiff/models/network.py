@@ -22,7 +22,7 @@ class Network:
 
     Attributes:
         weights: the parameters, arrays in nested dictionaries: a training state of 2,000 leaves is taken apart and put
-            together at every step, which Flax's own containers make five times slower.
+            together at every step, which Flax's own containers make several times slower.
         structure: the module's graph definition.
     """
 
