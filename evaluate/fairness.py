@@ -16,10 +16,11 @@ from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import predict_attributes
-from jaxdiff.fairness.feature_judges import feature_judges, others
+from jaxdiff.fairness.attribute_classifiers import predict_attributes
+from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
+from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.fairness.findings import Limits
-from jaxdiff.fairness.judge import LabelledImages, Training, judge
+from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
@@ -86,9 +87,9 @@ class Fairness(Processes):
     """Images that every classifier is trained on; by default as many as the smallest set can give (half of a synthetic set)."""
     test_count: int = 10_000
     """Most images used of a synthetic set, and of the real test images; more are drawn from by --seed."""
-    steps: int = Training.steps
+    steps: int = ClassifierTraining.steps
     """Optimiser steps of every classifier."""
-    batch: int = Training.batch
+    batch: int = ClassifierTraining.batch
     """Images a step."""
     flip: bool = True
     """Mirror half of the training images; wrong for digits and letters."""
@@ -165,7 +166,7 @@ def fairness(options: Fairness) -> Judged | None:
     start = time.monotonic()
     values, sources = _open(options)
     whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
-    associated = others(whole, options.attribute, options.associated)
+    associated = associated_names(whole, options.attribute, options.associated)
     crossed = intersections.crossed(whole, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
     if options.target and (len(options.target) != len(known) or set(values) != set(known)):
@@ -176,7 +177,7 @@ def fairness(options: Fairness) -> Judged | None:
     if options.judge:
         known = options.judge_values or values
         outside = outside_judge.load(options.judge, values=known, mean=options.judge_mean, scale=options.judge_scale)
-    training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
+    training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
     own = {
@@ -186,7 +187,7 @@ def fairness(options: Fairness) -> Judged | None:
     }
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
-        judgement = judge(
+        judgement = evaluate_fairness(
             sets[options.real, "train"],
             sets[options.real, "test"],
             [sets[spec, "all"] for spec in options.synthetic],
@@ -231,7 +232,7 @@ def check(options: Fairness) -> None:
     )
     checked = self_check.check(
         given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
-        training=Training(steps=options.steps, batch=options.batch, flip=options.flip),
+        training=ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip),
         extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
@@ -273,7 +274,7 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     judges, seen = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"learning to see {options.attribute}, {', '.join(features)}"):
-            judges = feature_judges(
+            judges = train_feature_classifiers(
                 options.real, [options.attribute, *features], size=options.size, value_names=_names(options, options.real),
                 seed=options.seed, training=training,
             )  # fmt: skip

@@ -10,9 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxdiff.fairness.evaluation import FairnessEvaluation
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
-from jaxdiff.fairness.judge import Judgement
-from jaxdiff.quality.beside_real import BesideReal, Images, beside_real
+from jaxdiff.quality.real_comparison import ImageFeatures, RealComparison, compare_with_real
 
 ABOUT = """\
 Tests share one level by Bonferroni's correction, and are exact: labels dealt at random for independence and direction, training
@@ -23,8 +23,8 @@ meaning has found some direction, in which real groups may differ."""
 
 
 def tell(
-    judgement: Judgement,
-    measured: tuple[np.ndarray, Sequence[Images]] | None,
+    judgement: FairnessEvaluation,
+    measured: tuple[np.ndarray, Sequence[ImageFeatures]] | None,
     train: np.ndarray,
     *,
     values: Sequence[str],
@@ -42,15 +42,15 @@ def tell(
         limits: when to flag.
         seed: of the permutations.
     """
-    beside: Sequence[BesideReal | None] = [None] * len(judgement.synthetic)
+    beside: Sequence[RealComparison | None] = [None] * len(judgement.synthetic)
     if measured:
         reference, (held_out, *sets) = measured
-        beside = beside_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
+        beside = compare_with_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
     answers = []
     for verdict, compared in zip(judgement.synthetic, beside, strict=True):
         found = find_faults(verdict, compared, values=values, limits=limits)
         answer: dict[str, Any] = {"findings": [asdict(finding) for finding in found]}
-        answers.append(answer | ({"beside_real": asdict(compared)} if compared else {}))
+        answers.append(answer | ({"real_comparison": asdict(compared)} if compared else {}))
     return answers
 
 

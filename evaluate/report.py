@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from rich.console import Console
 
+from jaxdiff.fairness.evaluation import FairnessEvaluation, SetEvaluation
 from jaxdiff.fairness.groups import PairwiseSummary
-from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 
 from . import findings, report_groups
@@ -65,7 +65,7 @@ class Judged:
         context: command, options, versions, machine and seconds.
     """
 
-    judgement: Judgement
+    judgement: FairnessEvaluation
     attribute: str
     values: tuple[str, ...]
     extras: Sequence[Mapping[str, Any]]
@@ -110,7 +110,7 @@ def plain(judged: Judged) -> dict[str, Any]:
     )
 
 
-def _plain_verdict(verdict: Verdict, values) -> dict[str, Any]:
+def _plain_verdict(verdict: SetEvaluation, values) -> dict[str, Any]:
     return {
         "name": verdict.name,
         "count": verdict.count.tolist(),
@@ -164,7 +164,7 @@ def _extras(judged: Judged) -> dict[str, Mapping[str, Any]]:
     return {verdict.name: extra for verdict, extra in zip(judged.judgement.synthetic, judged.extras[1:], strict=True)}
 
 
-def _rows(judgement: Judgement, direction: str) -> list[tuple[str, Summary]]:
+def _rows(judgement: FairnessEvaluation, direction: str) -> list[tuple[str, Summary]]:
     real = judgement.real
     return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in judgement.synthetic)]
 

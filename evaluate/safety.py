@@ -20,15 +20,15 @@ from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open
 from jaxdiff.data.selection import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import AttributeClassifier, train_balanced_classifier
-from jaxdiff.fairness.intervals import wilson_interval
-from jaxdiff.fairness.judge import Training
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_balanced_classifier
+from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality.copies import nearest
 from jaxdiff.quality.extractors import ClassifierExtractor, checksum
-from jaxdiff.quality.measure import measure
+from jaxdiff.quality.measure import measure_quality
 from jaxdiff.safety.gate import gate_rates
 from jaxdiff.safety.unsafe_rate import UnsafeRate, unsafe_rate
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.statistics import wilson_interval
 
 from . import worth
 from .provenance import provenance
@@ -93,7 +93,7 @@ class Safety(Processes):
     """Most real images that a judge is trained on."""
     test_count: int = 4096
     """Most images used of each set, and of the real test images."""
-    steps: int = Training.steps
+    steps: int = ClassifierTraining.steps
     """Optimiser steps of every classifier."""
     flip: bool = True
     """Mirror half of the training images."""
@@ -202,7 +202,7 @@ def _learn(
     options: Safety, train: Real, test: Real
 ) -> tuple[list[AttributeClassifier], AttributeClassifier, list[ClassifierExtractor]]:
     """The judges, the classifier that rejects, and what looks at quality."""
-    training = Training(steps=options.steps, flip=options.flip)
+    training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
     # the one that rejects sees other images than the judges, or their errors would agree
     half = len(train.images) // 2
@@ -254,7 +254,7 @@ def _judge(
             )
             distances, places = nearest(images, known)
             near = float((places < least).mean())
-            found = measure(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
+            found = measure_quality(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
             told[name] = {
                 "count": len(images),
                 "unsafe": _plain(rate),

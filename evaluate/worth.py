@@ -9,13 +9,13 @@ import numpy as np
 
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import LabelledImages
+from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.parity import measure_parity
-from jaxdiff.quality.beside_real import Images
 from jaxdiff.quality.extractors import Extractor
-from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
+from jaxdiff.quality.measure import MIN_IMAGES, Scores, balanced_subsets, measure_quality
+from jaxdiff.quality.real_comparison import ImageFeatures
 from jaxdiff.sampleset import SampleSet
 
 SCORES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
@@ -32,7 +32,7 @@ def cost(spec: str) -> dict[str, Any]:
 
 def featured(
     reference: LabelledImages, sets: Sequence[LabelledImages], extractor: Extractor, *, values: int, seed: int
-) -> tuple[np.ndarray, list[Images]] | None:
+) -> tuple[np.ndarray, list[ImageFeatures]] | None:
     """The features of reference images, and of each set equally many images of each group with theirs.
 
     Arguments:
@@ -45,16 +45,16 @@ def featured(
     Returns:
         None where a set has too few images for any measure.
     """
-    drawn = equal_draws([images.labels for images in sets], values=values, seed=seed)
-    if min(len(drawn[0]), len(reference.labels)) < LEAST:
+    drawn = balanced_subsets([images.labels for images in sets], values=values, seed=seed)
+    if min(len(drawn[0]), len(reference.labels)) < MIN_IMAGES:
         return None
     taken = [images.take(chosen) for images, chosen in zip(sets, drawn, strict=True)]
     known = extractor(reference.images).astype(np.float64)
-    return known, [Images(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
+    return known, [ImageFeatures(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
 
 
 def quality(
-    known: np.ndarray, labels: np.ndarray, sets: Sequence[Images], extractor: Extractor, *, values: int, seed: int
+    known: np.ndarray, labels: np.ndarray, sets: Sequence[ImageFeatures], extractor: Extractor, *, values: int, seed: int
 ) -> list[dict[str, Any]]:
     """The quality of each set against reference images.
 
@@ -70,7 +70,7 @@ def quality(
     """
     answers = []
     for images in sets:
-        found = measure(
+        found = measure_quality(
             known, images.features, extractor=extractor.describe(), labels=(labels, images.labels), values=values, seed=seed
         )
         answers.append({**scores(found.whole), "groups": [scores(group) for group in found.groups],
@@ -105,7 +105,7 @@ def utility(
     """Retention of the label and parity of the associated attributes in a set.
 
     Arguments:
-        judges: as of `feature_judges`.
+        judges: as of `train_feature_classifiers`.
         predicted: their answers on the set's images (n, judges).
         labels: of the images (n,), positions in `values`.
         values: the values under judgement, of those that the first judge knows.

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
@@ -148,11 +147,6 @@ class Classifier:
         if not 0 < len(set(values)) < len(known):
             raise InputError(f"`values` must be some but not all of {', '.join(known)}, got {', '.join(values) or 'none'}")
         return tuple(value in values for value in known)
-
-    def prior_log_odds(self, values: Sequence[str]) -> float:
-        """The log odds in the training data; for another prior, add the difference of the two to `log_odds`."""
-        share = sum(share for share, inside in zip(self.shares, self.members(values), strict=True) if inside)
-        return float(np.log(share) - np.log1p(-share))
 
     def log_odds(self, values: Sequence[str]) -> LogOdds:
         """log P(in `values` | x_t) - log P(not | x_t) as a function of (x, t).

@@ -17,7 +17,7 @@ from jaxdiff._console.pictures import grid, to_uint8, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
-from jaxdiff.fairness.transition import Found, point
+from jaxdiff.fairness.transition import SearchResult, time_fields
 from jaxdiff.sampleset import FILE, SampleSet
 
 from . import methods, safety
@@ -152,7 +152,7 @@ class Draw(Sampling, safety.Guarding):
             raise InputError("--unsafe and --guard are for methods that draw in one run, got --method editing")
 
 
-def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Found:
+def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> SearchResult:
     """What the search found, from its file, made first where there is none; an error where it was found in another context."""
     spectral = options.method == "spectral"
     by_images = guard if guard and options.kind in safety.BY_IMAGES and not spectral else None
@@ -175,7 +175,7 @@ def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Foun
     return found
 
 
-def _read(path: Path, text: str, kinds: Sequence[type[Found]]) -> Found:
+def _read(path: Path, text: str, kinds: Sequence[type[SearchResult]]) -> SearchResult:
     """The result of a search that a file holds, of one of these kinds."""
     refused = []
     for kind in kinds:
@@ -206,7 +206,7 @@ def points(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Iterat
     else:
         for tau in options.tau:
             folder = options.out / f"tau-{tau:.3f}" if len(options.tau) > 1 else options.out
-            yield folder, {"tau": (tau,)}, {**point(chosen.model.process, tau), "search": "given"}
+            yield folder, {"tau": (tau,)}, {**time_fields(chosen.model.process, tau), "search": "given"}
 
 
 def draw(options: Draw) -> list[Path]:

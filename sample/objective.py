@@ -13,9 +13,9 @@ from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose
-from jaxdiff.fairness.feature_judges import feature_judges, others
+from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
-from jaxdiff.fairness.transition import point
+from jaxdiff.fairness.transition import time_fields
 from jaxdiff.sampleset import SampleSet
 
 from .common import Sampling, Setting, setting
@@ -45,7 +45,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
     size = chosen.model.shape[0]
     opened = open_data(spec, split="train", size=size, value_names=named)
-    associated = others(opened, chosen.attribute.name, options.associated)
+    associated = associated_names(opened, chosen.attribute.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity takes data with other attributes than {chosen.attribute.name}; {spec} has none")
     same = {field.name: getattr(options, field.name) for field in (*fields(Sampling), *fields(Guarding))}
@@ -55,7 +55,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     )  # fmt: skip
     names = [chosen.attribute.name, *associated]
     with progress("learning to see features", len(names)) as advance:
-        judges = feature_judges(
+        judges = train_feature_classifiers(
             spec, names, size=size, value_names=named, seed=options.seed,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
@@ -71,7 +71,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     best = choose(measured, objective=options.objective, retain=options.retain)
     values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
     return Transition(
-        **point(chosen.model.process, best.tau),
+        **time_fields(chosen.model.process, best.tau),
         mode=f"{options.objective}/retain {options.retain:g}",
         taus=tuple(each.tau for each in measured),
         curve=tuple(values),

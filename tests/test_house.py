@@ -28,6 +28,7 @@ BREACHES = {
     "models": ("jaxdiff/models/__init__.py", "from jaxdiff import process"),
     "guidance": ("jaxdiff/guidance/__init__.py", "import jaxdiff.data"),
     "dependencies": ("jaxdiff/fairness/__init__.py", "import matplotlib"),
+    "cycles": ("jaxdiff/quality/__init__.py", "import jaxdiff.fairness"),
 }
 
 

@@ -1,6 +1,6 @@
-"""Which value of an attribute each image is to show: Fair Diffusion's lookup and its draw."""
+"""Assignment of attribute values to the images to generate, in given shares (Fair Diffusion's draw)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -38,22 +38,3 @@ def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode:
     # ties go to the earlier value
     counts[np.argsort(counts - exact, kind="stable")[: count - counts.sum()]] += 1
     return generator.permutation(np.repeat(np.arange(len(shares)), counts))
-
-
-def look_up(
-    prompts: Int[np.ndarray, "n a"], lookup: Mapping[tuple[int, int], Sequence[int]]
-) -> dict[int, Int[np.ndarray, " m"]]:
-    """For each attribute that some prompt wants balanced, the images whose prompt does.
-
-    Arguments:
-        prompts: label rows (N, A), -1 where a prompt doesn't tell.
-        lookup: attributes to balance by concept: (column, value) of a prompt, or (column, -1) for prompts that do not tell it.
-
-    Returns:
-        Indices of images by attribute, ascending.
-    """
-    found: dict[int, set[int]] = {}
-    for (column, value), attributes in lookup.items():
-        for attribute in attributes:
-            found.setdefault(attribute, set()).update(np.flatnonzero(prompts[:, column] == value).tolist())
-    return {attribute: np.array(sorted(images), int) for attribute, images in sorted(found.items())}

@@ -15,8 +15,14 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
 from jaxdiff.fairness.groups import GroupRates, group_rates
-from jaxdiff.fairness.intervals import check_replicates, dealt_tables, percentile_interval, resampled_sums, wilson_interval
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import (
+    check_labels,
+    check_replicates,
+    percentile_interval,
+    permuted_tables,
+    resampled_sums,
+    wilson_interval,
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def associated_parity(
     observed = rates(np.stack([images[groups == g].sum(axis=0) for g in range(values)]), _rates(confusions))
     sums = [resampled_sums(images[groups == g], replicates=replicates, generator=generator) for g in range(values)]
     bootstrapped = _differences(rates(np.stack(sums, axis=1), resampled_rates))
-    dealt = dealt_tables(of_kind, count, replicates=replicates, generator=generator)
+    dealt = permuted_tables(of_kind, count, replicates=replicates, generator=generator)
     permuted = _differences(rates(np.einsum("rkg,kv->rgv", dealt, indicators), _rates(confusions)))
 
     def difference(statistic):

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import dealt_tables
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels, permuted_tables
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def chance_test(
     observed = np.zeros((len(kinds), len(present)), np.int64)
     np.add.at(observed, (kind.reshape(-1), np.searchsorted(present, labels)), 1)
     right = (observed * weight).sum()
-    dealt = dealt_tables(of_kind, count[present], replicates=permutations, generator=np.random.default_rng(seed))
+    dealt = permuted_tables(of_kind, count[present], replicates=permutations, generator=np.random.default_rng(seed))
     permuted = (dealt * weight).sum(axis=(1, 2))
     tie = 1e-9 * len(predictions) * values  # rounding must not decide what is equal
     below, above = (permuted >= right - tie).sum(), (permuted <= right + tie).sum()

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels
 
 CONDITION_LIMIT = 10.0
 """The condition number above which a confusion matrix counts as near singular: its inverse multiplies the error of

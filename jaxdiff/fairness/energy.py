@@ -8,7 +8,10 @@ from jaxtyping import Bool, Float
 from jaxdiff.errors import InputError
 
 BLOCK = 512
-"""Rows that are compared at once, so that memory beyond the distance matrix is bounded."""
+"""Rows compared at once, which bounds the memory used beside the distance matrix."""
+
+PERMUTATIONS = 999
+"""Default number of permutations: the smallest p-value is 0.001."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,12 @@ def energy_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"]) ->
 
 
 def energy_test(
-    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"], *, permutations: int = 199, limit: int = 2000, seed: int = 0
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m e"],
+    *,
+    permutations: int = PERMUTATIONS,
+    limit: int = 2000,
+    seed: int = 0,
 ) -> EnergyTest:
     """The energy distance with a permutation p-value, (1 + #{permuted >= observed}) / (1 + permutations).
 

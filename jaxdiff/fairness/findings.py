@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.judge import Verdict
+from jaxdiff.fairness.evaluation import SetEvaluation
 from jaxdiff.fairness.metrics import Summary
-from jaxdiff.quality.beside_real import BesideReal, Compared, Likeness
+from jaxdiff.quality.real_comparison import Compared, Fidelity, RealComparison
 
 NAMES = ("independence", "direction", "quality", "diversity", "memorisation", "label")
 """The findings that there are; `label` is a note, the others are flags."""
@@ -70,7 +70,7 @@ class Limits:
 
 
 def find_faults(
-    verdict: Verdict, beside: BesideReal | None = None, *, values: Sequence[str], limits: Limits = Limits()
+    verdict: SetEvaluation, beside: RealComparison | None = None, *, values: Sequence[str], limits: Limits = Limits()
 ) -> tuple[Finding, ...]:
     """The findings on one synthetic set, in the order of `NAMES`; none but the note `label` on a fair one.
 
@@ -159,7 +159,7 @@ def _direction(verdict, share, against, limits: Limits, *, told: bool) -> Iterat
             )
 
 
-def _quality(beside: BesideReal, values, limits: Limits) -> Iterator[Finding]:
+def _quality(beside: RealComparison, values, limits: Limits) -> Iterator[Finding]:
     wrong: Mapping[str, list[str]] = {"all": _unlike(beside.whole, limits)}
     if beside.frechet.value - beside.frechet.real > limits.frechet * beside.spread:
         wrong["all"].append(
@@ -181,7 +181,7 @@ def _quality(beside: BesideReal, values, limits: Limits) -> Iterator[Finding]:
         yield Finding("quality", f"the images are unlike real ones: {'; '.join(reasons)}", against)
 
 
-def _unlike(likeness: Likeness, limits: Limits) -> list[str]:
+def _unlike(likeness: Fidelity, limits: Limits) -> list[str]:
     told = [text for name in ("precision", "density") if (text := _short(name, getattr(likeness, name), limits))]
     if likeness.unlike > limits.unlike:
         median = likeness.roughness
@@ -199,7 +199,7 @@ def _short(name: str, compared: Compared, limits: Limits) -> str:
     return f"{name} {compared.value:.3f} (real images: {compared.real:.3f})" if short else ""
 
 
-def _diversity(beside: BesideReal, limits: Limits) -> Iterator[Finding]:
+def _diversity(beside: RealComparison, limits: Limits) -> Iterator[Finding]:
     told = [text for name in ("recall", "coverage") if (text := _short(name, getattr(beside, name), limits))]
     if beside.repeated.value - beside.repeated.real > limits.repeated:
         told.append(f"{beside.repeated.value:.1%} nearly repeat another one (real images: {beside.repeated.real:.1%})")
@@ -211,7 +211,7 @@ def _diversity(beside: BesideReal, limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _memorisation(beside: BesideReal, limits: Limits, tests: int) -> Iterator[Finding]:
+def _memorisation(beside: RealComparison, limits: Limits, tests: int) -> Iterator[Finding]:
     test, told = beside.membership, []
     if test is None:
         return

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Integer, Shaped
 
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums, wilson_interval
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels, check_replicates, percentile_interval, ratio, resampled_sums, wilson_interval
 
 SMALL = 30
 """Images below which a group is flagged: Wilson's interval of a rate is then up to 34 points wide."""

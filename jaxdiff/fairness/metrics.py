@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums
+from jaxdiff.statistics import check_labels, check_replicates, percentile_interval, ratio, resampled_sums
 
 
 @dataclass(frozen=True)
@@ -158,12 +157,3 @@ def bootstrap(
     replicate = GroupErrors(100 * ratio(sums[:, :values], sums[:, values:]), members.sum(axis=0))
     names = ("error", "gap", "ber", "worst", "folded_ber")
     return {name: percentile_interval(getattr(replicate, name), level) for name in names}
-
-
-def check_labels(labels: Integer[np.ndarray, " n"], *, values: int) -> None:
-    """Raises `InputError` for fewer than two values, no labels, or a label outside 0..values-1."""
-    if values < 2:
-        raise InputError(f"`values` must be at least 2, got {values}")
-    if not len(labels) or labels.min() < 0 or labels.max() >= values:
-        got = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
-        raise InputError(f"`labels` must be at least one and within 0 and {values - 1}, got {got}")

@@ -13,7 +13,7 @@ from scipy.special import rel_entr
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, resampled_sums
+from jaxdiff.statistics import check_replicates, percentile_interval, resampled_sums
 
 TOLERANCE = 0.04
 """A frequency counts as fair within so much of its target (Friedrich et al. 2023: 46 to 54 % of two values)."""

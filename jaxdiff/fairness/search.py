@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.transition import Transition, point
+from jaxdiff.fairness.transition import Transition, time_fields
 from jaxdiff.guidance.switching import Switching
 from jaxdiff.parallel import gathered, of_first, over_devices, stacked, unstacked
 from jaxdiff.process import Process, expand
@@ -52,8 +52,8 @@ def check(denoise, process, solver, conditions, batch: int):
             f"`batch` must be at least the number of pairs of {len(conditions)} conditions, "
             f"{math.comb(len(conditions), 2)}, got {batch}"
         )
-    points = [np.asarray(point) for point in breakpoints(denoise)]
-    if any(((point > 0) & (point < 1)).any() for point in points):
+    points = [np.asarray(time_fields) for time_fields in breakpoints(denoise)]
+    if any(((time_fields > 0) & (time_fields < 1)).any() for time_fields in points):
         raise InputError("the search takes a denoiser without breakpoints of its own within (0, 1); search first, then wrap")
 
 
@@ -283,7 +283,7 @@ def _result(process, mode, taus, curve, chosen, evaluations, batch) -> Transitio
     if not np.all(np.isfinite(curve)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
     return Transition(
-        **point(process, float(taus[chosen])),
+        **time_fields(process, float(taus[chosen])),
         mode=mode,
         taus=tuple(taus.tolist()),
         curve=tuple(curve.tolist()),

@@ -20,7 +20,7 @@ from jaxdiff.fairness.search import (
     mean_square,
     pairs_in_turn,
 )
-from jaxdiff.fairness.transition import Found
+from jaxdiff.fairness.transition import SearchResult
 from jaxdiff.guidance.spectral import SpectralSwitching
 from jaxdiff.parallel import gathered, of_first, stacked, unstacked
 from jaxdiff.process import Process
@@ -31,7 +31,7 @@ SWEEP, START, LINE = 0, 1, 2  # what a candidate is: one point for all bands, th
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectralTransition(Found):
+class SpectralTransition(SearchResult):
     """The transition points of bands of frequencies, or of other components; `mode` is `spectral/` with where it looked.
 
     Attributes:

@@ -9,11 +9,12 @@ from jaxtyping import Integer, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes
-from jaxdiff.fairness.judge import LabelledImages, Training, train_classifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, predict_attributes
+from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.metrics import group_errors
+from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
 
-_TRAINING = Training()
+_TRAINING = ClassifierTraining()
 
 OBJECTIVES = {"independence": "dependence", "parity": "disparity"}
 """What a choice aims at, and the measure of a `TradeOff` that it makes smallest."""
@@ -71,7 +72,7 @@ def measure_trade_off(
     labels: Integer[np.ndarray, " n"],
     judges: Sequence[AttributeClassifier],
     *,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = _TRAINING,
     seed: int = 0,
 ) -> TradeOff:
     """Measures images that were drawn at one transition point.
@@ -82,7 +83,7 @@ def measure_trade_off(
         tau: the transition point.
         images: at least four of each value (N, H, W, C).
         labels: their final values (N,), of the attribute of the first judge; two values or more.
-        judges: as `feature_judges` gives them: of the attribute, then of those that are associated with it.
+        judges: as `train_feature_classifiers` gives them: of the attribute, then of those that are associated with it.
         training: of the two classifiers.
         seed: of the halves and the classifiers.
 
@@ -95,7 +96,7 @@ def measure_trade_off(
     halves = LabelledImages("images", images, groups).halves(values=len(known), seed=seed)
     predictions, held_out = [], []
     for train, test in (halves, halves[::-1]):
-        classifier = train_classifier(train.images, train.labels, values=len(known), seed=seed, training=training)
+        classifier = train_image_classifier(train.images, train.labels, values=len(known), seed=seed, training=training)
         predictions.append(classifier.predict(test.images))
         held_out.append(test.labels)
     errors = group_errors(np.concatenate(predictions), np.concatenate(held_out), values=len(known))

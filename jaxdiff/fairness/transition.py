@@ -13,7 +13,7 @@ from jaxdiff.process import Process
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(ABC):
+class SearchResult(ABC):
     """What a search found; it is kept as JSON, and holds in its context alone.
 
     Attributes:
@@ -38,7 +38,7 @@ class Found(ABC):
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Found":
+    def from_json(cls, text: str) -> "SearchResult":
         """The inverse of `to_json`. Raises `InputError` where the text is no such result."""
         try:
             told = json.loads(text)
@@ -58,7 +58,7 @@ class Found(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transition(Found):
+class Transition(SearchResult):
     """One transition point tau for all values.
 
     Attributes:
@@ -85,7 +85,7 @@ class Transition(Found):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairTransitions(Found):
+class PairTransitions(SearchResult):
     """A transition point for every pair of values. Either direction of a pair has the same: both make one criterion.
 
     Attributes:
@@ -99,11 +99,11 @@ class PairTransitions(Found):
     @property
     def told(self) -> str:
         """The range of the points in words."""
-        of_pairs = [tau for i, row in enumerate(self.tau) for tau in row[:i]]
-        return f"tau={min(of_pairs):.3f} to {max(of_pairs):.3f}"
+        pair_transitions = [tau for i, row in enumerate(self.tau) for tau in row[:i]]
+        return f"tau={min(pair_transitions):.3f} to {max(pair_transitions):.3f}"
 
 
-def of_pairs(found: Mapping[tuple[int, int], Transition], *, values: int, context: dict[str, Any]) -> PairTransitions:
+def pair_transitions(found: Mapping[tuple[int, int], Transition], *, values: int, context: dict[str, Any]) -> PairTransitions:
     """Searches of single pairs as one result.
 
     Arguments:
@@ -122,7 +122,7 @@ def of_pairs(found: Mapping[tuple[int, int], Transition], *, values: int, contex
     return PairTransitions(mode=first.mode, evaluations=evaluations, batch=first.batch, context=context, **tables)
 
 
-def point(process: Process, tau: float) -> dict[str, Any]:
+def time_fields(process: Process, tau: float) -> dict[str, Any]:
     """A time as tau, timestep and SNR, which are fields of a `Transition`."""
     snr = float(process.snr(np.float32(tau)))
     return {"tau": tau, "timestep": round(tau * process.timesteps), "snr": snr if np.isfinite(snr) else None}

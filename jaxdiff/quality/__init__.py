@@ -3,7 +3,7 @@
 from jaxdiff.quality.estimate import Estimate
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
 from jaxdiff.quality.kernel import KernelDistance, kernel_distance
-from jaxdiff.quality.measure import Quality, Scores, equal_draws, measure
+from jaxdiff.quality.measure import Quality, Scores, balanced_subsets, measure_quality
 from jaxdiff.quality.moments import Moments, frechet_distance, frechet_estimate
 from jaxdiff.quality.neighbours import density_coverage, precision_recall
 
@@ -15,11 +15,11 @@ __all__ = [
     "Moments",
     "Quality",
     "Scores",
+    "balanced_subsets",
     "density_coverage",
-    "equal_draws",
     "frechet_distance",
     "frechet_estimate",
     "kernel_distance",
-    "measure",
+    "measure_quality",
     "precision_recall",
 ]

@@ -11,7 +11,7 @@ from jaxdiff.quality.pixels import neighbours
 
 
 @dataclass(frozen=True)
-class MembershipTest:
+class CopyTest:
     """The answer of `RealImages.membership`.
 
     Fields:
@@ -87,7 +87,7 @@ class RealImages:
         """Of each held-out image to its nearest training image, as `nearest` has them."""
         return nearest(self.held_out, self.train)[0]
 
-    def membership(self, synthetic: UInt8[np.ndarray, "n _ _ _"], *, permutations: int = 9999, seed: int = 0) -> MembershipTest:
+    def membership(self, synthetic: UInt8[np.ndarray, "n _ _ _"], *, permutations: int = 9999, seed: int = 0) -> CopyTest:
         """Tests whether synthetic images are nearer to the training images than to the others.
 
         A small distance alone proves no copying: a smooth image is near to every image. But a generator that knows no more of
@@ -116,7 +116,7 @@ class RealImages:
         reached = int((dealt @ kinds >= from_train.sum()).sum())
         share, expected = float(from_train.mean()), known[0] / sum(known)
         near = np.quantile(self.distances, 0.01) / 2
-        return MembershipTest(
+        return CopyTest(
             share=share,
             expected=expected,
             excess=(share - expected) / (1 - expected),

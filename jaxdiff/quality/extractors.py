@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.judge import Classifier
+from jaxdiff.image_classifier import ImageClassifier
 
 
 class Extractor(Protocol):
@@ -54,7 +54,7 @@ class ClassifierExtractor:
         classifier: of images of the size of those to be measured, best of an attribute of the real ones.
     """
 
-    classifier: Classifier
+    classifier: ImageClassifier
     name: ClassVar[str] = "classifier"
 
     @property

@@ -8,19 +8,19 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.metrics import check_labels
 from jaxdiff.quality.estimate import UNKNOWN, Estimate, checked_pair
 from jaxdiff.quality.kernel import KernelDistance, kernel_distance
 from jaxdiff.quality.moments import frechet_estimate
 from jaxdiff.quality.neighbours import density_coverage, precision_recall
+from jaxdiff.statistics import check_labels
 
-LEAST = 12
+MIN_IMAGES = 12
 """Images of each set without which nothing is told: half of them still have five neighbours each."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Measures of synthetic images against real ones; every value NaN where a set has fewer than `LEAST` images.
+    """Measures of synthetic images against real ones; every value NaN where a set has fewer than `MIN_IMAGES` images.
 
     Fields:
         count: real and synthetic images.
@@ -41,7 +41,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Quality:
-    """The answer of `measure`.
+    """The answer of `measure_quality`.
 
     Fields:
         whole: of all images. It also sees how many of each group there are.
@@ -54,7 +54,7 @@ class Quality:
     extractor: Mapping[str, Any]
 
 
-def measure(
+def measure_quality(
     real: Float[np.ndarray, "n d"],
     synthetic: Float[np.ndarray, "m e"],
     *,
@@ -69,10 +69,10 @@ def measure(
     """Measures features of synthetic images against those of real ones, all in float64; the same for the same arguments.
 
     No measure is at its ideal for finitely many perfect images. What is reached by them tells `measure(real, held_out)`
-    with other real images as the synthetic set, as many as the synthetic sets have: see `equal_draws`.
+    with other real images as the synthetic set, as many as the synthetic sets have: see `balanced_subsets`.
 
     Arguments:
-        real, synthetic: at least `LEAST` finite feature vectors of one extractor each.
+        real, synthetic: at least `MIN_IMAGES` finite feature vectors of one extractor each.
         extractor: provenance of the features, kept as it is.
         labels: the group of each real and of each synthetic image, in 0..values-1, for scores by group.
         values: the number of groups, at least 2 with labels.
@@ -86,7 +86,7 @@ def measure(
     """
     if min(subsets, size - 1, replicates - 1) < 1:
         raise InputError(f"`subsets` must be at least 1, `size` and `replicates` 2, got {subsets}, {size} and {replicates}")
-    real, synthetic = checked_pair(real, synthetic, least=LEAST)
+    real, synthetic = checked_pair(real, synthetic, least=MIN_IMAGES)
     if labels is not None:
         for name, features, own in zip(("real", "synthetic"), (real, synthetic), labels, strict=True):
             check_labels(own, values=values)
@@ -95,7 +95,7 @@ def measure(
 
     def scores(x, y):
         count = (len(x), len(y))
-        if min(count) < LEAST:
+        if min(count) < MIN_IMAGES:
             return Scores(count, UNKNOWN, KernelDistance(UNKNOWN, np.nan, np.nan, subsets, 0), *[UNKNOWN] * 4)
         kernel = kernel_distance(x, y, subsets=subsets, size=size, seed=seed)
         shares = [share(x, y, replicates=replicates, seed=seed) for share in (precision_recall, density_coverage)]
@@ -107,7 +107,7 @@ def measure(
     return Quality(whole, by_group, dict(extractor))
 
 
-def equal_draws(
+def balanced_subsets(
     labels: Sequence[Integer[np.ndarray, " _"]], *, values: int, seed: int = 0
 ) -> list[Integer[np.ndarray, " drawn"]]:
     """Indices into each of several sets that take equally many images of each group: as many as the poorest set has.

@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Float64, Shaped
 
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval
 from jaxdiff.process import Process
 from jaxdiff.quality.estimate import Estimate
+from jaxdiff.statistics import check_replicates, percentile_interval
 
 TIME = 0.1
 DRAWS = 8

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import newcombe_interval, wilson_interval
 from jaxdiff.quality.pixels import neighbours as nearest_images
 from jaxdiff.safety.duplicates import Duplicates
+from jaxdiff.statistics import newcombe_interval, wilson_interval
 
 ALPHA = 0.5
 NEIGHBOURS = 50

@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, resampled_sums
+from jaxdiff.statistics import check_replicates, percentile_interval, resampled_sums
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from evaluate import worth
 from evaluate.__main__ import main
 from jaxdiff._console.terminal import run
 from jaxdiff.data import Attribute
-from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import Classifier
+from jaxdiff.image_classifier import ImageClassifier
 from tests.evaluate.test_report_page import Page, text
 
 TONES = ("dark", "middle", "bright")
@@ -175,7 +175,7 @@ def test_shares_are_those_of_what_the_images_show_and_stand_apart(report, markdo
 
 
 def judge_of(values, count):
-    return AttributeClassifier(Attribute("tone", values), Classifier(None, None), Confusion(np.array(count)), 1.0)
+    return AttributeClassifier(Attribute("tone", values), ImageClassifier(None, None), Confusion(np.array(count)), 1.0)
 
 
 def test_shares_are_corrected_and_in_the_order_of_the_report():

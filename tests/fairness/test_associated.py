@@ -11,15 +11,15 @@ from jaxdiff import InputError
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.fairness.associated import associated_parity, measure_retention, total_variation
-from jaxdiff.fairness.attributes import balancing_weights, predict_attributes, train_attribute_classifiers
+from jaxdiff.fairness.attribute_classifiers import balancing_weights, predict_attributes, train_attribute_classifiers
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import Training, train_classifier
 from jaxdiff.fairness.tradeoff import TradeOff, choose
+from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
 
 BEARD = Attribute("beard", ("no", "yes"))
 SKIN = Attribute("skin", ("light", "medium", "dark"))
 EYES = Attribute("eyes", ("brown", "blue", "green", "grey"))
-QUICK = Training(steps=120, batch=32, rate=5e-3, widths=(8, 16), flip=False)
+QUICK = ClassifierTraining(steps=120, batch=32, rate=5e-3, widths=(8, 16), flip=False)
 SEEDS = st.integers(0, 2**31)
 
 
@@ -185,7 +185,7 @@ def test_a_balanced_classifier_reads_the_group_where_an_ordinary_one_reads_what_
     images, labels = patches(1200, follow=0.9, seed=0)
     held_out = patches(400, follow=0.5, seed=1)
     classifiers = train_attribute_classifiers(images, labels, *held_out, attributes, group="group", training=QUICK)
-    ordinary = train_classifier(images, labels[:, 0], values=2, seed=0, training=QUICK).predict(held_out[0])
+    ordinary = train_image_classifier(images, labels[:, 0], values=2, seed=0, training=QUICK).predict(held_out[0])
     predictions = predict_attributes(classifiers, held_out[0])
     against = held_out[1][:, 0] != held_out[1][:, 1]
     assert (predictions == held_out[1]).mean(axis=0).min() > 0.9

@@ -9,11 +9,11 @@ from scipy.stats import binom
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.chance import chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
+from jaxdiff.fairness.evaluation import SetEvaluation
 from jaxdiff.fairness.findings import NAMES, Limits, find_faults
-from jaxdiff.fairness.judge import Verdict
 from jaxdiff.fairness.metrics import summarise
-from jaxdiff.quality.beside_real import BesideReal, Compared, Likeness
-from jaxdiff.quality.copies import MembershipTest
+from jaxdiff.quality.copies import CopyTest
+from jaxdiff.quality.real_comparison import Compared, Fidelity, RealComparison
 
 VALUES = ("square", "round")
 DIRECTIONS = ("synthetic->real", "real->synthetic", "synthetic->synthetic")
@@ -41,7 +41,7 @@ def verdict(predictions, energies):
         if direction != "synthetic->real"
     }
     energy = {space: {(0, 1): test} for space, test in energies.items()}
-    return Verdict("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
+    return SetEvaluation("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
 
 
 def judged(rng, bers, p_value=0.5):
@@ -49,9 +49,9 @@ def judged(rng, bers, p_value=0.5):
     return verdict([wrong(rng, ber) for ber in bers], {"pixels": energy, "features": energy})
 
 
-LIKE = Likeness(Compared(0.8, 0.85), Compared(0.9, 1.0), 0.01, Compared(50.0, 51.0))
-MEMBERSHIP = MembershipTest(0.84, 0.83, 0.05, 0.3, (15.0, 15.0), (0.0, 0.001), (1000, 5000, 1000), 9999)
-FAIR = BesideReal(
+LIKE = Fidelity(Compared(0.8, 0.85), Compared(0.9, 1.0), 0.01, Compared(50.0, 51.0))
+MEMBERSHIP = CopyTest(0.84, 0.83, 0.05, 0.3, (15.0, 15.0), (0.0, 0.001), (1000, 5000, 1000), 9999)
+FAIR = RealComparison(
     LIKE, (LIKE, LIKE), Compared(0.1, 0.2), 30.0, Compared(0.7, 0.75), Compared(0.9, 0.95), Compared(0.01, 0.005), MEMBERSHIP
 )
 NOISY = replace(LIKE, unlike=0.99, roughness=Compared(300.0, 50.0))

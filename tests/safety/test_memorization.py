@@ -7,10 +7,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import binom
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import newcombe_interval, wilson_interval
 from jaxdiff.safety import duplicates as module
 from jaxdiff.safety.duplicates import find_duplicates
 from jaxdiff.safety.memorization import closeness, images_at_risk, measure_memorization, near_distance
+from jaxdiff.statistics import newcombe_interval, wilson_interval
 
 
 def images(rng, count, size=6):

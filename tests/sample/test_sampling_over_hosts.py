@@ -32,8 +32,9 @@ WHOLE = (
     + f"""
 import sample.search
 from evaluate.fairness import Fairness, fairness
-from jaxdiff.fairness.judge import Training
-sample.search.train_classifier = partial(sample.search.train_classifier, training=Training(steps=4, batch=8))
+from jaxdiff.image_classifier import ClassifierTraining
+quick = ClassifierTraining(steps=4, batch=8)
+sample.search.train_image_classifier = partial(sample.search.train_image_classifier, training=quick)
 sample.search.REFERENCE_COUNT = 64
 options = sample.search.Search(model, "group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
                                out=out / "tau.json", metric="feature")

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from jaxdiff.errors import InputError
-from jaxdiff.quality.copies import MembershipTest, RealImages, nearest
+from jaxdiff.quality.copies import CopyTest, RealImages, nearest
 from jaxdiff.quality.estimate import Estimate
-from jaxdiff.quality.measure import LEAST, equal_draws
+from jaxdiff.quality.measure import MIN_IMAGES, balanced_subsets
 from jaxdiff.quality.moments import frechet_estimate
 from jaxdiff.quality.neighbours import density_coverage, precision_recall
 from jaxdiff.quality.roughness import roughness
@@ -19,7 +19,7 @@ COMPARED = 1000
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFeatures:
     """Images, one feature vector each, and the label of each in 0..K-1."""
 
     images: UInt8[np.ndarray, "n h w c"]
@@ -31,14 +31,14 @@ class Images:
             counts = len(self.images), len(self.features), len(self.labels)
             raise InputError(f"`images`, `features` and `labels` must be equally many, got {counts}")
 
-    def take(self, indices: Integer[np.ndarray, " taken"]) -> "Images":
+    def take(self, indices: Integer[np.ndarray, " taken"]) -> "ImageFeatures":
         """Some of them."""
-        return Images(self.images[indices], self.features[indices], self.labels[indices])
+        return ImageFeatures(self.images[indices], self.features[indices], self.labels[indices])
 
-    def joined(self, other: "Images") -> "Images":
+    def joined(self, other: "ImageFeatures") -> "ImageFeatures":
         """These, then others."""
         parts = zip((self.images, self.features, self.labels), (other.images, other.features, other.labels), strict=True)
-        return Images(*map(np.concatenate, parts))
+        return ImageFeatures(*map(np.concatenate, parts))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Fidelity:
     """How like real images some images are.
 
     Fields:
@@ -67,7 +67,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class BesideReal:
+class RealComparison:
     """What was measured of a set beside held-out real images, by equally many of each group.
 
     Fields:
@@ -81,14 +81,14 @@ class BesideReal:
         membership: whether the images are nearer to training images than to others; None where those are not known.
     """
 
-    whole: Likeness
-    groups: tuple[Likeness, ...]
+    whole: Fidelity
+    groups: tuple[Fidelity, ...]
     frechet: Compared
     spread: float
     recall: Compared
     coverage: Compared
     repeated: Compared
-    membership: MembershipTest | None
+    membership: CopyTest | None
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,21 @@ class _Measured:
     distances: Float[np.ndarray, " _"]
 
 
-def beside_real(
+def compare_with_real(
     reference: Float[np.ndarray, "n d"],
-    held_out: Images,
-    sets: Sequence[Images],
+    held_out: ImageFeatures,
+    sets: Sequence[ImageFeatures],
     *,
     values: int,
     train: UInt8[np.ndarray, "m h w c"] | None = None,
     seed: int = 0,
-) -> tuple[BesideReal, ...]:
+) -> tuple[RealComparison, ...]:
     """Measures sets beside held-out real images.
 
     Arguments:
         reference: features of real images, of the extractor that the sets' are of.
         held_out: other real images; the sets must not be drawn from them.
-        sets: each with at least `LEAST` images in groups that all have.
+        sets: each with at least `MIN_IMAGES` images in groups that all have.
         values: K.
         train: the images that the generator was trained on, or many of them.
         seed: of the draws and permutations.
@@ -129,9 +129,9 @@ def beside_real(
     Raises:
         InputError: too few images, or features of another length.
     """
-    chosen = equal_draws([held_out.labels, *(each.labels for each in sets)], values=values, seed=seed)
-    if min(len(chosen[0]), len(reference)) < LEAST:
-        raise InputError(f"`sets` must have at least {LEAST} images in groups that all have, got {len(chosen[0])}")
+    chosen = balanced_subsets([held_out.labels, *(each.labels for each in sets)], values=values, seed=seed)
+    if min(len(chosen[0]), len(reference)) < MIN_IMAGES:
+        raise InputError(f"`sets` must have at least {MIN_IMAGES} images in groups that all have, got {len(chosen[0])}")
     drawn = [each.take(part) for each, part in zip((held_out, *sets), chosen, strict=True)]
     few = np.random.default_rng(seed).permutation(len(chosen[0]))[:COMPARED]
     real, *measured = (_measure(reference, each, few, values) for each in drawn)
@@ -140,15 +140,15 @@ def beside_real(
     known = None if train is None else RealImages(train, drawn[0].images[few])
     spread = float(reference.var(axis=0, ddof=1, dtype=np.float64).sum())
 
-    def likeness(found: _Measured, part: int) -> Likeness:
+    def likeness(found: _Measured, part: int) -> Fidelity:
         rough = found.roughness[part]
         unlike = ((rough < ends[0]) | (rough > ends[1])).mean() if len(rough) else np.nan
         median = [float(np.median(each)) if len(each) else np.nan for each in (rough, real.roughness[part])]
         shares = (Compared(getattr(found, n)[part], getattr(real, n)[part]) for n in ("precision", "density"))
-        return Likeness(*shares, float(unlike), Compared(*median))
+        return Fidelity(*shares, float(unlike), Compared(*median))
 
     return tuple(
-        BesideReal(
+        RealComparison(
             whole=likeness(found, 0),
             groups=tuple(likeness(found, 1 + value) for value in range(values)),
             frechet=Compared(found.frechet.value, real.frechet.high),
@@ -162,14 +162,14 @@ def beside_real(
     )
 
 
-def _measure(reference, drawn: Images, few, values) -> _Measured:
+def _measure(reference, drawn: ImageFeatures, few, values) -> _Measured:
     parts = [np.arange(len(drawn.labels)), *(np.flatnonzero(drawn.labels == value) for value in range(values))]
     # the errors are not asked for: as few half samples as there may be
     shares = {
         i: (precision_recall(reference, drawn.features[part], replicates=2),
             density_coverage(reference, drawn.features[part], replicates=2))
         for i, part in enumerate(parts)
-        if len(part) >= LEAST
+        if len(part) >= MIN_IMAGES
     }  # fmt: skip
     rough = roughness(drawn.images)
     return _Measured(

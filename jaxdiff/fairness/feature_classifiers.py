@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import AttributeClassifier, train_attribute_classifiers
-from jaxdiff.fairness.judge import Training
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_attribute_classifiers
+from jaxdiff.image_classifier import ClassifierTraining
 
 FEATURE_COUNT = 4000
 """Images that the classifiers are trained on, at most; half as many test them."""
-_TRAINING = Training()
+_TRAINING = ClassifierTraining()
 
 
-def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
+def associated_names(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
     """The names of the associated attributes; `all` stands for all other attributes of the data.
 
     Raises:
@@ -25,14 +25,14 @@ def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[st
     return known if tuple(associated) == ("all",) else list(associated)
 
 
-def feature_judges(
+def train_feature_classifiers(
     real: str,
     names: Sequence[str],
     *,
     size: int | None = None,
     value_names: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = _TRAINING,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
     """A classifier for the attribute under judgement, first, and for each associated attribute.

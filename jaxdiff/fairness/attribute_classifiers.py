@@ -9,12 +9,12 @@ from jaxtyping import Float, Int, Integer, UInt8
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, confusion
-from jaxdiff.fairness.judge import Classifier, Training, train_classifier
+from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
 ROUNDS = 1000
 """Sweeps of the fit over all pairs before it is given up."""
 
-_TRAINING = Training()
+_TRAINING = ClassifierTraining()
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class AttributeClassifier:
     """
 
     attribute: Attribute
-    classifier: Classifier
+    classifier: ImageClassifier
     confusion: Confusion
     effective_count: float
 
@@ -43,7 +43,7 @@ def train_attribute_classifiers(
     *,
     group: str,
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = _TRAINING,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
     """Trains one classifier for each attribute, on images drawn so that its attribute is independent of what misleads it.
@@ -103,7 +103,7 @@ def train_balanced_classifier(
     *,
     pairs: Sequence[tuple[str, str]],
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = _TRAINING,
 ) -> AttributeClassifier:
     """Trains a classifier of one attribute on images drawn so that the two attributes of every pair are independent.
 
@@ -125,7 +125,7 @@ def train_balanced_classifier(
     values = len(attributes[column].values)
     weights = balancing_weights(labels, attributes, pairs)
     drawn = _systematic(weights, seed)
-    classifier = train_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
+    classifier = train_image_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
     table = confusion(classifier.predict(held_out_images), held_out_labels, values=values)
     return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
 

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from jaxdiff.data import embedded
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels
 
 NOISE = 3.0
 """Grey levels of the noise by which repeated images differ."""
@@ -21,7 +21,7 @@ FEW = 8
 
 
 @dataclass(frozen=True)
-class Case:
+class ControlSet:
     """A set and what a verdict must say of it.
 
     Fields:
@@ -39,14 +39,14 @@ class Case:
     fair: bool = False
 
 
-def cheats(
+def control_sets(
     images: UInt8[np.ndarray, "n h w c"],
     labels: Integer[np.ndarray, " n"],
     train: UInt8[np.ndarray, "m h w c"],
     *,
     values: int,
     seed: int = 0,
-) -> tuple[Case, ...]:
+) -> tuple[ControlSet, ...]:
     """The battery. Real images under flipped labels and under their own stand for attribute switching with tau = 0, where the
     label names what the image is not, and with tau = T, where nothing is switched.
 
@@ -81,29 +81,29 @@ def cheats(
     spoilt = np.where((dealt == 0)[:, None, None, None], _blurred(images), images)
     mixed = _mixed(images, labels, values, generator)
     return (
-        Case("labels flipped (tau = 0)", images, flipped, ("independence", "direction")),
-        Case("labels as they are (tau = T)", images, labels, ("independence",)),
-        Case("labels flipped of darker half", images, np.where(dark, flipped, labels), ("independence", "direction")),
-        Case("coarse of one group, fine of next", mixed, flipped, ("independence",)),
-        Case("labels shuffled", images, dealt, ("label",), fair=True),
-        Case("one image repeated", repeated, dealt, ("diversity",)),
-        Case("one image repeated, noise added", _noisy(repeated, generator), dealt, ("diversity",)),
-        Case("few images repeated, noise added", _noisy(few, generator), dealt, ("diversity",)),
-        Case("pure noise", noise, dealt, ("quality",)),
-        Case("blurred", _blurred(images), dealt, ("quality",)),
-        Case("training images copied", copies, copied, ("memorisation",)),
-        Case("one group blurred", spoilt, dealt, ("quality", "independence")),
+        ControlSet("labels flipped (tau = 0)", images, flipped, ("independence", "direction")),
+        ControlSet("labels as they are (tau = T)", images, labels, ("independence",)),
+        ControlSet("labels flipped of darker half", images, np.where(dark, flipped, labels), ("independence", "direction")),
+        ControlSet("coarse of one group, fine of next", mixed, flipped, ("independence",)),
+        ControlSet("labels shuffled", images, dealt, ("label",), fair=True),
+        ControlSet("one image repeated", repeated, dealt, ("diversity",)),
+        ControlSet("one image repeated, noise added", _noisy(repeated, generator), dealt, ("diversity",)),
+        ControlSet("few images repeated, noise added", _noisy(few, generator), dealt, ("diversity",)),
+        ControlSet("pure noise", noise, dealt, ("quality",)),
+        ControlSet("blurred", _blurred(images), dealt, ("quality",)),
+        ControlSet("training images copied", copies, copied, ("memorisation",)),
+        ControlSet("one group blurred", spoilt, dealt, ("quality", "independence")),
     )
 
 
-def fair_split(images: UInt8[np.ndarray, "n h w c"], labels: Integer[np.ndarray, " n"], *, seed: int = 0) -> Case:
+def random_split(images: UInt8[np.ndarray, "n h w c"], labels: Integer[np.ndarray, " n"], *, seed: int = 0) -> ControlSet:
     """Real images, drawn anew in another order under labels dealt at random: as fair and as good as can be."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
-    return Case("real images split at random", images[order], generator.permutation(labels), (), fair=True)
+    return ControlSet("real images split at random", images[order], generator.permutation(labels), (), fair=True)
 
 
-def fair_embedded(count: int, *, size: int = 32, seed: int = 0) -> Case:
+def ideal_embedded(count: int, *, size: int = 32, seed: int = 0) -> ControlSet:
     """What an ideal fair sampler of the embedded faces draws: the label is a coin's and no feature follows another.
 
     Every feature, the jaw among them, is as frequent as in the reference, whatever the label, and independent of the jaw: hair
@@ -122,15 +122,15 @@ def fair_embedded(count: int, *, size: int = 32, seed: int = 0) -> Case:
     # a stream of its own: with the data set's seed its faces would be those of the reference, in other hair
     images, _ = embedded.generate(np.arange(count), seed=2**32 + seed, associations=means, size=size)
     labels = np.random.default_rng(seed).permutation(np.arange(count) % 2)
-    return Case("ideal fair sampler", images, labels, (), fair=True)
+    return ControlSet("ideal fair sampler", images, labels, (), fair=True)
 
 
-def kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> Case:
+def label_kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> ControlSet:
     """Embedded faces with the jaw of their label and everything else independent of it: all that a method which keeps its
     label can reach. The label can be told from the jaw, so that independence is flagged, and nothing else."""
     means = {name: (float(np.mean(pair)),) * 2 for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
     images, labels = embedded.generate(np.arange(count), seed=2**33 + seed, associations=means, size=size)
-    return Case("label kept, all else at parity", images, labels[:, 0], ("independence",))
+    return ControlSet("label kept, all else at parity", images, labels[:, 0], ("independence",))
 
 
 def _blurred(images, deviation: float = 1 / 24):

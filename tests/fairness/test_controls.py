@@ -5,9 +5,9 @@ import pytest
 
 from jaxdiff.data import embedded
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.cheats import cheats, fair_embedded, fair_split, kept_embedded
+from jaxdiff.fairness.controls import control_sets, ideal_embedded, label_kept_embedded, random_split
 from jaxdiff.fairness.findings import NAMES, Limits
-from jaxdiff.quality.beside_real import Images, beside_real
+from jaxdiff.quality.real_comparison import ImageFeatures, compare_with_real
 
 COUNT = 120
 
@@ -20,7 +20,7 @@ def faces(start, count=COUNT):
 @pytest.fixture(scope="module")
 def battery():
     images, labels = faces(0)
-    return {case.name: case for case in cheats(images, labels, faces(1000, 300)[0], values=2)}
+    return {case.name: case for case in control_sets(images, labels, faces(1000, 300)[0], values=2)}
 
 
 def features(images):
@@ -30,11 +30,11 @@ def features(images):
 
 @pytest.fixture(scope="module")
 def measured(battery):
-    sets = [Images(case.images, features(case.images), case.labels) for case in battery.values()]
+    sets = [ImageFeatures(case.images, features(case.images), case.labels) for case in battery.values()]
     held_out, labels = faces(2000)
     train = faces(1000, 300)[0]
-    found = beside_real(
-        features(faces(3000, 200)[0]), Images(held_out, features(held_out), labels), sets, values=2, train=train
+    found = compare_with_real(
+        features(faces(3000, 200)[0]), ImageFeatures(held_out, features(held_out), labels), sets, values=2, train=train
     )
     return dict(zip(battery, found, strict=True))
 
@@ -95,21 +95,21 @@ def test_what_is_wrong_is_beyond_its_limit_and_nothing_else(measured, battery):
 
 def test_sets_beside_real_ones_without_training_images_tell_nothing_of_copies(battery):
     images, labels = faces(0)
-    own = Images(images, features(images), labels)
-    (found,) = beside_real(own.features, own, [own], values=2)
+    own = ImageFeatures(images, features(images), labels)
+    (found,) = compare_with_real(own.features, own, [own], values=2)
     assert found.membership is None
     assert found.recall == found.coverage and found.whole.precision.value == found.whole.precision.real == 1
     with pytest.raises(InputError, match="at least 12"):
-        beside_real(own.features, own.take(np.arange(5)), [own], values=2)
+        compare_with_real(own.features, own.take(np.arange(5)), [own], values=2)
     with pytest.raises(InputError, match="equally many"):
-        Images(images, features(images), labels[1:])
+        ImageFeatures(images, features(images), labels[1:])
 
 
 def test_fair_sets_know_nothing_of_their_labels():
     images, labels = faces(0)
-    split = fair_split(images, labels, seed=3)
+    split = random_split(images, labels, seed=3)
     assert sorted(map(bytes, split.images)) == sorted(map(bytes, images)) and sorted(split.labels) == sorted(labels)
-    ideal = fair_embedded(4000, size=16, seed=3)
+    ideal = ideal_embedded(4000, size=16, seed=3)
     _, truth = embedded.generate(np.arange(4000), size=16)
     means = {name: np.mean(pair) for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
     assert np.bincount(ideal.labels).tolist() == [2000, 2000] and ideal.fair
@@ -119,7 +119,7 @@ def test_fair_sets_know_nothing_of_their_labels():
             assert truth[:, column].mean() == pytest.approx(means[attribute.name], abs=0.04)
     assert abs(np.corrcoef(ideal.labels, ideal.images.reshape(4000, -1).mean(1))[0, 1]) < 0.06
     assert not (ideal.images[:50] == faces(0, 50)[0]).all(axis=(1, 2, 3)).any()
-    kept = kept_embedded(4000, size=16, seed=3)
+    kept = label_kept_embedded(4000, size=16, seed=3)
     pairs = {name: (mean, mean) for name, mean in means.items()}
     attributes = embedded.labels(np.arange(4000), seed=2**33 + 3, associations=pairs)
     assert (kept.labels == attributes[:, 0]).all() and kept.expected == ("independence",)
@@ -128,6 +128,6 @@ def test_fair_sets_know_nothing_of_their_labels():
 def test_wrong_input_is_refused():
     images, labels = faces(0, 8)
     with pytest.raises(InputError, match="every value"):
-        cheats(images, np.zeros(8, int), images, values=2)
+        control_sets(images, np.zeros(8, int), images, values=2)
     with pytest.raises(InputError, match="`train` at least one image"):
-        cheats(images, labels, images[:0], values=2)
+        control_sets(images, labels, images[:0], values=2)
