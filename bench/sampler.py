@@ -58,7 +58,7 @@ def sampler(options: Sampler) -> None:
         mesh = parallel.make_mesh(f"fsdp={count}" if options.fsdp else "", jax.devices()[:count])
         denoise = clipped(NetworkDenoiser(parallel.abstract_parameters(mesh, network), forward, chosen.prediction))
         with jax.set_mesh(mesh), working(f"compiling for {count}"):
-            indices = parallel.deal(mesh, np.arange(options.batch_size, dtype=np.int32))
+            indices = parallel.shard_rows(mesh, np.arange(options.batch_size, dtype=np.int32))
             program = lowered(
                 denoise, forward, shape=(size, size, channels), solver=DDIM(10), key=jax.random.key(0), indices=indices
             )

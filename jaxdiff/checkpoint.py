@@ -31,7 +31,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self._folder, self._keep = Path(folder).absolute(), keep
-        parallel.once(self._prepare)
+        parallel.run_on_first(self._prepare)
         self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler("state", "position"))
         self._written: threading.Thread | None = None
         self._failure: Exception | None = None
@@ -49,7 +49,7 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The step of the newest complete checkpoint, or None."""
-        return parallel.once(lambda: max(self._steps(), default=None))
+        return parallel.run_on_first(lambda: max(self._steps(), default=None))
 
     def save(self, step: int, state: Any, position: dict[str, Any]) -> None:
         """Starts writing `state` (a pytree of arrays) and `position` (JSON) as checkpoint `step`; does not wait for its end.
@@ -59,7 +59,7 @@ class Checkpoints:
         """
         self.finish()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        parallel.once(lambda: self._require_room(step, size))
+        parallel.run_on_first(lambda: self._require_room(step, size))
         position = {**position, "digest": int(_digest(state))}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position))
         self._writer.save(self._folder / str(step), args=items)
@@ -88,7 +88,7 @@ class Checkpoints:
         Raises:
             InputError: in every process, where some process could not write its part.
         """
-        return all(parallel.together(self._done))
+        return all(parallel.gather_results(self._done))
 
     def _done(self) -> bool:
         if self._failure is not None:
@@ -99,7 +99,7 @@ class Checkpoints:
         """Waits until all is written, and drops the checkpoints that are not to be kept; errors as of `check`."""
         while not self.check():
             time.sleep(_POLL)
-        parallel.once(self._drop_old)
+        parallel.run_on_first(self._drop_old)
 
     def _drop_old(self) -> None:
         for step in self._steps()[: -self._keep]:
@@ -124,7 +124,7 @@ class Checkpoints:
             except Exception as error:
                 raise InputError(f"{where} is damaged or of another network: {_line(error)}; {remedy}") from error
 
-        state, position = parallel.in_all(read)
+        state, position = parallel.run_on_all(read)
         digest = position.pop("digest", None)
         if digest is not None and digest != int(_digest(state)):
             raise InputError(f"{where} is damaged: its numbers are not those that were saved; {remedy}")

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.models import resnet
-from jaxdiff.parallel import of_first
+from jaxdiff.parallel import broadcast_from_first
 from jaxdiff.statistics import check_labels
 
 PREDICTION_BATCH = 128
@@ -118,7 +118,7 @@ def train_image_classifier(
         warm_up, cosine = min(1.0, (step + 1) / (training.steps / 10)), 0.5 + 0.5 * np.cos(np.pi * step / training.steps)
         rate, decay = np.float32(training.rate * warm_up * cosine), np.float32(training.decay)
         state, moments = _step(graph, state, moments, batch, batch_labels, rate, decay)
-    return ImageClassifier(graph, jax.tree.map(jnp.asarray, of_first(state)))
+    return ImageClassifier(graph, jax.tree.map(jnp.asarray, broadcast_from_first(state)))
 
 
 def _batches(images, labels, values, seed, training) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, " b"]]]:

@@ -158,7 +158,7 @@ def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Sear
     by_images = guard if guard and options.kind in safety.BY_IMAGES and not spectral else None
     path = options.tau_file or default_path(options.model, chosen.attribute.name, "spectral" if spectral else "tau", by_images)
     chosen = replace(chosen, guard=by_images)
-    if not parallel.once(path.exists):
+    if not parallel.run_on_first(path.exists):
         if options.tau_file:
             raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
         console.print(f"no {path}: searching tau first")
@@ -169,7 +169,9 @@ def searched(options: Draw, chosen: Setting, guard: safety.Guard | None) -> Sear
         found, curves = find(search, chosen)
         write_search(path, found, curves, chosen)
     else:
-        found = _read(path, parallel.once(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions))
+        found = _read(
+            path, parallel.run_on_first(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions)
+        )
     edges = {"edges": list(options.edges)} if options.edges else {}
     found.require({**chosen.context(), **edges})
     return found
@@ -234,7 +236,7 @@ def draw_set(
         seconds = _draw_missing(options, chosen, samples, method, ends)
         write_once(folder, samples.finish)
         if guard:
-            summary = parallel.once(lambda: safety.summary(samples.notes(), gated=options.gated))
+            summary = parallel.run_on_first(lambda: safety.summary(samples.notes(), gated=options.gated))
             console.print(summary, highlight=False)
         if len(seconds) > 1:
             # the first batch compiles
@@ -288,9 +290,9 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
         return SampleSet.create(folder, *description)
 
     with ExitStack() as held:
-        parallel.once(lambda: SampleSet.create(folder, *description) and None)
-        parallel.once(lambda: lock(folder / FILE, "being drawn into", held))
-        yield parallel.in_all(opened)
+        parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
+        parallel.run_on_first(lambda: lock(folder / FILE, "being drawn into", held))
+        yield parallel.run_on_all(opened)
 
 
 def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: methods.Method, ends: np.ndarray) -> list[float]:
@@ -299,9 +301,9 @@ def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: me
     All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
     """
     first, processes = jax.process_index(), jax.process_count()
-    missing = [tuple(shard) for shard in parallel.once(samples.missing)]
+    missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
     there = [shard for shard in samples.shards() if shard not in missing]
-    parallel.together(lambda: samples.check(there[first::processes]))
+    parallel.gather_results(lambda: samples.check(there[first::processes]))
     if not missing:
         return []
     batch = options.batch_size or images_at_once(chosen, method, options.count)
@@ -329,7 +331,7 @@ def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: me
                 told = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
                 samples.write(start, to_uint8(images), told)
 
-            parallel.together(keep if first < len(shards) else lambda: None)
+            parallel.gather_results(keep if first < len(shards) else lambda: None)
     return seconds
 
 

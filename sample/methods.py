@@ -121,7 +121,7 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         return denoise if guard is None else guard.around(denoise, condition)
 
     def dealt(rows):
-        return parallel.deal(chosen.mesh, rows)
+        return parallel.shard_rows(chosen.mesh, rows)
 
     same = {"shape": model.shape, "solver": chosen.solver, "key": key}
 
@@ -136,7 +136,7 @@ def make(name: str, chosen: Setting, options: Options, guard: safety.Guard | Non
         return lowered(guarded(denoise, given), model.process, condition=given, indices=dealt(rows), **same)
 
     def here(x, record=None):
-        return parallel.rows_here(x), {} if record is None else safety.told(record, model.process)
+        return parallel.local_rows(x), {} if record is None else safety.told(record, model.process)
 
     def cost(denoise, condition):
         return evaluations(guarded(denoise, condition(np.arange(1), np.zeros(1, int))), model.process, chosen.solver)

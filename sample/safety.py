@@ -322,7 +322,7 @@ def told(record: Record, process: Any) -> dict[str, np.ndarray]:
         "first_snr": snr(record.first),
         "last_snr": snr(record.last),
     }
-    return {name: parallel.rows_here(parallel.over_devices(values)) for name, values in notes.items()}
+    return {name: parallel.local_rows(parallel.shard_batch(values)) for name, values in notes.items()}
 
 
 def summary(told: dict[str, np.ndarray], *, gated: bool) -> str:

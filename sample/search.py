@@ -188,7 +188,7 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
-        return jax.tree.map(jnp.asarray, parallel.of_first(whitening(images, ends)))
+        return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))
     classifier = train_image_classifier(images, ends, values=len(chosen.values), seed=seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 

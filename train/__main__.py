@@ -34,7 +34,7 @@ def _train_diffusion(arguments: list[str]) -> None:
     options = tyro.cli(Options, prog="python -m train", args=arguments, description=about)
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     mesh = _join(options)
-    source = parallel.in_all(lambda: _open(options, image_size(options), names))
+    source = parallel.run_on_all(lambda: _open(options, image_size(options), names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
@@ -53,8 +53,8 @@ def _train_classifier(arguments: list[str]) -> None:
     about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
     options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
     mesh = _join(options)
-    size, process = parallel.in_all(lambda: context(options))
-    source, *held_out = parallel.in_all(
+    size, process = parallel.run_on_all(lambda: context(options))
+    source, *held_out = parallel.run_on_all(
         lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
     )
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
@@ -100,8 +100,8 @@ def _train(options, task, source, mesh) -> None:
     if options.dry_run:
         dry_run(options, task, source, mesh)
         return
-    parallel.in_all(lambda: verify(source))
-    sys.exit(train(options, task, parallel.in_all(source.cached), mesh))
+    parallel.run_on_all(lambda: verify(source))
+    sys.exit(train(options, task, parallel.run_on_all(source.cached), mesh))
 
 
 def start() -> None:

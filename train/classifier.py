@@ -108,7 +108,7 @@ class NoisedClassification(Task):
             folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(told) + "\n"))
         classifier = classifiers.Classifier(
             config=self.network,
-            network=parallel.gathered(network),
+            network=parallel.gather(network),
             process=self.process,
             attribute=source.attributes[0],
             shares=self.objective.shares,

@@ -35,7 +35,7 @@ class Diffusion(Task):
         return jax.jit(unet, static_argnums=0)(self.network, key)
 
     def save(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        network = Network(parallel.gathered(state.ema), state.network.structure)
+        network = Network(parallel.gather(state.ema), state.network.structure)
         model = self._model(options, source, network, step)
         folder.write(self.kind.file, lambda: models.save(folder.path, model))
 
@@ -59,7 +59,7 @@ class Diffusion(Task):
             key=jax.random.key(options.seed),
             indices=places % columns,
         )
-        picture = grid(to_uint8(parallel.gathered(drawn)[:count]), columns)
+        picture = grid(to_uint8(parallel.gather(drawn)[:count]), columns)
         name = f"previews/{step:07d}.png"
         folder.write(name, lambda: write(picture, folder.path / name))
 

@@ -20,7 +20,7 @@ from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, time_fields
 from jaxdiff.guidance.switching import Switching
-from jaxdiff.parallel import gathered, of_first, over_devices, stacked, unstacked
+from jaxdiff.parallel import broadcast_from_first, gather, shard_batch, stacked, unstacked
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
@@ -37,7 +37,7 @@ def pairs_in_turn(conditions, batch: int):
 
 def both_ways(denoiser, process, key, shape, solver, batch):
     """Keys, nodes and first state of a batch of noises twice, once for each condition."""
-    keys = sample_keys(key, over_devices(stacked(jnp.arange(batch), jnp.arange(batch))))
+    keys = sample_keys(key, shard_batch(stacked(jnp.arange(batch), jnp.arange(batch))))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
     return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
 
@@ -194,7 +194,7 @@ def search_prefix(
         as_denoiser(denoise), process, tuple(conditions), key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
     )  # fmt: skip
-    times, curve = (np.asarray(values, np.float64)[::-1] for values in of_first(gathered((times, curve))))
+    times, curve = (np.asarray(values, np.float64)[::-1] for values in broadcast_from_first(gather((times, curve))))
     evaluations = solver.evaluations * (2 if path == "own" else 4)
     return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve.argmin(), evaluations, batch)
 
@@ -271,7 +271,7 @@ def search_direct(
         as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse,
     )  # fmt: skip
-    taus, curve, evaluations = of_first(gathered(found))
+    taus, curve, evaluations = broadcast_from_first(gather(found))
     # the vertex is the last; on a point of the grid it is that point
     taus, first, place = np.unique(np.asarray(taus, np.float64), return_index=True, return_inverse=True)
     curve = np.asarray(curve, np.float64)[first]

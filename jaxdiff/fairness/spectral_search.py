@@ -22,7 +22,7 @@ from jaxdiff.fairness.search import (
 )
 from jaxdiff.fairness.transition import SearchResult
 from jaxdiff.guidance.spectral import SpectralSwitching
-from jaxdiff.parallel import gathered, of_first, stacked, unstacked
+from jaxdiff.parallel import broadcast_from_first, gather, stacked, unstacked
 from jaxdiff.process import Process
 from jaxdiff.solvers.driver import integrate
 
@@ -180,7 +180,7 @@ def search_spectral(
         as_denoiser(denoise), process, bands, tuple(conditions), key, None if features is None else as_denoiser(features), plan,
         jnp.asarray(given, jnp.float32), jnp.float32(reach), shape=tuple(shape), solver=solver, batch=batch,
     )  # fmt: skip
-    taus, residual, tried, curves, evaluations = of_first(gathered(found))
+    taus, residual, tried, curves, evaluations = broadcast_from_first(gather(found))
     if not np.all(np.isfinite(curves)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
     rows = lambda values: tuple(tuple(map(float, row)) for row in values)  # noqa: E731

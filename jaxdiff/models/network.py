@@ -12,7 +12,7 @@ from flax import nnx
 from jaxdiff.models.classifier import ClassifierConfig, NoisedClassifier
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.unet import UNet
-from jaxdiff.parallel import whole_at
+from jaxdiff.parallel import replicate_at
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +31,7 @@ class Network:
 
     def __call__(self, *arguments, **keywords):
         """The module's output under these weights."""
-        weights = whole_at(self.weights, (arguments, keywords))
+        weights = replicate_at(self.weights, (arguments, keywords))
         return nnx.merge(self.structure, weights)(*arguments, **keywords)
 
 

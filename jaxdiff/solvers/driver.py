@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import gathered, over_devices, whole
+from jaxdiff.parallel import gather, replicate, shard_batch
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import on_breakpoints
@@ -135,16 +135,16 @@ def integrate(
 
 @partial(jax.jit, static_argnames=("solver", "count"))
 def _grid(denoiser, process, *, solver, count):
-    return whole(sample_grid(denoiser, process, solver, count))
+    return replicate(sample_grid(denoiser, process, solver, count))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
-    keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
+    keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
     # every sample starts at one time: no breakpoint moves the first node
     state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
     end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
-    x = end.x if path else over_devices(end.x)
+    x = end.x if path else shard_batch(end.x)
     return (x, end.memory) if remembered else x
 
 
@@ -153,7 +153,7 @@ def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
-        first, values = float(grid.times[0, 0]), gathered(point)
+        first, values = float(grid.times[0, 0]), gather(point)
         outside = (values < 0) | (values > 1) | ((values > first) & (values < 1))
         if outside.any():
             raise InputError(
