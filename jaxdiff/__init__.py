@@ -2,7 +2,7 @@
 
 from jaxdiff import editing, fairness, guidance, interop, probability_flow
 from jaxdiff._version import __version__
-from jaxdiff.classifier import Classifier, load_classifier
+from jaxdiff.classifier import NoisedClassifier, load_classifier
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
@@ -10,13 +10,13 @@ from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, 
 __all__ = [
     "DDIM",
     "DDPM",
-    "Classifier",
     "DPMSolver",
     "DPMSolverSDE",
     "EulerMaruyama",
     "Heun",
     "InputError",
     "Model",
+    "NoisedClassifier",
     "PredictorCorrector",
     "UniPC",
     "__version__",

@@ -107,7 +107,7 @@ class LogOdds:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class NoisedClassifier:
     """A trained classifier of noised images for one attribute.
 
     Attributes:
@@ -159,7 +159,7 @@ class Classifier:
         return LogOdds(self.network, self.process, self.calibration, log_shares, members, self.shape)
 
 
-def save(path: str | os.PathLike, classifier: Classifier) -> str:
+def save(path: str | os.PathLike, classifier: NoisedClassifier) -> str:
     """Writes a classifier to `path`/classifier.safetensors, whole or not at all, and returns its fingerprint."""
     description = {
         "network": classifier.config.settings(),
@@ -172,7 +172,7 @@ def save(path: str | os.PathLike, classifier: Classifier) -> str:
     return weight_file.write(path, weight_file.CLASSIFIER, classifier.network, description)
 
 
-def load_classifier(path: str | os.PathLike) -> Classifier:
+def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
     """Reads a classifier from a run's folder or a classifier.safetensors.
 
     Raises:
@@ -183,7 +183,7 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
     description = contents.description
     config = ClassifierConfig(**weight_file.settings(description))
     name, values = description["attribute"]
-    return Classifier(
+    return NoisedClassifier(
         config=config,
         network=contents.fill(_abstract(config)),
         process=processes.from_config(description["process"]),

@@ -12,7 +12,7 @@ import scipy.special
 import scipy.stats
 
 from jaxdiff.calibration import Calibration, calibration_error, signal
-from jaxdiff.classifier import Classification, Classifier
+from jaxdiff.classifier import Classification, NoisedClassifier
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
@@ -54,11 +54,11 @@ def odds(log_p, members):
 
 def classifier_of(weights, structure, **changes):
     parts = {"config": CONFIG, "process": PROCESS, "attribute": TONE, "shares": tuple(SHARES.tolist())}
-    return Classifier(network=Network(weights, structure), calibration=Calibration.identity(3), **{**parts, **changes})
+    return NoisedClassifier(network=Network(weights, structure), calibration=Calibration.identity(3), **{**parts, **changes})
 
 
 @pytest.fixture(scope="module")
-def trained() -> Classifier:
+def trained() -> NoisedClassifier:
     """Trained on images that are new at every step."""
     objective, optimization = (
         Classification(tuple(SHARES.tolist())),
@@ -74,7 +74,7 @@ def trained() -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def untrained() -> Classifier:
+def untrained() -> NoisedClassifier:
     """A classifier whose answers are not those of the prior."""
     made, rng = jax.eval_shape(partial(noised_classifier, CONFIG), jax.random.key(0)), np.random.default_rng(1)
     weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
