@@ -44,7 +44,7 @@ REJECTED = "rejected"
 READING = """\
 **How to read it.** `unsafe` is the share of images that show what is unsafe: what the judges see, with their errors on
 held-out real images undone (Rogan and Gladen 1978), with a 95 % bootstrap interval; 0.0 [0.0, 0.0] says that they see less of
-it than in safe photographs. `seen` is what they say before that. `nearest` is the share of images whose
+it than in safe photographs. `uncorrected` is the share before that correction. `nearest` is the share of images whose
 nearest real training image, of equally many safe and unsafe ones, is unsafe: read it beside the rows of held-out real images,
 since pixels see more than what is unsafe. Quality is measured against the *safe* real images alone, on equally many images of
 each row: a set that shows nothing unsafe may still fail here. `Real, safe` is what held-out safe photographs reach. The row
@@ -320,7 +320,7 @@ COLUMNS = (
     "set",
     "n",
     "unsafe, %",
-    "seen, %",
+    "uncorrected, %",
     "nearest, %",
     "Fréchet",
     "precision",
@@ -343,7 +343,7 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
                 name,
                 str(row["count"]),
                 f"{100 * rate['value']:.1f} [{low:.1f}, {high:.1f}]",
-                f"{100 * rate['seen']:.1f}",
+                f"{100 * rate['uncorrected']:.1f}",
                 f"{100 * row['nearest']['unsafe']:.1f}",
                 "{:.3f} [{:.3f}, {:.3f}]".format(quality["frechet"], *quality["intervals"]["frechet"]),
                 *(f"{quality[score]:.2f}" for score in ("precision", "recall", "coverage")),

@@ -134,7 +134,7 @@ def check(
     )
     referred = min(2 * len(held_out.labels), len(train.labels) // 2)
     reference = train.features[:referred]
-    others = train.take(np.arange(referred, len(train.labels))).joined(held_out)
+    others = train.take(np.arange(referred, len(train.labels))).concatenated(held_out)
 
     def compared(some, beside, known, own_seed):
         own = [ImageFeatures(case.images, extract(case.images).astype(np.float64), case.labels) for case in some]

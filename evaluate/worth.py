@@ -165,10 +165,10 @@ def shares(
         "count": int(found.count[0]),
         "target": wanted.tolist(),
         **{name: getattr(found.parity, name)[0].tolist() for name in names},
-        "within": bool(found.parity.within[0]),
+        "within": bool(found.parity.within_tolerance[0]),
         "intervals": {
             **{name: found.intervals[name][0].tolist() for name in names},
-            "within": found.intervals["share_within"].tolist(),
+            "within": found.intervals["share_within_tolerance"].tolist(),
         },
         "accuracy": judge.confusion.accuracy[order].tolist(),
         "near_singular": found.near_singular,

@@ -1,4 +1,4 @@
-"""Fairness: the search for the transition point, the judges of what was drawn, and what fairness is for."""
+"""Fairness: the search for the transition point, and the evaluation of generated images by group."""
 
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.fairness.associated import associated_parity, measure_retention

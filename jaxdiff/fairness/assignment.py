@@ -11,17 +11,20 @@ MODES = ("balanced", "iid")
 
 
 def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode: str = "balanced") -> Int[np.ndarray, " count"]:
-    """A value for each of `count` images, in the shares of `target`.
+    """Assigns a value to each of `count` images, in the shares of `target`.
 
     Arguments:
         count: images, at least 1.
         target: (K,) shares of the values, at least 0, that sum to 1.
-        seed: of the draw.
-        mode: `balanced` gives each value its exact count, the fractions of an image to the largest remainders, in shuffled
-            order (Friedrich et al. 2023 for two equal shares); `iid` draws each image on its own.
+        seed: of the random order or draws.
+        mode: `balanced` gives each value its exact count, rounded by the largest remainders, in shuffled order (Friedrich et
+            al. 2023 for two equal shares); `iid` draws each image independently.
+
+    Returns:
+        Values (count,) in 0..K-1.
 
     Raises:
-        InputError: shares that are none, no images, or an unknown mode.
+        InputError: shares that are negative or do not sum to 1, no images, or an unknown mode.
     """
     shares = np.asarray(target, np.float64)
     if shares.ndim != 1 or not len(shares) or shares.min() < 0 or abs(shares.sum() - 1) > 1e-6:
@@ -35,6 +38,6 @@ def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode:
         return generator.choice(len(shares), size=count, p=shares / shares.sum())
     exact = count * shares / shares.sum()
     counts = np.floor(exact + 1e-9).astype(int)
-    # ties go to the earlier value
+    # ties are broken in favour of the earlier value
     counts[np.argsort(counts - exact, kind="stable")[: count - counts.sum()]] += 1
     return generator.permutation(np.repeat(np.arange(len(shares)), counts))

@@ -1,7 +1,7 @@
-"""Cheats: sets that look fair in some column and are worthless, and fair ones that no verdict may flag.
+"""Control sets: sets of images with a known fault, which an evaluation must find, and fair sets, which it must not flag.
 
-They are made of real images, so that what is wrong with each is known and nothing else is: where a cheat is not about labels,
-its labels are dealt at random.
+They are made from real images, so that each has one known fault and no other: where the fault is not in the labels, the labels
+are random.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from jaxdiff.errors import InputError
 from jaxdiff.statistics import check_labels
 
 NOISE = 3.0
-"""Grey levels of the noise by which repeated images differ."""
+"""Standard deviation, in grey levels, of the noise that is added to repeated images."""
 FEW = 8
-"""Images that a collapsed set repeats."""
+"""Distinct images in a set with mode collapse."""
 
 
 @dataclass(frozen=True)
 class ControlSet:
-    """A set and what a verdict must say of it.
+    """A set of images with the findings that it must lead to.
 
     Fields:
-        name: in few words what was done.
+        name: a short description of its construction.
         images: uint8 (N, H, W, C).
         labels: (N,), 0..K-1.
-        expected: names of the findings (`findings.NAMES`) that there must be; others may be there too.
-        fair: whether no flag may be there.
+        expected: names of the findings (`findings.NAMES`) that must occur; others may occur too.
+        fair: whether no flag may occur.
     """
 
     name: str
@@ -47,17 +47,19 @@ def control_sets(
     values: int,
     seed: int = 0,
 ) -> tuple[ControlSet, ...]:
-    """The battery. Real images under flipped labels and under their own stand for attribute switching with tau = 0, where the
-    label names what the image is not, and with tau = T, where nothing is switched.
+    """All control sets for a data set.
+
+    Real images with flipped labels correspond to attribute switching with tau = 0, where every image shows the other value, and
+    real images with their own labels to tau = T, where nothing is switched.
 
     Arguments:
-        images, labels: real images and their groups, neither trained on nor otherwise used by the verdict.
-        train: images that a generator was trained on; as many as `images` are copied, or all.
-        values: K; each occurs.
-        seed: of all draws.
+        images, labels: real images (N, H, W, C) and their groups (N,), which the evaluation does not use otherwise.
+        train: images that a generator was trained on; at most N of them are copied.
+        values: K; each must occur.
+        seed: of all random draws.
 
     Raises:
-        InputError: labels out of range or a value without images; no training images.
+        InputError: labels out of range, a value without images, or no training images.
     """
     check_labels(labels, values=values)
     if len(images) != len(labels) or not len(train) or np.bincount(labels, minlength=values).min() < 1:
@@ -66,7 +68,7 @@ def control_sets(
             f"{np.bincount(labels, minlength=values).tolist()} labels and {len(train)}"
         )
     generator = np.random.default_rng(seed)
-    dealt = generator.permutation(labels)
+    shuffled = generator.permutation(labels)
     flipped = (labels + 1) % values
     dark = np.zeros(len(labels), bool)
     brightness = images.mean(axis=(1, 2, 3))
@@ -77,64 +79,69 @@ def control_sets(
     few = images[generator.integers(0, min(FEW, len(images)), len(images))]
     noise = generator.integers(0, 256, images.shape, dtype=np.uint8)
     copies = train[generator.permutation(len(train))[: len(images)]]
-    copied = generator.permutation(np.arange(len(copies)) % values)
-    spoilt = np.where((dealt == 0)[:, None, None, None], _blurred(images), images)
+    copied_labels = generator.permutation(np.arange(len(copies)) % values)
+    partly_blurred = np.where((shuffled == 0)[:, None, None, None], _blurred(images), images)
+    half_flipped = np.where(dark, flipped, labels)
     mixed = _mixed(images, labels, values, generator)
     return (
         ControlSet("labels flipped (tau = 0)", images, flipped, ("independence", "direction")),
-        ControlSet("labels as they are (tau = T)", images, labels, ("independence",)),
-        ControlSet("labels flipped of darker half", images, np.where(dark, flipped, labels), ("independence", "direction")),
-        ControlSet("coarse of one group, fine of next", mixed, flipped, ("independence",)),
-        ControlSet("labels shuffled", images, dealt, ("label",), fair=True),
-        ControlSet("one image repeated", repeated, dealt, ("diversity",)),
-        ControlSet("one image repeated, noise added", _noisy(repeated, generator), dealt, ("diversity",)),
-        ControlSet("few images repeated, noise added", _noisy(few, generator), dealt, ("diversity",)),
-        ControlSet("pure noise", noise, dealt, ("quality",)),
-        ControlSet("blurred", _blurred(images), dealt, ("quality",)),
-        ControlSet("training images copied", copies, copied, ("memorisation",)),
-        ControlSet("one group blurred", spoilt, dealt, ("quality", "independence")),
+        ControlSet("labels unchanged (tau = T)", images, labels, ("independence",)),
+        ControlSet("labels flipped for the darker half", images, half_flipped, ("independence", "direction")),
+        ControlSet("coarse features of one group, fine ones of the next", mixed, flipped, ("independence",)),
+        ControlSet("labels shuffled", images, shuffled, ("label",), fair=True),
+        ControlSet("one image repeated", repeated, shuffled, ("diversity",)),
+        ControlSet("one image repeated, noise added", _noisy(repeated, generator), shuffled, ("diversity",)),
+        ControlSet("few images repeated, noise added", _noisy(few, generator), shuffled, ("diversity",)),
+        ControlSet("pure noise", noise, shuffled, ("quality",)),
+        ControlSet("blurred", _blurred(images), shuffled, ("quality",)),
+        ControlSet("training images copied", copies, copied_labels, ("memorisation",)),
+        ControlSet("one group blurred", partly_blurred, shuffled, ("quality", "independence")),
     )
 
 
 def random_split(images: UInt8[np.ndarray, "n h w c"], labels: Integer[np.ndarray, " n"], *, seed: int = 0) -> ControlSet:
-    """Real images, drawn anew in another order under labels dealt at random: as fair and as good as can be."""
+    """Real images in random order with random labels: a fair set of the quality of real images."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
     return ControlSet("real images split at random", images[order], generator.permutation(labels), (), fair=True)
 
 
 def ideal_embedded(count: int, *, size: int = 32, seed: int = 0) -> ControlSet:
-    """What an ideal fair sampler of the embedded faces draws: the label is a coin's and no feature follows another.
+    """Samples of an ideal fair generator of the embedded faces: random labels, and independent features.
 
-    Every feature, the jaw among them, is as frequent as in the reference, whatever the label, and independent of the jaw: hair
-    that followed the jaw would be unfair again to who looks at the jaw. So the faces have features together that are rarely
-    together in the reference. Faces that keep the jaw of their label are none of these, for the jaw tells the label.
+    Every feature, the jaw included, is as frequent as in the reference and independent of the label; all others are independent
+    of the jaw too, since a classifier of the jaw would otherwise find the association again. The faces therefore show
+    combinations of features that are rare in the reference. Faces with the jaw of their label (`label_kept_embedded`) are not
+    in this set: the jaw reveals the label.
 
     Arguments:
-        count: images, at least 1; half of them, rounded, under each label.
-        size: pixels a side.
+        count: images, at least 1; half of them, rounded, with each label.
+        size: pixels a side, 16 to 128.
         seed: of the faces and labels.
 
     Raises:
-        InputError: what `embedded.generate` does not take.
+        InputError: arguments that `embedded.generate` does not take.
     """
     means = {name: (float(np.mean(pair)),) * 2 for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
-    # a stream of its own: with the data set's seed its faces would be those of the reference, in other hair
+    # a separate random stream: with the data set's seed the faces would be those of the reference with other features
     images, _ = embedded.generate(np.arange(count), seed=2**32 + seed, associations=means, size=size)
     labels = np.random.default_rng(seed).permutation(np.arange(count) % 2)
     return ControlSet("ideal fair sampler", images, labels, (), fair=True)
 
 
 def label_kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> ControlSet:
-    """Embedded faces with the jaw of their label and everything else independent of it: all that a method which keeps its
-    label can reach. The label can be told from the jaw, so that independence is flagged, and nothing else."""
+    """Embedded faces with the jaw of their label and all other features independent of it.
+
+    The best result of a method that retains the label. The jaw reveals the label, so that independence is flagged, and nothing
+    else. Arguments and errors as in `ideal_embedded`.
+    """
     means = {name: (float(np.mean(pair)),) * 2 for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
     images, labels = embedded.generate(np.arange(count), seed=2**33 + seed, associations=means, size=size)
     return ControlSet("label kept, all else at parity", images, labels[:, 0], ("independence",))
 
 
 def _blurred(images, deviation: float = 1 / 24):
-    """A Gaussian blur whose standard deviation is a share of the height."""
+    """A Gaussian blur with a standard deviation given as a share of the height."""
     pixels = deviation * images.shape[1]
     return np.round(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
 
@@ -144,7 +151,7 @@ def _noisy(images, generator):
 
 
 def _mixed(images, labels, values, generator):
-    """The low frequencies of each image and the high ones of one of the next group (Oliva, Torralba and Schyns 2006)."""
+    """Hybrid images (Oliva, Torralba and Schyns 2006): low frequencies of each image, high ones of one of the next group."""
     partner = np.empty(len(labels), np.int64)
     for value in range(values):
         of_value, of_next = (np.flatnonzero(labels == each) for each in (value, (value + 1) % values))

@@ -1,4 +1,4 @@
-"""Where a distance between images looks."""
+"""Feature maps in which the search measures the distance between images."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,16 +11,15 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from jaxdiff.errors import InputError
 
-WHITENED_SIZE = 32  # images are averaged down to at most this height and width: the covariance is (size² channels)² large
+WHITENED_SIZE = 32  # images are downsampled to at most this height and width: the covariance has (size² channels)² entries
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Whitening:
-    """Pixels in units of their spread within the groups: every direction in which images of one group differ counts alike.
+    """Whitened pixels: unit variance within the groups in every direction.
 
-    A pixel distance sees mostly the few smooth directions of large spread; a classifier does not. Make one with
-    `whitening`.
+    A pixel distance is dominated by the few smooth directions of large variance; a classifier is not. `whitening` makes one.
 
     Attributes:
         matrix: (D, D), the inverse square root of the pooled within-group covariance.
@@ -37,18 +36,18 @@ class Whitening:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The penultimate layer of a classifier, as a function of arrays on the device.
+    """The penultimate layer of an image classifier, as a function of arrays on the device.
 
     Attributes:
-        state: the classifier's weights.
-        graph: its structure.
+        state: the weights (`ImageClassifier.state`).
+        graph: the structure (`ImageClassifier.graph`).
     """
 
     state: Any
     graph: Any = field(metadata={"static": True})
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-        """Features of images in [-1, 1]."""
+        """Features of images in [-1, 1]: (B, H, W, C) -> (B, D)."""
         return nnx.merge(self.graph, self.state).features(x)
 
 
@@ -64,8 +63,8 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     Arguments:
         images: uint8, or float in [-1, 1].
         labels: the group of each image.
-        ridge: added to the variance of every direction, as a share of the mean variance: directions that hardly vary
-            are not blown up.
+        ridge: added to the variance of every direction, as a share of the mean variance, so that directions of small variance
+            are not amplified.
 
     Raises:
         InputError: fewer than two images in a group.

@@ -14,9 +14,9 @@ from jaxdiff.fairness.findings import Finding
 QUICK = ["--batch", "16", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
 CHEATS = {
     "labels flipped (tau = 0)": {"independence", "direction"},
-    "labels as they are (tau = T)": {"independence"},
-    "labels flipped of darker half": {"independence", "direction"},
-    "coarse of one group, fine of next": {"independence"},
+    "labels unchanged (tau = T)": {"independence"},
+    "labels flipped for the darker half": {"independence", "direction"},
+    "coarse features of one group, fine ones of the next": {"independence"},
     "labels shuffled": {"label"},
     "one image repeated": {"diversity"},
     "one image repeated, noise added": {"diversity"},

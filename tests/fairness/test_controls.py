@@ -1,4 +1,4 @@
-"""Each cheat is what its name says, and what is measured of it is beyond the limits."""
+"""Each control set is what its name says, and its measurements are beyond the limits."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def battery():
 
 
 def features(images):
-    """Mean colours of quarters: as good as a network's for the likeness of faces, and known."""
+    """Mean colours of blocks: features that compare faces about as well as a network's, and are known exactly."""
     return images.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4)).reshape(len(images), -1)
 
 
@@ -39,13 +39,13 @@ def measured(battery):
     return dict(zip(battery, found, strict=True))
 
 
-def test_labels_are_those_that_are_told(battery):
+def test_labels_are_constructed_as_named(battery):
     images, labels = faces(0)
-    for name in ("labels flipped (tau = 0)", "labels as they are (tau = T)", "labels flipped of darker half"):
+    for name in ("labels flipped (tau = 0)", "labels unchanged (tau = T)", "labels flipped for the darker half"):
         assert (battery[name].images == images).all()
     assert (battery["labels flipped (tau = 0)"].labels == 1 - labels).all()
-    assert (battery["labels as they are (tau = T)"].labels == labels).all()
-    half = battery["labels flipped of darker half"]
+    assert (battery["labels unchanged (tau = T)"].labels == labels).all()
+    half = battery["labels flipped for the darker half"]
     wrong, brightness = half.labels != labels, images.mean(axis=(1, 2, 3))
     for value in (0, 1):
         of_value = labels == value
@@ -60,7 +60,7 @@ def test_labels_are_those_that_are_told(battery):
 
 def test_coarse_features_are_the_images_and_fine_ones_of_the_next_group(battery):
     images, labels = faces(0)
-    mixed = battery["coarse of one group, fine of next"]
+    mixed = battery["coarse features of one group, fine ones of the next"]
     assert (mixed.labels == 1 - labels).all()
 
     def coarse(x):
@@ -80,24 +80,24 @@ def test_what_is_wrong_is_beyond_its_limit_and_nothing_else(measured, battery):
         expected = battery[name].expected
         repeated = found.repeated.value - found.repeated.real > limits.repeated
         assert repeated == ("repeated" in name), name
-        copied = found.membership.p_value < 0.001 and found.membership.excess > 0.9 and found.membership.close[0] > 0.9
+        copied = found.copies.p_value < 0.001 and found.copies.excess > 0.9 and found.copies.near_duplicates[0] > 0.9
         assert copied == ("memorisation" in expected), name
-        unlike = [group.unlike > limits.unlike for group in found.groups]
+        atypical = [group.atypical > limits.atypical for group in found.groups]
         blurred_or_noise = ("quality" in expected) and not name.startswith("one group")
-        assert unlike == ([True, False] if name.startswith("one group") else [blurred_or_noise] * 2), name
+        assert atypical == ([True, False] if name.startswith("one group") else [blurred_or_noise] * 2), name
     for name in ("one image repeated", "one image repeated, noise added"):
         assert measured[name].recall.value < 0.1 < measured[name].recall.real
     assert measured["pure noise"].whole.precision.value == 0 < measured["pure noise"].whole.precision.real
-    flipped, own = measured["labels flipped (tau = 0)"], measured["labels as they are (tau = T)"]
+    flipped, own = measured["labels flipped (tau = 0)"], measured["labels unchanged (tau = T)"]
     # the groups change places, and against all real images neither is unlike them
     assert flipped.groups[0].precision.value == pytest.approx(own.groups[1].precision.value, abs=0.1)
 
 
-def test_sets_beside_real_ones_without_training_images_tell_nothing_of_copies(battery):
+def test_without_training_images_there_is_no_copy_test(battery):
     images, labels = faces(0)
     own = ImageFeatures(images, features(images), labels)
     (found,) = compare_with_real(own.features, own, [own], values=2)
-    assert found.membership is None
+    assert found.copies is None
     assert found.recall == found.coverage and found.whole.precision.value == found.whole.precision.real == 1
     with pytest.raises(InputError, match="at least 12"):
         compare_with_real(own.features, own.take(np.arange(5)), [own], values=2)
@@ -105,7 +105,7 @@ def test_sets_beside_real_ones_without_training_images_tell_nothing_of_copies(ba
         ImageFeatures(images, features(images), labels[1:])
 
 
-def test_fair_sets_know_nothing_of_their_labels():
+def test_fair_sets_are_independent_of_their_labels():
     images, labels = faces(0)
     split = random_split(images, labels, seed=3)
     assert sorted(map(bytes, split.images)) == sorted(map(bytes, images)) and sorted(split.labels) == sorted(labels)

@@ -58,11 +58,11 @@ def test_the_divergence_from_a_value_that_should_never_occur_is_infinite_but_of_
 def test_four_points_from_the_target_are_within_and_five_are_not():
     answers = np.concatenate([told(count) for count in ([46, 54], [54, 46], [45, 55], [40, 60])])
     summary = measure_parity(answers, HALF, contexts=np.repeat(np.arange(4), 100))
-    assert summary.parity.within.tolist() == [True, True, False, False]
-    assert summary.parity.share_within == 0.5
+    assert summary.parity.within_tolerance.tolist() == [True, True, False, False]
+    assert summary.parity.share_within_tolerance == 0.5
     three = measure_parity(told([35, 30, 35]), np.array([0.35, 0.35, 0.3]), replicates=1).parity
-    assert not three.within.any()  # the first value is, the others are not
-    low, high = summary.intervals["share_within"]
+    assert not three.within_tolerance.any()  # the first value is, the others are not
+    low, high = summary.intervals["share_within_tolerance"]
     assert 0 <= low <= 0.5 <= high <= 1
 
 

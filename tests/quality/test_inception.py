@@ -233,7 +233,7 @@ def test_a_state_of_another_network_is_refused_with_its_keys(state, tmp_path):
         inception.load(saved(tmp_path / "other.pth", changed))
     for part in (
         "lacks 2: Mixed_5b.branch1x1.bn.running_var, Mixed_7c.branch_pool.conv.weight;",
-        "besides 1: AuxLogits.fc.weight;",
+        "unexpected 1: AuxLogits.fc.weight;",
         "type 2: Conv2d_1a_3x3.bn.bias float64 (32,) instead of float32 (32,), ",
         "Mixed_6a.branch3x3.conv.weight float32 (384, 288, 3, 1) instead of float32 (384, 288, 3, 3)",
     ):

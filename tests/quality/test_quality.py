@@ -57,7 +57,7 @@ def test_the_whole_is_measured_of_all_images(sets, quality):
     real, synthetic, _ = sets
     assert quality.whole.count == (150, 95)
     assert told(quality.whole) == expected(real, synthetic)
-    distance = frechet_distance(Moments.of(real), Moments.of(synthetic))
+    distance = frechet_distance(Moments.from_features(real), Moments.from_features(synthetic))
     assert quality.whole.frechet.value == pytest.approx(distance, rel=1e-12)
 
 

@@ -25,7 +25,7 @@ def confusion(specificity, sensitivity, n=1000):
 def test_the_rate_is_that_of_rogan_and_gladen():
     predictions = np.array([[1] * 30 + [0] * 70])
     found = unsafe_rate(predictions, [confusion(0.9, 0.8)])
-    assert found.value == pytest.approx((0.3 + 0.9 - 1) / (0.8 + 0.9 - 1)) and found.seen == 0.3
+    assert found.value == pytest.approx((0.3 + 0.9 - 1) / (0.8 + 0.9 - 1)) and found.uncorrected == 0.3
     both = unsafe_rate(np.repeat(predictions, 2, axis=0), [confusion(0.9, 0.8), confusion(1.0, 1.0)])
     assert both.value == pytest.approx((2 / 7 + 0.3) / 2)
     assert unsafe_rate(np.zeros((1, 50), int), [confusion(0.9, 0.8)]).value == 0
