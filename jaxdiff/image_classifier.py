@@ -121,8 +121,14 @@ def train_image_classifier(
     return ImageClassifier(graph, jax.tree.map(jnp.asarray, broadcast_from_first(state)))
 
 
-def _batches(images, labels, values, seed, training) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, " b"]]]:
-    """Shuffled, balanced, shifted and mirrored batches, made on the host: a step's program knows no set and no set size."""
+def _batches(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Integer[np.ndarray, " n"],
+    values: int,
+    seed: int,
+    training: ClassifierTraining,
+) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Integer[np.ndarray, " b"]]]:
+    """Shuffled, balanced and augmented batches, made on the host: the step's program does not depend on the set's size."""
     generator = np.random.default_rng(seed)
     height, width = images.shape[1:3]
     shift = height // 16
@@ -139,7 +145,7 @@ def _batches(images, labels, values, seed, training) -> Iterator[tuple[UInt8[np.
         yield padded[chosen[:, None, None], rows[:, :, None], columns[:, None, :]], labels[chosen]
 
 
-def _optimiser(rate, decay) -> optax.GradientTransformation:
+def _optimiser(rate: float | Array, decay: float | Array) -> optax.GradientTransformation:
     return optax.adamw(rate, weight_decay=decay)
 
 

@@ -48,7 +48,7 @@ def join(
     given = (coordinator, processes, process_id)
     if any(each is not None for each in given) and None in given:
         raise InputError(f"`coordinator`, `processes` and `process_id` must be given together or not at all, got {given}")
-    if processes is not None and not 0 <= process_id < processes:
+    if processes is not None and process_id is not None and not 0 <= process_id < processes:
         raise InputError(f"`process_id` must be within 0 and {processes - 1}, got {process_id}")
     # JAX's own service would handle SIGTERM, which the programs handle themselves
     jax.config.update("jax_enable_preemption_service", False)
@@ -64,7 +64,9 @@ def join(
         raise InputError(f"this process cannot join the others ({where}): {str(failed[0]).splitlines()[0]}") from failed[0]
 
 
-def _initialize(coordinator, processes, process_id, seconds: int, failed: list[BaseException]) -> None:
+def _initialize(
+    coordinator: str | None, processes: int | None, process_id: int | None, seconds: int, failed: list[BaseException]
+) -> None:
     try:
         jax.distributed.initialize(
             coordinator,

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff import parallel
@@ -63,7 +64,9 @@ class References:
     shape: tuple[int, ...] = field(metadata={"static": True})
     mesh: Mesh | None = field(default=None, metadata={"static": True})
 
-    def noised(self, process: Process, x: Float[Array, "b ..."], t, temperature=1.0) -> ReferencePosterior:
+    def noised(
+        self, process: Process, x: Float[Array, "b ..."], t: ArrayLike, temperature: ArrayLike = 1.0
+    ) -> ReferencePosterior:
         """The posterior mean E[x_0 | x_t = x] of the set, and its density at x.
 
         The logits are -||x - alpha x_n||² / (2 sigma² temperature), minus a term that is the same for all n and for all sets
@@ -88,7 +91,9 @@ class References:
             (mean + self.centre).reshape(x.shape), log_sum, (squares - dimension) / math.sqrt(2 * dimension)
         )
 
-    def log_kernel(self, process: Process, x: Float[Array, "b ..."], t, temperature, log_sum) -> Float[Array, " b"]:
+    def log_kernel(
+        self, process: Process, x: Float[Array, "b ..."], t: ArrayLike, temperature: ArrayLike, log_sum: Float[Array, " b"]
+    ) -> Float[Array, " b"]:
         """log (1/N) sum_n exp(-||x - alpha x_n||² / (2 sigma² temperature)), at most 0.
 
         Arguments:
@@ -101,7 +106,7 @@ class References:
         # by rounding the log of a mean of numbers below 1 may be above 0
         return jnp.minimum(log_sum - math.log(self.count) - jnp.square(query).sum(1) / spread, 0.0)
 
-    def laplace(self, x0: Float[Array, "b ..."], bandwidth) -> tuple[Float[Array, "b ..."], Float[Array, " b"]]:
+    def laplace(self, x0: Float[Array, "b ..."], bandwidth: ArrayLike) -> tuple[Float[Array, "b ..."], Float[Array, " b"]]:
         """The mean of the references under the kernel exp(-||x0 - x_n|| / (2 bandwidth²)), and the log of the mean kernel.
 
         Arguments:
@@ -265,7 +270,7 @@ def references(
         InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh with other axes.
     """
     images = np.asarray(images)
-    images = images.astype(np.float64 if images.dtype == np.float64 and jax.config.jax_enable_x64 else np.float32)
+    images = images.astype(jax.dtypes.canonicalize_dtype(np.float64) if images.dtype == np.float64 else np.float32)
     if images.ndim < 2 or not len(images):
         raise InputError(f"`images` must be (N, ...) with at least one image, got shape {images.shape}")
     if tile < 1:

@@ -194,16 +194,18 @@ def total_variation(rates: Float[np.ndarray, "*shape g k"]) -> Float[np.ndarray,
     return np.asarray(np.max(distances, axis=0))
 
 
-def _differences(rates):
+def _differences(rates: Mapping[str, Float[np.ndarray, "*shape g _"]]) -> Float[np.ndarray, "*shape a"]:
     """The difference between the groups in each attribute (..., A)."""
     return np.stack([total_variation(of_attribute) for of_attribute in rates.values()], axis=-1)
 
 
-def _rates(confusions):
+def _rates(confusions: Mapping[str, Confusion]) -> dict[str, Float[np.ndarray, "k k"]]:
     return {name: table.rates for name, table in confusions.items()}
 
 
-def _columns(labels, attributes, confusions) -> dict[str, slice]:
+def _columns(
+    labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], confusions: Mapping[str, Confusion] | None
+) -> dict[str, slice]:
     """The columns of each attribute among the indicators of all attributes' values."""
     sizes = np.array([len(attribute.values) for attribute in attributes], int)
     if not len(sizes) or labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():

@@ -169,7 +169,9 @@ def balancing_weights(
     raise InputError(f"`labels` cannot be balanced: no weights make all of {list(pairs)} independent at the same time")
 
 
-def _table(labels, attributes, pair):
+def _table(
+    labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], pair: tuple[str, str]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " cells"]]:
     """The cell of each image in the contingency table of a pair, and the share of each cell under independence."""
     first, second = (find(attributes, name) for name in pair)
     shape = len(attributes[first].values), len(attributes[second].values)
@@ -184,13 +186,13 @@ def _table(labels, attributes, pair):
     return cells, target.reshape(-1)
 
 
-def _systematic(weights, seed) -> Int[np.ndarray, " n"]:
+def _systematic(weights: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
     """Indices of N images by systematic sampling: image i occurs N w_i times, rounded up or down at random."""
     points = (np.random.default_rng(seed).random() + np.arange(len(weights))) / len(weights)
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
-def _check(name, labels, attributes, images) -> None:
+def _check(name: str, labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], images: int) -> None:
     sizes = [len(attribute.values) for attribute in attributes]
     fits = labels.shape == (images, len(sizes)) and images > 0 and (labels >= 0).all() and (labels < sizes).all()
     if not fits:

@@ -94,7 +94,7 @@ def unmix(frequency: Float[np.ndarray, "*shape k"], rates: Float[np.ndarray, "*b
     return np.where(solvable[..., None], solved, np.nan)
 
 
-def _nearest_distribution(vector):
+def _nearest_distribution(vector: Float[np.ndarray, "*shape k"]) -> Float[np.ndarray, "*shape k"]:
     """The Euclidean projection on the simplex (Duchi et al. 2008, fig. 1), along the last axis."""
     descending = -np.sort(-vector, axis=-1)
     excess = (descending.cumsum(axis=-1) - 1) / np.arange(1, vector.shape[-1] + 1)

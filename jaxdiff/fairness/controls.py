@@ -140,17 +140,19 @@ def label_kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> Control
     return ControlSet("label kept, all else at parity", images, labels[:, 0], ("independence",))
 
 
-def _blurred(images, deviation: float = 1 / 24):
+def _blurred(images: UInt8[np.ndarray, "n h w c"], deviation: float = 1 / 24) -> UInt8[np.ndarray, "n h w c"]:
     """A Gaussian blur with a standard deviation given as a share of the height."""
     pixels = deviation * images.shape[1]
     return np.round(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
 
 
-def _noisy(images, generator):
+def _noisy(images: UInt8[np.ndarray, "n h w c"], generator: np.random.Generator) -> UInt8[np.ndarray, "n h w c"]:
     return np.clip(np.round(images + generator.normal(0, NOISE, images.shape)), 0, 255).astype(np.uint8)
 
 
-def _mixed(images, labels, values, generator):
+def _mixed(
+    images: UInt8[np.ndarray, "n h w c"], labels: Integer[np.ndarray, " n"], values: int, generator: np.random.Generator
+) -> UInt8[np.ndarray, "n h w c"]:
     """Hybrid images (Oliva, Torralba and Schyns 2006): low frequencies of each image, high ones of one of the next group."""
     partner = np.empty(len(labels), np.int64)
     for value in range(values):

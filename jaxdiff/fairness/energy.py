@@ -91,7 +91,9 @@ def energy_test(
     )
 
 
-def _prepare(x, y) -> tuple[Float[np.ndarray, "k k"], Bool[np.ndarray, " k"]]:
+def _prepare(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"]
+) -> tuple[Float[np.ndarray, "k k"], Bool[np.ndarray, " k"]]:
     """The pairwise distances of the pooled samples, and which elements belong to the first."""
     if len(x) < 2 or len(y) < 2 or x.shape[1] != y.shape[1]:
         raise InputError(f"`x` and `y` must be two or more vectors of one length each, got shapes {x.shape} and {y.shape}")

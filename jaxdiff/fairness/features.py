@@ -51,7 +51,7 @@ class ClassifierFeatures:
         return nnx.merge(self.graph, self.state).features(x)
 
 
-def _pooled(x, factor: int):
+def _pooled(x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"], factor: int) -> Any:
     batch, height, width, channels = x.shape
     blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
     return blocks.mean((2, 4)).reshape(batch, -1)

@@ -211,7 +211,9 @@ def group_rates(
     return GroupRates(rate, wilson_interval(rate, count, level=level), count)
 
 
-def _pairwise(scores, labels):
+def _pairwise(
+    scores: Float[np.ndarray, "*classifiers n k"], labels: Integer[np.ndarray, " n"]
+) -> tuple[Bool[np.ndarray, "n k"], Float[np.ndarray, "*classifiers n k"]]:
     """The membership of each image in each value (N, K), and whether each value scores above the image's own (..., N, K)."""
     values = scores.shape[-1]
     check_labels(labels, values=values)
@@ -220,7 +222,7 @@ def _pairwise(scores, labels):
     return labels[:, None] == np.arange(values), ((scores > own) | (wins_ties & (scores == own))).astype(np.float64)
 
 
-def _off_diagonal(count):
+def _off_diagonal(count: Shaped[np.ndarray, "*shape k"]) -> Float[np.ndarray, "*shape k k"]:
     """Counts of the first value of each pair (..., K, K), 0 on the diagonal, where there is no pair."""
     values = count.shape[-1]
     return count[..., :, None] * (1 - np.eye(values))

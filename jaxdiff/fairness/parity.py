@@ -55,7 +55,7 @@ class Parity:
     @property
     def within_tolerance(self) -> Bool[np.ndarray, "*replicates contexts"]:
         """Whether the frequencies of all values of a context are within `TOLERANCE` of their targets (..., C)."""
-        return (self.deviation <= TOLERANCE + 1e-9).all(axis=-1)  # 0.54 - 0.5 is above 0.04 in floating point
+        return np.asarray((self.deviation <= TOLERANCE + 1e-9).all(axis=-1))  # 0.54 - 0.5 is above 0.04 in floating point
 
     @property
     def share_within_tolerance(self) -> Float[np.ndarray, "*replicates"]:

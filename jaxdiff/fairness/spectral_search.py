@@ -54,12 +54,12 @@ class SpectralTransition(SearchResult):
         return f"tau={', '.join(f'{tau:.3f}' for tau in self.taus)} of {len(self.taus)} bands"
 
 
-def _golden_point(low, best, high):
+def _golden_point(low: Array, best: Array, high: Array) -> Array:
     """The next point of a golden-section search: in the longer side of the bracket."""
     return best + (1 - GOLDEN) * jnp.where(high - best >= best - low, high - best, low - best)
 
 
-def _golden_bracket(low, best, high, tried, closer):
+def _golden_bracket(low: Array, best: Array, high: Array, tried: Array, closer: Array) -> tuple[Array, Array, Array]:
     """The best point after `tried` was found `closer` or not, and the bracket, which the other point bounds on its side."""
     kept, other = jnp.where(closer, tried, best), jnp.where(closer, best, tried)
     return kept, jnp.where(other < kept, other, low), jnp.where(other > kept, other, high)
@@ -110,7 +110,7 @@ def _spectral(denoiser, process, bands, conditions, key, features, plan, start, 
     return taus, values / reference, tried, curves, 2 * solver.evaluations + cost.sum()
 
 
-def _plan(bands: int, coarse: int, cycles: int, tries: int):
+def _plan(bands: int, coarse: int, cycles: int, tries: int) -> tuple[Array, ...]:
     """The sequence of candidates: their kind, the band that moves, whether its bracket is reset, and the time of a sweep."""
     lines = cycles * bands * tries
     kind = np.repeat([SWEEP, START, LINE], [coarse, 1, lines])

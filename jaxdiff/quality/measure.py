@@ -102,8 +102,10 @@ def measure_quality(
         return Scores(count, frechet_estimate(x, y), kernel, *shares[0], *shares[1])
 
     whole = scores(real, synthetic)
-    groups = () if labels is None else range(values)
-    by_group = tuple(scores(*(x[of == group] for x, of in zip((real, synthetic), labels, strict=True))) for group in groups)
+    if labels is None:
+        return Quality(whole, (), dict(extractor))
+    of_real, of_synthetic = labels
+    by_group = tuple(scores(real[of_real == group], synthetic[of_synthetic == group]) for group in range(values))
     return Quality(whole, by_group, dict(extractor))
 
 

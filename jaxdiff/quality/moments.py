@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.linalg import lapack, solve_triangular
+from scipy.linalg import get_lapack_funcs, solve_triangular
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.estimate import Estimate, checked_pair
@@ -106,7 +106,7 @@ def frechet_estimate(real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray
     return Estimate.log_normal(distance, float(error))
 
 
-def _coupling(a: Moments, b: Moments):
+def _coupling(a: Moments, b: Moments) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The distance, which is symmetric; fastest where the first set has fewer images and thus smaller rank.
 
     Also returns L with C1 = L L^T and its pivot rows, which are triangular; and U, s with L^T C2 L = U s² U^T.
@@ -116,7 +116,8 @@ def _coupling(a: Moments, b: Moments):
     if a.mean.shape != b.mean.shape:
         raise InputError(f"`a` and `b` must have features of one length, got {len(a.mean)} and {len(b.mean)}")
     first, second = a.covariance, b.covariance
-    factor, order, rank, _ = lapack.dpstrf(first, lower=1)
+    (pivoted_cholesky,) = get_lapack_funcs(["pstrf"], [first])
+    factor, order, rank, _ = pivoted_cholesky(first, lower=1)
     order = order - 1  # LAPACK counts from 1
     root = np.zeros((len(first), rank))
     root[order] = np.tril(factor)[:, :rank]

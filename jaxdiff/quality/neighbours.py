@@ -14,7 +14,7 @@ for U-statistics half samples are conservative. A share that is 0 or 1 in all ha
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.estimate import Estimate, checked_pair
@@ -66,7 +66,9 @@ def density_coverage(
     return _estimate(_mean(counts, of_y) / k), _estimate(_mean(holds, of_x), most=1.0)
 
 
-def _prepare(real, synthetic, k, replicates, seed):
+def _prepare(
+    real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m d"], k: int, replicates: int, seed: int
+) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, "m d"], Bool[np.ndarray, "r n"], Bool[np.ndarray, "r m"]]:
     """Both sets, centred, and the members of their samples: row 0 is the whole set, the others are the half samples."""
     if k < 1 or replicates < 2:
         raise InputError(f"`k` must be at least 1 and `replicates` at least 2, got {k} and {replicates}")
@@ -77,7 +79,7 @@ def _prepare(real, synthetic, k, replicates, seed):
     for count in (len(real), len(synthetic)):
         halves = generator.permuted(np.broadcast_to(np.arange(count) < count // 2, (replicates, count)), axis=1)
         members.append(np.concatenate([np.ones((1, count), bool), halves]))
-    return real - centre, synthetic - centre, *members
+    return real - centre, synthetic - centre, members[0], members[1]
 
 
 def _radii(
@@ -125,7 +127,9 @@ def _squares(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"], tie: 
     return (1 - tie) * (np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)) - 2 * x @ y.T
 
 
-def _mean(values, members) -> Float64[np.ndarray, " replicates"]:
+def _mean(
+    values: Shaped[np.ndarray, "replicates n"], members: Bool[np.ndarray, "replicates n"]
+) -> Float64[np.ndarray, " replicates"]:
     """The mean over the members, by replicate."""
     return (values * members).sum(axis=1) / members.sum(axis=1)
 

@@ -164,7 +164,7 @@ def compare_with_real(
             recall=Compared(found.recall, real.recall),
             coverage=Compared(found.coverage, real.coverage),
             repeated=Compared(*(float((each.distances < near).mean()) for each in (found, real))),
-            copies=known and known.copy_test(images.images[few], seed=seed),
+            copies=None if known is None else known.copy_test(images.images[few], seed=seed),
         )
         for found, images in zip(measured, drawn[1:], strict=True)
     )

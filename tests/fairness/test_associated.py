@@ -126,7 +126,7 @@ def test_parity_that_cannot_be_measured_is_refused():
     with pytest.raises(InputError, match=r"entries from 0 to below \[2\]"):
         associated_parity(labels + 1, groups, [BEARD], values=2)
     for name, table in (("hair", np.eye(2, dtype=int)), ("beard", np.eye(3, dtype=int))):
-        with pytest.raises(InputError, match=f"`confusions` takes tables of the values of beard, got another for '{name}'"):
+        with pytest.raises(InputError, match=f"`confusions` takes matrices over the values of beard, got another for '{name}'"):
             associated_parity(labels, groups, [BEARD], values=2, confusions={name: Confusion(table)})
 
 
@@ -234,7 +234,7 @@ def test_where_no_point_retains_enough_the_largest_retention_is_told():
     with pytest.raises(InputError, match="`retain` must be a share within 0 and 1, got 80"):
         choose(POINTS, retain=80.0)
     for points in ([], [TradeOff(0.1, float("nan"), 0.1, 0.9)]):
-        with pytest.raises(InputError, match="`points` must be at least one, with dependence and retention of each a number"):
+        with pytest.raises(InputError, match="`points` must be at least one, none with dependence or retention NaN"):
             choose(points)
 
 

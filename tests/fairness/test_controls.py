@@ -101,7 +101,7 @@ def test_without_training_images_there_is_no_copy_test(battery):
     assert found.recall == found.coverage and found.whole.precision.value == found.whole.precision.real == 1
     with pytest.raises(InputError, match="at least 12"):
         compare_with_real(own.features, own.take(np.arange(5)), [own], values=2)
-    with pytest.raises(InputError, match="equally many"):
+    with pytest.raises(InputError, match="equal lengths"):
         ImageFeatures(images, features(images), labels[1:])
 
 

@@ -71,7 +71,7 @@ def test_contexts_are_measured_apart_and_averaged(rng):
     together = measure_parity(answers, target, contexts=contexts)
     apart = [measure_parity(answers[contexts == context], target).parity for context in range(4)]
     np.testing.assert_array_equal(together.count, np.bincount(contexts))
-    for name in ("frequency", "deviation", "discrepancy", "divergence", "pairwise_bias", "within"):
+    for name in ("frequency", "deviation", "discrepancy", "divergence", "pairwise_bias", "within_tolerance"):
         np.testing.assert_allclose(getattr(together.parity, name), np.concatenate([getattr(a, name) for a in apart]))
     for name in ("deviation", "discrepancy", "pairwise_bias"):
         mean = np.mean([getattr(a, name)[0] for a in apart], axis=0)
@@ -187,18 +187,18 @@ def test_a_classifier_that_hardly_tells_values_apart_is_warned_of_and_one_that_d
         (told([2, 1]), [0.5, 0.6], {}, "`target` must be a distribution"),
         (told([2, 1]), [1.5, -0.5], {}, "`target` must be a distribution"),
         (told([2, 1]), [1.0], {}, "`target` must be a distribution over two or more"),
-        (told([2, 1, 1]), [0.5, 0.5], {}, "`answers` must be within 0 and 1, got 0 to 2"),
-        (np.zeros(0, int), [0.5, 0.5], {}, "`answers` must be at least one"),
-        (np.full((2, 2), 0.6), [0.5, 0.5], {}, "soft `answers` must be distributions"),
-        (np.full((2, 3), 1 / 3), [0.5, 0.5], {}, "soft `answers` must be distributions"),
+        (told([2, 1, 1]), [0.5, 0.5], {}, "`predictions` must be within 0 and 1, got 0 to 2"),
+        (np.zeros(0, int), [0.5, 0.5], {}, "`predictions` must be at least one"),
+        (np.full((2, 2), 0.6), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
+        (np.full((2, 3), 1 / 3), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
         (
             told([2, 1]),
             [0.5, 0.5],
             {"contexts": np.array([0, 2, 2])},
-            r"`contexts` must leave out no number, got none of \[1\]",
+            r"`contexts` must include every index up to the largest, got none of \[1\]",
         ),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0])}, "`contexts` must be a number of at least 0 for each of 3"),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be a number of at least 0"),
+        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0])}, "`contexts` must be an index of at least 0 for each of 3"),
+        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be an index of at least 0"),
         (told([2, 1]), [0.5, 0.5], {"confusion": Confusion(np.eye(3, dtype=int))}, "`confusion` takes predicted values"),
         (
             np.full((2, 2), 0.5),

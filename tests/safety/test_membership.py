@@ -163,7 +163,7 @@ def test_what_cannot_be_attacked_is_refused(key, rng):
     with pytest.raises(InputError, match="`draws` be at least 1, got 0.1 and 0"):
         attack_losses(gaussian(), PROCESS, x0, key=key, draws=0)
     many = rng.normal(size=100)
-    with pytest.raises(InputError, match="`others` at least 100, for 0.01 of them to be one; got 100 and 99"):
+    with pytest.raises(InputError, match="`others` at least 100, for a false-positive rate of 0.01; got 100 and 99"):
         membership_attack(many, many[1:])
     with pytest.raises(InputError, match="got 1 and 100"):
         membership_attack(many[:1], many)

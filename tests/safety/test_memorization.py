@@ -188,7 +188,7 @@ def test_what_cannot_be_measured_is_refused(rng):
         closeness(images(rng, 3), train, find_duplicates(train), neighbours=2, alpha=0.0)
     with pytest.raises(InputError, match="must be of `train`, got those of 60 images for 59"):
         closeness(images(rng, 3), train[1:], find_duplicates(train))
-    with pytest.raises(InputError, match="all of 5 are training images"):
+    with pytest.raises(InputError, match="all 5 are training images"):
         near_distance(train, train[:5])
     with pytest.raises(InputError, match="`distance` at least 0, got 60 and -1"):
         find_duplicates(train, distance=-1.0)

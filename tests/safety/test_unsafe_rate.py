@@ -56,9 +56,9 @@ def test_a_judge_that_guesses_is_flagged():
 @pytest.mark.parametrize(
     ("predictions", "tables", "told"),
     [
-        (np.zeros((1, 0), int), 1, "of at least one image"),
+        (np.zeros((1, 0), int), 1, "for at least one image"),
         (np.full((1, 3), 2), 1, "`predictions` must be 0 or 1"),
-        (np.zeros((2, 3), int), 1, "one for each of 2 judges, got 1"),
+        (np.zeros((2, 3), int), 1, "one for each of 2 classifiers, got 1"),
     ],
 )
 def test_unusable_predictions_are_errors(predictions, tables, told):
