@@ -26,7 +26,7 @@ from jaxdiff.quality.copies import nearest
 from jaxdiff.quality.extractors import ClassifierExtractor, checksum
 from jaxdiff.quality.measure import measure_quality
 from jaxdiff.safety.gate import gate_rates
-from jaxdiff.safety.unsafe_rate import UnsafeRate, unsafe_rate
+from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.statistics import wilson_interval
 
@@ -249,7 +249,7 @@ def _judge(
         of_reference = featured(reference)
         for name, images in rows.items():
             predictions = np.stack([judge.classifier.predict(images) for judge in judges])
-            rate = unsafe_rate(
+            rate = measure_unsafe_rate(
                 predictions, [judge.confusion for judge in judges], replicates=options.replicates, seed=options.seed
             )
             distances, places = nearest(images, known)

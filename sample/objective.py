@@ -12,7 +12,7 @@ from jaxdiff._console import arguments
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
-from jaxdiff.fairness import Transition, choose
+from jaxdiff.fairness import Transition, choose_trade_off
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
 from jaxdiff.fairness.transition import time_fields
@@ -68,7 +68,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
             advance(note=f"tau {tau:.3f}")
     measured.sort(key=lambda each: each.tau)
     console.print(_table(measured, chosen))
-    best = choose(measured, objective=options.objective, retain=options.retain)
+    best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
     values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
     return Transition(
         **time_fields(chosen.model.process, best.tau),

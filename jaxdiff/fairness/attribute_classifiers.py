@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Integer, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.confusion import Confusion, confusion
+from jaxdiff.fairness.confusion import Confusion, confusion_matrix
 from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier
 
 ROUNDS = 1000
@@ -125,7 +125,7 @@ def train_balanced_classifier(
     weights = balancing_weights(labels, attributes, pairs)
     drawn = _systematic(weights, seed)
     classifier = train_image_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
-    table = confusion(classifier.predict(held_out_images), held_out_labels, values=values)
+    table = confusion_matrix(classifier.predict(held_out_images), held_out_labels, values=values)
     return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
 
 

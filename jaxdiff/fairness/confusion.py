@@ -53,7 +53,7 @@ class Confusion:
         return generator.multinomial(each, self.rates, size=(replicates, len(each))) / each[:, None]
 
 
-def confusion(predictions: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " n"], *, values: int) -> Confusion:
+def confusion_matrix(predictions: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " n"], *, values: int) -> Confusion:
     """The confusion matrix of predictions on correctly labelled images that the classifier was not trained on.
 
     Arguments:

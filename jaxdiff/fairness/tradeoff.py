@@ -37,7 +37,7 @@ class TradeOff:
     retention: float
 
 
-def choose(points: Sequence[TradeOff], *, objective: str = "independence", retain: float = 0.8) -> TradeOff:
+def choose_trade_off(points: Sequence[TradeOff], *, objective: str = "independence", retain: float = 0.8) -> TradeOff:
     """The point of least dependence or disparity among those with enough retention; ties go to the larger retention.
 
     Arguments:

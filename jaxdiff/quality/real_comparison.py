@@ -12,7 +12,7 @@ from jaxdiff.quality.estimate import Estimate
 from jaxdiff.quality.measure import MIN_IMAGES, balanced_subsets
 from jaxdiff.quality.moments import frechet_estimate
 from jaxdiff.quality.neighbours import density_coverage, precision_recall
-from jaxdiff.quality.roughness import roughness
+from jaxdiff.quality.roughness import image_roughness
 
 MAX_COMPARED = 1000
 """Maximum number of images of each set whose pixels are compared with all others."""
@@ -181,7 +181,7 @@ def _measure(
         for i, part in enumerate(parts)
         if len(part) >= MIN_IMAGES
     }  # fmt: skip
-    rough = roughness(drawn.images)
+    rough = image_roughness(drawn.images)
     return _Measured(
         precision=tuple(shares[i][0][0].value if i in shares else np.nan for i in range(len(parts))),
         density=tuple(shares[i][1][0].value if i in shares else np.nan for i in range(len(parts))),

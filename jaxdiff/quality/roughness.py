@@ -6,7 +6,7 @@ from jaxtyping import Float64, UInt8
 from jaxdiff.errors import InputError
 
 
-def roughness(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, " n"]:
+def image_roughness(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, " n"]:
     """The root mean square of each image's Laplacian, in grey levels (N,).
 
     The four-neighbour Laplacian over all inner pixels; its energy is a common measure of focus (Pertuz, Puig and Garcia

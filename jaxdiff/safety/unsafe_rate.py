@@ -30,7 +30,7 @@ class UnsafeRate:
     near_singular: bool
 
 
-def unsafe_rate(
+def measure_unsafe_rate(
     predictions: Integer[np.ndarray, "classifiers n"],
     confusions: Sequence[Confusion],
     *,

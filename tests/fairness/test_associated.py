@@ -13,7 +13,7 @@ from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.fairness.associated import associated_parity, measure_retention, total_variation
 from jaxdiff.fairness.attribute_classifiers import balancing_weights, predict_attributes, train_attribute_classifiers
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.tradeoff import TradeOff, choose
+from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off
 from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
 
 BEARD = Attribute("beard", ("no", "yes"))
@@ -220,22 +220,22 @@ POINTS = [
 
 
 def test_the_fairest_point_that_retains_enough_is_chosen():
-    assert choose(POINTS, objective="independence", retain=0.8).tau == 0.3
-    assert choose(POINTS, objective="parity", retain=0.8).tau == 0.5  # as fair as 0.6, and retains more
-    assert choose(POINTS, objective="parity", retain=0.55).tau == 0.9
-    assert choose(POINTS, objective="parity", retain=0.95).tau == 0.0
+    assert choose_trade_off(POINTS, objective="independence", retain=0.8).tau == 0.3
+    assert choose_trade_off(POINTS, objective="parity", retain=0.8).tau == 0.5  # as fair as 0.6, and retains more
+    assert choose_trade_off(POINTS, objective="parity", retain=0.55).tau == 0.9
+    assert choose_trade_off(POINTS, objective="parity", retain=0.95).tau == 0.0
 
 
 def test_where_no_point_retains_enough_the_largest_retention_is_told():
     with pytest.raises(InputError, match=r"retention of 0.95; the largest is 0.9, at tau 0.3"):
-        choose(POINTS[1:], retain=0.95)
+        choose_trade_off(POINTS[1:], retain=0.95)
     with pytest.raises(InputError, match="`objective` must be one of independence, parity, got 'quality'"):
-        choose(POINTS, objective="quality")
+        choose_trade_off(POINTS, objective="quality")
     with pytest.raises(InputError, match="`retain` must be a share within 0 and 1, got 80"):
-        choose(POINTS, retain=80.0)
+        choose_trade_off(POINTS, retain=80.0)
     for points in ([], [TradeOff(0.1, float("nan"), 0.1, 0.9)]):
         with pytest.raises(InputError, match="`points` must be at least one, none with dependence or retention NaN"):
-            choose(points)
+            choose_trade_off(points)
 
 
 def test_the_distance_of_three_groups_is_that_of_the_two_farthest():

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn import metrics
 
 from jaxdiff import InputError
-from jaxdiff.fairness.confusion import Confusion, confusion, unmix
+from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
 from jaxdiff.fairness.parity import MEASURES, Parity, measure_parity
 
 HALF = np.array([0.5, 0.5])
@@ -116,9 +116,9 @@ def test_confusion_is_counted_as_scikit_learn_counts_it(values, seed):
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(values), rng.integers(values, size=40)])
     predictions = rng.integers(values, size=len(labels))
-    table = confusion(predictions, labels, values=values)
-    np.testing.assert_array_equal(table.count, confusion_matrix(labels, predictions))
-    np.testing.assert_allclose(table.accuracy, recall_score(labels, predictions, average=None))
+    table = confusion_matrix(predictions, labels, values=values)
+    np.testing.assert_array_equal(table.count, metrics.confusion_matrix(labels, predictions))
+    np.testing.assert_allclose(table.accuracy, metrics.recall_score(labels, predictions, average=None))
 
 
 @given(st.integers(2, 6), SEEDS)
@@ -154,7 +154,7 @@ def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
     held_out = told([60, 60])
     for trial in range(400):
         drawn = (rng.random(500) < 0.8).astype(int)
-        table = confusion(given_values(rng, held_out, rates), held_out, values=2)
+        table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=2)
         answers = given_values(rng, drawn, rates)
         options = {"replicates": 200, "seed": trial}
         low, high = measure_parity(answers, HALF, confusion=table, **options).intervals["frequency"][0, 1]
@@ -167,7 +167,7 @@ def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
 def test_many_images_with_a_known_confusion_give_the_truth(rng):
     rates = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7]])
     truth, held_out = told([12000, 5000, 3000]), told([9000, 9000, 9000])
-    table = confusion(given_values(rng, held_out, rates), held_out, values=3)
+    table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=3)
     summary = measure_parity(given_values(rng, truth, rates), np.full(3, 1 / 3), confusion=table, replicates=50)
     np.testing.assert_allclose(summary.parity.frequency[0], [0.6, 0.25, 0.15], atol=0.02)
     assert not summary.near_singular
@@ -216,6 +216,6 @@ def test_what_cannot_be_measured_is_refused(answers, target, options, message):
 
 def test_a_confusion_without_a_value_is_refused():
     with pytest.raises(InputError, match=r"`labels` must have every value in 0..1, got none of \[1\]"):
-        confusion(np.array([0, 1]), np.array([0, 0]), values=2)
+        confusion_matrix(np.array([0, 1]), np.array([0, 0]), values=2)
     with pytest.raises(InputError, match="`predictions` must be within 0 and 1, got 0 to 2"):
-        confusion(np.array([0, 2]), np.array([0, 1]), values=2)
+        confusion_matrix(np.array([0, 2]), np.array([0, 1]), values=2)

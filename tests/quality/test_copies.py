@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.copies import RealImages, nearest
-from jaxdiff.quality.roughness import roughness
+from jaxdiff.quality.roughness import image_roughness
 
 
 def images(rng, count, size=4):
@@ -76,9 +76,9 @@ def test_roughness_has_its_closed_forms(rng):
     flat = np.full((1, 8, 8, 3), 77, np.uint8)
     slope = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None, None] * 9, (1, 8, 8, 3))
     board = np.broadcast_to(np.where(np.indices((8, 8)).sum(0) % 2, 20, 10).astype(np.uint8)[None, :, :, None], (1, 8, 8, 3))
-    assert roughness(np.concatenate([flat, slope, board])).tolist() == [0, 0, 40]  # four neighbours, each 10 away
+    assert image_roughness(np.concatenate([flat, slope, board])).tolist() == [0, 0, 40]  # four neighbours, each 10 away
     noise = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     expected = np.sqrt(20 * (256**2 - 1) / 12)
-    assert np.sqrt(np.square(roughness(noise)).mean()) == pytest.approx(expected, rel=0.01)
+    assert np.sqrt(np.square(image_roughness(noise)).mean()) == pytest.approx(expected, rel=0.01)
     with pytest.raises(InputError, match="3x3"):
-        roughness(noise[:, :2])
+        image_roughness(noise[:, :2])

@@ -11,7 +11,7 @@ from jaxdiff.data import Attribute, embedded, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
-from jaxdiff.fairness.confusion import confusion
+from jaxdiff.fairness.confusion import confusion_matrix
 from jaxdiff.fairness.feature_classifiers import associated_names
 from jaxdiff.fairness.tradeoff import TradeOff, measure_trade_off
 from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier
@@ -33,7 +33,7 @@ class Knowing(ImageClassifier):
 
 def knowing(attribute, row) -> AttributeClassifier:
     truth = np.arange(100) % len(attribute.values)
-    perfect = confusion(truth, truth, values=len(attribute.values))
+    perfect = confusion_matrix(truth, truth, values=len(attribute.values))
     return AttributeClassifier(attribute, Knowing(None, row), perfect, 100.0)
 
 
