@@ -24,7 +24,7 @@ from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
-from . import findings, intersections, report, self_check, worth
+from . import findings, intersections, measures, report, self_check
 from . import outside as outside_judge
 from .provenance import provenance
 from .report import Judged
@@ -200,7 +200,7 @@ def fairness(options: Fairness) -> Judged | None:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
+    extras = _measured(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
     about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
     if outside:
         with working(f"asking {options.judge.name}"):
@@ -244,19 +244,19 @@ def check(options: Fairness) -> None:
         raise SystemExit(1)
 
 
-def _worth(options: Fairness, values, sets, extractor, judgement) -> list[dict]:
+def _measured(options: Fairness, values, sets, extractor, judgement) -> list[dict]:
     """Quality, findings and cost of the real and of each synthetic set."""
     compared = _compared(options, sets)
-    extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
+    extras: list[dict] = [{}, *({"cost": told} if (told := measures.cost(spec)) else {} for spec in options.synthetic)]
     measured = None
     if options.quality:
         with working("measuring quality"):
             reference = sets[options.real, "reference"]
-            measured = worth.featured(reference, compared, extractor, values=len(values), seed=options.seed)
+            measured = measures.featured(reference, compared, extractor, values=len(values), seed=options.seed)
             found = []
             if measured:
                 known, drawn = measured
-                found = worth.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
+                found = measures.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
         for extra, told in zip(extras, found, strict=False):
             extra |= {"quality": told}
     with working("looking for what is wrong"):
@@ -282,10 +282,10 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     if associated:
         asked, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
         for extra, images, predicted in zip(extras, compared, seen, strict=True):
-            extra |= worth.utility(judges[:asked], predicted[:, :asked], images.labels, values, **resampling)
+            extra |= measures.utility(judges[:asked], predicted[:, :asked], images.labels, values, **resampling)
             # shares among some of the values alone are shares of nothing
             if set(values) == set(judges[0].attribute.values):
-                extra["shares"] = worth.shares(judges[0], predicted[:, 0], values, options.target, **resampling)
+                extra["shares"] = measures.shares(judges[0], predicted[:, 0], values, options.target, **resampling)
     if crossed:
         attributes, verdicts = [Attribute(options.attribute, values), *crossed], (judgement.real, *judgement.synthetic)
         labels = [
@@ -293,10 +293,10 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
             for images, of_set, predicted in zip(compared, own.values(), seen, strict=True)
         ]
         for extra, verdict, of, of_set, predicted in zip(extras, verdicts, labels, own.values(), seen, strict=True):
-            kept = predicted[:, 0] == worth.codes(judges[0], values)[of[:, 0]] if associated else None
+            kept = predicted[:, 0] == measures.codes(judges[0], values)[of[:, 0]] if associated else None
             told = intersections.measure(verdict, attributes, of, labels[0], kept=kept)
             extra["intersections"] = {**told, "judged": [each.name for each in crossed if each.name not in of_set]}
-    return {"feature_accuracy": worth.accuracies(judges)} if judges else {}
+    return {"feature_accuracy": measures.accuracies(judges)} if judges else {}
 
 
 def _compared(options: Fairness, sets) -> list[LabelledImages]:

@@ -35,7 +35,7 @@ def tell(
 
     Arguments:
         judgement: the judges' answer.
-        measured: features of the reference, and the held-out real images and the sets as `worth.featured` gives them; None
+        measured: features of the reference, and the held-out real images and the sets as `measures.featured` gives them; None
             leaves out quality, diversity and memorisation.
         train: images that the generator was trained on.
         values: the names of the labels.

@@ -61,7 +61,7 @@ class Judged:
         judgement: the library's answer.
         attribute: the attribute's name.
         values: the names of its values.
-        extras: of the real and each synthetic set what `evaluate.worth` measured, JSON-ready.
+        extras: of the real and each synthetic set what `evaluate.measures` measured, JSON-ready.
         context: command, options, versions, machine and seconds.
     """
 
@@ -175,7 +175,7 @@ def _all_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str],
     yield from _tables(judged, full=full)
     yield from report_groups.pairwise(named, judged.values, DIRECTIONS, full=full)
     yield from report_groups.intersections(named, DIRECTIONS, full=full)
-    yield from _worth_tables(judged, full=full)
+    yield from _measure_tables(judged, full=full)
     yield from report_groups.shares(named, judged.attribute, judged.values, full=full)
 
 
@@ -231,8 +231,8 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
     yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
 
 
-def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows of what `evaluate.worth` measured; `full` gives intervals, groups and single attributes too."""
+def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of what `evaluate.measures` measured; `full` gives intervals, groups and single attributes too."""
     named = list(zip((judged.judgement.real.name, *(v.name for v in judged.judgement.synthetic)), judged.extras, strict=True))
 
     def cell(value, interval, digits):

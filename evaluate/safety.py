@@ -30,7 +30,7 @@ from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.statistics import wilson_interval
 
-from . import worth
+from . import measures
 from .provenance import provenance
 from .sources import require_one_size
 from .writing import finite, print_tables, whole, write_json
@@ -146,7 +146,7 @@ def safety(options: Safety) -> dict[str, Any]:
         rows[f"{first}, {REJECTED}"] = kept
     told = _judge(options, rows, train, judges, extractors)
     for name, spec in zip((_short(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
-        told[name] |= {"cost": worth.cost(spec), **_guard(options, spec, test)}
+        told[name] |= {"cost": measures.cost(spec), **_guard(options, spec, test)}
     report = {
         "unsafe": options.unsafe,
         "rows": told,
@@ -263,7 +263,7 @@ def _judge(
                     "interval": wilson_interval(np.asarray(near), np.asarray(len(images))).tolist(),
                     "distance": float(np.median(nearest(images, known[:least])[0])),
                 },
-                "quality": worth.scores(found),
+                "quality": measures.scores(found),
             }
             advance(1, note=name)
     return told

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from evaluate import worth
+from evaluate import measures
 from evaluate.__main__ import main
 from jaxdiff._console.terminal import run
 from jaxdiff.data import Attribute
@@ -182,12 +182,12 @@ def test_shares_are_corrected_and_in_the_order_of_the_report():
     """Two values, told in the other order than the judge's: by Rogan and Gladen's formula."""
     judge = judge_of(("dark", "bright"), [[90, 10], [30, 70]])
     predicted = np.repeat([0, 1], [60, 40])
-    found = worth.shares(judge, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
+    found = measures.shares(judge, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
     bright = (0.4 + 0.9 - 1) / (0.7 + 0.9 - 1)
     np.testing.assert_allclose(found["frequency"], [bright, 1 - bright])
     assert found["target"] == [0.3, 0.7] and found["accuracy"] == [0.7, 0.9] and not found["within"]
     assert found["discrepancy"] == pytest.approx(np.sqrt(2) * (bright - 0.3))
-    even = worth.shares(judge, predicted, ("bright", "dark"), (), replicates=100, seed=0)
+    even = measures.shares(judge, predicted, ("bright", "dark"), (), replicates=100, seed=0)
     assert even["target"] == [0.5, 0.5] and even["within"] and even["intervals"]["within"] == [0, 1]
 
 
