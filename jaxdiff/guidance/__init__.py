@@ -3,6 +3,7 @@
 from jaxdiff.denoiser import Guidance, Remembering, breakpoints
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
+from jaxdiff.guidance.clipping_policy import Clip, ClippingPolicy, DynamicThresholding, Unbounded
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.negative import negative
@@ -15,12 +16,16 @@ from jaxdiff.guidance.safety_flow import SafetyFlow, safety_flow
 from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
 from jaxdiff.guidance.switching import Switching, switching
+from jaxdiff.guidance.thresholding import Thresholded, dynamic_thresholding
 from jaxdiff.guidance.weights import Weight, tracked
 from jaxdiff.guidance.window import Window, window
 
 __all__ = [
     "ClassifierFree",
+    "Clip",
     "Clipped",
+    "ClippingPolicy",
+    "DynamicThresholding",
     "Guidance",
     "Masked",
     "Mixing",
@@ -35,6 +40,8 @@ __all__ = [
     "Semantic",
     "SpectralSwitching",
     "Switching",
+    "Thresholded",
+    "Unbounded",
     "Weight",
     "Window",
     "breakpoints",
@@ -42,6 +49,7 @@ __all__ = [
     "classifier_odds",
     "clipped",
     "dynamic_negative",
+    "dynamic_thresholding",
     "masked",
     "mixing",
     "negative",
