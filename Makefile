@@ -18,7 +18,7 @@ help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (four minutes)
-	$(PY) -m demo
+	$(PY) -m jaxdiff demo
 
 test: lint  ## lint, then every test
 	$(PY) -m pytest

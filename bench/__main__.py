@@ -2,7 +2,7 @@
 
 import tyro
 
-from console.terminal import run
+from jaxdiff._console.terminal import run
 
 
 def main() -> None:

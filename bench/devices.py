@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from console.terminal import console, progress
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
 
@@ -39,7 +39,7 @@ def devices(options: Devices) -> None:
     """Compiles and prints."""
     from rich.table import Table
 
-    from console.dry_run import mib, pretend
+    from jaxdiff._console.dry_run import mib, pretend
 
     pretend(max(options.counts))
     import jax

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from console.terminal import console
+from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 
 LATEST_END = 60  # seconds after a kill within which every process must have ended

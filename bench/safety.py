@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.terminal import console, progress
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from console.dry_run import mib, pretend
-from console.terminal import console, working
+from jaxdiff._console.dry_run import mib, pretend
+from jaxdiff._console.terminal import console, working
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.terminal import console, progress
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
 

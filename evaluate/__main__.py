@@ -2,19 +2,19 @@
 
 import tyro
 
-from console.hosts import Processes
-from console.terminal import run
+from jaxdiff._console.hosts import Processes
+from jaxdiff._console.terminal import run
 
 
 def main() -> None:
     """Parses the command line and runs the command."""
-    from evaluate.fairness import Fairness, fairness
-    from evaluate.html_report import HtmlReport, html_report
-    from evaluate.likelihood import Likelihood, likelihood
-    from evaluate.memorization import Memorization, memorization
-    from evaluate.safety import Safety, safety
-    from evaluate.speed import Speed, speed
-    from evaluate.sweep import Sweep, sweep
+    from .fairness import Fairness, fairness
+    from .html_report import HtmlReport, html_report
+    from .likelihood import Likelihood, likelihood
+    from .memorization import Memorization, memorization
+    from .safety import Safety, safety
+    from .speed import Speed, speed
+    from .sweep import Sweep, sweep
 
     commands = {
         "fairness": (Fairness, fairness),
@@ -36,5 +36,10 @@ def main() -> None:
     dict(commands.values())[type(options)](options)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Runs the program."""
     run(main)
+
+
+if __name__ == "__main__":
+    start()

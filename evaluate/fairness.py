@@ -9,15 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from console import arguments
-from console.first import write_once
-from console.hosts import Processes
-from console.terminal import console, progress, working
-from evaluate import findings, intersections, report, self_check, worth
-from evaluate import outside as outside_judge
-from evaluate.provenance import provenance
-from evaluate.report import Judged
-from evaluate.sources import require_one_size
+from jaxdiff._console import arguments
+from jaxdiff._console.first import write_once
+from jaxdiff._console.hosts import Processes
+from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
@@ -27,6 +22,12 @@ from jaxdiff.fairness.findings import Limits
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
+
+from . import findings, intersections, report, self_check, worth
+from . import outside as outside_judge
+from .provenance import provenance
+from .report import Judged
+from .sources import require_one_size
 
 KNOWN = 5000
 """Training images at most in which copies are looked for."""

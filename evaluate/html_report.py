@@ -8,15 +8,16 @@ from typing import Any
 
 from PIL import Image
 
-from console.terminal import console
-from evaluate import fairness
-from evaluate.page import Contents, Frame, build
-from evaluate.page_faces import Faces, read_faces
-from evaluate.provenance import provenance
-from evaluate.writing import whole
+from jaxdiff._console.terminal import console
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
+
+from . import fairness
+from .page import Contents, Frame, build
+from .page_faces import Faces, read_faces
+from .provenance import provenance
+from .writing import whole
 
 FILE = "report.html"
 GRID = 64

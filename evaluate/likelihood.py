@@ -11,18 +11,19 @@ from jaxtyping import Float, Int32, UInt8
 from rich import box
 from rich.table import Table
 
-from console import arguments
-from console.first import write_once
-from console.hosts import Processes
-from console.terminal import console, progress
-from evaluate.conditions import conditions, require_finite, require_values
-from evaluate.provenance import provenance
-from evaluate.writing import write_json
+from jaxdiff._console import arguments
+from jaxdiff._console.first import write_once
+from jaxdiff._console.hosts import Processes
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.batches import in_batches
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.probability_flow import STEPS, bits_per_dimension
+
+from .conditions import conditions, require_finite, require_values
+from .provenance import provenance
+from .writing import write_json
 
 
 @dataclass(frozen=True)

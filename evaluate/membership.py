@@ -7,12 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
-from console.terminal import progress
-from evaluate.conditions import conditions, require_finite
+from jaxdiff._console.terminal import progress
 from jaxdiff.batches import in_batches
 from jaxdiff.data import Source
 from jaxdiff.model import Model
 from jaxdiff.safety.membership import attack_losses, membership_attack
+
+from .conditions import conditions, require_finite
 
 Labelled = tuple[Source, UInt8[np.ndarray, "n h w 3"], Int32[np.ndarray, "n a"]]
 """A source, and some of its images with their labels."""

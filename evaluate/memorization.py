@@ -9,22 +9,23 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from console import arguments
-from console.first import write_once
-from console.hosts import Processes
-from console.terminal import console, progress, working
-from evaluate import memorization_report as report
-from evaluate.conditions import require_values
-from evaluate.membership import attack
-from evaluate.memorization_report import Audit, Audited
-from evaluate.provenance import provenance
-from evaluate.sources import require_one_size
+from jaxdiff._console import arguments
+from jaxdiff._console.first import write_once
+from jaxdiff._console.hosts import Processes
+from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.safety.duplicates import find_duplicates
 from jaxdiff.safety.membership import DRAWS, FALSE_POSITIVES, TIME
 from jaxdiff.safety.memorization import ALPHA, NEIGHBOURS, closeness, images_at_risk, measure_memorization, near_distance
+
+from . import memorization_report as report
+from .conditions import require_values
+from .membership import attack
+from .memorization_report import Audit, Audited
+from .provenance import provenance
+from .sources import require_one_size
 
 LEAST = int(1 / FALSE_POSITIVES)
 """Held-out images without which no share of false positives is as low as `FALSE_POSITIVES`."""

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from rich.console import Console
 
-from evaluate.cells import interval, number
-from evaluate.writing import print_tables, whole, write_json
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
+
+from .cells import interval, number
+from .writing import print_tables, whole, write_json
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

@@ -11,10 +11,10 @@ from typing import Any
 
 from PIL import Image
 
-from evaluate import findings, page_groups, page_tradeoff
-from evaluate.page_faces import Faces, data_uri, sheet
-from evaluate.page_table import MARKS, OPTIONAL, fairness_columns, present, table, verdicts
-from evaluate.report import DIRECTIONS, READING
+from . import findings, page_groups, page_tradeoff
+from .page_faces import Faces, data_uri, sheet
+from .page_table import MARKS, OPTIONAL, fairness_columns, present, table, verdicts
+from .report import DIRECTIONS, READING
 
 TEMPLATE = Path(__file__).with_name("page_template.html")
 PAIRS = 5

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from evaluate.cells import interval, number
-from evaluate.report import DIRECTIONS
-from evaluate.report_groups import MEASURES, WITHIN, crossing, of_direction, seen_by_judges, within
 from jaxdiff.fairness.groups import SMALL
+
+from .cells import interval, number
+from .report import DIRECTIONS
+from .report_groups import MEASURES, WITHIN, crossing, of_direction, seen_by_judges, within
 
 Verdicts = Sequence[Mapping[str, Any]]
 

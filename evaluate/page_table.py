@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from evaluate.report import DIRECTIONS
+from .report import DIRECTIONS
 
 MARKS = {"best": "●", "worst": "○"}
 

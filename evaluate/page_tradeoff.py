@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from evaluate.cells import interval, number
-from evaluate.tradeoff import BOUND, bound, measured
+from .cells import interval, number
+from .tradeoff import BOUND, bound, measured
 
 WIDTH, HEIGHT = 360, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 40

@@ -10,13 +10,14 @@ import matplotlib
 import numpy as np
 from rich.console import Console
 
-from evaluate import findings, report_groups
-from evaluate.cells import interval as brackets
-from evaluate.cells import number
-from evaluate.writing import finite, print_tables, whole, write_json
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
+
+from . import findings, report_groups
+from .cells import interval as brackets
+from .cells import number
+from .writing import finite, print_tables, whole, write_json
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluate.cells import interval, number
 from jaxdiff.fairness.groups import SMALL
 from jaxdiff.fairness.parity import TOLERANCE
+
+from .cells import interval, number
 
 Tables = Iterator[tuple[str, list[str], list[list[str]]]]
 """Title, header and rows of each table."""

@@ -9,17 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from console import arguments, pictures, plots
-from console.first import write_once
-from console.hosts import Processes
-from console.terminal import console, progress, working
-from console.unsafe import network_scaled
-from evaluate import worth
-from evaluate.provenance import provenance
-from evaluate.sources import require_one_size
-from evaluate.writing import finite, print_tables, whole, write_json
 from jaxdiff import guidance
 from jaxdiff import process as processes
+from jaxdiff._console import arguments, pictures, plots
+from jaxdiff._console.first import write_once
+from jaxdiff._console.hosts import Processes
+from jaxdiff._console.terminal import console, progress, working
+from jaxdiff._console.unsafe import network_scaled
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.selection import split_spec
 from jaxdiff.data.view import View
@@ -33,6 +29,11 @@ from jaxdiff.quality.measure import measure
 from jaxdiff.safety.gate import gate_rates
 from jaxdiff.safety.unsafe_rate import UnsafeRate, unsafe_rate
 from jaxdiff.sampleset import SampleSet
+
+from . import worth
+from .provenance import provenance
+from .sources import require_one_size
+from .writing import finite, print_tables, whole, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096

@@ -11,15 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
 
-from console.terminal import progress, working
-from evaluate import findings
-from evaluate.writing import write_json
+from jaxdiff._console.terminal import progress, working
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.cheats import Case, cheats, fair_embedded, fair_split, kept_embedded
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
 from jaxdiff.fairness.judge import LabelledImages, Training, judge
 from jaxdiff.quality.beside_real import Images, beside_real
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
+
+from . import findings
+from .writing import write_json
 
 COUNT = 1000
 """Images of each set, at most."""

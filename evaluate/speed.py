@@ -14,18 +14,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from console import plots
-from console.terminal import console, progress
-from evaluate import speed_jaxdiff, speed_pytorch, speed_report
-from evaluate.speed_jaxdiff import Jaxdiff
-from evaluate.speed_pytorch import PyTorch
-from evaluate.speed_races import races
-from evaluate.speed_side import Entry
-from evaluate.speed_work import NETWORKS, Work
-from evaluate.timing import Contestant, Run, best, race
-from evaluate.worker import Worker
-from evaluate.writing import finite, whole, write_json
+from jaxdiff._console import plots
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
+
+from . import speed_jaxdiff, speed_pytorch, speed_report
+from .speed_jaxdiff import Jaxdiff
+from .speed_pytorch import PyTorch
+from .speed_races import races
+from .speed_side import Entry
+from .speed_work import NETWORKS, Work
+from .timing import Contestant, Run, best, race
+from .worker import Worker
+from .writing import finite, whole, write_json
 
 PASS_ERROR, RUN_ERROR = 1e-3, 1e-2  # relative errors above which the two networks are not one
 Dtype = Literal["float32", "bfloat16"]

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from console.device import prepare
-from evaluate.provenance import provenance
-from evaluate.speed_side import Side
-from evaluate.speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
-from evaluate.timing import Run
 from jaxdiff import guidance, model
+from jaxdiff._console.device import prepare
 from jaxdiff.fairness import Transition, search_direct
 from jaxdiff.interop import unet2d
 from jaxdiff.models.network import Network
 from jaxdiff.references import references
 from jaxdiff.solvers import sample
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
+
+from .provenance import provenance
+from .speed_side import Side
+from .speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
+from .timing import Run
 
 
 def begin(work: Work, training: bool) -> "Jaxdiff":

@@ -11,14 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from console.device import prepare
-from evaluate import pytorch_methods
-from evaluate.pytorch_methods import Solver, authors_search, denoise, switched
-from evaluate.speed_side import Side
-from evaluate.speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
-from evaluate.timing import Run
+from jaxdiff._console.device import prepare
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.safe import EARLY
+
+from . import pytorch_methods
+from .pytorch_methods import Solver, authors_search, denoise, switched
+from .speed_side import Side
+from .speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
+from .timing import Run
 
 GPU_MODES = ("reduce_overhead", "max_autotune")
 _CHANNELS_LAST = ("channels_last", "compile_channels_last")

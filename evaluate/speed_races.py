@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from evaluate.speed_jaxdiff import Jaxdiff
-from evaluate.speed_pytorch import PyTorch
-from evaluate.speed_side import Entry
+from .speed_jaxdiff import Jaxdiff
+from .speed_pytorch import PyTorch
+from .speed_side import Entry
 
 TASKS = {
     "sampling": "draw a batch",

@@ -5,12 +5,13 @@ from typing import Any
 
 from rich.console import Console
 
-from console.terminal import significant
-from evaluate.cells import number
-from evaluate.speed_pytorch import PyTorch
-from evaluate.speed_races import Race
-from evaluate.timing import Timed, best, ratio, summary
-from evaluate.writing import print_tables
+from jaxdiff._console.terminal import significant
+
+from .cells import number
+from .speed_pytorch import PyTorch
+from .speed_races import Race
+from .timing import Timed, best, ratio, summary
+from .writing import print_tables
 
 
 def told(

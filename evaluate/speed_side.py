@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evaluate.held_memory import ProcessMemory
-from evaluate.speed_work import Work
-from evaluate.timing import Run, at_most
+from .held_memory import ProcessMemory
+from .speed_work import Work
+from .timing import Run, at_most
 
 
 @dataclass(frozen=True)

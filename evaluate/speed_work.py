@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluate.flops import matrix_flops
 from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.guidance import Clipped, clipped
@@ -18,6 +17,8 @@ from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
 from jaxdiff.process import Process, ddpm
 from jaxdiff.solvers import DDIM
+
+from .flops import matrix_flops
 
 # Networks without a stem, which PyTorch's UNets lack.
 NETWORKS = {

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import tyro
 
-from console import plots
-from console.terminal import console
-from evaluate import report, tradeoff
-from evaluate.fairness import Fairness, fairness
-from evaluate.writing import write_json
+from jaxdiff._console import plots
+from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
 from jaxdiff.process import from_config
 from jaxdiff.sampleset import SampleSet
+
+from . import report, tradeoff
+from .fairness import Fairness, fairness
+from .writing import write_json
 
 OF_TAU = ("tau", "timestep", "snr", "search")
 """In what the sets of one sweep differ."""

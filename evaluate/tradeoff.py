@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluate.report_groups import of_direction
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose
+
+from .report_groups import of_direction
 
 BOUND = (
     "the BER of the best classifier that there could be lies on this line or below it, since the judge of the label is a "

@@ -5,8 +5,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from evaluate.timing import Failed, failure
 from jaxdiff.errors import InputError
+
+from .timing import Failed, failure
 
 _PATIENCE = 3.0  # seconds that a process is given to end of itself
 

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import tyro
 
-from console.terminal import run
+from jaxdiff._console.terminal import run
 
 
 def main() -> None:
     """Parses the command line and runs the command."""
-    from sample.common import solver_table
-    from sample.draw import Draw, draw, method_table
-    from sample.dry_run import dry_run
-    from sample.objective import search_by_objective
-    from sample.search import Search, search
-    from sample.sweep import Sweep, sweep
+    from .common import solver_table
+    from .draw import Draw, draw, method_table
+    from .dry_run import dry_run
+    from .objective import search_by_objective
+    from .search import Search, search
+    from .sweep import Sweep, sweep
 
     drawing = "\n\n".join([inspect.getdoc(Draw), method_table(), solver_table()])
     command = tyro.cli(
@@ -35,5 +35,10 @@ def main() -> None:
         draw(command)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Runs the program."""
     run(main)
+
+
+if __name__ == "__main__":
+    start()

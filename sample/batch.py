@@ -6,8 +6,9 @@ import jax
 
 from jaxdiff import parallel, sampleset
 from jaxdiff.program_report import ProgramReport, program_report
-from sample.common import Setting
-from sample.methods import Method
+
+from .common import Setting
+from .methods import Method
 
 ON_PROCESSORS = 64  # images, which keep processors as busy as more would
 SHARE = 0.8  # of the free memory: XLA's account leaves out what its libraries take

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from console.hosts import Hosts
 from jaxdiff import guidance, parallel
+from jaxdiff._console.hosts import Hosts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load

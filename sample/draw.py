@@ -10,20 +10,21 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 
-from console.first import write_once
-from console.lock import lock
-from console.pictures import grid, to_uint8, write
-from console.terminal import console, progress
 from jaxdiff import parallel
+from jaxdiff._console.first import write_once
+from jaxdiff._console.lock import lock
+from jaxdiff._console.pictures import grid, to_uint8, write
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import Found, point
 from jaxdiff.sampleset import FILE, SampleSet
-from sample import methods, safety
-from sample.batch import images_at_once
-from sample.common import Sampling, Setting, setting
-from sample.search import EDGES, Search, default_path, find
-from sample.search import write as write_search
+
+from . import methods, safety
+from .batch import images_at_once
+from .common import Sampling, Setting, setting
+from .search import EDGES, Search, default_path, find
+from .search import write as write_search
 
 PREVIEW = 64
 

@@ -6,15 +6,16 @@ from typing import Any
 
 import jax
 
-from console.dry_run import pretend, show
-from console.terminal import console, working
 from jaxdiff import parallel
+from jaxdiff._console.dry_run import pretend, show
+from jaxdiff._console.terminal import console, working
 from jaxdiff.program_report import ProgramReport
-from sample import safety
-from sample.batch import images_at_once, report
-from sample.common import setting
-from sample.draw import Draw, make_method, provenance_of
-from sample.search import EDGES
+
+from . import safety
+from .batch import images_at_once, report
+from .common import setting
+from .draw import Draw, make_method, provenance_of
+from .search import EDGES
 
 
 def dry_run(options: Draw) -> ProgramReport:

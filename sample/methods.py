@@ -14,8 +14,9 @@ from jaxdiff.bands import frequency_bands
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.solvers import sample
 from jaxdiff.solvers.driver import evaluations, lowered
-from sample import safety
-from sample.common import Setting
+
+from . import safety
+from .common import Setting
 
 METHODS = {
     "vanilla": "under the image's own label",

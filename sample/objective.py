@@ -8,8 +8,8 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from console import arguments
-from console.terminal import console, progress
+from jaxdiff._console import arguments
+from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose
@@ -17,10 +17,11 @@ from jaxdiff.fairness.feature_judges import feature_judges, others
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
 from jaxdiff.fairness.transition import point
 from jaxdiff.sampleset import SampleSet
-from sample.common import Sampling, Setting, setting
-from sample.draw import Draw, draw
-from sample.safety import Guarding
-from sample.search import Search, default_path, guarded, tell
+
+from .common import Sampling, Setting, setting
+from .draw import Draw, draw
+from .safety import Guarding
+from .search import Search, default_path, guarded, tell
 
 
 def search_by_objective(options: Search) -> Transition:

@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from console import arguments
-from console.terminal import console
-from console.unsafe import network_scaled
 from jaxdiff import guidance, load_classifier, parallel
+from jaxdiff._console import arguments
+from jaxdiff._console.terminal import console
+from jaxdiff._console.unsafe import network_scaled
 from jaxdiff.data.selection import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record
 from jaxdiff.references import references
-from sample.common import Setting
+
+from .common import Setting
 
 GUARDS = {
     "safe": "the safe denoiser: away from the posterior mean of the images of --unsafe",

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from console import arguments, plots
-from console.first import write_once
-from console.terminal import console, working
 from jaxdiff import parallel
+from jaxdiff._console import arguments, plots
+from jaxdiff._console.first import write_once
+from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -33,8 +33,9 @@ from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
 from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.phases import BOUNDARIES, boundary_times
 from jaxdiff.phases import check as check_phases
-from sample.common import Sampling, Setting, setting
-from sample.safety import BY_IMAGES, BY_LABEL, Guard, Guarding
+
+from .common import Sampling, Setting, setting
+from .safety import BY_IMAGES, BY_LABEL, Guard, Guarding
 
 REFERENCE_COUNT = 4000
 EDGES = (1.5, 4.0)

@@ -9,17 +9,18 @@ from typing import Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
-from console import plots
-from console.first import write_once
-from console.terminal import console
 from jaxdiff import parallel
+from jaxdiff._console import plots
+from jaxdiff._console.first import write_once
+from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import BOUNDARIES, boundary_times
-from sample.common import Sampling, Setting, setting
-from sample.draw import Draw, draw
-from sample.search import Search, find_transition, learn, looks_at_real_images
-from sample.search import write as write_search
+
+from .common import Sampling, Setting, setting
+from .draw import Draw, draw
+from .search import Search, find_transition, learn, looks_at_real_images
+from .search import write as write_search
 
 Mode = Literal[
     "direct/feature", "direct/whitened", "direct/pixel", "prefix/shared/g2_score/sample", "prefix/own/beta_eps/batch"

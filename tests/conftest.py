@@ -9,7 +9,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")  # programs are kept in the user's folder, which tests leave alone
 
 # JAX reads the environment once, when it is first imported: so nothing below may move above these lines.
-from console import device
+from jaxdiff._console import device
 
 device.prepare()
 
@@ -28,8 +28,8 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from console.terminal import run  # noqa: E402
 from jaxdiff import model as models  # noqa: E402
+from jaxdiff._console.terminal import run  # noqa: E402
 from jaxdiff.data import Attribute  # noqa: E402
 from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _JOINED = """
-from console import device
+from jaxdiff._console import device
 device.prepare()
 import jax
 from jaxdiff import parallel

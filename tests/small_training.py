@@ -3,7 +3,7 @@
 import numpy as np
 import tyro
 
-from console.terminal import run
+from jaxdiff._console.terminal import run
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine

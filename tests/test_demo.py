@@ -18,7 +18,7 @@ def out(tmp_path_factory) -> Path:
     """The folder that the reduced demo wrote."""
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [sys.executable, "-m", "demo", "--reduced", "--out", folder], cwd=ROOT, timeout=600, text=True,
+        [sys.executable, "-m", "jaxdiff", "demo", "--reduced", "--out", folder], cwd=ROOT, timeout=600, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

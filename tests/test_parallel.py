@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from console.hosts import Hosts
 from jaxdiff import parallel
+from jaxdiff._console.hosts import Hosts
 from jaxdiff.errors import InputError
 from tests.processes import free_port, run, succeed
 

@@ -8,7 +8,7 @@ import sys
 
 import tyro
 
-from console.terminal import run
+from jaxdiff._console.terminal import run
 from jaxdiff.errors import InputError
 
 
@@ -25,8 +25,9 @@ def _train_diffusion(arguments: list[str]) -> None:
     from jaxdiff import parallel
     from jaxdiff.data import require_two_values
     from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS
-    from train.diffusion import image_size, resolve
-    from train.options import Options, table
+
+    from .diffusion import image_size, resolve
+    from .options import Options, table
 
     choices = table(Weightings=WEIGHTINGS, Time_samplings=TIME_SAMPLINGS)
     about = f"{inspect.getdoc(Options)}\n\n{choices}"
@@ -45,8 +46,9 @@ def _train_diffusion(arguments: list[str]) -> None:
 
 def _train_classifier(arguments: list[str]) -> None:
     from jaxdiff import parallel
-    from train.classifier import ClassifierOptions, context, resolve
-    from train.options import table
+
+    from .classifier import ClassifierOptions, context, resolve
+    from .options import table
 
     about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
     options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
@@ -60,20 +62,20 @@ def _train_classifier(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    from train.exchange import Export, export_model
+    from .exchange import Export, export_model
 
     export_model(tyro.cli(Export, prog="python -m train export", args=arguments, description=inspect.getdoc(Export)))
 
 
 def _import(arguments: list[str]) -> None:
-    from train.exchange import Import, import_model
+    from .exchange import Import, import_model
 
     import_model(tyro.cli(Import, prog="python -m train import", args=arguments, description=inspect.getdoc(Import)))
 
 
 def _open(options, size: int, names, split: str = "train"):
     """A split of the data, with the attributes of these names (None is all there are)."""
-    from console.arguments import value_names
+    from jaxdiff._console.arguments import value_names
     from jaxdiff.data import open_data
 
     return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
@@ -81,7 +83,7 @@ def _open(options, size: int, names, split: str = "train"):
 
 def _join(options):
     """The mesh of the run's processes, or of the devices that a dry run is for."""
-    from console.dry_run import pretend
+    from jaxdiff._console.dry_run import pretend
 
     if options.devices is not None:
         pretend(options.devices)
@@ -91,8 +93,9 @@ def _join(options):
 def _train(options, task, source, mesh) -> None:
     from jaxdiff import parallel
     from jaxdiff.data import verify
-    from train.dry_run import dry_run
-    from train.loop import train
+
+    from .dry_run import dry_run
+    from .loop import train
 
     if options.dry_run:
         dry_run(options, task, source, mesh)
@@ -101,5 +104,10 @@ def _train(options, task, source, mesh) -> None:
     sys.exit(train(options, task, parallel.in_all(source.cached), mesh))
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Runs the program."""
     run(main, training=True)
+
+
+if __name__ == "__main__":
+    start()

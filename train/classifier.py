@@ -12,10 +12,10 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from console import plots
-from console.terminal import console, working
 from jaxdiff import classifier as classifiers
 from jaxdiff import parallel, weight_file
+from jaxdiff._console import plots
+from jaxdiff._console.terminal import console, working
 from jaxdiff.calibration import Calibration, HeldOut, Level, ask, fit, measure
 from jaxdiff.classifier import Classification
 from jaxdiff.data import Source, load_arrays, require_two_values
@@ -27,9 +27,10 @@ from jaxdiff.models.network import Network, noised_classifier
 from jaxdiff.presets import preset
 from jaxdiff.process import Process
 from jaxdiff.training import Optimization, TrainState
-from train.folder import Folder
-from train.options import RunOptions
-from train.task import Task
+
+from .folder import Folder
+from .options import RunOptions
+from .task import Task
 
 STEPS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 3000, 64, 1e-3, 0.998
 FEWEST = 100  # held-out images of a split, below which a calibration error tells nothing

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from console.pictures import grid, to_uint8, write
 from jaxdiff import model as models
 from jaxdiff import parallel, weight_file
+from jaxdiff._console.pictures import grid, to_uint8, write
 from jaxdiff.data import Attribute, Source
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
@@ -17,9 +17,10 @@ from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState
-from train.folder import Folder
-from train.options import Options
-from train.task import Task
+
+from .folder import Folder
+from .options import Options
+from .task import Task
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from console.dry_run import show
-from console.terminal import console, working
 from jaxdiff import parallel
+from jaxdiff._console.dry_run import show
+from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Source
 from jaxdiff.program_report import ProgramReport, program_report
 from jaxdiff.training import train_step
-from train.loop import check_divides, fresh_state
-from train.options import RunOptions
-from train.task import Task
+
+from .loop import check_divides, fresh_state
+from .options import RunOptions
+from .task import Task
 
 
 def dry_run(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal, get_args
 import jax
 import tyro
 
-from console.arguments import value_names
-from console.terminal import console, working
 from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
+from jaxdiff._console.arguments import value_names
+from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model

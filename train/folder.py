@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from console import plots
-from console.first import write_once
-from console.lock import lock
 from jaxdiff import parallel
+from jaxdiff._console import plots
+from jaxdiff._console.first import write_once
+from jaxdiff._console.lock import lock
 from jaxdiff.errors import InputError
 
 

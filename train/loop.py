@@ -11,16 +11,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from console.terminal import console, device_memory, peak_memory, progress
 from jaxdiff import parallel
+from jaxdiff._console.terminal import console, device_memory, peak_memory, progress
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
 from jaxdiff.phases import PHASES
 from jaxdiff.training import TrainState, initial_state, train_step
-from train.folder import Folder, claimed
-from train.options import RunOptions
-from train.task import Task
+
+from .folder import Folder, claimed
+from .options import RunOptions
+from .task import Task
 
 STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and has saved
 NOTHING, SAVE, STOP = range(3)  # what a process wishes; the greatest of all wishes is granted, by all at the same step

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from console.hosts import Hosts
 from jaxdiff import process as processes
+from jaxdiff._console.hosts import Hosts
 from jaxdiff.errors import InputError
 from jaxdiff.phases import BOUNDARIES
 from jaxdiff.presets import PRESETS, preset

@@ -13,8 +13,9 @@ from jaxdiff.models.network import Network
 from jaxdiff.process import Process
 from jaxdiff.training import Losses, Optimization, TrainState
 from jaxdiff.weight_file import Kind
-from train.folder import Folder
-from train.options import RunOptions
+
+from .folder import Folder
+from .options import RunOptions
 
 
 @dataclass(frozen=True)

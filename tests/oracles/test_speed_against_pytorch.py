@@ -26,7 +26,7 @@ from jaxdiff.process import ddpm, expand
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
-from tests.test_speed import network_flops
+from tests.evaluate.test_speed import network_flops
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 

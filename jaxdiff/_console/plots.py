@@ -1,0 +1,370 @@
+"""Plots that the programs write."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+
+from jaxdiff._console.terminal import significant
+from jaxdiff.calibration import HeldOut, Level, reliability
+from jaxdiff.fairness import Transition
+from jaxdiff.phases import PHASES
+
+# Okabe and Ito's colours, which the colour-blind tell apart
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+TIME = "tau (0 = data, 1 = noise)"
+
+
+def _phases(axes, boundaries: Sequence[float]) -> None:
+    """The phases of noise as shades along the time axis, with room for their names above what is plotted."""
+    axes.set_ylim(0, 1.22 * axes.get_ylim()[1])
+    ends = [0.0, *boundaries, 1.0]
+    for name, low, high in zip(PHASES, ends, ends[1:], strict=False):
+        axes.axvspan(low, high, color="black", alpha=0.02 + 0.04 * PHASES.index(name), linewidth=0)
+        upright = high - low < 0.12  # too narrow for the name
+        place = {"rotation": 90 if upright else 0, "ha": "center", "va": "top", "color": "0.45"}
+        axes.text((low + high) / 2, 0.98, name, transform=axes.get_xaxis_transform(), **place)
+
+
+def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
+    """The loss over the steps, of all times and of each phase of noise.
+
+    Arguments:
+        path: the PNG to write.
+        rows: the lines of metrics.jsonl.
+        title: above the plot.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    steps = [row["step"] for row in rows]
+    for name in ("loss", *(f"loss_{phase}" for phase in PHASES)):
+        # a phase may have had no image between two lines
+        values = [row.get(name, math.nan) for row in rows]
+        axes.plot(steps, values, label=name.replace("_", ", "), linewidth=1.6 if name == "loss" else 0.8)
+    axes.set(xlabel="step", ylabel="loss", title=title, yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def transition(
+    path: Path,
+    curves: Sequence[tuple[str, Sequence[float], Sequence[float], float]],
+    title: str,
+    boundaries: Sequence[float],
+) -> None:
+    """The criterion over tau, each curve divided by its value at tau = 0, with its tau marked.
+
+    Arguments:
+        path: the PNG to write.
+        curves: (name, taus, values, tau) of each search.
+        title: above the plot.
+        boundaries: the times at which the phases of noise meet.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for name, taus, values, tau in curves:
+        # of a distance that is 0 without a switch there is no share
+        scaled = [value / (values[0] or 1) for value in values]
+        (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
+        axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
+    axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
+    _phases(axes, boundaries)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _below(left: float) -> dict[str, Any]:
+    """Where a legend stands below its axes, from this part of their width on."""
+    anchor = {"loc": "upper left", "bbox_to_anchor": (left, -0.14), "borderaxespad": 0.0}
+    return {**anchor, "frameon": False, "fontsize": "small", "title_fontsize": "small", "alignment": "left"}
+
+
+def scaled(found: Transition) -> list[float]:
+    """The criterion of a search, divided by its value at tau = 0; all 0 where the conditions do not differ."""
+    return [value / (found.curve[0] or 1.0) for value in found.curve]
+
+
+def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]) -> None:
+    """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each tau."""
+    batches, modes = (sorted({getattr(found, name) for found in searches}) for name in ("batch", "mode"))
+
+    def style(colour, batch):
+        strength = 1 - 0.75 * (1 - (batches.index(batch) + 1) / len(batches))
+        return {"color": [1 - strength * (1 - part) for part in to_rgb(colour)], "linewidth": 0.6 + 1.2 * strength}
+
+    colours, largest = dict(zip(modes, itertools.cycle(COLOURS))), {}
+    for order, found in enumerate(sorted(searches, key=lambda found: found.batch)):
+        curve, look = scaled(found), style(colours[found.mode], found.batch)
+        axes.plot(found.taus, curve, zorder=2 + order, **look)
+        dot = {"color": look["color"], "markersize": 6, "markeredgecolor": "white", "zorder": 100 + order}
+        axes.plot(found.tau, curve[found.taus.index(found.tau)], "o", **dot)
+        largest[found.mode] = found
+    axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", xlim=(0, 1))
+    _phases(axes, boundaries)
+    axes.grid(alpha=0.3)
+    by_mode = [
+        Line2D([], [], color=colours[mode], linewidth=2, label=f"{mode}: tau = {largest[mode].tau:.3f}") for mode in modes
+    ]
+    # clipped, it would not count in the layout
+    axes.add_artist(axes.legend(handles=by_mode, title="search; tau at its largest batch", **_below(0.0))).set_clip_on(False)
+    by_batch = [Line2D([], [], label=str(batch), **style("black", batch)) for batch in batches]
+    axes.legend(handles=by_batch, title="batch", **_below(0.78))
+
+
+def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries: Sequence[float]) -> None:
+    """The criteria of several searches over tau, each divided by its value at tau = 0, with its tau marked.
+
+    Arguments:
+        path: the PNG to write.
+        searches: the searches: one or more modes, each at one or more batch sizes.
+        title: above the plot.
+        boundaries: the times at which the phases of noise meet.
+    """
+    figure, axes = plt.subplots(figsize=(7, 5.6), layout="constrained")
+    _criterion(axes, searches, boundaries)
+    axes.set_title(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def sweep(
+    path: Path,
+    searches: Sequence[Transition],
+    sets: Sequence[Mapping[str, Any]],
+    real: Mapping[str, Any],
+    title: str,
+    boundaries: Sequence[float],
+    chance: float,
+) -> None:
+    """The criteria of the searches over tau beside what a judge found in sets drawn at each tau.
+
+    Arguments:
+        path: the PNG to write.
+        searches: the searches; where there are none, their panel says so.
+        sets: of each set, by ascending `tau`: `ber` by direction, a `mean` with its `interval` of 95 %, in percent, and
+            `energy` by space, a `distance` and its `p_value`.
+        real: the same of the real images: the `mean` of `ber` and the `distance` of `energy` by space.
+        title: above the plot.
+        boundaries: the times at which the phases of noise meet.
+        chance: the BER of a guess.
+    """
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
+    left.set_title("criterion of each search")
+    if searches:
+        _criterion(left, searches, boundaries)
+    else:
+        left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
+        left.set(xticks=(), yticks=())
+    _judged(middle, right, sets, real, chance)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any], chance: float) -> None:
+    """BER by direction with bands, and the energy distances, both over tau."""
+    taus = [each["tau"] for each in sets]
+    for direction, colour, marker in zip(sets[0]["ber"], COLOURS, "os^", strict=False):
+        found = [each["ber"][direction] for each in sets]
+        low, high = zip(*(each["interval"] for each in found), strict=True)
+        errors.fill_between(taus, low, high, color=colour, alpha=0.25, linewidth=0)
+        look = {"color": colour, "marker": marker, "markersize": 5, "clip_on": False}
+        errors.plot(taus, [each["mean"] for each in found], label=direction, **look)
+    errors.axhline(chance, color="0.3", linestyle=":", linewidth=1, label="chance")
+    errors.axhline(real["ber"]["real->real"]["mean"], color="0.3", linestyle="--", linewidth=1, label="real->real")
+    errors.set(title="BER of the judges, with 95 % bands", ylabel="BER, %", ylim=(0, 100))
+    for space, colour, marker in zip(real["energy"], COLOURS[3:], "Dv", strict=False):
+        found = [each["energy"][space] for each in sets]
+        scale = real["energy"][space]["distance"]
+        heights = [each["distance"] / scale for each in found]
+        look = {"color": colour, "marker": marker, "markersize": 6, "clip_on": False}
+        distances.plot(taus, heights, label=space, **look)
+        alike = [(tau, height) for tau, height, each in zip(taus, heights, found, strict=True) if each["p_value"] > 0.05]
+        for place in alike:
+            distances.plot(*place, **look, markerfacecolor="white")
+    distances.axhline(0, color="0.3", linestyle=":", linewidth=1)
+    distances.set(title="energy distance between the groups", ylabel="energy distance / that of real images")
+    for axes in (errors, distances):
+        axes.set(xlim=(0, 1), xlabel=TIME)
+        axes.grid(alpha=0.3)
+    errors.legend(**_below(0.0))
+    distances.legend(title="white: p > 0.05, not told apart", **_below(0.0))
+
+
+def tradeoff(
+    path: Path,
+    sets: Sequence[Mapping[str, Any]],
+    real: Mapping[str, Any],
+    bound: Sequence[tuple[float, float]],
+    title: str,
+) -> None:
+    """Independence and parity against retention, a point for each tau, with 95 % intervals.
+
+    Arguments:
+        path: the PNG to write.
+        sets: of each set, by ascending `tau`: `trade_off`, with a `value` and an `interval` of `ber`, of `retention` and, where
+            they are measured, of the `largest` and the `mean` difference.
+        real: the same of the real images.
+        bound: (retention, BER) along the line above which the best classifier of no set lies.
+        title: above the plot.
+    """
+    names = [name for name in ("largest", "mean") if name in real["trade_off"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
+    limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "the most that the best classifier leaves"}
+    left.plot(*zip(*bound, strict=True), **limit)
+    left.set(title="independence: higher is better", ylabel="BER (of two values folded), %", ylim=(0, None))
+    for name, colour, marker in zip(names, COLOURS[1:], "s^", strict=False):
+        _against_retention(right, sets, real, name, colour, marker, f"{name} difference")
+    right.set(title="parity: lower is better", ylabel="difference of other attributes", ylim=(0, None))
+    shown = [each["trade_off"]["retention"]["interval"] for each in (*sets, real)]
+    low, high = min(ends[0] for ends in shown), max(ends[1] for ends in shown)
+    for axes in (left, right):
+        axes.set(xlabel="retention: share of labels kept", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
+        axes.grid(alpha=0.3)
+        axes.legend(**_below(0.0))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _against_retention(axes, sets, real, name: str, colour: str, marker: str, label: str) -> None:
+    """One measure of the sets against retention, in the order of tau, each point with its tau; the real images as a cross."""
+    found = [each["trade_off"] for each in (*sets, real)]
+    x, y = (np.array([each[key]["value"] for each in found]) for key in ("retention", name))
+    errors = [
+        np.abs(np.array([each[key]["interval"] for each in found]).T - values) for key, values in (("retention", x), (name, y))
+    ]
+    faint = {"linewidth": 0.8, "alpha": 0.5}
+    axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5)
+    axes.plot(x[:-1], y[:-1], color=colour, **faint)
+    axes.plot(x[:-1], y[:-1], marker, color=colour, markersize=5, label=label)
+    axes.plot(x[-1:], y[-1:], "x", color=colour, markersize=7, label=f"{label}, real images")
+    for place, each in zip(zip(x, y, strict=False), sets, strict=False):
+        axes.annotate(f"{each['tau']:g}", place, xytext=(5, 4), textcoords="offset points", fontsize="small", color=colour)
+
+
+def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """What keeping away from the unsafe costs: the rate of unsafe images against the Fréchet distance to safe real ones.
+
+    Sets of one guard and weight are joined in the order of their strength (repellency: of its radius): a trade-off curve.
+
+    Arguments:
+        path: the PNG to write.
+        rows: by name, as `evaluate safety` reports them.
+        title: above the plot.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for name, row in rows.items():
+        x, y = 100 * row["unsafe"]["value"], row["quality"]["frechet"]
+        if name == "Real, unsafe":
+            continue
+        about = row.get("guard", {})
+        if "guard" in about:
+            name = ", ".join(filter(None, (about["guard"], about["weight"])))
+            curves.setdefault(name, []).append((about["turned"], x, y))
+        low, high = row["quality"]["intervals"]["frechet"]
+        left, right = (100 * end for end in row["unsafe"]["interval"])
+        bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
+        axes.errorbar(x, y, **bars, fmt="none", ecolor="0.8", linewidth=1)
+        if "guard" not in about:
+            axes.plot(x, y, "o", color="black", markersize=5)
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    for (guard, points), colour in zip(sorted(curves.items()), itertools.cycle(COLOURS), strict=False):
+        ordered = sorted(points)
+        axes.plot(*zip(*(point[1:] for point in ordered), strict=True), "o-", color=colour, label=guard, markersize=4)
+        for strength, x, y in ordered:
+            axes.annotate(f"{strength:g}", (x, y), textcoords="offset points", xytext=(4, -9), fontsize=7, color=colour)
+    if curves:
+        axes.legend(frameon=False, title="guard, weight; numbers: strength (radius)")
+    axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title, yscale="log")
+    # a rate may be 0
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-0.1, 110)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def calibration(
+    path: Path, held_out: HeldOut, log_posterior: np.ndarray, levels: Sequence[Level], values: Sequence[str], title: str
+) -> None:
+    """Frequency against predicted probability at each level of noise, and the log loss over time beside the prior's.
+
+    Arguments:
+        path: the PNG to write.
+        held_out: the images that were asked about.
+        log_posterior: log P(value | x_t) of each, (N, K).
+        levels: what was measured of each level of noise.
+        values: names of the values; of two, the second one's probability is shown, else that of each.
+        title: above the plot.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    left.plot((0, 1), (0, 1), color="0.3", linestyle=":", linewidth=1)
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
+    for level, colour in zip(levels, shades, strict=True):
+        chosen = (held_out.t > level.low) & (held_out.t <= level.high)
+        for value in range(len(values))[1 if len(values) == 2 else 0 :]:
+            predicted, frequency, _ = reliability(np.exp(log_posterior[chosen, value]), held_out.labels[chosen] == value)
+            label = f"t {level.low:.3f} to {level.high:.3f}" if value == len(values) - 1 else None
+            left.plot(predicted, frequency, marker=".", color=colour, linewidth=0.8, label=label)
+    shown = f"P({values[1]})" if len(values) == 2 else "P(value)"
+    left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration, by level of noise", aspect="equal")
+    left.legend(frameon=False, fontsize="small")
+    middles = [(level.low + level.high) / 2 for level in levels]
+    right.plot(middles, [level.log_loss for level in levels], marker="o", color=COLOURS[0], label="log loss")
+    prior = [level.prior_log_loss for level in levels]
+    right.plot(middles, prior, color="0.3", linestyle="--", linewidth=1, label="log loss of the prior")
+    right.plot(middles, [1 - level.accuracy for level in levels], marker="s", color=COLOURS[1], label="error rate")
+    right.set(xlabel="t (0 = data, 1 = noise)", ylabel="nats; share", title="held-out images", xlim=(0, 1), ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    right.legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
+    """How many times faster than the baseline every contestant is, a panel for each race, with quartiles and seconds.
+
+    Arguments:
+        path: the PNG to write.
+        races: as `evaluate speed` tells them.
+        title: above the plot.
+    """
+    timed = [[row for row in race["contestants"] if "seconds" in row] for race in races]
+    shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
+    heights = [len(rows) for _, rows in shown] or [1]
+    size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
+    figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
+    for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
+        ratios = [row["ratio"]["median"] for row in rows]
+        whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
+        colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
+        bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+        axes.bar_label(bars, [f"{significant(row['seconds']['median'])} s" for row in rows], padding=6, fontsize="small")
+        axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.set_title(f"{race['task']}, {race['dtype']}", fontsize="medium", loc="left")
+        axes.grid(alpha=0.3, axis="x")
+    panels[-1, 0].set_xlabel("times faster than PyTorch's best mode")
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(path, dpi=120, format="png")
+    plt.close(figure)

@@ -1,0 +1,172 @@
+"""Compiled programs are kept on disk: in a folder of their own for each processor, used by a second start, damaged or not."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxdiff._console import device
+from tests.processes import succeed
+
+NAMES = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """The settings of a start without any."""
+    before = {name: getattr(jax.config, name) for name in NAMES}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def chosen() -> Path:
+    device.prepare()
+    return Path(jax.config.jax_compilation_cache_dir)
+
+
+def test_programs_are_kept_in_the_users_cache_apart_for_each_processor(fresh, monkeypatch):
+    folder = chosen()
+    assert folder.is_dir() and folder.parent == fresh / "jaxdiff" / "programs"
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert chosen() == folder
+    read = Path.read_text
+    other = lambda path, **given: "flags : sse9" if path == Path("/proc/cpuinfo") else read(path, **given)  # noqa: E731
+    monkeypatch.setattr(Path, "read_text", other)
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert chosen() != folder
+
+
+def test_what_the_user_has_chosen_stays(fresh):
+    jax.config.update("jax_compilation_cache_dir", "elsewhere")
+    assert chosen() == Path("elsewhere")
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", False)
+    device.prepare()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert not list(fresh.iterdir())
+
+
+def test_a_home_that_cannot_be_written_is_no_error(fresh, monkeypatch):
+    (fresh / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(fresh / "file"))
+    device.prepare()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_the_programs_that_were_used_longest_ago_make_room(fresh, monkeypatch):
+    folder = chosen()
+    for age, name in enumerate(("new", "middle", "old")):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (1e9 - age, 1e9 - age))
+    monkeypatch.setattr(device, "_MOST", 250)
+    jax.config.update("jax_compilation_cache_dir", None)
+    chosen()
+    assert sorted(file.name for file in folder.iterdir()) == ["middle", "new"]
+
+
+@pytest.mark.parametrize(
+    "platforms, version, flags, training, expected",
+    [
+        ("cpu", "0.10.2", "", False, device._CPU_FLAG),
+        ("cpu", "0.10.2", "", True, device._CPU_TRAINING_FLAG),
+        ("cpu", "0.10.2", device._CPU_FLAG, True, device._CPU_TRAINING_FLAG),
+        ("cpu", "0.10.2", device._CPU_TRAINING_FLAG, False, device._CPU_FLAG),
+        ("", "0.10.2", "--xla_cpu_enable_fast_math=true", False, f"--xla_cpu_enable_fast_math=true {device._CPU_FLAG}"),
+        ("cpu", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", True, "--xla_cpu_experimental_ynn_fusion_type="),
+        ("cpu", "0.99.0", "", True, ""),
+        ("tpu", "0.10.2", "", True, ""),
+    ],
+)
+def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
+    fresh, monkeypatch, platforms, version, flags, training, expected
+):
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "jaxlib" else real(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(device, "_keep_memory", lambda: None)
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    device.prepare(training)
+    assert os.environ["XLA_FLAGS"] == expected
+
+
+def test_the_flags_are_taken_back_and_the_users_stay(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_TRAINING_FLAG}")
+    device.forget_flags()
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
+
+
+FAULTS = """
+import os, resource
+from jaxdiff._console import device
+device.prepare()
+import jax, jax.numpy as jnp
+# a program with 64 MiB between its products
+program = jax.jit(lambda x: (x * jnp.ones((8192, 4))) @ jnp.ones((4, 2048)) @ jnp.ones((2048, 1)))
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+told = []
+for _ in range(8):
+    before = faults()
+    program(1.0).block_until_ready()
+    told.append(faults() - before)
+# once in a while the heap must grow
+print("FAULTS", sorted(told[3:])[2])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_a_program_is_given_the_memory_that_it_had_before():
+    """Not new pages at every call, which the system fills with zeros; but what the user has set for malloc stays."""
+
+    def faults(**variables):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command, settings = (sys.executable, "-c", FAULTS), {**environment, **variables, "JAX_PLATFORMS": "cpu"}
+        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=120)
+        return int(told.stdout.split("FAULTS")[1])
+
+    for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):
+        assert 10 * faults() < faults(**chosen)
+
+
+COUNTED = """
+import jax.numpy as jnp
+import numpy as np
+counts = {"hits": 0, "misses": 0}
+jax.monitoring.register_event_listener(
+    lambda event, **_: counts.update({n: counts[n] + 1 for n in counts if event.endswith(f"compilation_cache/cache_{n}")})
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+mesh = parallel.make_mesh("")
+with jax.set_mesh(mesh):
+    x = parallel.deal(mesh, np.ones((4, 8), np.float32))
+    y = jax.jit(lambda x: jnp.linalg.norm(jnp.sin(x) @ x.T))(x)
+print("TOLD", counts["hits"], counts["misses"], float(y))
+"""
+
+
+def test_a_second_start_takes_programs_from_disk_and_compiles_damaged_ones_anew(tmp_path):
+    """Of two processes the first keeps them; of a CPU's, JAX tells those of each process apart, so that it alone has them."""
+
+    def start():
+        outputs = succeed(("-c", COUNTED), 2, XDG_CACHE_HOME=str(tmp_path), JAX_ENABLE_COMPILATION_CACHE="1")
+        return [tuple(map(float, output.split("TOLD ")[1].split()[:3])) for output in outputs]
+
+    (_, misses, first), _ = start()
+    kept = list(tmp_path.rglob("*-cache"))
+    assert misses > 0 and kept
+    (hits, misses, again), (_, _, other) = start()
+    assert hits > 0 and misses == 0 and again == other == first
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:50])
+    (_, misses, anew), _ = start()
+    assert misses > 0 and anew == first

@@ -1,0 +1,454 @@
+"""`python -m sample sweep` and `python -m evaluate sweep`: nothing is done twice or mixed up; the figure is true."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+import sample.search
+import sample.sweep
+from evaluate.__main__ import main as evaluate_main
+from jaxdiff._console import plots
+from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
+from jaxdiff.fairness import Transition
+from jaxdiff.process import vp_cosine
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.solvers import DDIM
+from sample.__main__ import main as sample_main
+from sample.common import Sampling, setting
+from sample.draw import Draw, draw
+from sample.sweep import MODES, Sweep, context, learn, planned, sweep
+
+STEPS, COUNT, TAUS, BATCHES = 4, 32, (0.4, 0.9), (1, 3)
+GROUP = Attribute("group", ("dark", "bright"))
+FILES = {
+    "batch-1-direct-feature.json": ("direct/feature", 1),
+    "batch-3-direct-feature.json": ("direct/feature", 3),
+    "batch-1-prefix-own-beta_eps-batch.json": ("prefix/own/beta_eps/batch", 1),
+    "batch-3-prefix-own-beta_eps-batch.json": ("prefix/own/beta_eps/batch", 3),
+}
+SEARCHED = ("direct/feature", "prefix/own/beta_eps/batch")
+
+
+def drawn(count, seed, *, turned=False, told=True):
+    """Dark and bright images: labelled as they are, all turned, or half of each group of either kind."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    bright = (1 - labels if turned else labels) if told else np.arange(count) // 2 % 2
+    images = np.where(bright, 170, 85)[:, None, None, None] + rng.normal(0, 10, (count, 16, 16, 3))
+    return np.clip(images, 0, 255).astype(np.uint8), labels
+
+
+PROVENANCE = {
+    "model": "0123456789abcdef",
+    "process": vp_cosine().config(),
+    "solver": DDIM(STEPS).config(),
+    "guidance_scale": 1.0,
+    "attribute": "group",
+    "values": ["dark", "bright"],
+    "method": "switching",
+    "seed": 0,
+}
+JUDGING = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "19", "--replicates", "100"]
+
+
+def made(folder, tau, images, labels, **provenance):
+    """A set at tau as the draw program would leave it."""
+    place = {"tau": tau, "timestep": round(1000 * tau), "snr": 1.0, "search": "given"} if tau is not None else {}
+    samples = SampleSet.create(folder, {**PROVENANCE, **place, **provenance}, (GROUP,), labels[:, None].astype(np.int32))
+    samples.write(0, images)
+    return folder
+
+
+def search(mode, batch, taus, curve, **context) -> Transition:
+    """A search as the search program would write it."""
+    best = int(np.argmin(curve))
+    known = {name: PROVENANCE[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
+    told = {**known, "seed": 0, **context}
+    return Transition(
+        tau=taus[best], timestep=round(1000 * taus[best]), snr=1.0, mode=mode, taus=taus, curve=curve,
+        residual=curve[best] / curve[0], evaluations=60, batch=batch, context=told,
+    )  # fmt: skip
+
+
+SEARCHES = {
+    "batch-4-direct-pixel": search("direct/pixel", 4, (0.0, 0.5, 0.9), (4.0, 3.0, 2.0)),
+    "batch-64-direct-pixel": search("direct/pixel", 64, (0.0, 0.5, 0.8), (8.0, 4.0, 2.0)),
+    "batch-64-prefix-shared": search("prefix/shared/g2_score/sample", 64, (0.0, 0.5, 1.0), (2.0, 1.0, 3.0)),
+}
+
+
+@pytest.fixture
+def judged(tmp_path) -> Path:
+    """A sweep's folder whose sets are turned at tau 0.1, tell nothing at 0.5 and are as labelled at 0.95; and real.npz."""
+    images, labels = drawn(200, seed=0)
+    np.savez(tmp_path / "real.npz", images=images, labels=labels, attributes=["group"], values_group=list(GROUP.values))
+    folder = tmp_path / "sweep"
+    made(folder / "tau-0.950", 0.95, *drawn(80, seed=1))
+    made(folder / "tau-low", 0.1, *drawn(80, seed=2, turned=True))
+    made(folder / "tau-0.500", 0.5, *drawn(80, seed=3, told=False))
+    (folder / "search").mkdir()
+    for name, each in SEARCHES.items():
+        (folder / "search" / f"{name}.json").write_text(each.to_json())
+    return folder
+
+
+@pytest.fixture
+def evaluate(call_program):
+    """Runs `python -m evaluate sweep` on the sweep of `judged`; gives its exit status, 0 where it returns."""
+    common = ["--real", "real.npz", "--out", "report", *JUDGING]
+    return lambda *given, attribute="group", folder="sweep": call_program(
+        evaluate_main, "evaluate", "sweep", "--sweep", folder, "--attribute", attribute, *common, *given
+    )
+
+
+@pytest.fixture
+def figures(monkeypatch) -> dict[str, Figure]:
+    """The figures that are saved, by the name of their file."""
+    saved, save = {}, Figure.savefig
+
+    def keep(figure, path, **given):
+        saved[Path(path).name] = figure
+        save(figure, path, **given)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return saved
+
+
+def test_a_judged_sweep_tells_at_each_tau_what_is_known_of_its_set(evaluate, judged, figures, capsys):
+    assert evaluate() == 0, capsys.readouterr()
+    report = judged.parent / "report"
+    told = json.loads((report / "sweep.json").read_text(), parse_constant=pytest.fail)
+    assert [each["tau"] for each in told["sets"]] == [0.1, 0.5, 0.95]
+    turned, nothing, same = (each["ber"] for each in told["sets"])
+    for direction in ("synthetic->real", "real->synthetic"):
+        assert turned[direction]["mean"] > 90 and same[direction]["mean"] < 10
+    low, high = nothing["real->synthetic"]["interval"]
+    assert low < nothing["real->synthetic"]["mean"] < high and 45 <= nothing["real->synthetic"]["mean"] <= 55
+    assert turned["synthetic->synthetic"]["mean"] < 10 and same["synthetic->synthetic"]["mean"] < 10
+    pixels = [each["energy"]["pixels"] for each in told["sets"]]
+    assert pixels[1]["distance"] < 0.1 * told["real"]["energy"]["pixels"]["distance"]
+    assert [each["p_value"] <= 0.05 for each in pixels] == [True, False, True]
+
+    # the same numbers as report.json's
+    full = json.loads((report / "report.json").read_text())
+    for each, verdict in zip([*told["sets"], told["real"]], [*full["synthetic"], full["real"]], strict=True):
+        for direction, summary in verdict["directions"].items():
+            assert each["ber"][direction] == {"mean": summary["ber"], "interval": summary["intervals"]["ber"]}
+        for space, tests in verdict["energy"].items():
+            assert each["energy"][space] == {name: tests[0][name] for name in ("distance", "relative", "p_value")}
+    assert [each["name"] for each in told["sets"]] == ["tau-low", "tau-0.500", "tau-0.950"]
+    assert full["values"] == told["values"] == ["dark", "bright"]
+
+    # the searches, divided by their values at tau = 0: by hand
+    assert [(each["mode"], each["batch"]) for each in told["searches"]] == [
+        ("direct/pixel", 4), ("direct/pixel", 64), ("prefix/shared/g2_score/sample", 64)
+    ]  # fmt: skip
+    assert [each["scaled_criterion"] for each in told["searches"]] == [[1, 0.75, 0.5], [1, 0.5, 0.25], [1, 0.5, 1.5]]
+    assert [each["residual"] for each in told["searches"]] == [0.5, 0.25, 0.5]
+    assert told["phases"]["tau"][0] == pytest.approx(0.5, abs=0.02)  # SNR 1 of the cosine schedule
+
+    # and the figure shows them
+    left, middle, right = figures["sweep.png"].axes
+    shown = {tuple(line.get_xydata().flatten()) for line in left.lines}
+    for each in told["searches"]:
+        assert tuple(np.stack([each["taus"], each["scaled_criterion"]], 1).flatten()) in shown
+        assert (each["tau"], each["residual"]) in shown
+    by_name = {line.get_label(): line.get_ydata() for axes in (middle, right) for line in axes.lines}
+    for direction in turned:
+        np.testing.assert_array_equal(by_name[direction], [each["ber"][direction]["mean"] for each in told["sets"]])
+    np.testing.assert_allclose(
+        by_name["pixels"], [each["distance"] / told["real"]["energy"]["pixels"]["distance"] for each in pixels], rtol=1e-12
+    )
+    white = [line.get_xdata()[0] for line in right.lines if line.get_markerfacecolor() == "white"]
+    assert 0.5 in white and not {0.1, 0.95} & set(white)
+    with Image.open(report / "sweep.png") as picture:
+        assert picture.size[0] > 1000
+    assert not list(report.glob("*.partial"))
+
+
+def test_without_searches_the_panel_says_so(evaluate, judged, figures, capsys):
+    for file in (judged / "search").iterdir():
+        file.unlink()
+    assert evaluate() == 0
+    assert "no searches in sweep/search" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((judged.parent / "report" / "sweep.json").read_text())["searches"] == []
+    assert [text.get_text() for text in figures["sweep.png"].axes[0].texts] == ["this sweep has no searches"]
+
+
+def test_larger_batches_are_darker_and_modes_differ_in_colour(figures, tmp_path):
+    plots.criterion(tmp_path / "criterion.png", list(SEARCHES.values()), "title", (0.5, 0.9))
+    curves = [line for line in figures["criterion.png"].axes[0].lines if len(line.get_xdata()) > 1]
+    colour = {tuple(line.get_ydata()): np.array(to_rgb(line.get_color())) for line in curves}
+    small, large, other = (colour[curve] for curve in ((1, 0.75, 0.5), (1, 0.5, 0.25), (1, 0.5, 1.5)))
+    assert small.mean() > large.mean() + 0.05 and np.abs(large - other).max() > 0.2
+
+
+def another(folder, name="tau-0.700", tau=0.7, **provenance):
+    made(folder / name, tau, *drawn(80, seed=4), **provenance)
+
+
+OTHER = search("direct/pixel", 4, (0.0, 0.5), (2.0, 1.0), model="fedcba9876543210")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (partial(another, model="fedcba9876543210"), ["model", "fedcba9876543210", "tau-0.700"]),
+        (partial(another, seed=1), ["seed", "tau-0.700"]),
+        (partial(another, name="tau-x", tau=None), ["tau-x", "not drawn by switching"]),
+        (lambda folder: (folder / "tau-0.500" / "shard-00000.npz").unlink(), ["tau-0.500", "not finished"]),
+        (lambda folder: (folder / "tau-0.700").mkdir(), ["tau-0.700", "samples.json"]),
+        (lambda folder: (folder / "search" / "odd.json").write_text("{}"), ["odd.json"]),
+        (lambda folder: (folder / "search" / "odd.json").write_text(OTHER.to_json()), ["odd.json", "model", "fedcba9876"]),
+    ],
+)
+def test_mixed_or_damaged_sweeps_are_refused(evaluate, judged, capsys, break_it, words):
+    break_it(judged)
+    refused(evaluate, judged, capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"folder": "."}, ["--sweep", "no set tau-*", "python -m sample sweep"]),
+        ({"folder": "nowhere"}, ["nowhere", "no set tau-*"]),
+        ({"attribute": "age"}, ["--attribute age", "'group'"]),
+    ],
+)
+def test_wrong_input_of_a_judgement_is_told(evaluate, judged, capsys, given, words):
+    refused(partial(evaluate, **given), judged, capsys, words)
+
+
+def test_options_of_fairness_are_checked(evaluate, judged, capsys):
+    refused(partial(evaluate, "--seeds", "0"), judged, capsys, ["--seeds", "at least 1"])
+    refused(partial(evaluate, "--phases", "0.1", "1"), judged, capsys, ["phase boundaries"])
+
+
+def refused(call, judged, capsys, words):
+    """The program ends with status 2 and one line that has these words, and writes nothing."""
+    assert call() == 2
+    told = " ".join(capsys.readouterr().err.split())
+    for word in words:
+        assert word in told
+    assert "Traceback" not in told and not (judged.parent / "report").exists()
+
+
+# The sample program's tests come last: what they compile once is compiled quickly, which would slow the judges down.
+
+
+@pytest.fixture(scope="module")
+def model(quick_compiling, save_model, tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "run", attributes=(GROUP,), size=16)
+
+
+def rows(x):
+    """What the searches look at here, in place of a trained classifier."""
+    return x.mean(axis=2)
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    """The metrics that were learnt from real images, in order; learning itself is left out."""
+    asked = []
+
+    def features(name, *_):
+        asked.append(name)
+        return rows
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sample.search, "features", features)
+        yield asked
+
+
+def options(model, out, **given) -> Sweep:
+    """The small sweep of these tests, or one that differs from it."""
+    same = {"steps": STEPS, "tau": TAUS, "count": COUNT, "batches": BATCHES, "modes": SEARCHED, "batch_size": COUNT}
+    return Sweep(model, out, **{**same, **given})
+
+
+@pytest.fixture(scope="module")
+def swept(model, learnt, tmp_path_factory) -> Path:
+    """The folder of a finished sweep."""
+    out = tmp_path_factory.mktemp("sweeps") / "sweep"
+    folders = sweep(options(model, out))
+    assert folders == [out / "tau-0.400", out / "tau-0.900"]
+    assert learnt == ["feature"]  # once for all batch sizes
+    return out
+
+
+@pytest.fixture
+def no_compute(monkeypatch):
+    """Fails where a program learns, searches or samples."""
+    for module, names in (
+        (sample.search, ("features", "search_direct", "search_prefix")),
+        (sample.methods, ("sample",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed"))
+
+
+def times(folder) -> dict[str, int]:
+    """When each file of searches and sets was written."""
+    files = [*folder.glob("search/*.json"), *folder.glob("tau-*/shard-*.npz"), *folder.glob("tau-*/samples.json")]
+    return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in files}
+
+
+def test_each_search_has_its_file_and_each_tau_its_set(swept):
+    found = {file.name: Transition.from_json(file.read_text()) for file in (swept / "search").glob("*.json")}
+    assert {name: (each.mode, each.batch) for name, each in found.items()} == FILES
+    for each in found.values():
+        assert each.residual == pytest.approx(each.curve[each.taus.index(each.tau)] / each.curve[0], rel=1e-12)
+        assert each.context["seed"] == 0 and each.context["seconds"] >= 0
+    sets = [SampleSet.open(folder) for folder in sorted(swept.glob("tau-*"))]
+    assert [(each.provenance["tau"], len(each)) for each in sets] == [(tau, COUNT) for tau in TAUS]
+    with Image.open(swept / "criterion.png") as picture:
+        assert picture.size[0] > 400
+
+
+def test_the_default_sweep_has_every_mode_at_the_largest_batch_and_two_at_all(model, tmp_path):
+    plan = [(mode, search.batch) for mode, search in planned(Sweep(model, tmp_path)).values()]
+    assert {mode for mode, batch in plan if batch == 256} == set(MODES) and len(plan) == len(set(plan)) == 13
+    for mode in MODES:
+        many = mode in SEARCHED
+        assert [batch for other, batch in plan if other == mode] == ([1, 4, 16, 64, 256] if many else [256])
+
+
+@pytest.mark.parametrize("mode", SEARCHED)
+def test_a_search_of_the_sweep_is_the_search_of_the_search_program(model, learnt, swept, tmp_path, mode):
+    file, search = next((file, search) for file, (other, search) in planned(options(model, swept)).items() if other == mode)
+    alone = sample.search.search(replace(search, out=tmp_path / "tau.json"))
+    found = Transition.from_json(file.read_text())
+    assert alone.context.items() <= found.context.items()
+    assert replace(found, context={}) == replace(alone, context={})
+    assert (found.mode, found.batch) == (mode, search.batch)
+
+
+def test_a_sweep_from_no_label_draws_and_searches_nothing(model, tmp_path):
+    folders = sweep(options(model, tmp_path / "sweep", start="none"))
+    assert sorted((tmp_path / "sweep").iterdir()) == folders == [tmp_path / "sweep" / f"tau-{tau:.3f}" for tau in TAUS]
+    assert SampleSet.open(folders[0]).provenance["start"] == "none"
+
+
+def test_the_sets_are_those_of_the_draw_program_to_the_bit(model, swept, tmp_path):
+    for tau in TAUS:
+        (alone,) = draw(Draw(model, tmp_path / str(tau), "switching", tau=(tau,), count=COUNT, batch_size=COUNT, steps=STEPS))
+        (drawn,) = (SampleSet.open(folder) for folder in swept.glob(f"tau-{tau:.3f}"))
+        single = SampleSet.open(alone)
+        assert drawn.provenance == single.provenance
+        np.testing.assert_array_equal(drawn.labels, single.labels)
+        for i in range(COUNT):
+            np.testing.assert_array_equal(drawn.image(i), single.image(i))
+
+
+def test_a_finished_sweep_is_read_and_not_made_again(model, swept, no_compute, capsys):
+    before = times(swept)
+    assert len(before) == len(FILES) + 2 * len(TAUS)
+    sweep(options(model, swept))
+    assert times(swept) == before
+    printed = capsys.readouterr().out
+    for mode in SEARCHED:
+        assert mode in printed
+
+
+def test_a_sweep_that_was_cut_off_makes_only_what_is_missing(model, learnt, swept):
+    before, learning = times(swept), len(learnt)
+    lost = {"search/batch-3-prefix-own-beta_eps-batch.json", "tau-0.900/shard-00000.npz"}
+    contents = {name: (swept / name).read_bytes() for name in lost}
+    for name in lost:
+        (swept / name).unlink()
+    sweep(options(model, swept))
+    assert {name for name, time in times(swept).items() if time != before[name]} == lost
+    assert len(learnt) == learning  # what is missing does not look at real images
+    assert (swept / "tau-0.900/shard-00000.npz").read_bytes() == contents["tau-0.900/shard-00000.npz"]
+    again = [json.loads(content) for content in (contents[min(lost)], (swept / min(lost)).read_bytes())]
+    for each in again:
+        del each["context"]["seconds"]
+    assert again[0] == again[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"steps": STEPS + 1}, ["batch-1-direct-feature.json", "solver", "--out"]),
+        ({"seed": 1}, ["batch-1-direct-feature.json", "seed 0", "seed 1"]),
+        ({"guidance_scale": 2.0}, ["guidance_scale 1.0", "2.0"]),
+        ({"values": ("bright", "dark")}, ["values", "bright"]),
+        ({"reference": "photographs.npz"}, ["reference embedded", "photographs.npz"]),
+        ({"count": COUNT + 2}, ["tau-0.400", "32 samples there, 34 now"]),
+    ],
+)
+def test_a_sweep_of_another_context_is_refused_before_any_compute(model, swept, no_compute, given, words):
+    before = times(swept)
+    with pytest.raises(InputError) as refused:
+        sweep(options(model, swept, **given))
+    for word in words:
+        assert word in str(refused.value)
+    assert times(swept) == before
+
+
+def test_a_reference_binds_only_the_searches_that_look_at_it(model, swept, no_compute):
+    sweep(options(model, swept, modes=("prefix/own/beta_eps/batch",), reference="photographs.npz"))
+
+
+def test_only_whitened_and_feature_look_at_real_images(model, learnt, tmp_path):
+    chosen, before = setting(model, None, (), Sampling(steps=STEPS)), len(learnt)
+    plan = dict(planned(options(model, tmp_path, modes=MODES)).values())
+    looking = {mode for mode, search in plan.items() if learn(search, chosen) is not None}
+    assert looking == {"direct/feature", "direct/whitened"} and sorted(learnt[before:]) == ["feature", "whitened"]
+    assert looking == {mode for mode, search in plan.items() if context(search, chosen).get("reference") == "embedded"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "other"])
+def test_a_damaged_or_exchanged_search_is_named(model, swept, tmp_path, no_compute, content):
+    (tmp_path / "search").mkdir()
+    other = (swept / "search" / "batch-3-direct-feature.json").read_text()
+    (tmp_path / "search" / "batch-1-direct-feature.json").write_text(other if content == "other" else content)
+    with pytest.raises(InputError, match="batch-1-direct-feature.json"):
+        sweep(options(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tau", "0.5"], ["--tau", "two or more", "0.5"]),
+        (["--tau", "0.5", "0.5001"], ["--tau", "third decimal", "0.5001"]),
+        (["--tau", "0.5", "1.5"], ["--tau", "[0, 1]", "1.5"]),
+        (["--batches", "0", "4"], ["--batches", "at least 1", "0"]),
+        (["--batches", "4", "4"], ["--batches", "each once", "4 4"]),
+        (["--batches"], ["--batches", "one or more", "none"]),
+        (["--modes"], ["--modes", "one or more", "none"]),
+        (["--modes", "direct/magic"], ["direct/magic"]),
+        (["--steps", "2"], ["--steps", "at least 3", "2"]),
+        (["--count", "0"], ["--count", "at least 1", "0"]),
+        (["--attribute", "age"], ["unknown attribute 'age'", "group"]),
+        (["--phases", "0.1", "1"], ["phase boundaries", "0.1, 1.0"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
+    ],
+)
+def test_wrong_input_is_told_before_any_compute(call_program, model, tmp_path, capsys, no_compute, arguments, words):
+    assert call_program(sample_main, "sample", "sweep", "--model", model, "--out", "sweep", *arguments) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    for word in words:
+        assert word in told
+    assert "Traceback" not in told and not (tmp_path / "sweep").exists()
+
+
+def test_what_the_sample_program_sweeps_is_judged(evaluate, judged, swept):
+    assert evaluate(folder=swept) == 0
+    told = json.loads((judged.parent / "report" / "sweep.json").read_text())
+    assert [each["tau"] for each in told["sets"]] == list(TAUS)
+    assert {(each["mode"], each["batch"]) for each in told["searches"]} == set(FILES.values())
+
+
+@pytest.mark.parametrize(("main", "name"), [(sample_main, "sample"), (evaluate_main, "evaluate")])
+def test_help_teaches_by_example(call_program, capsys, main, name):
+    assert call_program(main, name, "sweep", "--help") == 0
+    assert capsys.readouterr().out.count(f"python -m {name} sweep --") >= 2
