@@ -1,4 +1,4 @@
-"""Dynamic thresholding: the posterior mean rescaled into the range of the data by a percentile of its own (Saharia et al. 2022)."""
+"""Dynamic thresholding: the posterior mean is rescaled into the range of the data (Saharia et al. 2022)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
