@@ -209,7 +209,7 @@ def test_the_mask_is_where_the_two_noises_differ_most_in_each_image(images, key)
     # standard normal, and none of the noises that a sample of the same key began with
     drawn = (noised - alpha * images) / sigma
     assert abs(drawn.mean()) < 4 / drawn.size**0.5 and abs(drawn.var() - 1) < 4 * (2 / drawn.size) ** 0.5
-    first = np.asarray(initial_noise(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE))
+    first = np.asarray(initial_noise(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE, None))
     everything = np.concatenate([drawn.reshape(3 * COUNT, -1), first.reshape(COUNT, -1)])
     assert np.abs(everything[:, None] - everything).max(-1)[~np.eye(4 * COUNT, dtype=bool)].min() > 0.1
 

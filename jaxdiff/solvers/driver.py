@@ -22,9 +22,9 @@ def sample_keys(key, indices: Int[Array, " b"]) -> Array:
     return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
-def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], t=1.0) -> Array:
-    """The state of each sample at its first node `t`, (B, *shape), from its own key."""
-    return jax.vmap(lambda key: process.prior(jax.random.fold_in(key, 0), shape, t))(keys)
+def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+    """The state of each sample at its first node `t`, (B, *shape), from its own key and its own condition."""
+    return jax.vmap(lambda key, row: process.prior(jax.random.fold_in(key, 0), shape, row, t))(keys, condition)
 
 
 class Grid(NamedTuple):
@@ -142,7 +142,7 @@ def _grid(denoiser, process, *, solver, count):
 def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
     keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
     # every sample starts at one time: no breakpoint moves the first node
-    state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    state = begin(denoiser, solver, initial_noise(process, keys, shape, condition, grid.times[0, 0]))
     end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
     x = end.x if path else over_devices(end.x)
     return (x, end.memory) if remembered else x

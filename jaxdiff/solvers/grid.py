@@ -5,8 +5,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.process import Process
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, Process
 
 SPACINGS = {
     "uniform": "uniform in t",
@@ -62,7 +61,7 @@ def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
 
 def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
     """The nodes of a table: its timestep i = 0 .. T - 1 is the time (i + 1) / T."""
-    if process.kind != "table":
+    if not process.discrete:
         raise InputError(f"`spacing` {spacing!r} counts the timesteps of a DDPM table; process {process.name} has none")
     total = process.timesteps
     if steps > total:
