@@ -1,6 +1,6 @@
 """The one sampling loop: times and keys laid out before it, nothing decided inside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
+from jaxdiff.denoiser import Guidance, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import gathered, over_devices, whole
 from jaxdiff.process import Process
@@ -46,14 +46,34 @@ def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int
 
 
 def evaluations(denoise: Callable, process: Process, solver: Solver) -> int:
-    """Evaluations of the innermost denoiser that one sample costs, under guidances that are the same for all samples."""
+    """Evaluations of networks that one sample costs: of all the innermost denoisers of a nest, added up.
+
+    Each counts as one, whatever its size: those of a smaller network cost less time. `evaluations_of_each` has them apart.
+    """
+    return sum(evaluations_of_each(denoise, process, solver))
+
+
+def evaluations_of_each(denoise: Callable, process: Process, solver: Solver) -> tuple[int, ...]:
+    """Evaluations that one sample costs of each innermost denoiser of a nest, in the order of `nest`.
+
+    Under breakpoints that differ from sample to sample, it is those of the whole batch over its size: a step in which one
+    sample needs an evaluation costs it for all.
+    """
     denoiser = as_denoiser(denoise)
-    times = np.asarray(sample_grid(denoiser, process, solver, 1).times)[:-1, 0]
+    count = max([1, *(np.size(point) for point in breakpoints(denoiser))])
+    times = np.asarray(sample_grid(denoiser, process, solver, count).times)[:-1]
     left = [solver.evaluations_after(step) for step in range(solver.steps)] + [0]
-    each = [before - after for before, after in zip(left, left[1:], strict=False)]
-    for guidance in nest(denoiser):
-        each = [count * guidance.multiple(float(t)) for count, t in zip(each, times, strict=True)]
-    return sum(each)
+    return tuple(_counted(denoiser, times, -np.diff(left)))
+
+
+def _counted(denoiser: Callable, times: np.ndarray, each: np.ndarray) -> Iterator[int]:
+    """Of each innermost denoiser, where this one is evaluated so often in each step."""
+    if not isinstance(denoiser, Guidance):
+        yield int(each.sum())
+        return
+    for child, inside in enumerate(denoiser.children):
+        multiples = np.array([denoiser.multiple(row, child) for row in times])
+        yield from _counted(inside, times, each * multiples)
 
 
 def begin(denoiser: Callable, solver: Solver, x: Array) -> State:
@@ -189,7 +209,7 @@ def sample(
         condition: the condition, a pytree of arrays with leading axis B.
         indices: (B,) integers, by default 0 .. B - 1; needed where there is no condition to tell B.
         path: also return the states on the way.
-        remembered: also return what the guidances that remember hold in the end: an entry for each, the outermost first.
+        remembered: also return what the guidances of the nest hold in the end, a `denoiser.Memory`.
 
     Returns:
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first; with `remembered`, that and the memory, whose

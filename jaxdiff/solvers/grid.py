@@ -81,8 +81,9 @@ def on_breakpoints(
 ) -> tuple[Float[Array, "s b"], Bool[Array, "s b"]]:
     """The grid of each sample with its nearest interior node moved onto each of its breakpoints, and where they are.
 
-    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing. Each
-    sample has a column of its own, so one sample's breakpoint never touches another's grid.
+    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing, nor does one that
+    has a node already, as where two guidances of a nest share it. Each sample has a column of its own, so one sample's
+    breakpoint never touches another's grid.
 
     Arguments:
         times: (S + 1, B), falling along the first axis.
@@ -100,7 +101,7 @@ def on_breakpoints(
     held = jnp.zeros(times.shape, bool)
     for point in breakpoints:
         point = jnp.broadcast_to(point, times.shape[1:]).astype(times.dtype)
-        inside = (point < times[0]) & (point > times[-1])
+        inside = (point < times[0]) & (point > times[-1]) & ~(held & (times == point)).any(0)
         nearest = jnp.argmin(jnp.where(taken, jnp.inf, jnp.abs(times - point)), axis=0)
         moved = (jnp.arange(times.shape[0])[:, None] == nearest) & inside
         times = jnp.where(moved, point, times)
