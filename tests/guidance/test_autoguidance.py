@@ -22,10 +22,10 @@ def gaussian(mean, std) -> GaussianMixture:
     return GaussianMixture(jnp.full((1, 1, 2), mean), jnp.full((1, 1), std), jnp.zeros((1, 1)), PROCESS)
 
 
-def drawn(denoise, key, solver=DDIM(8), condition=None, **arguments):
+def drawn(denoise, key, solver=None, condition=None, **arguments):
     """Samples of two numbers."""
     condition = jnp.full(N, -1) if condition is None else condition
-    return sample(denoise, PROCESS, shape=(2,), solver=solver, key=key, condition=condition, **arguments)
+    return sample(denoise, PROCESS, shape=(2,), solver=solver or DDIM(8), key=key, condition=condition, **arguments)
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.5])
@@ -203,10 +203,10 @@ def test_a_call_that_a_transformation_would_cut_from_its_memory_is_an_error(jit)
             """Either way."""
             return jax.lax.cond(jnp.all(t > 0), lambda: denoise(x, t, condition), lambda: x)
 
-    run = (
-        jax.jit(lambda nest, x: nest(x, jnp.float32(0.5), jnp.zeros(1))) if jit else lambda nest, x: nest(x, 0.5, jnp.zeros(1))
-    )
-    x = jnp.ones((1, 2))
+    def run(nest, x):
+        return nest(x, jnp.float32(0.5), jnp.zeros(1))
+
+    run, x = jax.jit(run) if jit else run, jnp.ones((1, 2))
     with pytest.raises(RuntimeError, match="where_any"):
         run(InBranch(Counting(as_denoiser(labelled))), x)
     np.testing.assert_array_equal(run(InBranch(as_denoiser(labelled)), x), np.zeros((1, 2)))
