@@ -15,7 +15,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
 from jaxdiff.probability_flow import Path, decode, encode
 from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
-from jaxdiff.solvers import DDIM, DPMSolver, Heun
+from jaxdiff.solvers import DDIM, DPMSolver, Heun, driver
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
@@ -311,7 +311,7 @@ def test_nothing_is_compiled_anew_for_another_edit(images, key):
         return edit(guided, PROCESS, images, source=source, target=target, **run)
 
     programs = lambda: [  # noqa: E731
-        function._cache_size() for function in (editing._edit_mask, probability_flow._encode, probability_flow._decode)
+        function._cache_size() for function in (editing._edit_mask, probability_flow._encode, driver._sample)
     ]
     first = run(images, 1.0, 0, SOURCE, TARGET, 0.5, 3.0)
     before = programs()

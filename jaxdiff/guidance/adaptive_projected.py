@@ -62,9 +62,9 @@ def adaptive_projected(denoise: Callable, null: Any, scale, *, eta=0.0, radius=m
         d <- m_c - m_null + momentum d,    u = d min(1, radius / ||d||),    m_c + (scale - 1) (u_orthogonal + eta u_parallel),
 
     in x0, with m_c and m_null the posterior means under the condition and the null condition, d = 0 before the first step, and
-    u split into its parts parallel and orthogonal to m_c; norms and products are over all entries of a sample. The parallel part
-    is what saturates colours at large scales. With eta 1, radius inf and momentum 0 it is `classifier_free`, bit for bit. One
-    evaluation at twice the batch. The guided mean may leave the range of the data: a clipping policy goes outside.
+    u split into its parts parallel and orthogonal to m_c; norms and products are over all entries of a sample. The parallel
+    part is what saturates colours at large scales. With eta 1, radius inf and momentum 0 it is `classifier_free`, bit for bit.
+    One evaluation at twice the batch. The guided mean may leave the range of the data: a clipping policy goes outside.
 
     Arguments:
         denoise: the denoiser inside.
