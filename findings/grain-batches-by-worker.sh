@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Package: grain 0.2.18.
 # Expected: worker_count of grain.DataLoader, "number of child processes launched to parallelize the transformations among",
-#   changes speed and nothing else: the sampler "ensures deterministic ordering". With 8 records, batches of 4
-#   and drop_remainder=True nothing is left over.
-# What happens: each worker batches its own share of the records. The batches hold other records, and each worker drops its
-#   own remainder: with 3 workers the same loader gives no batch at all, so an epoch has no step. Without drop_remainder the
-#   number of batches grows instead, and smaller ones appear.
+#   changes speed and not what a step trains on: the sampler has the order of the records, and determinism is "one of the core
+#   requirements". With 8 records, batches of 4 and drop_remainder=True nothing is left over.
+# What happens: each worker makes batches of its own share of the records (Grain's page on its design has an example) and drops
+#   its own remainder. Another number of workers is another sequence of batches from the same seed; and with 3 workers no share
+#   fills a batch, so an epoch has no step at all. Without drop_remainder there are more batches instead, of other sizes.
 # Output seen:
 #   dropping:  workers 0 [[0, 1, 2, 3], [4, 5, 6, 7]]
 #   dropping:  workers 2 [[0, 2, 4, 6], [1, 3, 5, 7]]

@@ -3,8 +3,8 @@
 # Expected: precision, recall and coverage of a set against itself are 1, whatever the set. Kynkäänniemi et al. 2019, eq. 1,
 #   count a point within the k-th neighbour's distance, the boundary included.
 # What happens: the package compares with "less than". Where an image comes k + 1 times or more, as in a group repeated to
-#   balance a set, the distance to its k-th neighbour is 0 and nothing lies within it, not even the image itself. With half of the
-#   images repeated, only those that come once are counted, 100 of 800.
+#   balance a set, the distance to its k-th neighbour is 0 and nothing lies within it, not even the image itself. With half of
+#   the images repeated, only those that come once are counted, 100 of 800.
 # Output seen:
 #   every image once            precision 1.00, recall 1.00, density 1.00, coverage 1.00
 #   half of the images 7 times  precision 0.12, recall 0.12, density 0.05, coverage 0.12
