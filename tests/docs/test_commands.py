@@ -55,7 +55,7 @@ def test_every_block_with_jaxdiff_is_seen(tmp_path):
     """Loops and variables are expanded, and a command behind another one (srun, a cloud's ssh) is found."""
     script = (
         'm="--model runs/a"\nfor k in x y; do jaxdiff sample draw $m --out out/{p,q}/$k; done\n'
-        'srun --nodes 4 jaxdiff train --out a\ncloud ssh --command="cd there && jaxdiff train --out b"\npip install jaxdiff\n'
+        'srun --nodes 4 jaxdiff train --out a\ncloud ssh --command="jaxdiff train --out b"\npip install jaxdiff\n'
     )
     drawn = [["sample", "draw", "--model", "runs/a", "--out", f"out/p/{k}", f"out/q/{k}"] for k in "xy"]
     assert commands(script, tmp_path) == [*drawn, ["train", "--out", "a"], ["train", "--out", "b"]]
