@@ -1,11 +1,14 @@
 """Configuration of the documentation, built by `make docs`."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+os.environ["PYTHONPATH"] = str(ROOT)  # the kernels of the tutorials import this checkout
 
-from jaxdiff import __version__
+from jaxdiff import __version__  # noqa: E402
 
 project = "jaxdiff"
 author = "the jaxdiff authors"
@@ -25,7 +28,12 @@ html_theme = "sphinx_book_theme"
 html_title = "jaxdiff"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
-html_theme_options = {"show_toc_level": 2, "navbar_persistent": [], "use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    "show_toc_level": 2,
+    "navbar_persistent": [],
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -58,7 +58,7 @@ def signature(app, what, name, obj, options, arguments, returned):
 
 
 def skip(app, what, name, obj, skipped, options):
-    """Leaves out classes that a function makes, which say no more than to see it, and fields of tuples, whose class has them."""
+    """Leaves out classes that only refer to the function that makes them, and fields of tuples, which their class describes."""
     said = getattr(obj, "__doc__", None) or ""
     return True if said.startswith(("See `", "Alias for field number")) else None
 

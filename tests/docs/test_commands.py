@@ -12,20 +12,22 @@ PROGRAMS = {"train", "sample", "evaluate", "demo"}
 SHELL = [block for page in PAGES for block in blocks(page) if block.language == "bash" and "jaxdiff" in block.text]
 
 
-class Parsed(Exception):  # noqa: N818
+class Parsed(Exception):
     """A program has read its command line."""
 
 
 @pytest.fixture
 def parse(monkeypatch):
     """Has a program read a command line as it does when it starts, and stops it there; options that it refuses end the test."""
-    for module, name in ((tyro, "cli"), (tyro.extras, "subcommand_cli_from_dict")):
-
-        def reading(*given, parser=getattr(module, name), **named):
+    def stopping(parser):
+        def reading(*given, **named):
             parser(*given, **named)
             raise Parsed
 
-        monkeypatch.setattr(module, name, reading)
+        return reading
+
+    monkeypatch.setattr(tyro, "cli", stopping(tyro.cli))
+    monkeypatch.setattr(tyro.extras, "subcommand_cli_from_dict", stopping(tyro.extras.subcommand_cli_from_dict))
 
     def parsed(program, *arguments):
         assert program in PROGRAMS, f"jaxdiff has no program {program}"
