@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxdiff.denoiser import breakpoints
+from jaxdiff.denoiser import Memory, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import shard_batch, stacked, unstacked
 from jaxdiff.process import Process
@@ -43,12 +43,15 @@ def condition_pairs(conditions: Sequence[Any], batch: int) -> tuple[Any, Any]:
 
 
 def begin_pairs(
-    denoiser: Callable, process: Process, key: Array, shape: tuple[int, ...], solver: Solver, batch: int
+    denoiser: Callable, process: Process, key: Array, shape: tuple[int, ...], solver: Solver, batch: int, condition: Any
 ) -> tuple[Array, Grid, State]:
-    """Keys, nodes and initial state of a batch of noise samples, stacked twice: once for each condition of a pair."""
+    """Keys, nodes and initial state of a batch of noise samples, stacked twice: once for each condition of a pair.
+
+    `condition` is that of the stacked batch, which the prior may depend on.
+    """
     keys = sample_keys(key, shard_batch(stacked(jnp.arange(batch), jnp.arange(batch))))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
-    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, condition, grid.times[0, 0]))
 
 
 def switch_from_trajectory(
@@ -64,7 +67,7 @@ def switch_from_trajectory(
     """Samples of a switched denoiser, integrated from the last node at which they still equal an unswitched trajectory.
 
     Arguments:
-        switched: the switched denoiser.
+        switched: the switched denoiser, a guidance without memory of its own around the denoiser of the trajectory.
         latest: the time () of its first breakpoint in sampling order, one for all samples.
         process: the forward process.
         solver: the solver.
@@ -79,6 +82,8 @@ def switch_from_trajectory(
     # the last node before the switch: no breakpoint has moved a node up to there
     before = jnp.maximum(jnp.sum(nodes.times[:, 0] > latest) - 1, 0)
     reached = jax.tree.map(lambda states: states[before], trajectory)
+    # the memory of the trajectory is that of the denoiser inside `switched`
+    reached = reached._replace(memory=Memory((), (reached.memory,)))
     return integrate(switched, process, solver, nodes, reached, keys, condition, first_step=before).x, nodes, before
 
 
