@@ -261,7 +261,7 @@ def _measured(options: Fairness, values, sets, extractor, judgement) -> list[dic
             extra |= {"quality": told}
     with working("looking for what is wrong"):
         train = sets[options.real, "known"].images if options.quality else None
-        told = findings.tell(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
+        told = findings.collect(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
     for extra, each in zip(extras[1:], told, strict=True):
         extra |= each
     return extras
