@@ -10,10 +10,10 @@ import tyro
 
 from jaxdiff._console import plots
 from jaxdiff._console.terminal import console
+from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
-from jaxdiff.phases import BOUNDARIES, boundary_times
-from jaxdiff.phases import check as check_phases
+from jaxdiff.phases import boundary_times
 from jaxdiff.process import from_config
 from jaxdiff.sampleset import SampleSet
 
@@ -58,7 +58,7 @@ class Sweep(Fairness):
 
     def __post_init__(self):
         # the rest is checked where the sets are known, see `judging`
-        check_phases(self.phases)
+        check_boundaries(self.phases)
         if not 0 <= self.retain <= 1:
             raise InputError(f"--retain takes a share within 0 and 1, got {self.retain}")
         if self.retain != RETAIN and not self.associated:

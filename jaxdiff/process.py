@@ -15,18 +15,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdiff.choices import Prediction
 from jaxdiff.errors import InputError
 from jaxdiff.schedules import SCHEDULES
-
-Prediction = Literal["x0", "eps", "v", "score", "edm"]
-PREDICTIONS: tuple[str, ...] = get_args(Prediction)
 
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, section 3.2
 LOG_SNR_MIN = -20.0  # where schedules that would reach pure noise stop short of it, as beta <= 0.999 does for the cosine table

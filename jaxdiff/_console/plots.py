@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 
 from jaxdiff._console.terminal import significant
 from jaxdiff.calibration import HeldOut, Level, reliability
+from jaxdiff.choices import PHASES
 from jaxdiff.fairness import Transition
-from jaxdiff.phases import PHASES
 
 # Okabe and Ito's colours, which the colour-blind tell apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -46,16 +46,14 @@ class Solver(ABC):
 
     Arguments:
         steps: number of steps, at least 1.
-        spacing: how the nodes lie, one of `grid.SPACINGS`.
+        spacing: how the nodes lie, one of `jaxdiff.choices.SPACINGS`.
 
     Attributes:
         name: its name on the command line.
-        about: what it is for, in a line.
         order: the power of the step with which the error falls; for a stochastic solver the error of expectations (weak).
     """
 
     name: ClassVar[str]
-    about: ClassVar[str]
     order: ClassVar[int]
 
     steps: int

@@ -19,11 +19,11 @@ import train.diffusion
 import train.loop
 from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
+from jaxdiff.choices import PHASES
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.parallel import make_mesh
-from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
 from train.__main__ import main
