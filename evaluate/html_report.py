@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 
 from . import fairness
+from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
 from .page_faces import Faces, read_faces
 from .provenance import provenance
@@ -33,33 +34,6 @@ FIGURES = {
     "criterion.png": "The criterion of each search over τ: where it is least, that search puts τ.",
     "sweep.png": "What judges find in sets drawn at each τ.",
 }
-
-
-@dataclass(frozen=True)
-class HtmlReport:
-    """Makes one HTML page of a verdict: its table, the faces of every set, and one row of faces through tau.
-
-    Reads what `evaluate fairness` wrote, and the sets that it judged. With the folder of a sweep, faces move through tau
-    by a slider, whose position a link can name (report.html#tau=0.6). The page holds everything that it shows: it can be
-    mailed, read offline and on a phone, and printed.
-
-    For example:
-
-      python -m evaluate report --out report
-
-      python -m evaluate report --fairness out/report --sweep out/sweep --out out/page
-    """
-
-    out: Path
-    """Folder of the page, report.html; an older page there is replaced."""
-    fairness: Path | None = None
-    """Folder that `evaluate fairness` wrote; by default --out. Its sets are read by the names that it was given."""
-    sweep: Path | None = None
-    """Folder of a sweep: the sets tau-*, drawn from the same noise, and, where they are, its figures and its report."""
-
-    def __post_init__(self):
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
 
 
 def html_report(options: HtmlReport) -> Path:
