@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness`: what classifiers and distances find of an attribute in synthetic images."""
+"""`jaxdiff evaluate fairness`: what classifiers and distances find of an attribute in synthetic images."""
 
 import time
 from collections.abc import Mapping, Sequence

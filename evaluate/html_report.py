@@ -1,4 +1,4 @@
-"""`python -m evaluate report`: one HTML page of a verdict, with the faces that it is about."""
+"""`jaxdiff evaluate report`: one HTML page of a verdict, with the faces that it is about."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,14 +71,14 @@ def html_report(options: HtmlReport) -> Path:
 def _read_report(folder: Path, option: str) -> dict[str, Any]:
     file = folder / "report.json"
     if not file.is_file():
-        raise InputError(f"{option} takes a folder that `python -m evaluate fairness` wrote; {folder} has no report.json")
+        raise InputError(f"{option} takes a folder that `jaxdiff evaluate fairness` wrote; {folder} has no report.json")
     try:
         report = json.loads(file.read_text())
         lacking = KEYS - report.keys()
     except (ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if lacking:
-        raise InputError(f"{file} is no report of `python -m evaluate fairness`: it has no {', '.join(sorted(lacking))}")
+        raise InputError(f"{file} is no report of `jaxdiff evaluate fairness`: it has no {', '.join(sorted(lacking))}")
     return report
 
 
@@ -114,7 +114,7 @@ def _frames(folder: Path, report: Mapping[str, Any], told: Sequence[Mapping[str,
     """The sets of a sweep by rising tau, with the verdict on each where there is one."""
     paths = sorted(path.parent for path in folder.glob("tau-*/samples.json"))
     if not paths:
-        raise InputError(f"--sweep takes a folder with sets tau-*, as `python -m sample sweep` draws; {folder} has none")
+        raise InputError(f"--sweep takes a folder with sets tau-*, as `jaxdiff sample sweep` draws; {folder} has none")
     verdicts = {verdict["name"]: verdict for verdict in told}
     sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
     for samples in sets:

@@ -1,4 +1,4 @@
-"""`python -m evaluate likelihood`: how well a model predicts images that it has not seen, in bits per dimension."""
+"""`jaxdiff evaluate likelihood`: how well a model predicts images that it has not seen, in bits per dimension."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""`python -m evaluate memorization`: which training images synthetic images repeat, beside what real images do by chance."""
+"""`jaxdiff evaluate memorization`: which training images synthetic images repeat, beside what real images do by chance."""
 
 import os
 import time

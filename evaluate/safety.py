@@ -1,4 +1,4 @@
-"""`python -m evaluate safety`: how often sets show what is unsafe, and what keeping away from it cost."""
+"""`jaxdiff evaluate safety`: how often sets show what is unsafe, and what keeping away from it cost."""
 
 import time
 from collections.abc import Mapping, Sequence

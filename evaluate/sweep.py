@@ -1,4 +1,4 @@
-"""`python -m evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
+"""`jaxdiff evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -77,7 +77,7 @@ def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
     """The sets of a sweep by ascending tau. Raises `InputError` where there is none, or they differ in more than tau."""
     found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
     if not found:
-        raise InputError(f"--sweep {folder} holds no set tau-*; `python -m sample sweep --out {folder}` draws them")
+        raise InputError(f"--sweep {folder} holds no set tau-*; `jaxdiff sample sweep --out {folder}` draws them")
     sets = [SampleSet.open(path) for path in found]
     first = sets[0].provenance
     for each in sets:

@@ -39,8 +39,8 @@ class Kind:
         return f"{self.name}.safetensors"
 
 
-MODEL = Kind("model", "jaxdiff.load", "python -m train")
-CLASSIFIER = Kind("classifier", "jaxdiff.load_classifier", "python -m train classifier")
+MODEL = Kind("model", "jaxdiff.load", "jaxdiff train")
+CLASSIFIER = Kind("classifier", "jaxdiff.load_classifier", "jaxdiff train classifier")
 KINDS = {kind.name: kind for kind in (MODEL, CLASSIFIER)}
 
 
@@ -162,7 +162,7 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
         return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
     of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
     if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
-        return f"; it is a folder of diffusers: `python -m train import {path} --out RUN` makes a run of it"
+        return f"; it is a folder of diffusers: `jaxdiff train import {path} --out RUN` makes a run of it"
     return f"; `{kind.command} --out {path}` makes one"
 
 

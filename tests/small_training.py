@@ -1,4 +1,4 @@
-"""`python -m train` of the smallest network there is, for tests of real processes: most of their time is compiling."""
+"""`jaxdiff train` of the smallest network there is, for tests of real processes: most of their time is compiling."""
 
 import numpy as np
 import tyro
@@ -28,7 +28,7 @@ def source() -> ArraySource:
 
 
 def main() -> None:
-    """Takes the options of `python -m train`, and trains the small network."""
+    """Takes the options of `jaxdiff train`, and trains the small network."""
     options = tyro.cli(Options)
     prepare()
     mesh = join(options)

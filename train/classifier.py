@@ -1,4 +1,4 @@
-"""The classifier of noised images as a task of `python -m train`."""
+"""The classifier of noised images as a task of `jaxdiff train`."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The diffusion model as a task of `python -m train`."""
+"""The diffusion model as a task of `jaxdiff train`."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Models out of jaxdiff and into it: `python -m train export` and `python -m train import`."""
+"""Models out of jaxdiff and into it: `jaxdiff train export` and `jaxdiff train import`."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from .exchange_options import Export, Import
 
 
 def export_model(options: Export) -> None:
-    """Runs `python -m train export`."""
+    """Runs `jaxdiff train export`."""
     model = models.load(options.model)
     with working("exporting"):
         interop.save(options.out, model)
@@ -26,7 +26,7 @@ def export_model(options: Export) -> None:
 
 
 def import_model(options: Import) -> None:
-    """Runs `python -m train import`."""
+    """Runs `jaxdiff train import`."""
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise InputError(f"--out {options.out} is there already and not empty; take another folder")
     with working("importing"):

@@ -20,7 +20,7 @@ class Export:
 
     Examples:
 
-      python -m train export --model runs/celeba --out exported/celeba
+      jaxdiff train export --model runs/celeba --out exported/celeba
     """
 
     model: Path
@@ -42,11 +42,11 @@ class Import:
 
     Examples:
 
-      python -m train import ~/models/ddpm-celebahq-256 --out runs/celebahq
+      jaxdiff train import ~/models/ddpm-celebahq-256 --out runs/celebahq
 
-      python -m train import ~/models/my-classes --value-names gender=male,female --null-label --out runs/mine
+      jaxdiff train import ~/models/my-classes --value-names gender=male,female --null-label --out runs/mine
 
-      python -m train import ~/models/ffhq_p2.pt --size 256 --process ddpm_linear --out runs/p2
+      jaxdiff train import ~/models/ffhq_p2.pt --size 256 --process ddpm_linear --out runs/p2
     """
 
     source: Annotated[Path, tyro.conf.Positional]

@@ -90,20 +90,20 @@ class Options(RunOptions):
     """Trains a class-conditional diffusion model on labelled images.
 
     A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
-    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `python -m sample` reads).
+    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `jaxdiff sample` reads).
     Started again with the same options, it goes on where it stopped, to exactly the state of a run that was never
     stopped. Ctrl-C or SIGTERM saves first.
 
     `jaxdiff train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser;
-    `python -m train export --help` and `python -m train import --help` are about models of diffusers and guided-diffusion.
+    `jaxdiff train export --help` and `jaxdiff train import --help` are about models of diffusers and guided-diffusion.
 
     Examples:
 
-      python -m train --preset tiny --data embedded --attributes group --out runs/faces
+      jaxdiff train --preset tiny --data embedded --attributes group --out runs/faces
 
-      python -m train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
+      jaxdiff train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
-      python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
+      jaxdiff train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
           --dtype bfloat16
     """
 
@@ -147,14 +147,14 @@ class ClassifierOptions(RunOptions):
     good they are: the log loss beside that of the prior, and the calibration error beside what chance alone gives a
     perfectly calibrated classifier on as many images.
 
-    A run lives in one folder, as one of `python -m train` does: config.json, metrics.jsonl, loss.png, calibration.png,
+    A run lives in one folder, as one of `jaxdiff train` does: config.json, metrics.jsonl, loss.png, calibration.png,
     calibration.json (the table), checkpoints/ and classifier.safetensors. It is resumed the same way.
 
     Examples:
 
-      python -m train classifier --data embedded --attribute glasses --model runs/faces --out runs/glasses
+      jaxdiff train classifier --data embedded --attribute glasses --model runs/faces --out runs/glasses
 
-      python -m train classifier --preset small --data ~/utkface --attribute gender --value-names gender=male,female
+      jaxdiff train classifier --preset small --data ~/utkface --attribute gender --value-names gender=male,female
           --process vp_cosine --out runs/gender
     """
 

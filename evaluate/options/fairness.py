@@ -19,25 +19,25 @@ class Fairness(Processes):
 
     For example:
 
-      python -m evaluate fairness --synthetic out/vanilla out/mixing out/switching --attribute group --out report
+      jaxdiff evaluate fairness --synthetic out/vanilla out/mixing out/switching --attribute group --out report
 
-      python -m evaluate fairness --synthetic samples.npz --real ~/utkface --size 32 --attribute gender
+      jaxdiff evaluate fairness --synthetic samples.npz --real ~/utkface --size 32 --attribute gender
           --value-names gender=male,female --out report
 
-      python -m evaluate fairness --synthetic out/a out/b --real "tfds:fair_face_manual?manual_dir=~/fairface"
+      jaxdiff evaluate fairness --synthetic out/a out/b --real "tfds:fair_face_manual?manual_dir=~/fairface"
           --attribute race --values Black White --out report
 
-      python -m evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
+      jaxdiff evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
 
     What is wrong with a set stands under "findings" by name. Whether that can be trusted is told by cheats, made of real
     images; the exit status is 1 where one is missed or a fair set is flagged:
 
-      python -m evaluate fairness --self-check --real embedded --attribute group --out out/self-check
+      jaxdiff evaluate fairness --self-check --real embedded --attribute group --out out/self-check
 
     The rate of false alarms, on sets so small that judges so quick may miss a cheat:
 
-      python -m evaluate fairness --self-check --repeats 50 --test-count 300 --steps 40 --seeds 1 --attribute group
+      jaxdiff evaluate fairness --self-check --repeats 50 --test-count 300 --steps 40 --seeds 1 --attribute group
           --out out/false-alarms
     """
 

@@ -16,9 +16,9 @@ class HtmlReport:
 
     For example:
 
-      python -m evaluate report --out report
+      jaxdiff evaluate report --out report
 
-      python -m evaluate report --fairness out/report --sweep out/sweep --out out/page
+      jaxdiff evaluate report --fairness out/report --sweep out/sweep --out out/page
     """
 
     out: Path

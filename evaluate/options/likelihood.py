@@ -19,12 +19,12 @@ class Likelihood(Processes):
 
     For example:
 
-      python -m evaluate likelihood --model runs/faces --out likelihood.json
+      jaxdiff evaluate likelihood --model runs/faces --out likelihood.json
 
-      python -m evaluate likelihood --model runs/faces --data ~/utkface --value-names gender=male,female --condition null
+      jaxdiff evaluate likelihood --model runs/faces --data ~/utkface --value-names gender=male,female --condition null
           --count 2048 --out likelihood.json
 
-      python -m evaluate likelihood --model runs/faces --split train --steps 100 --probes 4 --out train.json
+      jaxdiff evaluate likelihood --model runs/faces --split train --steps 100 --probes 4 --out train.json
     """
 
     model: Path

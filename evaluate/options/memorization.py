@@ -23,17 +23,17 @@ class Memorization(Processes):
 
     For example:
 
-      python -m evaluate memorization --samples out/vanilla --train embedded --out out/memorization
+      jaxdiff evaluate memorization --samples out/vanilla --train embedded --out out/memorization
 
-      python -m evaluate memorization --samples out/vanilla out/safe --train embedded --model runs/faces --out out/before-after
+      jaxdiff evaluate memorization --samples out/vanilla out/safe --train embedded --model runs/faces --out out/before-after
 
-      python -m evaluate memorization --samples samples.npz --train ~/utkface --value-names gender=male,female --size 32
+      jaxdiff evaluate memorization --samples samples.npz --train ~/utkface --value-names gender=male,female --size 32
           --no-flips --out out/memorization
 
     With --model it also attacks the model: whether its loss tells training images from held-out ones. --times are the times at
     which the loss is taken:
 
-      python -m evaluate memorization --samples out/vanilla --train embedded --model runs/faces --times 0.05 0.1 0.3
+      jaxdiff evaluate memorization --samples out/vanilla --train embedded --model runs/faces --times 0.05 0.1 0.3
           --members 2000 --out out/memorization
     """
 

@@ -20,12 +20,12 @@ class Safety(Processes):
 
     For example:
 
-      python -m evaluate safety --unsafe glasses=yes --synthetic out/vanilla out/safe out/negative --out out/safety
+      jaxdiff evaluate safety --unsafe glasses=yes --synthetic out/vanilla out/safe out/negative --out out/safety
 
-      python -m evaluate safety --real ~/utkface --value-names young=no,yes gender=male,female --size 32 --unsafe young=yes
+      jaxdiff evaluate safety --real ~/utkface --value-names young=no,yes gender=male,female --size 32 --unsafe young=yes
           --synthetic out/vanilla out/safe --out out/safety
 
-      python -m evaluate safety --real "embedded?glasses=0.5,0.5&hair=0.5,0.5" --unsafe glasses=yes --synthetic out/vanilla
+      jaxdiff evaluate safety --real "embedded?glasses=0.5,0.5&hair=0.5,0.5" --unsafe glasses=yes --synthetic out/vanilla
           --out out/safety
     """
 

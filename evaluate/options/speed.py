@@ -26,11 +26,11 @@ class Speed:
 
     For example:
 
-      python -m evaluate speed --out speed
+      jaxdiff evaluate speed --out speed
 
-      python -m evaluate speed --network rehearsal --steps 4 --batch-size 2 --train-batch-size 2 --tasks sampling --out speed
+      jaxdiff evaluate speed --network rehearsal --steps 4 --batch-size 2 --train-batch-size 2 --tasks sampling --out speed
 
-      python -m evaluate speed --network faces64 --batch-size 128 --modes eager compile max_autotune --budget 300 --out speed
+      jaxdiff evaluate speed --network faces64 --batch-size 128 --modes eager compile max_autotune --budget 300 --out speed
     """
 
     out: Path

@@ -15,7 +15,7 @@ RETAIN = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Fairness):
-    """Judges the sets over tau that `python -m sample sweep` drew, as `fairness` does, beside the curves of its searches.
+    """Judges the sets over tau that `jaxdiff sample sweep` drew, as `fairness` does, beside the curves of its searches.
 
     Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau beside
     the balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json,
@@ -24,12 +24,12 @@ class Sweep(Fairness):
 
     For example:
 
-      python -m evaluate sweep --sweep out/sweep --real embedded --attribute group --out out/sweep/report
+      jaxdiff evaluate sweep --sweep out/sweep --real embedded --attribute group --out out/sweep/report
 
-      python -m evaluate sweep --sweep out/utkface --real ~/utkface --size 32 --attribute gender
+      jaxdiff evaluate sweep --sweep out/utkface --real ~/utkface --size 32 --attribute gender
           --value-names gender=male,female --seeds 2 --steps 800 --out out/utkface/report
 
-      python -m evaluate sweep --sweep out/sweep --attribute group --associated all --retain 0.9 --out out/sweep/report
+      jaxdiff evaluate sweep --sweep out/sweep --attribute group --associated all --retain 0.9 --out out/sweep/report
     """
 
     sweep: Path

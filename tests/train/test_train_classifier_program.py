@@ -1,4 +1,4 @@
-"""`python -m train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
+"""`jaxdiff train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
 
 import dataclasses
 import json

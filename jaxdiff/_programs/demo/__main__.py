@@ -1,4 +1,4 @@
-"""`python -m demo`: search, draw, judge and look, on the embedded faces, with the model that the repository carries."""
+"""`jaxdiff demo`: search, draw, judge and look, on the embedded faces, with the model that the repository carries."""
 
 import inspect
 import time
@@ -21,9 +21,9 @@ class Demo:
 
     Examples:
 
-      python -m demo
+      jaxdiff demo
 
-      python -m demo --count 4096 --seeds 3 --out out/thorough
+      jaxdiff demo --count 4096 --seeds 3 --out out/thorough
     """
 
     out: Path = Path("out/demo")
@@ -42,7 +42,7 @@ class Demo:
 
 def main() -> None:
     """Runs the demo."""
-    options = tyro.cli(Demo, prog="python -m demo", description=inspect.getdoc(Demo))
+    options = tyro.cli(Demo, prog="jaxdiff demo", description=inspect.getdoc(Demo))
     import numpy as np
 
     from jaxdiff._console import plots
