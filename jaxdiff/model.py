@@ -8,7 +8,6 @@ from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -21,6 +20,9 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.labels import check_labels, encode
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import Prediction, Process
+
+# one program for each number of labels, in place of one for each operation
+_encode = jax.jit(encode, static_argnums=1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Model:
         """
         values = self.config.values
         check_labels(labels, values, self.config.null_label)
-        return encode(jnp.asarray(labels), values)
+        return _encode(labels, tuple(values))
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -79,7 +78,8 @@ class Contents:
             if array.shape != leaf.shape or array.dtype != leaf.dtype:
                 got = f"{array.dtype} {array.shape}"
                 raise InputError(f"{self.file}: {name} is {got}, its network takes {leaf.dtype} {leaf.shape}")
-        leaves = [jnp.asarray(self.arrays[name]) for name in wanted]
+        # not by jnp.asarray, which compiles a copy for each shape
+        leaves = jax.device_put([self.arrays[name] for name in wanted])
         return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
 
 

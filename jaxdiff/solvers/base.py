@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -86,7 +88,7 @@ class Solver(ABC):
 
     def check(self, process: Process) -> None:
         """Raises `InputError` where this solver cannot run on this process."""
-        grid.nodes(self.spacing, self.steps, process)
+        jax.eval_shape(partial(grid.nodes, self.spacing, self.steps), process)
 
     def history(self, x: Array) -> Any:
         """The history before the first step, a pytree of arrays."""

@@ -48,7 +48,7 @@ def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int
 def evaluations(denoise: Callable, process: Process, solver: Solver) -> int:
     """Evaluations of the innermost denoiser that one sample costs, under guidances that are the same for all samples."""
     denoiser = as_denoiser(denoise)
-    times = np.asarray(sample_grid(denoiser, process, solver, 1).times)[:-1, 0]
+    times = np.asarray(_grid(denoiser, process, solver=solver, count=1).times)[:-1, 0]
     left = [solver.evaluations_after(step) for step in range(solver.steps)] + [0]
     each = [before - after for before, after in zip(left, left[1:], strict=False)]
     for guidance in nest(denoiser):
