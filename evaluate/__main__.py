@@ -2,7 +2,7 @@
 
 from jaxdiff._console.commands import Command, Program
 
-PROGRAM = Program(
+OPTIONS = Program(
     "evaluate",
     __package__,
     "Measures images from anywhere: sets of samples, folders, zips and npz files; a model's density of images; and speed.",
@@ -36,7 +36,7 @@ PROGRAM = Program(
         ),
     },
 )
-main, start = PROGRAM.main, PROGRAM.start
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

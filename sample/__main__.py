@@ -15,7 +15,7 @@ def _methods() -> str:
     return f"{method_table()}\n\n{_solvers()}"
 
 
-PROGRAM = Program(
+OPTIONS = Program(
     "sample",
     __package__,
     "Draws images from a trained model, fairly: first search the transition point, then draw.",
@@ -25,7 +25,7 @@ PROGRAM = Program(
         "sweep": Command("draw a set at each of many transition points", "sweep:Sweep", "sweep:sweep", _solvers),
     },
 )
-main, start = PROGRAM.main, PROGRAM.start
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

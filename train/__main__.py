@@ -8,7 +8,7 @@ def _tables() -> str:
     return choices.table(Processes=choices.PROCESSES, Weightings=choices.WEIGHTINGS, Time_samplings=choices.TIME_SAMPLINGS)
 
 
-PROGRAM = Program(
+OPTIONS = Program(
     "train",
     __package__,
     "Trains a diffusion model on labelled images, or a classifier of noised images, and brings models in and out.",
@@ -28,7 +28,7 @@ PROGRAM = Program(
     default="diffusion",
     training=True,
 )
-main, start = PROGRAM.main, PROGRAM.start
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

@@ -19,6 +19,19 @@ from jaxdiff._version import __version__
 from jaxdiff.errors import InputError
 
 
+def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
+    """The options that arguments give; ends the process where they ask for help, or with status 2 where they are wrong.
+
+    Arguments:
+        kind: the dataclass of the options, whose docstring is the help.
+        spelled: the command as it is called.
+        arguments: the arguments.
+        tables: more for the help.
+    """
+    about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
+    return tyro.cli(kind, prog=spelled, args=arguments, description=about)
+
+
 @dataclass(frozen=True)
 class Command:
     """A command of a program.
@@ -100,8 +113,7 @@ class Program:
     def _call(self, name: str, arguments: list[str], prepared: Callable[[], None]) -> None:
         command, kind = self.commands[name], self.options(name)
         tables = [command.tables()] if command.tables else []
-        about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
-        options = tyro.cli(kind, prog=f"{self.spelled} {name}", args=arguments, description=about)
+        options = parsed(kind, f"{self.spelled} {name}", arguments, *tables)
         prepared()
         self._load(command.work)(options)
 
