@@ -23,8 +23,8 @@ USAGE = "\n".join(
         "Score-based diffusion models in JAX: train, sample fairly and safely without retraining, and measure both.",
         "",
         "programs:",
-        *(f"  {name:<10} {about}" for name, about in PROGRAMS.items()),
-        f'  {COMPLETION:<10} completion for a shell: eval "$(jaxdiff completion bash)"',
+        *(f"  {name:<12}{about}" for name, about in PROGRAMS.items()),
+        f'  {COMPLETION:<12}completion for a shell: eval "$(jaxdiff completion bash)"',
         "",
         "`jaxdiff PROGRAM --help` lists the commands and options of a program; `jaxdiff --version` prints the version.",
     ]

@@ -24,6 +24,7 @@ from jaxdiff.process import Prediction, Process
 
 SHIPPED = "embedded"
 """The name of the model that is shipped, see `load`."""
+_SHIPPED_IN = Path("checkpoints", SHIPPED)
 
 # one program for each number of labels, in place of one for each operation
 _encode = jax.jit(encode, static_argnums=1)
@@ -141,9 +142,7 @@ def _place(path: str | os.PathLike) -> Path:
     if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
         return path
     package = Path(__file__).parent
-    return next(
-        folder for folder in (package / "checkpoints" / SHIPPED, package.parent / "checkpoints" / SHIPPED) if folder.is_dir()
-    )
+    return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)
 
 
 @cache
