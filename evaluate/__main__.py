@@ -8,12 +8,12 @@ OPTIONS = Program(
     "Measures images from anywhere: sets of samples, folders, zips and npz files; a model's density of images; and speed.",
     {
         "fairness": Command(
-            "what classifiers and distances find of an attribute in synthetic images",
+            "what is left of an attribute in synthetic images",
             "options.fairness:Fairness",
             "fairness:fairness",
         ),
         "likelihood": Command(
-            "how well a model predicts images that it has not seen, in bits per dimension",
+            "bits per dimension of images that a model has not seen",
             "options.likelihood:Likelihood",
             "likelihood:likelihood",
         ),
@@ -30,10 +30,8 @@ OPTIONS = Program(
         "safety": Command(
             "how often sets show what is unsafe, and what avoiding it cost", "options.safety:Safety", "safety:safety"
         ),
-        "speed": Command("jaxdiff and PyTorch with the same weights on this machine", "options.speed:Speed", "speed:speed"),
-        "sweep": Command(
-            "what is left of an attribute in sets drawn over tau, with the searches", "options.sweep:Sweep", "sweep:sweep"
-        ),
+        "speed": Command("jaxdiff and PyTorch with the same weights, on this machine", "options.speed:Speed", "speed:speed"),
+        "sweep": Command("`fairness` of sets drawn over tau, with the searches", "options.sweep:Sweep", "sweep:sweep"),
     },
 )
 main, start = OPTIONS.main, OPTIONS.start

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from jaxdiff._version import __version__
 
 PROGRAMS = {
-    "train": "train a diffusion model or a classifier of noised images; import and export models",
-    "sample": "search the transition point of attribute switching, and draw images from a model",
-    "evaluate": "measure fairness, safety, memorization, likelihood and speed, and write reports",
-    "demo": "the main job from end to end on generated faces, with the model that is shipped",
+    "train": "train a diffusion model or a classifier; import and export models",
+    "sample": "search the transition point of switching, and draw images",
+    "evaluate": "measure fairness, safety, memorization, likelihood and speed",
+    "demo": "all of it once, on generated faces, with the shipped model",
 }
 COMPLETION = "completion"
 NEEDED = ("matplotlib", "rich", "tyro")
@@ -20,13 +20,15 @@ USAGE = "\n".join(
     [
         "usage: jaxdiff PROGRAM [COMMAND] [OPTIONS]",
         "",
-        "Score-based diffusion models in JAX: train, sample fairly and safely without retraining, and measure both.",
+        "Score-based diffusion models in JAX: train, sample fairly and safely without",
+        "retraining, and measure both.",
         "",
         "programs:",
         *(f"  {name:<12}{about}" for name, about in PROGRAMS.items()),
         f'  {COMPLETION:<12}completion for a shell: eval "$(jaxdiff completion bash)"',
         "",
-        "`jaxdiff PROGRAM --help` lists the commands and options of a program; `jaxdiff --version` prints the version.",
+        "`jaxdiff PROGRAM --help` lists the commands of a program; `jaxdiff --version`",
+        "prints the version.",
     ]
 )
 

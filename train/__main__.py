@@ -15,7 +15,7 @@ OPTIONS = Program(
     {
         "diffusion": Command("train a diffusion model on labelled images", "options:Options", "run:train_diffusion", _tables),
         "classifier": Command(
-            "train a classifier of noised images, whose odds weigh the safe denoiser",
+            "train a classifier of noised images, for the safe denoiser",
             "options:ClassifierOptions",
             "run:train_classifier",
             lambda: choices.table(Processes=choices.PROCESSES),

@@ -6,6 +6,7 @@ A program's `--help` lists its commands; a command's own `--help` has its option
 import importlib
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -98,7 +99,7 @@ class Program:
     def help(self) -> str:
         """The commands, in a screenful."""
         width = max(map(len, self.commands))
-        lines = [f"usage: {self.spelled} COMMAND [OPTIONS]", "", self.about, "", "commands:"]
+        lines = [f"usage: {self.spelled} COMMAND [OPTIONS]", "", textwrap.fill(self.about, 80), "", "commands:"]
         lines += [f"  {name:<{width}}  {command.about}" for name, command in self.commands.items()]
         if self.default:
             lines += ["", f"Without a command the options are those of `{self.default}`."]
