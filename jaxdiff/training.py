@@ -16,8 +16,7 @@ from jaxdiff.choices import BOUNDARIES, PHASES, PREDICTIONS, TIME_SAMPLINGS, WEI
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import SIGMA_DATA, Process, expand
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, SIGMA_DATA, Process, expand
 
 LIKELIHOOD_EARLIEST = 1e-5  # Song et al. 2021, appendix C
 
