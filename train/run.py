@@ -10,9 +10,8 @@ from jaxdiff._console.dry_run import pretend
 from jaxdiff.data import Source, open_data, require_two_values, verify
 from jaxdiff.errors import InputError
 
-from . import classifier, diffusion
+from . import classifier, diffusion, loop
 from .dry_run import dry_run
-from .loop import train
 from .options import ClassifierOptions, Options, RunOptions
 from .task import Task
 
@@ -55,7 +54,7 @@ def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> Non
         dry_run(options, task, source, mesh)
         return
     parallel.in_all(lambda: verify(source))
-    sys.exit(train(options, task, parallel.in_all(source.cached), mesh))
+    sys.exit(loop.train(options, task, parallel.in_all(source.cached), mesh))
 
 
 def _open(options: RunOptions, size: int, names: tuple[str, ...] | None, split: str = "train") -> Source:
