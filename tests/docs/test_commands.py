@@ -19,6 +19,7 @@ class Parsed(Exception):
 @pytest.fixture
 def parse(monkeypatch):
     """Has a program read a command line as it does when it starts, and stops it there; options that it refuses end the test."""
+
     def stopping(parser):
         def reading(*given, **named):
             parser(*given, **named)
