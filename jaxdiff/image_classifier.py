@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 
 from jaxdiff.batches import in_batches
+from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 from jaxdiff.models import resnet
 from jaxdiff.parallel import broadcast_from_first
@@ -38,8 +39,8 @@ class ClassifierTraining:
         flip: mirror half of the images left to right; wrong for digits or letters.
     """
 
-    steps: int = 400
-    batch: int = 32
+    steps: int = CLASSIFIER_STEPS
+    batch: int = CLASSIFIER_BATCH
     rate: float = 3e-3
     decay: float = 1e-2
     widths: tuple[int, ...] = (16, 32, 64)

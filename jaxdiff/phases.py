@@ -11,19 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxdiff.errors import InputError
+from jaxdiff.choices import BOUNDARIES
 from jaxdiff.process import Process
-
-PHASES = ("clean-up", "content", "coarse")
-"""The names of the phases, in order of decreasing SNR."""
-BOUNDARIES = (1.0, 1e-2)
-"""The default SNR boundaries."""
-
-
-def check(boundaries: Sequence[float]) -> None:
-    """Raises `InputError` unless there are two decreasing SNR boundaries above 0."""
-    if len(boundaries) != 2 or not boundaries[0] > boundaries[1] > 0:
-        raise InputError(f"phase boundaries must be two decreasing SNR above 0, got {', '.join(map(str, boundaries))}")
 
 
 def phase(process: Process, t: Float[Array, " b"], boundaries: Sequence[float] = BOUNDARIES) -> Int[Array, " b"]:

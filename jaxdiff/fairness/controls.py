@@ -7,8 +7,8 @@ are random.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Integer, UInt8
-from scipy.ndimage import gaussian_filter
 
 from jaxdiff.data import embedded
 from jaxdiff.errors import InputError
@@ -143,7 +143,7 @@ def label_kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> Control
 def _blurred(images: UInt8[np.ndarray, "n h w c"], deviation: float = 1 / 24) -> UInt8[np.ndarray, "n h w c"]:
     """A Gaussian blur with a standard deviation given as a share of the height."""
     pixels = deviation * images.shape[1]
-    return np.round(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
+    return np.round(scipy.ndimage.gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
 
 
 def _noisy(images: UInt8[np.ndarray, "n h w c"], generator: np.random.Generator) -> UInt8[np.ndarray, "n h w c"]:
@@ -160,5 +160,5 @@ def _mixed(
         partner[of_value] = generator.choice(of_next, len(of_value))
     exact = images.astype(np.float32)
     deviation = images.shape[1] / 16
-    low = gaussian_filter(exact, (0, deviation, deviation, 0))
+    low = scipy.ndimage.gaussian_filter(exact, (0, deviation, deviation, 0))
     return np.clip(np.round(low + (exact - low)[partner]), 0, 255).astype(np.uint8)

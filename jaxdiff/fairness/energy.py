@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxdiff.defaults import PERMUTATIONS
 from jaxdiff.errors import InputError
 
 BLOCK = 512
 """Rows compared at once, which bounds the memory used beside the distance matrix."""
-
-PERMUTATIONS = 999
-"""Default number of permutations: the smallest p-value is 0.001."""
 
 
 @dataclass(frozen=True)

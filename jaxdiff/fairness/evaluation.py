@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float32, Int, Integer, UInt8
 
+from jaxdiff.defaults import PERMUTATIONS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.chance import ChanceTest, chance_test
-from jaxdiff.fairness.energy import PERMUTATIONS, EnergyTest, energy_test
+from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, summarise
 from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier

@@ -8,10 +8,11 @@ limit, relative to the value of equally many held-out real images. `Limits` hold
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from jaxdiff.defaults import Limits
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.energy import EnergyTest
 from jaxdiff.fairness.evaluation import SetEvaluation
@@ -40,46 +41,12 @@ class Finding:
     flag: bool = True
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The limits beyond which a set is flagged. Shares are in [0, 1]."""
-
-    level: float = 0.01
-    """Family-wise level of the tests: the probability of flagging a set whose images are independent of its labels and of the
-    choice of the training images."""
-    transfer: float = 0.75
-    """Where a set reveals its labels: flagged if the advantage over chance of classifiers trained on it is, on real images,
-    below this share of that on the set."""
-    share: float = 0.5
-    """Precision, density, recall or coverage below this share of the value of held-out real images."""
-    frechet: float = 0.5
-    """Fréchet distance above the upper end of the interval of held-out real images by more than this multiple of the total
-    variance of the real features."""
-    atypical: float = 0.5
-    """The share of images rougher or smoother than 99 % of held-out real images."""
-    repeated: float = 0.05
-    """The share of near duplicates of another image of the set, above that of held-out real images."""
-    copied: float = 0.05
-    """The estimated share of copies of training images, where the copy test is significant."""
-    near_duplicates: float = 0.01
-    """The share of near duplicates of a training image, above that of held-out real images."""
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0 or (value >= 1 and field.name != "frechet"):
-                raise InputError(f"`{field.name}` must be above 0{' and below 1' * (field.name != 'frechet')}, got {value}")
-
-
-DEFAULT_LIMITS = Limits()
-
-
 def find_faults(
     evaluation: SetEvaluation,
     comparison: RealComparison | None = None,
     *,
     values: Sequence[str],
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = Limits(),
 ) -> tuple[Finding, ...]:
     """The findings on one synthetic set, in the order of `NAMES`; for a fair one at most the note `label`.
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
+from jaxdiff.defaults import ALPHA, NEIGHBOURS
 from jaxdiff.errors import InputError
 from jaxdiff.quality.pixels import neighbours as nearest_images
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.statistics import newcombe_interval, wilson_interval
 
-ALPHA = 0.5
-"""Default factor of the mean distance in the ratio of Carlini et al."""
-NEIGHBOURS = 50
-"""Default number of nearest training images in that ratio."""
 ISOLATED = 1 / 3
 """The ratio of the two smallest distances below which an image is near to one training image only."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)
