@@ -1,38 +1,43 @@
 """Fairness: searches for the transition point, and the evaluation of generated images by group."""
 
-from jaxdiff.fairness.assignment import assign
-from jaxdiff.fairness.associated import AssociatedParity, Retention, associated_parity, measure_retention, total_variation
-from jaxdiff.fairness.attribute_classifiers import (
-    AttributeClassifier,
-    balancing_weights,
-    predict_attributes,
-    train_attribute_classifiers,
-    train_balanced_classifier,
-)
-from jaxdiff.fairness.chance import ChanceTest, chance_test
-from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
-from jaxdiff.fairness.energy import EnergyTest, energy_distance, energy_test
-from jaxdiff.fairness.evaluation import FairnessEvaluation, LabelledImages, Predictions, SetEvaluation, evaluate_fairness
-from jaxdiff.fairness.feature_classifiers import train_feature_classifiers
-from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
-from jaxdiff.fairness.findings import Finding, Limits, find_faults
-from jaxdiff.fairness.groups import (
-    GroupRates,
-    Intersection,
-    PairwiseErrors,
-    PairwiseSummary,
-    group_rates,
-    intersect,
-    pairwise_errors,
-    summarise_pairs,
-)
-from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
-from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
-from jaxdiff.fairness.search import search_direct, search_prefix
-from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
-from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
-from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
-from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
+from typing import TYPE_CHECKING
+
+from jaxdiff._lazy import lazily
+
+if TYPE_CHECKING:
+    from jaxdiff.fairness.assignment import assign
+    from jaxdiff.fairness.associated import AssociatedParity, Retention, associated_parity, measure_retention, total_variation
+    from jaxdiff.fairness.attribute_classifiers import (
+        AttributeClassifier,
+        balancing_weights,
+        predict_attributes,
+        train_attribute_classifiers,
+        train_balanced_classifier,
+    )
+    from jaxdiff.fairness.chance import ChanceTest, chance_test
+    from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
+    from jaxdiff.fairness.energy import EnergyTest, energy_distance, energy_test
+    from jaxdiff.fairness.evaluation import FairnessEvaluation, LabelledImages, Predictions, SetEvaluation, evaluate_fairness
+    from jaxdiff.fairness.feature_classifiers import train_feature_classifiers
+    from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
+    from jaxdiff.fairness.findings import Finding, Limits, find_faults
+    from jaxdiff.fairness.groups import (
+        GroupRates,
+        Intersection,
+        PairwiseErrors,
+        PairwiseSummary,
+        group_rates,
+        intersect,
+        pairwise_errors,
+        summarise_pairs,
+    )
+    from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
+    from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
+    from jaxdiff.fairness.search import search_direct, search_prefix
+    from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
+    from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
+    from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
+    from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
 __all__ = [
     "AssociatedParity",
@@ -96,3 +101,42 @@ __all__ = [
     "unmix",
     "whitening",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        ".image_classifier": ("ClassifierTraining", "ImageClassifier", "train_image_classifier"),
+        "assignment": ("assign",),
+        "associated": ("AssociatedParity", "Retention", "associated_parity", "measure_retention", "total_variation"),
+        "attribute_classifiers": (
+            "AttributeClassifier",
+            "balancing_weights",
+            "predict_attributes",
+            "train_attribute_classifiers",
+            "train_balanced_classifier",
+        ),
+        "chance": ("ChanceTest", "chance_test"),
+        "confusion": ("Confusion", "confusion_matrix", "unmix"),
+        "energy": ("EnergyTest", "energy_distance", "energy_test"),
+        "evaluation": ("FairnessEvaluation", "LabelledImages", "Predictions", "SetEvaluation", "evaluate_fairness"),
+        "feature_classifiers": ("train_feature_classifiers",),
+        "features": ("ClassifierFeatures", "Whitening", "whitening"),
+        "findings": ("Finding", "Limits", "find_faults"),
+        "groups": (
+            "GroupRates",
+            "Intersection",
+            "PairwiseErrors",
+            "PairwiseSummary",
+            "group_rates",
+            "intersect",
+            "pairwise_errors",
+            "summarise_pairs",
+        ),
+        "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
+        "parity": ("Parity", "ParitySummary", "measure_parity"),
+        "search": ("search_direct", "search_prefix"),
+        "spectral_search": ("SpectralTransition", "search_spectral"),
+        "tradeoff": ("TradeOff", "choose_trade_off", "measure_trade_off"),
+        "transition": ("PairTransitions", "SearchResult", "Transition", "pair_transitions"),
+    },
+)

@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class SearchResult(ABC):
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "SearchResult":
         """The inverse of `to_json`. Raises `InputError` where the text is not such a result."""
         try:
             fields = json.loads(text)
