@@ -12,7 +12,7 @@ from jaxdiff.models.labels import NULL
 def require_values(model: Model, source: Source) -> None:
     """Raises `InputError` unless a source has the model's attributes, and no values of them that the model does not know."""
     names = [attribute.name for attribute in source.attributes]
-    for attribute in model.attributes:
+    for attribute in model.conditions.attributes:
         if attribute.name not in names:
             raise InputError(
                 f"the model is conditioned on {attribute.name!r}, the attributes of {source.name} are "
@@ -35,15 +35,15 @@ def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *
         labels: of its images.
         own: whether images are under their own labels.
     """
-    if not model.attributes:
+    if not model.conditions.attributes:
         return None
-    rows = np.full((len(labels), len(model.attributes)), NULL, np.int32)
+    rows = np.full((len(labels), len(model.conditions.attributes)), NULL, np.int32)
     if own:
-        for column, attribute in enumerate(model.attributes):
+        for column, attribute in enumerate(model.conditions.attributes):
             position = find(source.attributes, attribute.name)
             codes = [attribute.index(value) for value in source.attributes[position].values]
             rows[:, column] = np.array(codes)[labels[:, position]]
-    return np.asarray(model.encode(rows))
+    return np.asarray(model.conditions.encode(rows))
 
 
 def require_finite(values: Float[np.ndarray, " n"], told: str) -> None:

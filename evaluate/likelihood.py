@@ -105,7 +105,11 @@ def _open(options: Likelihood, model: Model) -> Source:
     """The images, with the model's attributes if they are its condition and else with their own."""
     if model.config.channels != 3:
         raise InputError(f"the model at {options.model} draws images of {model.config.channels} channels; images have 3")
-    names = [attribute.name for attribute in model.attributes] if options.condition == "own" and model.attributes else None
+    names = (
+        [attribute.name for attribute in model.conditions.attributes]
+        if options.condition == "own" and model.conditions.attributes
+        else None
+    )
     given = arguments.value_names(options.value_names)
     source = open_data(options.data, split=options.split, size=model.config.size, attributes=names, value_names=given)
     if names:

@@ -281,13 +281,13 @@ class Guard:
         model, told = self._chosen.model, {}
         for item in given:
             name, _, value = item.partition("=")
-            column, attribute = model.attribute(name)
+            column, attribute = model.conditions.attribute(name)
             told[column] = attribute.index(value)
         return told
 
     def _unsafe(self, condition: Any) -> Any:
         """The method's condition with the unsafe labels in it: each image under its own other labels."""
-        sizes = np.array([len(attribute.values) + 1 for attribute in self._chosen.model.attributes])
+        sizes = np.array([len(attribute.values) + 1 for attribute in self._chosen.model.conditions.attributes])
         begins = np.cumsum(sizes) - sizes
         row = np.zeros(sizes.sum(), np.float32)
         told = np.zeros(len(row), bool)

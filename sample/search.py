@@ -175,7 +175,7 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
         training = chosen.model.training
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
     names, size = arguments.value_names(value_names), chosen.model.shape[0]
-    parts = [chosen.model.attributes[column] for column in chosen.columns]
+    parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
     source = open_data(reference, split="train", size=size, attributes=[part.name for part in parts], value_names=names)
     for found, own in zip(source.attributes, parts, strict=True):
         if found.values != own.values:

@@ -121,7 +121,7 @@ def save_model():
         made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(seed)
         weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
         network = type(made)(weights, made.structure)
-        models.save(folder, models.Model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
+        models.save(folder, models.image_model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
         return folder
 
     return saved

@@ -32,7 +32,9 @@ def model() -> models.Model:
     made, rng = jax.eval_shape(partial(unet, CONFIG), jax.random.key(0)), np.random.default_rng(1)
     weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
     network = type(made)(weights, made.structure)
-    return models.Model(CONFIG, network, ddpm("linear", 500), "eps", ATTRIBUTES, {"step": 7, "data": "embedded", "seed": None})
+    return models.image_model(
+        CONFIG, network, ddpm("linear", 500), "eps", ATTRIBUTES, {"step": 7, "data": "embedded", "seed": None}
+    )
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
     loaded = models.load(tmp_path / "run")
     assert loaded.network.structure == model.network.structure
     jax.tree.map(np.testing.assert_array_equal, loaded.network.weights, model.network.weights)
-    for name in ("config", "prediction", "attributes", "training", "shape"):
+    for name in ("config", "prediction", "space", "conditions", "training", "shape"):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.process.config() == model.process.config()
     np.testing.assert_array_equal(loaded.process.coefficients, model.process.coefficients)
@@ -89,7 +91,7 @@ def test_the_fingerprint_tells_models_apart(model, tmp_path):
 
 def test_labels_become_weights_with_a_null_for_each_attribute(model):
     expected = [[1, 0, 0, 0, 0, 1, 0], [0, 0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0, 1]]
-    np.testing.assert_array_equal(model.encode(np.array([[0, 2], [-1, 0], [1, -1]])), expected)
+    np.testing.assert_array_equal(model.conditions.encode(np.array([[0, 2], [-1, 0], [1, -1]])), expected)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +100,13 @@ def test_labels_become_weights_with_a_null_for_each_attribute(model):
 )
 def test_labels_out_of_range_are_refused(model, labels, words):
     with pytest.raises(InputError, match=words):
-        model.encode(np.array(labels))
+        model.conditions.encode(np.array(labels))
 
 
 def test_attributes_are_found_by_name(model):
-    assert model.attribute("hair") == (1, ATTRIBUTES[1])
+    assert model.conditions.attribute("hair") == (1, ATTRIBUTES[1])
     with pytest.raises(InputError, match="unknown attribute 'age'; there is group, hair"):
-        model.attribute("age")
+        model.conditions.attribute("age")
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/model.safetensors", ""])

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxdiff import model as models
 from jaxdiff import parallel, weight_file
-from jaxdiff._console.pictures import grid, to_uint8, write
+from jaxdiff._console.pictures import grid, write
 from jaxdiff.data import Attribute, Source
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
@@ -59,19 +59,13 @@ class Diffusion(Task):
             key=jax.random.key(options.seed),
             indices=places % columns,
         )
-        picture = grid(to_uint8(parallel.gathered(drawn)[:count]), columns)
+        picture = grid(model.space.pictures(model.space.decode(parallel.gathered(drawn)[:count])), columns)
         name = f"previews/{step:07d}.png"
         folder.write(name, lambda: write(picture, folder.path / name))
 
     def _model(self, options: Options, source: Source, network: Network, step: int) -> models.Model:
-        return models.Model(
-            config=self.network,
-            network=network,
-            process=self.process,
-            prediction=self.objective.prediction,
-            attributes=source.attributes,
-            training=self.provenance(options, step),
-        )
+        training = self.provenance(options, step)
+        return models.image_model(self.network, network, self.process, self.objective.prediction, source.attributes, training)
 
 
 def image_size(options: Options) -> int:

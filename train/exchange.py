@@ -151,7 +151,7 @@ def _process(options: Import) -> Process | None:
 def _about(model: Model) -> str:
     """What a model is, in a line."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(model.network.weights))
-    named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.attributes]
+    named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.conditions.attributes]
     labels = ", ".join(named) or "no attributes"
     return (
         f"{parameters / 1e6:.2f} M parameters for {model.config.size}x{model.config.size} images, {labels}, "

@@ -17,7 +17,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.layers import Arrays, filled
-from jaxdiff.model import Model, describe, described, fingerprinted
+from jaxdiff.model import Model, describe, described, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import named
@@ -66,7 +66,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
     settings, state = unet2d.exported(model.config, model.network)
     schedule = scheduler.written(model.process, model.prediction, model.config.timesteps)
     files = {f"unet/{CONFIG}": settings, f"scheduler/{SCHEDULER}": schedule}
-    if not model.attributes:
+    if not model.conditions.attributes:
         parts = {"unet": ["diffusers", unet2d_config.CLASS], "scheduler": ["diffusers", schedule["_class_name"]]}
         files[INDEX] = {"_class_name": "DDIMPipeline", **parts}
     partial_folder = folder.with_name(folder.name + ".partial")
@@ -119,7 +119,9 @@ def load(
     config = unet2d_config.read(found.settings, **read, name=CONFIG)
     network = unet2d.imported(config, found.state, found.file.name)
     attributes = class_attribute(config.values, attribute)
-    return fingerprinted(Model(config, network, process, prediction, attributes, {"imported": f"diffusers, {Path(path).name}"}))
+    return fingerprinted(
+        image_model(config, network, process, prediction, attributes, {"imported": f"diffusers, {Path(path).name}"})
+    )
 
 
 def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:

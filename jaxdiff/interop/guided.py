@@ -18,7 +18,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, residual
-from jaxdiff.model import Model, fingerprinted
+from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction, Process
 
@@ -83,7 +83,9 @@ def load(
         state[key] = state[key][: config.channels] if len(state.get(key, ())) == 2 * config.channels else state.get(key)
     network = filled(config, partial(from_torch, _layers(config), state, name))
     attributes = class_attribute(config.values, attribute)
-    return fingerprinted(Model(config, network, process, prediction, attributes, {"imported": f"guided-diffusion, {name}"}))
+    return fingerprinted(
+        image_model(config, network, process, prediction, attributes, {"imported": f"guided-diffusion, {name}"})
+    )
 
 
 def configuration(

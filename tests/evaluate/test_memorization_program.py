@@ -142,7 +142,7 @@ def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_p
             x0 = arrays["images"][rows].astype(np.float32) / 127.5 - 1
 
             def direct(part, x0=x0, labels=labels, t=each["t"]):
-                given = {"key": jax.random.key(3), "t": t, "draws": 2, "condition": model.encode(labels[part])}
+                given = {"key": jax.random.key(3), "t": t, "draws": 2, "condition": model.conditions.encode(labels[part])}
                 return np.asarray(attack_losses(model.denoise, model.process, x0[part], **given))
 
             losses.append(np.concatenate([direct(slice(60)), direct(slice(40, 100))[20:]]))

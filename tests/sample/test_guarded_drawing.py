@@ -66,7 +66,7 @@ def by_hand(folder, make, condition=None):
     chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:20])
     refs = references(np.stack([source.image(int(i)) for i in chosen]).astype(np.float32) / 127.5 - 1)
     labels = np.stack([np.arange(COUNT) % 2, np.full(COUNT, -1)], axis=1).astype(np.int32)
-    condition = model.encode(labels) if condition is None else condition(model, labels)
+    condition = model.conditions.encode(labels) if condition is None else condition(model, labels)
     denoise = guidance.clipped(make(model.denoise, model.process, refs, model))
     return sample(
         denoise,
@@ -139,7 +139,7 @@ def test_fair_and_safe_is_switching_inside_the_safe_denoiser(drawn, folder):
     def pair(model, labels):
         other = labels.copy()
         other[:, 0] = 1 - labels[:, 0]
-        return model.encode(other), model.encode(labels)
+        return model.conditions.encode(other), model.conditions.encode(labels)
 
     x, _ = by_hand(
         folder,
@@ -165,7 +165,7 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, math.inf)))
     labels = np.array([[0, -1], [1, -1]], np.int32)
     by_hand = search_direct(
-        safe, model.process, conditions=tuple(model.encode(labels)), shape=model.shape, solver=DDIM(STEPS),
+        safe, model.process, conditions=tuple(model.conditions.encode(labels)), shape=model.shape, solver=DDIM(STEPS),
         key=jax.random.key(0), batch=8, metric="pixel",
     )  # fmt: skip
     assert found.tau == pytest.approx(by_hand.tau, abs=1e-4)
@@ -187,7 +187,7 @@ def test_the_unconditional_anchor_carries_the_guidance_scale(drawn, folder):
     samples = drawn(unsafe=UNSAFE, unsafe_count=20, strength=0.5, guidance_scale=2.0, anchor="unconditional")
 
     def make(denoise, process, refs, model):
-        null = model.encode(np.full((1, 2), -1, np.int32))[0]
+        null = model.conditions.encode(np.full((1, 2), -1, np.int32))[0]
         return guidance.safe(denoise, process, refs, strength=0.5, null=null, scale=2.0)
 
     assert close(samples, by_hand(folder, make)[0])
@@ -198,7 +198,7 @@ def test_unsafe_labels_keep_each_image_under_its_other_labels(drawn, folder):
     samples = drawn(guard="negative", unsafe_label=("glasses=yes",), strength=0.8)
 
     def make(denoise, process, refs, model):
-        unsafe = model.encode(np.stack([np.arange(COUNT) % 2, np.ones(COUNT)], axis=1).astype(np.int32))
+        unsafe = model.conditions.encode(np.stack([np.arange(COUNT) % 2, np.ones(COUNT)], axis=1).astype(np.int32))
         return guidance.negative(denoise, process, unsafe, strength=0.8)
 
     assert close(samples, by_hand(folder, make)[0])

@@ -395,7 +395,7 @@ def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, 
     both = setting(model, "hair+group", (), Sampling(solver="ddim", steps=STEPS))
     assert both.names[:3] == ("dark+square", "dark+round", "fair+square")
     np.testing.assert_array_equal(both.labels(np.arange(6)), [[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]])
-    np.testing.assert_array_equal(both.conditions(), both.model.encode(both.labels(np.arange(6))))
+    np.testing.assert_array_equal(both.conditions(), both.model.conditions.encode(both.labels(np.arange(6))))
     with pytest.raises(InputError, match="unconditional"):
         drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set")
 

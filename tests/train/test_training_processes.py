@@ -53,7 +53,10 @@ def test_a_run_of_two_processes_that_is_stopped_and_goes_on_in_one_is_the_run_of
     np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
     # the models are one function; biases that a normalisation undoes are moved by rounding alone
     noise = jnp.asarray(np.random.default_rng(0).standard_normal((8, 8, 8, 3), np.float32))
-    drawn = [np.asarray(model.denoise(noise, 0.6, model.encode(np.arange(8) % 2))) for model in map(models.load, (one, other))]
+    drawn = [
+        np.asarray(model.denoise(noise, 0.6, model.conditions.encode(np.arange(8) % 2)))
+        for model in map(models.load, (one, other))
+    ]
     np.testing.assert_allclose(*drawn, atol=1e-5)
 
 
