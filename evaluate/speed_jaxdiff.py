@@ -97,7 +97,7 @@ class Jaxdiff(Side):
         # the state is given away at each step, and the weights are others' too
         state = initial_state(Network(jax.tree.map(jnp.copy, network.weights), network.structure), optimization)
         labels = jnp.asarray(work.labels(work.train_batch))[:, None]
-        batch, key = {"image": jnp.asarray(work.images(work.train_batch)), "labels": labels}, jax.random.key(work.seed)
+        batch, key = {"x0": jnp.asarray(work.images(work.train_batch)), "labels": labels}, jax.random.key(work.seed)
 
         def run(index: int) -> None:
             nonlocal state

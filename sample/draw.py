@@ -230,7 +230,7 @@ def draw_set(
     method = make_method(options, chosen, guard, points)
     provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
-    with claimed(folder, provenance, chosen.model.conditions.attributes, chosen.labels(ends), options.format) as samples:
+    with claimed(folder, provenance, chosen.model.conditions.attributes, chosen.labels(ends), chosen.model.space, options.format) as samples:
         seconds = _draw_missing(options, chosen, samples, method, ends)
         write_once(folder, samples.finish)
         if guard:
@@ -267,7 +267,8 @@ def provenance_of(
 
 
 def _preview(samples: SampleSet) -> None:
-    write(grid(np.stack([samples.image(i) for i in range(min(PREVIEW, len(samples)))])), samples.path / "preview.png")
+    shown = np.stack([samples.image(i) for i in range(min(PREVIEW, len(samples)))])
+    write(grid(samples.space.pictures(shown)), samples.path / "preview.png")
 
 
 @contextmanager

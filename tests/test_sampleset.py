@@ -10,7 +10,9 @@ import pytest
 
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
-from jaxdiff.sampleset import SHARD, SampleSet
+from jaxdiff.data.samples import SHARD
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 
 COUNT = SHARD + 44
 GROUP, HAIR = Attribute("group", ("square", "round")), Attribute("hair", ("dark", "fair", "red"))
@@ -29,7 +31,7 @@ def images(count=COUNT, size=4):
 def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), told=None):
     """A set that is created, but has no images yet."""
     return SampleSet.create(
-        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, storage
+        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, Pixels(4, 4), storage
     )
 
 

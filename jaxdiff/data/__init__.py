@@ -1,8 +1,9 @@
 """Data: labelled images from anywhere, their splits, and batches of them."""
 
 from jaxdiff.data.attributes import Attribute, find
+from jaxdiff.data.opening import open_data
 from jaxdiff.data.pipeline import batches
-from jaxdiff.data.source import ArraySource, Source, load_arrays, open_data, require_two_values, verify
+from jaxdiff.data.source import ArraySource, Source, load_arrays, require_two_values, verify
 
 __all__ = [
     "ArraySource",

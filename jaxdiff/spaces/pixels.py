@@ -11,8 +11,8 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip
 from jaxdiff.spaces.space import Space
 
-CHANNELS = (1, 3, 4)
-"""How many channels an image may have: grey, RGB, or RGB and transparency."""
+CHANNELS = {1: "grey", 3: "RGB", 4: "RGB and transparency"}
+"""How many channels an image may have, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Pixels(Space):
         if min(self.height, self.width) < 1:
             raise InputError(f"`height` and `width` must be at least 1 pixel, got {self.height} and {self.width}")
         if self.channels not in CHANNELS:
-            raise InputError(f"`channels` must be 1 (grey), 3 (RGB) or 4 (RGB and transparency), got {self.channels}")
+            raise InputError(f"`channels` must be {channels_text()}, got {self.channels}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,13 +66,22 @@ class Pixels(Space):
         return {"height": self.height, "width": self.width, "channels": self.channels}
 
     def __str__(self) -> str:
-        kind = {1: "grey", 3: "RGB", 4: "RGBA"}[self.channels]
-        return f"{self.height}x{self.width} {kind} images"
+        return f"{self.height}x{self.width} images, {CHANNELS[self.channels]}"
+
+
+def channels_text() -> str:
+    """The numbers of channels that an image may have, for errors."""
+    return ", ".join(f"{count} ({what})" for count, what in CHANNELS.items())
 
 
 def scaled(images: UInt8[Any, "*shape"]) -> Float[Any, "*shape"]:
     """Bytes as pixels in [-1, 1], float32; of NumPy or of JAX, as given."""
-    return (images if isinstance(images, jax.Array) else np.asarray(images)).astype(np.float32) / 127.5 - 1
+    if isinstance(images, jax.Array):
+        return images.astype(np.float32) / 127.5 - 1
+    x = np.asarray(images).astype(np.float32)
+    x /= 127.5  # in place: sets of images are large
+    x -= 1
+    return x
 
 
 def to_bytes(x: Float[Any, "*shape"]) -> UInt8[np.ndarray, "*shape"]:

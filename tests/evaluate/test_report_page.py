@@ -16,7 +16,9 @@ from PIL import Image
 
 from evaluate.__main__ import main
 from jaxdiff.data import Attribute
-from jaxdiff.sampleset import SHARD, SampleSet
+from jaxdiff.data.samples import SHARD
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 
 DIRECTIONS = ("synthetic->real", "real->synthetic", "synthetic->synthetic")
 VALUES = ("square", "round")
@@ -111,7 +113,7 @@ def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="grou
     provenance = {"model": "m", "process": {"name": "vp"}, "solver": {"name": "ddim", "steps": 25}, "guidance_scale": 1.0,
                   "attribute": attribute, "values": list(values), "method": method, "seed": seed} | told  # fmt: skip
     labels = (np.arange(count) % 2).astype(np.int32)[:, None]
-    samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels)
+    samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels, Pixels(size, size))
     images = np.random.default_rng(content).integers(0, 256, (count, size, size, 3), np.uint8)
     for start, stop in samples.missing():
         samples.write(start, images[start:stop])

@@ -115,7 +115,7 @@ def test_images_and_records_do_not_depend_on_the_batch_nor_on_an_interruption(dr
     whole = drawn(unsafe=UNSAFE, unsafe_count=20, batch_size=12)
     plain, notes = images(whole), whole.notes()
     cut = tmp_path / "cut"
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 4)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 4)
     written = SampleSet.write
 
     def dies(samples, start, *rest):

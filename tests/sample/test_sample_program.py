@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Sets of three shards, the last not full."""
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 8)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 8)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def images(samples) -> np.ndarray:
 @pytest.fixture(scope="module")
 def vanilla(model, tmp_path_factory) -> SampleSet:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("jaxdiff.sampleset.SHARD", 8)
+        patched.setattr("jaxdiff.data.samples.SHARD", 8)
         return drawn(model, tmp_path_factory.mktemp("sets") / "vanilla")
 
 
@@ -132,7 +132,7 @@ def test_an_image_does_not_depend_on_the_batch_or_the_count(model, vanilla, tmp_
 BATCHES = """
 import sys
 from pathlib import Path
-from jaxdiff import sampleset
+from jaxdiff.data import samples
 from sample import batch
 from sample.common import setting
 from sample.draw import Draw, make_method
@@ -142,7 +142,7 @@ method = make_method(options, chosen, None, {})
 batches = lambda *counts: [batch.images_at_once(chosen, method, count) for count in counts]
 # a processor does not tell its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
-sampleset.SHARD = 32
+samples.SHARD = 32
 taken = {count: batch.report(chosen, method, count).memory for count in (4, 8, 16, 32)}
 assert taken[4] < taken[8] < taken[16] < taken[32], taken
 for fits in (8, 16, 32):

@@ -20,10 +20,10 @@ import json, sys
 from functools import partial
 from pathlib import Path
 import numpy as np
-import jaxdiff.sampleset
+import jaxdiff.data.samples
 from jaxdiff.errors import InputError
 from sample.draw import Draw, draw
-jaxdiff.sampleset.SHARD = 8
+jaxdiff.data.samples.SHARD = 8
 model, out = map(Path, sys.argv[1:3])
 given = dict(count=44, batch_size=16, solver="ddim", steps=4)
 """
@@ -66,7 +66,7 @@ def runs(model, tmp_path_factory):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 8)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 8)
 
 
 def drawn(model, folder, **options) -> SampleSet:
