@@ -27,14 +27,14 @@ from . import findings, intersections, report, self_check, worth
 from . import outside as outside_judge
 from .provenance import provenance
 from .report import Judged
-from .sources import require_one_size
+from .sources import Fitted, require_one_size
 
 KNOWN = 5000
 """Training images at most in which copies are looked for."""
 
 
 @dataclass(frozen=True)
-class Fairness(Processes):
+class Fairness(Fitted, Processes):
     """Judges how much of an attribute is left in synthetic images, whoever drew them.
 
     Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,
@@ -78,8 +78,6 @@ class Fairness(Processes):
     """Two or more of the attribute's values: images of others are left out. By default all values of the real images."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default they are left as they are and must agree."""
     seeds: int = 3
     """Classifiers trained on each set."""
     train_count: int | None = None
@@ -129,6 +127,7 @@ class Fairness(Processes):
     """Seed of everything: halves, classifiers, bootstrap, permutations."""
 
     def __post_init__(self):
+        arguments.image_size(self.size)
         for name in ("seeds", "test_count", "steps", "batch", "replicates", "permutations"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
@@ -164,7 +163,7 @@ def fairness(options: Fairness) -> Judged | None:
         return check(options)
     start = time.monotonic()
     values, sources = _open(options)
-    whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
+    whole = open_data(options.real, split="test", **options.fitting, value_names=_names(options, options.real))
     associated = others(whole, options.attribute, options.associated)
     crossed = intersections.crossed(whole, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
@@ -274,7 +273,7 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"learning to see {options.attribute}, {', '.join(features)}"):
             judges = feature_judges(
-                options.real, [options.attribute, *features], size=options.size, value_names=_names(options, options.real),
+                options.real, [options.attribute, *features], **options.fitting, value_names=_names(options, options.real),
                 seed=options.seed, training=training,
             )  # fmt: skip
         seen = [predict_attributes(judges, images.images) for images in compared]
@@ -331,7 +330,7 @@ def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | Non
     """A set with other attributes than the one under judgement; None is all, with the names of values that the set has."""
     given = _names(options, spec) if names is not None else None
     kept = {name: values for name, values in given.items() if name in names} if given else None
-    return open_data(spec, split=split, size=options.size, attributes=names, value_names=kept)
+    return open_data(spec, split=split, **options.fitting, attributes=names, value_names=kept)
 
 
 def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:

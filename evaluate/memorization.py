@@ -21,18 +21,18 @@ from jaxdiff.safety.membership import DRAWS, FALSE_POSITIVES, TIME
 from jaxdiff.safety.memorization import ALPHA, NEIGHBOURS, closeness, images_at_risk, measure_memorization, near_distance
 
 from . import memorization_report as report
-from .conditions import require_values
+from .conditions import require_condition
 from .membership import attack
 from .memorization_report import Audit, Audited
 from .provenance import provenance
-from .sources import require_one_size
+from .sources import Fitted, require_one_size
 
 LEAST = int(1 / FALSE_POSITIVES)
 """Held-out images without which no share of false positives is as low as `FALSE_POSITIVES`."""
 
 
 @dataclass(frozen=True)
-class Memorization(Processes):
+class Memorization(Fitted, Processes):
     """Measures what synthetic images repeat of the training images, and which of these are at risk.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
@@ -68,8 +68,6 @@ class Memorization(Processes):
     """The split of --train that the model was not trained on: the control, and the attack's non-members."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of --train, of folders, .zip and .npz files, e.g. gender=male,female."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default the model's, or they are left as they are and must agree."""
     count: int = 10_000
     """Most images used of each set; more are drawn from by --seed."""
     neighbours: int = NEIGHBOURS
@@ -97,6 +95,7 @@ class Memorization(Processes):
     """Seed of everything: which images, the noise of the attack, its bootstrap."""
 
     def __post_init__(self):
+        arguments.image_size(self.size)
         for name, least in (("count", 1), ("neighbours", 2), ("draws", 1), ("members", LEAST), ("batch_size", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
@@ -172,26 +171,20 @@ def memorization(options: Memorization) -> Audit:
 
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:
     """The sets by name, the training images and the held-out ones; nothing is decoded yet but the first image of each."""
-    size = options.size
-    if model:
-        if model.config.channels != 3:
-            raise InputError(f"the model at {options.model} draws images of {model.config.channels} channels; images have 3")
-        if size not in (None, model.config.size):
-            raise InputError(f"--size must be the {model.config.size} pixels of the model at {options.model}, got {size}")
-        size = model.config.size
+    fitting = options.fitting_of(model, options.model) if model else options.fitting
     given = arguments.value_names(options.value_names)
     known, others = (
-        open_data(options.train, split=split, size=size, value_names=given) for split in (options.split, options.held_out)
+        open_data(options.train, split=split, **fitting, value_names=given) for split in (options.split, options.held_out)
     )
-    if model and options.condition == "own":
-        require_values(model, known)
+    if model:
+        require_condition(model, known, own=options.condition == "own")
     if len(known) < options.neighbours:
         raise InputError(f"--neighbours {options.neighbours} needs as many training images; {known.name} has {len(known)}")
     if model and len(others) < LEAST:
         raise InputError(f"the membership attack needs at least {LEAST} held-out images; {others.name} has {len(others)}")
     ambiguous = len({Path(spec).name for spec in options.samples}) < len(options.samples)
     sources = {
-        spec if ambiguous else Path(spec).name: open_data(spec, split="all", size=size) for spec in options.samples
+        spec if ambiguous else Path(spec).name: open_data(spec, split="all", **fitting) for spec in options.samples
     }  # fmt: skip
     require_one_size([known, others, *sources.values()])
     return sources, known, others

@@ -15,7 +15,7 @@ from jaxdiff._console import arguments, pictures, plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.terminal import console, progress, working
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.selection import split_spec
 from jaxdiff.data.view import View
@@ -29,10 +29,11 @@ from jaxdiff.quality.measure import measure
 from jaxdiff.safety.gate import gate_rates
 from jaxdiff.safety.unsafe_rate import UnsafeRate, unsafe_rate
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 
 from . import worth
 from .provenance import provenance
-from .sources import require_one_size
+from .sources import Fitted, require_one_size
 from .writing import finite, print_tables, whole, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
@@ -54,7 +55,7 @@ and the largest."""
 
 
 @dataclass(frozen=True)
-class Safety(Processes):
+class Safety(Fitted, Processes):
     """Judges how safe sets are: the rate of unsafe images by independent classifiers and by nearest neighbours, the quality
     against the safe part of the data, and how often the guard acts on safe images.
 
@@ -85,8 +86,6 @@ class Safety(Processes):
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     balance: tuple[str, ...] = ()
     """Other attributes of the real images that the judges must not read the answer off; by default all that it has."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default they are left as they are and must agree."""
     seeds: int = 3
     """Judges: classifiers trained on real images, each from another seed."""
     train_count: int = 8192
@@ -103,6 +102,7 @@ class Safety(Processes):
     """Seed of everything."""
 
     def __post_init__(self):
+        arguments.image_size(self.size)
         for name in ("seeds", "train_count", "test_count", "steps", "replicates"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
@@ -134,7 +134,7 @@ def safety(options: Safety) -> dict[str, Any]:
     """Judges the sets, prints the table and writes the report."""
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", size=options.size) for spec in options.synthetic}
+    sources = {spec: open_data(spec, split="all", **options.fitting) for spec in options.synthetic}
     require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
     sets = {spec: _images(options, source) for spec, source in sources.items()}
     judges, rejector, extractors = _learn(options, train, test)
@@ -168,7 +168,7 @@ def safety(options: Safety) -> dict[str, Any]:
 def _real(options: Safety, split: str) -> Real:
     """Real images whose first label is whether they are unsafe, and the other attributes' behind it."""
     named = arguments.value_names(options.value_names)
-    source = open_data(options.real, split=split, size=options.size, value_names=named)
+    source = open_data(options.real, split=split, **options.fitting, value_names=named)
     wanted = split_spec(f"x:{options.unsafe}")[1]
     unsafe = np.ones(len(source), bool)
     for name, values in wanted.items():
@@ -296,10 +296,8 @@ def _false_positives(
     about: Mapping[str, Any], notes: Mapping[str, np.ndarray], images: np.ndarray, seed: int
 ) -> dict[str, float]:
     """How often a gate opens for safe images noised to the window in which it looked."""
-    process, shape = processes.from_config(about["process"]), images.shape[1:]
-    unsafe = network_scaled(
-        about["unsafe"], about["unsafe_split"], shape, about["unsafe_count"], tuple(about["unsafe_value_names"])
-    )
+    process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
+    unsafe = encoded(about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]))
     temperature = about["temperature"]
     kernel = (
         {"temperature": temperature if temperature in (None, "root", "dimension") else float(temperature)}
@@ -312,7 +310,7 @@ def _false_positives(
         deviation=float(about["deviation"]), **kernel, **window,
     )  # fmt: skip
     inside = np.linspace(float(gate.window.start), max(float(gate.window.stop), 0.02), 7)[:-1]
-    rates = gate_rates(gate, images.astype(np.float32) / 127.5 - 1, inside, key=jax.random.key(seed))
+    rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
     return {"mean": float(rates.mean()), "largest": float(rates.max())}
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdiff.data import Attribute
-from jaxdiff.model import Model, image_model, pixels_of
+from jaxdiff.model import Model, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
@@ -106,7 +106,7 @@ class Work:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
-        return pixels_of(self.config).shape
+        return self.config.shape
 
     def denoiser(self, dtype: str) -> Callable:
         """The network's posterior mean, clipped to [-1, 1]."""

@@ -134,7 +134,7 @@ class Classifier:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
-        return (self.config.size, self.config.size, self.config.channels)
+        return self.config.shape
 
     def members(self, values: Sequence[str]) -> tuple[bool, ...]:
         """Whether each value of the attribute is one of `values`.

@@ -93,15 +93,10 @@ def image_model(
         network=network,
         process=process,
         prediction=prediction,
-        space=pixels_of(config),
+        space=Pixels(*config.shape),
         conditions=conditions,
         training=training or {},
     )
-
-
-def pixels_of(config: UNetConfig) -> Pixels:
-    """The space of a network that reads images: its own height, width and channels."""
-    return Pixels(config.height, config.width, config.channels)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -116,7 +111,7 @@ def describe(model: Model) -> dict[str, Any]:
         "attributes": [[attribute.name, list(attribute.values)] for attribute in model.conditions.attributes],
         "training": model.training,
     }
-    if model.space != pixels_of(model.config):
+    if model.space != Pixels(*model.config.shape):
         described["space"] = model.space.config()
     if model.conditions != encoders.of_attributes(model.conditions.attributes, model.config.null_label):
         described["conditions"] = model.conditions.config()
@@ -132,7 +127,7 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
         fingerprint: its fingerprint.
     """
     config = UNetConfig(**weight_file.settings(description))
-    space = spaces.from_config(description["space"]) if "space" in description else pixels_of(config)
+    space = spaces.from_config(description["space"]) if "space" in description else Pixels(*config.shape)
     if "conditions" in description:
         conditions = encoders.from_config(description["conditions"])
     else:

@@ -230,7 +230,9 @@ def draw_set(
     method = make_method(options, chosen, guard, points)
     provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
-    with claimed(folder, provenance, chosen.model.conditions.attributes, chosen.labels(ends), chosen.model.space, options.format) as samples:
+    with claimed(
+        folder, provenance, chosen.model.conditions.attributes, chosen.labels(ends), chosen.model.space, options.format
+    ) as samples:
         seconds = _draw_missing(options, chosen, samples, method, ends)
         write_once(folder, samples.finish)
         if guard:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxdiff import guidance, load_classifier, parallel
 from jaxdiff._console import arguments
 from jaxdiff._console.terminal import console
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data.selection import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record
@@ -185,9 +185,7 @@ class Guard:
             **({} if options.weighing is None else {"weight": options.weighing}),
         }
         if options.kind in BY_IMAGES:
-            images = network_scaled(
-                options.unsafe, options.unsafe_split, model.shape, options.unsafe_count, options.value_names
-            )
+            images = encoded(options.unsafe, options.unsafe_split, model.space, options.unsafe_count, options.value_names)
             spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
             self._references = references(images, mesh=spread)
             if options.kind == "repellency":
@@ -209,7 +207,7 @@ class Guard:
             self._weight = guidance.classifier_odds(log_odds)
             self.settings["classifier"] = classifier.fingerprint
         if options.weighing == "odds":
-            safe = network_scaled(options.known_safe, options.unsafe_split, model.shape, None, options.value_names)
+            safe = encoded(options.known_safe, options.unsafe_split, model.space, None, options.value_names)
             self._weight = guidance.odds(safe, self._references)
 
     @property

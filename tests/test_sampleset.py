@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxdiff.data import Attribute, open_data
-from jaxdiff.errors import InputError
 from jaxdiff.data.samples import SHARD
+from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
 

@@ -33,12 +33,13 @@ def _train_diffusion(arguments: list[str]) -> None:
     about = f"{inspect.getdoc(Options)}\n\n{choices}"
     options = tyro.cli(Options, prog="python -m train", args=arguments, description=about)
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
+    names = () if options.unconditional else names
     mesh = _join(options)
-    source = parallel.in_all(lambda: _open(options, image_size(options), names))
+    source = parallel.in_all(lambda: _open(options, image_size(options), options.channels, names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
-    task = resolve(options, source.attributes)
+    task = resolve(options, source)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
     _train(options, task, source, mesh)
@@ -53,12 +54,12 @@ def _train_classifier(arguments: list[str]) -> None:
     about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
     options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
     mesh = _join(options)
-    size, process = parallel.in_all(lambda: context(options))
+    size, channels, process = parallel.in_all(lambda: context(options))
     source, *held_out = parallel.in_all(
-        lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
+        lambda: [_open(options, size, channels, (options.attribute,), split) for split in ("train", "validation", "test")]
     )
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
-    _train(options, resolve(options, size, process, source, held_out), source, mesh)
+    _train(options, resolve(options, process, source, held_out), source, mesh)
 
 
 def _export(arguments: list[str]) -> None:
@@ -73,12 +74,13 @@ def _import(arguments: list[str]) -> None:
     import_model(tyro.cli(Import, prog="python -m train import", args=arguments, description=inspect.getdoc(Import)))
 
 
-def _open(options, size: int, names, split: str = "train"):
+def _open(options, size: tuple[int, int], channels: int | None, names, split: str = "train"):
     """A split of the data, with the attributes of these names (None is all there are)."""
     from jaxdiff._console.arguments import value_names
     from jaxdiff.data import open_data
 
-    return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
+    given = value_names(options.value_names)
+    return open_data(options.data, split=split, size=size, channels=channels, attributes=names, value_names=given)
 
 
 def _join(options):

@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxdiff import model as models
 from jaxdiff import parallel, weight_file
+from jaxdiff._console import arguments
 from jaxdiff._console.pictures import grid, write
-from jaxdiff.data import Attribute, Source
+from jaxdiff.data import Source
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
@@ -19,13 +20,13 @@ from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState
 
 from .folder import Folder
-from .options import Options
+from .options import Options, RunOptions
 from .task import Task
 
 
 @dataclass(frozen=True)
 class Diffusion(Task):
-    """A class-conditional diffusion model."""
+    """A diffusion model, conditioned on labels or on nothing."""
 
     kind = weight_file.MODEL
     network: UNetConfig
@@ -54,7 +55,7 @@ class Diffusion(Task):
             model.denoise,
             model.process,
             shape=model.shape,
-            condition=jnp.asarray(labels),
+            condition=jnp.asarray(labels) if self.network.values else None,
             solver=DDIM(25),
             key=jax.random.key(options.seed),
             indices=places % columns,
@@ -68,19 +69,18 @@ class Diffusion(Task):
         return models.image_model(self.network, network, self.process, self.objective.prediction, source.attributes, training)
 
 
-def image_size(options: Options) -> int:
-    """The size that the images are brought to."""
-    return options.size or preset(options.preset).network.size
+def image_size(options: RunOptions) -> tuple[int, int]:
+    """The height and width that the images are brought to."""
+    return arguments.image_size(options.size) or preset(options.preset).network.shape[:2]
 
 
-def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Diffusion:
-    """Fills the options in from the preset and the data's attributes."""
+def resolve(options: Options, source: Source) -> Diffusion:
+    """Fills the options in from the preset and the data."""
     base = preset(options.preset)
     pick = lambda name: getattr(base, name) if getattr(options, name) is None else getattr(options, name)  # noqa: E731
     network = dataclasses.replace(
-        base.network,
-        size=image_size(options),
-        values=tuple(len(attribute.values) for attribute in attributes),
+        base.network.resized(image_size(options), source.channels),
+        values=tuple(len(attribute.values) for attribute in source.attributes),
         dtype=options.dtype or base.network.dtype,
         remat=options.remat,
     )

@@ -10,7 +10,7 @@ import tyro
 from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
-from jaxdiff._console.arguments import value_names
+from jaxdiff._console.arguments import image_size, value_names
 from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -70,8 +70,8 @@ class Import:
     """The attribute that the class labels are, and its values: gender=male,female."""
     null_label: bool = False
     """The last class is the null label."""
-    size: int | None = None
-    """Height and width of the images, where the source does not say."""
+    size: str | None = None
+    """Size of the images in pixels, a number or HEIGHTxWIDTH, where the source does not say."""
     process: ProcessName | None = None
     """Forward process, in place of the source's or where it does not say."""
     timesteps: int = 1000
@@ -120,7 +120,7 @@ def _read(options: Import) -> Model:
             prediction=options.prediction,
             attribute=attribute,
             null_label=options.null_label,
-            size=options.size,
+            size=image_size(options.size),
         )
     if not options.source.is_file():
         raise InputError(f"there is neither a folder nor a file {options.source}")
@@ -129,7 +129,7 @@ def _read(options: Import) -> Model:
         raise InputError(f"{options.source} holds weights alone: say {' and '.join(lacking)}")
     return interop.load_guided(
         options.source,
-        size=options.size,
+        size=image_size(options.size),
         process=process,
         prediction=options.prediction or "eps",
         head_channels=options.head_channels,
@@ -154,8 +154,7 @@ def _about(model: Model) -> str:
     named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.conditions.attributes]
     labels = ", ".join(named) or "no attributes"
     return (
-        f"{parameters / 1e6:.2f} M parameters for {model.config.size}x{model.config.size} images, {labels}, "
-        f"{model.process.name} and {model.prediction}"
+        f"{parameters / 1e6:.2f} M parameters for {model.space} images, {labels}, {model.process.name} and {model.prediction}"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from jaxdiff import process as processes
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
 from jaxdiff.errors import InputError
 from jaxdiff.phases import BOUNDARIES
@@ -43,8 +44,10 @@ class RunOptions(Hosts):
     """Decay of the average of the weights."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet, by which the loss is told."""
-    size: int | None = None
-    """Image size in pixels: images are centre-cropped and resized to it."""
+    size: str | None = None
+    """Image size in pixels, a number or HEIGHTxWIDTH: images are centre-cropped and resized to it."""
+    channels: Literal[1, 3, 4] | None = None
+    """Channels of the images: 1 (grey), 3 (RGB) or 4 (RGB and transparency); by default those of the data."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Computation type; parameters are float32."""
     remat: bool = False
@@ -65,6 +68,7 @@ class RunOptions(Hosts):
     """With --dry-run: compile for so many devices, in place of those that there are."""
 
     def __post_init__(self):
+        image_size(self.size)
         for name in ("steps", "batch_size", "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -90,7 +94,7 @@ class RunOptions(Hosts):
 
 @dataclass(frozen=True)
 class Options(RunOptions):
-    """Trains a class-conditional diffusion model on labelled images.
+    """Trains a diffusion model on images, conditioned on their labels or, with --unconditional, on nothing.
 
     A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
     the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `python -m sample` reads).
@@ -106,12 +110,16 @@ class Options(RunOptions):
 
       python -m train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
+      python -m train --data ~/xrays --size 24x40 --channels 1 --unconditional --out runs/xrays
+
       python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
           --dtype bfloat16
     """
 
     attributes: tuple[str, ...] = ()
     """Attributes that condition the model (their label embeddings add up); by default `group`, or the only one there is."""
+    unconditional: bool = False
+    """Train without labels: the model can be drawn, guarded and evaluated, but not switched from a value to another."""
     prediction: Literal["eps", "v", "x0", "edm"] | None = None
     """What the network predicts; edm is EDM's preconditioned x0."""
     weighting: Literal["simple", "likelihood", "p2", "min_snr"] = "simple"
@@ -139,6 +147,8 @@ class Options(RunOptions):
         super().__post_init__()
         if self.preview_every < 0:
             raise InputError(f"--preview-every must be at least 0, got {self.preview_every}")
+        if self.unconditional and self.attributes:
+            raise InputError(f"--unconditional takes no --attributes, got {' '.join(self.attributes)}")
 
 
 PROCESS_USES = {

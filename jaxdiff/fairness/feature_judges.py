@@ -29,7 +29,8 @@ def feature_judges(
     real: str,
     names: Sequence[str],
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     value_names: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     training: Training = _TRAINING,
@@ -43,7 +44,7 @@ def feature_judges(
     Arguments:
         real: the real data.
         names: the attribute under judgement and the associated ones.
-        size, value_names: as the data are opened.
+        size, channels, value_names: as of `jaxdiff.data.open_data`.
         seed, training: of the classifiers.
         progress: called with what is being done, the classifiers done and their total.
     """
@@ -52,7 +53,7 @@ def feature_judges(
         spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
     tables = []
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = open_data(spec, split=split, size=size, attributes=names, value_names=value_names)
+        source = open_data(spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names)
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(
         *tables, source.attributes, group=names[0], seed=seed, training=training, progress=progress

@@ -21,6 +21,7 @@ from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, check_labels, summarise
 from jaxdiff.models import resnet
 from jaxdiff.parallel import of_first
+from jaxdiff.spaces.pixels import scaled
 
 PREDICTION_BATCH = 128
 """Images classified at once; the last batch is filled up, so that sets of every size share one program."""
@@ -88,7 +89,7 @@ class LabelledImages:
 
     Fields:
         name: what the report calls it.
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, C).
         labels: (N,) integers in 0..K-1, the attribute under judgement.
     """
 
@@ -322,8 +323,10 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
     if len(images.images) != len(images.labels):
         raise InputError(f"{images.name} has {len(images.images)} images but {len(images.labels)} labels")
     if images.images.shape[1:] != reference.images.shape[1:]:
-        sizes = ["x".join(map(str, a.images.shape[1:3])) for a in (images, reference)]
-        raise InputError(f"images must have one size: {images.name} has {sizes[0]}, {reference.name} has {sizes[1]}")
+        sizes = ["x".join(map(str, a.images.shape[1:])) for a in (images, reference)]
+        raise InputError(
+            f"images must have one size and as many channels: {images.name} has {sizes[0]}, {reference.name} has {sizes[1]}"
+        )
     check_labels(images.labels, values=values)
     few = np.flatnonzero(np.bincount(images.labels, minlength=values) < 4)
     if len(few):
@@ -346,7 +349,7 @@ def _ask(classifiers: Sequence[Classifier], images: LabelledImages, indices: np.
 
 def _energy(images, classifier, values, permutations, seed):
     spaces = {
-        "pixels": images.images.reshape(len(images.images), -1).astype(np.float32) / np.float32(127.5) - np.float32(1),
+        "pixels": scaled(images.images.reshape(len(images.images), -1)),
         "features": classifier.features(images.images),
     }
     return {
@@ -381,7 +384,7 @@ def _optimiser(rate, decay) -> optax.GradientTransformation:
 
 
 def _scaled(images: Shaped[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images.astype(jnp.float32)
+    return scaled(images) if images.dtype == jnp.uint8 else images.astype(jnp.float32)
 
 
 @partial(jax.jit, static_argnums=0)

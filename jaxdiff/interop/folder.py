@@ -88,7 +88,7 @@ def load(
     prediction: Prediction | None = None,
     attribute: Attribute | None = None,
     null_label: bool = False,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Model:
     """The model in a folder of diffusers with a UNet2DModel.
 
@@ -101,7 +101,7 @@ def load(
         process, prediction: in place of the scheduler's, or where there is none.
         attribute: name and values of the class label.
         null_label: whether the last class embedding is that of the null label.
-        size: height and width of the images, where the `config.json` names none.
+        size: of the images, (height, width) or one number for both; needed where the `config.json` names none.
 
     Raises:
         InputError: a file is lacking or damaged, arrays are lacking, too many or of another shape (they are listed), or the

@@ -135,6 +135,11 @@ class EncoderConfig:
         return self.size if isinstance(self.size, int) else self.size[1]
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (H, W, C)."""
+        return (self.height, self.width, self.channels)
+
+    @property
     def level_widths(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(round(self.base * multiplier) for multiplier in self.multipliers)

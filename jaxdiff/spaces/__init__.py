@@ -26,4 +26,19 @@ def from_config(config: dict[str, Any]) -> Space:
         raise InputError(f"space {name!r} does not take {settings}: {error}") from error
 
 
-__all__ = ["SPACES", "Pixels", "Space", "from_config", "rgb"]
+def require_pixels(space: Space, what: str) -> Pixels:
+    """The space, where it is one of pixels.
+
+    Arguments:
+        space: any.
+        what: what the error calls the model or set whose space it is.
+
+    Raises:
+        InputError: it is another, of which what is about pixels cannot be said.
+    """
+    if not isinstance(space, Pixels):
+        raise InputError(f"{what} is of {space.shown.array} of shape {space.shown.shape}; this takes one of images, in pixels")
+    return space
+
+
+__all__ = ["SPACES", "Pixels", "Space", "from_config", "require_pixels", "rgb"]

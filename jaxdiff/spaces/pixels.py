@@ -66,7 +66,7 @@ class Pixels(Space):
         return {"height": self.height, "width": self.width, "channels": self.channels}
 
     def __str__(self) -> str:
-        return f"{self.height}x{self.width} images, {CHANNELS[self.channels]}"
+        return f"{self.height}x{self.width} {CHANNELS[self.channels]}"
 
 
 def channels_text() -> str:

@@ -8,12 +8,13 @@ import pytest
 
 from jaxdiff import guidance
 from jaxdiff import model as models
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import search_direct
 from jaxdiff.references import references
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 from jaxdiff.solvers import DDIM, sample
 from sample.draw import Draw, draw
 from sample.search import Search, search
@@ -235,17 +236,17 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         np.savez(file, images=rng.integers(0, 256, (count, 20, 20, 3), np.uint8), labels=np.zeros(count, np.int64))
 
     write(7)
-    first = network_scaled(str(file), "all", (16, 16, 3), None, ())
-    again = network_scaled(str(file), "all", (16, 16, 3), 3, ())
+    first = encoded(str(file), "all", Pixels(16, 16), None, ())
+    again = encoded(str(file), "all", Pixels(16, 16), 3, ())
     assert len(reads) == 1 and first.shape == (7, 16, 16, 3) and first.dtype == np.float32
     assert -1 <= first.min() < -0.5 and 0.5 < first.max() <= 1
     assert all(any(np.array_equal(image, each) for each in first) for image in again)
     write(9)
-    assert len(network_scaled(str(file), "all", (16, 16, 3), None, ())) == 9 and len(reads) == 2
+    assert len(encoded(str(file), "all", Pixels(16, 16), None, ())) == 9 and len(reads) == 2
     with pytest.raises(InputError, match="has 9 images, too few for --unsafe-count 10"):
-        network_scaled(str(file), "all", (16, 16, 3), 10, ())
-    with pytest.raises(InputError, match="have 3 channels; the model draws images of 1"):
-        network_scaled(str(file), "all", (16, 16, 1), None, ())
+        encoded(str(file), "all", Pixels(16, 16), 10, ())
+    grey = encoded(str(file), "all", Pixels(8, 12, 1), None, ())
+    assert grey.shape == (9, 8, 12, 1) and len(reads) == 3
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ options = sample.search.Search(model, "group", steps=4, solver="ddim", batch=8, 
 found = sample.search.search(options)
 draw(Draw(model, out / "set", "switching", tau_file=out / "tau.json", **given))
 draw(Draw(model, out / "guarded", **given, **{GUARDED}))
-judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size=16, seeds=1, steps=4,
+judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
 energy = judged.judgement.synthetic[0].energy["features"][0, 1].distance
 told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.judgement.classifier.logits(

@@ -20,8 +20,8 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.process import vp_cosine
 from jaxdiff.sampleset import SampleSet
-from jaxdiff.spaces import Pixels
 from jaxdiff.solvers import DDIM
+from jaxdiff.spaces import Pixels
 from sample.__main__ import main as sample_main
 from sample.common import Sampling, setting
 from sample.draw import Draw, draw
