@@ -14,8 +14,8 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness import search_direct
 from jaxdiff.references import references
 from jaxdiff.sampleset import SampleSet
-from jaxdiff.spaces import Pixels
 from jaxdiff.solvers import DDIM, sample
+from jaxdiff.spaces import Pixels
 from sample.draw import Draw, draw
 from sample.search import Search, search
 
