@@ -15,8 +15,7 @@ from jaxdiff import parallel, phases
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import PREDICTIONS, SIGMA_DATA, Process, expand
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, PREDICTIONS, SIGMA_DATA, Process, expand
 
 WEIGHTINGS = {
     "simple": "the squared error of what the network predicts, unweighted",

@@ -24,7 +24,7 @@ BREACHES = {
     "library": ("jaxdiff/errors.py", "import console"),
     "console": ("console/__init__.py", "import train"),
     "demo": ("train/__init__.py", "import demo"),
-    "solvers": ("jaxdiff/process.py", "import jaxdiff.models"),
+    "solvers": ("jaxdiff/process/gaussian.py", "import jaxdiff.models"),
     "models": ("jaxdiff/models/__init__.py", "from jaxdiff import process"),
     "guidance": ("jaxdiff/guidance/__init__.py", "import jaxdiff.data"),
     "dependencies": ("jaxdiff/fairness/__init__.py", "import matplotlib"),

@@ -83,7 +83,9 @@ def test_the_fingerprint_tells_models_apart(model, tmp_path):
         dataclasses.replace(model, config=dataclasses.replace(CONFIG, dropout=0.1)),
         dataclasses.replace(model, process=ddpm("linear", 501)),
         dataclasses.replace(model, prediction="v"),
-        dataclasses.replace(model, attributes=ATTRIBUTES[::-1]),
+        dataclasses.replace(model, conditions=Labels(ATTRIBUTES[::-1])),
+        dataclasses.replace(model, conditions=Labels(ATTRIBUTES, has_null=False)),
+        dataclasses.replace(model, space=Pixels(4, 16)),
     ]
     assert fingerprint(model) == fingerprint(model)
     assert len({fingerprint(each) for each in [model, *others]}) == 1 + len(others)

@@ -79,7 +79,7 @@ def test_log_snr_falls_and_its_inverse_returns_the_time(process):
 @pytest.mark.parametrize("process", ALL)
 def test_the_prior_has_the_law_of_noised_data_of_unit_variance(process, key):
     for t in (1.0, 0.9):
-        x = process.prior(key, (200, 200), jnp.asarray(t))
+        x = process.prior(key, (200, 200), None, jnp.asarray(t))
         std = np.hypot(float(process.alpha(t)), float(process.sigma(t)))
         assert x.shape == (200, 200) and x.dtype == jnp.float32
         # 40,000 draws: the standard deviation is known to 1 / sqrt(2 n) = 0.35 %
