@@ -27,6 +27,10 @@ BREACHES = {
     "solvers": ("jaxdiff/process/gaussian.py", "import jaxdiff.models"),
     "models": ("jaxdiff/models/__init__.py", "from jaxdiff import process"),
     "guidance": ("jaxdiff/guidance/__init__.py", "import jaxdiff.data"),
+    "spaces": ("jaxdiff/spaces/pixels.py", "import jaxdiff.data"),
+    "conditions": ("jaxdiff/conditions/labels.py", "import jaxdiff.process"),
+    "data": ("jaxdiff/data/opening.py", "import jaxdiff.sampleset"),
+    "readers": ("jaxdiff/data/source.py", "import jaxdiff.data.opening"),
     "dependencies": ("jaxdiff/fairness/__init__.py", "import matplotlib"),
 }
 

@@ -14,11 +14,13 @@ import safetensors.numpy
 
 from jaxdiff import model as models
 from jaxdiff import weight_file
+from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
 from jaxdiff.process import ddpm
+from jaxdiff.spaces import Pixels
 
 CONFIG = UNetConfig(
     size=8, values=(2, 3), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2

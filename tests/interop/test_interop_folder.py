@@ -100,7 +100,7 @@ def test_a_model_comes_back_bit_for_bit(config, attributes, process, prediction,
     interop.save(tmp_path / "out", model)
     back = interop.load(tmp_path / "out")
     assert same(back.network, model.network) and back.network.structure == model.network.structure
-    for name in ("config", "prediction", "attributes", "training", "fingerprint"):
+    for name in ("config", "prediction", "space", "conditions", "training", "fingerprint"):
         assert getattr(back, name) == getattr(model, name)
     np.testing.assert_array_equal(back.process.coefficients, model.process.coefficients)
     assert models.save(tmp_path / "run", back) == model.fingerprint == models.load(tmp_path / "run").fingerprint
