@@ -75,7 +75,10 @@ def channels_text() -> str:
 
 
 def scaled(images: UInt8[Any, "*shape"]) -> Float[Any, "*shape"]:
-    """Bytes as pixels in [-1, 1], float32; of NumPy or of JAX, as given."""
+    """Bytes as pixels in [-1, 1], float32; of NumPy or of JAX, as given.
+
+    Compiled, a pixel may be a unit in the last place off: XLA multiplies by the reciprocal of 127.5.
+    """
     if isinstance(images, jax.Array):
         return images.astype(np.float32) / 127.5 - 1
     x = np.asarray(images).astype(np.float32)
