@@ -123,9 +123,7 @@ def test_without_a_number_of_channels_the_first_image_decides_and_none_loses_any
     mixed(tmp_path)
     source = open_data(tmp_path, split="all")
     assert source.image(0).shape == (6, 6, 1)
-    with pytest.raises(
-        InputError, match="image 1 .* is RGB and transparency .* first image is grey; say which `channels`"
-    ):
+    with pytest.raises(InputError, match="image 1 .* is RGB and transparency .* first image is grey; say which `channels`"):
         source.image(1)
     write_table(tmp_path, ["clear.png,b", "grey.png,a"])
     assert [image.shape[-1] for image in load_arrays(open_data(tmp_path, split="all"))[0]] == [4, 4]
