@@ -67,8 +67,13 @@ def steps_from(process: Process, solver: Solver, t: float) -> int:
         InputError: t lies outside (0, 1].
     """
     require_time("t", t)
-    start = start_at(solver.times(process), t)
+    start = _start(process, solver, t)
     return solver.steps - (0 if start is None else int(start.first))
+
+
+def _start(process: Process, solver: Solver, t: float) -> Start | None:
+    # a whole run asks for no values of the nodes, so that it may be traced
+    return None if t == 1 else start_at(solver.times(process), t)
 
 
 def require_time(name: str, t: float) -> None:
@@ -96,7 +101,7 @@ def evaluations_of_each(denoise: Callable, process: Process, solver: Solver, t: 
     sample needs an evaluation costs it for all.
     """
     require_time("t", t)
-    denoiser, start = as_denoiser(denoise), start_at(solver.times(process), t)
+    denoiser, start = as_denoiser(denoise), _start(process, solver, t)
     first = 0 if start is None else int(start.first)
     count = max([1, *(np.size(point) for point in breakpoints(denoiser))])
     times = np.asarray(sample_grid(denoiser, process, solver, count, start).times)[first:-1]
@@ -213,7 +218,7 @@ def nodes(denoiser: Callable, process: Process, solver: Solver, count: int, t: f
     Raises:
         InputError: the grid cannot hold the breakpoints.
     """
-    start, points = start_at(solver.times(process), t), breakpoints(denoiser)
+    start, points = _start(process, solver, t), breakpoints(denoiser)
     if start is not None:
         require_room(solver.steps - int(start.first), tuple(point for point in points if _may_lie_below(t, point)))
     # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint

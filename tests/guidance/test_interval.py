@@ -101,19 +101,21 @@ def test_only_the_denoiser_in_force_is_evaluated_and_counted(key):
 
 
 def test_where_samples_are_at_different_times_a_step_may_cost_both(key):
-    """A transition point just above the lower edge of one sample alone: its node leaves the window a step late."""
+    """A transition point at 0.6 of one sample alone takes its node from the lower edge, 0.65, which takes another."""
     calls = []
 
     def counting(x, t, condition):
         jax.debug.callback(lambda x: calls.append(len(x) // N), x)
         return 0.5 * x
 
-    inner = guidance.switching(counting, jnp.asarray([0.0, 0.0, 0.0, 0.55]))
-    # of six nodes it moves that at 0.6, and the edge that at 0.4 to 0.57 of the others
-    limited = guided((0.0, snr(0.57)), model=inner)
-    jax.block_until_ready(drawn(limited, key, DDIM(5), (LABELS, LABELS)))
+    at = jnp.asarray([0.0, 0.0, 0.0, 0.6])
+    switched = guidance.switching(guided((0.0, snr(0.65)), model=counting), at)
+    times = np.asarray(sample_grid(switched, PROCESS, DDIM(5), N).times)
+    np.testing.assert_allclose(times[:, 0], [1, 0.8, 0.65, 0.4, 0.2, 0], rtol=1e-5)
+    np.testing.assert_allclose(times[:, 3], [1, 0.65, 0.6, 0.4, 0.2, 0], rtol=1e-5)
+    jax.block_until_ready(drawn(switched, key, DDIM(5), (LABELS, LABELS)))
     jax.effects_barrier()
-    assert sum(calls) == evaluations(limited, PROCESS, DDIM(5))
+    assert sum(calls) == evaluations(switched, PROCESS, DDIM(5)) == 2 + (2 + 1) + 1 + 1 + 1
 
 
 def test_numbers_compile_nothing(key):

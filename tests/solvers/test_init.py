@@ -33,7 +33,7 @@ def noised(process, denoise, t, key):
 
 
 @pytest.mark.parametrize("t", [0.9, 0.5, 0.23])
-@pytest.mark.parametrize("process", [vp_linear(), ve(0.01, 20.0)], ids=lambda process: process.name)
+@pytest.mark.parametrize("process", [vp_linear(), ve(0.001, 20.0)], ids=lambda process: process.name)
 def test_a_deterministic_run_from_the_middle_is_the_flow_s_map(process, t, key):
     """Of a Gaussian it maps x_t to m + s (x_t - alpha m) / sqrt(alpha² s² + sigma²)."""
     mean, std = 0.5, 0.3
@@ -64,12 +64,10 @@ def test_states_of_the_exact_law_at_the_start_end_with_the_law_of_the_data(solve
         assert side.std() == pytest.approx(0.2, rel=4 / (2 * len(side)) ** 0.5 + 0.03)
 
 
-SMALL = {"steps": 4}
-
-
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit(name, key):
-    process, solver = vp_linear(), SOLVERS[name](spacing="log_snr", **SMALL)
+    # few steps of Euler-Maruyama are unstable
+    process, solver = vp_linear(), SOLVERS[name](40 if name == "euler_maruyama" else 4, spacing="log_snr")
     run = {"shape": (1,), "solver": solver, "key": key, "condition": jnp.full(5, -1)}
     denoise = two_points(process)
     first = _grid(denoise, process, solver=solver, count=5).times[0, 0]
