@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff.denoiser import as_denoiser, breakpoints
+from jaxdiff.denoiser import Memory, as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
@@ -71,6 +71,8 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     # the last node above it: no breakpoint moved one up to there, where the switched trajectory is the trunk
     before = jnp.maximum(jnp.sum(grid.times[:, 0] > latest) - 1, 0)
     reached = jax.tree.map(lambda states: states[before], trunk)
+    # the trunk's denoiser is the only child of the switch, which remembers nothing itself
+    reached = reached._replace(memory=Memory((), (reached.memory,)))
     return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
 
 
