@@ -35,7 +35,7 @@ def _phases(axes, boundaries: Sequence[float]) -> None:
         axes.text((low + high) / 2, 0.98, name, transform=axes.get_xaxis_transform(), **place)
 
 
-def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
+def training(path: Path, rows: Sequence[dict[str, float | int]], title: str) -> None:
     """The loss over the steps, of all times and of each phase of noise.
 
     Arguments:
