@@ -66,7 +66,8 @@ def search_spread(options: SearchSpread) -> None:
     (attribute,) = model.conditions.attributes
     searches = {"authors'": (search_prefix, {"path": "own", "weight": "beta_eps", "norm": "batch"})}
     if not options.authors_alone:
-        source = open_data(options.data, split="train", size=model.shape[0], attributes=[attribute.name])
+        *size, channels = model.shape
+        source = open_data(options.data, split="train", size=tuple(size), channels=channels, attributes=[attribute.name])
         images, labels = load_arrays(source, count=4000, seed=options.seed)
         classifier = train_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
         direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}

@@ -61,11 +61,12 @@ def solvers(options: Solvers) -> None:
     model = load(options.model)
     column, attribute = model.conditions.attribute(options.attribute)
     opened = [
-        open_data(options.data, split=split, size=model.shape[0], attributes=[attribute.name]) for split in ("train", "test")
+        open_data(options.data, split=split, size=model.shape[:2], channels=model.shape[2], attributes=[attribute.name])
+        for split in ("train", "test")
     ]
     known, labels = load_arrays(opened[0], count=4000, seed=options.seed)
     real, _ = load_arrays(opened[1], count=2 * options.count, seed=options.seed)
-    real = real.astype(np.float32) / 127.5 - 1
+    real = model.space.encode(real)
     classifier = train_classifier(known, labels[:, 0], values=len(attribute.values), seed=options.seed)
     views = {"features": classifier.features, "pixels": lambda images: images.reshape(len(images), -1)}
     rows = np.full((options.count, len(model.conditions.attributes)), -1, np.int32)

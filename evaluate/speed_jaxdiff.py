@@ -80,7 +80,8 @@ class Jaxdiff(Side):
             denoise, condition = guidance.switching(denoise, TAU), (1 - condition, condition)
         if method == "safe":
             unsafe = references(work.images(UNSAFE))
-            denoise = guidance.clipped(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
+            policy = work.model(dtype).space.policy
+            denoise = policy.guided(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
 
         def run(index: int) -> None:
             jax.block_until_ready(self._drawn(denoise, condition, index))

@@ -44,6 +44,12 @@ def quick(call_program, monkeypatch):
     return lambda name, *arguments: call_program(programs[name].main, name, *arguments)
 
 
+def mode(path) -> str:
+    """Pillow's mode of an image file."""
+    with Image.open(path) as image:
+        return image.mode
+
+
 def test_a_grey_folder_is_trained_on_drawn_judged_and_shown(data, quick, tmp_path, capsys):
     run = partial(quick)
     assert run("train", "--data", data, "--attributes", "group", "--size", "24x40", "--preview-every", "4", "--out", "run") == 0
@@ -58,8 +64,8 @@ def test_a_grey_folder_is_trained_on_drawn_judged_and_shown(data, quick, tmp_pat
         assert run("sample", "draw", "--model", "run", *solver, *arguments) == 0
         drawn[method] = load_arrays(SampleSet.open(tmp_path / method))[0]
         assert drawn[method].shape == (40, *SHAPE) and drawn[method].dtype == np.uint8
-        assert Image.open(tmp_path / method / "preview.png").mode == "RGB"
-    assert Image.open(tmp_path / "vanilla" / "images" / "0000000.png").mode == "L"
+        assert mode(tmp_path / method / "preview.png") == "RGB"
+    assert mode(tmp_path / "vanilla" / "images" / "0000000.png") == "L"
     assert (drawn["vanilla"] != drawn["switching"]).any()
     quickly = ("--seeds", "1", "--steps", "3", "--batch", "8", "--permutations", "9", "--replicates", "20")
     sets = ("--synthetic", "vanilla", "switching", "--real", data, "--attribute", "group")
