@@ -61,7 +61,7 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     """What a switch whose first breakpoint is at `latest` makes of a trunk: samples, their grid, and the steps not run again.
 
     Arguments:
-        guided: the switched denoiser.
+        guided: the switched denoiser, a guidance around that of the trunk which remembers nothing itself.
         latest: the time () of its first breakpoint on the way, one for all samples.
         unswitched: the grid of the trunk.
         trunk: the states at its nodes under the start of `condition`.
@@ -71,7 +71,7 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     # the last node above it: no breakpoint moved one up to there, where the switched trajectory is the trunk
     before = jnp.maximum(jnp.sum(grid.times[:, 0] > latest) - 1, 0)
     reached = jax.tree.map(lambda states: states[before], trunk)
-    # the trunk's denoiser is the only child of the switch, which remembers nothing itself
+    # the trunk is of the denoiser inside
     reached = reached._replace(memory=Memory((), (reached.memory,)))
     return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
 

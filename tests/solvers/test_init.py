@@ -32,7 +32,7 @@ def noised(process, denoise, t, key):
     return process.noised(x0, jax.random.normal(noise, x0.shape), t)
 
 
-@pytest.mark.parametrize("t", [0.9, 0.5, 0.23])
+@pytest.mark.parametrize("t", [0.9, 0.5])
 @pytest.mark.parametrize("process", [vp_linear(), ve(0.001, 20.0)], ids=lambda process: process.name)
 def test_a_deterministic_run_from_the_middle_is_the_flow_s_map(process, t, key):
     """Of a Gaussian it maps x_t to m + s (x_t - alpha m) / sqrt(alpha² s² + sigma²)."""
