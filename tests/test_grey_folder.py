@@ -77,7 +77,7 @@ def test_a_grey_folder_is_trained_on_drawn_judged_and_shown(data, quick, tmp_pat
 
 def test_a_guard_and_a_likelihood_take_grey_images(data, quick, save_model, tmp_path):
     save_model(tmp_path / "run", size=SHAPE[:2], channels=1)
-    solver = ("--solver", "ddim", "--steps", "2", "--count", "8", "--batch-size", "8")
+    solver = ("--solver", "ddim", "--steps", "4", "--count", "8", "--batch-size", "8")
     arguments = ("--model", "run", "--unsafe", f"{data}:group=bright", "--unsafe-count", "4", *solver, "--out", "safe")
     assert quick("sample", "draw", *arguments) == 0
     assert SampleSet.open(tmp_path / "safe").image(0).shape == SHAPE
