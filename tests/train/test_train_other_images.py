@@ -43,7 +43,10 @@ def test_channels_are_those_that_are_asked_for(channels, trained, tmp_path):
 
 def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path):
     save_model(tmp_path / "model", size=(8, 12), channels=1)
-    assert trained("classifier", "--data", "data.npz", "--attribute", "group", "--model", "model", "--out", "odds") == 0
+    assert (
+        trained("classifier", "--data", "data.npz", "--attribute", "group", "--model", "model", "--steps", "2", "--out", "odds")
+        == 0
+    )
     classifier = load_classifier(tmp_path / "odds")
     assert classifier.shape == (8, 12, 1)
     odds = classifier.log_odds(("0",))(np.zeros((2, 8, 12, 1), np.float32), 0.5)
