@@ -15,7 +15,7 @@ from tests.spaces.series import SERIES, Series
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 ASKED = {
-    "likelihood": ("--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "2", "--out", "out"),
+    "likelihood": ("--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "2", "--out", "out.json"),
     "memorization": (
         "--samples", "data.npz", "--train", "data.npz", "--members", "100", "--draws", "1", "--neighbours", "5", "--out", "out",
     ),
@@ -39,7 +39,8 @@ def evaluated(call_program, tmp_path):
 def test_an_unconditional_model_is_asked_without_labels(command, condition, evaluated, save_model, tmp_path):
     save_model(tmp_path / "run", attributes=())
     assert evaluated(command, "--condition", condition) == 0
-    report = json.loads((tmp_path / "out" if command == "likelihood" else tmp_path / "out" / "memorization.json").read_text())
+    file = tmp_path / "out.json" if command == "likelihood" else tmp_path / "out" / "memorization.json"
+    report = json.loads(file.read_text())
     values = report["images"] if command == "likelihood" else report["membership"][0]["mean_loss"]
     assert np.isfinite(values).all()
 
