@@ -15,7 +15,9 @@ from tests.spaces.series import SERIES, Series
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 ASKED = {
-    "likelihood": ("--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "2", "--out", "out.json"),
+    "likelihood": (
+        "--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "2", "--out", "out.json",
+    ),
     "memorization": (
         "--samples", "data.npz", "--train", "data.npz", "--members", "100", "--draws", "1", "--neighbours", "5", "--out", "out",
     ),
