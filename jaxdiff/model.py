@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +22,10 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import Prediction, Process
 from jaxdiff.spaces import Pixels, Space
+
+SHIPPED = "embedded"
+"""The name of the model that is shipped, see `load`."""
+_SHIPPED_IN = Path("checkpoints", SHIPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +163,25 @@ def save(path: str | os.PathLike, model: Model) -> str:
 def load(path: str | os.PathLike) -> Model:
     """Reads a model from a run's folder or a model.safetensors.
 
+    Arguments:
+        path: the folder or the file; or `embedded`, where it is neither, for the model of the embedded faces that is shipped
+            with jaxdiff.
+
     Raises:
         InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
             network.
     """
-    read = weight_file.read(path, weight_file.MODEL)
+    read = weight_file.read(_place(path), weight_file.MODEL)
     return described(read.description, lambda config: read.fill(abstract(config)), read.fingerprint)
+
+
+def _place(path: str | os.PathLike) -> Path:
+    """Where a model lies: the shipped one beside the library, in a checkout beside its package."""
+    path = Path(path)
+    if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
+        return path
+    package = Path(__file__).parent
+    return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)
 
 
 @cache

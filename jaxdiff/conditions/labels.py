@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -12,6 +12,9 @@ from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL, encode
+
+# one program for each number of labels, in place of one for each operation
+_encode = jax.jit(encode, static_argnums=1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Labels(ConditionEncoder):
     def encode(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Float[Array, "b w"]:
         """Labels as one-hot weights; see `ConditionEncoder.encode`."""
         check_labels(labels, self.values, self.has_null)
-        return encode(jnp.asarray(labels), self.values)
+        return _encode(np.asarray(labels), self.values)
 
     @property
     def null(self) -> Float[Array, " w"]:

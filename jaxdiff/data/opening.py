@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from jaxdiff.data import embedded_source, folder, npz, samples, selection, splits
 from jaxdiff.data.source import Source
+from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels
@@ -128,7 +129,7 @@ def open_data(
             no images.
     """
     splits.check(split)
-    base, wanted = selection.split_spec(str(spec))
+    base, wanted = split_spec(str(spec))
     if wanted:
         # the attributes that are selected by need not be among those that are taken
         names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]
