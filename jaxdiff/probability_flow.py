@@ -18,15 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import DDIM, Heun, Solver, grid
 from jaxdiff.solvers.base import Node
 from jaxdiff.solvers.driver import Init, nodes, require_time, sample, sample_keys
-
-STEPS = 25
-"""Steps of `log_likelihood` by default."""
 
 # The classical Runge-Kutta method: how far along the last slope each stage looks, and its share of the step.
 REACH, SHARE = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
@@ -138,7 +136,7 @@ def log_likelihood(
     x0: Float[Array, "b ..."],
     *,
     key=None,
-    steps: int = STEPS,
+    steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,
     indices: Any = None,
@@ -226,7 +224,7 @@ def bits_per_dimension(
     images: UInt8[Array, "b h w c"] | UInt8[np.ndarray, "b h w c"],
     *,
     key,
-    steps: int = STEPS,
+    steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,
     indices: Any = None,

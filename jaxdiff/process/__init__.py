@@ -1,5 +1,6 @@
 """Forward processes: how data turn into noise, or into another sample of a prior."""
 
+from jaxdiff.choices import PREDICTIONS, Prediction
 from jaxdiff.process.gaussian import (
     DDPM_BETAS,
     PROCESSES,
@@ -14,7 +15,7 @@ from jaxdiff.process.gaussian import (
     vp_cosine,
     vp_linear,
 )
-from jaxdiff.process.protocol import PREDICTIONS, SIGMA_DATA, Prediction, Process, expand
+from jaxdiff.process.protocol import SIGMA_DATA, Process, expand
 from jaxdiff.process.schedules import EARLIEST
 
 __all__ = [

@@ -17,14 +17,13 @@ At t = 0 there is no noise, for every process.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Prediction = Literal["x0", "eps", "v", "score", "edm"]
-PREDICTIONS: tuple[str, ...] = get_args(Prediction)
+from jaxdiff.choices import Prediction
 
 SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning assumes (Karras et al. 2022, table 1)
 

@@ -41,9 +41,17 @@ class Grid(NamedTuple):
 
 def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int, start: Start | None = None) -> Grid:
     """The nodes of `count` samples, with one on each breakpoint of the denoiser below the start, if there is one."""
+    return _laid(breakpoints(denoiser), process, start, solver, count)
+
+
+def _laid(points: tuple[Array, ...], process: Process, start: Start | None, solver: Solver, count: int) -> Grid:
     times = solver.times(process) if start is None else jnp.asarray(start.times)
     times = jnp.broadcast_to(times[:, None], (solver.steps + 1, count))
-    return Grid(*on_breakpoints(times, breakpoints(denoiser), 0 if start is None else jnp.asarray(start.first)))
+    return Grid(*on_breakpoints(times, points, 0 if start is None else jnp.asarray(start.first)))
+
+
+# the nodes alone as one program, where the weights of a denoiser may be shapes
+_nodes = jax.jit(_laid, static_argnums=(3, 4))
 
 
 class Init(NamedTuple):
@@ -104,7 +112,7 @@ def evaluations_of_each(denoise: Callable, process: Process, solver: Solver, t: 
     denoiser, start = as_denoiser(denoise), _start(process, solver, t)
     first = 0 if start is None else int(start.first)
     count = max([1, *(np.size(point) for point in breakpoints(denoiser))])
-    times = np.asarray(sample_grid(denoiser, process, solver, count, start).times)[first:-1]
+    times = np.asarray(_nodes(breakpoints(denoiser), process, start, solver, count).times)[first:-1]
     left = [solver.evaluations_after(step) for step in range(first, solver.steps)] + [0]
     return tuple(_counted(denoiser, times, -np.diff(left)))
 

@@ -6,17 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxdiff.choices import SPACINGS
 from jaxdiff.errors import InputError
 from jaxdiff.process import EARLIEST, Process
 
-SPACINGS = {
-    "uniform": "uniform in t",
-    "log_snr": "uniform in log SNR",
-    "karras": "sigma/alpha to the power 1/7 uniform (Karras et al. 2022)",
-    "leading": "DDPM tables: every T//S-th timestep, from the first",
-    "trailing": "DDPM tables: every T/S-th timestep, from the last",
-    "linspace": "DDPM tables: S timesteps from the first to the last",
-}
 DISCRETE = ("leading", "trailing", "linspace")
 # Noise levels sigma / alpha between which `log_snr` and `karras` lay their nodes (Karras et al. 2022, table 1).
 NOISE_MIN, NOISE_MAX, RHO = 0.002, 80.0, 7.0

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdiff.choices import PREDICTIONS
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
-from jaxdiff.process import PREDICTIONS, PROCESSES, Process, ddpm, edm, flow, from_config, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.process import PROCESSES, Process, ddpm, edm, flow, from_config, sub_vp, ve, vp_cosine, vp_linear
 
 # Every array below has 1000 times or is one time: a shape of its own would be compiled anew, operation by operation.
 COUNT = 1000
