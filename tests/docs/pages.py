@@ -19,7 +19,7 @@ jaxdiff() { printf '%s\0' "$@"; printf '\n'; }
 command_not_found_handle() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      jaxdiff) shift; jaxdiff "$@"; return ;;
+      jaxdiff) shift; [ $# -gt 0 ] && jaxdiff "$@"; return ;;
       --command=*) eval "${1#--command=}" ;;
     esac
     shift
