@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracles lint checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test docs oracles lint checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces 
 
 test: lint  ## lint, then every test
 	$(PY) -m pytest
+
+docs: $(STAMP)  ## build the documentation into out/docs, tutorials run; warnings are errors
+	$(INSTALL) -e '.[programs,test,docs]'
+	$(PY) -m sphinx -W --keep-going -b html -d out/docs-cache docs out/docs
 
 oracles: $(STAMP)  ## solvers against diffusers, FID Inception against torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'

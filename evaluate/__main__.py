@@ -1,45 +1,40 @@
-"""`python -m evaluate fairness | likelihood | memorization | report | safety | speed | sweep`: images -> verdict."""
+"""`jaxdiff evaluate`: images -> report."""
 
-import tyro
+from jaxdiff._console.commands import Command, Program
 
-from jaxdiff._console.hosts import Processes
-from jaxdiff._console.terminal import run
-
-
-def main() -> None:
-    """Parses the command line and runs the command."""
-    from .fairness import Fairness, fairness
-    from .html_report import HtmlReport, html_report
-    from .likelihood import Likelihood, likelihood
-    from .memorization import Memorization, memorization
-    from .safety import Safety, safety
-    from .speed import Speed, speed
-    from .sweep import Sweep, sweep
-
-    commands = {
-        "fairness": (Fairness, fairness),
-        "likelihood": (Likelihood, likelihood),
-        "memorization": (Memorization, memorization),
-        "report": (HtmlReport, html_report),
-        "safety": (Safety, safety),
-        "speed": (Speed, speed),
-        "sweep": (Sweep, sweep),
-    }
-    options = tyro.extras.subcommand_cli_from_dict(
-        {name: kind for name, (kind, _) in commands.items()},
-        prog="python -m evaluate",
-        description="Judges images from anywhere: sets of samples, folders, zips and npz files; a model's density of them, "
-        "what it repeats of its training images, and the speed of networks beside PyTorch.",
-    )
-    if isinstance(options, Processes):
-        options.join()
-    dict(commands.values())[type(options)](options)
-
-
-def start() -> None:
-    """Runs the program."""
-    run(main)
-
+OPTIONS = Program(
+    "evaluate",
+    __package__,
+    "Measures images from anywhere: sets of samples, folders, zips and npz files; a model's density of images; and speed.",
+    {
+        "fairness": Command(
+            "what is left of an attribute in synthetic images",
+            "options.fairness:Fairness",
+            "fairness:fairness",
+        ),
+        "likelihood": Command(
+            "bits per dimension of images that a model has not seen",
+            "options.likelihood:Likelihood",
+            "likelihood:likelihood",
+        ),
+        "memorization": Command(
+            "which training images synthetic images repeat",
+            "options.memorization:Memorization",
+            "memorization:memorization",
+        ),
+        "report": Command(
+            "one HTML page of what `fairness` found, with the images",
+            "options.html_report:HtmlReport",
+            "html_report:html_report",
+        ),
+        "safety": Command(
+            "how often sets show what is unsafe, and what avoiding it cost", "options.safety:Safety", "safety:safety"
+        ),
+        "speed": Command("jaxdiff and PyTorch with the same weights, on this machine", "options.speed:Speed", "speed:speed"),
+        "sweep": Command("`fairness` of sets drawn over tau, with the searches", "options.sweep:Sweep", "sweep:sweep"),
+    },
+)
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

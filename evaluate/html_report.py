@@ -1,8 +1,8 @@
-"""`python -m evaluate report`: one HTML page of a verdict, with the faces that it is about."""
+"""`jaxdiff evaluate report`: one HTML page of a verdict, with the faces that it is about."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 
 from . import fairness
+from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
 from .page_faces import Faces, read_faces
 from .provenance import provenance
@@ -33,33 +34,6 @@ FIGURES = {
     "criterion.png": "The criterion of each search over τ: where it is least, that search puts τ.",
     "sweep.png": "What judges find in sets drawn at each τ.",
 }
-
-
-@dataclass(frozen=True)
-class HtmlReport:
-    """Makes one HTML page of a verdict: its table, the faces of every set, and one row of faces through tau.
-
-    Reads what `evaluate fairness` wrote, and the sets that it judged. With the folder of a sweep, faces move through tau
-    by a slider, whose position a link can name (report.html#tau=0.6). The page holds everything that it shows: it can be
-    mailed, read offline and on a phone, and printed.
-
-    For example:
-
-      python -m evaluate report --out report
-
-      python -m evaluate report --fairness out/report --sweep out/sweep --out out/page
-    """
-
-    out: Path
-    """Folder of the page, report.html; an older page there is replaced."""
-    fairness: Path | None = None
-    """Folder that `evaluate fairness` wrote; by default --out. Its sets are read by the names that it was given."""
-    sweep: Path | None = None
-    """Folder of a sweep: the sets tau-*, drawn from the same noise, and, where they are, its figures and its report."""
-
-    def __post_init__(self):
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
 
 
 def html_report(options: HtmlReport) -> Path:
@@ -97,14 +71,14 @@ def html_report(options: HtmlReport) -> Path:
 def _read_report(folder: Path, option: str) -> dict[str, Any]:
     file = folder / "report.json"
     if not file.is_file():
-        raise InputError(f"{option} takes a folder that `python -m evaluate fairness` wrote; {folder} has no report.json")
+        raise InputError(f"{option} takes a folder that `jaxdiff evaluate fairness` wrote; {folder} has no report.json")
     try:
         report = json.loads(file.read_text())
         lacking = KEYS - report.keys()
     except (ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if lacking:
-        raise InputError(f"{file} is no report of `python -m evaluate fairness`: it has no {', '.join(sorted(lacking))}")
+        raise InputError(f"{file} is no report of `jaxdiff evaluate fairness`: it has no {', '.join(sorted(lacking))}")
     return report
 
 
@@ -140,7 +114,7 @@ def _frames(folder: Path, report: Mapping[str, Any], told: Sequence[Mapping[str,
     """The sets of a sweep by rising tau, with the verdict on each where there is one."""
     paths = sorted(path.parent for path in folder.glob("tau-*/samples.json"))
     if not paths:
-        raise InputError(f"--sweep takes a folder with sets tau-*, as `python -m sample sweep` draws; {folder} has none")
+        raise InputError(f"--sweep takes a folder with sets tau-*, as `jaxdiff sample sweep` draws; {folder} has none")
     verdicts = {verdict["name"]: verdict for verdict in told}
     sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
     for samples in sets:

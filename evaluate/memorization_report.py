@@ -5,20 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Int, UInt8
 from rich.console import Console
 
+from jaxdiff._console.plots import pyplot
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
 
 from .cells import interval, number
 from .writing import print_tables, whole, write_json
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 PAIRS = 10
 """Closest pairs shown of each set."""
@@ -193,6 +190,7 @@ def _markdown(audit: Audit) -> str:
 def _picture(audit: Audit, path: Path) -> None:
     """The pairs of least ratio of each set and of the control: an image, and below it the training image nearest to it."""
     shown = [*audit.sets, Audited("real, held out (control)", audit.control.images, audit.control.closeness, None)]
+    plt = pyplot()
     figure, axes = plt.subplots(len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False)
     for axis, each in zip(axes.flat, shown, strict=True):
         near = each.closeness

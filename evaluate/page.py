@@ -1,4 +1,4 @@
-"""The HTML page of `python -m evaluate report`: its sections, out of a verdict and the faces that it is about."""
+"""The HTML page of `jaxdiff evaluate report`: its sections, out of a verdict and the faces that it is about."""
 
 import io
 import re

@@ -19,7 +19,7 @@ def provenance(options: Any) -> dict[str, Any]:
         options: the command's dataclass.
     """
     return {
-        "command": ["python", "-m", "evaluate", *sys.argv[1:]],
+        "command": ["jaxdiff", "evaluate", *sys.argv[1:]],
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "machine": f"{len(jax.devices())} x {jax.devices()[0].device_kind}, {platform.machine()} {platform.system()}",

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from rich.console import Console
 
+from jaxdiff._console.plots import pyplot
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
@@ -18,9 +18,6 @@ from . import findings, report_groups
 from .cells import interval as brackets
 from .cells import number
 from .writing import finite, print_tables, whole, write_json
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 DIRECTIONS = {
     "synthetic->real": "trained on the set, tested on real images",
@@ -334,6 +331,7 @@ def _picture(judged: Judged, path: Path) -> None:
     judgement = judged.judgement
     names = [judgement.real.name, *(verdict.name for verdict in judgement.synthetic)]
     positions = np.arange(len(names))
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(5 + 1.6 * len(names), 4.2), layout="constrained")
     for i, direction in enumerate(DIRECTIONS):
         summaries = [summary for _, summary in _rows(judgement, direction)]

@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness --self-check`: is every cheat found, and no fair set accused?"""
+"""`jaxdiff evaluate fairness --self-check`: is every cheat found, and no fair set accused?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binomtest
 
 from jaxdiff._console.terminal import progress, working
 from jaxdiff.errors import InputError
@@ -164,7 +164,7 @@ def false_alarms(checked: Checked) -> dict[str, dict[str, Any]]:
     answer = {}
     for name in (*dict.fromkeys(name for name, _ in fair), "all fair sets"):
         flags = [flag for own, flag in fair if name in (own, "all fair sets")]
-        ends = binomtest(sum(flags), len(flags)).proportion_ci(0.95, method="exact")
+        ends = scipy.stats.binomtest(sum(flags), len(flags)).proportion_ci(0.95, method="exact")
         told = {"flagged": sum(flags), "of": len(flags), "rate": sum(flags) / len(flags)}
         answer[name] = told | {"interval": [float(ends.low), float(ends.high)]}
     return answer

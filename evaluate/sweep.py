@@ -1,81 +1,43 @@
-"""`python -m evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
+"""`jaxdiff evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from jaxdiff._console import plots
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
-from jaxdiff.phases import BOUNDARIES, boundary_times
-from jaxdiff.phases import check as check_phases
+from jaxdiff.phases import boundary_times
 from jaxdiff.process import from_config
 from jaxdiff.sampleset import SampleSet
 
 from . import report, tradeoff
-from .fairness import Fairness, fairness
+from .fairness import fairness
+from .options.fairness import Fairness
+from .options.sweep import Sweep
 from .writing import write_json
 
 OF_TAU = ("tau", "timestep", "snr", "search")
 """In what the sets of one sweep differ."""
-RETAIN = 0.8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep(Fairness):
-    """Judges the sets over tau that `python -m sample sweep` drew, as `fairness` does, beside the curves of its searches.
-
-    Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau beside
-    the balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json,
-    all that is plotted. With --associated also tradeoff.png, independence and parity at each tau against the labels that are
-    kept there, and the best tau among those that keep enough.
-
-    For example:
-
-      python -m evaluate sweep --sweep out/sweep --real embedded --attribute group --out out/sweep/report
-
-      python -m evaluate sweep --sweep out/utkface --real ~/utkface --size 32 --attribute gender
-          --value-names gender=male,female --seeds 2 --steps 800 --out out/utkface/report
-
-      python -m evaluate sweep --sweep out/sweep --attribute group --associated all --retain 0.9 --out out/sweep/report
-    """
-
-    sweep: Path
-    """Folder of the sweep: its sets are tau-*, its searches search/*.json."""
-    phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet that the plot shows."""
-    retain: float = RETAIN
-    """With --associated: the share of labels that a tau must retain to be named as the best."""
-    synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
-    values: tyro.conf.Suppress[tuple[str, ...]] = ()
-    self_check: tyro.conf.Suppress[bool] = False
-    repeats: tyro.conf.Suppress[int] = 0
-
-    def __post_init__(self):
-        # the rest is checked where the sets are known, see `judging`
-        check_phases(self.phases)
-        if not 0 <= self.retain <= 1:
-            raise InputError(f"--retain takes a share within 0 and 1, got {self.retain}")
-        if self.retain != RETAIN and not self.associated:
-            raise InputError("--retain is for --associated, which measures what is retained; got none")
-
-    def judging(self, sets: list[SampleSet]) -> Fairness:
-        """The options of `fairness` for these sets."""
-        given = {field.name: getattr(self, field.name) for field in fields(Fairness)}
-        known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["values"])}
-        return Fairness(**{**given, **known})
+def judging(options: Sweep, sets: list[SampleSet]) -> Fairness:
+    """The options of `fairness` for these sets."""
+    given = {field.name: getattr(options, field.name) for field in fields(Fairness)}
+    known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["values"])}
+    return Fairness(**{**given, **known})
 
 
 def sweep(options: Sweep) -> dict[str, Any]:
     """Judges the sets, and writes the report, sweep.json and sweep.png; returns what sweep.json holds."""
+    options.join()
     sets = opened_sets(options.sweep, options.attribute)
     searches = opened_searches(options.sweep, sets[0])
-    judged = report.plain(fairness(options.judging(sets)))
+    judged = report.plain(fairness(judging(options, sets)))
     process = from_config(sets[0].provenance["process"])
     boundaries = boundary_times(process, options.phases)
     told = {
@@ -115,7 +77,7 @@ def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
     """The sets of a sweep by ascending tau. Raises `InputError` where there is none, or they differ in more than tau."""
     found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
     if not found:
-        raise InputError(f"--sweep {folder} holds no set tau-*; `python -m sample sweep --out {folder}` draws them")
+        raise InputError(f"--sweep {folder} holds no set tau-*; `jaxdiff sample sweep --out {folder}` draws them")
     sets = [SampleSet.open(path) for path in found]
     first = sets[0].provenance
     for each in sets:

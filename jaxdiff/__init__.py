@@ -1,11 +1,19 @@
-"""jaxdiff: score-based diffusion models in JAX, sampled fairly and safely without retraining."""
+"""jaxdiff: score-based diffusion models in JAX, sampled fairly and safely without retraining.
 
-from jaxdiff import editing, fairness, guidance, interop, probability_flow
+Importing it imports none of its modules, and so neither JAX nor Flax: each name below is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxdiff._lazy import lazily
 from jaxdiff._version import __version__
-from jaxdiff.classifier import Classifier, load_classifier
-from jaxdiff.errors import InputError
-from jaxdiff.model import Model, load
-from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
+
+if TYPE_CHECKING:
+    from jaxdiff import editing, fairness, guidance, interop, probability_flow
+    from jaxdiff.classifier import Classifier, load_classifier
+    from jaxdiff.errors import InputError
+    from jaxdiff.model import Model, load
+    from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
 
 __all__ = [
     "DDIM",
@@ -29,3 +37,16 @@ __all__ = [
     "probability_flow",
     "sample",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "": ("editing", "fairness", "guidance", "interop", "probability_flow"),
+        "classifier": ("Classifier", "load_classifier"),
+        "errors": ("InputError",),
+        "model": ("Model", "load"),
+        "solvers": (
+            "DDIM", "DDPM", "DPMSolver", "DPMSolverSDE", "EulerMaruyama", "Heun", "PredictorCorrector", "UniPC", "sample",
+        ),
+    },
+)  # fmt: skip

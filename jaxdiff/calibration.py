@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
-import scipy.special
+import scipy
 from jaxtyping import Array, Float, Float64, Int, UInt8
 
 from jaxdiff.errors import InputError

@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from jaxdiff import phases, weight_file
 from jaxdiff import process as processes
+from jaxdiff import weight_file
 from jaxdiff.calibration import Calibration, log_posterior, signal
+from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
@@ -38,12 +39,12 @@ class Classification(Losses):
     """
 
     shares: tuple[float, ...]
-    phases: tuple[float, float] = phases.BOUNDARIES
+    phases: tuple[float, float] = BOUNDARIES
 
     def __post_init__(self):
         if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise InputError(f"`shares` must be above 0 and in sum 1, got {self.shares}")
-        phases.check(self.phases)
+        check_boundaries(self.phases)
 
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
         """What is noised, how far and with which noise; see `Losses`. `labels` are int32 (B, 1)."""

@@ -9,12 +9,15 @@ closure is then constant).
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
+from jaxtyping import Array, Bool, Float
 
+from jaxdiff.parallel import whole
 from jaxdiff.process import Prediction, Process, expand
 
 
@@ -98,9 +101,64 @@ class GaussianMixture:
         return self.means[condition, component] + self.stds[condition, component][:, None] * noise
 
 
+class Inside:
+    """A denoiser inside a guidance, as `Guidance.guide` calls it: a function of (x, t, condition), for one evaluation.
+
+    It holds what the guidances further inside remember, so that `guide` need not know of it: each call sees the memory from
+    before the evaluation, and that of the first call is kept. Where there is such a memory, a call inside a `lax.cond` or
+    another transformation is an error, since the memory could not leave it: `where_any` is the way to skip an evaluation.
+    """
+
+    def __init__(self, denoiser: Callable, memory: Any):
+        self._denoiser = denoiser
+        self._before = self._after = memory
+        self._called = False
+        self._trace = get_opaque_trace_state()
+
+    @property
+    def memory(self) -> Any:
+        """What is remembered after the evaluation."""
+        return self._after
+
+    def __call__(self, x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
+        """The posterior mean."""
+        return self._keep(*evaluate(self._denoiser, x, t, condition, self._before))
+
+    def where_any(self, needed: Bool[Array, " b"], x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
+        """The posterior mean if any sample of the batch needs it; else zeros without an evaluation, and the memory as it is."""
+
+        def evaluated(before):
+            x0, after = evaluate(self._denoiser, x, t, condition, before)
+            return x0.astype(x.dtype), jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
+
+        def skipped(before):
+            return jnp.zeros_like(x), before
+
+        return self._keep(*jax.lax.cond(whole(needed).any(), evaluated, skipped, self._before))
+
+    def _keep(self, x0: Array, after: Any) -> Array:
+        if jax.tree.leaves(self._before) and get_opaque_trace_state() != self._trace:
+            raise RuntimeError("a guidance calls a denoiser that remembers inside a transformation; take `where_any`")
+        if not self._called:
+            self._after, self._called = after, True
+        return x0
+
+
+class Memory(NamedTuple):
+    """What a nest remembers, a tree of the shape of the nest.
+
+    Attributes:
+        own: what the guidance itself remembers; () where it is no `Remembering`.
+        inside: what each of its children does: a `Memory`, or () for a denoiser that is no guidance.
+    """
+
+    own: Any
+    inside: tuple[Any, ...]
+
+
 @dataclass(frozen=True)
 class Guidance(ABC):
-    """A denoiser made from a denoiser. Subclasses are registered pytrees and define `guide`.
+    """A denoiser made from a denoiser, or from several. Subclasses are registered pytrees and define `guide`.
 
     Attributes:
         denoiser: the denoiser inside, which may be a guidance itself.
@@ -108,12 +166,18 @@ class Guidance(ABC):
 
     denoiser: Callable
 
+    @property
+    def children(self) -> tuple[Callable, ...]:
+        """The denoisers inside, the main one first: what is asked of a nest is asked of all of them."""
+        return (self.denoiser,)
+
     @abstractmethod
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any) -> Any:
         """The guided posterior mean.
 
         Arguments:
-            denoise: the denoiser inside, as a function of (x, t, condition).
+            denoise: the denoiser inside, as a function of (x, t, condition), see `Inside`. A guidance of several children
+                takes an argument for each, in their order.
             x, t, condition: as a denoiser takes them.
         """
 
@@ -122,11 +186,11 @@ class Guidance(ABC):
         return ()
 
     def asked(self, x: Array) -> Array:
-        """The states at which `guide` asks the denoiser inside: x, or several times x."""
+        """The states at which `guide` asks each denoiser inside: x, or several times x."""
         return x
 
-    def multiple(self, t: float) -> int:
-        """How often the denoiser inside is evaluated for one evaluation at the time t."""
+    def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
+        """How often the child of this number is evaluated for one evaluation at t, one time or those of a batch."""
         return jax.eval_shape(self.asked, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
 
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
@@ -150,27 +214,28 @@ class Remembering(Guidance):
 
 
 def nest(denoiser: Callable) -> Iterator[Guidance]:
-    """The guidances of a nest, the outermost first; none for a denoiser that is none."""
-    while isinstance(denoiser, Guidance):
+    """The guidances of a nest, each before those inside it, child by child; none for a denoiser that is none."""
+    if isinstance(denoiser, Guidance):
         yield denoiser
-        denoiser = denoiser.denoiser
+        for child in denoiser.children:
+            yield from nest(child)
 
 
 def breakpoints(denoiser: Callable) -> tuple[Array, ...]:
-    """All breakpoints of a nest of guidances, the outermost first."""
+    """All breakpoints of a nest of guidances, in the order of `nest`."""
     return tuple(point for guidance in nest(denoiser) for point in guidance.own_breakpoints())
 
 
-def initial_memory(denoiser: Callable, x: Array) -> tuple[Any, ...]:
-    """What the guidances of a nest remember before the first step: an entry for each that remembers, the outermost first."""
-    memory: tuple[Any, ...] = ()
-    for guidance in nest(denoiser):
-        memory += (guidance.begin(x),) if isinstance(guidance, Remembering) else ()
-        x = guidance.asked(x)
-    return memory
+def initial_memory(denoiser: Callable, x: Array) -> Any:
+    """What the guidances of a nest remember before the first step from x: a `Memory`; () for a denoiser that is none."""
+    if not isinstance(denoiser, Guidance):
+        return ()
+    own = denoiser.begin(x) if isinstance(denoiser, Remembering) else ()
+    asked = denoiser.asked(x)
+    return Memory(own, tuple(initial_memory(child, asked) for child in denoiser.children))
 
 
-def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: Any) -> tuple[Array, Any]:
     """The posterior mean and the memory after it.
 
     Arguments:
@@ -180,15 +245,9 @@ def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: tuple[Any,
     """
     if not isinstance(denoiser, Guidance):
         return denoiser(x, t, condition), memory
-    remembers = isinstance(denoiser, Remembering)
-    inside = memory[1:] if remembers else memory
-
-    def denoise(x, t, condition):
-        nonlocal inside
-        x0, inside = evaluate(denoiser.denoiser, x, t, condition, inside)
-        return x0
-
-    if not remembers:
-        return denoiser.guide(denoise, x, t, condition), inside
-    x0, own = denoiser.guide(denoise, x, t, condition, memory[0])
-    return x0, (own, *inside)
+    inside = [Inside(child, own) for child, own in zip(denoiser.children, memory.inside, strict=True)]
+    if isinstance(denoiser, Remembering):
+        x0, own = denoiser.guide(*inside, x, t, condition, memory.own)
+    else:
+        x0, own = denoiser.guide(*inside, x, t, condition), memory.own
+    return x0, Memory(own, tuple(each.memory for each in inside))

@@ -16,10 +16,10 @@ from jaxdiff import probability_flow
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.masked import masked
-from jaxdiff.probability_flow import indices_of, of_batch, steps_from
+from jaxdiff.probability_flow import indices_of, of_batch
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import Solver
-from jaxdiff.solvers.driver import sample_keys
+from jaxdiff.solvers.driver import sample_keys, steps_from
 
 DRAWS, AT, CLAMP, THRESHOLD, STRENGTH = 10, 0.5, 3.0, 0.5, 0.8
 """The defaults of the diffusers library."""
@@ -131,7 +131,7 @@ def edit(
         target: the condition that they are to have, of the same form.
         solver: `DDIM` or `Heun` that draws no noise.
         key: a key, for the mask.
-        strength: the time in (0, 1] to encode to: more changes more. See `probability_flow.steps_from`.
+        strength: the time in (0, 1] to encode to: more changes more. See `solvers.Init`.
         draws, at, clamp, threshold, indices: see `edit_mask`.
 
     Raises:

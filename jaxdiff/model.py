@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -21,6 +21,13 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.labels import check_labels, encode
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import Prediction, Process
+
+SHIPPED = "embedded"
+"""The name of the model that is shipped, see `load`."""
+_SHIPPED_IN = Path("checkpoints", SHIPPED)
+
+# one program for each number of labels, in place of one for each operation
+_encode = jax.jit(encode, static_argnums=1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Model:
         """
         values = self.config.values
         check_labels(labels, values, self.config.null_label)
-        return encode(jnp.asarray(labels), values)
+        return _encode(labels, tuple(values))
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -117,12 +124,25 @@ def save(path: str | os.PathLike, model: Model) -> str:
 def load(path: str | os.PathLike) -> Model:
     """Reads a model from a run's folder or a model.safetensors.
 
+    Arguments:
+        path: the folder or the file; or `embedded`, where it is neither, for the model of the embedded faces that is shipped
+            with jaxdiff.
+
     Raises:
         InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
             network.
     """
-    contents = weight_file.read(path, weight_file.MODEL)
+    contents = weight_file.read(_place(path), weight_file.MODEL)
     return described(contents.description, lambda config: contents.fill(abstract(config)), contents.fingerprint)
+
+
+def _place(path: str | os.PathLike) -> Path:
+    """Where a model lies: the shipped one beside the library, in a checkout beside its package."""
+    path = Path(path)
+    if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
+        return path
+    package = Path(__file__).parent
+    return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)
 
 
 @cache

@@ -11,17 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxdiff.errors import InputError
+from jaxdiff.choices import BOUNDARIES
 from jaxdiff.process import Process
-
-PHASES = ("clean-up", "content", "coarse")
-BOUNDARIES = (1.0, 1e-2)
-
-
-def check(boundaries: Sequence[float]) -> None:
-    """Raises `InputError` unless there are two SNR boundaries, falling and above 0."""
-    if len(boundaries) != 2 or not boundaries[0] > boundaries[1] > 0:
-        raise InputError(f"phase boundaries are two falling SNR above 0, got {', '.join(map(str, boundaries))}")
 
 
 def phase(process: Process, t: Float[Array, " b"], boundaries: Sequence[float] = BOUNDARIES) -> Int[Array, " b"]:

@@ -1,10 +1,11 @@
 """Presets: networks and trainings that are known to work together."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from jaxdiff.choices import Prediction, ProcessName
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.process import Prediction
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Preset:
 
     about: str
     network: UNetConfig
-    process: str = "vp_cosine"
+    process: ProcessName = "vp_cosine"
     prediction: Prediction = "v"
     steps: int = 10_000
     batch_size: int = 64
@@ -32,7 +33,8 @@ class Preset:
     ema_decay: float = 0.999
 
 
-PRESETS = {
+PresetName = Literal["tiny", "small", "faces64", "faces128"]
+PRESETS: dict[PresetName, Preset] = {
     "tiny": Preset(
         "32x32, 0.8 M parameters: the embedded faces, under an hour on two cores",
         UNetConfig(base=32, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=32, dropout=0.0, stem=2),

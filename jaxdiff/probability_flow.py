@@ -18,15 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import DDIM, Heun, Solver, grid
 from jaxdiff.solvers.base import Node
-from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
-
-STEPS = 25
-"""Steps of `log_likelihood` by default."""
+from jaxdiff.solvers.driver import Init, nodes, require_time, sample, sample_keys
 
 # The classical Runge-Kutta method: how far along the last slope each stage looks, and its share of the step.
 REACH, SHARE = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
@@ -66,7 +64,7 @@ def encode(
         x0: the data (B, ...).
         solver: `DDIM` or `Heun` that draws no noise; the others are not defined upward.
         condition: the condition, a pytree of arrays with leading axis B.
-        strength: the time in (0, 1] at which to stop, see `steps_from`.
+        strength: the time in (0, 1] at which to stop, as `solvers.Init` has it.
         path: return all states on the way.
 
     Returns:
@@ -78,10 +76,11 @@ def encode(
     """
     if not isinstance(solver, DDIM | Heun) or solver.stochastic:
         raise InputError(f"`solver` must be ddim with eta 0 or heun with churn 0 to encode, got {solver}")
+    require_time("strength", strength)
     condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
-    times = _falling(process, solver, strength)
-    first = jnp.minimum(process.time(-2 * np.log(grid.NOISE_MIN)), times[-2])
-    rising = _rising(times.at[-1].set(first), denoiser, len(x0))
+    falling, start = nodes(denoiser, process, solver, len(x0), strength)
+    times = falling.times[0 if start is None else int(start.first) :]
+    rising = times.at[-1].set(jnp.minimum(process.time(-2 * np.log(grid.NOISE_MIN)), times[-2]))[::-1]
     reached = _encode(denoiser, process, rising, x0, condition, solver=solver, path=path)
     return Path(rising, reached) if path else reached
 
@@ -108,7 +107,7 @@ def decode(
     condition: Any = None,
     strength: float = 1.0,
 ) -> Float[Array, "b ..."]:
-    """What `sample` makes of this first state: the inverse of `encode`.
+    """What `sample` makes of this state by a solver that draws no noise: the inverse of `encode`.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -117,7 +116,7 @@ def decode(
             the same spacing.
         solver: any solver that draws no noise.
         condition: the condition, a pytree of arrays with leading axis B.
-        strength: the time in (0, 1] at which to start, see `steps_from`.
+        strength: the time in (0, 1] at which to start, as `solvers.Init` has it.
 
     Raises:
         InputError: a solver that draws noise, `strength` outside (0, 1], a condition of another batch, or a grid that cannot
@@ -125,16 +124,10 @@ def decode(
     """
     if solver.stochastic:
         raise InputError(f"`solver` must draw no noise to decode, got {solver}")
-    condition, denoiser = of_batch(condition, len(latent)), as_denoiser(denoise)
-    times = _falling(process, solver, strength)[:, None]
-    nodes = Grid(*grid.on_breakpoints(jnp.broadcast_to(times, (len(times), len(latent))), breakpoints(denoiser)))
-    return _decode(denoiser, process, nodes, latent, condition, solver=solver)
-
-
-@partial(jax.jit, static_argnames="solver")
-def _decode(denoiser, process, nodes, latent, condition, *, solver):
-    unused = sample_keys(jax.random.key(0), jnp.arange(len(latent)))
-    return integrate(denoiser, process, solver, nodes, begin(denoiser, solver, latent), unused, condition).x
+    require_time("strength", strength)
+    start, unused = Init(latent, strength), jax.random.key(0)
+    condition = of_batch(condition, len(latent))
+    return sample(denoise, process, shape=latent.shape[1:], solver=solver, key=unused, condition=condition, init=start)
 
 
 def log_likelihood(
@@ -143,7 +136,7 @@ def log_likelihood(
     x0: Float[Array, "b ..."],
     *,
     key=None,
-    steps: int = STEPS,
+    steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,
     indices: Any = None,
@@ -231,7 +224,7 @@ def bits_per_dimension(
     images: UInt8[Array, "b h w c"] | UInt8[np.ndarray, "b h w c"],
     *,
     key,
-    steps: int = STEPS,
+    steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,
     indices: Any = None,
@@ -261,34 +254,6 @@ def bits_per_dimension(
         denoise, process, x0, key=divergence, steps=steps, probes=probes, condition=condition, indices=indices
     )
     return np.log2(127.5) - nats / (np.log(2) * np.prod(images.shape[1:]))
-
-
-def steps_from(process: Process, solver: Solver, strength: float) -> int:
-    """How many steps lead from the time `strength` to the data, and from the data to it.
-
-    The solver's own: its node nearest to `strength` is moved onto it and is the first. Where the solver's first node lies below
-    `strength`, at the greatest noise of its spacing, it is the whole grid.
-
-    Arguments:
-        process: the forward process.
-        solver: any solver.
-        strength: a time in (0, 1].
-
-    Raises:
-        InputError: `strength` lies outside (0, 1].
-    """
-    return len(_falling(process, solver, strength)) - 1
-
-
-def _falling(process: Process, solver: Solver, strength: float) -> Float[Array, " s"]:
-    """The solver's nodes from the time `strength` to 0."""
-    if not 0 < strength <= 1:
-        raise InputError(f"`strength` must lie in (0, 1], got {strength}")
-    times = np.array(solver.times(process))
-    level = np.minimum(np.float32(strength), times[0])
-    first = np.argmin(np.abs(times[:-1] - level))
-    times[first] = level
-    return jnp.asarray(times[first:])
 
 
 def _rising(falling: Array, denoiser: Callable, count: int) -> Float[Array, "s b"]:

@@ -12,23 +12,12 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxdiff import parallel, phases
+from jaxdiff.choices import BOUNDARIES, PHASES, PREDICTIONS, TIME_SAMPLINGS, WEIGHTINGS, check_boundaries
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
-from jaxdiff.process import PREDICTIONS, SIGMA_DATA, Process, expand
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, SIGMA_DATA, Process, expand
 
-WEIGHTINGS = {
-    "simple": "the squared error of what the network predicts, unweighted",
-    "likelihood": "g² on the error of the score: a bound on the likelihood (Song, Durkan et al. 2021, theorem 1)",
-    "p2": "1 / (k + SNR)^gamma on the error of eps (Choi et al. 2022, eq. 8)",
-    "min_snr": "min(SNR, gamma) on the error of x0 (Hang et al. 2023, section 3.4)",
-}
-TIME_SAMPLINGS = {
-    "stratified": "one time in each of B equal parts of (0, 1]",
-    "uniform": "independent and uniform in (0, 1]",
-    "log_normal": "log(sigma / alpha) normal, stratified (Karras et al. 2022, table 1)",
-}
 LIKELIHOOD_EARLIEST = 1e-5  # Song et al. 2021, appendix C
 
 
@@ -104,7 +93,7 @@ class Objective(Losses):
     time_sampling: str = "stratified"
     level_mean: float = -1.2
     level_std: float = 1.2
-    phases: tuple[float, float] = phases.BOUNDARIES
+    phases: tuple[float, float] = BOUNDARIES
 
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:
@@ -117,7 +106,7 @@ class Objective(Losses):
             raise InputError(f"`min_snr_gamma` must be above 0, got {self.min_snr_gamma}")
         if not self.level_std > 0:
             raise InputError(f"`level_std` must be above 0, got {self.level_std}")
-        phases.check(self.phases)
+        check_boundaries(self.phases)
         for name in ("label_dropout", "attribute_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"`{name}` must lie in [0, 1], got {getattr(self, name)}")
@@ -285,7 +274,7 @@ def train_step(
 
     gradient, values = _in_parts(jax.grad(mean_loss, has_aux=True), state.network.weights, drawn, dropout_key, parts)
     gradient = parallel.as_parameters(gradient)
-    member = jax.nn.one_hot(phases.phase(process, drawn["t"], objective.phases), len(phases.PHASES))
+    member = jax.nn.one_hot(phases.phase(process, drawn["t"], objective.phases), len(PHASES))
     updates, optimizer = optimization.transformation().update(gradient, state.optimizer, state.network.weights)
     weights = optax.apply_updates(state.network.weights, updates)
     decay = jnp.minimum(optimization.ema_decay, (1.0 + state.step) / (10.0 + state.step))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -39,8 +38,8 @@ class Kind:
         return f"{self.name}.safetensors"
 
 
-MODEL = Kind("model", "jaxdiff.load", "python -m train")
-CLASSIFIER = Kind("classifier", "jaxdiff.load_classifier", "python -m train classifier")
+MODEL = Kind("model", "jaxdiff.load", "jaxdiff train")
+CLASSIFIER = Kind("classifier", "jaxdiff.load_classifier", "jaxdiff train classifier")
 KINDS = {kind.name: kind for kind in (MODEL, CLASSIFIER)}
 
 
@@ -79,7 +78,8 @@ class Contents:
             if array.shape != leaf.shape or array.dtype != leaf.dtype:
                 got = f"{array.dtype} {array.shape}"
                 raise InputError(f"{self.file}: {name} is {got}, its network takes {leaf.dtype} {leaf.shape}")
-        leaves = [jnp.asarray(self.arrays[name]) for name in wanted]
+        # not by jnp.asarray, which compiles a copy for each shape
+        leaves = jax.device_put([self.arrays[name] for name in wanted])
         return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
 
 
@@ -162,7 +162,7 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
         return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
     of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
     if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
-        return f"; it is a folder of diffusers: `python -m train import {path} --out RUN` makes a run of it"
+        return f"; it is a folder of diffusers: `jaxdiff train import {path} --out RUN` makes a run of it"
     return f"; `{kind.command} --out {path}` makes one"
 
 

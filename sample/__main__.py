@@ -1,44 +1,31 @@
-"""`python -m sample search | draw | sweep`: model -> images."""
+"""`jaxdiff sample`: model -> images."""
 
-import inspect
-from typing import Annotated
-
-import tyro
-
-from jaxdiff._console.terminal import run
+from jaxdiff._console.commands import Command, Program
 
 
-def main() -> None:
-    """Parses the command line and runs the command."""
+def _solvers() -> str:
     from .common import solver_table
-    from .draw import Draw, draw, method_table
-    from .dry_run import dry_run
-    from .objective import search_by_objective
-    from .search import Search, search
-    from .sweep import Sweep, sweep
 
-    drawing = "\n\n".join([inspect.getdoc(Draw), method_table(), solver_table()])
-    command = tyro.cli(
-        Annotated[Search, tyro.conf.subcommand("search", description=f"{inspect.getdoc(Search)}\n\n{solver_table()}")]
-        | Annotated[Draw, tyro.conf.subcommand("draw", description=drawing)]
-        | Annotated[Sweep, tyro.conf.subcommand("sweep", description=f"{inspect.getdoc(Sweep)}\n\n{solver_table()}")],
-        prog="python -m sample",
-        description="Draws images from a trained model, fairly. First search the transition point, then draw.",
-    )
-    if isinstance(command, Search):
-        (search_by_objective if command.objective else search)(command)
-    elif isinstance(command, Sweep):
-        sweep(command)
-    elif command.dry_run:
-        dry_run(command)
-    else:
-        draw(command)
+    return solver_table()
 
 
-def start() -> None:
-    """Runs the program."""
-    run(main)
+def _methods() -> str:
+    from .draw import method_table
 
+    return f"{method_table()}\n\n{_solvers()}"
+
+
+OPTIONS = Program(
+    "sample",
+    __package__,
+    "Draws images from a trained model, fairly: first search the transition point, then draw.",
+    {
+        "search": Command("search the transition point of attribute switching", "search:Search", "commands:search", _solvers),
+        "draw": Command("draw sets of images", "draw:Draw", "commands:draw", _methods),
+        "sweep": Command("draw a set at each of many transition points", "sweep:Sweep", "sweep:sweep", _solvers),
+    },
+)
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

@@ -3,34 +3,31 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from jaxdiff import guidance, parallel
+from jaxdiff import choices, guidance, parallel
 from jaxdiff._console.hosts import Hosts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.models.labels import NULL
 from jaxdiff.solvers import SOLVERS, Solver
-from jaxdiff.solvers.grid import SPACINGS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Hosts):
     """How a model is sampled: the options that a search and a drawing share."""
 
-    solver: Literal[
-        "ddim", "ddpm", "heun", "dpm_solver", "dpm_solver_sde", "unipc", "euler_maruyama", "predictor_corrector"
-    ] = "unipc"
+    solver: choices.SolverName = "unipc"
     """The solver; the table above says what each is for, the README what each measured."""
     steps: int = 20
     """Steps of the solver."""
-    spacing: Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"] | None = None
+    spacing: choices.Spacing | None = None
     """How its nodes lie; by default as suits the solver."""
     eta: float = 0.0
     """ddim: 0 is deterministic, 1 is ancestral sampling."""
@@ -56,13 +53,8 @@ class Sampling(Hosts):
 
 def solver_table() -> str:
     """The solvers and spacings as a table for `--help`."""
-    lines = ["Solvers (order; evaluations of the network in S steps):"]
-    for name, solver in SOLVERS.items():
-        one, two = solver(10).evaluations, solver(11).evaluations
-        cost = f"{two - one} S".removeprefix("1 ") + (f" - {10 * (two - one) - one}" if one % 10 else "")
-        noise = ", with noise" if solver(10).stochastic else ""
-        lines.append(f"  {name:<20} order {solver.order}; {cost}{noise}: {solver.about}")
-    return "\n".join([*lines, "", "Spacings:", *(f"  {name:<20} {about}" for name, about in SPACINGS.items())])
+    about = {"Solvers (order; evaluations of the network in S steps)": choices.SOLVERS, "Spacings": choices.SPACINGS}
+    return choices.table(**about)
 
 
 @dataclass(frozen=True)
@@ -175,6 +167,3 @@ def product_of(attributes: Sequence[Attribute]) -> Attribute:
     """The attribute whose values are the combinations of these attributes' values, joined by +, the last fastest."""
     names = ("+".join(parts) for parts in product(*(attribute.values for attribute in attributes)))
     return Attribute("+".join(attribute.name for attribute in attributes), tuple(names))
-
-
-assert set(SOLVERS) == set(get_args(Sampling.__annotations__["solver"]))

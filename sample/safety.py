@@ -16,7 +16,7 @@ from jaxdiff import guidance, load_classifier, parallel
 from jaxdiff._console import arguments
 from jaxdiff._console.terminal import console
 from jaxdiff._console.unsafe import network_scaled
-from jaxdiff.data.selection import split_spec
+from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record
 from jaxdiff.references import references

@@ -17,6 +17,7 @@ from jaxdiff._console import arguments, plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
+from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import (
@@ -31,8 +32,7 @@ from jaxdiff.fairness import (
 )
 from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
 from jaxdiff.guidance.window import ALWAYS
-from jaxdiff.phases import BOUNDARIES, boundary_times
-from jaxdiff.phases import check as check_phases
+from jaxdiff.phases import boundary_times
 
 from .common import Sampling, Setting, setting
 from .safety import BY_IMAGES, BY_LABEL, Guard, Guarding
@@ -121,7 +121,7 @@ class Search(Sampling, Guarding):
     def __post_init__(self):
         if self.batch < 1:
             raise InputError(f"--batch must be at least 1, got {self.batch}")
-        check_phases(self.phases)
+        check_boundaries(self.phases)
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.mode == "direct" and self.steps < 2:

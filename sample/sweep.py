@@ -13,9 +13,10 @@ from jaxdiff import parallel
 from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.terminal import console
+from jaxdiff.choices import BOUNDARIES
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
-from jaxdiff.phases import BOUNDARIES, boundary_times
+from jaxdiff.phases import boundary_times
 
 from .common import Sampling, Setting, setting
 from .draw import Draw, draw

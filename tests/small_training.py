@@ -1,16 +1,17 @@
-"""`python -m train` of the smallest network there is, for tests of real processes: most of their time is compiling."""
+"""`jaxdiff train` of the smallest network there is, for tests of real processes: most of their time is compiling."""
 
 import numpy as np
 import tyro
 
+from jaxdiff._console.device import prepare
 from jaxdiff._console.terminal import run
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
-from train.__main__ import _join, _train
 from train.diffusion import Diffusion
 from train.options import Options
+from train.run import join, run_task
 
 SIZE, COUNT = 8, 64
 NETWORK = UNetConfig(
@@ -27,11 +28,12 @@ def source() -> ArraySource:
 
 
 def main() -> None:
-    """Takes the options of `python -m train`, and trains the small network."""
+    """Takes the options of `jaxdiff train`, and trains the small network."""
     options = tyro.cli(Options)
-    mesh = _join(options)
+    prepare()
+    mesh = join(options)
     task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, options.steps or 8, options.batch_size or 16)
-    _train(options, task, source(), mesh)
+    run_task(options, task, source(), mesh)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused(file):
 
 
 def test_a_missing_classifier_is_named_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(InputError, match=f"no classifier at {tmp_path}.*`python -m train classifier --out {tmp_path}`"):
+    with pytest.raises(InputError, match=f"no classifier at {tmp_path}.*`jaxdiff train classifier --out {tmp_path}`"):
         jaxdiff.load_classifier(tmp_path)
 
 

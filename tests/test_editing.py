@@ -15,7 +15,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
 from jaxdiff.probability_flow import Path, decode, encode
 from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
-from jaxdiff.solvers import DDIM, DPMSolver, Heun
+from jaxdiff.solvers import DDIM, DPMSolver, Heun, driver
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
@@ -209,7 +209,7 @@ def test_the_mask_is_where_the_two_noises_differ_most_in_each_image(images, key)
     # standard normal, and none of the noises that a sample of the same key began with
     drawn = (noised - alpha * images) / sigma
     assert abs(drawn.mean()) < 4 / drawn.size**0.5 and abs(drawn.var() - 1) < 4 * (2 / drawn.size) ** 0.5
-    first = np.asarray(initial_noise(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE))
+    first = np.asarray(initial_noise(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE, None))
     everything = np.concatenate([drawn.reshape(3 * COUNT, -1), first.reshape(COUNT, -1)])
     assert np.abs(everything[:, None] - everything).max(-1)[~np.eye(4 * COUNT, dtype=bool)].min() > 0.1
 
@@ -311,7 +311,7 @@ def test_nothing_is_compiled_anew_for_another_edit(images, key):
         return edit(guided, PROCESS, images, source=source, target=target, **run)
 
     programs = lambda: [  # noqa: E731
-        function._cache_size() for function in (editing._edit_mask, probability_flow._encode, probability_flow._decode)
+        function._cache_size() for function in (editing._edit_mask, probability_flow._encode, driver._sample)
     ]
     first = run(images, 1.0, 0, SOURCE, TARGET, 0.5, 3.0)
     before = programs()

@@ -1,5 +1,6 @@
 """The house holds together: the import laws bite, and the wheel is the library, whole and alone."""
 
+import email
 import os
 import re
 import shutil
@@ -16,15 +17,15 @@ import jaxdiff
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAWS = {law["id"]: law["name"] for law in PROJECT["tool"]["importlinter"]["contracts"]}
-PROGRAMS = ("train", "sample", "evaluate", "console", "demo")
+PROGRAMS = ("train", "sample", "evaluate")
+MODEL = "checkpoints/embedded/model.safetensors"
 
 # For each law: a file of the house, and an import that the law forbids it.
 BREACHES = {
     "programs": ("sample/__init__.py", "import evaluate"),
-    "library": ("jaxdiff/errors.py", "import console"),
-    "console": ("console/__init__.py", "import train"),
-    "demo": ("train/__init__.py", "import demo"),
-    "solvers": ("jaxdiff/process.py", "import jaxdiff.models"),
+    "library": ("jaxdiff/errors.py", "import sample"),
+    "console": ("jaxdiff/errors.py", "import jaxdiff._console.lock"),
+    "solvers": ("jaxdiff/solvers/ddim.py", "import jaxdiff.models"),
     "models": ("jaxdiff/models/__init__.py", "from jaxdiff import process"),
     "guidance": ("jaxdiff/guidance/__init__.py", "import jaxdiff.data"),
     "dependencies": ("jaxdiff/fairness/__init__.py", "import matplotlib"),
@@ -61,54 +62,110 @@ def test_every_import_law_has_a_breach():
 
 @pytest.mark.parametrize("law", BREACHES)
 def test_a_breach_breaks_its_import_law(law, tmp_path):
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for package in ("jaxdiff", *PROGRAMS):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda folder, names: [
-            name for name in names if not (name.endswith(".py") or Path(folder, name).is_dir())
-        ])  # fmt: skip
-    file, statement = BREACHES[law]
-    with (tmp_path / file).open("a") as source:
-        source.write(f"\n{statement}\n")
-    broken, answer = broken_laws(tmp_path)
+    broken, answer = broken_laws(changed(tmp_path, *BREACHES[law]))
     assert law in broken, answer.stdout
     assert answer.returncode != 0
+
+
+def test_the_console_knows_no_program(tmp_path):
+    broken, answer = broken_laws(changed(tmp_path, "jaxdiff/_console/lock.py", "import jaxdiff._programs.demo.options"))
+    assert broken == {"console"}, answer.stdout
+
+
+def changed(folder: Path, file: str, statement: str) -> Path:
+    """A copy of the packages with a statement more at the end of a file."""
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for package in ("jaxdiff", *PROGRAMS):
+        shutil.copytree(ROOT / package, folder / package, ignore=lambda inside, names: [
+            name for name in names if not (name.endswith(".py") or Path(inside, name).is_dir())
+        ])  # fmt: skip
+    with (folder / file).open("a") as source:
+        source.write(f"\n{statement}\n")
+    return folder
+
+
+def built(folder: Path, source: Path) -> Path:
+    """The wheel of a checkout or of a source distribution."""
+    command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
+    done = run(*command, cwd=folder, timeout=300)
+    assert done.returncode == 0, done.stdout
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """The files of a wheel by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    done = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder, timeout=300)
-    assert done.returncode == 0, done.stdout
-    (built,) = folder.glob("*.whl")
-    return built
+    return built(tmp_path_factory.mktemp("wheel"), ROOT)
 
 
-def test_the_wheel_is_the_library_whole_and_alone(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        shipped = set(archive.namelist())
+def files(folder: str) -> set[str]:
+    """The files of a folder of the checkout, but not what Python caches there."""
+    found = (path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {path for path in found if "__pycache__" not in path}
+
+
+def test_the_wheel_holds_the_library_the_programs_and_the_model(wheel):
+    shipped = contents(wheel)
     about = f"jaxdiff-{jaxdiff.__version__}.dist-info/"
-    library = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxdiff").rglob("*") if path.is_file()}
-    library = {path for path in library if "__pycache__" not in path}
-    assert {path for path in shipped if not path.startswith(about)} == library
+    programs = {f"jaxdiff/_programs/{path}" for name in PROGRAMS for path in files(name)}
+    assert {path for path in shipped if not path.startswith(about)} == files("jaxdiff") | programs | {f"jaxdiff/{MODEL}"}
+    assert shipped[f"jaxdiff/{MODEL}"] == (ROOT / MODEL).read_bytes()
     assert f"{about}licenses/LICENSE" in shipped
+    assert {"jaxdiff/py.typed", "jaxdiff/_programs/evaluate/page_template.html"} <= shipped.keys()
+
+
+def test_the_wheel_describes_itself(wheel):
+    about = f"jaxdiff-{jaxdiff.__version__}.dist-info/"
+    described = email.message_from_bytes(contents(wheel)[f"{about}METADATA"])
+    assert described["Summary"] and described["Keywords"] and described.get_all("Project-URL")
+    assert described["License-Expression"] == "Apache-2.0" and described["Requires-Python"] == ">=3.11"
+    assert described["Description-Content-Type"] == "text/markdown" and described.get_payload().strip().startswith("#")
+    kinds = {line.partition(" :: ")[0] for line in described.get_all("Classifier")}
+    assert {"Development Status", "Intended Audience", "Programming Language", "Topic", "Typing"} <= kinds
+
+
+def test_the_source_distribution_builds_the_same_wheel(wheel, tmp_path):
+    done = run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "source", cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+    (source,) = (tmp_path / "source").glob("*.tar.gz")
+    assert contents(built(tmp_path, source)) == contents(wheel)
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_imports_from_elsewhere_without_the_programs(wheel, tmp_path):
-    python = tmp_path / "environment" / "bin" / "python"
+def test_the_installed_wheel_runs_anywhere(wheel, tmp_path):
+    """In an empty environment and an empty folder: imported, asked without the extra, and with it drawing from its model."""
+    binaries = tmp_path / "environment" / "bin"
     assert run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path).returncode == 0
     pins = ROOT / f"constraints-{sys.version_info.major}.{sys.version_info.minor}.txt"
     constrained = ("-c", pins) if pins.exists() else ()
-    done = run(python, "-m", "pip", "install", "--quiet", *constrained, wheel, cwd=tmp_path, timeout=900)
-    assert done.returncode == 0, done.stdout
 
+    def install(what):
+        done = run(binaries / "python", "-m", "pip", "install", "--quiet", *constrained, what, cwd=tmp_path, timeout=900)
+        assert done.returncode == 0, done.stdout
+
+    install(wheel)
     # -W error: a user's first import must not warn either.
-    done = run(python, "-W", "error", "-c", "import jaxdiff; print(jaxdiff.__file__, jaxdiff.__version__)", cwd=tmp_path)
+    shown = "import jaxdiff; jaxdiff.load; print(jaxdiff.__file__, jaxdiff.__version__)"
+    done = run(binaries / "python", "-W", "error", "-c", shown, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     file, version = done.stdout.split()
     assert Path(file).is_relative_to(tmp_path / "environment")
     assert version == jaxdiff.__version__
+    present = "from importlib.util import find_spec; print([name for name in {} if find_spec(name)])"
+    taken = run(binaries / "python", "-c", present.format((*PROGRAMS, "console", "demo", "checkpoints")), cwd=tmp_path)
+    assert taken.stdout.strip() == "[]"
 
-    present = f"from importlib.util import find_spec; print([name for name in {PROGRAMS} if find_spec(name)])"
-    assert run(python, "-c", present, cwd=tmp_path).stdout.strip() == "[]"
+    done = run(binaries / "jaxdiff", "sample", "draw", "--help", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout.count("\n") == 1 and "pip install 'jaxdiff[programs]'" in done.stdout
+    install(f"{wheel}[programs]")
+    drawing = ("draw", "--model", "embedded", "--count", "2", "--steps", "2", "--out", "out/set")
+    done = run(binaries / "jaxdiff", "sample", *drawing, cwd=tmp_path, timeout=300, JAX_PLATFORMS="cpu")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "out" / "set" / "samples.json").exists()

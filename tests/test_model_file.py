@@ -109,7 +109,7 @@ def test_attributes_are_found_by_name(model):
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/model.safetensors", ""])
 def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path, path):
-    with pytest.raises(InputError, match=f"{tmp_path / path}.*python -m train"):
+    with pytest.raises(InputError, match=f"{tmp_path / path}.*jaxdiff train"):
         models.load(tmp_path / path)
 
 

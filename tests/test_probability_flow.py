@@ -10,9 +10,10 @@ from scipy.stats import norm
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
-from jaxdiff.probability_flow import bits_per_dimension, decode, encode, log_likelihood, steps_from
+from jaxdiff.probability_flow import bits_per_dimension, decode, encode, log_likelihood
 from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, sample
+from jaxdiff.solvers.driver import steps_from
 
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 

@@ -11,11 +11,12 @@ import pytest
 import scipy.stats
 from flax import nnx
 
+from jaxdiff.choices import PREDICTIONS
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.network import Network
 from jaxdiff.phases import boundary_times, phase
-from jaxdiff.process import PREDICTIONS, edm, flow, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.training import Objective, Optimization, TrainState, initial_state, train_step
 
 MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)

@@ -1,113 +1,34 @@
-"""`python -m train`: data -> model, or, as `python -m train classifier`, data -> classifier of noised images.
+"""`jaxdiff train`: data -> model, data -> classifier of noised images, and models in and out."""
 
-`python -m train export` and `import` bring models out and in.
-"""
-
-import inspect
-import sys
-
-import tyro
-
-from jaxdiff._console.terminal import run
-from jaxdiff.errors import InputError
+from jaxdiff import choices
+from jaxdiff._console.commands import Command, Program
 
 
-def main() -> None:
-    """Parses the command line and runs the command: by default, opens the data and trains."""
-    commands = {"classifier": _train_classifier, "export": _export, "import": _import}
-    if sys.argv[1:] and sys.argv[1] in commands:
-        commands[sys.argv[1]](sys.argv[2:])
-    else:
-        _train_diffusion(sys.argv[1:])
+def _tables() -> str:
+    return choices.table(Processes=choices.PROCESSES, Weightings=choices.WEIGHTINGS, Time_samplings=choices.TIME_SAMPLINGS)
 
 
-def _train_diffusion(arguments: list[str]) -> None:
-    from jaxdiff import parallel
-    from jaxdiff.data import require_two_values
-    from jaxdiff.training import TIME_SAMPLINGS, WEIGHTINGS
-
-    from .diffusion import image_size, resolve
-    from .options import Options, table
-
-    choices = table(Weightings=WEIGHTINGS, Time_samplings=TIME_SAMPLINGS)
-    about = f"{inspect.getdoc(Options)}\n\n{choices}"
-    options = tyro.cli(Options, prog="python -m train", args=arguments, description=about)
-    names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
-    mesh = _join(options)
-    source = parallel.in_all(lambda: _open(options, image_size(options), names))
-    if names is None and len(source.attributes) > 1:
-        known = ", ".join(attribute.name for attribute in source.attributes)
-        raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
-    task = resolve(options, source.attributes)
-    for attribute in source.attributes:
-        require_two_values(source, attribute.name)
-    _train(options, task, source, mesh)
-
-
-def _train_classifier(arguments: list[str]) -> None:
-    from jaxdiff import parallel
-
-    from .classifier import ClassifierOptions, context, resolve
-    from .options import table
-
-    about = f"{inspect.getdoc(ClassifierOptions)}\n\n{table()}"
-    options = tyro.cli(ClassifierOptions, prog="python -m train classifier", args=arguments, description=about)
-    mesh = _join(options)
-    size, process = parallel.in_all(lambda: context(options))
-    source, *held_out = parallel.in_all(
-        lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
-    )
-    held_out = dict(zip(("validation", "test"), held_out, strict=True))
-    _train(options, resolve(options, size, process, source, held_out), source, mesh)
-
-
-def _export(arguments: list[str]) -> None:
-    from .exchange import Export, export_model
-
-    export_model(tyro.cli(Export, prog="python -m train export", args=arguments, description=inspect.getdoc(Export)))
-
-
-def _import(arguments: list[str]) -> None:
-    from .exchange import Import, import_model
-
-    import_model(tyro.cli(Import, prog="python -m train import", args=arguments, description=inspect.getdoc(Import)))
-
-
-def _open(options, size: int, names, split: str = "train"):
-    """A split of the data, with the attributes of these names (None is all there are)."""
-    from jaxdiff._console.arguments import value_names
-    from jaxdiff.data import open_data
-
-    return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
-
-
-def _join(options):
-    """The mesh of the run's processes, or of the devices that a dry run is for."""
-    from jaxdiff._console.dry_run import pretend
-
-    if options.devices is not None:
-        pretend(options.devices)
-    return options.join()
-
-
-def _train(options, task, source, mesh) -> None:
-    from jaxdiff import parallel
-    from jaxdiff.data import verify
-
-    from .dry_run import dry_run
-    from .loop import train
-
-    if options.dry_run:
-        dry_run(options, task, source, mesh)
-        return
-    parallel.in_all(lambda: verify(source))
-    sys.exit(train(options, task, parallel.in_all(source.cached), mesh))
-
-
-def start() -> None:
-    """Runs the program."""
-    run(main, training=True)
-
+OPTIONS = Program(
+    "train",
+    __package__,
+    "Trains a diffusion model on labelled images, or a classifier of noised images, and brings models in and out.",
+    {
+        "diffusion": Command("train a diffusion model on labelled images", "options:Options", "run:train_diffusion", _tables),
+        "classifier": Command(
+            "train a classifier of noised images, for the safe denoiser",
+            "options:ClassifierOptions",
+            "run:train_classifier",
+            lambda: choices.table(Processes=choices.PROCESSES),
+        ),
+        "export": Command("write a model as a folder of diffusers", "exchange_options:Export", "exchange:export_model"),
+        "import": Command(
+            "read a model of diffusers or of guided-diffusion", "exchange_options:Import", "exchange:import_model"
+        ),
+    },
+    default="diffusion",
+    training=True,
+)
+main, start = OPTIONS.main, OPTIONS.start
 
 if __name__ == "__main__":
     start()

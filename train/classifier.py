@@ -1,10 +1,9 @@
-"""The classifier of noised images as a task of `python -m train`."""
+"""The classifier of noised images as a task of `jaxdiff train`."""
 
 import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,53 +28,10 @@ from jaxdiff.process import Process
 from jaxdiff.training import Optimization, TrainState
 
 from .folder import Folder
-from .options import RunOptions
-from .task import Task
+from .options import FEWEST, ClassifierOptions
+from .task import Task, forward_process
 
 STEPS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 3000, 64, 1e-3, 0.998
-FEWEST = 100  # held-out images of a split, below which a calibration error tells nothing
-
-
-@dataclass(frozen=True)
-class ClassifierOptions(RunOptions):
-    """Trains a classifier of noised images: what is the value of an attribute, given an image at any level of noise?
-
-    Its odds weigh the safe denoiser (`jaxdiff.load_classifier(OUT).log_odds(("yes",))`). They are used as numbers, so at the
-    end a temperature for each level of noise is fitted on the validation split, and the table tells, of the test split, how
-    good they are: the log loss beside that of the prior, and the calibration error beside what chance alone gives a
-    perfectly calibrated classifier on as many images.
-
-    A run lives in one folder, as one of `python -m train` does: config.json, metrics.jsonl, loss.png, calibration.png,
-    calibration.json (the table), checkpoints/ and classifier.safetensors. It is resumed the same way.
-
-    Examples:
-
-      python -m train classifier --data embedded --attribute glasses --model runs/faces --out runs/glasses
-
-      python -m train classifier --preset small --data ~/utkface --attribute gender --value-names gender=male,female
-          --process vp_cosine --out runs/gender
-    """
-
-    attribute: str = dataclasses.field(kw_only=True)
-    """The attribute that it tells."""
-    model: Path | None = None
-    """A trained model, whose process and image size the classifier takes: it is for this model's samples."""
-    weight_decay: float = 0.05
-    """Weight decay of AdamW."""
-    held_out: int = 4096
-    """Images taken of the validation and of the test split, at most."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.held_out < FEWEST:
-            raise InputError(f"--held-out must be at least {FEWEST}, got {self.held_out}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
-        given = [name for name in ("process", "zero_terminal_snr", "size") if getattr(self, name)]
-        if self.model is not None and given:
-            raise InputError(f"--model {self.model} gives process and size: leave --{given[0].replace('_', '-')} out")
-        if (Path(self.data).expanduser() / "samples.json").is_file():
-            raise InputError(f"--data {self.data} is a folder of samples, which has no held-out images to calibrate on")
 
 
 @dataclass(frozen=True)
@@ -169,7 +125,7 @@ def context(options: ClassifierOptions) -> tuple[int, Process]:
     if options.model is not None:
         model = load(options.model)
         return model.config.size, model.process
-    return options.size or preset(options.preset).network.size, options.forward_process()
+    return options.size or preset(options.preset).network.size, forward_process(options)
 
 
 def resolve(

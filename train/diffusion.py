@@ -1,4 +1,4 @@
-"""The diffusion model as a task of `python -m train`."""
+"""The diffusion model as a task of `jaxdiff train`."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from jaxdiff.training import Objective, Optimization, TrainState
 
 from .folder import Folder
 from .options import Options
-from .task import Task
+from .task import Task, forward_process
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Diffusion:
         phases=options.phases,
     )
     optimization = Optimization(learning_rate=pick("learning_rate"), warmup=options.warmup, ema_decay=pick("ema_decay"))
-    process = options.forward_process()
+    process = forward_process(options)
     if options.zero_terminal_snr and objective.prediction == "eps":
         raise InputError("--zero-terminal-snr takes --prediction v, x0 or edm: at pure noise eps says nothing of the image")
     return Diffusion(network, process, objective, optimization, pick("steps"), pick("batch_size"))

@@ -1,4 +1,4 @@
-"""`python -m train --dry-run`: what a step takes on each device, from its compiled form; nothing is run."""
+"""`jaxdiff train --dry-run`: what a step takes on each device, from its compiled form; nothing is run."""
 
 import json
 from functools import partial

@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from jaxdiff import parallel
 from jaxdiff._console.terminal import console, device_memory, peak_memory, progress
 from jaxdiff.checkpoint import Checkpoints
+from jaxdiff.choices import PHASES
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
-from jaxdiff.phases import PHASES
 from jaxdiff.training import TrainState, initial_state, train_step
 
 from .folder import Folder, claimed

@@ -1,15 +1,15 @@
-"""What `python -m train` takes."""
+"""What `jaxdiff train` takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from jaxdiff import process as processes
 from jaxdiff._console.hosts import Hosts
+from jaxdiff.choices import BOUNDARIES, ProcessName, TimeSampling, Weighting, check_boundaries
 from jaxdiff.errors import InputError
-from jaxdiff.phases import BOUNDARIES
-from jaxdiff.presets import PRESETS, preset
-from jaxdiff.process import PROCESSES, Process
+from jaxdiff.presets import PresetName, preset
+
+FEWEST = 100  # held-out images of a split, below which a calibration error tells nothing
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,11 @@ class RunOptions(Hosts):
     """Folder of the run."""
     data: str = "embedded"
     """`embedded`, a folder or .zip of images with labels.csv, an .npz with images and labels, or tfds:NAME."""
-    preset: Literal["tiny", "small", "faces64", "faces128"] = "tiny"
+    preset: PresetName = "tiny"
     """Network and training; the options below override its parts."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels, e.g. gender=male,female."""
-    process: (
-        Literal["vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"]
-        | None
-    ) = None
+    process: ProcessName | None = None
     """Forward process; the table above says what each is for."""
     zero_terminal_snr: bool = False
     """ddpm tables: rescale them to end in pure noise; for v and x0."""
@@ -78,14 +75,14 @@ class RunOptions(Hosts):
             raise InputError(f"--ema-decay must lie in [0, 1), got {self.ema_decay}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InputError(f"--learning-rate must be above 0, got {self.learning_rate}")
+        if self.zero_terminal_snr and not self.process_name.startswith("ddpm_"):
+            raise InputError(f"--zero-terminal-snr is for the ddpm tables, got --process {self.process_name}")
+        check_boundaries(self.phases)
 
-    def forward_process(self) -> Process:
+    @property
+    def process_name(self) -> ProcessName:
         """The forward process, by default the preset's."""
-        name = self.process or preset(self.preset).process
-        table = {"zero_terminal_snr": True} if self.zero_terminal_snr else {}
-        if table and not name.startswith("ddpm_"):
-            raise InputError(f"--zero-terminal-snr is for the ddpm tables, got --process {name}")
-        return processes.from_config({"name": name, **table})
+        return self.process or preset(self.preset).process
 
 
 @dataclass(frozen=True)
@@ -93,20 +90,20 @@ class Options(RunOptions):
     """Trains a class-conditional diffusion model on labelled images.
 
     A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
-    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `python -m sample` reads).
+    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `jaxdiff sample` reads).
     Started again with the same options, it goes on where it stopped, to exactly the state of a run that was never
     stopped. Ctrl-C or SIGTERM saves first.
 
-    `python -m train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser;
-    `python -m train export --help` and `python -m train import --help` are about models of diffusers and guided-diffusion.
+    `jaxdiff train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser;
+    `jaxdiff train export --help` and `jaxdiff train import --help` are about models of diffusers and guided-diffusion.
 
     Examples:
 
-      python -m train --preset tiny --data embedded --attributes group --out runs/faces
+      jaxdiff train --preset tiny --data embedded --attributes group --out runs/faces
 
-      python -m train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
+      jaxdiff train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
-      python -m train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
+      jaxdiff train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
           --dtype bfloat16
     """
 
@@ -114,7 +111,7 @@ class Options(RunOptions):
     """Attributes that condition the model (their label embeddings add up); by default `group`, or the only one there is."""
     prediction: Literal["eps", "v", "x0", "edm"] | None = None
     """What the network predicts; edm is EDM's preconditioned x0."""
-    weighting: Literal["simple", "likelihood", "p2", "min_snr"] = "simple"
+    weighting: Weighting = "simple"
     """Weight of the loss over time; the table above says which is what."""
     p2_gamma: float = 1.0
     """gamma of p2."""
@@ -122,7 +119,7 @@ class Options(RunOptions):
     """k of p2."""
     min_snr_gamma: float = 5.0
     """gamma of min_snr."""
-    time_sampling: Literal["stratified", "uniform", "log_normal"] = "stratified"
+    time_sampling: TimeSampling = "stratified"
     """How training times are drawn."""
     level_mean: float = -1.2
     """log_normal: mean of log(sigma / alpha)."""
@@ -141,26 +138,43 @@ class Options(RunOptions):
             raise InputError(f"--preview-every must be at least 0, got {self.preview_every}")
 
 
-PROCESS_USES = {
-    "vp_linear": "variance preserving, beta linear: the score-SDE paper's VP",
-    "vp_cosine": "variance preserving, cosine: the default; spends its time evenly over noise levels",
-    "sub_vp": "the score-SDE paper's sub-VP: better likelihoods",
-    "ve": "variance exploding, 0.01 to 50: the score-SDE paper's VE; with --prediction eps or edm",
-    "edm": "EDM's noise levels, 0.002 to 80; with --prediction edm --time-sampling log_normal",
-    "flow": "straight interpolation, as in flow matching; with --prediction v",
-    "ddpm_linear": "the table of DDPM, 1000 timesteps",
-    "ddpm_scaled_linear": "the table of latent diffusion",
-    "ddpm_cosine": "the cosine table of Nichol & Dhariwal: the fairness paper's",
-}
+@dataclass(frozen=True)
+class ClassifierOptions(RunOptions):
+    """Trains a classifier of noised images: what is the value of an attribute, given an image at any level of noise?
 
+    Its odds weigh the safe denoiser (`jaxdiff.load_classifier(OUT).log_odds(("yes",))`). They are used as numbers, so at the
+    end a temperature for each level of noise is fitted on the validation split, and the table tells, of the test split, how
+    good they are: the log loss beside that of the prior, and the calibration error beside what chance alone gives a
+    perfectly calibrated classifier on as many images.
 
-def table(**more: dict[str, str]) -> str:
-    """The processes as a table for `--help`, and what else there is to choose from, by title."""
-    parts = {"Processes": PROCESS_USES, **{title.replace("_", " "): rows for title, rows in more.items()}}
-    return "\n\n".join(
-        "\n".join([f"{title}:", *(f"  {name:<20} {about}" for name, about in rows.items())]) for title, rows in parts.items()
-    )
+    A run lives in one folder, as one of `jaxdiff train` does: config.json, metrics.jsonl, loss.png, calibration.png,
+    calibration.json (the table), checkpoints/ and classifier.safetensors. It is resumed the same way.
 
+    Examples:
 
-assert set(PROCESSES) == set(PROCESS_USES)
-assert set(PRESETS) == {"tiny", "small", "faces64", "faces128"}
+      jaxdiff train classifier --data embedded --attribute glasses --model runs/faces --out runs/glasses
+
+      jaxdiff train classifier --preset small --data ~/utkface --attribute gender --value-names gender=male,female
+          --process vp_cosine --out runs/gender
+    """
+
+    attribute: str = field(kw_only=True)
+    """The attribute that it tells."""
+    model: Path | None = None
+    """A trained model, whose process and image size the classifier takes: it is for this model's samples."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW."""
+    held_out: int = 4096
+    """Images taken of the validation and of the test split, at most."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.held_out < FEWEST:
+            raise InputError(f"--held-out must be at least {FEWEST}, got {self.held_out}")
+        if not self.weight_decay >= 0:
+            raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
+        given = [name for name in ("process", "zero_terminal_snr", "size") if getattr(self, name)]
+        if self.model is not None and given:
+            raise InputError(f"--model {self.model} gives process and size: leave --{given[0].replace('_', '-')} out")
+        if (Path(self.data).expanduser() / "samples.json").is_file():
+            raise InputError(f"--data {self.data} is a folder of samples, which has no held-out images to calibrate on")

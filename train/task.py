@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 
+from jaxdiff import process as processes
 from jaxdiff.data import Attribute, Source
 from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network
@@ -81,6 +82,12 @@ class Task(ABC):
             "seed": options.seed,
             "jax": jax.__version__,
         }
+
+
+def forward_process(options: RunOptions) -> Process:
+    """The forward process of the options."""
+    table = {"zero_terminal_snr": True} if options.zero_terminal_snr else {}
+    return processes.from_config({"name": options.process_name, **table})
 
 
 def _plain(config) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The devices and processes that a program runs on: options that several programs take."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import jax
-from jax.sharding import Mesh
-
-from jaxdiff import parallel
 from jaxdiff._console.terminal import only_errors
 from jaxdiff.errors import InputError
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,13 @@ class Processes:
             raise InputError("--distributed takes the processes from the environment, got --coordinator too: take one")
         if self.arrival_seconds < 1:
             raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
-        if (self.distributed or not missing) and not jax.distributed.is_initialized():
+        if not self.distributed and missing:
+            return
+        import jax
+
+        from jaxdiff import parallel
+
+        if not jax.distributed.is_initialized():
             parallel.join(self.coordinator, self.processes, self.process_id, self.arrival_seconds)
             if not parallel.is_first():
                 only_errors()
@@ -52,7 +58,9 @@ class Hosts(Processes):
     """How the devices of all processes are laid out, e.g. data=8,fsdp=4: batches are dealt over both, parameters over fsdp. By
     default every device holds all parameters."""
 
-    def join(self) -> Mesh:
+    def join(self) -> "Mesh":
         """Joins the other processes and makes the mesh; use it as `jax.set_mesh(mesh)`."""
+        from jaxdiff import parallel
+
         super().join()
         return parallel.make_mesh(self.mesh)

@@ -6,22 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.lines import Line2D
 
 from jaxdiff._console.terminal import significant
 from jaxdiff.calibration import HeldOut, Level, reliability
+from jaxdiff.choices import PHASES
 from jaxdiff.fairness import Transition
-from jaxdiff.phases import PHASES
 
 # Okabe and Ito's colours, which the colour-blind tell apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 TIME = "tau (0 = data, 1 = noise)"
+
+
+def pyplot():
+    """Matplotlib's pyplot, without a display; it is imported when something is plotted, and not before."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    return pyplot
 
 
 def _phases(axes, boundaries: Sequence[float]) -> None:
@@ -35,7 +39,7 @@ def _phases(axes, boundaries: Sequence[float]) -> None:
         axes.text((low + high) / 2, 0.98, name, transform=axes.get_xaxis_transform(), **place)
 
 
-def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
+def training(path: Path, rows: Sequence[Mapping[str, float | int]], title: str) -> None:
     """The loss over the steps, of all times and of each phase of noise.
 
     Arguments:
@@ -43,6 +47,7 @@ def training(path: Path, rows: Sequence[dict[str, float]], title: str) -> None:
         rows: the lines of metrics.jsonl.
         title: above the plot.
     """
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     steps = [row["step"] for row in rows]
     for name in ("loss", *(f"loss_{phase}" for phase in PHASES)):
@@ -70,6 +75,7 @@ def transition(
         title: above the plot.
         boundaries: the times at which the phases of noise meet.
     """
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, taus, values, tau in curves:
         # of a distance that is 0 without a switch there is no share
@@ -97,6 +103,9 @@ def scaled(found: Transition) -> list[float]:
 
 def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]) -> None:
     """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each tau."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.lines import Line2D
+
     batches, modes = (sorted({getattr(found, name) for found in searches}) for name in ("batch", "mode"))
 
     def style(colour, batch):
@@ -131,6 +140,7 @@ def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries
         title: above the plot.
         boundaries: the times at which the phases of noise meet.
     """
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 5.6), layout="constrained")
     _criterion(axes, searches, boundaries)
     axes.set_title(title)
@@ -159,6 +169,7 @@ def sweep(
         boundaries: the times at which the phases of noise meet.
         chance: the BER of a guess.
     """
+    plt = pyplot()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
     left.set_title("criterion of each search")
     if searches:
@@ -220,6 +231,7 @@ def tradeoff(
         title: above the plot.
     """
     names = [name for name in ("largest", "mean") if name in real["trade_off"]]
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
     limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "the most that the best classifier leaves"}
@@ -265,6 +277,7 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
         rows: by name, as `evaluate safety` reports them.
         title: above the plot.
     """
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7.5, 5), layout="constrained")
     curves: dict[str, list[tuple[float, float, float]]] = {}
     for name, row in rows.items():
@@ -313,6 +326,7 @@ def calibration(
         values: names of the values; of two, the second one's probability is shown, else that of each.
         title: above the plot.
     """
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     left.plot((0, 1), (0, 1), color="0.3", linestyle=":", linewidth=1)
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
@@ -351,6 +365,7 @@ def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
     shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
     heights = [len(rows) for _, rows in shown] or [1]
     size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
+    plt = pyplot()
     figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
     for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
         ratios = [row["ratio"]["median"] for row in rows]

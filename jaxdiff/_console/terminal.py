@@ -24,7 +24,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from jaxdiff._console.device import prepare
 from jaxdiff.errors import InputError, LostProcess
 
 console = Console()
@@ -116,17 +115,15 @@ def working(description: str) -> Iterator[None]:
     _told.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
 
 
-def run(main: Callable[[], None], training: bool = False) -> None:
-    """Runs a program: sets the machine up, and turns an `InputError` into one line and exit status 2.
+def run(main: Callable[[], None]) -> None:
+    """Runs a program: turns an `InputError` into one line and exit status 2.
 
     Of a run of several processes an `InputError` is told by all, and they end together. Any other exception ends this process
     at once, with its traceback and exit status 1: so the others, who can not go on without it, end within seconds.
 
     Arguments:
-        main: the program.
-        training: whether it trains a diffusion model.
+        main: the program; it calls `jaxdiff._console.device.prepare` before JAX is first used.
     """
-    prepare(training)
     # what Orbax fills pages with is told in a line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from jaxdiff._console import arguments
 from jaxdiff.data import load_arrays, open_data
-from jaxdiff.data.selection import split_spec
+from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 
 

@@ -1,8 +1,13 @@
 """Data: labelled images from anywhere, their splits, and batches of them."""
 
-from jaxdiff.data.attributes import Attribute, find
-from jaxdiff.data.pipeline import batches
-from jaxdiff.data.source import ArraySource, Source, load_arrays, open_data, require_two_values, verify
+from typing import TYPE_CHECKING
+
+from jaxdiff._lazy import lazily
+
+if TYPE_CHECKING:
+    from jaxdiff.data.attributes import Attribute, find
+    from jaxdiff.data.pipeline import batches
+    from jaxdiff.data.source import ArraySource, Source, load_arrays, open_data, require_two_values, verify
 
 __all__ = [
     "ArraySource",
@@ -15,3 +20,12 @@ __all__ = [
     "require_two_values",
     "verify",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "attributes": ("Attribute", "find"),
+        "pipeline": ("batches",),
+        "source": ("ArraySource", "Source", "load_arrays", "open_data", "require_two_values", "verify"),
+    },
+)

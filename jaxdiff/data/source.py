@@ -197,10 +197,11 @@ def open_data(
     """
     # Imported here because each of these builds on this file, and tfds is slow to import.
     from jaxdiff.data import folder, npz, selection, splits
+    from jaxdiff.data.spec import split_spec
     from jaxdiff.data.view import View
 
     splits.check(split)
-    base, wanted = selection.split_spec(str(spec))
+    base, wanted = split_spec(str(spec))
     if wanted:
         # the attributes that are selected by need not be among those that are taken
         names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]

@@ -7,8 +7,8 @@ its labels are dealt at random.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Integer, UInt8
-from scipy.ndimage import gaussian_filter
 
 from jaxdiff.data import embedded
 from jaxdiff.errors import InputError
@@ -136,7 +136,7 @@ def kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> Case:
 def _blurred(images, deviation: float = 1 / 24):
     """A Gaussian blur whose standard deviation is a share of the height."""
     pixels = deviation * images.shape[1]
-    return np.round(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
+    return np.round(scipy.ndimage.gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
 
 
 def _noisy(images, generator):
@@ -151,5 +151,5 @@ def _mixed(images, labels, values, generator):
         partner[of_value] = generator.choice(of_next, len(of_value))
     exact = images.astype(np.float32)
     deviation = images.shape[1] / 16
-    low = gaussian_filter(exact, (0, deviation, deviation, 0))
+    low = scipy.ndimage.gaussian_filter(exact, (0, deviation, deviation, 0))
     return np.clip(np.round(low + (exact - low)[partner]), 0, 255).astype(np.uint8)

@@ -8,10 +8,11 @@ real images reach that were held out, and equally many: `Limits` has them all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from jaxdiff.defaults import Limits
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.judge import Verdict
 from jaxdiff.fairness.metrics import Summary
@@ -36,37 +37,6 @@ class Finding:
     text: str
     against: str
     flag: bool = True
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a set is flagged. Shares are in [0, 1]."""
-
-    level: float = 0.01
-    """The probability that tests flag a set whose images are independent of its labels and of the choice of the training
-    images; all tests of a set share it."""
-    transfer: float = 0.75
-    """Where a set gives its label away: its classifiers are on real images less than this share as far from a coin's BER as on
-    the set."""
-    share: float = 0.5
-    """Precision, density, recall or coverage below this share of what held-out real images reach."""
-    frechet: float = 0.5
-    """Fréchet distance beyond the upper end of that of held-out real images by more than this multiple of the total variance of
-    the real features."""
-    unlike: float = 0.5
-    """The share of images rougher or smoother than 99 % of held-out real images."""
-    repeated: float = 0.05
-    """The share of images that nearly repeat another one of the set, beyond that share of held-out real images."""
-    copied: float = 0.05
-    """The share of images that are copies of training images: more is flagged where the test of memorisation is sure."""
-    close: float = 0.01
-    """The share of images that nearly repeat a training image, beyond that share of held-out real images."""
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0 or (value >= 1 and field.name != "frechet"):
-                raise InputError(f"`{field.name}` must be above 0{' and below 1' * (field.name != 'frechet')}, got {value}")
 
 
 def find_faults(

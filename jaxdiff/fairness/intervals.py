@@ -2,9 +2,8 @@
 and Newcombe's intervals."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Integer, Shaped
-from scipy.special import ndtri
-from scipy.stats import random_table
 
 from jaxdiff.errors import InputError
 
@@ -47,7 +46,7 @@ def dealt_tables(
         generator: of the draws.
     """
     # scipy 1.17 gives tables of one row or one column negative counts: an empty row and column spare them
-    padded = random_table(np.append(rows, 0), np.append(columns, 0)).rvs(replicates, random_state=generator)
+    padded = scipy.stats.random_table(np.append(rows, 0), np.append(columns, 0)).rvs(replicates, random_state=generator)
     return padded.astype(np.int64)[:, :-1, :-1]
 
 
@@ -75,7 +74,7 @@ def wilson_interval(
         InputError: a level outside (0, 1).
     """
     check_level(level)
-    z = ndtri((1 + level) / 2)
+    z = scipy.special.ndtri((1 + level) / 2)
     present = np.maximum(count, 1)
     centre = (share + z**2 / (2 * present)) / (1 + z**2 / present)
     half = z * np.sqrt(share * (1 - share) / present + (z / (2 * present)) ** 2) / (1 + z**2 / present)

@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 
 from jaxdiff.batches import in_batches
+from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.chance import ChanceTest, chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
@@ -42,8 +43,8 @@ class Training:
         flip: mirror half of the images; wrong for digits or letters.
     """
 
-    steps: int = 400
-    batch: int = 32
+    steps: int = CLASSIFIER_STEPS
+    batch: int = CLASSIFIER_BATCH
     rate: float = 3e-3
     decay: float = 1e-2
     widths: tuple[int, ...] = (16, 32, 64)

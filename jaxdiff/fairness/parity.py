@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Integer
-from scipy.special import rel_entr
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
@@ -50,7 +50,7 @@ class Parity:
     @property
     def divergence(self) -> Float[np.ndarray, "*replicates contexts"]:
         """KL(frequency || target) in nats (..., C); infinite where a value occurs whose target is 0."""
-        return rel_entr(self.frequency, self.target).sum(axis=-1)
+        return scipy.special.rel_entr(self.frequency, self.target).sum(axis=-1)
 
     @property
     def within(self) -> Bool[np.ndarray, "*replicates contexts"]:

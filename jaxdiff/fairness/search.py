@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff.denoiser import as_denoiser, breakpoints
+from jaxdiff.denoiser import Memory, as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.transition import Transition, point
 from jaxdiff.guidance.switching import Switching
@@ -35,11 +35,11 @@ def pairs_in_turn(conditions, batch: int):
     return tuple(jax.tree.map(lambda leaf, side=side: leaf[pairs[:, side]], rows) for side in (0, 1))
 
 
-def both_ways(denoiser, process, key, shape, solver, batch):
-    """Keys, nodes and first state of a batch of noises twice, once for each condition."""
+def both_ways(denoiser, process, key, shape, solver, batch, condition):
+    """Keys, nodes and first state of a batch of noises twice, once for each condition; `condition` is that of both."""
     keys = sample_keys(key, over_devices(stacked(jnp.arange(batch), jnp.arange(batch))))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
-    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
+    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, condition, grid.times[0, 0]))
 
 
 def check(denoise, process, solver, conditions, batch: int):
@@ -61,7 +61,7 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     """What a switch whose first breakpoint is at `latest` makes of a trunk: samples, their grid, and the steps not run again.
 
     Arguments:
-        guided: the switched denoiser.
+        guided: the switched denoiser, a guidance around that of the trunk which remembers nothing itself.
         latest: the time () of its first breakpoint on the way, one for all samples.
         unswitched: the grid of the trunk.
         trunk: the states at its nodes under the start of `condition`.
@@ -71,6 +71,8 @@ def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, conditi
     # the last node above it: no breakpoint moved one up to there, where the switched trajectory is the trunk
     before = jnp.maximum(jnp.sum(grid.times[:, 0] > latest) - 1, 0)
     reached = jax.tree.map(lambda states: states[before], trunk)
+    # the trunk is of the denoiser inside
+    reached = reached._replace(memory=Memory((), (reached.memory,)))
     return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
 
 
@@ -93,9 +95,9 @@ def _vertex(values):
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
 def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, norm, drop_first, batch):
-    keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch)
     first, second = pairs_in_turn(conditions, batch)
     condition, other = stacked(first, second), stacked(second, first)
+    keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch, condition)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
     slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
@@ -201,9 +203,9 @@ def search_prefix(
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse"))
 def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse):
-    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
     start, end = pairs_in_turn(conditions, batch)
     condition = stacked(start, end), stacked(end, start)
+    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch, condition[0])
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def square(x):

@@ -74,9 +74,9 @@ def _golden_steps(reach: float, tolerance: float) -> int:
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch"))
 def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
-    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch)
     first, second = pairs_in_turn(conditions, batch)
     condition = stacked(first, second), stacked(second, first)
+    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch, condition[0])
     trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def distances(x):

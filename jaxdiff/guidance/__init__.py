@@ -1,8 +1,12 @@
-"""Guidances: denoiser in, denoiser out. They compose by nesting; the solver meets the breakpoints of the whole nest."""
+"""Guidances: denoiser in, denoiser out. They compose by nesting, and the solver meets the breakpoints of the whole nest."""
 
 from jaxdiff.denoiser import Guidance, Remembering, breakpoints
+from jaxdiff.guidance.adaptive_projected import AdaptiveProjected, adaptive_projected
+from jaxdiff.guidance.autoguidance import Autoguidance, autoguidance
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
+from jaxdiff.guidance.clipping_policy import Clip, ClippingPolicy, DynamicThresholding, Unbounded
+from jaxdiff.guidance.interval import Interval, interval
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.negative import negative
@@ -15,13 +19,20 @@ from jaxdiff.guidance.safety_flow import SafetyFlow, safety_flow
 from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
 from jaxdiff.guidance.switching import Switching, switching
+from jaxdiff.guidance.thresholding import Thresholded, dynamic_thresholding
 from jaxdiff.guidance.weights import Weight, tracked
 from jaxdiff.guidance.window import Window, window
 
 __all__ = [
+    "AdaptiveProjected",
+    "Autoguidance",
     "ClassifierFree",
+    "Clip",
     "Clipped",
+    "ClippingPolicy",
+    "DynamicThresholding",
     "Guidance",
+    "Interval",
     "Masked",
     "Mixing",
     "Particle",
@@ -35,13 +46,19 @@ __all__ = [
     "Semantic",
     "SpectralSwitching",
     "Switching",
+    "Thresholded",
+    "Unbounded",
     "Weight",
     "Window",
+    "adaptive_projected",
+    "autoguidance",
     "breakpoints",
     "classifier_free",
     "classifier_odds",
     "clipped",
     "dynamic_negative",
+    "dynamic_thresholding",
+    "interval",
     "masked",
     "mixing",
     "negative",

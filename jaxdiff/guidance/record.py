@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import Remembering, nest
+from jaxdiff.denoiser import Guidance, Remembering
 from jaxdiff.parallel import unstacked
 
 
@@ -54,16 +54,18 @@ class Recording(Remembering):
         """What it remembers before the first step from x, and an empty record."""
 
 
-def record(denoiser: Callable, memory: tuple[Any, ...], count: int) -> Record | None:
-    """What the outermost guidance of a nest that keeps a record did to the first `count` samples; None where none does.
+def record(denoiser: Callable, memory: Any, count: int) -> Record | None:
+    """What a nest did to the first `count` samples, by its first guidance that keeps a record; None where none does.
+
+    The first is the outermost, and of several children the first child's before the others'.
 
     Arguments:
         denoiser: the nest.
         memory: what the run remembered, of `sample(..., remembered=True)`.
         count: samples; guidances outside that ask for several conditions stack them with the samples' own first.
     """
-    remembering = [guidance for guidance in nest(denoiser) if isinstance(guidance, Remembering)]
-    for guidance, own in zip(remembering, memory, strict=True):
-        if isinstance(guidance, Recording):
-            return Record(*(unstacked(leaf, len(leaf) // count)[0] for leaf in own[1]))
-    return None
+    if isinstance(denoiser, Recording):
+        return Record(*(unstacked(leaf, len(leaf) // count)[0] for leaf in memory.own[1]))
+    children = zip(denoiser.children, memory.inside, strict=True) if isinstance(denoiser, Guidance) else ()
+    found = (record(child, inside, count) for child, inside in children)
+    return next((each for each in found if each is not None), None)

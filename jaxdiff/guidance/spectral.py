@@ -30,7 +30,7 @@ class SpectralSwitching(Guidance):
         first = lambda k: (points[k] == points[:k]).any(0)  # noqa: E731
         return tuple(jnp.where(first(k), 0.0, points[k]) for k in range(self.bands.count))
 
-    def multiple(self, t: float) -> int:
+    def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
         """Two where the bands of some sample disagree, else one."""
         return 1 + int(np.any((t > self.at.min(-1)) & (t <= self.at.max(-1))))
 

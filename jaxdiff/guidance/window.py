@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.process import Process
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, Process
 
 ALWAYS = (0.0, float("inf"))
 """The window that holds every time."""

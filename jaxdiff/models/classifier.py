@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
-from jaxdiff.models.config import DTYPES, EncoderConfig
+from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.layers import linear, space_to_depth
 from jaxdiff.models.unet import Encoder, block_keys, middle
 
@@ -54,7 +54,7 @@ class NoisedClassifier(Encoder):
         """
         embedding = nnx.silu(self.embed_time(time))
         keys = block_keys(dropout_key, len(self.down) + len(self.middle))
-        pixels = space_to_depth(x.astype(DTYPES[self.config.dtype]), self.config.stem)
+        pixels = space_to_depth(x.astype(jnp.dtype(self.config.dtype)), self.config.stem)
         hidden = self.descend(pixels, embedding, keys)[-1]
         for block in self.middle:
             hidden = self.call(block, hidden, embedding, next(keys))

@@ -4,11 +4,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-
 from jaxdiff.errors import InputError
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+DTYPES = ("float32", "bfloat16")
 EMBEDDINGS = ("scale_shift", "shift")
 DOWNSAMPLINGS = ("residual", "convolution", "centred_convolution")
 UPSAMPLINGS = ("residual", "convolution")
@@ -107,7 +105,7 @@ class EncoderConfig:
 
     def _check_conventions(self) -> None:
         """Raises `InputError` for an option there is not."""
-        chosen = [("dtype", self.dtype, tuple(DTYPES)), ("embedding", self.embedding, EMBEDDINGS)]
+        chosen = [("dtype", self.dtype, DTYPES), ("embedding", self.embedding, EMBEDDINGS)]
         chosen += [("middle_attention", self.middle_attention, MIDDLES)]
         for name, options in (("downsampling", DOWNSAMPLINGS), ("upsampling", UPSAMPLINGS)):
             given = getattr(self, name)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
-from jaxdiff.models.config import DTYPES, EncoderConfig, UNetConfig
+from jaxdiff.models.config import EncoderConfig, UNetConfig
 from jaxdiff.models.layers import (
     Attention,
     GroupNorm,
@@ -30,7 +30,7 @@ class ResidualBlock(nnx.Module):
     """
 
     def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample: str | None = None):
-        dtype = DTYPES[config.dtype]
+        dtype = jnp.dtype(config.dtype)
         self.resample = resample
         self.dropout = config.dropout
         self.norm_in = GroupNorm(inputs, config.groups, config.epsilon)
@@ -71,7 +71,7 @@ def _halved(x):
 def _attention(channels: int, config: EncoderConfig, normalised: bool) -> Attention:
     """Self-attention of a configuration."""
     norm = {"groups": config.groups, "epsilon": config.epsilon, "normalised": normalised}
-    return Attention(channels, config.head_channels, **norm, dtype=DTYPES[config.dtype])
+    return Attention(channels, config.head_channels, **norm, dtype=jnp.dtype(config.dtype))
 
 
 class Block(nnx.Module):
@@ -96,7 +96,7 @@ class Resampler(nnx.Module):
     def __init__(self, channels: int, how: str, *, config: EncoderConfig, resample: str):
         self.resample = resample
         strides, centred = 2 if resample == "down" else 1, how == "centred_convolution"
-        self.conv = convolution(channels, channels, 3, strides=strides, centred=centred, dtype=DTYPES[config.dtype])
+        self.conv = convolution(channels, channels, 3, strides=strides, centred=centred, dtype=jnp.dtype(config.dtype))
 
     def __call__(self, x, embedding, key):
         return convolve_repeated(self.conv, x) if self.resample == "up" else self.conv(x)
@@ -125,7 +125,7 @@ class Encoder(nnx.Module):
 
     def __init__(self, config: EncoderConfig):
         self.config = config
-        dtype, base = DTYPES[config.dtype], config.base
+        dtype, base = jnp.dtype(config.dtype), config.base
         embedding = 4 * base
         self.time_in = linear(base, embedding, dtype=dtype)
         self.time_out = linear(embedding, embedding, dtype=dtype)
@@ -183,7 +183,7 @@ class UNet(Encoder):
 
     def __init__(self, config: UNetConfig):
         super().__init__(config)
-        dtype, embedding = DTYPES[config.dtype], 4 * config.base
+        dtype, embedding = jnp.dtype(config.dtype), 4 * config.base
         rows = labels.width(config.values) if config.null_label else sum(config.values)
         self.label_table = nnx.Param(jnp.zeros((rows, embedding))) if rows else None
         skips, width = list(self.widths), self.widths[-1]
@@ -233,7 +233,7 @@ class UNet(Encoder):
                 `labels`.
             dropout_key: turns dropout on (training).
         """
-        dtype = DTYPES[self.config.dtype]
+        dtype = jnp.dtype(self.config.dtype)
         embedding = nnx.silu(self.embed(time, condition))
         keys = block_keys(dropout_key, len(self.down) + len(self.middle) + len(self.up))
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Float64
-from scipy.linalg import lapack, solve_triangular
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.estimate import Estimate, checked_pair
@@ -96,7 +96,7 @@ def frechet_estimate(real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray
     a, b = Moments.of(x), Moments.of(y)
     distance, root, pivots, directions, scales = _coupling(a, b)
     x, y = x - a.mean, y - b.mean
-    whitened = solve_triangular(root[pivots], x[:, pivots].T, lower=True)
+    whitened = scipy.linalg.solve_triangular(root[pivots], x[:, pivots].T, lower=True)
     to_y = scales @ np.square(directions.T @ whitened)
     overlap = np.square((root @ directions).T @ y.T)
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
@@ -116,7 +116,7 @@ def _coupling(a: Moments, b: Moments):
     if a.mean.shape != b.mean.shape:
         raise InputError(f"`a` and `b` must have features of one length, got {len(a.mean)} and {len(b.mean)}")
     first, second = a.covariance, b.covariance
-    factor, order, rank, _ = lapack.dpstrf(first, lower=1)
+    factor, order, rank, _ = scipy.linalg.lapack.dpstrf(first, lower=1)
     order = order - 1  # LAPACK counts from 1
     root = np.zeros((len(first), rank))
     root[order] = np.tril(factor)[:, :rank]

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float64, Int, UInt8
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from jaxdiff.bands import cosine_basis
 from jaxdiff.errors import InputError
@@ -115,7 +114,7 @@ def _exact_squares(images: UInt8[np.ndarray, "n h w c"], pairs: Int[np.ndarray, 
 
 def _first_of_group(pairs: Int[np.ndarray, "p 2"], count: int) -> Int[np.ndarray, " n"]:
     """The least index in the connected component of each of `count` images."""
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    labels = connected_components(graph, directed=False)[1]
+    graph = scipy.sparse.coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
     _, first, ranks = np.unique(labels, return_index=True, return_inverse=True)
     return first[ranks]

@@ -15,15 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Shaped
 
+from jaxdiff.defaults import ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.intervals import check_replicates, percentile_interval
 from jaxdiff.process import Process
 from jaxdiff.quality.estimate import Estimate
-
-TIME = 0.1
-DRAWS = 8
-FALSE_POSITIVES = 0.01
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ def attack_losses(
     x0: Float[Array, "b ..."] | Float[np.ndarray, "b ..."],
     *,
     key,
-    t: float = TIME,
-    draws: int = DRAWS,
+    t: float = ATTACK_TIME,
+    draws: int = ATTACK_DRAWS,
     condition: Any = None,
 ) -> Float[Array, " b"]:
     """The mean over draws of the squared error of the noise, mean((eps - eps_theta(alpha x_0 + sigma eps, t))^2).

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
+from jaxdiff.defaults import ALPHA, NEIGHBOURS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.intervals import newcombe_interval, wilson_interval
 from jaxdiff.quality.pixels import neighbours as nearest_images
 from jaxdiff.safety.duplicates import Duplicates
 
-ALPHA = 0.5
-NEIGHBOURS = 50
 ISOLATED = 1 / 3
 """The ratio of the two least distances below which an image is near to one training image alone."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)

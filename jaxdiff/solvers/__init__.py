@@ -2,7 +2,7 @@
 
 from jaxdiff.solvers.base import Solver
 from jaxdiff.solvers.ddim import DDIM, DDPM
-from jaxdiff.solvers.driver import sample
+from jaxdiff.solvers.driver import Init, sample
 from jaxdiff.solvers.heun import Heun
 from jaxdiff.solvers.multistep import DPMSolver, DPMSolverSDE, UniPC
 from jaxdiff.solvers.sde import EulerMaruyama, PredictorCorrector
@@ -20,6 +20,7 @@ __all__ = [
     "DPMSolverSDE",
     "EulerMaruyama",
     "Heun",
+    "Init",
     "PredictorCorrector",
     "Solver",
     "UniPC",

@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -46,16 +48,14 @@ class Solver(ABC):
 
     Arguments:
         steps: number of steps, at least 1.
-        spacing: how the nodes lie, one of `grid.SPACINGS`.
+        spacing: how the nodes lie, one of `jaxdiff.choices.SPACINGS`.
 
     Attributes:
         name: its name on the command line.
-        about: what it is for, in a line.
         order: the power of the step with which the error falls; for a stochastic solver the error of expectations (weak).
     """
 
     name: ClassVar[str]
-    about: ClassVar[str]
     order: ClassVar[int]
 
     steps: int
@@ -88,7 +88,7 @@ class Solver(ABC):
 
     def check(self, process: Process) -> None:
         """Raises `InputError` where this solver cannot run on this process."""
-        grid.nodes(self.spacing, self.steps, process)
+        jax.eval_shape(partial(grid.nodes, self.spacing, self.steps), process)
 
     def history(self, x: Array) -> Any:
         """The history before the first step, a pytree of arrays."""

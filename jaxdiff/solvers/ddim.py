@@ -24,7 +24,6 @@ class DDIM(Solver):
     """
 
     name = "ddim"
-    about = "the plainest, and the fairness paper's; eta > 0 adds noise"
     order = 1
 
     eta: float = 0.0
@@ -63,7 +62,6 @@ class DDPM(Solver):
     """
 
     name = "ddpm"
-    about = "the sampler of the DDPM paper; wants hundreds of steps"
     order = 1
 
     variance: str = "small"

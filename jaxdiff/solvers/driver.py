@@ -1,6 +1,6 @@
 """The one sampling loop: times and keys laid out before it, nothing decided inside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import as_denoiser, breakpoints, evaluate, initial_memory, nest
+from jaxdiff.denoiser import Guidance, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import gathered, over_devices, whole
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
-from jaxdiff.solvers.grid import on_breakpoints
+from jaxdiff.solvers.grid import Start, on_breakpoints, require_room, start_at
 
 
 def sample_keys(key, indices: Int[Array, " b"]) -> Array:
@@ -22,9 +22,9 @@ def sample_keys(key, indices: Int[Array, " b"]) -> Array:
     return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
-def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], t=1.0) -> Array:
-    """The state of each sample at its first node `t`, (B, *shape), from its own key."""
-    return jax.vmap(lambda key: process.prior(jax.random.fold_in(key, 0), shape, t))(keys)
+def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+    """The state of each sample at its first node `t`, (B, *shape), from its own key and its own condition."""
+    return jax.vmap(lambda key, row: process.prior(jax.random.fold_in(key, 0), shape, row, t))(keys, condition)
 
 
 class Grid(NamedTuple):
@@ -39,21 +39,92 @@ class Grid(NamedTuple):
     restarts: Bool[Array, "s b"]
 
 
-def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int) -> Grid:
-    """The nodes of `count` samples, with one on each breakpoint of the denoiser."""
-    times = jnp.broadcast_to(solver.times(process)[:, None], (solver.steps + 1, count))
-    return Grid(*on_breakpoints(times, breakpoints(denoiser)))
+def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int, start: Start | None = None) -> Grid:
+    """The nodes of `count` samples, with one on each breakpoint of the denoiser below the start, if there is one."""
+    return _laid(breakpoints(denoiser), process, start, solver, count)
 
 
-def evaluations(denoise: Callable, process: Process, solver: Solver) -> int:
-    """Evaluations of the innermost denoiser that one sample costs, under guidances that are the same for all samples."""
-    denoiser = as_denoiser(denoise)
-    times = np.asarray(sample_grid(denoiser, process, solver, 1).times)[:-1, 0]
-    left = [solver.evaluations_after(step) for step in range(solver.steps)] + [0]
-    each = [before - after for before, after in zip(left, left[1:], strict=False)]
-    for guidance in nest(denoiser):
-        each = [count * guidance.multiple(float(t)) for count, t in zip(each, times, strict=True)]
-    return sum(each)
+def _laid(points: tuple[Array, ...], process: Process, start: Start | None, solver: Solver, count: int) -> Grid:
+    times = solver.times(process) if start is None else jnp.asarray(start.times)
+    times = jnp.broadcast_to(times[:, None], (solver.steps + 1, count))
+    return Grid(*on_breakpoints(times, points, 0 if start is None else jnp.asarray(start.first)))
+
+
+# the nodes alone as one program, where the weights of a denoiser may be shapes
+_nodes = jax.jit(_laid, static_argnums=(3, 4))
+
+
+class Init(NamedTuple):
+    """What a run starts from, in place of a draw of the prior.
+
+    Attributes:
+        x: the states (B, ...), noised to the time t, finite and floating.
+        t: the time in (0, 1], a number, one for all. The solver's node nearest to it is moved onto it, and the steps from there
+            on are taken, at the noise that they always draw. Where all nodes lie below t, as under the spacings that begin at
+            their own greatest noise, it is the whole grid, and x is taken as of its first node.
+    """
+
+    x: Float[Array, "b ..."] | Float[np.ndarray, "b ..."]
+    t: float = 1.0
+
+
+def steps_from(process: Process, solver: Solver, t: float) -> int:
+    """How many of the solver's steps lead from the time t to the data, see `Init`.
+
+    Raises:
+        InputError: t lies outside (0, 1].
+    """
+    require_time("t", t)
+    start = _start(process, solver, t)
+    return solver.steps - (0 if start is None else int(start.first))
+
+
+def _start(process: Process, solver: Solver, t: float) -> Start | None:
+    # a whole run asks for no values of the nodes, so that it may be traced
+    return None if t == 1 else start_at(solver.times(process), t)
+
+
+def require_time(name: str, t: float) -> None:
+    """Raises `InputError` for a time that no run starts from: outside (0, 1]."""
+    if not 0 < t <= 1:
+        raise InputError(f"`{name}` must be a time in (0, 1], got {t}")
+
+
+def evaluations(denoise: Callable, process: Process, solver: Solver, t: float = 1.0) -> int:
+    """Evaluations of networks that one sample costs: of all the innermost denoisers of a nest, added up.
+
+    Each counts as one, whatever its size: those of a smaller network cost less time. `evaluations_of_each` has them apart.
+
+    Arguments:
+        denoise, process, solver: as of `sample`.
+        t: the time that the run starts from, as of `Init`.
+    """
+    return sum(evaluations_of_each(denoise, process, solver, t))
+
+
+def evaluations_of_each(denoise: Callable, process: Process, solver: Solver, t: float = 1.0) -> tuple[int, ...]:
+    """Evaluations that one sample costs of each innermost denoiser of a nest, in the order of `nest`; arguments as above.
+
+    Under breakpoints that differ from sample to sample, it is those of the whole batch over its size: a step in which one
+    sample needs an evaluation costs it for all.
+    """
+    require_time("t", t)
+    denoiser, start = as_denoiser(denoise), _start(process, solver, t)
+    first = 0 if start is None else int(start.first)
+    count = max([1, *(np.size(point) for point in breakpoints(denoiser))])
+    times = np.asarray(_nodes(breakpoints(denoiser), process, start, solver, count).times)[first:-1]
+    left = [solver.evaluations_after(step) for step in range(first, solver.steps)] + [0]
+    return tuple(_counted(denoiser, times, -np.diff(left)))
+
+
+def _counted(denoiser: Callable, times: np.ndarray, each: np.ndarray) -> Iterator[int]:
+    """Of each innermost denoiser, where this one is evaluated so often in each step."""
+    if not isinstance(denoiser, Guidance):
+        yield int(each.sum())
+        return
+    for child, inside in enumerate(denoiser.children):
+        multiples = np.array([denoiser.multiple(row, child) for row in times])
+        yield from _counted(inside, times, each * multiples)
 
 
 def begin(denoiser: Callable, solver: Solver, x: Array) -> State:
@@ -86,7 +157,7 @@ def integrate(
         keys: (B,) keys of the samples; the noise of step i comes from fold_in(key, i + 1).
         condition: the condition, with leading axis B.
         first_step: skip the steps before this one (it may be traced): `state` is the one at that node.
-        path: return all states.
+        path: return all states; at the nodes before `first_step` they are `state`.
         observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
             search sums up on the way. x0 is the first posterior mean that the step evaluates, at (x, t): those of the node,
             or what churn made of them.
@@ -134,27 +205,51 @@ def integrate(
 
 
 @partial(jax.jit, static_argnames=("solver", "count"))
-def _grid(denoiser, process, *, solver, count):
-    return whole(sample_grid(denoiser, process, solver, count))
+def _grid(denoiser, process, start=None, *, solver, count):
+    return whole(sample_grid(denoiser, process, solver, count, start))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
-def _sample(denoiser, process, grid, condition, key, indices, *, shape, solver, path, remembered):
+def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, remembered):
     keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
     # every sample starts at one time: no breakpoint moves the first node
-    state = begin(denoiser, solver, initial_noise(process, keys, shape, grid.times[0, 0]))
-    end = integrate(denoiser, process, solver, grid, state, keys, condition, path=path)
+    x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else over_devices(x)
+    state = begin(denoiser, solver, x)
+    end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path)
     x = end.x if path else over_devices(end.x)
     return (x, end.memory) if remembered else x
 
 
-def _require_inside(grid: Grid, points: tuple[Array, ...]) -> None:
-    """Raises `InputError` for a breakpoint where it could not act: between the grid's first node and 1, or outside [0, 1]."""
+def nodes(denoiser: Callable, process: Process, solver: Solver, count: int, t: float = 1.0) -> tuple[Grid, Start | None]:
+    """The grid that `sample` runs `count` samples over from the time t, and where on it they start; None for its first node.
+
+    Raises:
+        InputError: the grid cannot hold the breakpoints.
+    """
+    start, points = _start(process, solver, t), breakpoints(denoiser)
+    if start is not None:
+        require_room(solver.steps - int(start.first), tuple(point for point in points if _may_lie_below(t, point)))
+    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
+    grid = _grid(denoiser, process, start, solver=solver, count=count)
+    _require_inside(grid, points, start)
+    return grid, start
+
+
+def _may_lie_below(t: float, point: Array) -> bool:
+    if isinstance(point, jax.core.Tracer):
+        return True
+    values = gathered(point)
+    return bool(((values > 0) & (values < t)).any())
+
+
+def _require_inside(grid: Grid, points: tuple[Array, ...], start: Start | None) -> None:
+    """Raises `InputError` for a breakpoint outside [0, 1], or between the first node of a whole grid and 1, where none acts."""
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
         first, values = float(grid.times[0, 0]), gathered(point)
-        outside = (values < 0) | (values > 1) | ((values > first) & (values < 1))
+        unmet = (values > first) & (values < 1) if start is None else False
+        outside = (values < 0) | (values > 1) | unmet
         if outside.any():
             raise InputError(
                 f"a breakpoint at t={float(values[outside].flat[0]):.3f} lies outside the grid, which goes from "
@@ -171,6 +266,7 @@ def sample(
     key,
     condition: Any = None,
     indices: Any = None,
+    init: Init | None = None,
     path: bool = False,
     remembered: bool = False,
 ) -> Any:
@@ -187,25 +283,30 @@ def sample(
         solver: a solver, e.g. `DDIM(50)`.
         key: a key; `jax.random.key(seed)`.
         condition: the condition, a pytree of arrays with leading axis B.
-        indices: (B,) integers, by default 0 .. B - 1; needed where there is no condition to tell B.
-        path: also return the states on the way.
-        remembered: also return what the guidances that remember hold in the end: an entry for each, the outermost first.
+        indices: (B,) integers, by default 0 .. B - 1; needed where neither a condition nor `init` says how many.
+        init: start states and their time, in place of draws of the prior, see `Init`: an image noised to t for SDEdit, the same
+            x_T for several runs. From t the run takes the `steps_from(process, solver, t)` last steps of the solver and costs
+            `evaluations(denoise, process, solver, t)`; another t compiles nothing. A breakpoint above t does nothing.
+        path: return the states on the way too.
+        remembered: also return what the guidances of the nest hold in the end, a `denoiser.Memory`.
 
     Returns:
-        (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first; with `remembered`, that and the memory, whose
-        leaves have a leading axis as the samples'.
+        (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first, or `init` at all nodes down to its own; with
+        `remembered`, that and the memory, whose leaves have a leading axis as the samples'.
 
     Raises:
         InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
-            breakpoints, or the solver is none for this process.
+            breakpoints, the solver is none for this process, or `init` is of another shape or batch, not finite, or of a time
+            outside (0, 1].
     """
-    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
-    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
-    grid = _grid(denoiser, process, solver=solver, count=len(indices))
-    _require_inside(grid, breakpoints(denoiser))
+    x = None if init is None else _checked_states(init, tuple(shape))
+    denoiser, condition, indices = _checked(denoise, process, solver, condition, indices, x)
+    grid, start = nodes(denoiser, process, solver, len(indices), 1.0 if init is None else init.t)
+    first = None if start is None else start.first
     return _sample(
-        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=path, remembered=remembered
-    )
+        denoiser, process, grid, condition, key, indices, x, first,
+        shape=tuple(shape), solver=solver, path=path, remembered=remembered,
+    )  # fmt: skip
 
 
 def lowered(
@@ -219,14 +320,29 @@ def lowered(
     )
 
 
-def _checked(denoise, process, solver, condition, indices):
+def _checked_states(init: Init, shape: tuple[int, ...]) -> Array:
+    """The states to start from, as an array; errors as of `sample`."""
+    require_time("init.t", init.t)
+    x = jnp.asarray(init.x)
+    if x.shape[1:] != shape or not x.ndim:
+        raise InputError(f"`init` must hold states of shape (B, {', '.join(map(str, shape))}), got {x.shape}")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(f"`init` must hold floating states on the scale of the process, got {x.dtype}")
+    if not isinstance(x, jax.core.Tracer) and not jnp.isfinite(x).all():
+        raise InputError("`init` must be finite, got NaN or infinity among its states")
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _checked(denoise, process, solver, condition, indices, x=None):
     """The arguments as arrays; errors as of `sample`."""
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
     counts |= set() if indices is None else {len(indices)}
+    counts |= set() if x is None else {len(x)}
     if len(counts) != 1 or counts & {0, None}:
         raise InputError(
-            f"`condition` and `indices` must share one leading axis of at least 1; got {sorted(map(str, counts)) or 'neither'}"
+            "`condition`, `indices` and `init` must share one leading axis of at least 1; "
+            f"got {sorted(map(str, counts)) or 'none of them'}"
         )
     solver.check(process)
     indices = jnp.arange(counts.pop()) if indices is None else jnp.asarray(indices, jnp.int32)

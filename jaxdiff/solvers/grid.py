@@ -1,21 +1,15 @@
 """Time grids: the nodes that a solver steps through, from noise (t = 1, or near it) to data (t = 0)."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxdiff.choices import SPACINGS
 from jaxdiff.errors import InputError
-from jaxdiff.process import Process
-from jaxdiff.schedules import EARLIEST
+from jaxdiff.process import EARLIEST, Process
 
-SPACINGS = {
-    "uniform": "uniform in t",
-    "log_snr": "uniform in log SNR",
-    "karras": "sigma/alpha to the power 1/7 uniform (Karras et al. 2022)",
-    "leading": "DDPM tables: every T//S-th timestep, from the first",
-    "trailing": "DDPM tables: every T/S-th timestep, from the last",
-    "linspace": "DDPM tables: S timesteps from the first to the last",
-}
 DISCRETE = ("leading", "trailing", "linspace")
 # Noise levels sigma / alpha between which `log_snr` and `karras` lay their nodes (Karras et al. 2022, table 1).
 NOISE_MIN, NOISE_MAX, RHO = 0.002, 80.0, 7.0
@@ -62,7 +56,7 @@ def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
 
 def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
     """The nodes of a table: its timestep i = 0 .. T - 1 is the time (i + 1) / T."""
-    if process.kind != "table":
+    if not process.discrete:
         raise InputError(f"`spacing` {spacing!r} counts the timesteps of a DDPM table; process {process.name} has none")
     total = process.timesteps
     if steps > total:
@@ -77,36 +71,67 @@ def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
     return np.append((index + 1) / total, 0.0)
 
 
+class Start(NamedTuple):
+    """Where on the grid of a solver a run starts that starts in the middle.
+
+    Attributes:
+        times: (S + 1,), the nodes, the nearest one moved onto the time to start from.
+        first: which one that is.
+    """
+
+    times: Float[Array, " s"] | Float[np.ndarray, " s"]
+    first: Int[Array, ""] | Int[np.ndarray, ""]
+
+
+def start_at(times: Float[Array, " s"], t: float) -> Start | None:
+    """The start at the time t in (0, 1] on these nodes; None where no node lies above t, so that it is the whole grid.
+
+    The steps from there on are the solver's own, at least one of them.
+    """
+    moved, level = np.array(times), np.float32(t)
+    if level >= moved[0]:
+        return None
+    first = np.argmin(np.abs(moved[:-1] - level))
+    moved[first] = level
+    return Start(moved, np.int32(first))
+
+
 def on_breakpoints(
-    times: Float[Array, "s b"], breakpoints: tuple[Array, ...]
+    times: Float[Array, "s b"], breakpoints: tuple[Array, ...], first: int | Int[Array, ""] = 0
 ) -> tuple[Float[Array, "s b"], Bool[Array, "s b"]]:
     """The grid of each sample with its nearest interior node moved onto each of its breakpoints, and where they are.
 
-    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing. Each
-    sample has a column of its own, so one sample's breakpoint never touches another's grid.
+    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing, nor does one that
+    has a node already, as where two guidances of a nest share it. Each sample has a column of its own, so one sample's
+    breakpoint never touches another's grid.
 
     Arguments:
         times: (S + 1, B), falling along the first axis.
         breakpoints: times of shape () or (B,).
+        first: the node to start from: no breakpoint moves it or one before it. It may be traced; `require_room` then checks.
 
     Raises:
         InputError: fewer interior nodes than breakpoints.
     """
-    interior = times.shape[0] - 2
-    if len(breakpoints) > interior:
-        raise InputError(
-            f"a grid of {interior + 1} steps has {interior} interior nodes, too few for {len(breakpoints)} breakpoints"
-        )
-    taken = jnp.zeros(times.shape, bool).at[0].set(True).at[-1].set(True)
+    if isinstance(first, int):
+        require_room(times.shape[0] - 1 - first, breakpoints)
+    index = jnp.arange(times.shape[0])[:, None]
+    taken = jnp.broadcast_to((index <= first) | (index == times.shape[0] - 1), times.shape)
     held = jnp.zeros(times.shape, bool)
     for point in breakpoints:
         point = jnp.broadcast_to(point, times.shape[1:]).astype(times.dtype)
-        inside = (point < times[0]) & (point > times[-1])
+        inside = (point < times[first]) & (point > times[-1]) & ~(held & (times == point)).any(0)
         nearest = jnp.argmin(jnp.where(taken, jnp.inf, jnp.abs(times - point)), axis=0)
-        moved = (jnp.arange(times.shape[0])[:, None] == nearest) & inside
+        moved = (index == nearest) & inside
         times = jnp.where(moved, point, times)
         taken, held = taken | moved, held | moved
     if len(breakpoints) > 1:
         order = jnp.argsort(-times, axis=0)
         times, held = jnp.take_along_axis(times, order, 0), jnp.take_along_axis(held, order, 0)
     return times, held
+
+
+def require_room(steps: int, breakpoints: tuple[Array, ...]) -> None:
+    """Raises `InputError` where so many steps have fewer interior nodes than there are breakpoints."""
+    if len(breakpoints) > steps - 1:
+        raise InputError(f"a grid of {steps} steps has {steps - 1} interior nodes, too few for {len(breakpoints)} breakpoints")

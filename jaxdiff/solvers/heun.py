@@ -29,7 +29,6 @@ class Heun(Solver):
     """
 
     name = "heun"
-    about = "EDM's second-order solver, two evaluations a step; churn adds noise"
     order = 2
 
     spacing: str = "karras"

@@ -67,7 +67,6 @@ class DPMSolver(Solver):
     """
 
     name = "dpm_solver"
-    about = "DPM-Solver++(2M): second order at one evaluation a step; good at 10 to 30 steps"
     order = 2
 
     spacing: str = "log_snr"
@@ -91,7 +90,6 @@ class DPMSolverSDE(DPMSolver):
     """
 
     name = "dpm_solver_sde"
-    about = "SDE-DPM-Solver++(2M): the same with noise; forgives more, wants more steps"
     order = 2
 
     @property
@@ -138,7 +136,6 @@ class UniPC(Solver):
     """
 
     name = "unipc"
-    about = "UniPC-2: a corrector for nothing on top of the same predictor; good at 5 to 20 steps"
     order = 3
 
     spacing: str = "log_snr"

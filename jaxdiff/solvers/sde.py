@@ -46,7 +46,6 @@ class EulerMaruyama(Solver):
     """
 
     name = "euler_maruyama"
-    about = "the plain SDE solver, for comparison with papers; wants hundreds of steps"
     order = 1
 
     @property
@@ -90,7 +89,6 @@ class PredictorCorrector(Solver):
     """
 
     name = "predictor_corrector"
-    about = "the score-SDE paper's sampler: a Langevin corrector before each step"
     order = 1
 
     predictor: str = "reverse_diffusion"

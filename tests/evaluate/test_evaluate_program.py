@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness` judges what any program wrote, and refuses what it cannot judge."""
+"""`jaxdiff evaluate fairness` judges what any program wrote, and refuses what it cannot judge."""
 
 import json
 from functools import partial
@@ -215,4 +215,4 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, real, capsys, 
 
 def test_help_teaches_by_example(evaluate, capsys):
     assert evaluate("fairness", "--help") == 0
-    assert capsys.readouterr().out.count("python -m evaluate fairness --synthetic") >= 3
+    assert capsys.readouterr().out.count("jaxdiff evaluate fairness --synthetic") >= 3

@@ -1,4 +1,4 @@
-"""`python -m evaluate likelihood` tells a model's bits per dimension, of which images and under which condition."""
+"""`jaxdiff evaluate likelihood` tells a model's bits per dimension, of which images and under which condition."""
 
 import json
 from functools import partial
@@ -146,4 +146,4 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, capsys, argume
 
 def test_help_teaches_by_example(evaluate, capsys):
     assert evaluate("--help") == 0
-    assert capsys.readouterr().out.count("python -m evaluate likelihood --model") >= 3
+    assert capsys.readouterr().out.count("jaxdiff evaluate likelihood --model") >= 3

@@ -1,4 +1,4 @@
-"""`python -m evaluate memorization` tells copies from chance, names the training images at risk, and attacks a model."""
+"""`jaxdiff evaluate memorization` tells copies from chance, names the training images at risk, and attacks a model."""
 
 import json
 from functools import partial
@@ -205,4 +205,4 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, data, save_mod
 
 def test_help_teaches_by_example(evaluate, capsys):
     assert evaluate("--help") == 0
-    assert capsys.readouterr().out.count("python -m evaluate memorization --samples") >= 4
+    assert capsys.readouterr().out.count("jaxdiff evaluate memorization --samples") >= 4

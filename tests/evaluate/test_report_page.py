@@ -98,7 +98,7 @@ def written_report(folder, names, *, values=VALUES, attribute="group", seed=0, *
         "attribute": attribute, "values": list(values), "train_count": 40, "seeds": 2,
         "training": {"steps": 30, "batch": 16, "widths": [16, 32]}, "real": verdict(rng, "Real", values, ["real->real"]),
         "synthetic": [verdict(rng, str(name), values) for name in names],
-        "command": ["python", "-m", "evaluate", "fairness"], "versions": {"jax": "0.10.2"}, "machine": "cpu", "seconds": 2.5,
+        "command": ["jaxdiff", "evaluate", "fairness"], "versions": {"jax": "0.10.2"}, "machine": "cpu", "seconds": 2.5,
         "options": {"synthetic": list(map(str, names)), "attribute": attribute, "real": "real.npz", "values": [], "seed": 0},
     } | more  # fmt: skip
     folder.mkdir(exist_ok=True)

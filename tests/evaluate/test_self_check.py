@@ -1,4 +1,4 @@
-"""`python -m evaluate fairness --self-check` finds every cheat, and tells by its exit status where it does not."""
+"""`jaxdiff evaluate fairness --self-check` finds every cheat, and tells by its exit status where it does not."""
 
 import json
 from functools import partial

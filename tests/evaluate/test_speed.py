@@ -1,4 +1,4 @@
-"""`python -m evaluate speed`: operations as closed forms count them, contestants timed in turn, and what is told of them."""
+"""`jaxdiff evaluate speed`: operations as closed forms count them, contestants timed in turn, and what is told of them."""
 
 import json
 import math

@@ -147,7 +147,7 @@ def written_again(exact: GaussianMixture, noise, steps, path, weight, norm, drop
 def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, drop_first, key):
     arguments = {**PREFIX, "key": key, "path": path, "weight": weight, "norm": norm, "drop_first": drop_first}
     found = search_prefix(MIXTURE, COSINE, **arguments)
-    noise = initial_noise(COSINE, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,))
+    noise = initial_noise(COSINE, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None)
     taus, curve = written_again(MIXTURE, np.asarray(noise, np.float64), 250, path, weight, norm, drop_first)
     # of 251 nodes 101 are candidates, the ends among them
     assert len(found.taus) == 101 and np.all(np.diff(found.taus) > 0)
@@ -263,7 +263,7 @@ def test_differences_that_are_linear_in_tau_are_solved_exactly(shift):
     for seed in range(5):
         key = jax.random.key(seed)
         found = search_drifting(process, key, noisily_drifted, shift)
-        noise = np.asarray(initial_noise(process, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,)), np.float64)
+        noise = np.asarray(initial_noise(process, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None), np.float64)
         slope, off = 1 + noise[:, 2:5] ** 2, noise[:, 5:8]
         offset = slope * (1 - shift) - off
         exact = (slope * offset).sum() / (2 * (slope**2).sum())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import guidance
+from jaxdiff.denoiser import Memory, initial_memory
 from jaxdiff.process import vp_cosine
 from jaxdiff.solvers import DDIM, sample
 
@@ -35,7 +36,7 @@ def test_the_record_tells_whether_when_and_how_strongly():
     for x, t in zip(path, (0.9, 0.6, 0.3), strict=True):
         memory = guided.guide(itself, x, t, None, memory)[1]
     memory = guided.guide(itself, path[1], 0.01, None, memory)[1]  # outside the window
-    told = guidance.record(guided, (memory,), 2)
+    told = guidance.record(guided, Memory(memory, ((),)), 2)
     np.testing.assert_array_equal(told.acted, [1, 0])
     np.testing.assert_array_equal(told.looked, [3, 3])
     np.testing.assert_allclose(told.first, [0.6, np.nan])
@@ -47,10 +48,10 @@ def test_the_record_is_the_outermost_guidance_s_of_the_samples_own_rows(key):
     inner = guidance.safety_flow(labelled, PROCESS, POINTS, strength=1.0, window=(0.0, 0.5))
     nest = guidance.clipped(guidance.repellency(inner, PROCESS, POINTS, radius=0.5), -9.0, 9.0)
     memory = remembered(nest, key)
-    assert len(memory) == 2
+    assert memory.own == () and memory.inside[0].own[1].acted.shape == (N,)
     told = guidance.record(nest, memory, N)
     np.testing.assert_array_equal(told.looked, 8)
     flow = guidance.classifier_free(inner, -1, 2.0)
-    told = guidance.record(flow, remembered(flow, key), N)
+    plain, told = guidance.classifier_free(labelled, -1, 2.0), guidance.record(flow, remembered(flow, key), N)
     assert told.acted.shape == (N,) and (told.acted == told.looked).all() and 0 < told.looked[0] < 8
-    assert guidance.record(guidance.classifier_free(labelled, -1, 2.0), (), N) is None
+    assert guidance.record(plain, initial_memory(plain, jnp.zeros((N, 2))), N) is None

@@ -134,7 +134,7 @@ def test_memories_follow_the_batches_that_are_asked():
     memory = initial_memory(nested, jnp.zeros((3, *SHAPE)))
     assert [leaf.shape for leaf in jax.tree.leaves(memory)] == [(6,)]
     _, after = evaluate(nested, jnp.zeros((3, *SHAPE)), 0.5, jnp.zeros(3, int), memory)
-    np.testing.assert_array_equal(after[0], np.ones(6))
+    np.testing.assert_array_equal(after.inside[0].own, np.ones(6))
 
 
 SHARES = np.array([0.5, 0.3, 0.2])

@@ -100,7 +100,7 @@ def test_the_authors_search():
         exact, PROCESS, conditions=(0, 1), shape=SHAPE, solver=DDIM(timesteps), key=key, batch=BATCH,
         path="own", weight="beta_eps", norm="batch", drop_first=False,
     )  # fmt: skip
-    x = given(initial_noise(PROCESS, sample_keys(key, jnp.arange(BATCH)), SHAPE))
+    x = given(initial_noise(PROCESS, sample_keys(key, jnp.arange(BATCH)), SHAPE, None))
     both = tuple(torch.full((BATCH,), label) for label in (0, 1))
     found = authors_search(solver(timesteps), model, x, both, dtype=torch.float64, steps=timesteps)
     # jaxdiff has tau = 1 as a candidate too

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdiff.choices import PREDICTIONS
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
-from jaxdiff.process import PREDICTIONS, PROCESSES, Process, ddpm, edm, flow, from_config, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.process import PROCESSES, Process, ddpm, edm, flow, from_config, sub_vp, ve, vp_cosine, vp_linear
 
 # Every array below has 1000 times or is one time: a shape of its own would be compiled anew, operation by operation.
 COUNT = 1000
@@ -79,7 +80,7 @@ def test_log_snr_falls_and_its_inverse_returns_the_time(process):
 @pytest.mark.parametrize("process", ALL)
 def test_the_prior_has_the_law_of_noised_data_of_unit_variance(process, key):
     for t in (1.0, 0.9):
-        x = process.prior(key, (200, 200), jnp.asarray(t))
+        x = process.prior(key, (200, 200), None, jnp.asarray(t))
         std = np.hypot(float(process.alpha(t)), float(process.sigma(t)))
         assert x.shape == (200, 200) and x.dtype == jnp.float32
         # 40,000 draws: the standard deviation is known to 1 / sqrt(2 n) = 0.35 %

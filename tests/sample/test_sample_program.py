@@ -346,7 +346,7 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--solver", "rk45"], ["rk45"]),
         (["--guidance-scale", "-1"], ["--guidance-scale", "-1"]),
         (["--seed", "-1"], ["--seed", "-1"]),
-        (["--model", "nowhere"], ["no model at nowhere", "python -m train"]),
+        (["--model", "nowhere"], ["no model at nowhere", "jaxdiff train"]),
         (["--method", "magic"], ["magic"]),
     ],
 )

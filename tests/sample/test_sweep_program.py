@@ -1,4 +1,4 @@
-"""`python -m sample sweep` and `python -m evaluate sweep`: nothing is done twice or mixed up; the figure is true."""
+"""`python -m sample sweep` and `jaxdiff evaluate sweep`: nothing is done twice or mixed up; the figure is true."""
 
 import json
 from dataclasses import replace
@@ -102,7 +102,7 @@ def judged(tmp_path) -> Path:
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs `python -m evaluate sweep` on the sweep of `judged`; gives its exit status, 0 where it returns."""
+    """Runs `jaxdiff evaluate sweep` on the sweep of `judged`; gives its exit status, 0 where it returns."""
     common = ["--real", "real.npz", "--out", "report", *JUDGING]
     return lambda *given, attribute="group", folder="sweep": call_program(
         evaluate_main, "evaluate", "sweep", "--sweep", folder, "--attribute", attribute, *common, *given

@@ -85,7 +85,7 @@ def case(name: str, switched: bool) -> Case:
     low, high = float(process.log_snr(first)), float(process.log_snr(last))
     tau = float(np.float32(process.time(low + (high - low) / 3))) if switched else 0.0
     starts, ends = classes()
-    x = np.asarray(process.prior(jax.random.key(3), (COUNT,), first))
+    x = np.asarray(process.prior(jax.random.key(3), (COUNT,), None, first))
     if switched:
         reached = flow_by_scipy(process, flow_by_scipy(process, x, first, tau, starts), tau, last, ends)
     else:

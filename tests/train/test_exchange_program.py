@@ -1,4 +1,4 @@
-"""`python -m train export` and `import`: out and in again the run is the same, and what is lacking is told in a line."""
+"""`jaxdiff train export` and `import`: out and in again the run is the same, and what is lacking is told in a line."""
 
 import json
 from functools import partial
@@ -120,4 +120,4 @@ def test_what_cannot_be_done_is_told_in_a_line(arguments, told, call, tmp_path, 
 @pytest.mark.parametrize("command", ["export", "import"])
 def test_help_teaches_by_examples(command, call, capsys):
     assert call(command, "--help") == 0
-    assert f"python -m train {command}" in capsys.readouterr().out.split("Examples:")[1]
+    assert f"jaxdiff train {command}" in capsys.readouterr().out.split("Examples:")[1]

@@ -1,4 +1,4 @@
-"""`python -m train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
+"""`jaxdiff train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
 
 import dataclasses
 import json
@@ -124,12 +124,14 @@ def test_a_folder_of_another_run_is_refused(whole, task, words):
 HERE = """
 import sys
 from pathlib import Path
+from jaxdiff._console.device import prepare
 from jaxdiff._console.terminal import run
+prepare()
 from tests.train.test_train_classifier_program import TASK, TRAINING
-from train.__main__ import _train
+from train.run import run_task
 from train.classifier import ClassifierOptions
 options = ClassifierOptions(Path(sys.argv[1]), attribute="tone", log_every=1)
-run(lambda: _train(options, TASK, TRAINING, parallel.make_mesh("fsdp=2")))
+run(lambda: run_task(options, TASK, TRAINING, parallel.make_mesh("fsdp=2")))
 """
 
 

@@ -1,4 +1,4 @@
-"""`python -m train`: stopping and going on changes nothing, a folder is one run's, and nothing broken is trained on or from."""
+"""`jaxdiff train`: stopping and going on changes nothing, a folder is one run's, and nothing broken is trained on or from."""
 
 import dataclasses
 import json
@@ -19,11 +19,11 @@ import train.diffusion
 import train.loop
 from jaxdiff import model as models
 from jaxdiff.checkpoint import Checkpoints
+from jaxdiff.choices import PHASES
 from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.parallel import make_mesh
-from jaxdiff.phases import PHASES
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
 from train.__main__ import main
@@ -305,9 +305,9 @@ def test_wrong_input_is_told_before_any_compute(program, tmp_path, capsys, argum
 def test_help_teaches_by_example(tmp_path):
     """Once as a user starts it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "train", "--help"]
+    command = [sys.executable, "-m", "train", "diffusion", "--help"]
     shown = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
     ).stdout
-    assert shown.count("python -m train --preset") >= 3
+    assert shown.count("jaxdiff train --preset") >= 3
     assert "tfds:" in shown and "--learning-rate" in shown

@@ -1,6 +1,6 @@
 """Schedules: log alpha(t) and log sigma(t) as functions of a few numbers, with the inverse of the log SNR.
 
-`jaxdiff.process` makes processes of them. Each keeps its digits in float32 at both ends of time.
+`gaussian` makes processes of them. Each keeps its digits in float32 at both ends of time.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,33 @@
+"""Completion of `jaxdiff` in a shell: of its programs, their commands, and the options of each with their choices."""
+
+from collections.abc import Mapping
+from dataclasses import make_dataclass
+from typing import Annotated, Union
+
+import tyro
+
+from jaxdiff._console.commands import Program
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def print_completion(shell: str, programs: Mapping[str, Program | type]) -> None:
+    """Prints the script that makes a shell complete `jaxdiff`, and ends the process.
+
+    Arguments:
+        shell: one of `SHELLS`.
+        programs: by name, with commands, or the dataclass of options where there are none.
+    """
+    kinds = [_named(name, _commands(each) if isinstance(each, Program) else each) for name, each in programs.items()]
+    arguments = ["--tyro-print-completion", shell]
+    tyro.cli(Union[tuple(kinds)], prog="jaxdiff", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))  # noqa: UP007
+
+
+def _commands(program: Program) -> type:
+    """A program as a dataclass whose one field is any of its commands."""
+    kinds = [_named(name, program.options(name)) for name in program.commands]
+    return make_dataclass(program.name, [("command", Annotated[Union[tuple(kinds)], tyro.conf.arg(name="")])])  # noqa: UP007
+
+
+def _named(name: str, kind: type):
+    return Annotated[kind, tyro.conf.subcommand(name)]

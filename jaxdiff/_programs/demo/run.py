@@ -1,0 +1,71 @@
+"""Search, draw, evaluate and look, on the embedded faces: the work of `jaxdiff demo`."""
+
+import time
+
+import numpy as np
+
+from jaxdiff._console import plots
+from jaxdiff._console.pictures import grid, write
+from jaxdiff._console.terminal import console
+from jaxdiff._programs.evaluate.fairness import Fairness, fairness
+from jaxdiff._programs.evaluate.html_report import HtmlReport, html_report
+from jaxdiff._programs.sample.common import Sampling, setting
+from jaxdiff._programs.sample.draw import Draw, draw
+from jaxdiff._programs.sample.search import Search, find_transition, search
+from jaxdiff.phases import boundary_times
+from jaxdiff.sampleset import SampleSet
+
+from .options import Demo
+from .pictures import matched_pairs, strip
+
+
+def run(options: Demo) -> None:
+    """Runs the demo."""
+    start = time.monotonic()
+    out = options.out
+    count, steps, batch = (32, 4, 8) if options.reduced else (options.count, options.steps, 32)
+    sampling = {"solver": "ddim", "steps": steps}  # the paper's
+    chosen = setting(options.model, "group", (), Sampling(**sampling))
+
+    console.rule("1. the transition point")
+    found = search(Search(options.model, "group", **sampling, batch=batch, out=out / "tau.json"))
+    authors = Search(
+        options.model, "group", **sampling, batch=batch, mode="prefix", path="own", weight="beta_eps", norm="batch"
+    )
+    paper = find_transition(authors, chosen, None)
+    curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
+    plots.transition(out / "tau.png", curves, "search for tau on the embedded faces", boundary_times(chosen.model.process))
+    console.print(
+        f"the paper's own criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}"
+    )
+
+    console.rule("2. three sets of images")
+    sets = []
+    for method in ("vanilla", "mixing", "switching"):
+        tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
+        sets += draw(Draw(options.model, out / method, method, "group", count=count, **sampling, **tau))
+
+    console.rule("3. the verdict")
+    judged = {"seeds": options.seeds, "test_count": 2000}
+    if options.reduced:
+        judged = {"steps": 4, "seeds": 1, "permutations": 19, "replicates": 20, "test_count": 100}
+    fairness(Fairness("group", out / "report", tuple(map(str, sets)), **judged))
+
+    console.rule("4. pictures")
+    for folder in sets:
+        samples = SampleSet.open(folder)
+        by_group = np.argsort(samples.labels[:64, 0], kind="stable")
+        write(grid(np.stack([samples.image(int(i)) for i in by_group]), 16), out / f"{folder.name}.png")
+    write(matched_pairs(chosen, found.tau, 12 if not options.reduced else 2), out / "pairs.png")
+    write(strip(chosen, np.linspace(0, 1, 11) if not options.reduced else np.linspace(0, 1, 3)), out / "strip.png")
+    console.print(
+        f"vanilla.png, mixing.png, switching.png  the first 64 images of each set, {' then '.join(chosen.attribute.values)}"
+    )
+    console.print(
+        "pairs.png    top: not switched; bottom: the same noise, switched at tau; "
+        "left half starts in one group, right half in the other"
+    )
+    console.print("strip.png    one face (a row for each start) over tau from 0 (never switched) to 1 (wholly the other group)")
+    console.print("tau.png      the criterion over tau; report/report.md and report.png: the verdict")
+    page = html_report(HtmlReport(out / "report"))
+    console.print(f"all of it in {out}, {time.monotonic() - start:.0f} s; open {page} in a browser")

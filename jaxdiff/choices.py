@@ -1,0 +1,89 @@
+"""The names of what there is to choose from, each with a line on what it is for.
+
+This module imports neither JAX nor NumPy: the command line has its choices and its help from here, before any array is needed.
+The tests hold every table beside what it names.
+"""
+
+from typing import Literal, get_args
+
+from jaxdiff.errors import InputError
+
+Prediction = Literal["x0", "eps", "v", "score", "edm"]
+"""What a network predicts."""
+PREDICTIONS: tuple[str, ...] = get_args(Prediction)
+
+ProcessName = Literal[
+    "vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"
+]
+PROCESSES: dict[ProcessName, str] = {
+    "vp_linear": "variance preserving, beta linear: the score-SDE paper's VP",
+    "vp_cosine": "variance preserving, cosine: the default; spends its time evenly over noise levels",
+    "sub_vp": "the score-SDE paper's sub-VP: better likelihoods",
+    "ve": "variance exploding, 0.01 to 50: the score-SDE paper's VE; with --prediction eps or edm",
+    "edm": "EDM's noise levels, 0.002 to 80; with --prediction edm --time-sampling log_normal",
+    "flow": "straight interpolation, as in flow matching; with --prediction v",
+    "ddpm_linear": "the table of DDPM, 1000 timesteps",
+    "ddpm_scaled_linear": "the table of latent diffusion",
+    "ddpm_cosine": "the cosine table of Nichol & Dhariwal: the fairness paper's",
+}
+"""The forward processes that a name alone makes."""
+
+SolverName = Literal["ddim", "ddpm", "heun", "dpm_solver", "dpm_solver_sde", "unipc", "euler_maruyama", "predictor_corrector"]
+SOLVERS: dict[SolverName, str] = {
+    "ddim": "order 1; S: the plainest, and the fairness paper's; eta > 0 adds noise",
+    "ddpm": "order 1; S, with noise: the sampler of the DDPM paper; wants hundreds of steps",
+    "heun": "order 2; 2 S - 1: EDM's second-order solver, two evaluations a step; churn adds noise",
+    "dpm_solver": "order 2; S: DPM-Solver++(2M): second order at one evaluation a step; good at 10 to 30 steps",
+    "dpm_solver_sde": "order 2; S, with noise: SDE-DPM-Solver++(2M): the same with noise; forgives more, wants more steps",
+    "unipc": "order 3; S: UniPC-2: a corrector for nothing on top of the same predictor; good at 5 to 20 steps",
+    "euler_maruyama": "order 1; S, with noise: the plain SDE solver, for comparison with papers; wants hundreds of steps",
+    "predictor_corrector": "order 1; 2 S, with noise: the score-SDE paper's sampler: a Langevin corrector before each step",
+}
+"""The solvers: order; evaluations of the network in S steps, and whether a step draws noise: what each is for."""
+
+Spacing = Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"]
+SPACINGS: dict[Spacing, str] = {
+    "uniform": "uniform in t",
+    "log_snr": "uniform in log SNR",
+    "karras": "sigma/alpha to the power 1/7 uniform (Karras et al. 2022)",
+    "leading": "DDPM tables: every T//S-th timestep, from the first",
+    "trailing": "DDPM tables: every T/S-th timestep, from the last",
+    "linspace": "DDPM tables: S timesteps from the first to the last",
+}
+"""How the nodes of a solver lie in time."""
+
+Weighting = Literal["simple", "likelihood", "p2", "min_snr"]
+WEIGHTINGS: dict[Weighting, str] = {
+    "simple": "the squared error of what the network predicts, unweighted",
+    "likelihood": "g² on the error of the score: a bound on the likelihood (Song, Durkan et al. 2021, theorem 1)",
+    "p2": "1 / (k + SNR)^gamma on the error of eps (Choi et al. 2022, eq. 8)",
+    "min_snr": "min(SNR, gamma) on the error of x0 (Hang et al. 2023, section 3.4)",
+}
+"""Weights of the training loss over time."""
+
+TimeSampling = Literal["stratified", "uniform", "log_normal"]
+TIME_SAMPLINGS: dict[TimeSampling, str] = {
+    "stratified": "one time in each of B equal parts of (0, 1]",
+    "uniform": "independent and uniform in (0, 1]",
+    "log_normal": "log(sigma / alpha) normal, stratified (Karras et al. 2022, table 1)",
+}
+"""How training times are drawn."""
+
+PHASES = ("clean-up", "content", "coarse")
+"""The phases of noise, see `jaxdiff.phases`."""
+BOUNDARIES = (1.0, 1e-2)
+"""The SNR at which they meet."""
+
+
+def check_boundaries(boundaries: tuple[float, ...]) -> None:
+    """Raises `InputError` unless there are two SNR boundaries, falling and above 0."""
+    if len(boundaries) != 2 or not boundaries[0] > boundaries[1] > 0:
+        raise InputError(f"phase boundaries are two falling SNR above 0, got {', '.join(map(str, boundaries))}")
+
+
+def table(**choices: dict[str, str]) -> str:
+    """Choices as tables for `--help`, each under its title, which writes `_` for a space."""
+    parts = []
+    for title, rows in choices.items():
+        parts.append("\n".join([f"{title.replace('_', ' ')}:", *(f"  {name:<20} {about}" for name, about in rows.items())]))
+    return "\n\n".join(parts)

@@ -1,0 +1,40 @@
+"""Forward processes: how data turn into noise, or into another sample of a prior."""
+
+from jaxdiff.choices import PREDICTIONS, Prediction
+from jaxdiff.process.gaussian import (
+    DDPM_BETAS,
+    PROCESSES,
+    GaussianProcess,
+    ddpm,
+    ddpm_betas,
+    edm,
+    flow,
+    from_config,
+    sub_vp,
+    ve,
+    vp_cosine,
+    vp_linear,
+)
+from jaxdiff.process.protocol import SIGMA_DATA, Process, expand
+from jaxdiff.process.schedules import EARLIEST
+
+__all__ = [
+    "DDPM_BETAS",
+    "EARLIEST",
+    "PREDICTIONS",
+    "PROCESSES",
+    "SIGMA_DATA",
+    "GaussianProcess",
+    "Prediction",
+    "Process",
+    "ddpm",
+    "ddpm_betas",
+    "edm",
+    "expand",
+    "flow",
+    "from_config",
+    "sub_vp",
+    "ve",
+    "vp_cosine",
+    "vp_linear",
+]

@@ -1,0 +1,185 @@
+"""What a forward process is: all that solvers, denoisers and guidances ask of one.
+
+A process turns data into noise, or into another sample of its prior, as t goes from 0 to 1:
+
+    x_t = alpha(t) x_0 + sigma(t) e.
+
+The e are standard normal in a `GaussianProcess`. Solvers ask for alpha, sigma and what follows from them: the log signal-to-
+noise ratio and its inverse, the drift f and the squared diffusion g² of the forward SDE dx = f(t) x dt + g(t) dW, and the
+conversions between the five things that a network may predict: x0, eps, v, score, and EDM's preconditioned x0. All of it is
+derived once, here.
+
+A new kind of process is a file that defines log alpha, log sigma, the time of a log SNR and the prior. The prior may depend on
+the condition of its sample, e.g. e = (x_T - alpha(1) x_0) / sigma(1) with an x_T that the condition holds.
+Solvers that draw no noise then need nothing more; those that draw noise draw it as N(0, I).
+
+At t = 0 there is no noise, for every process.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxdiff.choices import Prediction
+
+SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning assumes (Karras et al. 2022, table 1)
+
+
+def expand(values: Array, like: Array) -> Array:
+    """`values` of shape () or (B,) with axes of length 1 behind, so that it broadcasts against `like` of shape (B, ...)."""
+    values = jnp.asarray(values)
+    return values.reshape(values.shape + (1,) * (like.ndim - values.ndim)) if values.ndim else values
+
+
+class Process(ABC):
+    """A forward process. Subclasses are registered pytrees, so that jit takes one as an argument.
+
+    Times are floats in [0, 1], of shape () or (B,); each method returns its result in the shape of `t`, or, where it takes
+    `x` of shape (B, ...), in the shape of `x`.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name, for messages and records."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Name and parameters: JSON-ready, and equal for equal processes."""
+
+    @abstractmethod
+    def log_alpha(self, t) -> Array:
+        """log alpha(t)."""
+
+    @abstractmethod
+    def log_sigma(self, t) -> Array:
+        """log sigma(t): -inf at t = 0."""
+
+    @abstractmethod
+    def time(self, log_snr) -> Array:
+        """The t at which `log_snr(t)` has this value: the inverse of `log_snr`."""
+
+    @abstractmethod
+    def prior(self, key, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+        """One draw of the x_t that a sample starts from.
+
+        Arguments:
+            key: a key.
+            shape: the shape of one sample.
+            condition: the condition of the sample: one row of what `sample` is given, without a batch axis.
+            t: a time () near 1, where the data hardly matter.
+        """
+
+    @property
+    def timesteps(self) -> int:
+        """T, the number of discrete timesteps by which t is also stated: timestep = t T."""
+        return 1000
+
+    @property
+    def discrete(self) -> bool:
+        """Whether it is a table of `timesteps` steps, between whose nodes only the table's formula interpolates."""
+        return False
+
+    @property
+    def preserves_variance(self) -> bool:
+        """Whether alpha² + sigma² = 1 at every time."""
+        return False
+
+    def alpha(self, t) -> Array:
+        """alpha(t), the scale of the signal."""
+        return jnp.exp(self.log_alpha(t))
+
+    def sigma(self, t) -> Array:
+        """sigma(t), the standard deviation of the noise."""
+        return jnp.exp(self.log_sigma(t))
+
+    def log_snr(self, t) -> Array:
+        """log(alpha² / sigma²), natural logarithm, falling in t: +inf at t = 0."""
+        return 2 * (self.log_alpha(t) - self.log_sigma(t))
+
+    def snr(self, t) -> Array:
+        """alpha² / sigma²."""
+        return jnp.exp(self.log_snr(t))
+
+    def f(self, t) -> Array:
+        """The drift f(t) = d log alpha / dt of the forward SDE (Kingma et al. 2021, eq. 5 of the supplement)."""
+        return self._derivative(self.log_alpha, t)
+
+    def g2(self, t) -> Array:
+        """The squared diffusion g²(t) = d sigma² / dt - 2 f sigma². For a variance-preserving process it is beta(t)."""
+        sigma2 = lambda t: jnp.exp(2 * self.log_sigma(t))  # noqa: E731
+        return self._derivative(sigma2, t) - 2 * self.f(t) * sigma2(t)
+
+    def g2_increment(self, t, t_next) -> Array:
+        """The variance that the forward process adds between `t_next` and `t` > `t_next`, seen at `t`: sigma² (1 -
+        SNR(t)/SNR(t_next)).
+
+        It is the integral of g² over the step with later shrinking accounted for; for a DDPM table it is exactly
+        beta' = 1 - abar_t / abar_t_next, the beta of the sub-sampled chain.
+        """
+        return -jnp.exp(2 * self.log_sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(t_next))
+
+    def scale(self, t) -> Array:
+        """sqrt(alpha² + sigma²), the standard deviation of noised data of unit variance: 1 where variance is preserved."""
+        if self.preserves_variance:
+            return jnp.ones_like(self._as_time(t))
+        return jnp.hypot(self.alpha(t), self.sigma(t))
+
+    def noised(self, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+        """x_t = alpha x_0 + sigma eps."""
+        return expand(self.alpha(t), x0) * x0 + expand(self.sigma(t), x0) * eps
+
+    def to_x0(self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+        """The estimate of x_0 that a prediction of this kind implies at x_t = `x`."""
+        alpha, sigma = expand(self.alpha(t), x), expand(self.sigma(t), x)
+        match kind:
+            case "x0":
+                return output
+            case "eps":
+                return (x - sigma * output) / alpha
+            case "v":
+                return (alpha * x - sigma * output) / (alpha**2 + sigma**2)
+            case "score":
+                return (x + sigma**2 * output) / alpha
+            case "edm":
+                spread = sigma**2 + alpha**2 * SIGMA_DATA**2
+                return (SIGMA_DATA**2 * alpha * x + SIGMA_DATA * sigma * jnp.sqrt(spread) * output) / spread
+
+    def from_x0(self, kind: Prediction, x0: Float[Array, "b ..."], x: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+        """The prediction of this kind that an estimate of x_0 implies at x_t = `x` (t > 0).
+
+        It is `target` with eps = (x - alpha x_0) / sigma.
+        """
+        alpha, sigma = expand(self.alpha(t), x), expand(self.sigma(t), x)
+        return self.target(kind, x0, (x - alpha * x0) / sigma, t)
+
+    def target(self, kind: Prediction, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+        """What a network of this kind should predict at x_t = alpha x_0 + sigma eps.
+
+        v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma, and `edm` is (x_0 - c_skip x_t / alpha) / c_out
+        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1). The input is not scaled by its c_in but
+        for data of unit variance, see `scale`.
+        """
+        alpha, sigma = expand(self.alpha(t), x0), expand(self.sigma(t), x0)
+        match kind:
+            case "x0":
+                return x0
+            case "eps":
+                return eps
+            case "v":
+                return alpha * eps - sigma * x0
+            case "score":
+                return -eps / sigma
+            case "edm":
+                spread = jnp.sqrt(sigma**2 + alpha**2 * SIGMA_DATA**2)
+                return (sigma / SIGMA_DATA * x0 - SIGMA_DATA * alpha * eps) / spread
+
+    def _as_time(self, t) -> Array:
+        return jnp.asarray(t, jnp.result_type(float))
+
+    def _derivative(self, function, t):
+        t = self._as_time(t)
+        return jax.jvp(function, (t,), (jnp.ones_like(t),))[1]

@@ -1,0 +1,29 @@
+"""The tutorials run: each holds what it says by assertions of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.pages import ROOT, blocks
+
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_tutorials_run(page):
+    cells = [block for block in blocks(page) if block.language == "{code-cell}"]
+    assert cells
+    script = ["names = {}"] + [f"exec(compile({cell.text!r}, {cell.name!r}, 'exec'), names)" for cell in cells]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(script)],
+        cwd=page.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,62 @@
+"""Opens the data, fills the options in and trains: the work of `jaxdiff train` and `jaxdiff train classifier`."""
+
+import sys
+
+from jax.sharding import Mesh
+
+from jaxdiff import parallel
+from jaxdiff._console.arguments import value_names
+from jaxdiff._console.dry_run import pretend
+from jaxdiff.data import Source, open_data, require_two_values, verify
+from jaxdiff.errors import InputError
+
+from . import classifier, diffusion, loop
+from .dry_run import dry_run
+from .options import ClassifierOptions, Options, RunOptions
+from .task import Task
+
+
+def train_diffusion(options: Options) -> None:
+    """Trains a diffusion model; ends the process with the status of the training."""
+    names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
+    mesh = join(options)
+    source = parallel.in_all(lambda: _open(options, diffusion.image_size(options), names))
+    if names is None and len(source.attributes) > 1:
+        known = ", ".join(attribute.name for attribute in source.attributes)
+        raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
+    task = diffusion.resolve(options, source.attributes)
+    for attribute in source.attributes:
+        require_two_values(source, attribute.name)
+    run_task(options, task, source, mesh)
+
+
+def train_classifier(options: ClassifierOptions) -> None:
+    """Trains a classifier of noised images; ends the process with the status of the training."""
+    mesh = join(options)
+    size, process = parallel.in_all(lambda: classifier.context(options))
+    source, *held_out = parallel.in_all(
+        lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
+    )
+    held_out = dict(zip(("validation", "test"), held_out, strict=True))
+    run_task(options, classifier.resolve(options, size, process, source, held_out), source, mesh)
+
+
+def join(options: RunOptions) -> Mesh:
+    """The mesh of the run's processes, or of the devices that a dry run is for."""
+    if options.devices is not None:
+        pretend(options.devices)
+    return options.join()
+
+
+def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:
+    """Trains, or says what a step takes; ends the process with the status of the training."""
+    if options.dry_run:
+        dry_run(options, task, source, mesh)
+        return
+    parallel.in_all(lambda: verify(source))
+    sys.exit(loop.train(options, task, parallel.in_all(source.cached), mesh))
+
+
+def _open(options: RunOptions, size: int, names: tuple[str, ...] | None, split: str = "train") -> Source:
+    """A split of the data, with the attributes of these names (None is all there are)."""
+    return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
