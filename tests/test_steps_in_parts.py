@@ -129,7 +129,7 @@ print("TOLD", json.dumps(told))
 
 
 def test_a_step_over_eight_devices_is_that_of_one_and_exchanges_what_it_must():
-    (output,) = succeed(("-c", MESHES), 1, devices=8, timeout=200, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    (output,) = succeed(("-c", MESHES), 1, devices=8, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     told = json.loads(output.split("TOLD ")[1])
     one = told.pop("one")
     for each in told.values():

@@ -19,6 +19,7 @@ from jaxdiff.data import Attribute
 from jaxdiff.data.samples import SHARD
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
+from tests.processes import LIMIT
 
 DIRECTIONS = ("synthetic->real", "real->synthetic", "synthetic->synthetic")
 VALUES = ("square", "round")
@@ -403,7 +404,7 @@ def browse(url, tmp_path, *arguments):
     """Chromium without a window; gives what it prints."""
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}")
     done = subprocess.run(
-        [CHROMIUM, *flags, *arguments, url], cwd=tmp_path, timeout=120, text=True, capture_output=True, check=False
+        [CHROMIUM, *flags, *arguments, url], cwd=tmp_path, timeout=LIMIT, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -24,7 +24,7 @@ from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
 from sample.__main__ import main
 from sample.common import Sampling, setting
-from tests.processes import succeed
+from tests.processes import LIMIT, succeed
 
 COUNT, BATCH, STEPS = 20, 8, 4
 GROUP = Attribute("group", ("square", "round"))
@@ -405,7 +405,7 @@ def test_help_teaches_by_example(program, capsys, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "sample", "draw", "--help"]
     shown = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT, check=True
     ).stdout
     assert shown.count("python -m sample draw --model") >= 3
     assert program("search", "--help") == 0

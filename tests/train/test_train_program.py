@@ -26,6 +26,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.parallel import make_mesh
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
+from tests.processes import LIMIT
 from train.__main__ import main
 from train.diffusion import Diffusion
 from train.loop import STOPPED
@@ -307,7 +308,7 @@ def test_help_teaches_by_example(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "train", "diffusion", "--help"]
     shown = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT, check=True
     ).stdout
     assert shown.count("jaxdiff train --preset") >= 3
     assert "tfds:" in shown and "--learning-rate" in shown
