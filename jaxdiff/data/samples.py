@@ -6,7 +6,7 @@ import zipfile
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -24,6 +24,7 @@ FORMAT = 1
 MARK = "set"  # what a shard says it is of
 SHARD = 256
 Storage = Literal["npz", "png"]
+Opened = TypeVar("Opened", bound="Samples")
 
 
 class Samples(Source):
@@ -51,7 +52,7 @@ class Samples(Source):
         self._loaded: dict[int, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: str | PathLike[str]) -> Self:
+    def open(cls: type[Opened], path: str | PathLike[str]) -> Opened:
         """Opens a complete set. Raises `InputError` where there is none or some of its samples are still missing."""
         samples = cls(Path(path), read_description(Path(path)))
         if missing := samples.missing():

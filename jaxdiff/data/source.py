@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int, Int32, Shaped, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
@@ -42,7 +42,7 @@ class Source(abc.ABC):
         """The channels of the first image."""
         return self.image(0).shape[-1]
 
-    def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ c"]]:
+    def gather(self, indices: Int[np.ndarray, " n"]) -> list[Shaped[np.ndarray, "..."]]:
         """Some images at once, on several threads. Raises one `InputError` for all that do not decode."""
         return collect(self.image, indices.tolist())
 
@@ -103,8 +103,8 @@ class ArraySource(Source):
 
 def load_arrays(
     source: Source, *, count: int | None = None, seed: int = 0
-) -> tuple[UInt8[np.ndarray, "n height width c"], Int32[np.ndarray, "n a"]]:
-    """Images and labels of a source as arrays, decoded on several threads.
+) -> tuple[Shaped[np.ndarray, "n ..."], Int32[np.ndarray, "n a"]]:
+    """Images and labels of a source as arrays, decoded on several threads; of a set of samples, its samples.
 
     Arguments:
         source: a source with at least one image, whose images share one size.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from jaxdiff.errors import InputError
 
@@ -24,6 +24,9 @@ CONVENTIONS = (
     "frequency_shift",
     "null_label",
 )
+
+# `typing.Self` is no annotation that beartype checks in a single method
+Config = TypeVar("Config", bound="EncoderConfig")
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class EncoderConfig:
         """Height of the feature maps of each level, which is their width too where images are square."""
         return tuple(self.height // self.stem // 2**level for level in range(len(self.multipliers)))
 
-    def resized(self, size: int | tuple[int, int], channels: int) -> Self:
+    def resized(self: Config, size: int | tuple[int, int], channels: int) -> Config:
         """The same network for other images: attention stays at the levels at which it is.
 
         Arguments:

@@ -49,7 +49,7 @@ class Pixels(Space):
         """The mean of images lies where images do, in [-1, 1]."""
         return Clip(-1.0, 1.0)
 
-    def encode(self, shown: UInt8[Any, "b h w c"]) -> Float[Any, "b h w c"]:
+    def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b h w c"]:
         """Pixels in [-1, 1] of images of bytes; see `Space.encode`."""
         self.check(shown)
         return scaled(shown)
