@@ -20,8 +20,11 @@ help:  ## print the targets
 demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces (four minutes)
 	$(PY) -m jaxdiff demo
 
-test: lint  ## lint, then every test
-	$(PY) -m pytest
+# Workers of the tests: each takes some 2 GiB. A file is run by one, so that its tests share what they compile.
+WORKERS ?= 2
+
+test: lint  ## lint, then every test, by WORKERS processes (2)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 docs: $(STAMP)  ## build the documentation into out/docs, tutorials run; warnings are errors
 	$(INSTALL) -e '.[programs,test,docs]'

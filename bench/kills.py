@@ -84,7 +84,7 @@ def _function(out: Path) -> dict[str, np.ndarray]:
 
     model, rng = load(out / "run"), np.random.default_rng(0)
     noise = rng.standard_normal((8, *model.shape), np.float32)
-    return {"denoised": np.asarray(model.denoise(jnp.asarray(noise), 0.6, model.encode(np.arange(8) % 2)))}
+    return {"denoised": np.asarray(model.denoise(jnp.asarray(noise), 0.6, model.conditions.encode(np.arange(8) % 2)))}
 
 
 def _newest_checkpoint(out: Path) -> str:

@@ -58,7 +58,7 @@ def safety_cost(options: SafetyCost) -> None:
     from jaxdiff.solvers.driver import _sample, sample_grid
 
     model, solver = load(options.model), DDIM(options.steps)
-    condition = model.encode(np.arange(options.batch_size) % 2)
+    condition = model.conditions.encode(np.arange(options.batch_size) % 2)
     window = ALWAYS if options.always else EARLY
 
     def drawn(denoise, repeat):

@@ -39,29 +39,27 @@ def sampler(options: Sampler) -> None:
 
     from jaxdiff import parallel, process
     from jaxdiff.denoiser import NetworkDenoiser
-    from jaxdiff.guidance import clipped
     from jaxdiff.models.network import unet
     from jaxdiff.presets import preset
     from jaxdiff.program_report import program_report
     from jaxdiff.solvers import DDIM
     from jaxdiff.solvers.driver import lowered
+    from jaxdiff.spaces import Pixels
 
     chosen = preset(options.preset)
     forward = process.from_config({"name": chosen.process})
-    size, channels = chosen.network.size, chosen.network.channels
-    network = jax.eval_shape(partial(unet, chosen.network), jax.random.key(0))
+    network, space = jax.eval_shape(partial(unet, chosen.network), jax.random.key(0)), Pixels(*chosen.network.shape)
     table = Table(title=f"{options.preset}, batch {options.batch_size}, on each device", title_justify="left")
     for name in ("devices", "GFLOP a step", "times devices", "arguments", "temporaries", "collectives in the loop"):
         table.add_column(name, justify="right")
     alone, count = None, 1
     while count <= options.most:
         mesh = parallel.make_mesh(f"fsdp={count}" if options.fsdp else "", jax.devices()[:count])
-        denoise = clipped(NetworkDenoiser(parallel.abstract_parameters(mesh, network), forward, chosen.prediction))
+        weights = parallel.abstract_parameters(mesh, network)
+        denoise = space.policy.network(NetworkDenoiser(weights, forward, chosen.prediction))
         with jax.set_mesh(mesh), working(f"compiling for {count}"):
             indices = parallel.shard_rows(mesh, np.arange(options.batch_size, dtype=np.int32))
-            program = lowered(
-                denoise, forward, shape=(size, size, channels), solver=DDIM(10), key=jax.random.key(0), indices=indices
-            )
+            program = lowered(denoise, forward, shape=space.shape, solver=DDIM(10), key=jax.random.key(0), indices=indices)
             report = program_report(program.compile())
         alone = alone or report.flops
         looped = [each.kind for each in report.collectives if each.looped]

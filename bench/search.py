@@ -63,15 +63,16 @@ def search_spread(options: SearchSpread) -> None:
     if options.solver not in SOLVERS:
         raise InputError(f"--solver takes one of {', '.join(SOLVERS)}, got {options.solver}")
     model = load(options.model)
-    (attribute,) = model.attributes
+    (attribute,) = model.conditions.attributes
     searches = {"authors'": (search_prefix, {"path": "own", "weight": "beta_eps", "norm": "batch"})}
     if not options.authors_alone:
-        source = open_data(options.data, split="train", size=model.shape[0], attributes=[attribute.name])
+        *size, channels = model.shape
+        source = open_data(options.data, split="train", size=tuple(size), channels=channels, attributes=[attribute.name])
         images, labels = load_arrays(source, count=4000, seed=options.seed)
         classifier = train_image_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
         direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}
         searches = {"direct": (search_direct, direct), **searches}
-    conditions = tuple(model.encode([[value] for value in range(len(attribute.values))]))
+    conditions = tuple(model.conditions.encode([[value] for value in range(len(attribute.values))]))
     told, total = [], len(searches) * len(options.steps) * len(options.batches) * options.repeats
     with progress("searching", total, unit="searches") as advance:
         for name, (search, own) in searches.items():

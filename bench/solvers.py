@@ -59,16 +59,17 @@ def solvers(options: Solvers) -> None:
     from jaxdiff.solvers import DDIM, SOLVERS, DPMSolver, EulerMaruyama, Heun, sample
 
     model = load(options.model)
-    column, attribute = model.attribute(options.attribute)
+    column, attribute = model.conditions.attribute(options.attribute)
     opened = [
-        open_data(options.data, split=split, size=model.shape[0], attributes=[attribute.name]) for split in ("train", "test")
+        open_data(options.data, split=split, size=model.shape[:2], channels=model.shape[2], attributes=[attribute.name])
+        for split in ("train", "test")
     ]
     known, labels = load_arrays(opened[0], count=4000, seed=options.seed)
     real, _ = load_arrays(opened[1], count=2 * options.count, seed=options.seed)
-    real = real.astype(np.float32) / 127.5 - 1
+    real = model.space.encode(real)
     classifier = train_image_classifier(known, labels[:, 0], values=len(attribute.values), seed=options.seed)
     views = {"features": classifier.features, "pixels": lambda images: images.reshape(len(images), -1)}
-    rows = np.full((options.count, len(model.attributes)), -1, np.int32)
+    rows = np.full((options.count, len(model.conditions.attributes)), -1, np.int32)
     rows[:, column] = np.arange(options.count) % len(attribute.values)
 
     # every solver with its own spacing, and the two that differ most by spacing with the other one
@@ -82,7 +83,7 @@ def solvers(options: Solvers) -> None:
         parts = []
         for low in range(0, options.count, options.batch_size):
             indices = np.arange(low, low + options.batch_size)
-            condition = model.encode(rows[np.minimum(indices, options.count - 1)])
+            condition = model.conditions.encode(rows[np.minimum(indices, options.count - 1)])
             images = sample(
                 model.denoise, model.process, shape=model.shape, solver=solver, key=jax.random.key(options.seed),
                 condition=condition, indices=indices,

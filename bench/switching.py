@@ -41,8 +41,8 @@ def switching(options: Switching) -> None:
     from jaxdiff.solvers import DDIM, sample
 
     model = load(options.model)
-    ends = model.encode(np.arange(options.batch_size) % 2)
-    starts = model.encode(1 - np.arange(options.batch_size) % 2)
+    ends = model.conditions.encode(np.arange(options.batch_size) % 2)
+    starts = model.conditions.encode(1 - np.arange(options.batch_size) % 2)
     methods = {"plain": (model.denoise, ends), "switching": (guidance.switching(model.denoise, 0.437), (starts, ends))}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     with progress("timing", options.repeats + 1) as advance:

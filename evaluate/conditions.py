@@ -9,10 +9,27 @@ from jaxdiff.model import Model
 from jaxdiff.models.labels import NULL
 
 
-def require_values(model: Model, source: Source) -> None:
-    """Raises `InputError` unless a source has the model's attributes, and no values of them that the model does not know."""
+def require_condition(model: Model, source: Source, *, own: bool) -> None:
+    """Makes sure that a model can be asked about a source's images.
+
+    Arguments:
+        model: the model; of an unconditional one there is nothing to make sure of.
+        source: the images.
+        own: whether images are under their own labels, or under no label.
+
+    Raises:
+        InputError: under their own labels, where the source lacks an attribute of the model or has values of it that the model
+            does not know; under no label, where the model has no null label.
+    """
+    if own:
+        _require_values(model, source)
+    else:
+        _ = model.conditions.null
+
+
+def _require_values(model: Model, source: Source) -> None:
     names = [attribute.name for attribute in source.attributes]
-    for attribute in model.attributes:
+    for attribute in model.conditions.attributes:
         if attribute.name not in names:
             raise InputError(
                 f"the model is conditioned on {attribute.name!r}, the attributes of {source.name} are "
@@ -30,20 +47,18 @@ def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *
     """The condition of each image of a source, (N, W): its own labels, or none; None for an unconditional model.
 
     Arguments:
-        model: the model.
-        source: with the model's attributes, if `own`.
+        model, source, own: as `require_condition` takes them.
         labels: of its images.
-        own: whether images are under their own labels.
     """
-    if not model.attributes:
+    if not model.conditions.attributes:
         return None
-    rows = np.full((len(labels), len(model.attributes)), NULL, np.int32)
+    rows = np.full((len(labels), len(model.conditions.attributes)), NULL, np.int32)
     if own:
-        for column, attribute in enumerate(model.attributes):
+        for column, attribute in enumerate(model.conditions.attributes):
             position = find(source.attributes, attribute.name)
             codes = [attribute.index(value) for value in source.attributes[position].values]
             rows[:, column] = np.array(codes)[labels[:, position]]
-    return np.asarray(model.encode(rows))
+    return np.asarray(model.conditions.encode(rows))
 
 
 def require_finite(values: Float[np.ndarray, " n"], told: str) -> None:

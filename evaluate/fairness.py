@@ -43,7 +43,7 @@ def fairness(options: Fairness) -> Judged | None:
         return check(options)
     start = time.monotonic()
     values, sources = _open(options)
-    whole = open_data(options.real, split="test", size=options.size, value_names=_names(options, options.real))
+    whole = open_data(options.real, split="test", **options.fitting, value_names=_names(options, options.real))
     associated = associated_names(whole, options.attribute, options.associated)
     crossed = intersections.crossed(whole, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
@@ -153,7 +153,7 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"learning to see {options.attribute}, {', '.join(features)}"):
             judges = train_feature_classifiers(
-                options.real, [options.attribute, *features], size=options.size, value_names=_names(options, options.real),
+                options.real, [options.attribute, *features], **options.fitting, value_names=_names(options, options.real),
                 seed=options.seed, training=training,
             )  # fmt: skip
         seen = [predict_attributes(judges, images.images) for images in compared]
@@ -210,7 +210,7 @@ def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | Non
     """A set with other attributes than the one under judgement; None is all, with the names of values that the set has."""
     given = _names(options, spec) if names is not None else None
     kept = {name: values for name, values in given.items() if name in names} if given else None
-    return open_data(spec, split=split, size=options.size, attributes=names, value_names=kept)
+    return open_data(spec, split=split, **options.fitting, attributes=names, value_names=kept)
 
 
 def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:

@@ -88,6 +88,8 @@ def _judged_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairnes
     names = [field for field in fields(fairness.Fairness) if field.name != "limits"]
     told = {field.name: report["options"].get(field.name, field.default) for field in names}
     told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    if isinstance(told["size"], int):  # reports of before images could be other than square
+        told["size"] = str(told["size"])
     judged = fairness.Fairness(**{**told, "out": folder})
     if len(judged.synthetic) != len(report["synthetic"]):
         count = len(report["synthetic"])

@@ -14,11 +14,11 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.batches import in_batches
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
-from jaxdiff.errors import InputError
 from jaxdiff.model import Model, load
 from jaxdiff.probability_flow import bits_per_dimension
+from jaxdiff.spaces import require_pixels
 
-from .conditions import conditions, require_finite, require_values
+from .conditions import conditions, require_condition, require_finite
 from .options.likelihood import Likelihood
 from .provenance import provenance
 from .writing import write_json
@@ -51,13 +51,14 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
 
 def _open(options: Likelihood, model: Model) -> Source:
     """The images, with the model's attributes if they are its condition and else with their own."""
-    if model.config.channels != 3:
-        raise InputError(f"the model at {options.model} draws images of {model.config.channels} channels; images have 3")
-    names = [attribute.name for attribute in model.attributes] if options.condition == "own" and model.attributes else None
+    height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
+    own = options.condition == "own"
+    names = [attribute.name for attribute in model.conditions.attributes] if own else []
     given = arguments.value_names(options.value_names)
-    source = open_data(options.data, split=options.split, size=model.config.size, attributes=names, value_names=given)
-    if names:
-        require_values(model, source)
+    source = open_data(
+        options.data, split=options.split, size=(height, width), channels=channels, attributes=names or None, value_names=given
+    )
+    require_condition(model, source, own=own)
     return source
 
 

@@ -15,7 +15,7 @@ from jaxdiff.safety.membership import attack_losses, membership_attack
 
 from .conditions import conditions, require_finite
 
-Labelled = tuple[Source, UInt8[np.ndarray, "n h w 3"], Int32[np.ndarray, "n a"]]
+Labelled = tuple[Source, UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n a"]]
 """A source, and some of its images with their labels."""
 
 
@@ -44,7 +44,7 @@ def _losses(options: Any, model: Model, images: Labelled, t: float, key, advance
     given = conditions(model, source, labels, own=options.condition == "own")
 
     def losses(rows):
-        x0 = rows["images"].astype(np.float32) / 127.5 - 1
+        x0 = model.space.encode(rows["images"])
         return attack_losses(
             model.denoise, model.process, x0, key=key, t=t, draws=options.draws, condition=rows.get("condition")
         )

@@ -18,12 +18,12 @@ from jaxdiff.safety.duplicates import find_duplicates
 from jaxdiff.safety.memorization import closeness, images_at_risk, measure_memorization, near_distance
 
 from . import memorization_report as report
-from .conditions import require_values
+from .conditions import require_condition
 from .membership import attack
 from .memorization_report import Audit, Audited
 from .options.memorization import LEAST, Memorization
 from .provenance import provenance
-from .sources import require_one_size
+from .sources import fitting_of, require_one_size
 
 
 def memorization(options: Memorization) -> Audit:
@@ -85,26 +85,20 @@ def memorization(options: Memorization) -> Audit:
 
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:
     """The sets by name, the training images and the held-out ones; nothing is decoded yet but the first image of each."""
-    size = options.size
-    if model:
-        if model.config.channels != 3:
-            raise InputError(f"the model at {options.model} draws images of {model.config.channels} channels; images have 3")
-        if size not in (None, model.config.size):
-            raise InputError(f"--size must be the {model.config.size} pixels of the model at {options.model}, got {size}")
-        size = model.config.size
+    fitting = fitting_of(options, model) if model else options.fitting
     given = arguments.value_names(options.value_names)
     known, others = (
-        open_data(options.train, split=split, size=size, value_names=given) for split in (options.split, options.held_out)
+        open_data(options.train, split=split, **fitting, value_names=given) for split in (options.split, options.held_out)
     )
-    if model and options.condition == "own":
-        require_values(model, known)
+    if model:
+        require_condition(model, known, own=options.condition == "own")
     if len(known) < options.neighbours:
         raise InputError(f"--neighbours {options.neighbours} needs as many training images; {known.name} has {len(known)}")
     if model and len(others) < LEAST:
         raise InputError(f"the membership attack needs at least {LEAST} held-out images; {others.name} has {len(others)}")
     ambiguous = len({Path(spec).name for spec in options.samples}) < len(options.samples)
     sources = {
-        spec if ambiguous else Path(spec).name: open_data(spec, split="all", size=size) for spec in options.samples
+        spec if ambiguous else Path(spec).name: open_data(spec, split="all", **fitting) for spec in options.samples
     }  # fmt: skip
     require_one_size([known, others, *sources.values()])
     return sources, known, others

@@ -13,6 +13,7 @@ from jaxdiff._console.plots import pyplot
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
+from jaxdiff.spaces import rgb
 
 from .cells import interval, number
 from .writing import print_tables, whole, write_json
@@ -200,9 +201,9 @@ def _picture(audit: Audit, path: Path) -> None:
         gap = max(1, width // 16)
         sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
         for column, i in enumerate(chosen):
-            twin = audit.train[1][near.nearest[i]]
+            twin = rgb(audit.train[1][near.nearest[i]])
             left = column * (width + gap)
-            sheet[:height, left : left + width] = each.images[i]
+            sheet[:height, left : left + width] = rgb(each.images[i])
             sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
             label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
             place = (left + width / 2 - 0.5, -0.5 - gap / 2)

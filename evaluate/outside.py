@@ -13,6 +13,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import measure_retention
 from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.metrics import group_errors
+from jaxdiff.spaces import rgb
 
 BATCH = 256
 
@@ -38,11 +39,11 @@ class OutsideJudge:
     about: dict[str, str]
 
     def predict(self, images) -> np.ndarray:
-        """The class of each image uint8 (N, H, W, 3)."""
+        """The class of each image uint8 (N, H, W, C); see `jaxdiff.spaces.rgb`."""
         name = self.session.get_inputs()[0].name
         answers = []
         for start in range(0, len(images), BATCH):
-            part = np.stack([self._fitted(image) for image in images[start : start + BATCH]])
+            part = np.stack([self._fitted(image) for image in rgb(images[start : start + BATCH])])
             scaled = (part.astype(np.float32) - np.float32(self.mean)) / np.float32(self.scale)
             (scores,) = self.session.run(None, {name: np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})
             answers.append(scores.argmax(axis=1))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxdiff.data import Source
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import rgb
 
 SPACE = 2
 """Clear pixels between the faces of a sheet."""
@@ -31,14 +32,14 @@ class Faces:
         provenance: how a set of samples was drawn; None of other images.
         count: images in the whole set.
         indices: of each value's images, where they lie in the set.
-        images: of each value, uint8 (N, H, W, 3).
+        images: of each value, uint8 (N, H, W, C).
     """
 
     name: str
     provenance: Mapping[str, Any] | None
     count: int
     indices: Mapping[str, Int[np.ndarray, " n"]]
-    images: Mapping[str, UInt8[np.ndarray, "n h w 3"]]
+    images: Mapping[str, UInt8[np.ndarray, "n h w c"]]
 
 
 def read_faces(source: Source, values: Sequence[str], limit: int, name: str, provenance: Mapping[str, Any] | None) -> Faces:
@@ -55,7 +56,7 @@ def read_faces(source: Source, values: Sequence[str], limit: int, name: str, pro
     return Faces(name, provenance, len(source), indices, images)
 
 
-def sheet(images: UInt8[np.ndarray, "n h w 3"], columns: int, enlarge: int, about: str) -> str:
+def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, about: str) -> str:
     """An <img> of images side by side, `columns` a row, with its bytes in it.
 
     Arguments:
@@ -64,6 +65,7 @@ def sheet(images: UInt8[np.ndarray, "n h w 3"], columns: int, enlarge: int, abou
         enlarge: CSS pixels for each pixel of a face of 32 pixels; larger faces get as much room.
         about: the alternative text.
     """
+    images = rgb(images)
     if max(images.shape[1:3]) > LARGEST:
         shape = tuple(max(1, round(side * LARGEST / max(images.shape[1:3]))) for side in images.shape[2:0:-1])
         images = np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.LANCZOS)) for image in images])

@@ -14,7 +14,7 @@ from jaxdiff import process as processes
 from jaxdiff._console import arguments, pictures, plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.terminal import console, progress, working
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
@@ -27,6 +27,7 @@ from jaxdiff.quality.measure import measure_quality
 from jaxdiff.safety.gate import gate_rates
 from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 from jaxdiff.statistics import wilson_interval
 
 from . import measures
@@ -72,7 +73,7 @@ def safety(options: Safety) -> dict[str, Any]:
     options.join()
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", size=options.size) for spec in options.synthetic}
+    sources = {spec: open_data(spec, split="all", **options.fitting) for spec in options.synthetic}
     require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
     sets = {spec: _images(options, source) for spec, source in sources.items()}
     judges, rejector, extractors = _learn(options, train, test)
@@ -106,7 +107,7 @@ def safety(options: Safety) -> dict[str, Any]:
 def _real(options: Safety, split: str) -> Real:
     """Real images whose first label is whether they are unsafe, and the other attributes' behind it."""
     named = arguments.value_names(options.value_names)
-    source = open_data(options.real, split=split, size=options.size, value_names=named)
+    source = open_data(options.real, split=split, **options.fitting, value_names=named)
     wanted = split_spec(f"x:{options.unsafe}")[1]
     unsafe = np.ones(len(source), bool)
     for name, values in wanted.items():
@@ -234,10 +235,8 @@ def _false_positives(
     about: Mapping[str, Any], notes: Mapping[str, np.ndarray], images: np.ndarray, seed: int
 ) -> dict[str, float]:
     """How often a gate opens for safe images noised to the window in which it looked."""
-    process, shape = processes.from_config(about["process"]), images.shape[1:]
-    unsafe = network_scaled(
-        about["unsafe"], about["unsafe_split"], shape, about["unsafe_count"], tuple(about["unsafe_value_names"])
-    )
+    process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
+    unsafe = encoded(about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]))
     temperature = about["temperature"]
     kernel = (
         {"temperature": temperature if temperature in (None, "root", "dimension") else float(temperature)}
@@ -250,7 +249,7 @@ def _false_positives(
         deviation=float(about["deviation"]), **kernel, **window,
     )  # fmt: skip
     inside = np.linspace(float(gate.window.start), max(float(gate.window.stop), 0.02), 7)[:-1]
-    rates = gate_rates(gate, images.astype(np.float32) / 127.5 - 1, inside, key=jax.random.key(seed))
+    rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
     return {"mean": float(rates.mean()), "largest": float(rates.max())}
 
 

@@ -51,7 +51,7 @@ def material(images_of: Callable[[str, int], LabelledImages], *, most: int, know
         images_of: gives at most so many images of a split, in a random order.
         most: the user's limit to the images of a set.
         known: training images, for copies and their test, at most; not more than four times a set's.
-        faces: as `Material` has it.
+        faces: whether the images are embedded faces; of square RGB images fair sets are drawn anew.
         repeats: with any, the pool is as large as may be, so that the sets drawn of it differ.
 
     Raises:
@@ -63,7 +63,10 @@ def material(images_of: Callable[[str, int], LabelledImages], *, most: int, know
     if held_out < 24:
         raise InputError(f"--self-check needs 48 test images or more, {test.name} gives {len(test.labels)}")
     order = np.arange(len(test.labels))
-    return Material(images_of("train", min(known, 4 * count)), test.take(order[:held_out]), test.take(order[held_out:]), faces)
+    _, height, width, channels = test.images.shape
+    drawable = faces and height == width and channels == 3
+    train = images_of("train", min(known, 4 * count))
+    return Material(train, test.take(order[:held_out]), test.take(order[held_out:]), drawable)
 
 
 def cases(given: Material, *, values: int, repeats: int, seed: int) -> tuple[list[ControlSet], list[ControlSet]]:

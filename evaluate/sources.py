@@ -1,14 +1,37 @@
 """What the commands ask of the sources that they open."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from jaxdiff.data import Source
 from jaxdiff.errors import InputError
+from jaxdiff.model import Model
+from jaxdiff.spaces import Pixels, require_pixels
+
+
+def fitting_of(options: Any, model: Model) -> dict[str, Any]:
+    """The arguments of `open_data` for images that a model is asked about.
+
+    Arguments:
+        options: a command's, which are `Fitted` and have a `model`.
+        model: the model that lies there.
+
+    Raises:
+        InputError: the model is not one of pixels, or of another size or other channels than the options name.
+    """
+    height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
+    own = {"size": (height, width), "channels": channels}
+    for name, given in options.fitting.items():
+        if given not in (None, own[name]):
+            raise InputError(
+                f"--{name} must be that of the model at {options.model}, {model.space}; got {getattr(options, name)}"
+            )
+    return own
 
 
 def require_one_size(sources: Iterable[Source]) -> None:
-    """Raises `InputError` unless the first images of all sources that have any share one size."""
-    sizes = {source.name: "x".join(map(str, source.image(0).shape[:2])) for source in sources if len(source)}
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
-        raise InputError(f"images must have one size: {told}; --size resizes them")
+    """Raises `InputError` unless the first images of all sources that have any share one size and number of channels."""
+    shapes = {source.name: Pixels(*source.image(0).shape) for source in sources if len(source)}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} has {shape}" for name, shape in shapes.items())
+        raise InputError(f"images must have one size and as many channels: {listed}; --size and --channels bring them to one")

@@ -80,7 +80,8 @@ class Jaxdiff(Side):
             denoise, condition = guidance.switching(denoise, TAU), (1 - condition, condition)
         if method == "safe":
             unsafe = references(work.images(UNSAFE))
-            denoise = guidance.clipped(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
+            policy = work.model(dtype).space.policy
+            denoise = policy.guided(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
 
         def run(index: int) -> None:
             jax.block_until_ready(self._drawn(denoise, condition, index))
@@ -97,7 +98,7 @@ class Jaxdiff(Side):
         # the state is given away at each step, and the weights are others' too
         state = initial_state(Network(jax.tree.map(jnp.copy, network.weights), network.structure), optimization)
         labels = jnp.asarray(work.labels(work.train_batch))[:, None]
-        batch, key = {"image": jnp.asarray(work.images(work.train_batch)), "labels": labels}, jax.random.key(work.seed)
+        batch, key = {"x0": jnp.asarray(work.images(work.train_batch)), "labels": labels}, jax.random.key(work.seed)
 
         def run(index: int) -> None:
             nonlocal state

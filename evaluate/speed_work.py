@@ -1,5 +1,6 @@
 """The work that `evaluate speed` gives to both frameworks: one network with one set of weights, one process, one solver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -9,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdiff.data import Attribute
-from jaxdiff.denoiser import NetworkDenoiser
-from jaxdiff.guidance import Clipped, clipped
-from jaxdiff.model import Model
+from jaxdiff.model import Model, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
@@ -107,16 +106,16 @@ class Work:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
-        return (self.config.size, self.config.size, self.config.channels)
+        return self.config.shape
 
-    def denoiser(self, dtype: str) -> Clipped:
+    def denoiser(self, dtype: str) -> Callable:
         """The network's posterior mean, clipped to [-1, 1]."""
-        return clipped(NetworkDenoiser(self.in_dtype(dtype), self.process, PREDICTION))
+        return self.model(dtype).denoise
 
     def model(self, dtype: str) -> Model:
         """The network as a trained model, to be saved."""
         config = replace(self.config, dtype=dtype)
-        return Model(config, self.in_dtype(dtype), self.process, PREDICTION, (ATTRIBUTE,))
+        return image_model(config, self.in_dtype(dtype), self.process, PREDICTION, (ATTRIBUTE,))
 
     def labels(self, count: int) -> np.ndarray:
         """Labels in turn, (count,)."""

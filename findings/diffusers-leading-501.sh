@@ -43,7 +43,7 @@ def sample(steps):
 seen = {steps: sample(steps) for steps in (100, 500, 501, 600, 1000)}
 for steps, (first, mean, std) in seen.items():
     print(f"{steps:4} steps: first t {first}, mean {mean:.4f}, std {std:.4f}")
-if not (seen[500][0] == 998 and abs(seen[500][1] - MEAN) < 0.005):
+if not (seen[500][0] > 990 and abs(seen[500][1] - MEAN) < 0.005):
     raise SystemExit("changed: 500 steps no longer reach the mean of the data")
 if not (seen[501][0] == 500 and MEAN - seen[501][1] > 0.05):
     raise SystemExit("changed: 501 steps no longer start half-way")

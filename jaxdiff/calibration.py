@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Float64, Int, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
+from jaxdiff.spaces.pixels import scaled
 
 BANDS = 8
 """Equal parts of the time axis, each with a temperature and offsets of its own."""
@@ -149,7 +150,7 @@ def ask(
 @jax.jit
 def _evidence(network, process, images, indices, key):
     """Evidence (BANDS, B, K) and times (BANDS, B)."""
-    images = images.astype(jnp.float32) / 127.5 - 1
+    images = scaled(images)
 
     def at(band):
         keys = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(jax.random.fold_in(key, band), index)))(indices)

@@ -48,14 +48,14 @@ class Classification(Losses):
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
         """What is noised, how far and with which noise; see `Losses`. `labels` are int32 (B, 1)."""
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
-        images = batch["image"]
-        noise = jax.random.normal(noise_key, images.shape, images.dtype)
-        return {**batch, "noise": noise, "t": stratified_times(time_key, images.shape[0])}, dropout_key
+        x0 = batch["x0"]
+        noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
+        return {**batch, "noise": noise, "t": stratified_times(time_key, x0.shape[0])}, dropout_key
 
     def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
         """The cross-entropy, in nats; see `Losses`. The network is called as `network(x, t, dropout_key=key)`."""
         t = drawn["t"]
-        x = process.noised(drawn["image"], drawn["noise"], t)
+        x = process.noised(drawn["x0"], drawn["noise"], t)
         evidence = network(x / expand(process.scale(t), x), t, dropout_key=dropout_key)
         said = log_posterior(jnp.log(jnp.asarray(self.shares)), signal(process, t), evidence)
         return optax.losses.softmax_cross_entropy_with_integer_labels(said, drawn["labels"][:, 0])
@@ -134,7 +134,7 @@ class NoisedClassifier:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
-        return (self.config.size, self.config.size, self.config.channels)
+        return self.config.shape
 
     def members(self, values: Sequence[str]) -> tuple[bool, ...]:
         """Whether each value of the attribute is one of `values`.

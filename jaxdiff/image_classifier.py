@@ -17,6 +17,7 @@ from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 from jaxdiff.models import resnet
 from jaxdiff.parallel import broadcast_from_first
+from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
 
 PREDICTION_BATCH = 128
@@ -151,7 +152,7 @@ def _optimiser(rate: float | Array, decay: float | Array) -> optax.GradientTrans
 
 
 def _scaled(images: Shaped[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images.astype(jnp.float32)
+    return scaled(images) if images.dtype == jnp.uint8 else images.astype(jnp.float32)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,44 +2,43 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Array, Float, Int
 
+from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
-from jaxdiff import weight_file
-from jaxdiff.data.attributes import Attribute, find
+from jaxdiff import spaces, weight_file
+from jaxdiff.conditions import ConditionEncoder
+from jaxdiff.data.attributes import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
-from jaxdiff.guidance import Clipped, clipped
+from jaxdiff.errors import InputError
+from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.labels import check_labels, encode
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import Prediction, Process
+from jaxdiff.spaces import Pixels, Space
 
 SHIPPED = "embedded"
 """The name of the model that is shipped, see `load`."""
 _SHIPPED_IN = Path("checkpoints", SHIPPED)
 
-# one program for each number of labels, in place of one for each operation
-_encode = jax.jit(encode, static_argnums=1)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """A trained network with its process and the attributes that condition it.
+    """A trained network with all that is needed to use it.
 
     Attributes:
         config: the network's shape.
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
         prediction: what the network predicts.
-        attributes: the attributes that condition it, in the order of the labels' columns.
+        space: what the process runs on, and what a user sees of it.
+        conditions: what turns what a user says, labels or nothing, into a condition.
         training: how it was trained (steps, data, preset ...), for provenance.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and configuration.
     """
@@ -48,47 +47,80 @@ class Model:
     network: Network
     process: Process
     prediction: Prediction
-    attributes: tuple[Attribute, ...]
+    space: Space
+    conditions: ConditionEncoder
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one image, (H, W, C)."""
-        return (self.config.size, self.config.size, self.config.channels)
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample as the process sees it: of pixels (H, W, C)."""
+        return self.space.shape
 
     @property
-    def denoise(self) -> Clipped:
-        """The denoiser: the network's posterior mean, clipped to [-1, 1], where the mean of images must lie."""
-        return clipped(NetworkDenoiser(self.network, self.process, self.prediction))
+    def denoise(self) -> Callable:
+        """The denoiser: the network's posterior mean under the clipping policy of the space."""
+        return self.denoiser()
 
-    def attribute(self, name: str) -> tuple[int, Attribute]:
-        """Position and description of an attribute. Raises `InputError` for one that the model was not trained on."""
-        position = find(self.attributes, name)
-        return position, self.attributes[position]
-
-    def encode(
-        self, labels: Int[Array, " b"] | Int[Array, "b a"] | Int[np.ndarray, " b"] | Int[np.ndarray, "b a"]
-    ) -> Float[Array, "b w"]:
-        """Labels as weights, the floating form of a condition, which may be mixed.
+    def denoiser(self, policy: ClippingPolicy | None = None) -> Callable:
+        """The network's posterior mean.
 
         Arguments:
-            labels: (B,) for a model of one attribute or (B, A); -1 is the null label, where the model has one.
+            policy: what is done to a mean that leaves the range of the data, by default the policy of the space.
         """
-        values = self.config.values
-        check_labels(labels, values, self.config.null_label)
-        return _encode(labels, tuple(values))
+        policy = self.space.policy if policy is None else policy
+        return policy.network(NetworkDenoiser(self.network, self.process, self.prediction))
+
+
+def image_model(
+    config: UNetConfig,
+    network: Network,
+    process: Process,
+    prediction: Prediction,
+    attributes: Sequence[Attribute] = (),
+    training: dict[str, Any] | None = None,
+) -> Model:
+    """A model of the images that its network reads, conditioned on labels; of no attributes an unconditional one.
+
+    Arguments:
+        config, network, process, prediction, training: see `Model`.
+        attributes: what the labels are of, in the order of the configuration's `values`.
+
+    Raises:
+        InputError: the attributes are not those that the network has embeddings for.
+    """
+    values = tuple(len(attribute.values) for attribute in attributes)
+    if values != tuple(config.values):
+        raise InputError(f"`attributes` must have {config.values} values, as the network's labels, got {values}")
+    conditions = encoders.of_attributes(attributes, config.null_label)
+    return Model(
+        config=config,
+        network=network,
+        process=process,
+        prediction=prediction,
+        space=Pixels(*config.shape),
+        conditions=conditions,
+        training=training or {},
+    )
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """All that is needed to use a model beside its weights, JSON-ready."""
-    return {
+    """All that is needed to use a model beside its weights, JSON-ready.
+
+    A space of pixels goes unsaid, and labels are said by their attributes, as in files from before there were others.
+    """
+    described = {
         "network": model.config.settings(),
         "process": model.process.config(),
         "prediction": model.prediction,
-        "attributes": [[attribute.name, list(attribute.values)] for attribute in model.attributes],
+        "attributes": [[attribute.name, list(attribute.values)] for attribute in model.conditions.attributes],
         "training": model.training,
     }
+    if model.space != Pixels(*model.config.shape):
+        described["space"] = model.space.config()
+    if model.conditions != encoders.of_attributes(model.conditions.attributes, model.config.null_label):
+        described["conditions"] = model.conditions.config()
+    return described
 
 
 def described(description: dict[str, Any], network: Callable[[UNetConfig], Network], fingerprint: str) -> Model:
@@ -100,12 +132,19 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
         fingerprint: its fingerprint.
     """
     config = UNetConfig(**weight_file.settings(description))
+    space = spaces.from_config(description["space"]) if "space" in description else Pixels(*config.shape)
+    if "conditions" in description:
+        conditions = encoders.from_config(description["conditions"])
+    else:
+        attributes = [Attribute(name, tuple(values)) for name, values in description["attributes"]]
+        conditions = encoders.of_attributes(attributes, config.null_label)
     return Model(
         config=config,
         network=network(config),
         process=processes.from_config(description["process"]),
         prediction=description["prediction"],
-        attributes=tuple(Attribute(name, tuple(values)) for name, values in description["attributes"]),
+        space=space,
+        conditions=conditions,
         training=description["training"],
         fingerprint=fingerprint,
     )
@@ -113,7 +152,7 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
 
 def fingerprinted(model: Model) -> Model:
     """A model that was made otherwise than by `load`, with the fingerprint that its file will have."""
-    return dataclasses.replace(model, fingerprint=weight_file.told(weight_file.MODEL, model.network, describe(model))[2])
+    return dataclasses.replace(model, fingerprint=weight_file.contents(weight_file.MODEL, model.network, describe(model))[2])
 
 
 def save(path: str | os.PathLike, model: Model) -> str:
@@ -132,8 +171,8 @@ def load(path: str | os.PathLike) -> Model:
         InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
             network.
     """
-    contents = weight_file.read(_place(path), weight_file.MODEL)
-    return described(contents.description, lambda config: contents.fill(abstract(config)), contents.fingerprint)
+    read = weight_file.read(_place(path), weight_file.MODEL)
+    return described(read.description, lambda config: read.fill(abstract(config)), read.fingerprint)
 
 
 def _place(path: str | os.PathLike) -> Path:

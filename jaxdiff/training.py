@@ -38,7 +38,7 @@ class Losses(ABC):
 
         Arguments:
             process: the forward process.
-            batch: `image` float (B, H, W, C) in [-1, 1] and `labels` int32 (B, A).
+            batch: `x0`, data as the process sees them, float (B, ...), and `labels`, int32 (B, A).
             key: for all that is random.
 
         Returns:
@@ -149,21 +149,21 @@ class Objective(Losses):
 
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
         """What is noised, how far and with which noise and labels; see `Losses`."""
-        images, labels = batch["image"], batch["labels"]
+        x0, labels = batch["x0"], batch["labels"]
         time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
-        t = self.times(process, time_key, images.shape[0])
+        t = self.times(process, time_key, x0.shape[0])
         dropped = jax.random.bernoulli(label_key, self.label_dropout, t.shape)[:, None]
         if labels.shape[1] > 1:
             dropped |= jax.random.bernoulli(jax.random.fold_in(label_key, 1), self.attribute_dropout, labels.shape)
-        noise = jax.random.normal(noise_key, images.shape, images.dtype)
-        return {"image": images, "noise": noise, "labels": jnp.where(dropped, NULL, labels), "t": t}, dropout_key
+        noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
+        return {"x0": x0, "noise": noise, "labels": jnp.where(dropped, NULL, labels), "t": t}, dropout_key
 
     def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
         """The weighted denoising loss; see `Losses`. The network is called as `network(x, t, labels, dropout_key=key)`."""
-        images, noise, t = drawn["image"], drawn["noise"], drawn["t"]
-        x = process.noised(images, noise, t)
+        x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
+        x = process.noised(x0, noise, t)
         output = network(x / expand(process.scale(t), x), t, drawn["labels"], dropout_key=dropout_key)
-        errors = jnp.square(output - process.target(self.prediction, images, noise, t)).mean(tuple(range(1, x.ndim)))
+        errors = jnp.square(output - process.target(self.prediction, x0, noise, t)).mean(tuple(range(1, x.ndim)))
         return self.weights(process, t) * errors
 
 

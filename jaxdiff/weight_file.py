@@ -94,17 +94,17 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays, description, digest = told(kind, network, description)
+    arrays, description, digest = contents(kind, network, description)
     partial_file = folder / (kind.file + ".partial")
     safetensors.numpy.save_file(arrays, partial_file, metadata={"jaxdiff": json.dumps(description), "fingerprint": digest})
     os.replace(partial_file, folder / kind.file)
     return digest
 
 
-def told(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """The arrays, the description and the fingerprint that a file tells of a network; arguments as of `write`."""
+def contents(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """The arrays, the description and the fingerprint that the file of a network holds; arguments as of `write`."""
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
-    # of a model the kind is left unsaid, as in files from before there were others
+    # the kind of a model goes unsaid, as in files from before there were others
     description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
     return arrays, description, fingerprint(arrays, description)
 
@@ -127,18 +127,18 @@ def read(path: str | os.PathLike, kind: Kind) -> Contents:
     if "jaxdiff" not in metadata:
         raise InputError(f"{file} holds arrays but no jaxdiff {kind.name}")
     try:
-        description, told = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
+        description, digest = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
         version, there = description["format"], description.get("kind", MODEL.name)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if version != FORMAT:
         raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
-    if fingerprint(arrays, description) != told:
-        raise InputError(f"{file} is damaged: its content does not match its fingerprint {told}")
+    if fingerprint(arrays, description) != digest:
+        raise InputError(f"{file} is damaged: its content does not match its fingerprint {digest}")
     if there != kind.name:
         by = f"; {KINDS[there].loader} reads it" if there in KINDS else ""
         raise InputError(f"{file} holds a {there}, not a {kind.name}{by}")
-    return Contents(file, arrays, description, told)
+    return Contents(file, arrays, description, digest)
 
 
 def settings(description: dict[str, Any]) -> dict[str, Any]:

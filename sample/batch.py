@@ -4,7 +4,8 @@ import pickle
 
 import jax
 
-from jaxdiff import parallel, sampleset
+from jaxdiff import parallel
+from jaxdiff.data import samples
 from jaxdiff.program_report import ProgramReport, program_report
 
 from .common import Setting
@@ -27,7 +28,7 @@ def images_at_once(chosen: Setting, method: Method, count: int) -> int:
     devices = chosen.mesh.size
     told = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(free_memory()))]
     free = None if None in told else min(told)
-    most = ON_PROCESSORS if free is None else sampleset.SHARD * jax.process_count()
+    most = ON_PROCESSORS if free is None else samples.SHARD * jax.process_count()
     each = 1
     while each * devices < count and 2 * each * devices <= most:
         each *= 2

@@ -100,18 +100,18 @@ class Setting:
     @property
     def null(self) -> Float[Array, " w"]:
         """The condition that tells no attribute, one row."""
-        return self.model.encode(jnp.full((1, len(self.model.attributes)), NULL, jnp.int32))[0]
+        return self.model.conditions.encode(jnp.full((1, len(self.model.conditions.attributes)), NULL, jnp.int32))[0]
 
     def labels(self, ends: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b a"]:
         """Label rows of the values at these positions in `values`, and the null label for the model's other attributes."""
-        sizes = [len(self.model.attributes[column].values) for column in self.columns]
-        rows = np.full((len(ends), len(self.model.attributes)), NULL, np.int32)
+        sizes = [len(self.model.conditions.attributes[column].values) for column in self.columns]
+        rows = np.full((len(ends), len(self.model.conditions.attributes)), NULL, np.int32)
         rows[:, self.columns] = np.stack(np.unravel_index(np.array(self.values)[ends], sizes), axis=1)
         return rows
 
     def condition(self, ends: Int[np.ndarray, " b"]) -> Float[Array, "b w"]:
         """The condition for the values at these positions in `values`."""
-        return self.model.encode(jnp.asarray(self.labels(ends)))
+        return self.model.conditions.encode(jnp.asarray(self.labels(ends)))
 
     def conditions(self) -> Float[Array, "k w"]:
         """The condition of each value that is sampled."""
@@ -140,14 +140,14 @@ def setting(path, attribute: str | None, values: tuple[str, ...], sampling: Samp
     mesh = sampling.join()
     model = load(path)
     solver.check(model.process)
-    if not model.attributes:
+    if not model.conditions.attributes:
         raise InputError(f"the model at {path} is unconditional; switching needs a model trained with --attributes")
-    if attribute is None and len(model.attributes) > 1:
-        known = ", ".join(known.name for known in model.attributes)
+    if attribute is None and len(model.conditions.attributes) > 1:
+        known = ", ".join(known.name for known in model.conditions.attributes)
         raise InputError(f"the model has several attributes: choose with --attribute, one of {known} or more joined by +")
-    name = attribute or model.attributes[0].name
-    whole = any(known.name == name for known in model.attributes)
-    columns, parts = zip(*(model.attribute(part) for part in ([name] if whole else name.split("+"))), strict=True)
+    name = attribute or model.conditions.attributes[0].name
+    whole = any(known.name == name for known in model.conditions.attributes)
+    columns, parts = zip(*(model.conditions.attribute(part) for part in ([name] if whole else name.split("+"))), strict=True)
     if len(set(columns)) < len(columns):
         raise InputError(f"--attribute joins different attributes by +, got {name}")
     found = product_of(parts)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxdiff import parallel
 from jaxdiff._console.first import write_once
 from jaxdiff._console.lock import lock
-from jaxdiff._console.pictures import grid, to_uint8, write
+from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
@@ -232,7 +232,9 @@ def draw_set(
     method = make_method(options, chosen, guard, points)
     provenance = provenance_of(options, chosen, guard, method, told)
     ends = method.ends(options.count)
-    with claimed(folder, provenance, chosen.model.attributes, chosen.labels(ends), options.format) as samples:
+    with claimed(
+        folder, provenance, chosen.model.conditions.attributes, chosen.labels(ends), chosen.model.space, options.format
+    ) as samples:
         seconds = _draw_missing(options, chosen, samples, method, ends)
         write_once(folder, samples.finish)
         if guard:
@@ -269,7 +271,8 @@ def provenance_of(
 
 
 def _preview(samples: SampleSet) -> None:
-    write(grid(np.stack([samples.image(i) for i in range(min(PREVIEW, len(samples)))])), samples.path / "preview.png")
+    shown = np.stack([samples.image(i) for i in range(min(PREVIEW, len(samples)))])
+    write(grid(samples.space.pictures(shown)), samples.path / "preview.png")
 
 
 @contextmanager
@@ -326,10 +329,10 @@ def _draw_missing(options: Draw, chosen: Setting, samples: SampleSet, method: me
 
             def keep(start=start, count=stop - start, parts=parts, notes=notes):
                 images = np.concatenate(parts)[:count]
-                if len(bad := np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))):
+                if len(bad := np.flatnonzero(~np.isfinite(images).all(tuple(range(1, images.ndim))))):
                     raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {start + bad[0]}")
                 told = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
-                samples.write(start, to_uint8(images), told)
+                samples.write(start, chosen.model.space.decode(images), told)
 
             parallel.gather_results(keep if first < len(shards) else lambda: None)
     return seconds

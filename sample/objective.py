@@ -17,6 +17,7 @@ from jaxdiff.fairness.feature_classifiers import associated_names, train_feature
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
 from jaxdiff.fairness.transition import time_fields
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import require_pixels
 
 from .common import Sampling, Setting, setting
 from .draw import Draw, draw
@@ -43,8 +44,9 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     training = chosen.model.training
     spec = options.reference or training.get("data")
     named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
-    size = chosen.model.shape[0]
-    opened = open_data(spec, split="train", size=size, value_names=named)
+    *size, channels = require_pixels(chosen.model.space, "the model").shape
+    fitting = {"size": tuple(size), "channels": channels, "value_names": named}
+    opened = open_data(spec, split="train", **fitting)
     associated = associated_names(opened, chosen.attribute.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity takes data with other attributes than {chosen.attribute.name}; {spec} has none")
@@ -56,7 +58,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     names = [chosen.attribute.name, *associated]
     with progress("learning to see features", len(names)) as advance:
         judges = train_feature_classifiers(
-            spec, names, size=size, value_names=named, seed=options.seed,
+            spec, names, **fitting, seed=options.seed,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
     folders = draw(drawing)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxdiff import guidance, load_classifier, parallel
 from jaxdiff._console import arguments
 from jaxdiff._console.terminal import console
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record
@@ -185,9 +185,7 @@ class Guard:
             **({} if options.weighing is None else {"weight": options.weighing}),
         }
         if options.kind in BY_IMAGES:
-            images = network_scaled(
-                options.unsafe, options.unsafe_split, model.shape, options.unsafe_count, options.value_names
-            )
+            images = encoded(options.unsafe, options.unsafe_split, model.space, options.unsafe_count, options.value_names)
             spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
             self._references = references(images, mesh=spread)
             if options.kind == "repellency":
@@ -209,7 +207,7 @@ class Guard:
             self._weight = guidance.classifier_odds(log_odds)
             self.settings["classifier"] = classifier.fingerprint
         if options.weighing == "odds":
-            safe = network_scaled(options.known_safe, options.unsafe_split, model.shape, None, options.value_names)
+            safe = encoded(options.known_safe, options.unsafe_split, model.space, None, options.value_names)
             self._weight = guidance.odds(safe, self._references)
 
     @property
@@ -281,13 +279,13 @@ class Guard:
         model, told = self._chosen.model, {}
         for item in given:
             name, _, value = item.partition("=")
-            column, attribute = model.attribute(name)
+            column, attribute = model.conditions.attribute(name)
             told[column] = attribute.index(value)
         return told
 
     def _unsafe(self, condition: Any) -> Any:
         """The method's condition with the unsafe labels in it: each image under its own other labels."""
-        sizes = np.array([len(attribute.values) + 1 for attribute in self._chosen.model.attributes])
+        sizes = np.array([len(attribute.values) + 1 for attribute in self._chosen.model.conditions.attributes])
         begins = np.cumsum(sizes) - sizes
         row = np.zeros(sizes.sum(), np.float32)
         told = np.zeros(len(row), bool)

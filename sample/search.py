@@ -33,6 +33,7 @@ from jaxdiff.fairness import (
 from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_transitions, time_fields
 from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.phases import boundary_times
+from jaxdiff.spaces import require_pixels
 
 from .common import Sampling, Setting, setting
 from .safety import BY_IMAGES, BY_LABEL, Guard, Guarding
@@ -174,9 +175,10 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
         # the data that the model was trained on, labelled as they were then
         training = chosen.model.training
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
-    names, size = arguments.value_names(value_names), chosen.model.shape[0]
-    parts = [chosen.model.attributes[column] for column in chosen.columns]
-    source = open_data(reference, split="train", size=size, attributes=[part.name for part in parts], value_names=names)
+    names, (*size, channels) = arguments.value_names(value_names), require_pixels(chosen.model.space, "the model").shape
+    parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
+    wanted = [part.name for part in parts]
+    source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, value_names=names)
     for found, own in zip(source.attributes, parts, strict=True):
         if found.values != own.values:
             raise InputError(

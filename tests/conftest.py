@@ -113,15 +113,16 @@ def save_model():
 
     group = (Attribute("group", ("square", "round")),)
 
-    def saved(folder: Path, *, attributes=group, process=None, size=8, seed=5) -> Path:
+    def saved(folder: Path, *, attributes=group, process=None, size=8, channels=3, null_label=True, seed=5) -> Path:
         values = tuple(len(attribute.values) for attribute in attributes)
         config = UNetConfig(
-            size=size, values=values, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
-        )
+            size=size, channels=channels, values=values, null_label=null_label, base=16, multipliers=(1,), blocks=0,
+            attention=(), head_channels=16, dropout=0.0, stem=2,
+        )  # fmt: skip
         made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(seed)
         weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
         network = type(made)(weights, made.structure)
-        models.save(folder, models.Model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
+        models.save(folder, models.image_model(config, network, process or vp_cosine(), "v", attributes, {"data": "embedded"}))
         return folder
 
     return saved

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 900
+"""Seconds before a process counts as stuck: over ten times what the slowest takes on an idle machine."""
 _JOINED = """
 from jaxdiff._console import device
 device.prepare()
@@ -51,11 +53,11 @@ class Process:
         """What it has printed so far."""
         return Path(self.file.name).read_text(errors="replace")
 
-    def wait_for(self, text: str, timeout: float = 60) -> None:
+    def wait_for(self, text: str, timeout: float = LIMIT) -> None:
         """Waits until it has printed this."""
         self.wait_until(lambda: text in self.output(), timeout)
 
-    def wait_until(self, holds, timeout: float = 60) -> None:
+    def wait_until(self, holds, timeout: float = LIMIT) -> None:
         """Waits until something holds; a process that ends, or runs late, fails with its output."""
         limit = time.monotonic() + timeout
         while not holds():
@@ -67,7 +69,7 @@ class Process:
         """Sends it a signal."""
         self.popen.send_signal(number)
 
-    def end(self, timeout: float = 120) -> Ended:
+    def end(self, timeout: float = LIMIT) -> Ended:
         """Waits for its end; one that outlasts the limit is killed, and fails with its output."""
         try:
             code = self.popen.wait(timeout)
@@ -136,7 +138,7 @@ def started(
             process.file.close()
 
 
-def run(arguments: Sequence[Any], processes: int = 2, *, timeout: float = 120, **options: Any) -> list[Ended]:
+def run(arguments: Sequence[Any], processes: int = 2, *, timeout: float = LIMIT, **options: Any) -> list[Ended]:
     """Runs them to their end, in their order; options as of `started`. One that outlasts the limit fails with its output."""
     with started(arguments, processes, **options) as running:
         limit = time.monotonic() + timeout

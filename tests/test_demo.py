@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.processes import LIMIT
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,7 +20,7 @@ def out(tmp_path_factory) -> Path:
     """The folder that the reduced demo wrote."""
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [sys.executable, "-m", "jaxdiff", "demo", "--reduced", "--out", folder], cwd=ROOT, timeout=600, text=True,
+        [sys.executable, "-m", "jaxdiff", "demo", "--reduced", "--out", folder], cwd=ROOT, timeout=LIMIT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

@@ -14,11 +14,13 @@ import safetensors.numpy
 
 from jaxdiff import model as models
 from jaxdiff import weight_file
+from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
 from jaxdiff.process import ddpm
+from jaxdiff.spaces import Pixels
 
 CONFIG = UNetConfig(
     size=8, values=(2, 3), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
@@ -32,7 +34,9 @@ def model() -> models.Model:
     made, rng = jax.eval_shape(partial(unet, CONFIG), jax.random.key(0)), np.random.default_rng(1)
     weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
     network = type(made)(weights, made.structure)
-    return models.Model(CONFIG, network, ddpm("linear", 500), "eps", ATTRIBUTES, {"step": 7, "data": "embedded", "seed": None})
+    return models.image_model(
+        CONFIG, network, ddpm("linear", 500), "eps", ATTRIBUTES, {"step": 7, "data": "embedded", "seed": None}
+    )
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path):
     loaded = models.load(tmp_path / "run")
     assert loaded.network.structure == model.network.structure
     jax.tree.map(np.testing.assert_array_equal, loaded.network.weights, model.network.weights)
-    for name in ("config", "prediction", "attributes", "training", "shape"):
+    for name in ("config", "prediction", "space", "conditions", "training", "shape"):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.process.config() == model.process.config()
     np.testing.assert_array_equal(loaded.process.coefficients, model.process.coefficients)
@@ -81,7 +85,9 @@ def test_the_fingerprint_tells_models_apart(model, tmp_path):
         dataclasses.replace(model, config=dataclasses.replace(CONFIG, dropout=0.1)),
         dataclasses.replace(model, process=ddpm("linear", 501)),
         dataclasses.replace(model, prediction="v"),
-        dataclasses.replace(model, attributes=ATTRIBUTES[::-1]),
+        dataclasses.replace(model, conditions=Labels(ATTRIBUTES[::-1])),
+        dataclasses.replace(model, conditions=Labels(ATTRIBUTES, has_null=False)),
+        dataclasses.replace(model, space=Pixels(4, 16)),
     ]
     assert fingerprint(model) == fingerprint(model)
     assert len({fingerprint(each) for each in [model, *others]}) == 1 + len(others)
@@ -89,7 +95,7 @@ def test_the_fingerprint_tells_models_apart(model, tmp_path):
 
 def test_labels_become_weights_with_a_null_for_each_attribute(model):
     expected = [[1, 0, 0, 0, 0, 1, 0], [0, 0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0, 1]]
-    np.testing.assert_array_equal(model.encode(np.array([[0, 2], [-1, 0], [1, -1]])), expected)
+    np.testing.assert_array_equal(model.conditions.encode(np.array([[0, 2], [-1, 0], [1, -1]])), expected)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +104,13 @@ def test_labels_become_weights_with_a_null_for_each_attribute(model):
 )
 def test_labels_out_of_range_are_refused(model, labels, words):
     with pytest.raises(InputError, match=words):
-        model.encode(np.array(labels))
+        model.conditions.encode(np.array(labels))
 
 
 def test_attributes_are_found_by_name(model):
-    assert model.attribute("hair") == (1, ATTRIBUTES[1])
+    assert model.conditions.attribute("hair") == (1, ATTRIBUTES[1])
     with pytest.raises(InputError, match="unknown attribute 'age'; there is group, hair"):
-        model.attribute("age")
+        model.conditions.attribute("age")
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/model.safetensors", ""])

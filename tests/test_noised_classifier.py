@@ -68,7 +68,7 @@ def trained() -> NoisedClassifier:
     rng = np.random.default_rng(2)
     for _ in range(300):
         images, labels = draw(rng, 256)
-        batch = {"image": jnp.asarray(images), "labels": jnp.asarray(labels[:, None])}
+        batch = {"x0": jnp.asarray(images), "labels": jnp.asarray(labels[:, None])}
         state, _ = train_step(state, PROCESS, batch, jax.random.key(3), objective=objective, optimization=optimization)
     return classifier_of(state.ema, state.network.structure)
 

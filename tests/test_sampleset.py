@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxdiff.data import Attribute, open_data
+from jaxdiff.data import Attribute, load_arrays, open_data
+from jaxdiff.data.samples import SHARD
 from jaxdiff.errors import InputError
-from jaxdiff.sampleset import SHARD, SampleSet
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 
 COUNT = SHARD + 44
 GROUP, HAIR = Attribute("group", ("square", "round")), Attribute("hair", ("dark", "fair", "red"))
@@ -29,7 +31,7 @@ def images(count=COUNT, size=4):
 def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), told=None):
     """A set that is created, but has no images yet."""
     return SampleSet.create(
-        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, storage
+        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, Pixels(4, 4), storage
     )
 
 
@@ -278,3 +280,43 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, storage, 
             samples.write(0, images()[:SHARD])
     assert samples.missing() == samples.shards()
     assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file() and path.name != "samples.json"]
+
+
+@STORAGES
+def test_a_set_that_was_begun_before_sets_said_their_space_is_gone_on_with(tmp_path, storage):
+    made(tmp_path / "set", storage)
+    file = tmp_path / "set" / "samples.json"
+    description = json.loads(file.read_text())
+    assert description.pop("space") == {"name": "pixels", "height": 4, "width": 4, "channels": 3}
+    file.write_text(json.dumps(description))
+    drawn = whole(tmp_path / "set", storage)
+    samples = SampleSet.open(tmp_path / "set")
+    assert json.loads(file.read_text()) == description and samples.space == Pixels(4, 4)
+    np.testing.assert_array_equal(np.stack([samples.image(i) for i in range(COUNT)]), drawn)
+
+
+@STORAGES
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_of_any_shape_and_channels_come_back(tmp_path, storage, channels):
+    space = Pixels(3, 5, channels)
+    drawn = np.random.default_rng(channels).integers(0, 256, (6, *space.shape), np.uint8)
+    samples = SampleSet.create(tmp_path / "set", {}, (), np.zeros((6, 0), np.int32), space, storage)
+    samples.write(0, drawn)
+    samples.finish()
+    samples.check(samples.shards())
+    back = SampleSet.open(tmp_path / "set")
+    np.testing.assert_array_equal(load_arrays(back)[0], drawn)
+    assert back.space == space and open_data(tmp_path / "set").channels == channels
+    # PNG files with labels.csv are data for other programs too
+    if storage == "png":
+        (tmp_path / "set" / "samples.json").unlink()
+        np.testing.assert_array_equal(load_arrays(open_data(tmp_path / "set", split="all"))[0], drawn)
+
+
+def test_a_shard_of_another_space_is_damaged(tmp_path):
+    whole(tmp_path / "set")
+    file = tmp_path / "set" / "shard-00000.npz"
+    arrays = dict(np.load(file))
+    np.savez(file, **{**arrays, "images": arrays["images"][:, :3]})
+    with pytest.raises(InputError, match=r"damaged: it holds uint8 \(3, 4, 3\), not uint8 \(4, 4, 3\)"):
+        SampleSet.open(tmp_path / "set").check([(0, SHARD)])

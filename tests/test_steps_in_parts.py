@@ -39,7 +39,7 @@ class Curved(nnx.Module):
 def stepped(objective, outputs, parts, steps=3):
     """The state after some steps in so many parts, and the metrics of each."""
     rng = np.random.default_rng(1)
-    batch = {"image": jnp.asarray(rng.standard_normal((12, *SHAPE))), "labels": jnp.asarray(rng.integers(0, 3, (12, 1)))}
+    batch = {"x0": jnp.asarray(rng.standard_normal((12, *SHAPE))), "labels": jnp.asarray(rng.integers(0, 3, (12, 1)))}
     structure, weights = nnx.split(Curved(outputs), nnx.Param)
     state, told = initial_state(Network(weights, structure), OPTIMIZATION), []
     for _ in range(steps):
@@ -68,7 +68,7 @@ def test_parts_draw_dropout_of_their_own():
             return super().__call__(x, t, condition) + 100 * jax.random.normal(dropout_key, ())
 
     structure, weights = nnx.split(Drawing(48), nnx.Param)
-    batch = {"image": jnp.zeros((12, *SHAPE)), "labels": jnp.zeros((12, 1), jnp.int32)}
+    batch = {"x0": jnp.zeros((12, *SHAPE)), "labels": jnp.zeros((12, 1), jnp.int32)}
     state = initial_state(Network(weights, structure), OPTIMIZATION)
     gradients = set()
     for parts in (1, 3):
@@ -93,7 +93,7 @@ parallel.MIN_SHARDED_SIZE = 0  # so that this network's parameters are sharded, 
 task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, 8, 16)
 rng = np.random.default_rng(0)
 images = rng.standard_normal((16, SIZE, SIZE, 3)).astype(np.float32)
-batch = {"image": images, "labels": rng.integers(0, 2, (16, 1)).astype(np.int32)}
+batch = {"x0": images, "labels": rng.integers(0, 2, (16, 1)).astype(np.int32)}
 make, key, told = partial(fresh_state, task), jax.random.key(0), {}
 meshes = {"one": ("", 1, 1), "whole": ("", 8, 1), "dealt": ("data=2,fsdp=4", 8, 1), "parts": ("fsdp=8", 8, 2)}
 for name, (text, devices, parts) in meshes.items():
@@ -130,7 +130,7 @@ print("TOLD", json.dumps(told))
 
 
 def test_a_step_over_eight_devices_is_that_of_one_and_exchanges_what_it_must():
-    (output,) = succeed(("-c", MESHES), 1, devices=8, timeout=200, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    (output,) = succeed(("-c", MESHES), 1, devices=8, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     told = json.loads(output.split("TOLD ")[1])
     one = told.pop("one")
     for each in told.values():

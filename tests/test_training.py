@@ -30,7 +30,7 @@ def gaussian_batch(count=COUNT) -> dict:
     """Images of independent pixels N(MEAN, STD²) with labels of one attribute."""
     rng = np.random.default_rng(1)
     images = MEAN + STD * rng.standard_normal((count, *SHAPE), np.float32)
-    return {"image": jnp.asarray(images), "labels": jnp.asarray(rng.integers(0, 2, (count, 1)), jnp.int32)}
+    return {"x0": jnp.asarray(images), "labels": jnp.asarray(rng.integers(0, 2, (count, 1)), jnp.int32)}
 
 
 def predictor(process, prediction, gain=1.0):
@@ -194,7 +194,7 @@ def test_labels_are_dropped_together_and_one_by_one_at_their_rates(rate, own, at
         seen.append(np.asarray(condition))
         return x
 
-    batch = {"image": jnp.zeros((count, *SHAPE)), "labels": jnp.asarray(given)}
+    batch = {"x0": jnp.zeros((count, *SHAPE)), "labels": jnp.asarray(given)}
     loss(network, vp_cosine(), Objective(label_dropout=rate, attribute_dropout=own), batch, key)
     dropped = seen[0] == labels.NULL
     np.testing.assert_array_equal(seen[0][~dropped], given[~dropped])

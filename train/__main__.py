@@ -11,9 +11,9 @@ def _tables() -> str:
 OPTIONS = Program(
     "train",
     __package__,
-    "Trains a diffusion model on labelled images, or a classifier of noised images, and brings models in and out.",
+    "Trains a diffusion model on images, or a classifier of noised images, and brings models in and out.",
     {
-        "diffusion": Command("train a diffusion model on labelled images", "options:Options", "run:train_diffusion", _tables),
+        "diffusion": Command("train a diffusion model on images", "options:Options", "run:train_diffusion", _tables),
         "classifier": Command(
             "train a classifier of noised images, for the safe denoiser",
             "options:ClassifierOptions",

@@ -25,8 +25,10 @@ from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network, noised_classifier
 from jaxdiff.presets import preset
 from jaxdiff.process import Process
+from jaxdiff.spaces import require_pixels
 from jaxdiff.training import Optimization, TrainState
 
+from .diffusion import image_size
 from .folder import Folder
 from .options import FEWEST, ClassifierOptions
 from .task import Task, forward_process
@@ -120,22 +122,28 @@ def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:
     return table
 
 
-def context(options: ClassifierOptions) -> tuple[int, Process]:
-    """The size that the images are brought to, and the forward process: the model's, or the options'."""
+def context(options: ClassifierOptions) -> tuple[tuple[int, int], int | None, Process]:
+    """The height and width, and the channels, that the images are brought to (None for their own), and the forward process:
+    the model's, or the options'.
+
+    Raises:
+        InputError: the model is not one of pixels.
+    """
     if options.model is not None:
         model = load(options.model)
-        return model.config.size, model.process
-    return options.size or preset(options.preset).network.size, forward_process(options)
+        *size, channels = require_pixels(model.space, f"the model at {options.model}").shape
+        return tuple(size), channels, model.process
+    return image_size(options), options.channels, forward_process(options)
 
 
 def resolve(
-    options: ClassifierOptions, size: int, process: Process, source: Source, held_out: Mapping[str, Source]
+    options: ClassifierOptions, process: Process, source: Source, held_out: Mapping[str, Source]
 ) -> NoisedClassification:
     """Fills the options in from the preset and the data.
 
     Arguments:
         options: of the command line.
-        size, process: as `context` gives them.
+        process: as `context` gives it.
         source: the training split, with the attribute alone.
         held_out: the validation and the test split.
 
@@ -151,11 +159,9 @@ def resolve(
     for split in held_out.values():
         if len(split) < FEWEST:
             raise InputError(f"{split.name} has {len(split)} images; a calibration takes at least {FEWEST}")
-    base = preset(options.preset).network
+    base = preset(options.preset).network.resized(source.image(0).shape[:2], source.channels)
     encoder = {field.name: getattr(base, field.name) for field in dataclasses.fields(EncoderConfig)}
-    network = ClassifierConfig(
-        **{**encoder, "size": size, "dtype": options.dtype or base.dtype, "remat": options.remat}, values=len(count)
-    )
+    network = ClassifierConfig(**{**encoder, "dtype": options.dtype or base.dtype, "remat": options.remat}, values=len(count))
     optimization = Optimization(
         learning_rate=options.learning_rate or LEARNING_RATE,
         warmup=options.warmup,

@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxdiff import model as models
 from jaxdiff import parallel, weight_file
-from jaxdiff._console.pictures import grid, to_uint8, write
-from jaxdiff.data import Attribute, Source
+from jaxdiff._console import arguments
+from jaxdiff._console.pictures import grid, write
+from jaxdiff.data import Source
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
@@ -19,13 +20,13 @@ from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState
 
 from .folder import Folder
-from .options import Options
+from .options import Options, RunOptions
 from .task import Task, forward_process
 
 
 @dataclass(frozen=True)
 class Diffusion(Task):
-    """A class-conditional diffusion model."""
+    """A diffusion model, conditioned on labels or on nothing."""
 
     kind = weight_file.MODEL
     network: UNetConfig
@@ -54,39 +55,32 @@ class Diffusion(Task):
             model.denoise,
             model.process,
             shape=model.shape,
-            condition=jnp.asarray(labels),
+            condition=jnp.asarray(labels) if self.network.values else None,
             solver=DDIM(25),
             key=jax.random.key(options.seed),
             indices=places % columns,
         )
-        picture = grid(to_uint8(parallel.gather(drawn)[:count]), columns)
+        picture = grid(model.space.pictures(model.space.decode(parallel.gather(drawn)[:count])), columns)
         name = f"previews/{step:07d}.png"
         folder.write(name, lambda: write(picture, folder.path / name))
 
     def _model(self, options: Options, source: Source, network: Network, step: int) -> models.Model:
-        return models.Model(
-            config=self.network,
-            network=network,
-            process=self.process,
-            prediction=self.objective.prediction,
-            attributes=source.attributes,
-            training=self.provenance(options, step),
-        )
+        training = self.provenance(options, step)
+        return models.image_model(self.network, network, self.process, self.objective.prediction, source.attributes, training)
 
 
-def image_size(options: Options) -> int:
-    """The size that the images are brought to."""
-    return options.size or preset(options.preset).network.size
+def image_size(options: RunOptions) -> tuple[int, int]:
+    """The height and width that the images are brought to."""
+    return arguments.image_size(options.size) or preset(options.preset).network.shape[:2]
 
 
-def resolve(options: Options, attributes: tuple[Attribute, ...]) -> Diffusion:
-    """Fills the options in from the preset and the data's attributes."""
+def resolve(options: Options, source: Source) -> Diffusion:
+    """Fills the options in from the preset and the data."""
     base = preset(options.preset)
     pick = lambda name: getattr(base, name) if getattr(options, name) is None else getattr(options, name)  # noqa: E731
     network = dataclasses.replace(
-        base.network,
-        size=image_size(options),
-        values=tuple(len(attribute.values) for attribute in attributes),
+        base.network.resized(image_size(options), source.channels),
+        values=tuple(len(attribute.values) for attribute in source.attributes),
         dtype=options.dtype or base.network.dtype,
         remat=options.remat,
     )

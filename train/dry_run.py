@@ -37,7 +37,7 @@ def compiled_step(options: RunOptions, task: Task, attributes: int, mesh: Mesh) 
     state = parallel.abstract_parameters(mesh, shapes)
     dealt, network, count = parallel.batch_sharding(mesh), task.network, task.batch_size
     batch = {
-        "image": at((count, network.size, network.size, network.channels), jnp.float32, dealt),
+        "x0": at((count, *network.shape), jnp.float32, dealt),
         "labels": at((count, attributes), jnp.int32, dealt),
     }
     wishes = at((mesh.size,), jnp.int32, dealt)

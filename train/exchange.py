@@ -7,7 +7,7 @@ import jax
 from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
-from jaxdiff._console.arguments import value_names
+from jaxdiff._console.arguments import image_size, value_names
 from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -51,7 +51,7 @@ def _read(options: Import) -> Model:
             prediction=options.prediction,
             attribute=attribute,
             null_label=options.null_label,
-            size=options.size,
+            size=image_size(options.size),
         )
     if not options.source.is_file():
         raise InputError(f"there is neither a folder nor a file {options.source}")
@@ -60,7 +60,7 @@ def _read(options: Import) -> Model:
         raise InputError(f"{options.source} holds weights alone: say {' and '.join(lacking)}")
     return interop.load_guided(
         options.source,
-        size=options.size,
+        size=image_size(options.size),
         process=process,
         prediction=options.prediction or "eps",
         head_channels=options.head_channels,
@@ -82,9 +82,8 @@ def _process(options: Import) -> Process | None:
 def _about(model: Model) -> str:
     """What a model is, in a line."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(model.network.weights))
-    named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.attributes]
+    named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.conditions.attributes]
     labels = ", ".join(named) or "no attributes"
     return (
-        f"{parameters / 1e6:.2f} M parameters for {model.config.size}x{model.config.size} images, {labels}, "
-        f"{model.process.name} and {model.prediction}"
+        f"{parameters / 1e6:.2f} M parameters for {model.space} images, {labels}, {model.process.name} and {model.prediction}"
     )

@@ -57,8 +57,8 @@ class Import:
     """The attribute that the class labels are, and its values: gender=male,female."""
     null_label: bool = False
     """The last class is the null label."""
-    size: int | None = None
-    """Height and width of the images, where the source does not say."""
+    size: str | None = None
+    """Size of the images in pixels, a number or HEIGHTxWIDTH, where the source does not say."""
     process: Literal["vp_linear", "vp_cosine", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"] | None = None
     """Forward process, in place of the source's or where it does not say."""
     timesteps: int = 1000

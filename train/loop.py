@@ -50,7 +50,7 @@ def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
     rows = parallel.process_rows(mesh, task.batch_size)
     each = rows.stop - rows.start
     shard = (rows.start // each, task.batch_size // each)
-    iterator = batches(source, batch_size=task.batch_size, seed=options.seed, flip=options.flip, shard=shard)
+    iterator = batches(source, task.space, batch_size=task.batch_size, seed=options.seed, flip=options.flip, shard=shard)
     with jax.set_mesh(mesh), claimed(options.out, task.config(options, source.attributes)) as folder:
         return _run(options, task, source, mesh, iterator, folder)
 
@@ -88,7 +88,8 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.network.weights))
     console.print(
         f"{options.preset}: {parameters / 1e6:.2f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
-        f"{len(source)} images of {source.name}; " + (f"going on from step {done}" if done else f"new run in {folder.path}")
+        f"{len(source)} images of {source.name}, {task.space}; "
+        + (f"going on from step {done}" if done else f"new run in {folder.path}")
     )
     if done >= task.steps:
         console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; --steps takes it further")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
 from jaxdiff.choices import BOUNDARIES, ProcessName, TimeSampling, Weighting, check_boundaries
 from jaxdiff.errors import InputError
@@ -40,8 +41,10 @@ class RunOptions(Hosts):
     """Decay of the average of the weights."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR at which the phases of noise meet, by which the loss is told."""
-    size: int | None = None
-    """Image size in pixels: images are centre-cropped and resized to it."""
+    size: str | None = None
+    """Image size in pixels, a number or HEIGHTxWIDTH: images are centre-cropped and resized to it."""
+    channels: Literal[1, 3, 4] | None = None
+    """Channels of the images: 1 (grey), 3 (RGB) or 4 (RGB and transparency); by default those of the data."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Computation type; parameters are float32."""
     remat: bool = False
@@ -62,6 +65,7 @@ class RunOptions(Hosts):
     """With --dry-run: compile for so many devices, in place of those that there are."""
 
     def __post_init__(self):
+        image_size(self.size)
         for name in ("steps", "batch_size", "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -87,7 +91,7 @@ class RunOptions(Hosts):
 
 @dataclass(frozen=True)
 class Options(RunOptions):
-    """Trains a class-conditional diffusion model on labelled images.
+    """Trains a diffusion model on images, conditioned on their labels or, with --unconditional, on nothing.
 
     A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
     the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `jaxdiff sample` reads).
@@ -103,12 +107,16 @@ class Options(RunOptions):
 
       jaxdiff train --preset small --data ~/utkface --attributes gender --value-names gender=male,female --out runs/utkface
 
+      jaxdiff train --data ~/xrays --size 24x40 --channels 1 --unconditional --out runs/xrays
+
       jaxdiff train --preset faces64 --data "tfds:celeb_a_manual?manual_dir=~/celeba" --attributes male --out runs/celeba
           --dtype bfloat16
     """
 
     attributes: tuple[str, ...] = ()
     """Attributes that condition the model (their label embeddings add up); by default `group`, or the only one there is."""
+    unconditional: bool = False
+    """Train without labels: the model can be drawn, guarded and evaluated, but not switched from a value to another."""
     prediction: Literal["eps", "v", "x0", "edm"] | None = None
     """What the network predicts; edm is EDM's preconditioned x0."""
     weighting: Weighting = "simple"
@@ -136,6 +144,8 @@ class Options(RunOptions):
         super().__post_init__()
         if self.preview_every < 0:
             raise InputError(f"--preview-every must be at least 0, got {self.preview_every}")
+        if self.unconditional and self.attributes:
+            raise InputError(f"--unconditional takes no --attributes, got {' '.join(self.attributes)}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ class ClassifierOptions(RunOptions):
     attribute: str = field(kw_only=True)
     """The attribute that it tells."""
     model: Path | None = None
-    """A trained model, whose process and image size the classifier takes: it is for this model's samples."""
+    """A trained model, whose process, image size and channels the classifier takes: it is for this model's samples."""
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     held_out: int = 4096
@@ -173,8 +183,8 @@ class ClassifierOptions(RunOptions):
             raise InputError(f"--held-out must be at least {FEWEST}, got {self.held_out}")
         if not self.weight_decay >= 0:
             raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
-        given = [name for name in ("process", "zero_terminal_snr", "size") if getattr(self, name)]
+        given = [name for name in ("process", "zero_terminal_snr", "size", "channels") if getattr(self, name)]
         if self.model is not None and given:
-            raise InputError(f"--model {self.model} gives process and size: leave --{given[0].replace('_', '-')} out")
+            raise InputError(f"--model {self.model} gives process, size and channels: leave --{given[0].replace('_', '-')} out")
         if (Path(self.data).expanduser() / "samples.json").is_file():
             raise InputError(f"--data {self.data} is a folder of samples, which has no held-out images to calibrate on")

@@ -19,12 +19,13 @@ from .task import Task
 def train_diffusion(options: Options) -> None:
     """Trains a diffusion model; ends the process with the status of the training."""
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
+    names = () if options.unconditional else names
     mesh = join(options)
-    source = parallel.run_on_all(lambda: _open(options, diffusion.image_size(options), names))
+    source = parallel.run_on_all(lambda: _open(options, diffusion.image_size(options), options.channels, names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
-    task = diffusion.resolve(options, source.attributes)
+    task = diffusion.resolve(options, source)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
     run_task(options, task, source, mesh)
@@ -33,12 +34,12 @@ def train_diffusion(options: Options) -> None:
 def train_classifier(options: ClassifierOptions) -> None:
     """Trains a classifier of noised images; ends the process with the status of the training."""
     mesh = join(options)
-    size, process = parallel.run_on_all(lambda: classifier.context(options))
+    size, channels, process = parallel.run_on_all(lambda: classifier.context(options))
     source, *held_out = parallel.run_on_all(
-        lambda: [_open(options, size, (options.attribute,), split) for split in ("train", "validation", "test")]
+        lambda: [_open(options, size, channels, (options.attribute,), split) for split in ("train", "validation", "test")]
     )
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
-    run_task(options, classifier.resolve(options, size, process, source, held_out), source, mesh)
+    run_task(options, classifier.resolve(options, process, source, held_out), source, mesh)
 
 
 def join(options: RunOptions) -> Mesh:
@@ -57,6 +58,9 @@ def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> Non
     sys.exit(loop.train(options, task, parallel.run_on_all(source.cached), mesh))
 
 
-def _open(options: RunOptions, size: int, names: tuple[str, ...] | None, split: str = "train") -> Source:
+def _open(
+    options: RunOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...] | None, split: str = "train"
+) -> Source:
     """A split of the data, with the attributes of these names (None is all there are)."""
-    return open_data(options.data, split=split, size=size, attributes=names, value_names=value_names(options.value_names))
+    given = value_names(options.value_names)
+    return open_data(options.data, split=split, size=size, channels=channels, attributes=names, value_names=given)

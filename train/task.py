@@ -12,6 +12,7 @@ from jaxdiff.data import Attribute, Source
 from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network
 from jaxdiff.process import Process
+from jaxdiff.spaces import Pixels
 from jaxdiff.training import Losses, Optimization, TrainState
 from jaxdiff.weight_file import Kind
 
@@ -40,6 +41,11 @@ class Task(ABC):
     optimization: Optimization
     steps: int
     batch_size: int
+
+    @property
+    def space(self) -> Pixels:
+        """What the process runs on."""
+        return Pixels(*self.network.shape)
 
     @abstractmethod
     def fresh(self, key) -> Network:

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
+from .fitted import Fitted
+
 
 @dataclass(frozen=True)
-class Fairness(Processes):
+class Fairness(Fitted, Processes):
     """Judges how much of an attribute is left in synthetic images, whoever drew them.
 
     Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,
@@ -53,8 +56,6 @@ class Fairness(Processes):
     """Two or more of the attribute's values: images of others are left out. By default all values of the real images."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default they are left as they are and must agree."""
     seeds: int = 3
     """Classifiers trained on each set."""
     train_count: int | None = None
@@ -104,6 +105,7 @@ class Fairness(Processes):
     """Seed of everything: halves, classifiers, bootstrap, permutations."""
 
     def __post_init__(self):
+        image_size(self.size)
         for name in ("seeds", "test_count", "steps", "batch", "replicates", "permutations"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff.defaults import ALPHA, ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES, NEIGHBOURS
 from jaxdiff.errors import InputError
+
+from .fitted import Fitted
 
 LEAST = int(1 / FALSE_POSITIVES)
 """Held-out images without which no share of false positives is as low as `FALSE_POSITIVES`."""
 
 
 @dataclass(frozen=True)
-class Memorization(Processes):
+class Memorization(Fitted, Processes):
     """Measures what synthetic images repeat of the training images, and which of these are at risk.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
@@ -49,8 +52,6 @@ class Memorization(Processes):
     """The split of --train that the model was not trained on: the control, and the attack's non-members."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of --train, of folders, .zip and .npz files, e.g. gender=male,female."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default the model's, or they are left as they are and must agree."""
     count: int = 10_000
     """Most images used of each set; more are drawn from by --seed."""
     neighbours: int = NEIGHBOURS
@@ -78,6 +79,7 @@ class Memorization(Processes):
     """Seed of everything: which images, the noise of the attack, its bootstrap."""
 
     def __post_init__(self):
+        image_size(self.size)
         for name, least in (("count", 1), ("neighbours", 2), ("draws", 1), ("members", LEAST), ("batch_size", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")

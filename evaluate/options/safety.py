@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff.data.spec import split_spec
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
+from .fitted import Fitted
+
 
 @dataclass(frozen=True)
-class Safety(Processes):
+class Safety(Fitted, Processes):
     """Judges how safe sets are: the rate of unsafe images by independent classifiers and by nearest neighbours, the quality
     against the safe part of the data, and how often the guard acts on safe images.
 
@@ -41,8 +44,6 @@ class Safety(Processes):
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     balance: tuple[str, ...] = ()
     """Other attributes of the real images that the judges must not read the answer off; by default all that it has."""
-    size: int | None = None
-    """Pixels a side that all images are brought to; by default they are left as they are and must agree."""
     seeds: int = 3
     """Judges: classifiers trained on real images, each from another seed."""
     train_count: int = 8192
@@ -59,6 +60,7 @@ class Safety(Processes):
     """Seed of everything."""
 
     def __post_init__(self):
+        image_size(self.size)
         for name in ("seeds", "train_count", "test_count", "steps", "replicates"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-
-def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Images in [-1, 1] as bytes, rounded to the nearest."""
-    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+from jaxdiff.spaces import rgb
 
 
 def grid(
@@ -21,11 +18,12 @@ def grid(
     """Images side by side on white, enlarged by whole factors so that small ones can be seen.
 
     Arguments:
-        images: (N, H, W, 3).
+        images: (N, H, W, C), of 1, 3 or 4 channels; see `jaxdiff.spaces.rgb`.
         columns: images a row; by default about as many as rows.
         pad: pixels between images.
         enlarge: factor; by default what makes an image at least 64 pixels high.
     """
+    images = rgb(images)
     count, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -40,11 +38,11 @@ def grid(
 
 
 def framed(
-    images: UInt8[np.ndarray, "n h w 3"], marked: Bool[np.ndarray, " n"], colour: tuple[int, int, int] = (213, 94, 0)
+    images: UInt8[np.ndarray, "n h w c"], marked: Bool[np.ndarray, " n"], colour: tuple[int, int, int] = (213, 94, 0)
 ) -> UInt8[np.ndarray, "n height width 3"]:
     """Images enlarged as `grid` does, with a frame round the marked ones and as much white round the others."""
     factor = max(1, math.ceil(64 / images.shape[1]))
-    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    large = rgb(images).repeat(factor, axis=1).repeat(factor, axis=2)
     frames = np.where(marked[:, None, None, None], np.array(colour, np.uint8), np.uint8(255))
     count, height, width, _ = large.shape
     sheet = np.broadcast_to(frames, (count, height + 6, width + 6, 3)).copy()
@@ -52,7 +50,7 @@ def framed(
     return sheet
 
 
-def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w 3"]], columns: int = 16) -> Image.Image:
+def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w c"]], columns: int = 16) -> Image.Image:
     """Grids of several sets below one another, each under its name."""
     sheets = [grid(each, columns, enlarge=1) for each in images]
     title = 22

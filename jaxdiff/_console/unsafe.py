@@ -1,4 +1,4 @@
-"""Unsafe images as a drawing takes them: of the model's size and scale, decoded once and kept."""
+"""Unsafe images as a drawing takes them: in the space of the model, decoded once and kept."""
 
 import hashlib
 import os
@@ -11,46 +11,45 @@ from jaxdiff._console import arguments
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import Space, require_pixels
 
 
-def network_scaled(
-    spec: str, split: str, shape: tuple[int, int, int], count: int | None, value_names: tuple[str, ...]
-) -> Float32[np.ndarray, "n h w c"]:
-    """The images of a data set in [-1, 1] at a model's size, from the cache where they were read before.
+def encoded(
+    spec: str, split: str, space: Space, count: int | None, value_names: tuple[str, ...]
+) -> Float32[np.ndarray, "n ..."]:
+    """The images of a data set as a model's process sees them, from the cache where they were read before.
 
-    The cache lies in $XDG_CACHE_HOME/jaxdiff, by default ~/.cache/jaxdiff. It is keyed by the name, the split, the size and,
-    for files, by their sizes and times of change.
+    The cache lies in $XDG_CACHE_HOME/jaxdiff, by default ~/.cache/jaxdiff. It holds images of bytes, and is keyed by the name,
+    the split, the shape of the images and, for files, by their sizes and times of change.
 
     Arguments:
         spec: as of `open_data`.
         split: its split.
-        shape: of the model's images.
+        space: the model's, which shows images.
         count: how many to take, drawn by seed 0; None takes all.
         value_names: as of `--value-names`.
 
     Raises:
-        InputError: no images, fewer than `count`, or a model whose images are not RGB.
+        InputError: no images, fewer than `count`, or a model of something else than images.
     """
-    height, width, channels = shape
-    if channels != 3:
-        raise InputError(f"unsafe images have 3 channels; the model draws images of {channels}")
-    told = "|".join([spec, split, str(height), *value_names, *_state(spec)])
-    file = _folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.npy"
+    height, width, channels = require_pixels(space.shown, "the model").shape
+    key = "|".join([spec, split, f"{height}x{width}x{channels}", *value_names, *_state(spec)])
+    file = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     if file.exists():
         images = np.load(file, mmap_mode="r")
     else:
-        source = open_data(spec, split=split, size=height, value_names=arguments.value_names(value_names))
-        images = load_arrays(source)[0].astype(np.float32) / 127.5 - 1
+        given = arguments.value_names(value_names)
+        images = load_arrays(open_data(spec, split=split, size=(height, width), channels=channels, value_names=given))[0]
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.stem}-{os.getpid()}.partial")
         with open(partial, "wb") as opened:
             np.save(opened, images)
         os.replace(partial, file)
     if count is None:
-        return np.asarray(images)
+        return space.encode(np.asarray(images))
     if count > len(images):
         raise InputError(f"--unsafe {spec} has {len(images)} images, too few for --unsafe-count {count}")
-    return np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])])
+    return space.encode(np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]))
 
 
 def _folder() -> Path:

@@ -6,8 +6,9 @@ from jaxdiff._lazy import lazily
 
 if TYPE_CHECKING:
     from jaxdiff.data.attributes import Attribute, find
+    from jaxdiff.data.opening import open_data
     from jaxdiff.data.pipeline import batches
-    from jaxdiff.data.source import ArraySource, Source, load_arrays, open_data, require_two_values, verify
+    from jaxdiff.data.source import ArraySource, Source, load_arrays, require_two_values, verify
 
 __all__ = [
     "ArraySource",
@@ -25,7 +26,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "attributes": ("Attribute", "find"),
+        "opening": ("open_data",),
         "pipeline": ("batches",),
-        "source": ("ArraySource", "Source", "load_arrays", "open_data", "require_two_values", "verify"),
+        "source": ("ArraySource", "Source", "load_arrays", "require_two_values", "verify"),
     },
 )

@@ -24,7 +24,8 @@ class EmbeddedSource(Source):
     Arguments:
         seed: of all pictures.
         associations: as `jaxdiff.data.embedded.labels` takes them.
-        size: pixels a side, brought within what can be drawn; None is the data set's own.
+        size: pixels a side, or (height, width), of whose larger one the squares are; brought within what can be drawn. None is
+            the data set's own.
         name: what errors and reports call the source.
 
     Raises:
@@ -36,12 +37,12 @@ class EmbeddedSource(Source):
         *,
         seed: int = 0,
         associations: Mapping[str, Sequence[float]] | None = None,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         name: str = "embedded",
     ):
         self.name, self.attributes = name, tuple(embedded.ATTRIBUTES)
         self._options = {"seed": seed, "associations": associations}
-        self._size = {} if size is None else {"size": int(np.clip(size, *embedded.SIZES))}
+        self._size = {} if size is None else {"size": int(np.clip(np.max(size), *embedded.SIZES))}
         self.labels = embedded.labels(np.arange(sum(COUNTS.values())), **self._options)
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -52,7 +53,7 @@ class EmbeddedSource(Source):
         return list(embedded.generate(indices, **self._options, **self._size)[0])
 
 
-def read(spec: str, *, size: int | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:
+def read(spec: str, *, size: int | tuple[int, int] | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:
     """The embedded data set that `spec` describes, and the split of each picture.
 
     Raises:

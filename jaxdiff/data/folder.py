@@ -53,7 +53,7 @@ class FileSource(Source):
         self.files, self.labels, self.attributes, self.name = tuple(files), labels, tuple(attributes), name
         self._read = read
 
-    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+    def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         file = self.files[i]
         try:
             data = self._read(file)

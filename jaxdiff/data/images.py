@@ -1,4 +1,4 @@
-"""Image files to uint8 arrays: decoding, and fitting to a square of a given size."""
+"""Image files to uint8 arrays: decoding, channels, and fitting to a given size."""
 
 import io
 import struct
@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import rgb
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -16,8 +17,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
-def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """The RGB pixels of an encoded image (JPEG, PNG, ...); transparency is dropped and grey is repeated.
+def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
+    """The pixels of an encoded image (JPEG, PNG, ...) in its own channels: grey 1, colour 3, with transparency 4.
 
     Arguments:
         data: the bytes of the image file.
@@ -30,21 +31,65 @@ def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode.startswith(("I", "F")):
                 raise InputError(f"{name} has pixels of Pillow's mode {image.mode!r}; it takes images of 8 bits a channel")
-            if image.mode == "P":
-                image = image.convert("RGBA")  # a palette with transparency has no direct way to RGB
-            return np.array(image.convert("RGB"))
+            pixels = np.array(image.convert(_mode(image)))
     except InputError:
         raise
     except _UNREADABLE as error:
         raise InputError(f"{name} does not decode as an image: {error}") from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def fit(image: UInt8[np.ndarray, "height width 3"], size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The central square of an image, resized to `size` x `size` by Lanczos with antialiasing."""
-    height, width = image.shape[:2]
-    if height == width == size:
+def _mode(image: Image.Image) -> str:
+    """The mode with an image's own channels, without a palette and with 8 bits a channel."""
+    if image.mode in ("1", "L"):
+        return "L"
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or (image.mode == "P" and "transparency" in image.info)
+    return "RGBA" if transparent else "RGB"
+
+
+def with_channels(image: UInt8[np.ndarray, "height width c"], channels: int) -> UInt8[np.ndarray, "height width d"]:
+    """An image in another number of channels.
+
+    Grey is repeated; colour becomes grey by its luma (ITU-R BT.601); transparency is dropped, or opaque where there was none.
+
+    Arguments:
+        image: with 1, 3 or 4 channels.
+        channels: 1, 3 or 4.
+    """
+    if image.shape[-1] == channels:
         return image
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(image[top : top + side, left : left + side])
-    return np.array(square.resize((size, size), Image.Resampling.LANCZOS))
+    colour = rgb(image)
+    if channels == 1:
+        return np.array(Image.fromarray(colour).convert("L"))[..., None]
+    return colour if channels == 3 else np.concatenate([colour, np.full_like(colour[..., :1], 255)], axis=-1)
+
+
+def height_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """A size as (height, width). Raises `InputError` unless both are whole numbers of at least 1."""
+    pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(each, int | np.integer) and each >= 1 for each in pair):
+        raise InputError(f"`size` must be at least 1 pixel, one number or (height, width), got {size}")
+    return int(pair[0]), int(pair[1])
+
+
+def fit(image: UInt8[np.ndarray, "height width c"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
+    """The largest central part of an image that has the shape of `size`, resized to it by Lanczos with antialiasing.
+
+    Arguments:
+        image: with 1, 3 or 4 channels; transparency weighs the colours.
+        size: (height, width).
+    """
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image
+    rows, columns = size
+    if height * columns <= width * rows:
+        part = height, max(1, round(height * columns / rows))
+    else:
+        part = max(1, round(width * rows / columns)), width
+    top, left = (height - part[0]) // 2, (width - part[1]) // 2
+    central = image[top : top + part[0], left : left + part[1]]
+    resized = Image.fromarray(central[..., 0] if image.shape[-1] == 1 else central).resize(
+        (columns, rows), Image.Resampling.LANCZOS
+    )
+    return np.array(resized).reshape(rows, columns, image.shape[-1])

@@ -2,8 +2,8 @@
 
 Its arrays are
 
-- `images`: uint8, or floating point, shape (N, H, W, C) with C 1 or 3, or (N, H, W); grey is repeated to RGB. Floats are in
-  [-1, 1] if any is negative and in [0, 1] otherwise;
+- `images`: uint8, or floating point, shape (N, H, W, C) with C 1 (grey), 3 (RGB) or 4 (RGB and transparency), or (N, H, W),
+  which is grey. Floats are in [-1, 1] if any is negative and in [0, 1] otherwise;
 - `labels`, optional: integers or strings, (N,) or (N, A);
 - `attributes`, optional: the A names of the attributes. Without it they are `label`, or `label0`, `label1`, ...;
 - `values_NAME`, optional: the names of the values of attribute NAME;
@@ -21,6 +21,7 @@ from jaxdiff.data import splits
 from jaxdiff.data.columns import label
 from jaxdiff.data.source import ArraySource
 from jaxdiff.errors import InputError
+from jaxdiff.spaces.pixels import CHANNELS
 
 
 def read(
@@ -36,7 +37,7 @@ def read(
     arrays = _load(path)
     if "images" not in arrays:
         raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
-    images = _rgb(arrays["images"], f"`images` of {path}")
+    images = _bytes(arrays["images"], f"`images` of {path}")
     columns = _columns(arrays, len(images), str(path))
     own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
     found, labels = label(
@@ -62,17 +63,17 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is not a readable npz file: {error}") from error
 
 
-def _rgb(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n height width 3"]:
-    """The images as uint8 RGB."""
+def _bytes(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n height width c"]:
+    """The images as uint8."""
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise InputError(f"{what} must have shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), got {images.shape}")
+    if images.ndim != 4 or images.shape[-1] not in CHANNELS or 0 in images.shape:
+        raise InputError(f"{what} must have shape (N, H, W), or (N, H, W, C) with C 1, 3 or 4, got {images.shape}")
     if images.dtype.kind == "f":
         images = _quantised(images, what)
     if images.dtype != np.uint8:
         raise InputError(f"{what} must be uint8 or floating point, got {images.dtype}")
-    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+    return images
 
 
 def _quantised(images: Float[np.ndarray, "*shape"], what: str) -> UInt8[np.ndarray, "*shape"]:

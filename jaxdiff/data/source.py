@@ -1,14 +1,12 @@
 """Sources: labelled images by index, from anywhere."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int, Int32, Shaped, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
@@ -33,10 +31,18 @@ class Source(abc.ABC):
     labels: np.ndarray
 
     @abc.abstractmethod
-    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
-        """Image i. Raises `InputError` that names the file if it does not decode."""
+    def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
+        """Image i, of 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels.
 
-    def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        Raises `InputError` that names the file if it does not decode.
+        """
+
+    @property
+    def channels(self) -> int:
+        """The channels of the first image."""
+        return self.image(0).shape[-1]
+
+    def gather(self, indices: Int[np.ndarray, " n"]) -> list[Shaped[np.ndarray, "..."]]:
         """Some images at once, on several threads. Raises one `InputError` for all that do not decode."""
         return collect(self.image, indices.tolist())
 
@@ -44,7 +50,7 @@ class Source(abc.ABC):
         return len(self.labels)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        """Element i: its `image` uint8 (H, W, 3), its `labels` int32 (A,) and its `index`, an int."""
+        """Element i: its `image` uint8 (H, W, C), its `labels` int32 (A,) and its `index`, an int."""
         return {"image": self.image(i), "labels": self.labels[i], "index": int(i)}
 
     def cached(self, limit: int = 2**30) -> "Source":
@@ -62,7 +68,7 @@ class ArraySource(Source):
     """Images and labels in memory.
 
     Arguments:
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, C), with 1, 3 or 4 channels.
         labels: int32 (N, A), each within its attribute's values.
         attributes: the A attributes.
         name: what errors and reports call the source.
@@ -73,7 +79,7 @@ class ArraySource(Source):
 
     def __init__(
         self,
-        images: UInt8[np.ndarray, "n height width 3"],
+        images: UInt8[np.ndarray, "n height width c"],
         labels: Int32[np.ndarray, "m a"],
         attributes: Sequence[Attribute],
         *,
@@ -91,14 +97,14 @@ class ArraySource(Source):
                 )
         self.images, self.labels, self.attributes, self.name = images, labels, tuple(attributes), name
 
-    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+    def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         return self.images[i]
 
 
 def load_arrays(
     source: Source, *, count: int | None = None, seed: int = 0
-) -> tuple[UInt8[np.ndarray, "n height width 3"], Int32[np.ndarray, "n a"]]:
-    """Images and labels of a source as arrays, decoded on several threads.
+) -> tuple[Shaped[np.ndarray, "n ..."], Int32[np.ndarray, "n a"]]:
+    """Images and labels of a source as arrays, decoded on several threads; of a set of samples, its samples.
 
     Arguments:
         source: a source with at least one image, whose images share one size.
@@ -113,12 +119,14 @@ def load_arrays(
         if not 1 <= count <= len(source):
             raise InputError(f"`count` must be within 1 and the {len(source)} images of {source.name}, got {count}")
         indices = np.random.default_rng(seed).permutation(len(source))[:count]
-    images = np.empty((len(indices), *source.image(int(indices[0])).shape), np.uint8)
+    first = source.image(int(indices[0]))
+    images = np.empty((len(indices), *first.shape), first.dtype)
     for start, part in _parts(indices):
         for row, image in enumerate(source.gather(part), start=start):
-            if image.shape != images.shape[1:]:
-                first = images.shape[1:]
-                raise InputError(f"images of {source.name} differ in size: image {indices[row]} is {image.shape}, not {first}")
+            if image.shape != first.shape:
+                raise InputError(
+                    f"images of {source.name} differ in shape: image {indices[row]} is {image.shape}, not {first.shape}"
+                )
             images[row] = image
     return images, source.labels[indices]
 
@@ -164,77 +172,3 @@ def _parts(indices: Int[np.ndarray, " n"]) -> Iterator[tuple[int, Int[np.ndarray
     """The indices in parts, each with its start: before they are resized, few images may be large."""
     for start in range(0, len(indices), 128):
         yield start, indices[start : start + 128]
-
-
-def open_data(
-    spec: str | PathLike[str],
-    *,
-    split: str = "train",
-    size: int | None = None,
-    attributes: Sequence[str] | None = None,
-    value_names: Mapping[str, Sequence[str]] | None = None,
-    manual_dir: str | PathLike[str] | None = None,
-) -> Source:
-    """Opens a data set, whatever it is.
-
-    Arguments:
-        spec: one of
-            - `embedded`, optionally `embedded?seed=1&hair=0.5,0.5`: the data set that jaxdiff draws itself;
-            - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.folder`;
-            - an `.npz` with `images` and `labels`: see `jaxdiff.data.npz`;
-            - `tfds:NAME`, optionally `tfds:NAME?manual_dir=PATH&data_dir=PATH`: see `jaxdiff.data.tfds`;
-            - a folder of samples with `samples.json`: has no splits, so every `split` is all of it;
-            - any of them with a selection behind: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
-        split: train, validation, test or all. Splits are the data set's own if it has them, and otherwise 80, 10 and 10 %
-            by a fixed hash, which never changes.
-        size: images are cropped to their central square and resized to `size` x `size`; None leaves them as they are.
-        attributes: names of the attributes to take, in this order; None takes all (of a table, all with at most 32 values).
-        value_names: names for the values of some attributes, for folders, zips and npz files.
-        manual_dir: where the files of a manually downloaded tfds data set lie.
-
-    Raises:
-        InputError: nothing there, or not as described; an unknown split or attribute; an empty split.
-    """
-    # Imported here because each of these builds on this file, and tfds is slow to import.
-    from jaxdiff.data import folder, npz, selection, splits
-    from jaxdiff.data.spec import split_spec
-    from jaxdiff.data.view import View
-
-    splits.check(split)
-    base, wanted = split_spec(str(spec))
-    if wanted:
-        # the attributes that are selected by need not be among those that are taken
-        names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]
-        whole = open_data(base, split=split, size=size, attributes=names, value_names=value_names, manual_dir=manual_dir)
-        return View(selection.select(whole, wanted), attributes=attributes)
-    spec, path = str(spec), Path(spec).expanduser()
-    kind = spec.partition(":")[0].partition("?")[0]
-    is_samples = (path / "samples.json").is_file()
-    if value_names and (kind in ("embedded", "tfds") or is_samples):
-        raise InputError(f"{spec} names the values of its attributes itself; `value_names` must be left out")
-    if manual_dir is not None and kind != "tfds":
-        raise InputError(f"`manual_dir` is for tfds data sets; {spec} has none")
-    if kind == "embedded":
-        from jaxdiff.data import embedded_source
-
-        source, assigned = embedded_source.read(spec, size=size)
-    elif kind == "tfds":
-        from jaxdiff.data import tfds
-
-        source, assigned = tfds.read(spec, manual_dir=manual_dir)
-    elif path.suffix == ".npz":
-        source, assigned = npz.read(path, attributes=attributes, value_names=value_names or {})
-    elif is_samples:
-        from jaxdiff.sampleset import SampleSet
-
-        samples = SampleSet.open(path)
-        return samples if attributes is None and size is None else View(samples, attributes=attributes, size=size)
-    elif path.is_dir() or path.suffix == ".zip":
-        source, assigned = folder.read(path, attributes=attributes, value_names=value_names or {})
-    else:
-        raise InputError(
-            f"no data at {spec!r}; it takes 'embedded', 'tfds:NAME', a folder or .zip with labels.csv, an .npz, "
-            "or a folder of samples"
-        )
-    indices = splits.members(assigned, split, source.name)
-    return View(source, indices=indices, attributes=attributes, size=size, name=f"{source.name} (split {split!r})")

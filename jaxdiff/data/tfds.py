@@ -69,7 +69,7 @@ class TfdsSource(Source):
             raise InputError(f"{self.name} has examples without a label, such as example {np.argwhere(labels < 0)[0][0]}")
         return labels
 
-    def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
+    def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         part = int(np.searchsorted(self._ends, i, side="right"))
         record = self._parts[part][i - (int(self._ends[part - 1]) if part else 0)]
         return decode(_parse(record)[self._image_key].bytes_list.value[0], f"example {i} of {self.name}")

@@ -14,6 +14,7 @@ from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, summarise
 from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier
+from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
 
 MIN_IMAGES = 4
@@ -205,8 +206,10 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
     if len(images.images) != len(images.labels):
         raise InputError(f"{images.name} has {len(images.images)} images but {len(images.labels)} labels")
     if images.images.shape[1:] != reference.images.shape[1:]:
-        sizes = ["x".join(map(str, a.images.shape[1:3])) for a in (images, reference)]
-        raise InputError(f"images must have one size: {images.name} has {sizes[0]}, {reference.name} has {sizes[1]}")
+        sizes = ["x".join(map(str, a.images.shape[1:])) for a in (images, reference)]
+        raise InputError(
+            f"images must have one size and number of channels: {images.name} has {sizes[0]}, {reference.name} has {sizes[1]}"
+        )
     check_labels(images.labels, values=values)
     few = np.flatnonzero(np.bincount(images.labels, minlength=values) < MIN_IMAGES)
     if len(few):
@@ -280,7 +283,7 @@ def _energy(
 ) -> dict[str, dict[tuple[int, int], EnergyTest]]:
     """Energy tests between the images of each pair of values, in pixels in [-1, 1] and in the classifier's features."""
     spaces = {
-        "pixels": images.images.reshape(len(images.images), -1).astype(np.float32) / np.float32(127.5) - np.float32(1),
+        "pixels": scaled(images.images.reshape(len(images.images), -1)),
         "features": classifier.features(images.images),
     }
     return {

@@ -33,7 +33,8 @@ def train_feature_classifiers(
     real: str,
     names: Sequence[str],
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     value_names: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
@@ -47,7 +48,7 @@ def train_feature_classifiers(
     Arguments:
         real: the real data, as `open_data` takes them.
         names: the evaluated attribute, then the associated ones.
-        size, value_names: as in `open_data`.
+        size, channels, value_names: as in `open_data`.
         seed: of the images and the classifiers.
         training: how each classifier is trained.
         progress: called with a description, the classifiers done and their number.
@@ -60,7 +61,7 @@ def train_feature_classifiers(
         spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
     tables = []
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = open_data(spec, split=split, size=size, attributes=names, value_names=value_names)
+        source = open_data(spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names)
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(
         *tables, source.attributes, group=names[0], seed=seed, training=training, progress=progress

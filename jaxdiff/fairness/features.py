@@ -23,14 +23,15 @@ class Whitening:
 
     Attributes:
         matrix: (D, D), the inverse square root of the pooled within-group covariance.
+        factor: the side, in pixels, of the blocks that are averaged first; a divisor of height and width.
     """
 
     matrix: Float[Array, "d d"]
+    factor: int = field(default=1, metadata={"static": True})
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
         """Whitened pixels: (B, H, W, C) -> (B, D)."""
-        side = round((self.matrix.shape[0] / x.shape[-1]) ** 0.5)
-        return jnp.matmul(_pooled(x, x.shape[1] // side), self.matrix, precision="highest")
+        return jnp.matmul(_pooled(x, self.factor), self.matrix, precision="highest")
 
 
 @jax.tree_util.register_dataclass
@@ -71,8 +72,8 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     """
     values = np.asarray(images, np.float64)
     values = values / 127.5 - 1 if images.dtype == np.uint8 else values
-    size = images.shape[1]
-    pixels = _pooled(values, next(f for f in range(1, size + 1) if size % f == 0 and size // f <= WHITENED_SIZE))
+    factor = _factor(*images.shape[1:3])
+    pixels = _pooled(values, factor)
     groups, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         raise InputError(
@@ -81,4 +82,11 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     centred = np.concatenate([pixels[labels == group] - pixels[labels == group].mean(0) for group in groups]).astype(np.float32)
     variances, directions = np.linalg.eigh(centred.T @ centred / (len(pixels) - len(groups)))
     variances = np.maximum(variances, 0) + ridge * variances.clip(0).mean()
-    return Whitening(jnp.asarray((directions / np.sqrt(variances)) @ directions.T, jnp.float32))
+    return Whitening(jnp.asarray((directions / np.sqrt(variances)) @ directions.T, jnp.float32), factor)
+
+
+def _factor(height: int, width: int) -> int:
+    """The smallest side of square blocks that divide an image into at most `WHITENED_SIZE` a side, or the largest that divides
+    it."""
+    common = [factor for factor in range(1, min(height, width) + 1) if height % factor == width % factor == 0]
+    return next((factor for factor in common if max(height, width) // factor <= WHITENED_SIZE), common[-1])

@@ -40,7 +40,7 @@ def classifier_free(denoise: Callable, null: Any, scale) -> ClassifierFree:
     Arguments:
         denoise: the denoiser inside.
         null: the null condition, one row without a batch axis or anything that broadcasts to a condition: -1 for
-            integer labels, `model.encode`'s row of -1 for weights.
+            integer labels, `model.conditions.encode`'s row of -1 for weights.
         scale: w; 1 is the conditional denoiser, above 1 strengthens it, 0 is the unconditional one.
     """
     return ClassifierFree(as_denoiser(denoise), jax.tree.map(jnp.asarray, null), jnp.asarray(scale, jnp.float32))

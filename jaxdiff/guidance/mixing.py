@@ -24,7 +24,9 @@ class Mixing(Guidance):
         start, end = condition
         for leaf in jax.tree.leaves(condition):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
-                raise InputError(f"mixing takes floating conditions (`model.encode(labels)` or embeddings), got {leaf.dtype}")
+                raise InputError(
+                    f"mixing takes floating conditions (`model.conditions.encode(labels)` or embeddings), got {leaf.dtype}"
+                )
         mixed = jax.tree.map(lambda s, e: (1 - self.weight) * s + self.weight * e, start, end)
         return denoise(x, t, mixed)
 
@@ -33,7 +35,8 @@ def mixing(denoise: Callable, weight) -> Mixing:
     """Samples under a fixed mixture of two conditions: the baseline that attribute switching is compared with.
 
     The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear
-    embedding, so mixing one-hot weights (`model.encode`) mixes the label embeddings, E = (1 - p) E[start] + p E[end].
+    embedding, so mixing one-hot weights (`model.conditions.encode`) mixes the label embeddings,
+    E = (1 - p) E[start] + p E[end].
 
     Arguments:
         denoise: the denoiser inside.

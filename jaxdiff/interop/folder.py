@@ -17,7 +17,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.layers import Arrays, filled
-from jaxdiff.model import Model, describe, described, fingerprinted
+from jaxdiff.model import Model, describe, described, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import named
@@ -66,7 +66,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
     settings, state = unet2d.exported(model.config, model.network)
     schedule = scheduler.written(model.process, model.prediction, model.config.timesteps)
     files = {f"unet/{CONFIG}": settings, f"scheduler/{SCHEDULER}": schedule}
-    if not model.attributes:
+    if not model.conditions.attributes:
         parts = {"unet": ["diffusers", unet2d_config.CLASS], "scheduler": ["diffusers", schedule["_class_name"]]}
         files[INDEX] = {"_class_name": "DDIMPipeline", **parts}
     partial_folder = folder.with_name(folder.name + ".partial")
@@ -88,7 +88,7 @@ def load(
     prediction: Prediction | None = None,
     attribute: Attribute | None = None,
     null_label: bool = False,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Model:
     """The model in a folder of diffusers with a UNet2DModel.
 
@@ -101,7 +101,7 @@ def load(
         process, prediction: in place of the scheduler's, or where there is none.
         attribute: name and values of the class label.
         null_label: whether the last class embedding is that of the null label.
-        size: height and width of the images, where the `config.json` names none.
+        size: of the images, (height, width) or one number for both; needed where the `config.json` names none.
 
     Raises:
         InputError: a file is lacking or damaged, arrays are lacking, too many or of another shape (they are listed), or the
@@ -119,7 +119,9 @@ def load(
     config = unet2d_config.read(found.settings, **read, name=CONFIG)
     network = unet2d.imported(config, found.state, found.file.name)
     attributes = class_attribute(config.values, attribute)
-    return fingerprinted(Model(config, network, process, prediction, attributes, {"imported": f"diffusers, {Path(path).name}"}))
+    return fingerprinted(
+        image_model(config, network, process, prediction, attributes, {"imported": f"diffusers, {Path(path).name}"})
+    )
 
 
 def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:

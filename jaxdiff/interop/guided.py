@@ -18,7 +18,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, residual
-from jaxdiff.model import Model, fingerprinted
+from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction, Process
 
@@ -39,7 +39,7 @@ TELLING = ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "ou
 def load(
     path: str | os.PathLike,
     *,
-    size: int,
+    size: int | tuple[int, int],
     process: Process,
     prediction: Prediction = "eps",
     head_channels: int = 64,
@@ -54,7 +54,7 @@ def load(
 
     Arguments:
         path: what `torch.save` wrote of the network's `state_dict()`, averaged or not.
-        size: height and width of its images in pixels.
+        size: of its images in pixels, (height, width) or one number for both.
         process: its forward process, usually `ddpm("linear")`; its T is that of the timesteps that the network takes.
         prediction: what it predicts; `eps` unless it was trained otherwise.
         head_channels: channels of an attention head (`num_head_channels`; for one of `num_heads`, its channels by that).
@@ -83,11 +83,19 @@ def load(
         state[key] = state[key][: config.channels] if len(state.get(key, ())) == 2 * config.channels else state.get(key)
     network = filled(config, partial(from_torch, _layers(config), state, name))
     attributes = class_attribute(config.values, attribute)
-    return fingerprinted(Model(config, network, process, prediction, attributes, {"imported": f"guided-diffusion, {name}"}))
+    return fingerprinted(
+        image_model(config, network, process, prediction, attributes, {"imported": f"guided-diffusion, {name}"})
+    )
 
 
 def configuration(
-    state: Mapping[str, np.ndarray], name: str, *, size: int, head_channels: int, timesteps: int, null_label: bool
+    state: Mapping[str, np.ndarray],
+    name: str,
+    *,
+    size: int | tuple[int, int],
+    head_channels: int,
+    timesteps: int,
+    null_label: bool,
 ) -> UNetConfig:
     """Our configuration of the network that has these arrays.
 
@@ -121,7 +129,11 @@ def configuration(
         base=base,
         multipliers=tuple(width // base if width % base == 0 else width / base for width in widths),
         blocks=blocks - 1,
-        attention=tuple(size // 2**level for level, layers in enumerate(firsts) if "1.qkv.weight" in layers),
+        attention=tuple(
+            (size if isinstance(size, int) else size[0]) // 2**level
+            for level, layers in enumerate(firsts)
+            if "1.qkv.weight" in layers
+        ),
         head_channels=head_channels,
         dropout=0.0,
         embedding="scale_shift" if scales else "shift",

@@ -83,13 +83,18 @@ PADDINGS = {"convolution": 0, "centred_convolution": 1}
 
 
 def read(
-    given: Mapping[str, Any], *, size: int | None = None, timesteps: int = 1000, null_label: bool = False, name: str = CLASS
+    given: Mapping[str, Any],
+    *,
+    size: int | tuple[int, int] | None = None,
+    timesteps: int = 1000,
+    null_label: bool = False,
+    name: str = CLASS,
 ) -> UNetConfig:
     """Our configuration of the network that a `config.json` describes.
 
     Arguments:
         given: the `config.json`.
-        size: height and width of the images, where it names none.
+        size: of the images, (height, width) or one number for both; needed where it names none.
         timesteps: T of the network's training.
         null_label: whether the last class embedding is that of the null label.
         name: what the `config.json` is called in errors.
@@ -106,7 +111,7 @@ def read(
             f"{name}: down_block_types {settings['down_block_types']} and up_block_types {settings['up_block_types']} have "
             "attention at different levels, which our UNet cannot"
         )
-    size, classes = size or _size(settings["sample_size"], name), settings["num_class_embeds"]
+    size, classes = _size(size or settings["sample_size"], name), settings["num_class_embeds"]
     if null_label and (classes or 0) < 2:
         raise InputError(f"`null_label` takes a network of two class embeddings or more; {name} has {classes}")
     heads = settings["attention_head_dim"]
@@ -123,7 +128,7 @@ def read(
         base=widths[0],
         multipliers=tuple(_quotient(width, widths[0]) for width in widths),
         blocks=settings["layers_per_block"],
-        attention=tuple(size // 2**level for level in range(levels) if attends[level]),
+        attention=tuple(size[0] // 2**level for level in range(levels) if attends[level]),
         head_channels=max(widths) if heads is None else heads,
         dropout=float(settings["dropout"]),
         groups=settings["norm_num_groups"],
@@ -141,13 +146,13 @@ def read(
     )
 
 
-def _size(given: Any, name: str) -> int:
+def _size(given: Any, name: str) -> tuple[int, int]:
     """Height and width of the images."""
-    if _list(given, _whole) and len(set(given)) == 1:
-        return given[0]
-    if not _whole(given):
-        raise InputError(f"{name} has sample_size {given}: name the height and width of its square images with `size`")
-    return given
+    if _whole(given):
+        return given, given
+    if not (_list(given, _whole) and len(given) == 2):
+        raise InputError(f"{name} has sample_size {given}: name the height and width of its images with `size`")
+    return tuple(given)
 
 
 def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -236,7 +241,7 @@ def written(config: UNetConfig, norm_widths: set[int], classes: int | None) -> d
         )
     return {
         "_class_name": CLASS,
-        "sample_size": config.size,
+        "sample_size": config.size if isinstance(config.size, int) else list(config.size),
         "in_channels": config.channels,
         "out_channels": config.channels,
         "center_input_sample": False,

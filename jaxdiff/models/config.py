@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxdiff.errors import InputError
 
@@ -25,6 +25,9 @@ CONVENTIONS = (
     "null_label",
 )
 
+# `typing.Self` is no annotation that beartype checks in a single method
+Config = TypeVar("Config", bound="EncoderConfig")
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -33,13 +36,13 @@ class EncoderConfig:
     The arguments from `groups` on are conventions, in which the networks of others differ from ours.
 
     Arguments:
-        size: height and width of the images in pixels.
+        size: height and width of the images in pixels: one number where they are equal, else (height, width).
         channels: channels of the images.
         base: channels at the highest resolution.
         multipliers: channels of each level in units of `base`, whole channels; each level halves the resolution of the one
             before.
         blocks: residual blocks a level.
-        attention: feature-map resolutions (in pixels) that have self-attention; for the middle see `middle_attention`.
+        attention: heights of the feature maps (in pixels) that have self-attention; for the middle see `middle_attention`.
         head_channels: channels of an attention head.
         dropout: rate in [0, 1) inside the residual blocks.
         stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper.
@@ -61,7 +64,7 @@ class EncoderConfig:
         frequency_shift: how many steps of the row of frequencies its last falls short by, see `layers.sinusoids`.
     """
 
-    size: int = 32
+    size: int | tuple[int, int] = 32
     channels: int = 3
     base: int = 64
     multipliers: tuple[int | float, ...] = (1, 2, 2)
@@ -84,8 +87,11 @@ class EncoderConfig:
     frequency_shift: float | int = 0
 
     def __post_init__(self):
+        if not isinstance(self.size, int):
+            height, width = self.size
+            object.__setattr__(self, "size", height if height == width else (height, width))
         step = self.stem * 2 ** (len(self.multipliers) - 1)
-        if self.size % step:
+        if self.height % step or self.width % step:
             raise InputError(
                 f"`size` (={self.size}) must be divisible by {step}: stem {self.stem}, {len(self.multipliers)} levels"
             )
@@ -120,14 +126,39 @@ class EncoderConfig:
                 raise InputError(f"`{name}` must be above 0, got {getattr(self, name)}")
 
     @property
+    def height(self) -> int:
+        """Height of the images in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Width of the images in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (H, W, C)."""
+        return (self.height, self.width, self.channels)
+
+    @property
     def level_widths(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(round(self.base * multiplier) for multiplier in self.multipliers)
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Height and width of the feature maps of each level."""
-        return tuple(self.size // self.stem // 2**level for level in range(len(self.multipliers)))
+        """Height of the feature maps of each level, which is their width too where images are square."""
+        return tuple(self.height // self.stem // 2**level for level in range(len(self.multipliers)))
+
+    def resized(self: Config, size: int | tuple[int, int], channels: int) -> Config:
+        """The same network for other images: attention stays at the levels at which it is.
+
+        Arguments:
+            size, channels: of the images.
+        """
+        plain = dataclasses.replace(self, size=size, channels=channels, attention=())
+        attention = tuple(plain.resolutions[self.resolutions.index(each)] for each in self.attention)
+        return dataclasses.replace(plain, attention=attention)
 
     def attends(self, level: int) -> bool:
         """Whether there is attention at the channels of a level: in its blocks, or in the middle."""

@@ -1,7 +1,7 @@
 """Labels as weights: the one form in which a network takes a class condition.
 
 A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which
-stands for "not told". A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since
+says nothing of the attribute. A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since
 the embedding is linear.
 """
 
@@ -22,7 +22,7 @@ def width(values: Sequence[int]) -> int:
     return sum(count + 1 for count in values)
 
 
-def told(values: Sequence[int]) -> np.ndarray:
+def value_columns(values: Sequence[int]) -> np.ndarray:
     """The places in a condition row of all weights but those of null labels."""
     starts = np.cumsum([0, *(count + 1 for count in values)])
     return np.concatenate([start + np.arange(count) for start, count in zip(starts, values, strict=False)])
@@ -43,24 +43,3 @@ def encode(labels: Int[Array, " b"] | Int[Array, "b a"], values: Sequence[int]) 
         jax.nn.one_hot(jnp.where(labels[:, i] == NULL, count, labels[:, i]), count + 1) for i, count in enumerate(values)
     ]
     return jnp.concatenate(columns, axis=-1)
-
-
-def check_labels(labels, values: Sequence[int], null: bool = True) -> None:
-    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values.
-
-    Arguments:
-        labels: (B,) for one attribute or (B, A).
-        values: the number of values of each attribute.
-        null: whether the null label is allowed.
-    """
-    array = np.asarray(labels)
-    table = array[:, None] if array.ndim == 1 else array
-    if table.ndim != 2 or table.shape[1] != len(values):
-        raise InputError(f"`condition` must hold labels of shape (B,) or (B, {len(values)}), got shape {array.shape}")
-    if not null and (table == NULL).any():
-        raise InputError("the model has no null label: it was trained with every label told")
-    for column, count in enumerate(values):
-        if table.size and (table[:, column].min() < NULL or table[:, column].max() >= count):
-            raise InputError(
-                f"labels of attribute {column} must lie in -1 (null) .. {count - 1}, got {np.unique(table[:, column])}"
-            )

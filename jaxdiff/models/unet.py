@@ -214,7 +214,7 @@ class UNet(Encoder):
         if jnp.issubdtype(condition.dtype, jnp.integer):
             condition = labels.encode(condition, self.config.values)
         if not self.config.null_label:
-            condition = condition[:, labels.told(self.config.values)]
+            condition = condition[:, labels.value_columns(self.config.values)]
         return embedding + (condition @ self.label_table[...]).astype(embedding.dtype)
 
     def __call__(

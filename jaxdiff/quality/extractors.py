@@ -36,8 +36,11 @@ class Extractor(Protocol):
         are resized for the network."""
         ...
 
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        """The features of images, uint8 (N, H, W, 3) -> (N, D), in batches of one size.
+    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
+        """The features of images, uint8 (N, H, W, C) -> (N, D), in batches of one size.
+
+        For a network of RGB images grey is repeated in all three channels, and transparency is left out; see
+        `jaxdiff.spaces.rgb`.
 
         Raises:
             InputError: no images.
@@ -69,13 +72,13 @@ class ClassifierExtractor:
         """As in `Extractor.describe`."""
         return {"name": self.name, "dimension": self.dimension, "checksum": self._checksum, "resize": "none"}
 
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """As in `Extractor.__call__`."""
         require_images(images)
         return self.classifier.features(images)
 
 
-def require_images(images: UInt8[np.ndarray, "n h w 3"]) -> None:
+def require_images(images: UInt8[np.ndarray, "n h w c"]) -> None:
     """Raises `InputError` where there are no images."""
     if not len(images):
         raise InputError(f"`images` must hold at least one image, got shape {images.shape}")

@@ -25,6 +25,7 @@ from jaxdiff import torch_file
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.quality.extractors import checksum, require_images
+from jaxdiff.spaces import rgb
 
 SIZE = 299
 """Height and width of the network's input."""
@@ -83,10 +84,10 @@ class Inception:
         own = {"name": self.name, "dimension": self.dimension, "checksum": self.checksum}
         return {**own, "source": self.source, "resize": resize}
 
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """As in `Extractor.__call__`; compiled once for each height and width of images."""
         require_images(images)
-        return in_batches(partial(_extract, self.weights), images, self.batch)
+        return in_batches(partial(_extract, self.weights), rgb(images), self.batch)
 
 
 @jax.jit

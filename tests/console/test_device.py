@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from jaxdiff._console import device
-from tests.processes import succeed
+from tests.processes import LIMIT, succeed
 
 NAMES = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", "jax_persistent_cache_min_compile_time_secs")
 
@@ -131,7 +131,7 @@ def test_a_program_is_given_the_memory_that_it_had_before():
     def faults(**variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command, settings = (sys.executable, "-c", FAULTS), {**environment, **variables, "JAX_PLATFORMS": "cpu"}
-        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=120)
+        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
         return int(told.stdout.split("FAULTS")[1])
 
     for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):

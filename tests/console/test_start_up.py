@@ -12,6 +12,7 @@ from jaxdiff._programs.train.__main__ import OPTIONS as TRAIN
 
 import jaxdiff
 from jaxdiff import __main__ as command
+from tests.processes import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (TRAIN, SAMPLE, EVALUATE)
@@ -35,7 +36,7 @@ def called(module: str, *arguments, names=HEAVY, **environment) -> tuple[int, st
     code = CALLED.format(names=names, argv=[module, *map(str, arguments)], module=module)
     variables = {**os.environ, "COLUMNS": "80", "JAX_PLATFORMS": "cpu", **environment}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=variables, timeout=120, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-c", code], cwd=ROOT, env=variables, timeout=LIMIT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     output, _, imported = done.stdout.rpartition("IMPORTED")
@@ -125,7 +126,7 @@ start()
 )
 def test_the_machine_is_set_up_after_the_options_and_before_jax(argv, training):
     code = PREPARED.format(argv=argv, program=argv[0])
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=True)
     assert done.stdout == f"PREPARED {training} False\n"
 
 
@@ -153,7 +154,9 @@ def test_bash_completes_a_command_and_a_choice(tmp_path):
     def follow(*words):
         line = " ".join(f"'{word}'" for word in words)
         code = f"source completion; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _tyro_jaxdiff; echo ${{COMPREPLY[@]}}"
-        done = subprocess.run(["/bin/bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            ["/bin/bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=True
+        )
         return set(done.stdout.split())
 
     assert follow("jaxdiff", "evaluate", "l") == {"likelihood"}

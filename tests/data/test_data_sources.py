@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from jaxdiff.data import ArraySource, Attribute, batches, embedded, load_arrays, open_data, require_two_values, verify
+from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import Pixels
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -90,7 +92,8 @@ def test_images_are_cropped_to_the_centre_and_resized(tmp_path):
     assert abs(small.mean() - noise.mean()) < 5
 
 
-def test_grey_and_transparent_images_become_rgb(tmp_path):
+def mixed(tmp_path):
+    """A folder of a grey image, one of four channels, and one of a palette with transparency, in this order."""
     grey = np.arange(36, dtype=np.uint8).reshape(6, 6)
     clear = np.dstack([pictures(1)[0], np.full((6, 6), 7, np.uint8)])
     write_table(tmp_path, ["grey.png,a", "clear.png,b", "palette.png,b"])
@@ -98,10 +101,49 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     (tmp_path / "clear.png").write_bytes(png(clear))
     palette = Image.fromarray(grey).convert("P")
     palette.save(tmp_path / "palette.png", transparency=bytes(range(256)))
+    return grey, clear
+
+
+def test_images_are_brought_to_the_channels_that_are_asked_for(tmp_path):
+    grey, clear = mixed(tmp_path)
+    one, three, four = (open_data(tmp_path, split="all", channels=channels) for channels in (1, 3, 4))
+    np.testing.assert_array_equal(one.image(0), grey[..., None])
+    np.testing.assert_array_equal(one.image(2), grey[..., None])
+    # ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B, within the rounding of integers
+    np.testing.assert_allclose(one.image(1)[..., 0], clear[..., :3] @ np.array([0.299, 0.587, 0.114]), atol=1)
+    np.testing.assert_array_equal(three.image(0), np.repeat(grey[..., None], 3, -1))
+    np.testing.assert_array_equal(three.image(1), clear[..., :3])
+    np.testing.assert_array_equal(three.image(2), np.repeat(grey[..., None], 3, -1))
+    np.testing.assert_array_equal(four.image(0), np.dstack([grey, grey, grey, np.full((6, 6), 255)]))
+    np.testing.assert_array_equal(four.image(1), clear)
+    np.testing.assert_array_equal(four.image(2)[..., 3].ravel(), np.arange(36))
+
+
+def test_without_a_number_of_channels_the_first_image_decides_and_none_loses_any(tmp_path):
+    mixed(tmp_path)
     source = open_data(tmp_path, split="all")
-    np.testing.assert_array_equal(source.image(0), np.repeat(grey[..., None], 3, -1))
-    np.testing.assert_array_equal(source.image(1), clear[..., :3])
-    np.testing.assert_array_equal(source.image(2), np.repeat(grey[..., None], 3, -1))
+    assert source.image(0).shape == (6, 6, 1)
+    with pytest.raises(InputError, match="image 1 .* is RGB and transparency .* first image is grey; say which `channels`"):
+        source.image(1)
+    write_table(tmp_path, ["clear.png,b", "grey.png,a"])
+    assert [image.shape[-1] for image in load_arrays(open_data(tmp_path, split="all"))[0]] == [4, 4]
+    with pytest.raises(InputError, match="`channels` must be 1 .grey., 3 .RGB., 4 .RGB and transparency., got 2"):
+        open_data(tmp_path, split="all", channels=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_are_cropped_to_the_shape_of_the_size_and_not_stretched(tmp_path, channels):
+    # a white square of 8 on black in the middle of 40 x 24: as high as it is wide in every crop
+    image = np.zeros((40, 24, channels), np.uint8)
+    image[16:24, 8:16] = 255
+    if channels == 4:
+        image[..., 3] = 255
+    source = ArraySource(image[None], np.zeros((1, 0), np.int32), [])
+    for size, scale in (((20, 12), 0.5), ((24, 24), 1), ((12, 24), 1), ((40, 8), 1), ((80, 48), 2)):
+        shown = View(source, size=size).image(0)
+        assert shown.shape == (*size, channels)
+        bright = shown[..., 0] > 127
+        assert bright.any(1).sum() == bright.any(0).sum() == 8 * scale
 
 
 @pytest.mark.parametrize(
@@ -284,7 +326,7 @@ BAD_ARRAYS = {
     "nan": ({"images": np.array([0.0, np.nan, 1.0]).reshape(3, 1, 1)}, "1 images hold NaN or infinity, the first is image 1"),
     "infinite": ({"images": np.array([0.0, 1.0, np.inf]).reshape(3, 1, 1)}, "the first is image 2"),
     "range": ({"images": np.array([0.0, 255.0, 1.0]).reshape(3, 1, 1)}, "got 0.0 to 255.0"),
-    "shape": ({"images": np.zeros((3, 2, 2, 4), np.uint8)}, r"got \(3, 2, 2, 4\)"),
+    "shape": ({"images": np.zeros((3, 2, 2, 2), np.uint8)}, r"got \(3, 2, 2, 2\)"),
     "integers": ({"images": np.zeros((3, 2, 2, 3), np.int64)}, "got int64"),
     "count": ({"labels": np.arange(4)}, "3 images but labels for 4"),
     "float labels": ({"labels": np.zeros(3)}, "must be integers or strings"),
@@ -356,6 +398,9 @@ def test_options_of_the_embedded_data_are_checked(spec):
         open_data(spec)
 
 
+PAIRS = Pixels(2, 2)  # the space of the images of `numbered`
+
+
 def numbered(count):
     """A source whose labels tell which element each is, and whose images are not symmetric."""
     images = np.zeros((count, 2, 2, 3), np.uint8)
@@ -371,23 +416,23 @@ def take(iterator, count):
 def test_batches_scale_images_to_minus_one_and_one():
     images = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 1, 1, 3)
     source = ArraySource(images, np.zeros((256, 0), np.int32), [])
-    batch = next(batches(source, batch_size=256, seed=0))
-    assert batch["image"].dtype == np.float32 and batch["labels"].shape == (256, 0)
-    np.testing.assert_allclose(np.sort(batch["image"][:, 0, 0, 0]), np.linspace(-1, 1, 256), atol=1e-6)
+    batch = next(batches(source, Pixels(1, 1), batch_size=256, seed=0))
+    assert batch["x0"].dtype == np.float32 and batch["labels"].shape == (256, 0)
+    np.testing.assert_allclose(np.sort(batch["x0"][:, 0, 0, 0]), np.linspace(-1, 1, 256), atol=1e-6)
 
 
 def test_every_epoch_visits_each_element_once_in_another_order():
-    stream = np.concatenate([batch["labels"][:, 0] for batch in take(batches(numbered(20), batch_size=8, seed=3), 15)])
+    stream = np.concatenate([batch["labels"][:, 0] for batch in take(batches(numbered(20), PAIRS, batch_size=8, seed=3), 15)])
     epochs = stream.reshape(6, 20)
     assert (np.sort(epochs, axis=1) == np.arange(20)).all()
     assert len({tuple(epoch) for epoch in epochs}) == 6
 
 
 def test_flips_are_a_fair_coin_drawn_anew_each_epoch():
-    drawn = take(batches(numbered(50), batch_size=50, seed=0, flip=True), 20)
-    flipped = np.array([(batch["image"][:, 0, 0, 0] < 0)[np.argsort(batch["labels"][:, 0])] for batch in drawn])
+    drawn = take(batches(numbered(50), PAIRS, batch_size=50, seed=0, flip=True), 20)
+    flipped = np.array([(batch["x0"][:, 0, 0, 0] < 0)[np.argsort(batch["labels"][:, 0])] for batch in drawn])
     for batch in drawn:
-        np.testing.assert_array_equal(batch["image"][:, 0, 0], -batch["image"][:, 0, 1])
+        np.testing.assert_array_equal(batch["x0"][:, 0, 0], -batch["x0"][:, 0, 1])
     assert abs(flipped.mean() - 0.5) < 5 * 0.5 / np.sqrt(1000)
     assert (flipped.any(axis=0) & ~flipped.all(axis=0)).all()
 
@@ -395,20 +440,20 @@ def test_flips_are_a_fair_coin_drawn_anew_each_epoch():
 @pytest.mark.parametrize("way", ["start", "state"])
 def test_a_resumed_run_goes_on_exactly(way):
     options = {"batch_size": 8, "seed": 5, "flip": True}
-    whole = take(batches(numbered(20), **options), 9)
-    first = batches(numbered(20), **options)
+    whole = take(batches(numbered(20), PAIRS, **options), 9)
+    first = batches(numbered(20), PAIRS, **options)
     take(first, 4)
-    resumed = batches(numbered(20), **options, start=4 if way == "start" else 0)
+    resumed = batches(numbered(20), PAIRS, **options, start=4 if way == "start" else 0)
     if way == "state":
         resumed.set_state(first.get_state())
     for one, other in zip(whole[4:], take(resumed, 5), strict=True):
-        np.testing.assert_array_equal(one["image"], other["image"])
+        np.testing.assert_array_equal(one["x0"], other["x0"])
         np.testing.assert_array_equal(one["labels"], other["labels"])
 
 
 def test_batches_depend_on_the_seed_and_not_on_threads_or_shards():
     def labels(**options):
-        return np.stack([batch["labels"][:, 0] for batch in take(batches(numbered(20), batch_size=8, **options), 5)])
+        return np.stack([batch["labels"][:, 0] for batch in take(batches(numbered(20), PAIRS, batch_size=8, **options), 5)])
 
     one = labels(seed=1)
     np.testing.assert_array_equal(one, labels(seed=1, threads=4))
@@ -427,13 +472,13 @@ def test_batches_depend_on_the_seed_and_not_on_threads_or_shards():
 )
 def test_arguments_of_batches_out_of_range_are_errors(options, message):
     with pytest.raises(InputError, match=message):
-        batches(numbered(20), **{"seed": 0, **options})
+        batches(numbered(20), PAIRS, **{"seed": 0, **options})
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")
 def test_real_data_open():
     digits = open_data(SHARED / "mnist" / "mnist10k.npz", split="all")
-    assert len(digits) == 10_000 and digits.image(0).shape == (28, 28, 3)
+    assert len(digits) == 10_000 and digits.image(0).shape == (28, 28, 1)
     assert digits.attributes == (Attribute("label", tuple("0123456789")),)
     faces = open_data(SHARED / "utkface", split="all", size=32, value_names={"gender": ("male", "female")})
     assert len(faces) == 10_000 and faces.image(9_999).shape == (32, 32, 3)

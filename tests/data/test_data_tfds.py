@@ -12,6 +12,7 @@ from PIL import Image
 
 from jaxdiff.data import batches, open_data
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import Pixels
 
 pytest.importorskip("tensorflow_datasets")
 
@@ -84,9 +85,9 @@ def test_prepared_data_need_no_manual_files_and_give_batches(celeb_a, tmp_path):
     open_data(spec, manual_dir=manual)
     source = open_data(spec, attributes=["male"], size=8)
     male = (values[:8, CELEB_A.index("Male")] + 1) // 2
-    batch = next(batches(source, batch_size=8, seed=0))
-    assert batch["image"].shape == (8, 8, 8, 3)
-    numbers = np.rint((batch["image"].mean(axis=(1, 2, 3)) + 1) * 12.75).astype(int)
+    batch = next(batches(source, Pixels(8, 8), batch_size=8, seed=0))
+    assert batch["x0"].shape == (8, 8, 8, 3)
+    numbers = np.rint((batch["x0"].mean(axis=(1, 2, 3)) + 1) * 12.75).astype(int)
     np.testing.assert_array_equal(np.sort(numbers), np.arange(8))
     np.testing.assert_array_equal(batch["labels"][:, 0], male[numbers])
 
@@ -204,7 +205,7 @@ def test_any_tfds_data_set_with_one_image_opens(tmp_path):
     for source in sources.values():
         assert [(each.name, each.values) for each in source.attributes] == [("kind", ("even", "odd")), ("Large", ("no", "yes"))]
         for i in range(len(source)):
-            number = source.image(i)[0, 0, 2]
+            number = source.image(i)[0, 0, 0]
             assert source.labels[i].tolist() == [number % 2, number > 99]
     info = next(tmp_path.rglob("dataset_info.json"))
     info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
@@ -241,8 +242,9 @@ def test_tensorflow_is_never_imported(celeb_a, tmp_path):
     program = f"""
 import sys
 from jaxdiff.data import batches, open_data
+from jaxdiff.spaces import Pixels
 source = open_data("tfds:celeb_a_manual?data_dir={tmp_path / "data"}", manual_dir={str(celeb_a[0])!r}, size=8)
-next(batches(source, batch_size=4, seed=0))
+next(batches(source, Pixels(8, 8), batch_size=4, seed=0))
 assert "tensorflow_datasets" in sys.modules
 print(sorted(name for name in sys.modules if name.partition(".")[0] == "tensorflow"))
 """

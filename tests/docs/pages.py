@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import LIMIT
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = "<!-- run -->"
@@ -19,7 +21,7 @@ jaxdiff() { printf '%s\0' "$@"; printf '\n'; }
 command_not_found_handle() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      jaxdiff) shift; jaxdiff "$@"; return ;;
+      jaxdiff) shift; [ $# -gt 0 ] && jaxdiff "$@"; return ;;
       --command=*) eval "${1#--command=}" ;;
     esac
     shift
@@ -80,7 +82,7 @@ def commands(script: str, folder: Path) -> list[list[str]]:
         env={"PATH": str(folder), "HOME": str(folder)},  # in which there is no command
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=LIMIT,
         check=False,
     )
     assert not done.stderr, f"bash cannot read the block: {done.stderr}"

@@ -9,6 +9,7 @@ from itertools import groupby
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks
+from tests.processes import LIMIT
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^ *(```+).*?^ *\1 *$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -70,7 +71,7 @@ def test_runnable_code_runs(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.docs.pages import ROOT, blocks
+from tests.processes import LIMIT
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
 
@@ -23,7 +24,7 @@ def test_tutorials_run(page):
         env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

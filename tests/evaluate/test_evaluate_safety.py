@@ -11,6 +11,7 @@ from evaluate.__main__ import main
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
 
 SIZE, COUNT = 16, 300
 GLASSES = 3
@@ -38,7 +39,7 @@ def sets(tmp_path_factory):
             "unsafe_count": 30, "unsafe_value_names": [], "temperature": None, "bandwidth": None, "window": [0.01, 2.0],
             "threshold": 0.0, "deviation": "inf", "process": {"name": "vp_cosine"}, "evaluations": 25,
         },
-        [Attribute("group", ("square", "round"))], np.zeros((COUNT, 1), np.int32),
+        [Attribute("group", ("square", "round"))], np.zeros((COUNT, 1), np.int32), Pixels(*safe.shape[1:]),
     )  # fmt: skip
     for start, stop in guarded.missing():
         guarded.write(start, safe[start:stop], {"acted": np.arange(start, stop) % 2, "looked": np.ones(stop - start)})

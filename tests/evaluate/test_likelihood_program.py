@@ -32,7 +32,9 @@ def saved(folder, weight=0.0, attributes=(GROUP,)) -> Path:
     )
     made, rng = jax.eval_shape(partial(unet, config), jax.random.key(0)), np.random.default_rng(5)
     weights = jax.tree.map(lambda w: jnp.asarray(weight * rng.standard_normal(w.shape, np.float32)), made.weights)
-    models.save(folder, models.Model(config, type(made)(weights, made.structure), vp_cosine(), "v", attributes, {"steps": 7}))
+    models.save(
+        folder, models.image_model(config, type(made)(weights, made.structure), vp_cosine(), "v", attributes, {"steps": 7})
+    )
     return folder
 
 
@@ -94,7 +96,7 @@ def test_images_are_judged_under_their_own_labels_or_none(evaluate, tmp_path, co
     def direct(label, positions):
         return bits_per_dimension(
             model.denoise, model.process, images[rows[positions]], key=jax.random.key(3), steps=STEPS,
-            condition=model.encode(label[rows[positions]]), indices=np.arange(len(positions)) + positions[0],
+            condition=model.conditions.encode(label[rows[positions]]), indices=np.arange(len(positions)) + positions[0],
         )  # fmt: skip
 
     # the data call round 0, the model calls it 1

@@ -142,7 +142,7 @@ def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_p
             x0 = arrays["images"][rows].astype(np.float32) / 127.5 - 1
 
             def direct(part, x0=x0, labels=labels, t=each["t"]):
-                given = {"key": jax.random.key(3), "t": t, "draws": 2, "condition": model.encode(labels[part])}
+                given = {"key": jax.random.key(3), "t": t, "draws": 2, "condition": model.conditions.encode(labels[part])}
                 return np.asarray(attack_losses(model.denoise, model.process, x0[part], **given))
 
             losses.append(np.concatenate([direct(slice(60)), direct(slice(40, 100))[20:]]))
@@ -174,7 +174,7 @@ def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_p
         (["--members", "99"], ["--members", "100", "99"]),
         (["--times", "0"], ["--times", "(0, 1]", "0"]),
         (["--model", "absent"], ["no model at absent"]),
-        (["--model", "run", "--size", "16"], ["--size", "8 pixels", "16"]),
+        (["--model", "run", "--size", "16"], ["--size", "8x8 RGB", "16"]),
         (["--model", "run", "--train", "unlabelled.npz"], ["group", "unlabelled.npz"]),
         (["--model", "run", "--train", "named.npz"], ["oval", "square, round", "--condition null"]),
         (["--model", "run", "--train", "leaked.npz"], ["at least 100 held-out images", "leaked.npz", "5"]),

@@ -16,7 +16,10 @@ from PIL import Image
 
 from evaluate.__main__ import main
 from jaxdiff.data import Attribute
-from jaxdiff.sampleset import SHARD, SampleSet
+from jaxdiff.data.samples import SHARD
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
+from tests.processes import LIMIT
 
 DIRECTIONS = ("synthetic->real", "real->synthetic", "synthetic->synthetic")
 VALUES = ("square", "round")
@@ -111,7 +114,7 @@ def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="grou
     provenance = {"model": "m", "process": {"name": "vp"}, "solver": {"name": "ddim", "steps": 25}, "guidance_scale": 1.0,
                   "attribute": attribute, "values": list(values), "method": method, "seed": seed} | told  # fmt: skip
     labels = (np.arange(count) % 2).astype(np.int32)[:, None]
-    samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels)
+    samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels, Pixels(size, size))
     images = np.random.default_rng(content).integers(0, 256, (count, size, size, 3), np.uint8)
     for start, stop in samples.missing():
         samples.write(start, images[start:stop])
@@ -401,7 +404,7 @@ def browse(url, tmp_path, *arguments):
     """Chromium without a window; gives what it prints."""
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}")
     done = subprocess.run(
-        [CHROMIUM, *flags, *arguments, url], cwd=tmp_path, timeout=120, text=True, capture_output=True, check=False
+        [CHROMIUM, *flags, *arguments, url], cwd=tmp_path, timeout=LIMIT, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

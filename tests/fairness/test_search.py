@@ -197,6 +197,12 @@ def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
     assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
 
 
+def test_a_guidance_that_changes_nothing_changes_no_search(key):
+    found, inside = (search_direct(each, COSINE, **DIRECT, key=key) for each in (MIXTURE, guidance.clipped(MIXTURE, -1e9, 1e9)))
+    assert inside.tau == pytest.approx(found.tau, abs=1e-4)
+    np.testing.assert_allclose(inside.curve, found.curve, rtol=1e-3)
+
+
 def test_both_directions_of_the_direct_search_share_all_their_noise(key):
     """Between a class and itself nothing differs, at any tau; between two, `sample` turns the same noise into the same."""
 

@@ -158,7 +158,7 @@ def at(denoise, x, t, condition):
 
 def drawn(denoise, model, key, condition=None, solver=DDIM(6), **settings):  # noqa: B008 (frozen)
     """Six samples."""
-    condition = model.encode(jnp.arange(6) % 2) if condition is None else condition
+    condition = model.conditions.encode(jnp.arange(6) % 2) if condition is None else condition
     return sample(denoise, model.process, shape=model.shape, solver=solver, key=key, condition=condition, **settings)
 
 
@@ -182,7 +182,7 @@ def test_every_sample_has_its_own_weight_and_gate(network, key):
     model, refs = network
     denoise = guidance.safe(model.denoise, model.process, refs, weight="density", strength=0.5, window=(0.0, math.inf), cap=0.3)
     together = drawn(denoise, model, key)
-    alone = [drawn(denoise, model, key, model.encode(jnp.asarray([i % 2])), indices=[i])[0] for i in range(6)]
+    alone = [drawn(denoise, model, key, model.conditions.encode(jnp.asarray([i % 2])), indices=[i])[0] for i in range(6)]
     np.testing.assert_allclose(together, np.stack(alone), atol=2e-5)
 
     images = np.asarray(refs.tiles.reshape(-1, math.prod(refs.shape))[:20] + refs.centre).reshape(-1, *refs.shape)
@@ -193,7 +193,7 @@ def test_every_sample_has_its_own_weight_and_gate(network, key):
     gated = guidance.safe(
         model.denoise, model.process, refs, weight="constant", strength=0.5, deviation=4.0, window=(0.0, math.inf)
     )
-    condition = model.encode(jnp.zeros(4, jnp.int32))
+    condition = model.conditions.encode(jnp.zeros(4, jnp.int32))
     moved = np.abs(at(gated, x, t, condition) - at(model.denoise, x, t, condition)).max((1, 2, 3))
     assert (moved[:2] > 0.01).all() and (moved[2:] == 0).all()
 
@@ -227,8 +227,8 @@ def test_the_record_says_when_and_how_strongly_it_acted(network, key):
 def test_the_unconditional_anchor_is_the_order_of_the_paper(network, key):
     """E_safe of the null condition + scale (E_condition - E_null), against the other order and by hand."""
     model, refs = network
-    null = model.encode(jnp.full(1, -1))[0]
-    condition, t = model.encode(jnp.asarray([0, 1, 1])), 0.7
+    null = model.conditions.encode(jnp.full(1, -1))[0]
+    condition, t = model.conditions.encode(jnp.asarray([0, 1, 1])), 0.7
     x = jax.random.normal(key, (3, *model.shape))
     settings = dict(temperature="dimension", strength=0.4, window=(0.0, math.inf))
     safe = lambda denoise, **more: guidance.safe(denoise, model.process, refs, **settings, **more)  # noqa: E731
@@ -246,7 +246,7 @@ def test_the_unconditional_anchor_is_the_order_of_the_paper(network, key):
 def test_fair_and_safe_nest_in_both_orders(network, key):
     """Each property holds inside the other: tau at an end is the plain safe sampler, strength 0 the plain switching."""
     model, refs = network
-    starts, ends = model.encode(jnp.arange(6) % 2), model.encode(1 - jnp.arange(6) % 2)
+    starts, ends = model.conditions.encode(jnp.arange(6) % 2), model.conditions.encode(1 - jnp.arange(6) % 2)
     safe = lambda denoise, strength=0.5: guidance.safe(  # noqa: E731
         denoise, model.process, refs, weight="constant", strength=strength, window=(0.02, 4.0)
     )
@@ -291,7 +291,7 @@ def test_nothing_is_compiled_anew_for_another_strength_window_gate_or_set(networ
 def test_a_classifier_is_a_weight(network, key):
     """exp of its log odds, times the strength, up to the cap; infinite odds stay finite."""
     model, refs = network
-    x, condition = jax.random.normal(key, (3, *model.shape)), model.encode(jnp.asarray([0, 1, 1]))
+    x, condition = jax.random.normal(key, (3, *model.shape)), model.conditions.encode(jnp.asarray([0, 1, 1]))
     log_odds = jnp.asarray([-1.0, 0.5, jnp.inf])
     found = guidance.safe(
         model.denoise, model.process, refs, weight=guidance.classifier_odds(lambda x, t: log_odds), strength=0.5, cap=3.0,

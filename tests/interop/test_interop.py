@@ -215,6 +215,15 @@ def test_the_published_configurations_are_read():
     )
 
 
+def test_images_that_are_not_square_are_read_and_written():
+    read = unet2d_config.read({**CIFAR_JSON, "sample_size": [24, 40], "in_channels": 1, "out_channels": 1})
+    assert (read.shape, read.resolutions, read.attention) == ((24, 40, 1), (24, 12, 6, 3), (12,))
+    written = unet2d_config.written(read, {128, 256}, None)
+    assert (written["sample_size"], written["in_channels"]) == ([24, 40], 1)
+    assert unet2d_config.read(written) == read
+    assert unet2d_config.read({**CIFAR_JSON, "sample_size": None}, size=(16, 32)).shape == (16, 32, 3)
+
+
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
@@ -234,7 +243,7 @@ def test_the_published_configurations_are_read():
         ({"downsample_type": "avg"}, "downsample_type is 'avg'; our UNet takes 'conv' or 'resnet'"),
         ({"out_channels": 6}, "in_channels 3 must be out_channels 6"),
         ({"sample_size": None}, "sample_size None: name the height and width"),
-        ({"sample_size": [32, 64]}, r"sample_size \[32, 64\]: name the height and width"),
+        ({"sample_size": [32, 64, 3]}, r"sample_size \[32, 64, 3\]: name the height and width"),
         ({"attention_head_dim": 96}, r"attention_head_dim 96 does not divide the \[256\] channels"),
         ({"norm_num_groups": 24}, r"norm_num_groups 24 does not divide block_out_channels"),
         ({"attn_norm_num_groups": 16}, "attn_norm_num_groups is 16; our UNet takes norm_num_groups, 32"),

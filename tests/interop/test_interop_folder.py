@@ -17,7 +17,7 @@ from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.model import Model, fingerprinted
+from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import ddpm, ve, vp_cosine
@@ -36,7 +36,9 @@ def model_of(config: UNetConfig, attributes=(), process=None, prediction="v", se
     rng, abstract = np.random.default_rng(seed), jax.eval_shape(partial(unet, config), jax.random.key(0))
     weights = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), jnp.float32), abstract.weights)
     network = Network(weights, abstract.structure)
-    return fingerprinted(Model(config, network, process or vp_cosine(), prediction, attributes, {"step": 3, "data": "faces"}))
+    return fingerprinted(
+        image_model(config, network, process or vp_cosine(), prediction, attributes, {"step": 3, "data": "faces"})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_a_model_comes_back_bit_for_bit(config, attributes, process, prediction,
     interop.save(tmp_path / "out", model)
     back = interop.load(tmp_path / "out")
     assert same(back.network, model.network) and back.network.structure == model.network.structure
-    for name in ("config", "prediction", "attributes", "training", "fingerprint"):
+    for name in ("config", "prediction", "space", "conditions", "training", "fingerprint"):
         assert getattr(back, name) == getattr(model, name)
     np.testing.assert_array_equal(back.process.coefficients, model.process.coefficients)
     assert models.save(tmp_path / "run", back) == model.fingerprint == models.load(tmp_path / "run").fingerprint
@@ -117,19 +119,19 @@ def test_a_model_comes_back_bit_for_bit(config, attributes, process, prediction,
 def test_a_folder_of_others_is_read_from_its_files(foreign, trained):
     """The class label is `class`, and every embedding is one of its values; only weights that read the time are others'."""
     model = interop.load(foreign)
-    assert model.attributes == (Attribute("class", ("0", "1", "2")),)
+    assert model.conditions.attributes == (Attribute("class", ("0", "1", "2")),)
     assert model.config == dataclasses.replace(CONFIG, values=(3,), null_label=False, time_offset=-1, dtype="float32")
     assert (model.prediction, model.process.name, model.process.timesteps) == ("v", "ddpm_betas", 1000)
     own, read = by_path(trained.network.weights), by_path(model.network.weights)
     assert [name for name in own if not np.array_equal(own[name], read[name])] == ["time_in/kernel"]
     assert interop.load(foreign / "unet").fingerprint != "" and model.training == {"imported": "diffusers, out"}
     with pytest.raises(InputError, match="no null label"):
-        model.encode(np.asarray([-1, 0]))
+        model.conditions.encode(np.asarray([-1, 0]))
 
 
 def test_a_folder_of_others_becomes_what_it_was_by_the_arguments(foreign, trained):
     model = interop.load(foreign, attribute=GENDER, null_label=True, process=ddpm("linear"), prediction="eps", size=8)
-    assert model.attributes == (GENDER,) and (model.config.values, model.config.null_label) == ((2,), True)
+    assert model.conditions.attributes == (GENDER,) and (model.config.values, model.config.null_label) == ((2,), True)
     assert (model.config.size, model.config.attention, model.process.name, model.prediction) == (8, (4,), "ddpm_linear", "eps")
     with pytest.raises(InputError, match="`attribute` gender has 2 values, the network 3 classes"):
         interop.load(foreign, attribute=GENDER)
@@ -145,7 +147,9 @@ def test_a_folder_that_was_changed_since_is_read_anew(file, folder):
     else:
         changed(folder / file, **({"norm_eps": 1e-3} if "unet" in file else {"prediction_type": "sample"}))
     model = interop.load(folder)
-    assert model.attributes == (Attribute("class", ("0", "1", "2")),) and model.training == {"imported": "diffusers, out"}
+    assert model.conditions.attributes == (Attribute("class", ("0", "1", "2")),) and model.training == {
+        "imported": "diffusers, out"
+    }
     assert model.config.epsilon == (1e-3 if "unet/config" in file else 1e-5)
     assert model.prediction == ("x0" if "scheduler" in file else "v")
 

@@ -128,7 +128,7 @@ def test_a_state_dictionary_is_read_bit_for_bit(config, blocks, order, tmp_path)
     read = by_path(model.network.weights)
     assert read.keys() == own.keys()
     assert all(np.asarray(read[name]).tobytes() == own[name].tobytes() for name in own)
-    assert [(each.name, len(each.values)) for each in model.attributes] == ([("class", 5)] if config.values else [])
+    assert [(each.name, len(each.values)) for each in model.conditions.attributes] == ([("class", 5)] if config.values else [])
     assert model.training == {"imported": "guided-diffusion, model.pt"}
     if config.head_channels < 48:  # one head has one order
         other = interop.load_guided(file, **{**given, "attention_order": "heads" if order == "projections" else "projections"})
@@ -148,7 +148,7 @@ def test_what_the_file_does_not_say_is_said(tmp_path):
     named = {"attribute": Attribute("hair", ("a", "b", "c", "d")), "null_label": True}
     model = interop.load_guided(file, size=16, process=ddpm("cosine", 4000), prediction="v", head_channels=32, **named)
     assert (model.config.size, model.config.attention, model.config.timesteps) == (16, (8,), 4000)
-    assert (model.config.values, model.config.null_label, model.attributes) == ((4,), True, (named["attribute"],))
+    assert (model.config.values, model.config.null_label, model.conditions.attributes) == ((4,), True, (named["attribute"],))
     assert (model.prediction, model.config.head_channels) == ("v", 32)
     assert interop.load_guided(file, size=8, process=vp_cosine()).config.timesteps == 1000
 

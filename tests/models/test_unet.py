@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxdiff.conditions.labels import check_labels
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.config import UNetConfig
@@ -244,9 +245,9 @@ def test_a_conditional_network_wants_labels(network, batch):
     ],
 )
 def test_labels_out_of_range_are_refused(given, values, message):
-    labels.check_labels(np.full((2, len(values)), -1), values)
+    check_labels(np.full((2, len(values)), -1), values)
     with pytest.raises(InputError, match=message):
-        labels.check_labels(np.array(given), values)
+        check_labels(np.array(given), values)
 
 
 # --- dropout ---

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxdiff.conditions.labels import check_labels
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.config import EncoderConfig, UNetConfig
@@ -146,7 +147,7 @@ def test_timesteps_and_their_offset_move_the_time():
 def test_without_a_null_label_the_null_label_adds_nothing():
     """Weights of null labels count for nothing, the others multiply their rows."""
     made = network(TINY, null_label=False, values=(2, 3))
-    assert labels.told((2, 3)).tolist() == [0, 1, 3, 4, 5]
+    assert labels.value_columns((2, 3)).tolist() == [0, 1, 3, 4, 5]
     table, rows = np.asarray(made.weights["label_table"][...]), np.asarray([[0, 1], [-1, 2], [-1, -1], [1, -1]])
     told = embedded(made, np.full(4, 0.3), rows)
     expected = [table[0] + table[3], table[4], 0 * table[0], table[1]]
@@ -195,6 +196,6 @@ def test_what_is_no_convention_is_refused(changed, message):
 
 
 def test_a_label_that_no_network_has_is_refused():
-    labels.check_labels(np.asarray([0, 2]), (3,), False)
+    check_labels(np.asarray([0, 2]), (3,), False)
     with pytest.raises(InputError, match="no null label"):
-        labels.check_labels(np.asarray([0, -1]), (3,), False)
+        check_labels(np.asarray([0, -1]), (3,), False)

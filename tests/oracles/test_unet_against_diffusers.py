@@ -24,7 +24,7 @@ from jaxdiff import interop
 from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
-from jaxdiff.model import Model, fingerprinted
+from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import PRESETS
@@ -188,7 +188,7 @@ def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, co
     size, channels = model.config.sample_size, model.config.in_channels
     x = rng.standard_normal((3, size, size, channels)).astype(np.float32)
     timestep, classes = np.asarray([0, 511, 999]), model.config.num_class_embeds
-    assert [(each.name, len(each.values)) for each in ours.attributes] == ([("class", classes)] if classes else [])
+    assert [(each.name, len(each.values)) for each in ours.conditions.attributes] == ([("class", classes)] if classes else [])
     labels = rng.integers(0, classes, 3) if classes else None
     given = apply(ours.network, x, jnp.asarray((timestep + 1) / 1000, jnp.float32), labels)
     with torch.no_grad():
@@ -251,7 +251,7 @@ def test_fifty_steps_of_ddim_lead_to_the_same_images(network, name, clipped, tmp
     DDIMScheduler(**settings).save_pretrained(tmp_path / "scheduler")
     ours = interop.load(tmp_path)
     denoise = ours.denoise if clipped else NetworkDenoiser(ours.network, ours.process, ours.prediction)
-    labels = np.asarray([7, 2]) if ours.attributes else None
+    labels = np.asarray([7, 2]) if ours.conditions.attributes else None
     noise, drawn = started(ours, denoise, labels)
     there = DDIMScheduler.from_pretrained(tmp_path / "scheduler")
     told = None if labels is None else torch.from_numpy(labels)
@@ -263,7 +263,7 @@ def test_fifty_steps_of_ddim_lead_to_the_same_images(network, name, clipped, tmp
 def test_a_model_trained_here_is_a_pipeline_there(values, process, tmp_path, complaints):
     config = dataclasses.replace(SMALL, size=8, attention=(8,), dropout=0.1, values=values)
     attributes = tuple(Attribute(f"a{i}", tuple(map(str, range(count)))) for i, count in enumerate(values))
-    model = fingerprinted(Model(config, drawn(config), process, "v", attributes, {"step": 7}))
+    model = fingerprinted(image_model(config, drawn(config), process, "v", attributes, {"step": 7}))
     interop.save(tmp_path / "out", model)
     condition = np.asarray([[1, 2], [-1, 0]]) if values else None
     noise, here = started(model, NetworkDenoiser(model.network, model.process, "v"), condition)

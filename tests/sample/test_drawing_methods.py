@@ -57,7 +57,7 @@ def by_hand(folder):
 
 
 def rows(model, labels):
-    return model.encode(np.asarray(labels, np.int32))
+    return model.conditions.encode(np.asarray(labels, np.int32))
 
 
 def test_unconditional_images_know_no_label(drawn, by_hand):

@@ -8,13 +8,14 @@ import pytest
 
 from jaxdiff import guidance
 from jaxdiff import model as models
-from jaxdiff._console.unsafe import network_scaled
+from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import Attribute, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import search_direct
 from jaxdiff.references import references
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
+from jaxdiff.spaces import Pixels
 from sample.draw import Draw, draw
 from sample.search import Search, search
 
@@ -66,7 +67,7 @@ def by_hand(folder, make, condition=None):
     chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:20])
     refs = references(np.stack([source.image(int(i)) for i in chosen]).astype(np.float32) / 127.5 - 1)
     labels = np.stack([np.arange(COUNT) % 2, np.full(COUNT, -1)], axis=1).astype(np.int32)
-    condition = model.encode(labels) if condition is None else condition(model, labels)
+    condition = model.conditions.encode(labels) if condition is None else condition(model, labels)
     denoise = guidance.clipped(make(model.denoise, model.process, refs, model))
     return sample(
         denoise,
@@ -115,7 +116,7 @@ def test_images_and_records_do_not_depend_on_the_batch_nor_on_an_interruption(dr
     whole = drawn(unsafe=UNSAFE, unsafe_count=20, batch_size=12)
     plain, notes = images(whole), whole.notes()
     cut = tmp_path / "cut"
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 4)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 4)
     written = SampleSet.write
 
     def dies(samples, start, *rest):
@@ -139,7 +140,7 @@ def test_fair_and_safe_is_switching_inside_the_safe_denoiser(drawn, folder):
     def pair(model, labels):
         other = labels.copy()
         other[:, 0] = 1 - labels[:, 0]
-        return model.encode(other), model.encode(labels)
+        return model.conditions.encode(other), model.conditions.encode(labels)
 
     x, _ = by_hand(
         folder,
@@ -165,7 +166,7 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     safe = guidance.clipped(guidance.safe(model.denoise, model.process, refs, strength=2.0, window=(0.0, math.inf)))
     labels = np.array([[0, -1], [1, -1]], np.int32)
     by_hand = search_direct(
-        safe, model.process, conditions=tuple(model.encode(labels)), shape=model.shape, solver=DDIM(STEPS),
+        safe, model.process, conditions=tuple(model.conditions.encode(labels)), shape=model.shape, solver=DDIM(STEPS),
         key=jax.random.key(0), batch=8, metric="pixel",
     )  # fmt: skip
     assert found.tau == pytest.approx(by_hand.tau, abs=1e-4)
@@ -187,7 +188,7 @@ def test_the_unconditional_anchor_carries_the_guidance_scale(drawn, folder):
     samples = drawn(unsafe=UNSAFE, unsafe_count=20, strength=0.5, guidance_scale=2.0, anchor="unconditional")
 
     def make(denoise, process, refs, model):
-        null = model.encode(np.full((1, 2), -1, np.int32))[0]
+        null = model.conditions.encode(np.full((1, 2), -1, np.int32))[0]
         return guidance.safe(denoise, process, refs, strength=0.5, null=null, scale=2.0)
 
     assert close(samples, by_hand(folder, make)[0])
@@ -198,7 +199,7 @@ def test_unsafe_labels_keep_each_image_under_its_other_labels(drawn, folder):
     samples = drawn(guard="negative", unsafe_label=("glasses=yes",), strength=0.8)
 
     def make(denoise, process, refs, model):
-        unsafe = model.encode(np.stack([np.arange(COUNT) % 2, np.ones(COUNT)], axis=1).astype(np.int32))
+        unsafe = model.conditions.encode(np.stack([np.arange(COUNT) % 2, np.ones(COUNT)], axis=1).astype(np.int32))
         return guidance.negative(denoise, process, unsafe, strength=0.8)
 
     assert close(samples, by_hand(folder, make)[0])
@@ -235,17 +236,17 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         np.savez(file, images=rng.integers(0, 256, (count, 20, 20, 3), np.uint8), labels=np.zeros(count, np.int64))
 
     write(7)
-    first = network_scaled(str(file), "all", (16, 16, 3), None, ())
-    again = network_scaled(str(file), "all", (16, 16, 3), 3, ())
+    first = encoded(str(file), "all", Pixels(16, 16), None, ())
+    again = encoded(str(file), "all", Pixels(16, 16), 3, ())
     assert len(reads) == 1 and first.shape == (7, 16, 16, 3) and first.dtype == np.float32
     assert -1 <= first.min() < -0.5 and 0.5 < first.max() <= 1
     assert all(any(np.array_equal(image, each) for each in first) for image in again)
     write(9)
-    assert len(network_scaled(str(file), "all", (16, 16, 3), None, ())) == 9 and len(reads) == 2
+    assert len(encoded(str(file), "all", Pixels(16, 16), None, ())) == 9 and len(reads) == 2
     with pytest.raises(InputError, match="has 9 images, too few for --unsafe-count 10"):
-        network_scaled(str(file), "all", (16, 16, 3), 10, ())
-    with pytest.raises(InputError, match="have 3 channels; the model draws images of 1"):
-        network_scaled(str(file), "all", (16, 16, 1), None, ())
+        encoded(str(file), "all", Pixels(16, 16), 10, ())
+    grey = encoded(str(file), "all", Pixels(8, 12, 1), None, ())
+    assert grey.shape == (9, 8, 12, 1) and len(reads) == 3
 
 
 @pytest.mark.parametrize(

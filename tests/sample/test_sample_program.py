@@ -24,7 +24,7 @@ from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
 from sample.__main__ import main
 from sample.common import Sampling, setting
-from tests.processes import succeed
+from tests.processes import LIMIT, succeed
 
 COUNT, BATCH, STEPS = 20, 8, 4
 GROUP = Attribute("group", ("square", "round"))
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Sets of three shards, the last not full."""
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 8)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 8)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def images(samples) -> np.ndarray:
 @pytest.fixture(scope="module")
 def vanilla(model, tmp_path_factory) -> SampleSet:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("jaxdiff.sampleset.SHARD", 8)
+        patched.setattr("jaxdiff.data.samples.SHARD", 8)
         return drawn(model, tmp_path_factory.mktemp("sets") / "vanilla")
 
 
@@ -132,7 +132,7 @@ def test_an_image_does_not_depend_on_the_batch_or_the_count(model, vanilla, tmp_
 BATCHES = """
 import sys
 from pathlib import Path
-from jaxdiff import sampleset
+from jaxdiff.data import samples
 from sample import batch
 from sample.common import setting
 from sample.draw import Draw, make_method
@@ -142,7 +142,7 @@ method = make_method(options, chosen, None, {})
 batches = lambda *counts: [batch.images_at_once(chosen, method, count) for count in counts]
 # a processor does not tell its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
-sampleset.SHARD = 32
+samples.SHARD = 32
 taken = {count: batch.report(chosen, method, count).memory for count in (4, 8, 16, 32)}
 assert taken[4] < taken[8] < taken[16] < taken[32], taken
 for fits in (8, 16, 32):
@@ -395,7 +395,7 @@ def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, 
     both = setting(model, "hair+group", (), Sampling(solver="ddim", steps=STEPS))
     assert both.names[:3] == ("dark+square", "dark+round", "fair+square")
     np.testing.assert_array_equal(both.labels(np.arange(6)), [[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]])
-    np.testing.assert_array_equal(both.conditions(), both.model.encode(both.labels(np.arange(6))))
+    np.testing.assert_array_equal(both.conditions(), both.model.conditions.encode(both.labels(np.arange(6))))
     with pytest.raises(InputError, match="unconditional"):
         drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set")
 
@@ -405,7 +405,7 @@ def test_help_teaches_by_example(program, capsys, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "sample", "draw", "--help"]
     shown = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT, check=True
     ).stdout
     assert shown.count("python -m sample draw --model") >= 3
     assert program("search", "--help") == 0

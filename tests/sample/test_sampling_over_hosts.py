@@ -11,7 +11,7 @@ import sample.draw
 from jaxdiff.sampleset import SampleSet
 from tests import processes
 
-succeed = partial(processes.succeed, timeout=400, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+succeed = partial(processes.succeed, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
 COUNT = 44  # six shards of eight, the last of four
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 GUARDED = {"unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0), "deviation": 1e3, "guidance_scale": 2.0}
@@ -20,10 +20,10 @@ import json, sys
 from functools import partial
 from pathlib import Path
 import numpy as np
-import jaxdiff.sampleset
+import jaxdiff.data.samples
 from jaxdiff.errors import InputError
 from sample.draw import Draw, draw
-jaxdiff.sampleset.SHARD = 8
+jaxdiff.data.samples.SHARD = 8
 model, out = map(Path, sys.argv[1:3])
 given = dict(count=44, batch_size=16, solver="ddim", steps=4)
 """
@@ -41,7 +41,7 @@ options = sample.search.Search(model, "group", steps=4, solver="ddim", batch=8, 
 found = sample.search.search(options)
 draw(Draw(model, out / "set", "switching", tau_file=out / "tau.json", **given))
 draw(Draw(model, out / "guarded", **given, **{GUARDED}))
-judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size=16, seeds=1, steps=4,
+judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
 energy = judged.judgement.synthetic[0].energy["features"][0, 1].distance
 told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.judgement.classifier.logits(
@@ -67,7 +67,7 @@ def runs(model, tmp_path_factory):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr("jaxdiff.sampleset.SHARD", 8)
+    monkeypatch.setattr("jaxdiff.data.samples.SHARD", 8)
 
 
 def drawn(model, folder, **options) -> SampleSet:

@@ -21,6 +21,7 @@ from jaxdiff.fairness import Transition
 from jaxdiff.process import vp_cosine
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
+from jaxdiff.spaces import Pixels
 from sample.__main__ import main as sample_main
 from sample.common import Sampling, setting
 from sample.draw import Draw, draw
@@ -62,7 +63,8 @@ JUDGING = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "
 def made(folder, tau, images, labels, **provenance):
     """A set at tau as the draw program would leave it."""
     place = {"tau": tau, "timestep": round(1000 * tau), "snr": 1.0, "search": "given"} if tau is not None else {}
-    samples = SampleSet.create(folder, {**PROVENANCE, **place, **provenance}, (GROUP,), labels[:, None].astype(np.int32))
+    told = {**PROVENANCE, **place, **provenance}
+    samples = SampleSet.create(folder, told, (GROUP,), labels[:, None].astype(np.int32), Pixels(*images.shape[1:]))
     samples.write(0, images)
     return folder
 

@@ -29,7 +29,7 @@ def trained() -> models.Model:
     rng, abstract = np.random.default_rng(1), jax.eval_shape(partial(unet, CONFIG), jax.random.key(0))
     weights = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), jnp.float32), abstract.weights)
     hair = Attribute("hair", ("dark", "fair"))
-    return models.Model(CONFIG, Network(weights, abstract.structure), ddpm("linear"), "eps", (hair,), {"step": 3})
+    return models.image_model(CONFIG, Network(weights, abstract.structure), ddpm("linear"), "eps", (hair,), {"step": 3})
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_labels_are_named_on_the_way_in(call, tmp_path):
     arguments = ("--value-names", "gender=male,female", "--null-label", "--process", "vp_cosine", "--prediction", "v")
     assert call("import", "exported", "--out", "again", *arguments) == 0
     model = jaxdiff.load(tmp_path / "again")
-    assert model.attributes == (Attribute("gender", ("male", "female")),) and model.config.null_label
+    assert model.conditions.attributes == (Attribute("gender", ("male", "female")),) and model.config.null_label
     assert (model.process.name, model.prediction) == ("vp_cosine", "v")
 
 

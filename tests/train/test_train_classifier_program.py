@@ -136,7 +136,7 @@ run(lambda: run_task(options, TASK, TRAINING, parallel.make_mesh("fsdp=2")))
 
 @pytest.mark.slow
 def test_two_processes_train_and_calibrate_as_one(whole, tmp_path):
-    succeed(("-c", HERE, tmp_path / "run"), 2, timeout=300, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    succeed(("-c", HERE, tmp_path / "run"), 2, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     np.testing.assert_allclose(lines(tmp_path / "run"), lines(whole), rtol=1e-5)
     one, two = (json.loads((out / "calibration.json").read_text())["levels"] for out in (whole, tmp_path / "run"))
     for expected, got in zip(one, two, strict=True):
@@ -177,8 +177,8 @@ FINE = ["--data", "fine.npz", "--attribute", "tone"]
         ([*FINE, "--held-out", "99"], ["--held-out", "at least 100", "99"]),
         ([*FINE, "--weight-decay", "-1"], ["--weight-decay", "at least 0", "-1"]),
         ([*FINE, "--model", "nowhere"], ["no model at nowhere"]),
-        ([*FINE, "--model", "nowhere", "--process", "ve"], ["--model nowhere gives process and size", "--process"]),
-        ([*FINE, "--model", "nowhere", "--size", "16"], ["--model nowhere gives process and size", "--size"]),
+        ([*FINE, "--model", "nowhere", "--process", "ve"], ["--model nowhere gives process, size and channels", "--process"]),
+        ([*FINE, "--model", "nowhere", "--size", "16"], ["--model nowhere gives process, size and channels", "--size"]),
         ([*FINE, "--zero-terminal-snr"], ["--zero-terminal-snr", "ddpm", "vp_cosine"]),
     ],
 )

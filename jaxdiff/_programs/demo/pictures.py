@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from jaxdiff import guidance
-from jaxdiff._console.pictures import grid, to_uint8
+from jaxdiff._console.pictures import grid
 from jaxdiff._programs.sample.common import Setting
 from jaxdiff.solvers import sample
 
@@ -21,7 +21,7 @@ def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
         key=jax.random.key(0),
         indices=np.asarray(indices),
     )
-    return to_uint8(np.asarray(drawn))
+    return chosen.model.space.decode(drawn)
 
 
 def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:

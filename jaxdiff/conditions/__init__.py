@@ -1,0 +1,30 @@
+"""Conditions: what a user says of samples, and what a denoiser is given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdiff.conditions.encoder import ConditionEncoder
+from jaxdiff.conditions.labels import Labels
+from jaxdiff.conditions.unconditional import Unconditional
+from jaxdiff.data.attributes import Attribute
+from jaxdiff.errors import InputError
+
+
+def of_attributes(attributes: Sequence[Attribute], has_null: bool = True) -> ConditionEncoder:
+    """The encoder of a model with these attributes, `Unconditional` where there are none."""
+    return Labels(tuple(attributes), has_null) if attributes else Unconditional()
+
+
+def from_config(config: dict[str, Any]) -> ConditionEncoder:
+    """The encoder that `ConditionEncoder.config` described. Raises `InputError` for an unknown kind."""
+    match config.get("name"):
+        case Unconditional.name:
+            return Unconditional()
+        case Labels.name:
+            named = tuple(Attribute(name, tuple(values)) for name, values in config["attributes"])
+            return Labels(named, config["has_null"])
+        case name:
+            raise InputError(f"unknown conditions {name!r}; this version of jaxdiff knows {Labels.name}, {Unconditional.name}")
+
+
+__all__ = ["ConditionEncoder", "Labels", "Unconditional", "from_config", "of_attributes"]

@@ -1,0 +1,81 @@
+"""Labels of attributes as conditions: rows of label weights, see `jaxdiff.models.labels`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxdiff.conditions.encoder import ConditionEncoder
+from jaxdiff.data.attributes import Attribute, find
+from jaxdiff.errors import InputError
+from jaxdiff.models.labels import NULL, encode
+
+# one program for each number of labels, in place of one for each operation
+_encode = jax.jit(encode, static_argnums=1)
+
+
+@dataclass(frozen=True)
+class Labels(ConditionEncoder):
+    """Integer labels, one for each attribute, as weights: the floating form of a condition, which may be mixed.
+
+    Arguments:
+        attributes: one or more, in the order of the labels' columns.
+        has_null: whether the model knows the null label -1, which says nothing of an attribute.
+    """
+
+    attributes: tuple[Attribute, ...]
+    has_null: bool = True
+
+    name: ClassVar[str] = "labels"
+
+    def __post_init__(self):
+        if not self.attributes:
+            raise InputError("`attributes` must be one or more; without any a model is `Unconditional()`")
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The number of values of each attribute."""
+        return tuple(len(attribute.values) for attribute in self.attributes)
+
+    def encode(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Float[Array, "b w"]:
+        """Labels as one-hot weights; see `ConditionEncoder.encode`."""
+        check_labels(labels, self.values, self.has_null)
+        return _encode(np.asarray(labels), self.values)
+
+    @property
+    def null(self) -> Float[Array, " w"]:
+        """The weights of the null label of every attribute; see `ConditionEncoder.null`."""
+        return self.encode(np.full((1, len(self.attributes)), NULL, np.int32))[0]
+
+    def attribute(self, name: str) -> tuple[int, Attribute]:
+        """Position and description of an attribute; see `ConditionEncoder.attribute`."""
+        position = find(self.attributes, name)
+        return position, self.attributes[position]
+
+    def config(self) -> dict[str, Any]:
+        named = [[attribute.name, list(attribute.values)] for attribute in self.attributes]
+        return {"name": self.name, "attributes": named, "has_null": self.has_null}
+
+
+def check_labels(labels: Any, values: Sequence[int], null: bool = True) -> None:
+    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values.
+
+    Arguments:
+        labels: (B,) for one attribute or (B, A).
+        values: the number of values of each attribute.
+        null: whether the null label is allowed.
+    """
+    array = np.asarray(labels)
+    table = array[:, None] if array.ndim == 1 else array
+    if table.ndim != 2 or table.shape[1] != len(values):
+        raise InputError(f"`labels` must have shape (B,) or (B, {len(values)}), got shape {array.shape}")
+    if not null and (table == NULL).any():
+        raise InputError("the model has no null label: it was trained with the label of every image")
+    for column, count in enumerate(values):
+        if table.size and (table[:, column].min() < NULL or table[:, column].max() >= count):
+            raise InputError(
+                f"labels of attribute {column} must lie in -1 (null) .. {count - 1}, got {np.unique(table[:, column])}"
+            )

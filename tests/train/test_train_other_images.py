@@ -1,0 +1,68 @@
+"""Training of images of any shape and channels, of unconditional models, and of classifiers for them."""
+
+import numpy as np
+import pytest
+
+import train.__main__
+from jaxdiff import load_classifier
+from jaxdiff import model as models
+from jaxdiff.conditions import Unconditional
+from jaxdiff.models.config import UNetConfig
+from jaxdiff.presets import PRESETS, Preset
+from jaxdiff.spaces import Pixels
+
+pytestmark = pytest.mark.usefixtures("quick_compiling")
+
+NETWORK = UNetConfig(base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2)
+DATA = ("--data", "data.npz", "--size", "8x12")
+
+
+@pytest.fixture
+def trained(call_program, monkeypatch, tmp_path):
+    """Trains the smallest network on 300 images of four channels, larger than they are trained on."""
+    monkeypatch.setitem(PRESETS, "tiny", Preset("for tests", NETWORK, steps=2, batch_size=8))
+    rng = np.random.default_rng(0)
+    images, split = rng.integers(0, 256, (360, 10, 15, 4), np.uint8), np.repeat(["train", "validation", "test"], 120)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(360) % 2, attributes=["group"], split=split)
+    return lambda *arguments: call_program(train.__main__.main, "train", *arguments)
+
+
+def test_an_unconditional_model_of_four_channels(trained, tmp_path, capsys):
+    assert trained(*DATA, "--unconditional", "--preview-every", "2", "--out", "run") == 0
+    assert "8x12 RGB and transparency" in " ".join(capsys.readouterr().out.split())
+    model = models.load(tmp_path / "run")
+    assert model.conditions == Unconditional() and model.space == Pixels(8, 12, 4)
+    assert len(list((tmp_path / "run" / "previews").iterdir())) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_are_those_that_are_asked_for(channels, trained, tmp_path):
+    assert trained(*DATA, "--channels", channels, "--preview-every", "0", "--out", "run") == 0
+    assert models.load(tmp_path / "run").shape == (8, 12, channels)
+
+
+def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path):
+    save_model(tmp_path / "model", size=(8, 12), channels=1)
+    assert (
+        trained("classifier", "--data", "data.npz", "--attribute", "group", "--model", "model", "--steps", "2", "--out", "odds")
+        == 0
+    )
+    classifier = load_classifier(tmp_path / "odds")
+    assert classifier.shape == (8, 12, 1)
+    odds = classifier.log_odds(("0",))(np.zeros((2, 8, 12, 1), np.float32), 0.5)
+    assert odds.shape == (2,) and np.isfinite(odds).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size", "8x"), "--size takes pixels a side, or HEIGHTxWIDTH as in 24x40, got '8x'"),
+        (("--size", "8x9x7"), "got '8x9x7'"),
+        (("--size", "0"), "got '0'"),
+        (("--size", "8x13"), "(=(8, 13)) must be divisible by 2"),
+        (("--unconditional", "--attributes", "group"), "--unconditional takes no --attributes, got group"),
+    ],
+)
+def test_sizes_and_conditions_that_cannot_be_are_refused(arguments, words, trained, capsys):
+    assert trained("--data", "data.npz", *arguments, "--out", "run") == 2
+    assert words in " ".join(capsys.readouterr().err.split())
