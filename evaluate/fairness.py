@@ -33,7 +33,7 @@ KNOWN = 5000
 
 
 def fairness(options: Fairness) -> Judged | None:
-    """Judges the sets, prints the tables and writes the report; with --self-check judges cheats.
+    """Judges the sets, prints the tables and writes the report; with --self-check evaluates control sets.
 
     Raises:
         SystemExit: with status 1, a self-check that fails.
@@ -94,7 +94,7 @@ def fairness(options: Fairness) -> Judged | None:
 
 
 def check(options: Fairness) -> None:
-    """Judges cheats and fair sets, prints what is found of each and writes self-check.json.
+    """Evaluates control sets, prints the findings on each and writes self-check.json.
 
     Raises:
         SystemExit: with status 1, where a cheat is missed or a fair set is flagged.

@@ -92,7 +92,7 @@ class Checked:
     """The answer of `check`: each set with what was found of it.
 
     Attributes:
-        battery: cheats, and fair sets once.
+        battery: the control sets, each once.
         repeated: fair sets again.
     """
 

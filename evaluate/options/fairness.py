@@ -33,7 +33,7 @@ class Fairness(Fitted, Processes):
       jaxdiff evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
 
-    What is wrong with a set stands under "findings" by name. Whether that can be trusted is told by cheats, made of real
+    What is wrong with a set stands under "findings" by name. Whether that can be trusted is checked with control sets, made of real
     images; the exit status is 1 where one is missed or a fair set is flagged:
 
       jaxdiff evaluate fairness --self-check --real embedded --attribute group --out out/self-check
@@ -98,7 +98,7 @@ class Fairness(Fitted, Processes):
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
-    """Judge cheats and fair sets made of real images instead of --synthetic; writes self-check.json."""
+    """Evaluate control sets made of real images instead of --synthetic; writes self-check.json."""
     repeats: int = 0
     """With --self-check: draw the fair sets so many times again, to tell the rate of false alarms."""
     seed: int = 0
