@@ -33,8 +33,8 @@ class Fairness(Fitted, Processes):
       jaxdiff evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
 
-    What is wrong with a set stands under "findings" by name. Whether that can be trusted is checked with control sets, made of real
-    images; the exit status is 1 where one is missed or a fair set is flagged:
+    Faults of a set are listed by name under "findings". --self-check tests that on control sets with known faults, made of real
+    images; the exit status is 1 where a fault is missed or a fair set is flagged:
 
       jaxdiff evaluate fairness --self-check --real embedded --attribute group --out out/self-check
 
