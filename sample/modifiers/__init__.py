@@ -1,0 +1,22 @@
+"""The modifiers of `sample`: a file each, and a line each below."""
+
+from ..registry import Modifier
+from .classifier_free import ClassifierFree
+from .dynamic_negative import DynamicNegative
+from .negative import Negative
+from .repellency import Repellency
+from .safe import Safe
+from .safety_flow import SafetyFlow
+
+MODIFIERS: dict[str, type[Modifier]] = {
+    modifier.name: modifier
+    for modifier in (
+        ClassifierFree,
+        Safe,
+        Repellency,
+        SafetyFlow,
+        Negative,
+        DynamicNegative,
+    )
+}
+"""Every modifier by its name."""
