@@ -3,6 +3,7 @@
 from ..registry import Modifier
 from .classifier_free import ClassifierFree
 from .dynamic_negative import DynamicNegative
+from .interval import Interval
 from .negative import Negative
 from .repellency import Repellency
 from .safe import Safe
@@ -12,6 +13,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
     modifier.name: modifier
     for modifier in (
         ClassifierFree,
+        Interval,
         Safe,
         Repellency,
         SafetyFlow,
