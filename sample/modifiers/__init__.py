@@ -1,6 +1,7 @@
 """The modifiers of `sample`: a file each, and a line each below."""
 
 from ..registry import Modifier
+from .autoguidance import Autoguidance
 from .classifier_free import ClassifierFree
 from .dynamic_negative import DynamicNegative
 from .interval import Interval
@@ -14,6 +15,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
     for modifier in (
         ClassifierFree,
         Interval,
+        Autoguidance,
         Safe,
         Repellency,
         SafetyFlow,
