@@ -1,6 +1,7 @@
 """The modifiers of `sample`: a file each, and a line each below."""
 
 from ..registry import Modifier
+from .adaptive_projected import AdaptiveProjected
 from .autoguidance import Autoguidance
 from .classifier_free import ClassifierFree
 from .dynamic_negative import DynamicNegative
@@ -15,6 +16,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
     for modifier in (
         ClassifierFree,
         Interval,
+        AdaptiveProjected,
         Autoguidance,
         Safe,
         Repellency,

@@ -24,6 +24,10 @@ VALUES = {
     "classifier_free": [{"guidance_scale": 2.0}, {"guidance_scale": 3.0}],
     "interval": [{"guidance_scale": 2.0, "guidance_interval": snr} for snr in ((0.01, 1.0), (0.05, 4.0))],
     "autoguidance": [{"guide_scale": 2.0}, {"guide_scale": 3.0}],
+    "adaptive_projected": [
+        {"guidance_scale": 2.0, "adaptive_projected": True},
+        {"guidance_scale": 4.0, "adaptive_projected": True, "projected_eta": 0.5, "projected_radius": 3.0},
+    ],
     "safe": [{**UNSAFE, "strength": 0.5}, {**UNSAFE, "strength": 0.9, "window": (0.0, 0.7)}],
     "repellency": [{"guard": "repellency", **UNSAFE, "radius": radius} for radius in (0.9, 0.7)],
     "safety_flow": [{"guard": "safety_flow", **UNSAFE, "strength": strength} for strength in (500.0, 90.0)],
