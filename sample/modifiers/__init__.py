@@ -5,6 +5,7 @@ from .adaptive_projected import AdaptiveProjected
 from .autoguidance import Autoguidance
 from .classifier_free import ClassifierFree
 from .dynamic_negative import DynamicNegative
+from .dynamic_thresholding import DynamicThresholding
 from .interval import Interval
 from .negative import Negative
 from .repellency import Repellency
@@ -18,6 +19,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
         Interval,
         AdaptiveProjected,
         Autoguidance,
+        DynamicThresholding,
         Safe,
         Repellency,
         SafetyFlow,

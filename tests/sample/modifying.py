@@ -28,6 +28,7 @@ VALUES = {
         {"guidance_scale": 2.0, "adaptive_projected": True},
         {"guidance_scale": 4.0, "adaptive_projected": True, "projected_eta": 0.5, "projected_radius": 3.0},
     ],
+    "dynamic_thresholding": [{"dynamic_thresholding": percentile} for percentile in (99.0, 90.0)],
     "safe": [{**UNSAFE, "strength": 0.5}, {**UNSAFE, "strength": 0.9, "window": (0.0, 0.7)}],
     "repellency": [{"guard": "repellency", **UNSAFE, "radius": radius} for radius in (0.9, 0.7)],
     "safety_flow": [{"guard": "safety_flow", **UNSAFE, "strength": strength} for strength in (500.0, 90.0)],
