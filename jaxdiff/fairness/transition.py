@@ -48,8 +48,8 @@ class Found(ABC):
 
     def require(self, context: Mapping[str, Any]) -> None:
         """Raises `InputError` that names the first thing in which `context` differs from the one that it was found in."""
-        # a guard that only the search had, too
-        for name, value in {"guard": None, **context}.items():
+        # what changed the denoiser of the search alone, too
+        for name, value in {"guard": None, "modifiers": None, **context}.items():
             found = self.context.get(name)
             if found != value:
                 raise InputError(
