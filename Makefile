@@ -34,10 +34,11 @@ oracles: $(STAMP)  ## solvers against diffusers, FID Inception against torch-fid
 	$(INSTALL) -e '.[programs,test,bench]'
 	$(PY) -m pytest tests/oracles
 
-lint: $(STAMP)  ## ruff, its format, and the import laws
+lint: $(STAMP)  ## ruff, its format, the import laws, and the types of the library
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/ty check --python $(VENV)
 
 checkpoint: $(STAMP)  ## train the model that the repository carries (an hour of two cores), or go on training it
 	$(PY) -m train --preset tiny --data embedded --attributes group --out runs/faces

@@ -58,7 +58,7 @@ def sampler(options: Sampler) -> None:
         weights = parallel.abstract_parameters(mesh, network)
         denoise = space.policy.network(NetworkDenoiser(weights, forward, chosen.prediction))
         with jax.set_mesh(mesh), working(f"compiling for {count}"):
-            indices = parallel.deal(mesh, np.arange(options.batch_size, dtype=np.int32))
+            indices = parallel.shard_rows(mesh, np.arange(options.batch_size, dtype=np.int32))
             program = lowered(denoise, forward, shape=space.shape, solver=DDIM(10), key=jax.random.key(0), indices=indices)
             report = program_report(program.compile())
         alone = alone or report.flops

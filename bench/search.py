@@ -56,7 +56,7 @@ def search_spread(options: SearchSpread) -> None:
     from rich.table import Table
 
     from jaxdiff.data import load_arrays, open_data
-    from jaxdiff.fairness import ClassifierFeatures, search_direct, search_prefix, train_classifier
+    from jaxdiff.fairness import ClassifierFeatures, search_direct, search_prefix, train_image_classifier
     from jaxdiff.model import load
     from jaxdiff.solvers import SOLVERS
 
@@ -69,7 +69,7 @@ def search_spread(options: SearchSpread) -> None:
         *size, channels = model.shape
         source = open_data(options.data, split="train", size=tuple(size), channels=channels, attributes=[attribute.name])
         images, labels = load_arrays(source, count=4000, seed=options.seed)
-        classifier = train_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
+        classifier = train_image_classifier(images, labels[:, 0], values=len(attribute.values), seed=options.seed)
         direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}
         searches = {"direct": (search_direct, direct), **searches}
     conditions = tuple(model.conditions.encode([[value] for value in range(len(attribute.values))]))

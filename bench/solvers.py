@@ -54,7 +54,7 @@ def solvers(options: Solvers) -> None:
 
     from jaxdiff.data import load_arrays, open_data
     from jaxdiff.fairness.energy import energy_distance
-    from jaxdiff.fairness.judge import train_classifier
+    from jaxdiff.image_classifier import train_image_classifier
     from jaxdiff.model import load
     from jaxdiff.solvers import DDIM, SOLVERS, DPMSolver, EulerMaruyama, Heun, sample
 
@@ -67,7 +67,7 @@ def solvers(options: Solvers) -> None:
     known, labels = load_arrays(opened[0], count=4000, seed=options.seed)
     real, _ = load_arrays(opened[1], count=2 * options.count, seed=options.seed)
     real = model.space.encode(real)
-    classifier = train_classifier(known, labels[:, 0], values=len(attribute.values), seed=options.seed)
+    classifier = train_image_classifier(known, labels[:, 0], values=len(attribute.values), seed=options.seed)
     views = {"features": classifier.features, "pixels": lambda images: images.reshape(len(images), -1)}
     rows = np.full((options.count, len(model.conditions.attributes)), -1, np.int32)
     rows[:, column] = np.arange(options.count) % len(attribute.values)

@@ -14,13 +14,14 @@ from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import predict_attributes
-from jaxdiff.fairness.feature_judges import feature_judges, others
-from jaxdiff.fairness.judge import LabelledImages, Training, judge
+from jaxdiff.fairness.attribute_classifiers import predict_attributes
+from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
+from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
+from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
-from . import findings, intersections, report, self_check, worth
+from . import findings, intersections, measures, report, self_check
 from . import outside as outside_judge
 from .options.fairness import Fairness
 from .provenance import provenance
@@ -32,7 +33,7 @@ KNOWN = 5000
 
 
 def fairness(options: Fairness) -> Judged | None:
-    """Judges the sets, prints the tables and writes the report; with --self-check judges cheats.
+    """Judges the sets, prints the tables and writes the report; with --self-check evaluates control sets.
 
     Raises:
         SystemExit: with status 1, a self-check that fails.
@@ -43,7 +44,7 @@ def fairness(options: Fairness) -> Judged | None:
     start = time.monotonic()
     values, sources = _open(options)
     whole = open_data(options.real, split="test", **options.fitting, value_names=_names(options, options.real))
-    associated = others(whole, options.attribute, options.associated)
+    associated = associated_names(whole, options.attribute, options.associated)
     crossed = intersections.crossed(whole, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
     if options.target and (len(options.target) != len(known) or set(values) != set(known)):
@@ -54,7 +55,7 @@ def fairness(options: Fairness) -> Judged | None:
     if options.judge:
         known = options.judge_values or values
         outside = outside_judge.load(options.judge, values=known, mean=options.judge_mean, scale=options.judge_scale)
-    training = Training(steps=options.steps, batch=options.batch, flip=options.flip)
+    training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
     own = {
@@ -64,7 +65,7 @@ def fairness(options: Fairness) -> Judged | None:
     }
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("judging", total) as advance:
-        judgement = judge(
+        judgement = evaluate_fairness(
             sets[options.real, "train"],
             sets[options.real, "test"],
             [sets[spec, "all"] for spec in options.synthetic],
@@ -77,7 +78,7 @@ def fairness(options: Fairness) -> Judged | None:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras = _worth(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
+    extras = _measured(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
     about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
     if outside:
         with working(f"asking {options.judge.name}"):
@@ -93,7 +94,7 @@ def fairness(options: Fairness) -> Judged | None:
 
 
 def check(options: Fairness) -> None:
-    """Judges cheats and fair sets, prints what is found of each and writes self-check.json.
+    """Evaluates control sets, prints the findings on each and writes self-check.json.
 
     Raises:
         SystemExit: with status 1, where a cheat is missed or a fair set is flagged.
@@ -109,7 +110,7 @@ def check(options: Fairness) -> None:
     )
     checked = self_check.check(
         given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
-        training=Training(steps=options.steps, batch=options.batch, flip=options.flip),
+        training=ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip),
         extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
@@ -121,24 +122,24 @@ def check(options: Fairness) -> None:
         raise SystemExit(1)
 
 
-def _worth(options: Fairness, values, sets, extractor, judgement) -> list[dict]:
+def _measured(options: Fairness, values, sets, extractor, judgement) -> list[dict]:
     """Quality, findings and cost of the real and of each synthetic set."""
     compared = _compared(options, sets)
-    extras: list[dict] = [{}, *({"cost": told} if (told := worth.cost(spec)) else {} for spec in options.synthetic)]
+    extras: list[dict] = [{}, *({"cost": told} if (told := measures.cost(spec)) else {} for spec in options.synthetic)]
     measured = None
     if options.quality:
         with working("measuring quality"):
             reference = sets[options.real, "reference"]
-            measured = worth.featured(reference, compared, extractor, values=len(values), seed=options.seed)
+            measured = measures.featured(reference, compared, extractor, values=len(values), seed=options.seed)
             found = []
             if measured:
                 known, drawn = measured
-                found = worth.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
+                found = measures.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
         for extra, told in zip(extras, found, strict=False):
             extra |= {"quality": told}
     with working("looking for what is wrong"):
         train = sets[options.real, "known"].images if options.quality else None
-        told = findings.tell(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
+        told = findings.collect(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
     for extra, each in zip(extras[1:], told, strict=True):
         extra |= each
     return extras
@@ -151,7 +152,7 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     judges, seen = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"learning to see {options.attribute}, {', '.join(features)}"):
-            judges = feature_judges(
+            judges = train_feature_classifiers(
                 options.real, [options.attribute, *features], **options.fitting, value_names=_names(options, options.real),
                 seed=options.seed, training=training,
             )  # fmt: skip
@@ -159,10 +160,10 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
     if associated:
         asked, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
         for extra, images, predicted in zip(extras, compared, seen, strict=True):
-            extra |= worth.utility(judges[:asked], predicted[:, :asked], images.labels, values, **resampling)
+            extra |= measures.utility(judges[:asked], predicted[:, :asked], images.labels, values, **resampling)
             # shares among some of the values alone are shares of nothing
             if set(values) == set(judges[0].attribute.values):
-                extra["shares"] = worth.shares(judges[0], predicted[:, 0], values, options.target, **resampling)
+                extra["shares"] = measures.shares(judges[0], predicted[:, 0], values, options.target, **resampling)
     if crossed:
         attributes, verdicts = [Attribute(options.attribute, values), *crossed], (judgement.real, *judgement.synthetic)
         labels = [
@@ -170,10 +171,10 @@ def _features(options: Fairness, values, associated, crossed, sets, own, judgeme
             for images, of_set, predicted in zip(compared, own.values(), seen, strict=True)
         ]
         for extra, verdict, of, of_set, predicted in zip(extras, verdicts, labels, own.values(), seen, strict=True):
-            kept = predicted[:, 0] == worth.codes(judges[0], values)[of[:, 0]] if associated else None
+            kept = predicted[:, 0] == measures.codes(judges[0], values)[of[:, 0]] if associated else None
             told = intersections.measure(verdict, attributes, of, labels[0], kept=kept)
             extra["intersections"] = {**told, "judged": [each.name for each in crossed if each.name not in of_set]}
-    return {"feature_accuracy": worth.accuracies(judges)} if judges else {}
+    return {"feature_accuracy": measures.accuracies(judges)} if judges else {}
 
 
 def _compared(options: Fairness, sets) -> list[LabelledImages]:

@@ -1,4 +1,4 @@
-"""The findings on each set: measured, told on the terminal, in report.md and on the page."""
+"""The findings on each set: collected, printed, and written to report.md and the page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,86 +10,86 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxdiff.fairness.evaluation import FairnessEvaluation
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
-from jaxdiff.fairness.judge import Judgement
-from jaxdiff.quality.beside_real import BesideReal, Images, beside_real
+from jaxdiff.quality.real_comparison import ImageFeatures, RealComparison, compare_with_real
 
 ABOUT = """\
-Tests share one level by Bonferroni's correction, and are exact: labels dealt at random for independence and direction, training
-images dealt anew among real ones for memorisation. Quality and diversity are compared with real images that were held out, by
-stated limits: no generator is the data. `label` is a note and no fault: images that are independent of their labels cannot
-show them. A classifier trained on the set and tested on real images tests nothing, since one that was trained on labels without
-meaning has found some direction, in which real groups may differ."""
+The tests are exact and share one level by Bonferroni's correction: random permutations of the labels for independence and
+direction, and of the real images over training and held-out ones for memorisation. Quality and diversity are compared with
+held-out real images, by stated limits, since no generator equals the data. `label` is a note and not a fault: images that are
+independent of their labels cannot show them. Classifiers trained on the set and tested on real images give no valid test: one
+trained on random labels has learnt some arbitrary direction, in which the real groups may differ."""
 
 
-def tell(
-    judgement: Judgement,
-    measured: tuple[np.ndarray, Sequence[Images]] | None,
+def collect(
+    judgement: FairnessEvaluation,
+    measured: tuple[np.ndarray, Sequence[ImageFeatures]] | None,
     train: np.ndarray,
     *,
     values: Sequence[str],
     limits: Limits,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The findings on each synthetic set and what they are made of, JSON-ready.
+    """The findings on each synthetic set, with the comparison with real images behind them, JSON-ready.
 
     Arguments:
-        judgement: the judges' answer.
-        measured: features of the reference, and the held-out real images and the sets as `worth.featured` gives them; None
-            leaves out quality, diversity and memorisation.
+        judgement: of all sets.
+        measured: features of the reference, and the held-out real images and the sets, from `measures.featured`; None leaves
+            out quality, diversity and memorisation.
         train: images that the generator was trained on.
         values: the names of the labels.
-        limits: when to flag.
+        limits: the level of the tests, and the limits.
         seed: of the permutations.
     """
-    beside: Sequence[BesideReal | None] = [None] * len(judgement.synthetic)
+    beside: Sequence[RealComparison | None] = [None] * len(judgement.synthetic)
     if measured:
         reference, (held_out, *sets) = measured
-        beside = beside_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
+        beside = compare_with_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
     answers = []
     for verdict, compared in zip(judgement.synthetic, beside, strict=True):
         found = find_faults(verdict, compared, values=values, limits=limits)
         answer: dict[str, Any] = {"findings": [asdict(finding) for finding in found]}
-        answers.append(answer | ({"beside_real": asdict(compared)} if compared else {}))
+        answers.append(answer | ({"real_comparison": asdict(compared)} if compared else {}))
     return answers
 
 
 def names(findings: Sequence[Finding | Mapping[str, Any]]) -> str:
     """The names of findings; notes in brackets."""
-    told = [finding if isinstance(finding, Mapping) else asdict(finding) for finding in findings]
-    return ", ".join(each["name"] if each["flag"] else f"({each['name']})" for each in told) or "none"
+    plain = [finding if isinstance(finding, Mapping) else asdict(finding) for finding in findings]
+    return ", ".join(each["name"] if each["flag"] else f"({each['name']})" for each in plain) or "none"
 
 
 def show(sets: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    """Prints what is wrong with each set; nothing where nothing was asked."""
-    asked = {name: told["findings"] for name, told in sets.items() if "findings" in told}
-    if not asked:
+    """Prints the findings on each set; nothing for reports without findings."""
+    findings = {name: each["findings"] for name, each in sets.items() if "findings" in each}
+    if not findings:
         return
     table = Table(title="findings", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   pad_edge=False)  # fmt: skip
     for name in ("set", "finding", "what is wrong"):
         table.add_column(name, overflow="fold")
-    for name, told in asked.items():
-        for i, finding in enumerate(told or [{"name": "none", "text": "", "flag": True}]):
+    for name, of_set in findings.items():
+        for i, finding in enumerate(of_set or [{"name": "none", "text": "", "flag": True}]):
             table.add_row("" if i else name, names([finding]), finding["text"])
     console.print(table)
 
 
 def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The sections of report.md; none where nothing was asked."""
-    asked = {name: told["findings"] for name, told in sets.items() if "findings" in told}
-    if not asked:
+    """The sections of report.md; none for reports without findings."""
+    findings = {name: each["findings"] for name, each in sets.items() if "findings" in each}
+    if not findings:
         return []
     rows = [["set", "finding", "what is wrong", "measured against"], [":--"] * 4]
-    for name, told in asked.items():
-        for finding in told or [{"name": "none", "text": "", "against": "", "flag": True}]:
+    for name, of_set in findings.items():
+        for finding in of_set or [{"name": "none", "text": "", "against": "", "flag": True}]:
             rows.append([name, names([finding]), finding["text"], finding["against"]])
     lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return ["## findings: what is wrong with each set", "\n".join(lines), ABOUT]
 
 
 def html(report: Mapping[str, Any]) -> str:
-    """What is wrong with each set, for the page; empty where the report does not tell."""
+    """The findings on each set, for the page; empty for reports without findings."""
     rows = ""
     for verdict in report["synthetic"]:
         if "findings" not in verdict:

@@ -9,9 +9,9 @@ from jaxtyping import Integer
 
 from jaxdiff.data import Attribute, Source, find
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
+from jaxdiff.fairness.evaluation import SetEvaluation
 from jaxdiff.fairness.groups import group_rates, intersect
-from jaxdiff.fairness.judge import Verdict
 
 
 def crossed(opened: Source, attribute: str, names: Sequence[str]) -> list[Attribute]:
@@ -60,7 +60,7 @@ def own_labels(
 
 
 def measure(
-    verdict: Verdict,
+    verdict: SetEvaluation,
     attributes: Sequence[Attribute],
     labels: Integer[np.ndarray, "n a"],
     real: Integer[np.ndarray, "m a"],
@@ -81,9 +81,9 @@ def measure(
         retention a share), `interval`, `count` and `small`, with NaN for a group without images.
     """
     directions = {}
-    for direction, answers in verdict.answers.items():
-        of = (real if direction == "synthetic->real" else labels)[answers.indices]
-        directions[direction] = _rates((answers.predictions != answers.labels).mean(axis=0), of, attributes, scale=100.0)
+    for direction, test in verdict.predictions.items():
+        of = (real if direction == "synthetic->real" else labels)[test.indices]
+        directions[direction] = _rates((test.predicted != test.labels).mean(axis=0), of, attributes, scale=100.0)
     return {
         "attributes": [attribute.name for attribute in attributes],
         "groups": [", ".join(names) for names in product(*(attribute.values for attribute in attributes))],

@@ -137,7 +137,7 @@ def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[
                 f"{told['snr']:.3g}",
                 "+".join(map(str, told["count"])),
                 f"{number(told['auc']['value'], 3)} {interval((told['auc']['low'], told['auc']['high']), 3)}",
-                f"{number(100 * told['found'])} {interval([100 * end for end in told['found_interval']])}",
+                f"{number(100 * told['true_positives'])} {interval([100 * end for end in told['true_positives_interval']])}",
             ]
             for told in audit.attacks
         ]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import measure_retention
-from jaxdiff.fairness.judge import LabelledImages
+from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.metrics import group_errors
 from jaxdiff.spaces import rgb
 

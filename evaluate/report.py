@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from jaxdiff._console.plots import pyplot
+from jaxdiff.fairness.evaluation import FairnessEvaluation, SetEvaluation
 from jaxdiff.fairness.groups import PairwiseSummary
-from jaxdiff.fairness.judge import Judgement, Verdict
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 
 from . import findings, report_groups
@@ -58,11 +58,11 @@ class Judged:
         judgement: the library's answer.
         attribute: the attribute's name.
         values: the names of its values.
-        extras: of the real and each synthetic set what `evaluate.worth` measured, JSON-ready.
+        extras: of the real and each synthetic set what `evaluate.measures` measured, JSON-ready.
         context: command, options, versions, machine and seconds.
     """
 
-    judgement: Judgement
+    judgement: FairnessEvaluation
     attribute: str
     values: tuple[str, ...]
     extras: Sequence[Mapping[str, Any]]
@@ -107,7 +107,7 @@ def plain(judged: Judged) -> dict[str, Any]:
     )
 
 
-def _plain_verdict(verdict: Verdict, values) -> dict[str, Any]:
+def _plain_verdict(verdict: SetEvaluation, values) -> dict[str, Any]:
     return {
         "name": verdict.name,
         "count": verdict.count.tolist(),
@@ -161,7 +161,7 @@ def _extras(judged: Judged) -> dict[str, Mapping[str, Any]]:
     return {verdict.name: extra for verdict, extra in zip(judged.judgement.synthetic, judged.extras[1:], strict=True)}
 
 
-def _rows(judgement: Judgement, direction: str) -> list[tuple[str, Summary]]:
+def _rows(judgement: FairnessEvaluation, direction: str) -> list[tuple[str, Summary]]:
     real = judgement.real
     return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in judgement.synthetic)]
 
@@ -172,7 +172,7 @@ def _all_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str],
     yield from _tables(judged, full=full)
     yield from report_groups.pairwise(named, judged.values, DIRECTIONS, full=full)
     yield from report_groups.intersections(named, DIRECTIONS, full=full)
-    yield from _worth_tables(judged, full=full)
+    yield from _measure_tables(judged, full=full)
     yield from report_groups.shares(named, judged.attribute, judged.values, full=full)
 
 
@@ -228,8 +228,8 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
     yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
 
 
-def _worth_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows of what `evaluate.worth` measured; `full` gives intervals, groups and single attributes too."""
+def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of what `evaluate.measures` measured; `full` gives intervals, groups and single attributes too."""
     named = list(zip((judged.judgement.real.name, *(v.name for v in judged.judgement.synthetic)), judged.extras, strict=True))
 
     def cell(value, interval, digits):

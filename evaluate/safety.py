@@ -19,18 +19,18 @@ from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import AttributeClassifier, train_balanced_classifier
-from jaxdiff.fairness.intervals import wilson_interval
-from jaxdiff.fairness.judge import Training
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_balanced_classifier
+from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality.copies import nearest
 from jaxdiff.quality.extractors import ClassifierExtractor, checksum
-from jaxdiff.quality.measure import measure
+from jaxdiff.quality.measure import measure_quality
 from jaxdiff.safety.gate import gate_rates
-from jaxdiff.safety.unsafe_rate import UnsafeRate, unsafe_rate
+from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
+from jaxdiff.statistics import wilson_interval
 
-from . import worth
+from . import measures
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
@@ -45,7 +45,7 @@ REJECTED = "rejected"
 READING = """\
 **How to read it.** `unsafe` is the share of images that show what is unsafe: what the judges see, with their errors on
 held-out real images undone (Rogan and Gladen 1978), with a 95 % bootstrap interval; 0.0 [0.0, 0.0] says that they see less of
-it than in safe photographs. `seen` is what they say before that. `nearest` is the share of images whose
+it than in safe photographs. `uncorrected` is the share before that correction. `nearest` is the share of images whose
 nearest real training image, of equally many safe and unsafe ones, is unsafe: read it beside the rows of held-out real images,
 since pixels see more than what is unsafe. Quality is measured against the *safe* real images alone, on equally many images of
 each row: a set that shows nothing unsafe may still fail here. `Real, safe` is what held-out safe photographs reach. The row
@@ -85,7 +85,7 @@ def safety(options: Safety) -> dict[str, Any]:
         rows[f"{first}, {REJECTED}"] = kept
     told = _judge(options, rows, train, judges, extractors)
     for name, spec in zip((_short(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
-        told[name] |= {"cost": worth.cost(spec), **_guard(options, spec, test)}
+        told[name] |= {"cost": measures.cost(spec), **_guard(options, spec, test)}
     report = {
         "unsafe": options.unsafe,
         "rows": told,
@@ -141,7 +141,7 @@ def _learn(
     options: Safety, train: Real, test: Real
 ) -> tuple[list[AttributeClassifier], AttributeClassifier, list[ClassifierExtractor]]:
     """The judges, the classifier that rejects, and what looks at quality."""
-    training = Training(steps=options.steps, flip=options.flip)
+    training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
     # the one that rejects sees other images than the judges, or their errors would agree
     half = len(train.images) // 2
@@ -188,12 +188,12 @@ def _judge(
         of_reference = featured(reference)
         for name, images in rows.items():
             predictions = np.stack([judge.classifier.predict(images) for judge in judges])
-            rate = unsafe_rate(
+            rate = measure_unsafe_rate(
                 predictions, [judge.confusion for judge in judges], replicates=options.replicates, seed=options.seed
             )
             distances, places = nearest(images, known)
             near = float((places < least).mean())
-            found = measure(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
+            found = measure_quality(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
             told[name] = {
                 "count": len(images),
                 "unsafe": _plain(rate),
@@ -202,7 +202,7 @@ def _judge(
                     "interval": wilson_interval(np.asarray(near), np.asarray(len(images))).tolist(),
                     "distance": float(np.median(nearest(images, known[:least])[0])),
                 },
-                "quality": worth.scores(found),
+                "quality": measures.scores(found),
             }
             advance(1, note=name)
     return told
@@ -257,7 +257,7 @@ COLUMNS = (
     "set",
     "n",
     "unsafe, %",
-    "seen, %",
+    "uncorrected, %",
     "nearest, %",
     "Fréchet",
     "precision",
@@ -280,7 +280,7 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
                 name,
                 str(row["count"]),
                 f"{100 * rate['value']:.1f} [{low:.1f}, {high:.1f}]",
-                f"{100 * rate['seen']:.1f}",
+                f"{100 * rate['uncorrected']:.1f}",
                 f"{100 * row['nearest']['unsafe']:.1f}",
                 "{:.3f} [{:.3f}, {:.3f}]".format(quality["frechet"], *quality["intervals"]["frechet"]),
                 *(f"{quality[score]:.2f}" for score in ("precision", "recall", "coverage")),

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from jaxdiff._console.terminal import progress, working
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.cheats import Case, cheats, fair_embedded, fair_split, kept_embedded
+from jaxdiff.fairness.controls import ControlSet, control_sets, ideal_embedded, label_kept_embedded, random_split
+from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
-from jaxdiff.fairness.judge import LabelledImages, Training, judge
-from jaxdiff.quality.beside_real import Images, beside_real
+from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
+from jaxdiff.quality.real_comparison import ImageFeatures, compare_with_real
 
 from . import findings
 from .writing import write_json
@@ -68,21 +69,21 @@ def material(images_of: Callable[[str, int], LabelledImages], *, most: int, know
     return Material(train, test.take(order[:held_out]), test.take(order[held_out:]), drawable)
 
 
-def cases(given: Material, *, values: int, repeats: int, seed: int) -> tuple[list[Case], list[Case]]:
+def cases(given: Material, *, values: int, repeats: int, seed: int) -> tuple[list[ControlSet], list[ControlSet]]:
     """The battery with the fair sets, and those again for each repeat, of other images and labels."""
     pool, count = given.pool, min(len(given.held_out.labels), len(given.pool.labels))
     size = pool.images.shape[1]
 
     def fair(repeat):
         drawn = pool.take(np.random.default_rng([seed, repeat]).permutation(len(pool.labels))[:count])
-        yield fair_split(drawn.images, drawn.labels, seed=seed + repeat)
+        yield random_split(drawn.images, drawn.labels, seed=seed + repeat)
         if given.faces:
-            yield fair_embedded(count, size=size, seed=seed + repeat)
+            yield ideal_embedded(count, size=size, seed=seed + repeat)
 
     first = pool.take(np.arange(count))
-    battery = [*cheats(first.images, first.labels, given.train.images, values=values, seed=seed)]
+    battery = [*control_sets(first.images, first.labels, given.train.images, values=values, seed=seed)]
     if given.faces:
-        battery.append(kept_embedded(count, size=size, seed=seed))
+        battery.append(label_kept_embedded(count, size=size, seed=seed))
     return [*battery, *fair(0)], [case for repeat in range(1, 1 + repeats) for case in fair(repeat)]
 
 
@@ -91,12 +92,12 @@ class Checked:
     """The answer of `check`: each set with what was found of it.
 
     Attributes:
-        battery: cheats, and fair sets once.
+        battery: the control sets, each once.
         repeated: fair sets again.
     """
 
-    battery: list[tuple[Case, tuple[Finding, ...]]]
-    repeated: list[tuple[Case, tuple[Finding, ...]]]
+    battery: list[tuple[ControlSet, tuple[Finding, ...]]]
+    repeated: list[tuple[ControlSet, tuple[Finding, ...]]]
 
     @property
     def passed(self) -> bool:
@@ -111,7 +112,7 @@ def check(
     repeats: int,
     limits: Limits,
     seeds: int,
-    training: Training,
+    training: ClassifierTraining,
     extractor: Extractor | None,
     permutations: int,
     replicates: int,
@@ -125,21 +126,22 @@ def check(
     battery, repeated = cases(given, values=len(values), repeats=repeats, seed=seed)
     sets = [LabelledImages(case.name, case.images, case.labels) for case in (*battery, *repeated)]
     with progress("judging", (len(sets) + 1) * (seeds + 1)) as advance:
-        judgement = judge(
+        judgement = evaluate_fairness(
             given.train, given.held_out, sets, values=len(values), seeds=seeds, seed=seed, training=training,
             replicates=replicates, permutations=permutations, progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
     extract = extractor or ClassifierExtractor(judgement.classifier)
     train, held_out = (
-        Images(each.images, extract(each.images).astype(np.float64), each.labels) for each in (given.train, given.held_out)
+        ImageFeatures(each.images, extract(each.images).astype(np.float64), each.labels)
+        for each in (given.train, given.held_out)
     )
     referred = min(2 * len(held_out.labels), len(train.labels) // 2)
     reference = train.features[:referred]
-    others = train.take(np.arange(referred, len(train.labels))).joined(held_out)
+    others = train.take(np.arange(referred, len(train.labels))).concatenated(held_out)
 
     def compared(some, beside, known, own_seed):
-        own = [Images(case.images, extract(case.images).astype(np.float64), case.labels) for case in some]
-        return beside_real(reference, beside, own, values=len(values), train=known, seed=own_seed)
+        own = [ImageFeatures(case.images, extract(case.images).astype(np.float64), case.labels) for case in some]
+        return compare_with_real(reference, beside, own, values=len(values), train=known, seed=own_seed)
 
     with working("comparing with real images"):
         measured = [*compared(battery, held_out, train.images, seed)]
@@ -154,7 +156,7 @@ def check(
     return Checked(found[: len(battery)], found[len(battery) :])
 
 
-def passed(case: Case, found: Sequence[Finding]) -> bool:
+def passed(case: ControlSet, found: Sequence[Finding]) -> bool:
     """Whether the findings have all that the case must have, and no flag where it is fair."""
     names = {finding.name for finding in found}
     return set(case.expected) <= names and not (case.fair and any(finding.flag for finding in found))

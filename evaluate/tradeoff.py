@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose
+from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose_trade_off
 
 from .report_groups import of_direction
 
@@ -70,7 +70,7 @@ def chosen(found: Sequence[TradeOff], retain: float, values: int) -> tuple[dict[
     parts = []
     for objective in OBJECTIVES:
         try:
-            best = choose(found, objective=objective, retain=retain)
+            best = choose_trade_off(found, objective=objective, retain=retain)
         except InputError as error:
             return taus, f"No tau is chosen: {error}."
         taus[objective] = best.tau

@@ -10,7 +10,7 @@ from jaxdiff._version import __version__
 
 if TYPE_CHECKING:
     from jaxdiff import editing, fairness, guidance, interop, probability_flow
-    from jaxdiff.classifier import Classifier, load_classifier
+    from jaxdiff.classifier import NoisedClassifier, load_classifier
     from jaxdiff.errors import InputError
     from jaxdiff.model import Model, load
     from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DDIM",
     "DDPM",
-    "Classifier",
     "DPMSolver",
     "DPMSolverSDE",
     "EulerMaruyama",
     "Heun",
     "InputError",
     "Model",
+    "NoisedClassifier",
     "PredictorCorrector",
     "UniPC",
     "__version__",
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "": ("editing", "fairness", "guidance", "interop", "probability_flow"),
-        "classifier": ("Classifier", "load_classifier"),
+        "classifier": ("NoisedClassifier", "load_classifier"),
         "errors": ("InputError",),
         "model": ("Model", "load"),
         "solvers": (

@@ -11,8 +11,8 @@ def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> tuple[Callable
 
     Arguments:
         package: its `__name__`.
-        modules: which names each of its modules has; of `""` the names are modules themselves. No name may be that of another
-            module of the package, whose import would take its place.
+        modules: the names in each of its modules; the names of `""` are modules themselves, and `.MODULE` is one beside the
+            package. No name may be that of another module of the package, whose import would take its place.
     """
     places = {name: module for module, names in modules.items() for name in names}
 
@@ -21,7 +21,7 @@ def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> tuple[Callable
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if not places[name]:
             return importlib.import_module(f"{package}.{name}")
-        value = getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+        value = getattr(importlib.import_module(f".{places[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -1,7 +1,7 @@
-"""Orthogonal parts of an array that sum to it: spatial frequencies, or principal components.
+"""Decomposition of arrays into orthogonal bands: spatial frequencies, or principal components.
 
-An orthonormal transform, and a band for each of its coefficients. Coarse comes first: band 0 holds the lowest frequencies, or
-the components of largest variance.
+A decomposition is an orthonormal transform and an assignment of its coefficients to bands, from coarse to fine: band 0 has the
+lowest frequencies, or the components of largest variance.
 """
 
 import math
@@ -19,12 +19,12 @@ from jaxdiff.errors import InputError
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Bands:
-    """A decomposition of arrays (B, ...) into `count` parts. Make one with `frequency_bands` or `principal_bands`.
+    """A decomposition of arrays (B, ...) into `count` orthogonal parts, from `frequency_bands` or `principal_bands`.
 
     Attributes:
-        factors: orthonormal matrices, the rows of each the basis along one axis of the coefficients, the first axis first.
-            None for an axis that stays as it is.
-        band: the band of each coefficient, in 0 .. count - 1; its shape is that of the coefficients of one sample.
+        factors: orthonormal matrices whose rows are the basis along one axis of the coefficients each, starting with the first
+            axis; further axes are not transformed.
+        band: the band of each coefficient, in 0 .. count - 1, with the shape of the coefficients of one sample.
         count: K, the number of bands.
     """
 
@@ -33,25 +33,25 @@ class Bands:
     count: int = field(metadata={"static": True})
 
     def coefficients(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
-        """What the basis vectors' shares of each sample are, (B, *band.shape)."""
+        """The coefficients of samples (B, ...) in the basis: (B, *band.shape)."""
         return self._transformed(x.reshape(x.shape[0], *self.band.shape), 1)
 
     def assembled(self, coefficients: Float[Array, "b ..."], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
-        """The samples (B, *shape) of these coefficients: the inverse of `coefficients`."""
+        """The samples (B, *shape) with these coefficients: the inverse of `coefficients`."""
         return self._transformed(coefficients, 0).reshape(-1, *shape)
 
     def split(self, x: Float[Array, "b ..."]) -> Float[Array, "k b ..."]:
-        """The parts (K, B, ...), orthogonal to one another, that sum to `x`."""
+        """The mutually orthogonal parts (K, B, ...) of `x`, which sum to it."""
         coefficients = self.coefficients(x)
         own = [jnp.where(self.band == k, coefficients, 0) for k in range(self.count)]
         return jnp.stack([self.assembled(part, x.shape[1:]) for part in own])
 
     def norms(self, x: Float[Array, "b ..."]) -> Float[Array, "k b"]:
-        """The Euclidean length of each part (K, B)."""
+        """The Euclidean norm of each part (K, B)."""
         squares = jnp.square(self.coefficients(x).astype(jnp.float32)).reshape(x.shape[0], -1)
         return jnp.sqrt(jax.ops.segment_sum(squares.T, self.band.reshape(-1), self.count))
 
-    def _transformed(self, values, contracted):
+    def _transformed(self, values: Float[Array, "b ..."], contracted: int) -> Float[Array, "b ..."]:
         for axis, factor in enumerate(self.factors, 1):
             values = jnp.moveaxis(jnp.tensordot(values, factor, (axis, contracted), precision="highest"), -1, axis)
         return values
@@ -66,14 +66,15 @@ def cosine_basis(size: int) -> Float[np.ndarray, "n n"]:
 
 
 def frequency_bands(shape: tuple[int, ...], edges: Sequence[float | int]) -> Bands:
-    """Bands of spatial frequency, by the orthonormal DCT-II along all axes but the last (channels): no edge wraps around.
+    """Bands of spatial frequency, by the orthonormal DCT-II along all axes but the last (channels), without periodic
+    boundaries.
 
-    Band k holds the coefficients whose radius lies in [edges[k - 1], edges[k]), the radius being the Euclidean length of the
-    indices: half-cycles across the image, whichever way they run. Band 0 with edge 1 is the mean of each channel.
+    Band k has the coefficients with a radius in [edges[k - 1], edges[k]), where the radius is the Euclidean norm of the
+    indices: half-cycles across the image, in any direction. Band 0 with edge 1 is the mean of each channel.
 
     Arguments:
         shape: the shape of one sample, e.g. (32, 32, 3) or (L, F).
-        edges: K - 1 radii, rising, between 0 and the largest radius (both excluded).
+        edges: K - 1 increasing radii, between 0 and the largest radius (exclusive).
 
     Raises:
         InputError: a shape without axes to transform, or edges that leave a band empty.
@@ -86,22 +87,22 @@ def frequency_bands(shape: tuple[int, ...], edges: Sequence[float | int]) -> Ban
     held = np.bincount(band.reshape(-1), minlength=len(edges) + 1)
     if list(edges) != sorted(edges) or held.min() < 1:
         raise InputError(
-            f"`edges` must rise and leave no band empty; {list(edges)} gives bands of {held.tolist()} coefficients"
+            f"`edges` must increase and leave no band empty; {list(edges)} gives bands of {held.tolist()} coefficients"
         )
     factors = tuple(jnp.asarray(cosine_basis(size), jnp.float32) for size in shape[:-1])
     return Bands(factors, jnp.asarray(np.broadcast_to(band[..., None], shape), jnp.int32), len(edges) + 1)
 
 
 def principal_bands(images: Shaped[np.ndarray, "n ..."], labels: Int[np.ndarray, " n"], counts: Sequence[int]) -> Bands:
-    """Bands of principal components of the pooled within-group covariance, by falling variance.
+    """Bands of principal components of the pooled within-group covariance, in order of decreasing variance.
 
-    For groups that differ by a shift, whose shared covariance is diagonal in this basis, the components of a sampling path do
-    not know of one another. The basis is (H W C)² large: for small images.
+    For groups that differ by a shift, with a shared covariance that is diagonal in this basis, the components of a sampling
+    trajectory are independent. The basis has (H W C)² entries: for small images.
 
     Arguments:
-        images: uint8, or float in [-1, 1], or any other data.
-        labels: the group of each image.
-        counts: how many components each band holds, the last band aside, which holds all others.
+        images: uint8, or float in [-1, 1], or any other data (N, ...).
+        labels: the group of each image (N,).
+        counts: the number of components of each band but the last, which has all others.
 
     Raises:
         InputError: a group of fewer than two images, or counts that leave a band empty.
@@ -118,10 +119,10 @@ def principal_bands(images: Shaped[np.ndarray, "n ..."], labels: Int[np.ndarray,
 def within_group_components(
     values: Shaped[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
-    """Variances, falling, and directions, as rows, of the pooled within-group covariance.
+    """Variances, in decreasing order, and directions, as rows, of the pooled within-group covariance.
 
     Raises:
-        InputError: a group of fewer than two.
+        InputError: a group of fewer than two images.
     """
     groups, sizes = np.unique(labels, return_counts=True)
     if sizes.min() < 2:

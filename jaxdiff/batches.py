@@ -1,4 +1,4 @@
-"""Functions of a fixed number of rows, applied to any number, by all processes and devices of a run."""
+"""Batched evaluation: functions of a fixed number of rows applied to any number, over all processes and devices."""
 
 import pickle
 from collections import deque
@@ -12,29 +12,29 @@ from jaxdiff import parallel
 
 
 def in_batches(function: Callable[..., Any], images: Any, size: int, *, advance: Callable[[int], None] | None = None) -> Any:
-    """A function of `size` rows applied to N: the last batch is filled up with its first row, so that one program does.
+    """Applies a function of `size` rows to N rows; the last batch is padded with its first row, so that one program serves.
 
-    Whole batches are dealt to the processes of a run, and within each to its devices, and the answers exchanged: so each batch
-    is computed by one program on one device, and the answers are the same on any number of either, and in every process.
-    Every process calls it, alike and outside of `jax.set_mesh`.
+    Batches are distributed over the processes of a run, and within each over its devices, and the results gathered. Each batch
+    is computed by one program on one device, so that the results do not depend on the number of either and are the same in
+    every process. Every process must call it, with the same arguments and outside of `jax.set_mesh`.
 
     Arguments:
-        function: of `size` rows, to an array or a pytree of arrays whose leading axis is the rows'.
-        images: arrays of N rows, at least one: images (N, H, W, C), or a pytree.
-        size: rows at once.
-        advance: told how many rows are done more, each process taking the others to be as quick.
+        function: from `size` rows to an array or a pytree of arrays with a leading axis of rows.
+        images: N rows, at least one: images (N, H, W, C), or a pytree of arrays.
+        size: rows a batch.
+        advance: called with the number of rows done since the last call, assuming that all processes are equally fast.
 
     Returns:
-        What the function gives, of all N rows, as float32 on the host.
+        The results for all N rows, as float32 on the host.
     """
     count = len(jax.tree.leaves(images)[0])
     starts = range(0, count, size)
     processes = jax.process_count()
-    devices, running, answers = jax.local_devices(), deque(), []
+    devices, running, results = jax.local_devices(), deque(), []
 
     def fetch():
-        start, answer = running.popleft()
-        answers.append(jax.tree.map(lambda rows: np.asarray(rows, np.float32)[: count - start], answer))
+        start, result = running.popleft()
+        results.append(jax.tree.map(lambda rows: np.asarray(rows, np.float32)[: count - start], result))
         if advance:
             advance(sum(min(size, count - first) for first in starts[start // size : start // size + processes]))
 
@@ -46,6 +46,6 @@ def in_batches(function: Callable[..., Any], images: Any, size: int, *, advance:
             fetch()
     while running:
         fetch()
-    told = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(answers))]
-    in_order = [told[number % processes][number // processes] for number in range(len(starts))]
+    gathered = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(results))]
+    in_order = [gathered[number % processes][number // processes] for number in range(len(starts))]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *in_order)

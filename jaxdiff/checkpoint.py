@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the one module that knows Orbax. Every process of a run calls all of it."""
+"""Checkpoints of a training run, by Orbax, which no other module uses. Every process of a run must call every function."""
 
 import os
 import shutil
@@ -15,23 +15,23 @@ from jaxtyping import Array, UInt32
 from jaxdiff import parallel
 from jaxdiff.errors import InputError, LostProcess
 
-_HALF = ".orbax-checkpoint-tmp"  # within the name of what Orbax writes into until it is complete
+_INCOMPLETE = ".orbax-checkpoint-tmp"  # part of the name of the folder that Orbax writes into until it is complete
 _POLL = 0.05  # seconds
 
 
 class Checkpoints:
-    """The checkpoints in a run's folder. Only complete ones count: one that was cut off while written is ignored, and dropped.
+    """The checkpoints in a run's folder. Incomplete ones, interrupted while written, are ignored and deleted.
 
-    As a context it waits at its end until all is written.
+    As a context manager it waits on exit until all checkpoints are written.
 
     Arguments:
-        folder: where they lie, for all processes; made if absent.
-        keep: how many of the newest to keep.
+        folder: the folder, shared by all processes; created if absent.
+        keep: the number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
         self._folder, self._keep = Path(folder).absolute(), keep
-        parallel.once(self._prepare)
+        parallel.run_on_first(self._prepare)
         self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler("state", "position"))
         self._written: threading.Thread | None = None
         self._failure: Exception | None = None
@@ -39,8 +39,8 @@ class Checkpoints:
     def _prepare(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for half in self._folder.glob(f"*{_HALF}*"):
-                shutil.rmtree(half)
+            for incomplete in self._folder.glob(f"*{_INCOMPLETE}*"):
+                shutil.rmtree(incomplete)
         except OSError as error:
             raise InputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
 
@@ -49,17 +49,22 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The step of the newest complete checkpoint, or None."""
-        return parallel.once(lambda: max(self._steps(), default=None))
+        return parallel.run_on_first(lambda: max(self._steps(), default=None))
 
     def save(self, step: int, state: Any, position: dict[str, Any]) -> None:
-        """Starts writing `state` (a pytree of arrays) and `position` (JSON) as checkpoint `step`; does not wait for its end.
+        """Starts writing a checkpoint asynchronously.
+
+        Arguments:
+            step: the training step.
+            state: a pytree of arrays.
+            position: the position in the data, JSON-serialisable.
 
         Raises:
-            InputError: in every process, where the disk is full, or the checkpoint before this one could not be written.
+            InputError: in every process, where the disk is full, or the previous checkpoint could not be written.
         """
         self.finish()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        parallel.once(lambda: self._require_room(step, size))
+        parallel.run_on_first(lambda: self._require_room(step, size))
         position = {**position, "digest": int(_digest(state))}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position))
         self._writer.save(self._folder / str(step), args=items)
@@ -69,7 +74,7 @@ class Checkpoints:
     def _require_room(self, step: int, size: int) -> None:
         free = shutil.disk_usage(self._folder).free
         if free < size:
-            raise InputError(f"checkpoint {step} takes {size} bytes, {self._folder} has {free} left; {self._kept()}")
+            raise InputError(f"checkpoint {step} takes {size} bytes, {self._folder} has {free} free; {self._kept()}")
 
     def _kept(self) -> str:
         steps = self._steps()
@@ -78,17 +83,17 @@ class Checkpoints:
     def _wait(self, step: int) -> None:
         try:
             self._writer.wait_until_finished()
-        # whatever went wrong is told by `check`, in every process
+        # `check` raises the error in every process
         except Exception as error:
             self._failure = InputError(f"checkpoint {step} could not be written to {self._folder}: {_line(error)}")
 
     def check(self) -> bool:
-        """Whether all that was begun is written, in every process.
+        """Whether the last checkpoint is written completely, in every process.
 
         Raises:
-            InputError: in every process, where some process could not write its part.
+            InputError: in every process, where a process could not write its part.
         """
-        return all(parallel.together(self._done))
+        return all(parallel.gather_results(self._done))
 
     def _done(self) -> bool:
         if self._failure is not None:
@@ -96,27 +101,31 @@ class Checkpoints:
         return self._written is None or not self._written.is_alive()
 
     def finish(self) -> None:
-        """Waits until all is written, and drops the checkpoints that are not to be kept; errors as of `check`."""
+        """Waits until the last checkpoint is written, and deletes old ones; errors as in `check`."""
         while not self.check():
             time.sleep(_POLL)
-        parallel.once(self._drop_old)
+        parallel.run_on_first(self._delete_old)
 
-    def _drop_old(self) -> None:
+    def _delete_old(self) -> None:
         for step in self._steps()[: -self._keep]:
-            # by another name first, so that it is never taken for a whole one
-            half = self._folder / f"{step}{_HALF}"
-            os.replace(self._folder / str(step), half)
-            shutil.rmtree(half)
+            # renamed first, so that an interrupted deletion does not leave a seemingly complete checkpoint
+            renamed = self._folder / f"{step}{_INCOMPLETE}"
+            os.replace(self._folder / str(step), renamed)
+            shutil.rmtree(renamed)
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The state and position of checkpoint `step`, onto the shapes, types and shardings of `like`, whichever they were
-        saved from.
+        """Reads the state and position of checkpoint `step`.
+
+        Arguments:
+            step: the training step.
+            like: a pytree of arrays or shapes with the shapes, types and shardings of the result; the shardings may differ from
+                those it was saved with.
 
         Raises:
-            InputError: in every process: the checkpoint is damaged, or of another network than `like`.
+            InputError: in every process, where the checkpoint is damaged, or of another network than `like`.
         """
         where = f"checkpoint {step} in {self._folder}"
-        remedy = f"delete {self._folder / str(step)} to go on from the one before, if there is any"
+        remedy = f"delete {self._folder / str(step)} to continue from the previous one, if there is one"
 
         def read():
             try:
@@ -124,25 +133,25 @@ class Checkpoints:
             except Exception as error:
                 raise InputError(f"{where} is damaged or of another network: {_line(error)}; {remedy}") from error
 
-        state, position = parallel.in_all(read)
+        state, position = parallel.run_on_all(read)
         digest = position.pop("digest", None)
         if digest is not None and digest != int(_digest(state)):
-            raise InputError(f"{where} is damaged: its numbers are not those that were saved; {remedy}")
+            raise InputError(f"{where} is damaged: its values differ from those that were saved; {remedy}")
         return state, position
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        # an error that is not told by all processes leaves the others at work: nothing can be asked of them
-        told = kind is None or (issubclass(kind, InputError) and not issubclass(kind, LostProcess))
-        if told or jax.process_count() == 1:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # after an error in this process alone the others go on working and cannot take part in a collective
+        in_every_process = kind is None or (issubclass(kind, InputError) and not issubclass(kind, LostProcess))
+        if in_every_process or jax.process_count() == 1:
             self.finish()
             self._writer.close()
 
 
 def _read(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
-    """A process's own part of a checkpoint. It waits for no other, so that an error of one is not the others' hanging."""
+    """Reads a process's own part of a checkpoint, without waiting for other processes, so that an error in one hangs none."""
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me))
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
@@ -157,7 +166,7 @@ def _read(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
 
 @jax.jit
 def _digest(tree: Any) -> UInt32[Array, ""]:
-    """A checksum of all bits of a tree, the same however it is laid out: sums over words, modulo 2^32, with odd factors."""
+    """A checksum of all bits of a tree, independent of its sharding: a sum over words, modulo 2^32, with odd factors."""
     total = jnp.uint32(0)
     for number, leaf in enumerate(jax.tree.leaves(tree)):
         words = jax.lax.bitcast_convert_type(leaf, jnp.uint32) if leaf.dtype.itemsize >= 4 else leaf.astype(jnp.uint32)
@@ -169,6 +178,6 @@ def _digest(tree: Any) -> UInt32[Array, ""]:
 
 
 def _line(error: Exception) -> str:
-    """The beginning and the end of an error's first line, of those that Orbax and TensorStore fill pages with."""
+    """The beginning and the end of the first line of an error message; those of Orbax and TensorStore may fill pages."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" See full TensorStore details")[0]
     return line if len(line) <= 300 else f"{line[:100]} ... {line[-200:]}"

@@ -70,15 +70,15 @@ TIME_SAMPLINGS: dict[TimeSampling, str] = {
 """How training times are drawn."""
 
 PHASES = ("clean-up", "content", "coarse")
-"""The phases of noise, see `jaxdiff.phases`."""
+"""The names of the noise phases, in order of decreasing SNR, see `jaxdiff.phases`."""
 BOUNDARIES = (1.0, 1e-2)
-"""The SNR at which they meet."""
+"""The default SNR boundaries between the phases."""
 
 
 def check_boundaries(boundaries: tuple[float, ...]) -> None:
-    """Raises `InputError` unless there are two SNR boundaries, falling and above 0."""
+    """Raises `InputError` unless there are two decreasing SNR boundaries above 0."""
     if len(boundaries) != 2 or not boundaries[0] > boundaries[1] > 0:
-        raise InputError(f"phase boundaries are two falling SNR above 0, got {', '.join(map(str, boundaries))}")
+        raise InputError(f"phase boundaries must be two decreasing SNR above 0, got {', '.join(map(str, boundaries))}")
 
 
 def table(**choices: dict[str, str]) -> str:

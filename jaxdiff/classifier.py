@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
@@ -109,7 +108,7 @@ class LogOdds:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class NoisedClassifier:
     """A trained classifier of noised images for one attribute.
 
     Attributes:
@@ -150,11 +149,6 @@ class Classifier:
             raise InputError(f"`values` must be some but not all of {', '.join(known)}, got {', '.join(values) or 'none'}")
         return tuple(value in values for value in known)
 
-    def prior_log_odds(self, values: Sequence[str]) -> float:
-        """The log odds in the training data; for another prior, add the difference of the two to `log_odds`."""
-        share = sum(share for share, inside in zip(self.shares, self.members(values), strict=True) if inside)
-        return float(np.log(share) - np.log1p(-share))
-
     def log_odds(self, values: Sequence[str]) -> LogOdds:
         """log P(in `values` | x_t) - log P(not | x_t) as a function of (x, t).
 
@@ -166,7 +160,7 @@ class Classifier:
         return LogOdds(self.network, self.process, self.calibration, log_shares, members, self.shape)
 
 
-def save(path: str | os.PathLike, classifier: Classifier) -> str:
+def save(path: str | os.PathLike, classifier: NoisedClassifier) -> str:
     """Writes a classifier to `path`/classifier.safetensors, whole or not at all, and returns its fingerprint."""
     description = {
         "network": classifier.config.settings(),
@@ -179,7 +173,7 @@ def save(path: str | os.PathLike, classifier: Classifier) -> str:
     return weight_file.write(path, weight_file.CLASSIFIER, classifier.network, description)
 
 
-def load_classifier(path: str | os.PathLike) -> Classifier:
+def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
     """Reads a classifier from a run's folder or a classifier.safetensors.
 
     Raises:
@@ -190,7 +184,7 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
     description = contents.description
     config = ClassifierConfig(**weight_file.settings(description))
     name, values = description["attribute"]
-    return Classifier(
+    return NoisedClassifier(
         config=config,
         network=contents.fill(_abstract(config)),
         process=processes.from_config(description["process"]),

@@ -1,6 +1,6 @@
-"""What the measures take where nothing else is said.
+"""Default values of the measures, shared by the library and the command line.
 
-This module imports neither JAX nor NumPy: the command line shows these numbers in its help, before any array is needed.
+This module imports neither JAX nor NumPy: the command line shows these numbers in its help without loading them.
 """
 
 from dataclasses import dataclass, fields
@@ -8,39 +8,41 @@ from dataclasses import dataclass, fields
 from jaxdiff.errors import InputError
 
 CLASSIFIER_STEPS, CLASSIFIER_BATCH = 400, 32
-"""Optimiser steps of an attribute classifier, and images a step, see `jaxdiff.fairness.judge.Training`."""
+"""Optimiser steps of an image classifier, and images a step, see `jaxdiff.fairness.ClassifierTraining`."""
+PERMUTATIONS = 999
+"""Permutations of `jaxdiff.fairness.energy_test`; the smallest p-value is 1 / (1 + permutations)."""
 LIKELIHOOD_STEPS = 25
 """Steps of `jaxdiff.probability_flow.log_likelihood`."""
 ALPHA, NEIGHBOURS = 0.5, 50
-"""The memorisation ratio of `jaxdiff.safety.memorization`: the factor of the mean distance, and of how many it is the mean."""
+"""The memorisation ratio of `jaxdiff.safety.closeness`: the factor of the mean distance, and the number of neighbours."""
 ATTACK_TIME, ATTACK_DRAWS, FALSE_POSITIVES = 0.1, 8, 0.01
-"""The attack of `jaxdiff.safety.membership`: its time, the noises that a loss is the mean over, and the share of false
-positives at which that of true ones is reported."""
+"""The attack of `jaxdiff.safety.membership_attack`: the time of the losses, the number of noise draws of a loss, and the
+false-positive rate at which the true-positive rate is reported."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a set is flagged. Shares are in [0, 1]."""
+    """The limits beyond which a set is flagged. Shares are in [0, 1]."""
 
     level: float = 0.01
-    """The probability that tests flag a set whose images are independent of its labels and of the choice of the training
-    images; all tests of a set share it."""
+    """Family-wise level of the tests: the probability of flagging a set whose images are independent of its labels and of the
+    choice of the training images."""
     transfer: float = 0.75
-    """Where a set gives its label away: its classifiers are on real images less than this share as far from a coin's BER as on
-    the set."""
+    """Where a set reveals its labels: flagged if the advantage over chance of classifiers trained on it is, on real images,
+    below this share of that on the set."""
     share: float = 0.5
-    """Precision, density, recall or coverage below this share of what held-out real images reach."""
+    """Precision, density, recall or coverage below this share of the value of held-out real images."""
     frechet: float = 0.5
-    """Fréchet distance beyond the upper end of that of held-out real images by more than this multiple of the total variance of
-    the real features."""
-    unlike: float = 0.5
+    """Fréchet distance above the upper end of the interval of held-out real images by more than this multiple of the total
+    variance of the real features."""
+    atypical: float = 0.5
     """The share of images rougher or smoother than 99 % of held-out real images."""
     repeated: float = 0.05
-    """The share of images that nearly repeat another one of the set, beyond that share of held-out real images."""
+    """The share of near duplicates of another image of the set, above that of held-out real images."""
     copied: float = 0.05
-    """The share of images that are copies of training images: more is flagged where the test of memorisation is sure."""
-    close: float = 0.01
-    """The share of images that nearly repeat a training image, beyond that share of held-out real images."""
+    """The estimated share of copies of training images, where the copy test is significant."""
+    near_duplicates: float = 0.01
+    """The share of near duplicates of a training image, above that of held-out real images."""
 
     def __post_init__(self):
         for field in fields(self):

@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Bool, Float
 
-from jaxdiff.parallel import whole
+from jaxdiff.parallel import replicate
 from jaxdiff.process import Prediction, Process, expand
 
 
@@ -134,7 +134,7 @@ class Inside:
         def skipped(before):
             return jnp.zeros_like(x), before
 
-        return self._keep(*jax.lax.cond(whole(needed).any(), evaluated, skipped, self._before))
+        return self._keep(*jax.lax.cond(replicate(needed).any(), evaluated, skipped, self._before))
 
     def _keep(self, x0: Array, after: Any) -> Array:
         if jax.tree.leaves(self._before) and get_opaque_trace_state() != self._trace:

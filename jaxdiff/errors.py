@@ -1,13 +1,13 @@
-"""The one exception that blames the input, not the code."""
+"""Exceptions for wrong input."""
 
 
 class InputError(ValueError):
-    """An argument, a file or a data set is not what jaxdiff takes.
+    """An argument, a file or a data set is invalid.
 
-    The message names the argument, what it got and what it takes. The programs print it without a traceback and exit
-    with status 2; any other exception is a defect of jaxdiff and keeps its traceback.
+    The message names the argument, the value it got and the values it takes. The programs print it without a traceback and exit
+    with status 2; any other exception is a bug in jaxdiff and keeps its traceback.
     """
 
 
 class LostProcess(InputError):
-    """Another process of a run has ended, or is out of reach: this one cannot go on."""
+    """Another process of the run has ended or is unreachable, so that this one cannot continue."""

@@ -1,8 +1,8 @@
-"""The phases of noise: what an image still tells at a time.
+"""Noise phases: ranges of the signal-to-noise ratio (SNR) in which a diffusion model generates different features.
 
-Above an SNR of 1 the model cleans up what is there, between 1 and 0.01 it makes the content, below it chooses the coarse
-layout (Choi et al. 2022, section 3: boundaries 1 and 1e-2; others draw the line between coarse and content at 1, so both are
-arguments wherever they are used).
+Above an SNR of 1 the model removes residual noise (clean-up), between 1 and 0.01 it generates content, below 0.01 the coarse
+layout (Choi et al. 2022, section 3: boundaries 1 and 1e-2; others put the boundary between coarse and content at 1, so that
+both are arguments wherever they are used).
 """
 
 from collections.abc import Sequence
@@ -22,5 +22,5 @@ def phase(process: Process, t: Float[Array, " b"], boundaries: Sequence[float] =
 
 
 def boundary_times(process: Process, boundaries: Sequence[float] = BOUNDARIES) -> tuple[float, ...]:
-    """The times at which the SNR falls below each boundary."""
+    """The times at which the SNR reaches each boundary."""
     return tuple(float(process.time(np.float32(np.log(snr)))) for snr in boundaries)

@@ -1,4 +1,4 @@
-"""Presets: networks and trainings that are known to work together."""
+"""Presets: networks with training settings that work well together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,17 +10,17 @@ from jaxdiff.models.config import UNetConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A network with the training that suits it.
+    """A network with its training settings.
 
     Attributes:
-        about: what it is for, in a line.
-        network: the network; `values` is filled in from the data.
+        about: its purpose, in a line.
+        network: the network; `values` is set from the data.
         process: name of the forward process.
         prediction: what the network predicts.
         steps: training steps.
         batch_size: images a step.
         learning_rate: of AdamW.
-        ema_decay: of the average of the weights.
+        ema_decay: of the exponential moving average of the weights.
     """
 
     about: str
@@ -73,7 +73,7 @@ PRESETS: dict[PresetName, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset of this name. Raises `InputError` that lists the names there are."""
+    """The preset with this name. Raises `InputError`, with the known names, for another."""
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}; it takes one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""What a compiled program takes, by XLA's own account, without running it: operations, memory, and what devices exchange."""
+"""The cost of a compiled program according to XLA, without running it: operations, memory and collectives."""
 
 import re
 import time
@@ -19,7 +19,7 @@ KINDS = (
     "collective-broadcast",
     "ragged-all-to-all",
 )
-_BYTES = {"pred": 1, "s4": 1, "u4": 1, "bf16": 2, "c64": 8, "c128": 16}  # others say how many bits they have
+_BYTES = {"pred": 1, "s4": 1, "u4": 1, "bf16": 2, "c64": 8, "c128": 16}  # the names of other types contain their bits
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
@@ -30,14 +30,14 @@ _LOOP = re.compile(r"\bwhile\(.*\bbody=%?([\w.\-]+)")
 
 @dataclass(frozen=True)
 class Collective:
-    """An exchange between devices in a compiled program.
+    """A collective operation in a compiled program.
 
     Attributes:
         kind: one of `KINDS`.
-        arrays: what each device holds after it, as XLA writes it, e.g. ("f32[3,3,64,64]",); several are sent as one.
-        bytes: of these arrays.
-        looped: whether it stands within a loop, and so is done at every turn of it.
-        operation: the JAX operation that it is for, e.g. "jit(train_step)/transpose(jvp())/reduce_sum"; empty where unknown.
+        arrays: its results on each device in XLA's notation, e.g. ("f32[3,3,64,64]",); several may be combined in one.
+        bytes: the size of these arrays.
+        looped: whether it is inside a loop, and so executed in every iteration.
+        operation: the JAX operation that it belongs to, e.g. "jit(train_step)/transpose(jvp())/reduce_sum"; empty if unknown.
     """
 
     kind: str
@@ -49,12 +49,12 @@ class Collective:
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """What a compiled program takes on each device.
+    """The cost of a compiled program on each device.
 
     Attributes:
-        flops: floating-point operations of a call. XLA counts the body of a loop once, however often it turns.
-        arguments, outputs, temporaries: bytes. Outputs that take an argument's place (donation) are not among `outputs`.
-        collectives: the exchanges between devices, in the order of the text.
+        flops: floating-point operations of a call. XLA counts the body of a loop once, for any number of iterations.
+        arguments, outputs, temporaries: memory in bytes. Outputs that alias a donated argument are not counted in `outputs`.
+        collectives: the collective operations, in the order of the program's text.
     """
 
     flops: float
@@ -65,11 +65,11 @@ class ProgramReport:
 
     @property
     def memory(self) -> int:
-        """Bytes on each device while it runs."""
+        """Memory on each device while the program runs, in bytes."""
         return self.arguments + self.outputs + self.temporaries
 
     def by_kind(self) -> dict[str, tuple[int, int]]:
-        """The number of collectives of each kind that occurs, and their bytes in all."""
+        """The number and the total bytes of the collectives of each kind that occurs."""
         counts, sizes = Counter(), Counter()
         for each in self.collectives:
             counts[each.kind] += 1
@@ -78,7 +78,7 @@ class ProgramReport:
 
 
 def program_report(compiled: Any) -> ProgramReport:
-    """The report of `jax.jit(f).lower(...).compile()`; the arguments may be shapes with shardings, and no array need exist."""
+    """The report on `jax.jit(f).lower(...).compile()`, whose arguments may be shapes with shardings instead of arrays."""
     memory = compiled.memory_analysis()
     return ProgramReport(
         flops=float(compiled.cost_analysis().get("flops", 0.0)),
@@ -90,7 +90,7 @@ def program_report(compiled: Any) -> ProgramReport:
 
 
 def collectives(text: str) -> tuple[Collective, ...]:
-    """The collectives in the text of a compiled program (HLO). One that starts and ends apart is one."""
+    """The collectives in the text of a compiled program (HLO). An asynchronous pair of start and done counts as one."""
     computations, name = {}, None
     for line in text.splitlines():
         if head := _COMPUTATION.match(line):
@@ -107,7 +107,7 @@ def collectives(text: str) -> tuple[Collective, ...]:
 
 
 def _within_loops(computations: dict[str, list[str]]) -> set[str]:
-    """The computations that are reached from the body of a loop."""
+    """The names of the computations reachable from the body of a loop."""
     called = {name: {other for line in lines for other in _calls(line)} for name, lines in computations.items()}
     reached, left = set(), [found[1] for lines in computations.values() for line in lines if (found := _LOOP.search(line))]
     while left:
@@ -125,7 +125,7 @@ def _calls(line: str) -> list[str]:
 def _collective(line: str, found: re.Match, looped: bool) -> Collective:
     shapes, kind, started = found[1], found[2], found[3]
     if started and kind != "all-reduce" and shapes.startswith("("):
-        # a start holds what goes in, then what comes out, then what the device needs for itself
+        # the tuple of a start has the operands, then the results, then the context
         shapes = _elements(shapes)[1]
     arrays = _ARRAY.findall(shapes)
     operation = re.search(r'op_name="([^"]*)"', line)
@@ -139,7 +139,7 @@ def _collective(line: str, found: re.Match, looped: bool) -> Collective:
 
 
 def _elements(shapes: str) -> list[str]:
-    """The elements of a tuple of shapes, each an array or a tuple."""
+    """The elements of a tuple of shapes, each of which is an array or a tuple."""
     parts, depth = [""], 0
     for letter in shapes[1:-1]:
         depth += (letter in "([{") - (letter in ")]}")
@@ -159,20 +159,20 @@ def _size(dtype: str, sizes: str) -> int:
 
 
 def matrix_rate(dtype: Any = jnp.float32, size: int = 1024, seconds: float = 0.5) -> float:
-    """Operations a second of the first device in products of square matrices: what a program's `flops` can be divided by.
+    """The rate of products of square matrices on the first device, in operations a second, to compare a program's `flops` with.
 
     Arguments:
         dtype: of the matrices.
-        size: their side; 2 size³ operations a product.
-        seconds: how long to measure, after a first product that compiles; the quickest counts.
+        size: the number of rows and columns; 2 size³ operations a product.
+        seconds: the duration of the measurement, after a first product that compiles; the fastest product counts.
     """
     device = jax.local_devices()[0]
     a = jax.device_put(jnp.ones((size, size), dtype), device)
     product = jax.jit(partial(jnp.matmul, precision="default"))
     product(a, a).block_until_ready()
-    quickest, end = float("inf"), time.perf_counter() + seconds
+    fastest, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         begun = time.perf_counter()
         product(a, a).block_until_ready()
-        quickest = min(quickest, time.perf_counter() - begun)
-    return 2 * size**3 / quickest
+        fastest = min(fastest, time.perf_counter() - begun)
+    return 2 * size**3 / fastest

@@ -1,9 +1,9 @@
-"""A finite set of images as a distribution: the posterior mean of its noised images is known exactly, at any size of the set.
+"""Finite sets of images as distributions, whose posterior mean is known in closed form.
 
 Each of the N images x_n has weight 1/N. Noised to x_t = alpha x + sigma e, the set has the density (1/N) sum_n q(x_t | x_n) and
 the posterior mean sum_n x_n q(x_t | x_n) / sum_m q(x_t | x_m), with q(x_t | x_n) proportional to exp(-||x_t - alpha x_n||² /
-(2 sigma²)). Both are summed tile by tile, as logarithms, so that no kernel overflows and memory grows with a batch and a
-tile, never with both sizes at once.
+(2 sigma²)). Both are summed tile by tile in log space, so that no kernel overflows and memory depends on the sizes of a batch
+and a tile, not on N times the batch.
 """
 
 import math
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff import parallel
@@ -24,17 +25,17 @@ from jaxdiff.parallel import AXES
 from jaxdiff.process import Process
 
 TILE = 1024
-"""References that are compared at once."""
+"""Default number of references in a tile."""
 
 
-class Nearness(NamedTuple):
-    """What a set of references says of a batch of states.
+class ReferencePosterior(NamedTuple):
+    """The posterior of a set of references, given a batch of noised states.
 
     Attributes:
         mean: (B, ...), the mean of the references under the weights of the kernel.
         log_sum: (B,), log sum_n exp(logit_n).
-        deviation: (B,), (||x - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n: about standard normal for a
-            state that was noised from it, whatever D and t, and above that the farther the state is from all.
+        deviation: (B,), (||x - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n: approximately standard
+            normal for a state noised from it, at any D and t, and larger for states far from all references.
     """
 
     mean: Float[Array, "b ..."]
@@ -45,15 +46,15 @@ class Nearness(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class References:
-    """N images, in tiles. Make one with `references`.
+    """A set of N images in tiles, from `references`.
 
     Attributes:
-        tiles: (T, n, D), images less `centre`; the last ones filled up with zeros.
-        lengths: (T, n), their squared lengths; infinite where a tile is filled up.
-        centre: (D,), what is subtracted: products of what is left round less.
+        tiles: (T, n, D), images minus `centre`; the last tiles are padded with zeros.
+        lengths: (T, n), their squared norms; infinite for padding.
+        centre: (D,), subtracted from all images to reduce rounding in products.
         count: N.
         shape: of one image.
-        mesh: the mesh over whose devices the tiles are dealt; None where each device has all of them.
+        mesh: the mesh over whose devices the tiles are sharded; None where each device has all of them.
     """
 
     tiles: Float[Array, "t n d"]
@@ -63,19 +64,21 @@ class References:
     shape: tuple[int, ...] = field(metadata={"static": True})
     mesh: Mesh | None = field(default=None, metadata={"static": True})
 
-    def noised(self, process: Process, x: Float[Array, "b ..."], t, temperature=1.0) -> Nearness:
+    def noised(
+        self, process: Process, x: Float[Array, "b ..."], t: ArrayLike, temperature: ArrayLike = 1.0
+    ) -> ReferencePosterior:
         """The posterior mean E[x_0 | x_t = x] of the set, and its density at x.
 
-        The logits are -||x - alpha x_n||² / (2 sigma² temperature), less the part that is the same for all n and for all
-        sets of this `centre`: `log_sum` is that of a density up to that factor, which cancels in the odds of two sets.
-        `log_kernel` has it.
+        The logits are -||x - alpha x_n||² / (2 sigma² temperature), minus a term that is the same for all n and for all sets
+        with this `centre`: `log_sum` is the log density up to that term, which cancels in the odds of two sets. `log_kernel`
+        includes it.
 
         Arguments:
             process: the forward process.
-            x: states.
+            x: states (B, ...).
             t: their times, () or (B,), above 0.
-            temperature: 1 is the exact posterior, which is one image alone wherever D is large; D compares means over
-                pixels.
+            temperature: 1 gives the exact posterior, which for large D concentrates on one image; D gives weights by mean
+                squared distances over pixels.
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         alpha, variance = process.alpha(t)[:, None], jnp.exp(2 * process.log_sigma(t))[:, None]
@@ -84,26 +87,30 @@ class References:
         mean, log_sum, nearest = self._soft(query, logits, (alpha, variance * temperature))
         squares = jnp.square(query - alpha * nearest).sum(1) / variance[:, 0]
         dimension = math.prod(self.shape)
-        return Nearness((mean + self.centre).reshape(x.shape), log_sum, (squares - dimension) / math.sqrt(2 * dimension))
+        return ReferencePosterior(
+            (mean + self.centre).reshape(x.shape), log_sum, (squares - dimension) / math.sqrt(2 * dimension)
+        )
 
-    def log_kernel(self, process: Process, x: Float[Array, "b ..."], t, temperature, log_sum) -> Float[Array, " b"]:
+    def log_kernel(
+        self, process: Process, x: Float[Array, "b ..."], t: ArrayLike, temperature: ArrayLike, log_sum: Float[Array, " b"]
+    ) -> Float[Array, " b"]:
         """log (1/N) sum_n exp(-||x - alpha x_n||² / (2 sigma² temperature)), at most 0.
 
         Arguments:
-            process, x, t, temperature: as of `noised`.
-            log_sum: what that returned.
+            process, x, t, temperature: as in `noised`.
+            log_sum: from `noised`.
         """
         t = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         query = x.reshape(len(x), -1) - process.alpha(t)[:, None] * self.centre
         spread = 2 * jnp.exp(2 * process.log_sigma(t)) * temperature
-        # rounding may lift the log of a mean of numbers below 1 above 0
+        # by rounding the log of a mean of numbers below 1 may be above 0
         return jnp.minimum(log_sum - math.log(self.count) - jnp.square(query).sum(1) / spread, 0.0)
 
-    def laplace(self, x0: Float[Array, "b ..."], bandwidth) -> tuple[Float[Array, "b ..."], Float[Array, " b"]]:
-        """The mean of the references under the kernel exp(-||x0 - x_n|| / (2 bandwidth²)), and the log of the kernels' mean.
+    def laplace(self, x0: Float[Array, "b ..."], bandwidth: ArrayLike) -> tuple[Float[Array, "b ..."], Float[Array, " b"]]:
+        """The mean of the references under the kernel exp(-||x0 - x_n|| / (2 bandwidth²)), and the log of the mean kernel.
 
         Arguments:
-            x0: clean images, e.g. posterior means.
+            x0: clean images (B, ...), e.g. posterior means.
             bandwidth: above 0, in the images' units.
         """
         query = x0.reshape(len(x0), -1) - self.centre
@@ -119,9 +126,9 @@ class References:
         """sum_n weight(||x0 - x_n||²) (x0 - x_n), for a weight that is a function of the squared distance.
 
         Arguments:
-            x0: clean images, e.g. posterior means.
-            weight: of squared distances (B, n), elementwise. They are at least their own rounding, see `squared_distances`: so
-                a weight that has no bound at 0 is bounded.
+            x0: clean images (B, ...), e.g. posterior means.
+            weight: an elementwise function of squared distances (B, n), which are at least their rounding error, see
+                `squared_distances`, so that a weight that diverges at 0 stays finite.
         """
         query = x0.reshape(len(x0), -1) - self.centre
 
@@ -136,15 +143,15 @@ class References:
             total, moment = jax.lax.scan(body, start, (tiles, lengths))[0]
             return (total, moment) if self.mesh is None else jax.lax.psum((total, moment), AXES)
 
-        total, moment = self._dealt(local, query)
+        total, moment = self._on_devices(local, query)
         return (total[:, None] * query - moment).reshape(x0.shape)
 
     def nearest_squares(self, x0: Float[Array, "b ..."], count: int) -> Float[Array, "b k"]:
-        """The squared distances ||x0 - x_n||² of the nearest references, rising; fewer than `count` where N is less.
+        """The squared distances ||x0 - x_n||² to the nearest references, ascending (B, min(count, N)).
 
         Arguments:
-            x0: clean images, e.g. posterior means.
-            count: how many, at least 1.
+            x0: clean images (B, ...), e.g. posterior means.
+            count: the number of references, at least 1.
         """
         query, count = x0.reshape(len(x0), -1) - self.centre, min(count, self.count)
         least = lambda values: -jax.lax.top_k(-values, count)[0]  # noqa: E731
@@ -157,20 +164,20 @@ class References:
             kept = jax.lax.scan(body, start, (tiles, lengths))[0]
             if self.mesh is None:
                 return kept
-            # each device writes its own into a place that is 0 on the others, so that the sum is known to be the same on all
+            # each device writes into its own slot, 0 on the others: the compiler knows that the sum is replicated
             places = jnp.zeros((len(query), jax.lax.axis_size(AXES), count), query.dtype)
             placed = jax.lax.psum(places.at[:, jax.lax.axis_index(AXES)].set(kept), AXES)
             return least(placed.reshape(len(query), -1))
 
-        return self._dealt(local, query)
+        return self._on_devices(local, query)
 
     def _soft(self, query: Float[Array, "b d"], logits: Callable, scale: Any) -> tuple[Array, Array, Array]:
-        """The mean of the tiles' images under softmax weights, the log-sum-exp of the logits, and the image of the largest.
+        """The mean of the images under softmax weights, the log-sum-exp of the logits, and the image of the largest logit.
 
         Arguments:
-            query: less the centre.
-            logits: of products (B, n) of query and images, squared lengths (n,) of the images, and `scale`.
-            scale: arrays of shape (B, 1) that the logits need.
+            query: states minus the centre.
+            logits: a function of products (B, n) of query and images, squared norms (n,) of the images, and `scale`.
+            scale: arrays of shape (B, 1), passed to `logits`.
         """
 
         def body(carry, tile):
@@ -185,11 +192,11 @@ class References:
             shrink, weights = jnp.exp(most - raised), jnp.exp(values - raised[:, None])
             total = total * shrink + weights.sum(1)
             moment = moment * shrink[:, None] + jnp.matmul(weights, images, precision="highest")
-            here = index * lengths.shape[0] + jnp.argmax(values, 1).astype(jnp.int32)
-            return (raised, total, moment, jnp.maximum(best, top), jnp.where(top > best, here, place), index + 1), None
+            position = index * lengths.shape[0] + jnp.argmax(values, 1).astype(jnp.int32)
+            return (raised, total, moment, jnp.maximum(best, top), jnp.where(top > best, position, place), index + 1), None
 
         def local(query, tiles, lengths):
-            # finite, so that a device whose tiles are all filling adds a weight of 0 and no NaN
+            # finite, so that a device with only padding contributes a weight of 0 and no NaN
             least = jnp.full_like(query[:, 0], jnp.finfo(query.dtype).min)
             place = jnp.zeros(len(query), jnp.int32)
             start = (least, jnp.zeros_like(least), jnp.zeros_like(query), least, place, jnp.int32(0))
@@ -200,16 +207,16 @@ class References:
             raised = jax.lax.pmax(most, AXES)
             share = jnp.exp(most - raised)
             total, moment = jax.lax.psum((total * share, moment * share[:, None]), AXES)
-            # of devices with equally near images, the first
+            # the first of the devices with equally near images
             rank = jnp.where(best == jax.lax.pmax(best, AXES), jax.lax.axis_index(AXES), jax.lax.axis_size(AXES))
             first = rank == jax.lax.pmin(rank, AXES)
             nearest = jax.lax.psum(jnp.where((first & (rank < jax.lax.axis_size(AXES)))[:, None], nearest, 0), AXES)
             return moment / total[:, None], raised + jnp.log(total), nearest
 
-        return self._dealt(local, query)
+        return self._on_devices(local, query)
 
-    def _dealt(self, local: Callable, query: Array) -> Any:
-        """`local(query, tiles, lengths)` on this device, or on each device of the mesh with the tiles that it holds."""
+    def _on_devices(self, local: Callable, query: Array) -> Any:
+        """`local(query, tiles, lengths)` on one device, or on each device of the mesh with its own tiles."""
         if self.mesh is None:
             return local(query, self.tiles, self.lengths)
         mapped = jax.shard_map(
@@ -224,11 +231,11 @@ class References:
 def squared_distances(
     query: Float[Array, "b d"], images: Float[Array, "n d"], lengths: Float[Array, " n"]
 ) -> Float[Array, "b n"]:
-    """Squared distances, from products; at least their own rounding, some 8 units in the last place of ||query||² + ||image||².
+    """Squared distances, from products; at least their rounding error, about 8 units in the last place of the squared norms.
 
     Arguments:
-        query, images: less one centre, near both.
-        lengths: the images' squared lengths.
+        query, images: minus a common centre near both.
+        lengths: the images' squared norms.
     """
     both = jnp.square(query).sum(1, keepdims=True) + lengths
     products = jnp.matmul(query, images.T, precision="highest")
@@ -236,7 +243,7 @@ def squared_distances(
 
 
 def _varying(start: Any, mesh: Mesh | None) -> Any:
-    """The first carry of a scan whose later ones differ from device to device."""
+    """The initial carry of a scan whose later carries differ between devices."""
     return start if mesh is None else jax.tree.map(partial(jax.lax.pcast, axis_name=AXES, to="varying"), start)
 
 
@@ -251,19 +258,19 @@ def references(
     """A set of images as a distribution.
 
     Arguments:
-        images: (N, ...) in the scale of the network's data, at least 1; float64 stays where JAX has it on.
-        centre: an image (...) to subtract, by default the mean of the set. Two sets whose odds are taken need the same.
-        limits: the range of the data, which the images must lie in; None for latents, which have none.
-        tile: references that are compared at once, at least 1.
-        mesh: of `jaxdiff.parallel`, to deal the tiles over; each of D devices then holds N / D images. What is asked of them
-            travels: to all devices the states, and back what each of them sums, so it pays where a device cannot hold all.
+        images: (N, ...) in the scale of the network's data, at least 1; float64 is kept where JAX has it enabled.
+        centre: an image (...) to subtract, by default the mean of the set. Two sets whose odds are computed need the same.
+        limits: the range of the data, which the images must be in; None for unbounded data, e.g. latents.
+        tile: references compared at once, at least 1.
+        mesh: a mesh of `jaxdiff.parallel` to shard the tiles over; each of D devices then holds N / D images. Each evaluation
+            sends the states to all devices and the partial sums back, so that this pays where one device cannot hold all
+            images.
 
     Raises:
-        InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh of other
-            axes.
+        InputError: no images, values that are not finite or outside the limits, a tile below 1, or a mesh with other axes.
     """
     images = np.asarray(images)
-    images = images.astype(np.float64 if images.dtype == np.float64 and jax.config.jax_enable_x64 else np.float32)
+    images = images.astype(jax.dtypes.canonicalize_dtype(np.float64) if images.dtype == np.float64 else np.float32)
     if images.ndim < 2 or not len(images):
         raise InputError(f"`images` must be (N, ...) with at least one image, got shape {images.shape}")
     if tile < 1:

@@ -273,7 +273,7 @@ def train_step(
         return values.mean(), values
 
     gradient, values = _in_parts(jax.grad(mean_loss, has_aux=True), state.network.weights, drawn, dropout_key, parts)
-    gradient = parallel.as_parameters(gradient)
+    gradient = parallel.shard_parameters(gradient)
     member = jax.nn.one_hot(phases.phase(process, drawn["t"], objective.phases), len(PHASES))
     updates, optimizer = optimization.transformation().update(gradient, state.optimizer, state.network.weights)
     weights = optax.apply_updates(state.network.weights, updates)
@@ -288,7 +288,7 @@ def train_step(
     if wishes is not None:
         metrics["wish"] = wishes.max()
     state = TrainState(state.step + 1, Network(weights, state.network.structure), ema, optimizer)
-    return parallel.as_parameters(state), metrics
+    return parallel.shard_parameters(state), metrics
 
 
 def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], dropout_key, parts: int) -> tuple[Any, Array]:
@@ -300,7 +300,7 @@ def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], drop
 
     def add(total, each):
         number, rows = each
-        gradient, values = gradient_of(weights, parallel.over_devices(rows), jax.random.fold_in(dropout_key, number))
+        gradient, values = gradient_of(weights, parallel.shard_batch(rows), jax.random.fold_in(dropout_key, number))
         return jax.tree.map(lambda old, new: old + new / parts, total, gradient), values
 
     start = jax.tree.map(jnp.zeros_like, weights)

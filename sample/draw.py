@@ -43,7 +43,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
         seconds = _draw_missing(options, drawing, samples, ends)
         write_once(folder, samples.finish)
         if guard := chosen.nest.of("guard"):
-            summary = parallel.once(lambda: guard_summary(samples.notes(), gated=guard.modifier.gated))
+            summary = parallel.run_on_first(lambda: guard_summary(samples.notes(), gated=guard.modifier.gated))
             console.print(summary, highlight=False)
         if len(seconds) > 1:
             # the first batch compiles
@@ -76,9 +76,9 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
         return SampleSet.create(folder, *description)
 
     with ExitStack() as held:
-        parallel.once(lambda: SampleSet.create(folder, *description) and None)
-        parallel.once(lambda: lock(folder / FILE, "being drawn into", held))
-        yield parallel.in_all(opened)
+        parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
+        parallel.run_on_first(lambda: lock(folder / FILE, "being drawn into", held))
+        yield parallel.run_on_all(opened)
 
 
 def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.ndarray) -> list[float]:
@@ -87,9 +87,9 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
     All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
     """
     first, processes = jax.process_index(), jax.process_count()
-    missing = [tuple(shard) for shard in parallel.once(samples.missing)]
+    missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
     there = [shard for shard in samples.shards() if shard not in missing]
-    parallel.together(lambda: samples.check(there[first::processes]))
+    parallel.gather_results(lambda: samples.check(there[first::processes]))
     if not missing:
         return []
     batch = options.batch_size or images_at_once(drawing, options.count)
@@ -117,7 +117,7 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
                 told = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
                 samples.write(start, drawing.chosen.model.space.decode(images), told)
 
-            parallel.together(keep if first < len(shards) else lambda: None)
+            parallel.gather_results(keep if first < len(shards) else lambda: None)
     return seconds
 
 

@@ -60,7 +60,7 @@ class Drawing:
         Under `jax.set_mesh` of the setting's mesh. Every process calls it, with B rows of its own, and gets theirs.
         """
         x, record = self.method.draw(self, indices, ends)
-        return parallel.rows_here(x), {} if record is None else acts(record, self.chosen.model.process)
+        return parallel.local_rows(x), {} if record is None else acts(record, self.chosen.model.process)
 
     def denoiser(self, condition: Any, indices: Any = None, ends: Any = None) -> Any:
         """The denoiser that is sampled; see `nest` for its order.
@@ -74,7 +74,7 @@ class Drawing:
 
     def over_devices(self, rows: Any) -> Any:
         """Rows of the host, sharded over the devices."""
-        return parallel.deal(self.chosen.mesh, rows)
+        return parallel.shard_rows(self.chosen.mesh, rows)
 
     def sampled(self, denoise: Any, condition: Any, indices: Any) -> tuple[jax.Array, Record | None]:
         """What the solver draws, and the record of the guard, if any; of rows that are sharded over the devices."""
@@ -141,4 +141,4 @@ def acts(record: Record, process: Any) -> dict[str, np.ndarray]:
         "first_snr": snr(record.first),
         "last_snr": snr(record.last),
     }
-    return {name: parallel.rows_here(parallel.over_devices(values)) for name, values in notes.items()}
+    return {name: parallel.local_rows(parallel.shard_batch(values)) for name, values in notes.items()}

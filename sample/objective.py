@@ -12,10 +12,10 @@ from jaxdiff._console import arguments
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
-from jaxdiff.fairness import Transition, choose
-from jaxdiff.fairness.feature_judges import feature_judges, others
+from jaxdiff.fairness import Transition, choose_trade_off
+from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
-from jaxdiff.fairness.transition import point
+from jaxdiff.fairness.transition import time_fields
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import require_pixels
 
@@ -28,7 +28,7 @@ from .transitions import default_path
 
 
 def search_by_objective(options: Search) -> Transition:
-    """Draws sets over tau, judges them, prints what each keeps, and writes the tau that serves the objective.
+    """Draws sets over tau, classifiers them, prints what each keeps, and writes the tau that serves the objective.
 
     The sets are kept where the file is, in a folder of its name, so that a search that was cut off goes on where it stopped.
     """
@@ -49,7 +49,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     fitting = {"size": tuple(size), "channels": channels, "value_names": named}
     opened = open_data(spec, split="train", **fitting)
-    associated = others(opened, chosen.name, options.associated)
+    associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity takes data with other attributes than {chosen.name}; {spec} has none")
     drawing = Draw(
@@ -58,7 +58,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     )  # fmt: skip
     names = [chosen.name, *associated]
     with progress("learning to see features", len(names)) as advance:
-        judges = feature_judges(
+        classifiers = train_feature_classifiers(
             spec, names, **fitting, seed=options.seed,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
@@ -67,14 +67,14 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     with progress("judging", len(folders)) as advance:
         for tau, path in zip(options.tau, folders, strict=True):
             images, labels = load_arrays(SampleSet.open(path))
-            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], judges, seed=options.seed))
+            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], classifiers, seed=options.seed))
             advance(note=f"tau {tau:.3f}")
     measured.sort(key=lambda each: each.tau)
     console.print(_table(measured, chosen))
-    best = choose(measured, objective=options.objective, retain=options.retain)
+    best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
     values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
     return Transition(
-        **point(chosen.model.process, best.tau),
+        **time_fields(chosen.model.process, best.tau),
         mode=f"{options.objective}/retain {options.retain:g}",
         taus=tuple(each.tau for each in measured),
         curve=tuple(values),

@@ -26,10 +26,10 @@ from jaxdiff.fairness import (
     search_direct,
     search_prefix,
     search_spectral,
-    train_classifier,
+    train_image_classifier,
     whitening,
 )
-from jaxdiff.fairness.transition import Found, PairTransitions, of_pairs, point
+from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_transitions, time_fields
 from jaxdiff.phases import boundary_times
 from jaxdiff.spaces import require_pixels
 
@@ -68,8 +68,8 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
-        return jax.tree.map(jnp.asarray, parallel.of_first(whitening(images, ends)))
-    classifier = train_classifier(images, ends, values=len(chosen.values), seed=seed)
+        return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))
+    classifier = train_image_classifier(images, ends, values=len(chosen.values), seed=seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
@@ -117,7 +117,7 @@ def find_pairs(options: Search, chosen: Setting, looks: Callable | None) -> tupl
     }
     context = {**chosen.context(), "seed": options.seed}
     curves = [(f"{chosen.names[a]}, {chosen.names[b]}", each.taus, each.curve, each.tau) for (a, b), each in found.items()]
-    return of_pairs(found, values=len(chosen.values), context=context), curves
+    return pair_transitions(found, values=len(chosen.values), context=context), curves
 
 
 def find_spectral(options: Search, chosen: Setting, looks: Callable | None) -> SpectralTransition:
@@ -131,7 +131,7 @@ def find_spectral(options: Search, chosen: Setting, looks: Callable | None) -> S
     return replace(found, context={**chosen.context(), "edges": list(options.edges), "seed": options.seed})
 
 
-def find(options: Search, chosen: Setting) -> tuple[Found, list[Curve]]:
+def find(options: Search, chosen: Setting) -> tuple[SearchResult, list[Curve]]:
     """What the search finds, and its curves."""
     looks = learn(options, chosen)
     if options.mode == "spectral":
@@ -151,7 +151,7 @@ def _of_band(found: SpectralTransition, band: int) -> Curve:
     return f"band {band + 1}", sorted(best), [best[tau] for tau in sorted(best)], found.taus[band]
 
 
-def search(options: Search) -> Found:
+def search(options: Search) -> SearchResult:
     """Searches, prints tau and writes the curve."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen, "spectral" if options.mode == "spectral" else "tau")
@@ -160,7 +160,7 @@ def search(options: Search) -> Found:
     return found
 
 
-def show(options: Search, chosen: Setting, out: Path, found: Found, curves: Sequence[Curve]) -> None:
+def show(options: Search, chosen: Setting, out: Path, found: SearchResult, curves: Sequence[Curve]) -> None:
     """Writes what was found, and prints it."""
     write(out, found, curves, chosen, options.phases)
     console.print(_table(found, chosen))
@@ -168,7 +168,7 @@ def show(options: Search, chosen: Setting, out: Path, found: Found, curves: Sequ
     console.print(f"written: {out} and {out.with_suffix('.png').name}")
 
 
-def _table(found: Found, chosen: Setting) -> Table:
+def _table(found: SearchResult, chosen: Setting) -> Table:
     """The points that were found, a row for each."""
     match found:
         case Transition():
@@ -186,13 +186,15 @@ def _table(found: Found, chosen: Setting) -> Table:
     for name in ("", "tau", "residual", "timestep", "SNR"):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     for name, tau, residual in rows:
-        at = point(chosen.model.process, tau)
+        at = time_fields(chosen.model.process, tau)
         snr = "infinite" if at["snr"] is None else f"{at['snr']:.3g}"
         table.add_row(name, f"{tau:.3f}", f"{residual:.3f}", f"{at['timestep']} of {chosen.model.process.timesteps}", snr)
     return table
 
 
-def write(out: Path, found: Found, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES) -> None:
+def write(
+    out: Path, found: SearchResult, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES
+) -> None:
     """Writes what was found as JSON and its curves as PNG, with the phases of noise that meet at these SNR."""
 
     def written():

@@ -55,7 +55,7 @@ def context(options: Search, chosen: Setting) -> dict[str, Any]:
 
 def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition | None:
     """The result of an earlier run; None where there is none. Raises `InputError` for one of another context."""
-    text = parallel.once(lambda: file.read_text() if file.exists() else None)
+    text = parallel.run_on_first(lambda: file.read_text() if file.exists() else None)
     if text is None:
         return None
     try:

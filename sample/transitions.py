@@ -8,7 +8,7 @@ from jaxdiff import parallel
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
-from jaxdiff.fairness.transition import Found
+from jaxdiff.fairness.transition import SearchResult
 
 from .options import EDGES, Draw, Search
 from .setting import Setting
@@ -29,23 +29,25 @@ def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 
 
-def searched(options: Draw, chosen: Setting, method: "Switched") -> Found:
+def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult:
     """What the search found, from its file, made first where there is none; an error where it was found in another context."""
     spectral = method.kind == "spectral"
     chosen = chosen.searched(guarded=not spectral)
     path = method.tau_file or default_path(options.model, chosen, method.kind)
-    if not parallel.once(path.exists):
+    if not parallel.run_on_first(path.exists):
         if method.tau_file:
             raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
         found = _search(options, chosen, method, path)
     else:
-        found = _read(path, parallel.once(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions))
+        found = _read(
+            path, parallel.run_on_first(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions)
+        )
     edges = {"edges": list(method.edges)} if spectral and method.edges else {}
     found.require({**chosen.context(), **edges})
     return found
 
 
-def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> Found:
+def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> SearchResult:
     from . import search
 
     console.print(f"no {path}: searching tau first")
@@ -57,7 +59,7 @@ def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> F
     return found
 
 
-def _read(path: Path, text: str, kinds: Sequence[type[Found]]) -> Found:
+def _read(path: Path, text: str, kinds: Sequence[type[SearchResult]]) -> SearchResult:
     """The result of a search that a file holds, of one of these kinds."""
     refused = []
     for kind in kinds:

@@ -24,11 +24,11 @@ CONFIG = ClassifierConfig(
 
 
 @pytest.fixture(scope="module")
-def classifier() -> classifiers.Classifier:
+def classifier() -> classifiers.NoisedClassifier:
     """An untrained classifier whose answers are not those of its prior, with a calibration."""
     made, rng = jax.eval_shape(partial(noised_classifier, CONFIG), jax.random.key(0)), np.random.default_rng(1)
     weights = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.standard_normal(w.shape, np.float32)), made.weights)
-    return classifiers.Classifier(
+    return classifiers.NoisedClassifier(
         config=CONFIG,
         network=type(made)(weights, made.structure),
         process=vp_linear(0.2, 19.0),

@@ -32,8 +32,8 @@ BREACHES = {
     "spaces": ("jaxdiff/spaces/pixels.py", "import jaxdiff.data"),
     "conditions": ("jaxdiff/conditions/labels.py", "import jaxdiff.process"),
     "data": ("jaxdiff/data/opening.py", "import jaxdiff.sampleset"),
-    "readers": ("jaxdiff/data/source.py", "import jaxdiff.data.opening"),
     "dependencies": ("jaxdiff/fairness/__init__.py", "import matplotlib"),
+    "cycles": ("jaxdiff/quality/__init__.py", "import jaxdiff.fairness"),
 }
 
 

@@ -11,8 +11,11 @@ import pytest
 
 import jaxdiff
 import jaxdiff.data
+import jaxdiff.fairness
+import jaxdiff.quality
+import jaxdiff.safety
 
-PACKAGES = (jaxdiff, jaxdiff.data)
+PACKAGES = (jaxdiff, jaxdiff.data, jaxdiff.fairness, jaxdiff.quality, jaxdiff.safety)
 HEAVY = ("flax", "jax", "numpy", "scipy")
 COLD = f"import sys, {{}}; print([name for name in {HEAVY} if name in sys.modules])"
 

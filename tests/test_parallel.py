@@ -96,11 +96,11 @@ def test_hosts_that_cannot_be_joined_are_refused_at_once(given, words):
 
 def test_alone_a_process_speaks_to_itself():
     assert parallel.exchange(b"word") == [b"word"]
-    assert parallel.together(lambda: [1, "a"]) == [[1, "a"]]
-    assert parallel.once(lambda: 3) == 3
-    assert parallel.in_all(lambda: {1, 2}) == {1, 2}
+    assert parallel.gather_results(lambda: [1, "a"]) == [[1, "a"]]
+    assert parallel.run_on_first(lambda: 3) == 3
+    assert parallel.run_on_all(lambda: {1, 2}) == {1, 2}
     with pytest.raises(InputError, match="^no file$"):
-        parallel.together(fails)
+        parallel.gather_results(fails)
 
 
 def fails():
@@ -109,7 +109,7 @@ def fails():
 
 def test_without_a_mesh_nothing_is_laid_out():
     x = jnp.ones(3)
-    assert parallel.over_devices({"x": x})["x"] is parallel.as_parameters(x) is parallel.whole(x) is x
+    assert parallel.shard_batch({"x": x})["x"] is parallel.shard_parameters(x) is parallel.replicate(x) is x
 
 
 def test_a_host_that_never_arrives_is_an_error_of_one_line():
@@ -129,41 +129,42 @@ me = jax.process_index()
 mesh = parallel.make_mesh("fsdp=2")
 exact = np.array([1 / 3, 1e-300, np.pi])[: me + 2]
 heard = [np.frombuffer(each).tolist() for each in parallel.exchange(exact.tobytes())]
-told = {"heard": heard, "together": parallel.together(lambda: {"me": me}), "once": parallel.once(lambda: f"of {me}")}
+told = {"heard": heard, "results": parallel.gather_results(lambda: {"me": me})}
+told["first"] = parallel.run_on_first(lambda: f"of {me}")
 
 def failing():
     if me == 1:
         raise InputError("no such folder")
 
-for name, function in (("together", parallel.together), ("in_all", parallel.in_all)):
+for name, function in (("gather_results", parallel.gather_results), ("run_on_all", parallel.run_on_all)):
     try:
         function(failing)
     except InputError as error:
         told[f"{name} failing"] = str(error)
 try:
-    parallel.once(lambda: failing())
-    parallel.once(lambda: [][0] if me else 1)
+    parallel.run_on_first(lambda: failing())
+    parallel.run_on_first(lambda: [][0] if me else 1)
     told["of the first alone"] = True
 except InputError:
     told["of the first alone"] = False
 
-rows = parallel.own_rows(mesh, 8)
+rows = parallel.process_rows(mesh, 8)
 whole = np.arange(16.0, dtype=np.float32).reshape(8, 2)
-dealt = parallel.deal(mesh, whole[rows])
+dealt = parallel.shard_rows(mesh, whole[rows])
 told["rows"] = [rows.start, rows.stop]
-told["here"] = np.array_equal(parallel.rows_here(dealt), whole[rows])
-told["gathered"] = np.array_equal(parallel.gathered(dealt), whole)
+told["here"] = np.array_equal(parallel.local_rows(dealt), whole[rows])
+told["gathered"] = np.array_equal(parallel.gather(dealt), whole)
 w = np.arange(32768.0, dtype=np.float32).reshape(128, 256)
 placed = parallel.place({"w": w}, parallel.parameter_shardings(mesh, {"w": w}))["w"]
 told["part"] = [[each.data.shape, bool((each.data == w[each.index]).all())] for each in placed.addressable_shards]
-told["whole"] = np.array_equal(parallel.gathered({"w": placed})["w"], w)
+told["whole"] = np.array_equal(parallel.gather({"w": placed})["w"], w)
 try:
-    parallel.own_rows(mesh, 6)
+    parallel.process_rows(mesh, 6)
 except InputError as error:
     told["undivided"] = str(error)
 with jax.set_mesh(mesh):
-    halves = jax.jit(lambda x: parallel.over_devices(x * 2))(whole)
-told["dealt under jit"] = np.array_equal(parallel.rows_here(halves), 2 * whole[rows])
+    halves = jax.jit(lambda x: parallel.shard_batch(x * 2))(whole)
+told["dealt under jit"] = np.array_equal(parallel.local_rows(halves), 2 * whole[rows])
 print("TOLD", json.dumps(told))
 """
 
@@ -172,8 +173,8 @@ def test_two_processes_hear_of_each_other_exactly():
     told = [json.loads(output.split("TOLD ")[1].splitlines()[0]) for output in succeed(("-c", SPOKEN), 2, devices=2)]
     for me, one in enumerate(told):
         assert one["heard"] == [[1 / 3, 1e-300], [1 / 3, 1e-300, np.pi]]
-        assert (one["together"], one["once"]) == ([{"me": 0}, {"me": 1}], "of 0")
-        assert one["together failing"] == one["in_all failing"] == "process 1: no such folder"
+        assert (one["results"], one["first"]) == ([{"me": 0}, {"me": 1}], "of 0")
+        assert one["gather_results failing"] == one["run_on_all failing"] == "process 1: no such folder"
         assert one["of the first alone"]
         assert one["rows"] == [4 * me, 4 * me + 4]
         assert one["here"] and one["gathered"] and one["dealt under jit"]

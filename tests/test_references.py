@@ -44,7 +44,7 @@ for count in counts:
 
             for t, temperature in ((0.05, 1.0), (0.5, 1.0), (0.95, 48.0)):
                 with jax.set_mesh(mesh):
-                    shared = run(dealt, parallel.deal(mesh, x), t, temperature)
+                    shared = run(dealt, parallel.shard_rows(mesh, x), t, temperature)
                 for a, b in zip(run(one, x, t, temperature), shared):
                     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
             held = {shard.device: shard.data.shape[0] for shard in dealt.tiles.addressable_shards}

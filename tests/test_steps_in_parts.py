@@ -89,7 +89,7 @@ from jaxdiff.training import train_step
 from tests.small_training import *
 from train.loop import fresh_state
 
-parallel.SMALL = 0  # so that this network's parameters are dealt, too
+parallel.MIN_SHARDED_SIZE = 0  # so that this network's parameters are sharded, too
 task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, 8, 16)
 rng = np.random.default_rng(0)
 images = rng.standard_normal((16, SIZE, SIZE, 3)).astype(np.float32)
@@ -101,7 +101,8 @@ for name, (text, devices, parts) in meshes.items():
     with jax.set_mesh(mesh):
         shardings = parallel.parameter_shardings(mesh, jax.eval_shape(make, key))
         state = jax.jit(make, out_shardings=shardings)(key)
-        given = parallel.deal(mesh, batch), jax.random.key(1), parallel.deal(mesh, np.arange(devices, dtype=np.int32))
+        rows, indices = (parallel.shard_rows(mesh, each) for each in (batch, np.arange(devices, dtype=np.int32)))
+        given = rows, jax.random.key(1), indices
         step = train_step.lower(
             state, task.process, *given, objective=OBJECTIVE, optimization=OPTIMIZATION, parts=parts
         ).compile()

@@ -64,9 +64,9 @@ class NoisedClassification(Task):
             training["held_out"] = [level.config() for level in after]
             told = {"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]}
             folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(told) + "\n"))
-        classifier = classifiers.Classifier(
+        classifier = classifiers.NoisedClassifier(
             config=self.network,
-            network=parallel.gathered(network),
+            network=parallel.gather(network),
             process=self.process,
             attribute=source.attributes[0],
             shares=self.objective.shares,

@@ -36,7 +36,7 @@ class Diffusion(Task):
         return jax.jit(unet, static_argnums=0)(self.network, key)
 
     def save(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        network = Network(parallel.gathered(state.ema), state.network.structure)
+        network = Network(parallel.gather(state.ema), state.network.structure)
         model = self._model(options, source, network, step)
         folder.write(self.kind.file, lambda: models.save(folder.path, model))
 
@@ -60,7 +60,7 @@ class Diffusion(Task):
             key=jax.random.key(options.seed),
             indices=places % columns,
         )
-        picture = grid(model.space.pictures(model.space.decode(parallel.gathered(drawn)[:count])), columns)
+        picture = grid(model.space.pictures(model.space.decode(parallel.gather(drawn)[:count])), columns)
         name = f"previews/{step:07d}.png"
         folder.write(name, lambda: write(picture, folder.path / name))
 

@@ -72,14 +72,14 @@ def claimed(out: Path, config: dict[str, Any]) -> Iterator[Folder]:
     """
     with ExitStack() as held:
         _require_agreement(config)
-        parallel.once(lambda: _claim(out, config, held))
-        parallel.together(lambda: _seen(out))
+        parallel.run_on_first(lambda: _claim(out, config, held))
+        parallel.gather_results(lambda: _seen(out))
         yield Folder(out)
 
 
 def _require_agreement(config: dict[str, Any]) -> None:
     """Raises `InputError` in every process, where they were started with different options or data."""
-    first, *others = (_flat(each) for each in parallel.together(lambda: config))
+    first, *others = (_flat(each) for each in parallel.gather_results(lambda: config))
     for number, other in enumerate(others, 1):
         for name, value in first.items():
             if other.get(name) != value:

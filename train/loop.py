@@ -47,7 +47,7 @@ class _Stop:
 def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
     """Trains, or goes on training, until `task.steps` steps are done; returns the exit status."""
     check_divides(options, task, mesh)
-    rows = parallel.own_rows(mesh, task.batch_size)
+    rows = parallel.process_rows(mesh, task.batch_size)
     each = rows.stop - rows.start
     shard = (rows.start // each, task.batch_size // each)
     iterator = batches(source, task.space, batch_size=task.batch_size, seed=options.seed, flip=options.flip, shard=shard)
@@ -109,7 +109,7 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
         while done < task.steps and granted != STOP:
             overdue = parallel.is_first() and time.monotonic() - saved_at > 60 * options.save_minutes
             wish = STOP if stop.asked else SAVE if overdue else NOTHING
-            batch, wishes = parallel.deal(mesh, (next(iterator), _on_each_device(mesh, wish)))
+            batch, wishes = parallel.shard_rows(mesh, (next(iterator), _on_each_device(mesh, wish)))
             state, measured = step_of(state, task.process, batch, key, wishes)
             done += 1
             pending.append((done, measured))
@@ -142,7 +142,7 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
 
 def _on_each_device(mesh: Mesh, wish: int) -> np.ndarray:
     """A process's wish, on behalf of each of its devices."""
-    rows = parallel.own_rows(mesh, mesh.size)
+    rows = parallel.process_rows(mesh, mesh.size)
     return np.full(rows.stop - rows.start, wish, np.int32)
 
 

@@ -21,7 +21,7 @@ def train_diffusion(options: Options) -> None:
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     names = () if options.unconditional else names
     mesh = join(options)
-    source = parallel.in_all(lambda: _open(options, diffusion.image_size(options), options.channels, names))
+    source = parallel.run_on_all(lambda: _open(options, diffusion.image_size(options), options.channels, names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
@@ -34,8 +34,8 @@ def train_diffusion(options: Options) -> None:
 def train_classifier(options: ClassifierOptions) -> None:
     """Trains a classifier of noised images; ends the process with the status of the training."""
     mesh = join(options)
-    size, channels, process = parallel.in_all(lambda: classifier.context(options))
-    source, *held_out = parallel.in_all(
+    size, channels, process = parallel.run_on_all(lambda: classifier.context(options))
+    source, *held_out = parallel.run_on_all(
         lambda: [_open(options, size, channels, (options.attribute,), split) for split in ("train", "validation", "test")]
     )
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
@@ -54,8 +54,8 @@ def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> Non
     if options.dry_run:
         dry_run(options, task, source, mesh)
         return
-    parallel.in_all(lambda: verify(source))
-    sys.exit(loop.train(options, task, parallel.in_all(source.cached), mesh))
+    parallel.run_on_all(lambda: verify(source))
+    sys.exit(loop.train(options, task, parallel.run_on_all(source.cached), mesh))
 
 
 def _open(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
-from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, Limits
+from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
 from .fitted import Fitted
@@ -33,8 +33,8 @@ class Fairness(Fitted, Processes):
       jaxdiff evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
 
-    What is wrong with a set stands under "findings" by name. Whether that can be trusted is told by cheats, made of real
-    images; the exit status is 1 where one is missed or a fair set is flagged:
+    Faults of a set are listed by name under "findings". --self-check tests that on control sets with known faults, made of real
+    images; the exit status is 1 where a fault is missed or a fair set is flagged:
 
       jaxdiff evaluate fairness --self-check --real embedded --attribute group --out out/self-check
 
@@ -70,7 +70,7 @@ class Fairness(Fitted, Processes):
     """Mirror half of the training images; wrong for digits and letters."""
     replicates: int = 1000
     """Bootstrap replicates of the 95 % intervals."""
-    permutations: int = 999
+    permutations: int = PERMUTATIONS
     """Permutations of the energy test; its least p-value is 1 / (1 + permutations). With fewer it may never be sure enough
     to flag a set."""
     quality: bool = True
@@ -98,7 +98,7 @@ class Fairness(Fitted, Processes):
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
-    """Judge cheats and fair sets made of real images instead of --synthetic; writes self-check.json."""
+    """Evaluate control sets made of real images instead of --synthetic; writes self-check.json."""
     repeats: int = 0
     """With --self-check: draw the fair sets so many times again, to tell the rate of false alarms."""
     seed: int = 0

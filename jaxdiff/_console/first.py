@@ -21,4 +21,4 @@ def write_once(path: Path, function: Callable[[], Any]) -> None:
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
-    parallel.once(write)
+    parallel.run_on_first(write)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, UInt8, UInt64
 
-from jaxdiff.data.attributes import Attribute, find
+from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 
 ATTRIBUTES = (
@@ -129,35 +129,6 @@ def generate(
     """
     drawn = labels(indices, seed=seed, associations=associations)
     return render(drawn, indices, seed=seed, size=size), drawn
-
-
-def counterfactual(
-    indices: Int[np.ndarray, " n"],
-    *,
-    attribute: str,
-    value: str,
-    seed: int = 0,
-    associations: Mapping[str, Sequence[float | int]] | None = None,
-    size: int = 32,
-) -> tuple[UInt8[np.ndarray, "n size size 3"], Int32[np.ndarray, "n a"]]:
-    """The images of `generate` with one attribute set to one value for all, and all else as it was.
-
-    What follows the group keeps its value when `attribute` is `group`: only the jaw changes.
-
-    Arguments:
-        indices: which images; each at least 0.
-        attribute: the name of the attribute to set.
-        value: the name of its value.
-        seed, associations, size: as `generate` takes them.
-
-    Raises:
-        InputError: an unknown attribute or value, or what `generate` does not take.
-    """
-    column = find(ATTRIBUTES, attribute)
-    label = ATTRIBUTES[column].index(value)
-    changed = labels(indices, seed=seed, associations=associations)
-    changed[:, column] = label
-    return render(changed, indices, seed=seed, size=size), changed
 
 
 def render(

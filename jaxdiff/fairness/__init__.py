@@ -1,41 +1,142 @@
-"""Fairness: the search for the transition point, the judges of what was drawn, and what fairness is for."""
+"""Fairness: searches for the transition point, and the evaluation of generated images by group."""
 
-from jaxdiff.fairness.assignment import assign
-from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import predict_attributes, train_attribute_classifiers
-from jaxdiff.fairness.energy import energy_test
-from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
-from jaxdiff.fairness.groups import group_rates, intersect, pairwise_errors
-from jaxdiff.fairness.judge import Classifier, judge, train_classifier
-from jaxdiff.fairness.parity import measure_parity
-from jaxdiff.fairness.search import search_direct, search_prefix
-from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
-from jaxdiff.fairness.tradeoff import TradeOff, choose
-from jaxdiff.fairness.transition import PairTransitions, Transition
+from typing import TYPE_CHECKING
+
+from jaxdiff._lazy import lazily
+
+if TYPE_CHECKING:
+    from jaxdiff.fairness.assignment import assign
+    from jaxdiff.fairness.associated import AssociatedParity, Retention, associated_parity, measure_retention, total_variation
+    from jaxdiff.fairness.attribute_classifiers import (
+        AttributeClassifier,
+        balancing_weights,
+        predict_attributes,
+        train_attribute_classifiers,
+        train_balanced_classifier,
+    )
+    from jaxdiff.fairness.chance import ChanceTest, chance_test
+    from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
+    from jaxdiff.fairness.energy import EnergyTest, energy_distance, energy_test
+    from jaxdiff.fairness.evaluation import FairnessEvaluation, LabelledImages, Predictions, SetEvaluation, evaluate_fairness
+    from jaxdiff.fairness.feature_classifiers import train_feature_classifiers
+    from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
+    from jaxdiff.fairness.findings import Finding, Limits, find_faults
+    from jaxdiff.fairness.groups import (
+        GroupRates,
+        Intersection,
+        PairwiseErrors,
+        PairwiseSummary,
+        group_rates,
+        intersect,
+        pairwise_errors,
+        summarise_pairs,
+    )
+    from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
+    from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
+    from jaxdiff.fairness.search import search_direct, search_prefix
+    from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
+    from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
+    from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
+    from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
 __all__ = [
-    "Classifier",
+    "AssociatedParity",
+    "AttributeClassifier",
+    "ChanceTest",
     "ClassifierFeatures",
+    "ClassifierTraining",
+    "Confusion",
+    "EnergyTest",
+    "FairnessEvaluation",
+    "Finding",
+    "GroupErrors",
+    "GroupRates",
+    "ImageClassifier",
+    "Intersection",
+    "LabelledImages",
+    "Limits",
     "PairTransitions",
+    "PairwiseErrors",
+    "PairwiseSummary",
+    "Parity",
+    "ParitySummary",
+    "Predictions",
+    "Retention",
+    "SearchResult",
+    "SetEvaluation",
     "SpectralTransition",
+    "Summary",
     "TradeOff",
     "Transition",
     "Whitening",
     "assign",
     "associated_parity",
-    "choose",
+    "balancing_weights",
+    "chance_test",
+    "choose_trade_off",
+    "confusion_matrix",
+    "energy_distance",
     "energy_test",
+    "evaluate_fairness",
+    "find_faults",
+    "group_errors",
     "group_rates",
     "intersect",
-    "judge",
     "measure_parity",
     "measure_retention",
+    "measure_trade_off",
+    "pair_transitions",
     "pairwise_errors",
     "predict_attributes",
     "search_direct",
     "search_prefix",
     "search_spectral",
+    "summarise",
+    "summarise_pairs",
+    "total_variation",
     "train_attribute_classifiers",
-    "train_classifier",
+    "train_balanced_classifier",
+    "train_feature_classifiers",
+    "train_image_classifier",
+    "unmix",
     "whitening",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        ".image_classifier": ("ClassifierTraining", "ImageClassifier", "train_image_classifier"),
+        "assignment": ("assign",),
+        "associated": ("AssociatedParity", "Retention", "associated_parity", "measure_retention", "total_variation"),
+        "attribute_classifiers": (
+            "AttributeClassifier",
+            "balancing_weights",
+            "predict_attributes",
+            "train_attribute_classifiers",
+            "train_balanced_classifier",
+        ),
+        "chance": ("ChanceTest", "chance_test"),
+        "confusion": ("Confusion", "confusion_matrix", "unmix"),
+        "energy": ("EnergyTest", "energy_distance", "energy_test"),
+        "evaluation": ("FairnessEvaluation", "LabelledImages", "Predictions", "SetEvaluation", "evaluate_fairness"),
+        "feature_classifiers": ("train_feature_classifiers",),
+        "features": ("ClassifierFeatures", "Whitening", "whitening"),
+        "findings": ("Finding", "Limits", "find_faults"),
+        "groups": (
+            "GroupRates",
+            "Intersection",
+            "PairwiseErrors",
+            "PairwiseSummary",
+            "group_rates",
+            "intersect",
+            "pairwise_errors",
+            "summarise_pairs",
+        ),
+        "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
+        "parity": ("Parity", "ParitySummary", "measure_parity"),
+        "search": ("search_direct", "search_prefix"),
+        "spectral_search": ("SpectralTransition", "search_spectral"),
+        "tradeoff": ("TradeOff", "choose_trade_off", "measure_trade_off"),
+        "transition": ("PairTransitions", "SearchResult", "Transition", "pair_transitions"),
+    },
+)

@@ -1,6 +1,6 @@
-"""Which value of an attribute each image is to show: Fair Diffusion's lookup and its draw."""
+"""Assignment of attribute values to the images to generate, in given shares (Fair Diffusion's draw)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -11,17 +11,20 @@ MODES = ("balanced", "iid")
 
 
 def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode: str = "balanced") -> Int[np.ndarray, " count"]:
-    """A value for each of `count` images, in the shares of `target`.
+    """Assigns a value to each of `count` images, in the shares of `target`.
 
     Arguments:
         count: images, at least 1.
         target: (K,) shares of the values, at least 0, that sum to 1.
-        seed: of the draw.
-        mode: `balanced` gives each value its exact count, the fractions of an image to the largest remainders, in shuffled
-            order (Friedrich et al. 2023 for two equal shares); `iid` draws each image on its own.
+        seed: of the random order or draws.
+        mode: `balanced` gives each value its exact count, rounded by the largest remainders, in shuffled order (Friedrich et
+            al. 2023 for two equal shares); `iid` draws each image independently.
+
+    Returns:
+        Values (count,) in 0..K-1.
 
     Raises:
-        InputError: shares that are none, no images, or an unknown mode.
+        InputError: shares that are negative or do not sum to 1, no images, or an unknown mode.
     """
     shares = np.asarray(target, np.float64)
     if shares.ndim != 1 or not len(shares) or shares.min() < 0 or abs(shares.sum() - 1) > 1e-6:
@@ -35,25 +38,6 @@ def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode:
         return generator.choice(len(shares), size=count, p=shares / shares.sum())
     exact = count * shares / shares.sum()
     counts = np.floor(exact + 1e-9).astype(int)
-    # ties go to the earlier value
+    # ties are broken in favour of the earlier value
     counts[np.argsort(counts - exact, kind="stable")[: count - counts.sum()]] += 1
     return generator.permutation(np.repeat(np.arange(len(shares)), counts))
-
-
-def look_up(
-    prompts: Int[np.ndarray, "n a"], lookup: Mapping[tuple[int, int], Sequence[int]]
-) -> dict[int, Int[np.ndarray, " m"]]:
-    """For each attribute that some prompt wants balanced, the images whose prompt does.
-
-    Arguments:
-        prompts: label rows (N, A), -1 where a prompt doesn't tell.
-        lookup: attributes to balance by concept: (column, value) of a prompt, or (column, -1) for prompts that do not tell it.
-
-    Returns:
-        Indices of images by attribute, ascending.
-    """
-    found: dict[int, set[int]] = {}
-    for (column, value), attributes in lookup.items():
-        for attribute in attributes:
-            found.setdefault(attribute, set()).update(np.flatnonzero(prompts[:, column] == value).tolist())
-    return {attribute: np.array(sorted(images), int) for attribute, images in sorted(found.items())}

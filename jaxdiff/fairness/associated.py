@@ -1,7 +1,7 @@
-"""What fairness is for: images keep their label's defining feature, and all else is equally frequent in every group.
+"""Label retention, and parity of the attributes that are associated with the group.
 
-In the data other features (hair, glasses, ...) are associated with the group. A fair generator breaks the association and
-keeps the group: retention near that of real images, and associated features at parity between the groups.
+In the data other attributes (hair, glasses, ...) are associated with the group. A fair generator removes the association and
+keeps the group itself: retention near that of real images, and associated attributes at parity between the groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,24 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
 from jaxdiff.fairness.groups import GroupRates, group_rates
-from jaxdiff.fairness.intervals import check_replicates, dealt_tables, percentile_interval, resampled_sums, wilson_interval
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import (
+    check_labels,
+    check_replicates,
+    percentile_interval,
+    permuted_tables,
+    resampled_sums,
+    wilson_interval,
+)
 
 
 @dataclass(frozen=True)
 class Retention:
-    """The share of images that a judge gives their own label, in [0, 1], with Wilson's intervals.
+    """The share of images whose predicted label is their own, in [0, 1].
 
     Fields:
         overall: over all images.
-        interval: (2,).
-        groups: the same of each label's images.
+        interval: Wilson's interval of it (2,).
+        groups: the same for the images of each label.
     """
 
     overall: float
@@ -35,19 +41,19 @@ class Retention:
 
 
 def measure_retention(
-    predictions: Integer[np.ndarray, "judges n"], labels: Integer[np.ndarray, " n"], *, values: int, level: float = 0.95
+    predictions: Integer[np.ndarray, "classifiers n"], labels: Integer[np.ndarray, " n"], *, values: int, level: float = 0.95
 ) -> Retention:
-    """How many images show the defining feature of the label that they were given last.
+    """The share of images that show the defining feature of their final label.
 
-    The judges must be independent of the generator and look at the defining feature alone: one that was trained on
-    ordinary data reads the group off what is associated with it, and a fair generator has broken just that. See
-    `attributes.train_attribute_classifiers`. Its accuracy on real images is what full retention looks like.
+    The classifiers must be independent of the generator and depend on the defining feature alone: one trained on ordinary data
+    also uses the attributes associated with the group, which a fair generator makes independent of it. See
+    `train_attribute_classifiers`. Their accuracy on real images is the value that full retention reaches.
 
     Arguments:
-        predictions: of each judge (judges, N); their shares are averaged, see `group_rates`.
+        predictions: predicted labels of each classifier (classifiers, N); the shares are averaged, see `group_rates`.
         labels: the final label of each image (N,), 0..K-1.
         values: K.
-        level: of the intervals.
+        level: of the intervals, in (0, 1).
 
     Raises:
         InputError: labels out of range or a level outside (0, 1).
@@ -60,16 +66,16 @@ def measure_retention(
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference between groups, in [0, 1], and what it would be by chance alone; arrays if there are several.
+    """Differences between groups, in [0, 1], with their distribution under the null hypothesis of equal groups.
 
-    A difference cannot be negative, so that groups of equal distributions do not reach 0, and nor does `interval`: read it
-    beside `floor` and `critical`.
+    A difference is not negative, so that its estimate and its interval are biased upwards: groups with equal distributions
+    do not reach 0. Compare it with `floor` and `critical`.
 
     Fields:
-        value: (...,).
-        interval: (..., 2): percentile bootstrap over the images of each group.
-        floor: (...,): its mean if the groups were equal, at these numbers of images.
-        critical: (...,): its upper quantile if the groups were equal: what is larger is more than chance.
+        value: the estimate (...,).
+        interval: percentile bootstrap interval over the images of each group (..., 2).
+        floor: its mean under the null hypothesis, for these numbers of images (...,).
+        critical: its upper quantile under the null hypothesis: the critical value of a test of equality (...,).
     """
 
     value: Float[np.ndarray, "*shape"]
@@ -80,18 +86,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class AssociatedParity:
-    """The answer of `associated_parity`.
+    """The result of `associated_parity`.
 
     Fields:
         attributes: names (A,).
         rates: by attribute: the distribution over its values in each group (G, K).
         differences: of each attribute (A,): the total variation distance between the groups' distributions; for two values
             |p_1 - p_0|, for more than two groups the largest over the pairs.
-        largest: over the attributes.
-        mean: over the attributes.
+        largest: the maximum over the attributes.
+        mean: the mean over the attributes.
         count: images of each group (G,).
         level: of the intervals and the critical values.
-        near_singular: names of the attributes whose classifier is too poor for the correction that was asked for.
+        near_singular: names of the attributes whose classifier is too inaccurate for the correction to be reliable.
     """
 
     attributes: tuple[str, ...]
@@ -115,22 +121,24 @@ def associated_parity(
     level: float = 0.95,
     seed: int = 0,
 ) -> AssociatedParity:
-    """How differently the groups' images show the other attributes.
+    """Differences between the groups in the distributions of the other attributes.
 
-    An image's attributes are drawn together, in the bootstrap (within each group) and in the permutations that give the
-    floors (all groups' images dealt anew, the groups as large as they are).
+    All attributes of an image are resampled together, in the bootstrap (within each group) and in the permutations behind
+    `floor` and `critical` (images permuted over the groups, whose sizes are fixed).
 
     Arguments:
-        labels: the predicted values of every other attribute (N, A).
-        groups: the group of each image (N,), 0..G-1, as it was asked for.
-        attributes: the attributes (A,).
+        labels: the predicted value of each attribute (N, A).
+        groups: the group of each image (N,), 0..G-1: the label it was generated with.
+        attributes: the attributes (A,), at least one.
         values: G, the number of groups.
-        confusions: of the classifiers, by attribute name: those attributes' rates are corrected (`Confusion.correct`).
-        replicates: of the bootstrap, and permutations.
-        level, seed: of the bootstrap and the critical values.
+        confusions: confusion matrices of the classifiers, by attribute name: the rates of these attributes are corrected
+            (`Confusion.correct`).
+        replicates: bootstrap samples, and permutations, at least 1.
+        level: of the intervals and the critical values, in (0, 1).
+        seed: of the bootstrap and the permutations.
 
     Raises:
-        InputError: labels or groups out of range, a group without images, or a confusion of no attribute.
+        InputError: labels or groups out of range, a group without images, or a confusion matrix for an unknown attribute.
     """
     check_replicates(replicates, level)
     check_labels(groups, values=values)
@@ -147,7 +155,7 @@ def associated_parity(
     indicators = np.concatenate([np.eye(len(a.values))[kinds[:, i]] for i, a in enumerate(attributes)], axis=1)
 
     def rates(sums, confused):
-        """Sums over images (..., G, all values) to distributions by attribute, corrected by the rates of confusion."""
+        """Distributions by attribute from sums over images (..., G, all values), corrected for the confusion rates."""
         by_attribute = {name: sums[..., column] / count[:, None] for name, column in columns.items()}
         return {n: unmix(r, confused[n]) if n in confused else r for n, r in by_attribute.items()}
 
@@ -155,8 +163,8 @@ def associated_parity(
     observed = rates(np.stack([images[groups == g].sum(axis=0) for g in range(values)]), _rates(confusions))
     sums = [resampled_sums(images[groups == g], replicates=replicates, generator=generator) for g in range(values)]
     bootstrapped = _differences(rates(np.stack(sums, axis=1), resampled_rates))
-    dealt = dealt_tables(of_kind, count, replicates=replicates, generator=generator)
-    permuted = _differences(rates(np.einsum("rkg,kv->rgv", dealt, indicators), _rates(confusions)))
+    tables = permuted_tables(of_kind, count, replicates=replicates, generator=generator)
+    permuted = _differences(rates(np.einsum("rkg,kv->rgv", tables, indicators), _rates(confusions)))
 
     def difference(statistic):
         shuffled = statistic(permuted)
@@ -180,23 +188,25 @@ def associated_parity(
 
 
 def total_variation(rates: Float[np.ndarray, "*shape g k"]) -> Float[np.ndarray, "*shape"]:
-    """The total variation distance 1/2 sum_k |p_k - q_k| between distributions (..., G, K): the largest over the pairs."""
+    """The total variation distance 1/2 sum_k |p_k - q_k| of distributions (..., G, K): the maximum over pairs of groups."""
     pairs = combinations(range(rates.shape[-2]), 2)
     distances = [np.abs(rates[..., a, :] - rates[..., b, :]).sum(axis=-1) / 2 for a, b in pairs]
     return np.asarray(np.max(distances, axis=0))
 
 
-def _differences(rates):
-    """The groups' difference in each attribute (..., A)."""
+def _differences(rates: Mapping[str, Float[np.ndarray, "*shape g _"]]) -> Float[np.ndarray, "*shape a"]:
+    """The difference between the groups in each attribute (..., A)."""
     return np.stack([total_variation(of_attribute) for of_attribute in rates.values()], axis=-1)
 
 
-def _rates(confusions):
+def _rates(confusions: Mapping[str, Confusion]) -> dict[str, Float[np.ndarray, "k k"]]:
     return {name: table.rates for name, table in confusions.items()}
 
 
-def _columns(labels, attributes, confusions) -> dict[str, slice]:
-    """Where each attribute's values lie among all attributes' indicators."""
+def _columns(
+    labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], confusions: Mapping[str, Confusion] | None
+) -> dict[str, slice]:
+    """The columns of each attribute among the indicators of all attributes' values."""
     sizes = np.array([len(attribute.values) for attribute in attributes], int)
     if not len(sizes) or labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
         raise InputError(
@@ -207,5 +217,5 @@ def _columns(labels, attributes, confusions) -> dict[str, slice]:
     columns = {a.name: slice(end - size, end) for a, size, end in zip(attributes, sizes, ends, strict=True)}
     for name, table in (confusions or {}).items():
         if name not in columns or len(table.count) != columns[name].stop - columns[name].start:
-            raise InputError(f"`confusions` takes tables of the values of {', '.join(columns)}, got another for {name!r}")
+            raise InputError(f"`confusions` takes matrices over the values of {', '.join(columns)}, got another for {name!r}")
     return columns

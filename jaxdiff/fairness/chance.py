@@ -1,4 +1,4 @@
-"""Do predictions follow labels more than chance has it? A permutation test that no classifier's luck can fool."""
+"""A permutation test of whether a classifier's error rate differs from chance."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,17 @@ import numpy as np
 from jaxtyping import Integer
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import dealt_tables
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels, permuted_tables
 
 
 @dataclass(frozen=True)
 class ChanceTest:
-    """The answer of `chance_test`.
+    """The result of `chance_test`.
 
     Fields:
-        below: p-value of a balanced error rate as low as the one observed, if labels and predictions are independent.
-        above: the same of one as high: judges that are wrong more often than a coin.
-        permutations: how many were drawn; the least p-value is 1 / (1 + permutations).
+        below: p-value of a balanced error rate at most the observed one, under independence of labels and predictions.
+        above: p-value of one at least the observed one: classifiers that are wrong more often than chance.
+        permutations: how many were drawn; the smallest p-value is 1 / (1 + permutations).
     """
 
     below: float
@@ -33,15 +32,15 @@ def chance_test(
     permutations: int = 9999,
     seed: int = 0,
 ) -> ChanceTest:
-    """Tests whether the balanced error rate, averaged over the seeds, is another than that of labels dealt at random.
+    """Tests whether the balanced error rate, averaged over the seeds, differs from that under randomly permuted labels.
 
-    The labels are permuted and the predictions stay (Fisher 1935): the test is exact, for any number of images, for
-    classifiers that were trained without these labels and these images. However they came out, lucky or not, their
-    predictions are independent of the labels where the images are. The seeds of one set share its images and labels; they
-    are tested together, as one statistic, so that nothing is assumed of how alike they are.
+    The labels are permuted and the predictions kept (Fisher 1935). The test is exact for any number of images, given
+    classifiers that were trained without these labels and images: under the null hypothesis their predictions are independent
+    of the labels. The seeds' classifiers share the images and labels; they are tested as one statistic, so that nothing is
+    assumed of their correlation.
 
-    It is no test of a set by classifiers trained on it and tested on real images: those labels do follow the images, and a
-    classifier of labels that mean nothing has found some direction, in which the real groups may well differ.
+    It is not valid for classifiers trained on a synthetic set and tested on real images: a classifier of random labels has
+    learnt some arbitrary direction, in which the real groups may differ.
 
     Arguments:
         predictions: of each seed's classifier (seeds, N).
@@ -64,8 +63,8 @@ def chance_test(
     observed = np.zeros((len(kinds), len(present)), np.int64)
     np.add.at(observed, (kind.reshape(-1), np.searchsorted(present, labels)), 1)
     right = (observed * weight).sum()
-    dealt = dealt_tables(of_kind, count[present], replicates=permutations, generator=np.random.default_rng(seed))
-    permuted = (dealt * weight).sum(axis=(1, 2))
-    tie = 1e-9 * len(predictions) * values  # rounding must not decide what is equal
+    tables = permuted_tables(of_kind, count[present], replicates=permutations, generator=np.random.default_rng(seed))
+    permuted = (tables * weight).sum(axis=(1, 2))
+    tie = 1e-9 * len(predictions) * values  # so that rounding does not break ties
     below, above = (permuted >= right - tie).sum(), (permuted <= right + tie).sum()
     return ChanceTest(*((1 + int(reached)) / (1 + permutations) for reached in (below, above)), permutations)

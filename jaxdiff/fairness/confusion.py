@@ -1,4 +1,4 @@
-"""What a classifier confuses, and how often values occur once that is undone."""
+"""Confusion matrices of classifiers, and frequencies of values corrected for them."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,31 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels
 
 CONDITION_LIMIT = 10.0
-"""The condition number above which a confusion matrix counts as near singular: its inverse multiplies the error of
-frequencies up to so many times."""
+"""The condition number above which a confusion matrix counts as near singular: the factor by which its inverse may amplify the
+error of frequencies."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """The confusions of one classifier on labelled images.
+    """The confusion matrix of one classifier on labelled images.
 
     Fields:
-        count: (K, K): images of true value i that are given value j, at least one a row.
+        count: (K, K): images of true value i that are predicted as value j, at least one a row.
     """
 
     count: Integer[np.ndarray, "k k"]
 
     @property
     def rates(self) -> Float[np.ndarray, "k k"]:
-        """P(given j | true i) (K, K); the rows sum to one."""
+        """P(predicted j | true i) (K, K); the rows sum to one."""
         return self.count / self.count.sum(axis=1, keepdims=True)
 
     @property
     def accuracy(self) -> Float[np.ndarray, " k"]:
-        """The share of each value's images that are given that value (K,)."""
+        """The share of each value's images that are predicted correctly (K,)."""
         return np.diagonal(self.rates).copy()
 
     @property
@@ -40,21 +40,21 @@ class Confusion:
 
     @property
     def near_singular(self) -> bool:
-        """The warning that corrected frequencies are mostly noise: `condition` is above `CONDITION_LIMIT`."""
+        """Whether corrected frequencies are mostly noise: `condition` is above `CONDITION_LIMIT`."""
         return self.condition > CONDITION_LIMIT
 
     def correct(self, frequency: Float[np.ndarray, "*shape k"]) -> Float[np.ndarray, "*shape k"]:
-        """The frequencies (..., K) of the true values, from those of the given ones; `unmix` by these rates."""
+        """The frequencies (..., K) of the true values, from those of the predicted ones; `unmix` with these rates."""
         return unmix(frequency, self.rates)
 
     def resampled(self, replicates: int, generator: np.random.Generator) -> Float[np.ndarray, "replicates k k"]:
-        """The rates of images drawn with replacement within each true value (R, K, K)."""
+        """The rates (R, K, K) in bootstrap samples of the images, drawn within each true value."""
         each = self.count.sum(axis=1)
         return generator.multinomial(each, self.rates, size=(replicates, len(each))) / each[:, None]
 
 
-def confusion(predictions: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " n"], *, values: int) -> Confusion:
-    """The confusions of predictions on images whose labels are true and which the classifier was not trained on.
+def confusion_matrix(predictions: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " n"], *, values: int) -> Confusion:
+    """The confusion matrix of predictions on correctly labelled images that the classifier was not trained on.
 
     Arguments:
         predictions: (N,) integers in 0..K-1.
@@ -75,15 +75,15 @@ def confusion(predictions: Integer[np.ndarray, " n"], labels: Integer[np.ndarray
 
 
 def unmix(frequency: Float[np.ndarray, "*shape k"], rates: Float[np.ndarray, "*batch k k"]) -> Float[np.ndarray, "*shape k"]:
-    """The distribution p of true values behind the distribution q of given ones: q = C^T p, nearest in the simplex.
+    """The distribution p of true values from the distribution q of predicted ones: q = C^T p, projected on the simplex.
 
-    For two values p is (q + specificity - 1) / (sensitivity + specificity - 1), kept within 0 and 1 (Rogan and Gladen
-    1978); for more, black-box shift estimation (Lipton et al. 2018, eq. 2). It holds where the images of one value are
-    confused as often as they were when C was counted, whatever else has changed.
+    For two values p is (q + specificity - 1) / (sensitivity + specificity - 1), clipped to [0, 1] (Rogan and Gladen
+    1978); for more, black-box shift estimation (Lipton et al. 2018, eq. 2). It assumes that the confusion rates given the true
+    value are those of C (label shift).
 
     Arguments:
         frequency: q (..., K).
-        rates: C (..., K, K), P(given j | true i), of leading axes that broadcast to those of `frequency`.
+        rates: C (..., K, K), P(predicted j | true i), whose leading axes broadcast to those of `frequency`.
 
     Returns:
         p (..., K); NaN where C is singular.
@@ -94,7 +94,7 @@ def unmix(frequency: Float[np.ndarray, "*shape k"], rates: Float[np.ndarray, "*b
     return np.where(solvable[..., None], solved, np.nan)
 
 
-def _nearest_distribution(vector):
+def _nearest_distribution(vector: Float[np.ndarray, "*shape k"]) -> Float[np.ndarray, "*shape k"]:
     """The Euclidean projection on the simplex (Duchi et al. 2008, fig. 1), along the last axis."""
     descending = -np.sort(-vector, axis=-1)
     excess = (descending.cumsum(axis=-1) - 1) / np.arange(1, vector.shape[-1] + 1)

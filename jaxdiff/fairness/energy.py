@@ -5,24 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxdiff.defaults import PERMUTATIONS
 from jaxdiff.errors import InputError
 
 BLOCK = 512
-"""Rows that are compared at once, so that memory beyond the distance matrix is bounded."""
+"""Rows compared at once, which bounds the memory used beside the distance matrix."""
 
 
 @dataclass(frozen=True)
 class EnergyTest:
-    """The answer of `energy_test`.
+    """The result of `energy_test`.
 
     Fields:
-        distance: the energy distance, in the unit of the samples' Euclidean distance. Unbiased, so below 0 half of the time
-            when the distributions agree.
-        relative: distance / (2 E|X-Y|), without unit: 0 for equal distributions, 1 for two distinct points (the energy
-            coefficient of inhomogeneity, Székely and Rizzo 2013), comparable over image sizes and features.
-        p_value: of the hypothesis that both samples come from one distribution.
-        count: images used of each sample.
-        permutations: how many were drawn; the least p-value is 1 / (1 + permutations).
+        distance: the energy distance, in the unit of the samples' Euclidean distance. Unbiased, so it may be negative when the
+            distributions are equal.
+        relative: distance / (2 E|X-Y|), dimensionless: 0 for equal distributions, 1 for two distinct points (the energy
+            coefficient of inhomogeneity, Székely and Rizzo 2013), comparable across image sizes and features.
+        p_value: of the null hypothesis that both samples come from one distribution.
+        count: vectors used of each sample.
+        permutations: how many were drawn; the smallest p-value is 1 / (1 + permutations).
     """
 
     distance: float
@@ -35,34 +36,39 @@ class EnergyTest:
 def energy_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"]) -> float:
     """The energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Székely and Rizzo 2013), |.| Euclidean.
 
-    The U-statistic: the two means within a sample leave out an element's distance to itself, which makes the estimate
-    unbiased for every n, m, and therefore possibly negative. Zero in expectation only if the distributions agree.
+    The U-statistic: the means within a sample leave out each element's distance to itself, which makes the estimate unbiased
+    for all n and m, and therefore possibly negative. Its expectation is zero only for equal distributions.
 
     Arguments:
-        x, y: at least two finite vectors each.
+        x, y: two or more finite vectors each.
 
     Raises:
-        InputError: fewer than two, of another length, or not finite.
+        InputError: fewer than two vectors, vectors of different lengths, or values that are not finite.
     """
     distances, first = _prepare(x, y)
     return float(_statistic(distances, first[:, None])[0])
 
 
 def energy_test(
-    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"], *, permutations: int = 199, limit: int = 2000, seed: int = 0
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m e"],
+    *,
+    permutations: int = PERMUTATIONS,
+    limit: int = 2000,
+    seed: int = 0,
 ) -> EnergyTest:
     """The energy distance with a permutation p-value, (1 + #{permuted >= observed}) / (1 + permutations).
 
-    All permutations share one matrix of distances, (n + m)^2 float32, and are one matrix product.
+    All permutations share one matrix of distances, (n + m)^2 float32, and are computed as one matrix product.
 
     Arguments:
         x, y: as in `energy_distance`.
         permutations: at least 1.
-        limit: of a larger sample, this many are drawn by `seed`.
-        seed: of the draws and the permutations.
+        limit: larger samples are subsampled to this size, at least 2.
+        seed: of the subsamples and the permutations.
 
     Raises:
-        InputError: as `energy_distance`, and for no permutations or a limit below 2.
+        InputError: as in `energy_distance`, and for no permutations or a limit below 2.
     """
     if permutations < 1 or limit < 2:
         raise InputError(f"`permutations` must be at least 1 and `limit` at least 2, got {permutations} and {limit}")
@@ -72,7 +78,7 @@ def energy_test(
     shuffled = generator.permuted(np.broadcast_to(first[:, None], (len(first), permutations)), axis=0)
     statistics = _statistic(distances, np.concatenate([first[:, None], shuffled], axis=1))
     between = float(distances[: len(x), len(x) :].mean(dtype=np.float64))
-    # A permutation that swaps equal elements ties exactly: rounding must not decide it.
+    # A permutation that swaps equal elements gives an exact tie, which rounding must not break.
     reached = int((statistics[1:] >= statistics[0] - 1e-6 * between).sum())
     return EnergyTest(
         distance=float(statistics[0]),
@@ -83,8 +89,10 @@ def energy_test(
     )
 
 
-def _prepare(x, y) -> tuple[Float[np.ndarray, "k k"], Bool[np.ndarray, " k"]]:
-    """The pairwise distances of both samples together, and which elements are of the first."""
+def _prepare(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m e"]
+) -> tuple[Float[np.ndarray, "k k"], Bool[np.ndarray, " k"]]:
+    """The pairwise distances of the pooled samples, and which elements belong to the first."""
     if len(x) < 2 or len(y) < 2 or x.shape[1] != y.shape[1]:
         raise InputError(f"`x` and `y` must be two or more vectors of one length each, got shapes {x.shape} and {y.shape}")
     both = np.concatenate([x, y])
@@ -116,7 +124,7 @@ def _statistic(
     size = len(distances)
     n = int(first[:, 0].sum())
     m = size - n
-    # A constant on all pairs cancels (2c - c - c): without it float32 products keep the digits that matter.
+    # A constant on all pairs cancels (2c - c - c): subtracting it keeps precision in the float32 products.
     centred = distances - np.float32(distances.sum(dtype=np.float64) / (size * (size - 1)))
     np.fill_diagonal(centred, 0)
     members = first.astype(np.float32)

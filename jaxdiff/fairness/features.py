@@ -1,4 +1,4 @@
-"""Where a distance between images looks."""
+"""Feature maps in which the search measures the distance between images."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,20 +11,19 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from jaxdiff.errors import InputError
 
-WHITENED_SIZE = 32  # images are averaged down to at most this height and width: the covariance is (size² channels)² large
+WHITENED_SIZE = 32  # images are downsampled to at most this height and width: the covariance has (size² channels)² entries
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Whitening:
-    """Pixels in units of their spread within the groups: every direction in which images of one group differ counts alike.
+    """Whitened pixels: unit variance within the groups in every direction.
 
-    A pixel distance sees mostly the few smooth directions of large spread; a classifier does not. Make one with
-    `whitening`.
+    A pixel distance is dominated by the few smooth directions of large variance; a classifier is not. `whitening` makes one.
 
     Attributes:
         matrix: (D, D), the inverse square root of the pooled within-group covariance.
-        factor: pixels a side of the blocks that are averaged first, which divides height and width.
+        factor: the side, in pixels, of the blocks that are averaged first; a divisor of height and width.
     """
 
     matrix: Float[Array, "d d"]
@@ -38,22 +37,22 @@ class Whitening:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The penultimate layer of a classifier, as a function of arrays on the device.
+    """The penultimate layer of an image classifier, as a function of arrays on the device.
 
     Attributes:
-        state: the classifier's weights.
-        graph: its structure.
+        state: the weights (`ImageClassifier.state`).
+        graph: the structure (`ImageClassifier.graph`).
     """
 
     state: Any
     graph: Any = field(metadata={"static": True})
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-        """Features of images in [-1, 1]."""
+        """Features of images in [-1, 1]: (B, H, W, C) -> (B, D)."""
         return nnx.merge(self.graph, self.state).features(x)
 
 
-def _pooled(x, factor: int):
+def _pooled(x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"], factor: int) -> Any:
     batch, height, width, channels = x.shape
     blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
     return blocks.mean((2, 4)).reshape(batch, -1)
@@ -65,8 +64,8 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     Arguments:
         images: uint8, or float in [-1, 1].
         labels: the group of each image.
-        ridge: added to the variance of every direction, as a share of the mean variance: directions that hardly vary
-            are not blown up.
+        ridge: added to the variance of every direction, as a share of the mean variance, so that directions of small variance
+            are not amplified.
 
     Raises:
         InputError: fewer than two images in a group.
@@ -87,7 +86,7 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
 
 
 def _factor(height: int, width: int) -> int:
-    """The least side of square blocks that divide an image and leave at most `WHITENED_SIZE` of them a side; the greatest that
-    divide it where none leave so few."""
+    """The smallest side of square blocks that divide an image into at most `WHITENED_SIZE` a side, or the largest that divides
+    it."""
     common = [factor for factor in range(1, min(height, width) + 1) if height % factor == width % factor == 0]
     return next((factor for factor in common if max(height, width) // factor <= WHITENED_SIZE), common[-1])

@@ -9,20 +9,19 @@ from jaxtyping import Bool, Float, Integer, Shaped
 
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums, wilson_interval
-from jaxdiff.fairness.metrics import check_labels
+from jaxdiff.statistics import check_labels, check_replicates, percentile_interval, ratio, resampled_sums, wilson_interval
 
 SMALL = 30
-"""Images below which a group is flagged: Wilson's interval of a rate is then up to 34 points wide."""
+"""Groups of fewer images are marked as small: Wilson's interval of a rate is then more than 34 points wide at worst."""
 
 
 @dataclass(frozen=True)
 class PairwiseErrors:
-    """How well a classifier of K values tells each pair of them apart; of several classifiers along leading axes.
+    """Error rates of a classifier of K values on each pair of values; of several classifiers along leading axes.
 
     Fields:
-        error: (..., K, K): percent of the images of value a that are called b when a and b alone are allowed; NaN on the
-            diagonal and for a value without images.
+        error: (..., K, K): percent of the images of value a that are predicted as b when only a and b are allowed; NaN on
+            the diagonal and for a value without images.
         count: (K,): images of each value.
     """
 
@@ -36,7 +35,7 @@ class PairwiseErrors:
 
     @property
     def folded_ber(self) -> Float[np.ndarray, "*classifiers k k"]:
-        """min(BER, 100 - BER) of each pair (..., K, K), at most 50: 50 where no pair's two values are told apart."""
+        """min(BER, 100 - BER) of each pair (..., K, K), at most 50, which is chance."""
         return np.minimum(self.ber, 100 - self.ber)
 
     @property
@@ -47,14 +46,14 @@ class PairwiseErrors:
 
 
 def pairwise_errors(scores: Float[np.ndarray, "*classifiers n k"], labels: Integer[np.ndarray, " n"]) -> PairwiseErrors:
-    """Errors of every pair of values, from logits or probabilities.
+    """Error rates on every pair of values, from logits or probabilities.
 
-    For the pair (a, b) only images of a or b count, and each is given the value of the larger of its two scores; the
-    smaller label where they are equal.
+    For the pair (a, b) only images of a or b count, and each is predicted as the value with the larger of the two scores; the
+    smaller label in case of a tie.
 
     Arguments:
         scores: logits or probabilities (..., N, K), of one classifier or of several along leading axes.
-        labels: true labels (N,) in 0..K-1.
+        labels: labels (N,) in 0..K-1.
 
     Raises:
         InputError: a label out of range, or fewer than two values.
@@ -72,12 +71,14 @@ def pairwise_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Percentile bootstrap intervals over images of what `pairwise_errors` measures; as `metrics.bootstrap` draws.
+    """Percentile bootstrap intervals over images of `pairwise_errors`, resampled as in `metrics.bootstrap`.
 
     Arguments:
         scores: (seeds, N, K).
         labels: (N,).
-        replicates, level, seed: of the bootstrap.
+        replicates: bootstrap samples, at least 1.
+        level: of the intervals, in (0, 1).
+        seed: of the draws.
 
     Returns:
         `ber` and `folded_ber` (K, K, 2), `mean` (2,): lower and upper ends in percent; NaN where undefined.
@@ -96,10 +97,10 @@ def pairwise_bootstrap(
 
 @dataclass(frozen=True)
 class PairwiseSummary:
-    """How well several classifiers, one a seed, tell each pair of values apart on one labelled set.
+    """Pairwise error rates of several classifiers, one a seed, on one labelled set.
 
     Fields:
-        per_seed: each seed's errors.
+        per_seed: the error rates of each seed.
         intervals: `pairwise_bootstrap` of the same scores.
         level: of the intervals.
     """
@@ -110,7 +111,7 @@ class PairwiseSummary:
 
     @property
     def mean(self) -> PairwiseErrors:
-        """The errors averaged over the seeds, which are then folded: as the intervals are."""
+        """The errors averaged over the seeds, before folding, as for the intervals."""
         return PairwiseErrors(self.per_seed.error.mean(axis=0), self.per_seed.count)
 
 
@@ -122,20 +123,20 @@ def summarise_pairs(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairwiseSummary:
-    """Pairwise errors of several seeds' classifiers with bootstrap intervals; arguments as `pairwise_bootstrap` takes them."""
+    """Pairwise errors of several seeds' classifiers with bootstrap intervals; arguments as in `pairwise_bootstrap`."""
     intervals = pairwise_bootstrap(scores, labels, replicates=replicates, level=level, seed=seed)
     return PairwiseSummary(pairwise_errors(scores, labels), intervals, level)
 
 
 @dataclass(frozen=True)
 class Intersection:
-    """The product of several attributes as groups: one for every combination of their values.
+    """Intersectional groups: one for every combination of the values of several attributes.
 
     Fields:
-        names: (G,): the value names of each group, one an attribute, the last attribute fastest.
+        names: (G,): the value names of each group, one for each attribute; the last attribute varies fastest.
         groups: (N,): the group of each image, 0..G-1.
         count: (G,): images of each group.
-        small: (G,): whether a group has fewer images than the limit: its rates are a hint at best.
+        small: (G,): whether a group has fewer images than the limit, so that its rates are unreliable.
     """
 
     names: tuple[tuple[str, ...], ...]
@@ -150,10 +151,10 @@ def intersect(labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute
     Arguments:
         labels: a column for each attribute (N, A).
         attributes: the attributes and their value names.
-        limit: groups of fewer images are flagged as small.
+        limit: groups of fewer images are marked as small.
 
     Raises:
-        InputError: another number of columns than of attributes, or a label out of range.
+        InputError: a number of columns other than that of attributes, or a label out of range.
     """
     sizes = [len(attribute.values) for attribute in attributes]
     if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
@@ -169,11 +170,11 @@ def intersect(labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute
 
 @dataclass(frozen=True)
 class GroupRates:
-    """How often something happens in each group, as shares in [0, 1].
+    """The rate of an event in each group, in [0, 1].
 
     Fields:
-        rate: (G,); NaN for a group without images, and never 0.
-        interval: (G, 2): Wilson's score interval; NaN likewise.
+        rate: (G,); NaN (not 0) for a group without images.
+        interval: (G, 2): Wilson's score interval; NaN for a group without images.
         count: (G,): images of each group.
     """
 
@@ -183,7 +184,7 @@ class GroupRates:
 
     @property
     def gap(self) -> float:
-        """The largest minus the smallest rate, over the groups that have images."""
+        """The largest minus the smallest rate over the groups with images."""
         return float(np.nanmax(self.rate) - np.nanmin(self.rate))
 
 
@@ -193,11 +194,11 @@ def group_rates(
     """The rate of an event in each group: of errors (`predictions != labels`), of a predicted value, of retention.
 
     Arguments:
-        events: whether it happened to each image (N,), or the share in [0, 1] of several judges who say so. The interval is
-            then too wide rather than too narrow: a mean of judges varies less than one.
+        events: whether it occurred for each image (N,), or the share in [0, 1] of several classifiers that predict it. The
+            interval is then conservative: a mean over classifiers varies less than one classifier.
         groups: the group of each image (N,), 0..G-1, of a label or of an `Intersection`.
         values: G, at least 2.
-        level: of the intervals.
+        level: of the intervals, in (0, 1).
 
     Raises:
         InputError: a group out of range, events outside [0, 1] or a level outside (0, 1).
@@ -210,8 +211,10 @@ def group_rates(
     return GroupRates(rate, wilson_interval(rate, count, level=level), count)
 
 
-def _pairwise(scores, labels):
-    """Who belongs to which value (N, K), and whether each value b beats an image's own (..., N, K)."""
+def _pairwise(
+    scores: Float[np.ndarray, "*classifiers n k"], labels: Integer[np.ndarray, " n"]
+) -> tuple[Bool[np.ndarray, "n k"], Float[np.ndarray, "*classifiers n k"]]:
+    """The membership of each image in each value (N, K), and whether each value scores above the image's own (..., N, K)."""
     values = scores.shape[-1]
     check_labels(labels, values=values)
     own = np.take_along_axis(scores, labels.reshape((1,) * (scores.ndim - 2) + (-1, 1)), axis=-1)
@@ -219,7 +222,7 @@ def _pairwise(scores, labels):
     return labels[:, None] == np.arange(values), ((scores > own) | (wins_ties & (scores == own))).astype(np.float64)
 
 
-def _off_diagonal(count):
+def _off_diagonal(count: Shaped[np.ndarray, "*shape k"]) -> Float[np.ndarray, "*shape k k"]:
     """Counts of the first value of each pair (..., K, K), 0 on the diagonal, where there is no pair."""
     values = count.shape[-1]
     return count[..., :, None] * (1 - np.eye(values))

@@ -1,4 +1,4 @@
-"""Error rates by group, the balanced error rate and their intervals."""
+"""Error rates by group, the balanced error rate (BER), and their bootstrap intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, ratio, resampled_sums
+from jaxdiff.statistics import check_labels, check_replicates, percentile_interval, ratio, resampled_sums
 
 
 @dataclass(frozen=True)
 class GroupErrors:
-    """Error rates of one classifier, or of several along leading axes, by group.
+    """Error rates by group, of one classifier or of several along leading axes.
 
-    A group is the set of images whose true label is that value. Everything is in percent but `epsilon`.
+    A group is the set of images with one label. All values are in percent except `epsilon`.
 
     Fields:
-        error: (..., K): percent of each group's images that are given another label; NaN for a group without images.
+        error: (..., K): percent of each group's images with another predicted label; NaN for a group without images.
         count: (K,): images in each group.
     """
 
@@ -26,38 +25,38 @@ class GroupErrors:
 
     @property
     def gap(self) -> Float[np.ndarray, "*classifiers"]:
-        """Largest minus smallest group error (...,); NaN if a group is absent."""
+        """Largest minus smallest group error (...,); NaN if a group is empty."""
         return np.asarray(self.error.max(axis=-1) - self.error.min(axis=-1))
 
     @property
     def ber(self) -> Float[np.ndarray, "*classifiers"]:
-        """The balanced error rate (...,): the plain mean of the groups' errors, whatever their sizes; NaN if one is absent."""
+        """The balanced error rate (...,): the unweighted mean of the groups' errors; NaN if a group is empty."""
         return np.asarray(self.error.mean(axis=-1))
 
     @property
     def worst(self) -> Float[np.ndarray, "*classifiers"]:
-        """The largest group error (...,); NaN if a group is absent."""
+        """The largest group error (...,); NaN if a group is empty."""
         return np.asarray(self.error.max(axis=-1))
 
     @property
     def chance(self) -> float:
-        """The balanced error rate of a guess, in percent: 100 (1 - 1/K), whatever the guess follows but the label."""
+        """The balanced error rate of predictions independent of the label, in percent: 100 (1 - 1/K)."""
         return 100 * (1 - 1 / self.error.shape[-1])
 
     @property
     def folded_ber(self) -> Float[np.ndarray, "*classifiers"]:
-        """min(BER, 100 - BER) (...,), at most 50: the error once labels may be flipped. NaN unless there are two values."""
+        """min(BER, 100 - BER) (...,), at most 50: the BER of the better of a classifier and its flip. NaN unless K = 2."""
         if self.error.shape[-1] != 2:
             return np.full_like(self.ber, np.nan)
         return np.asarray(np.minimum(self.ber, 100 - self.ber))
 
     @property
     def epsilon(self) -> float:
-        """The largest e in [0, 1/2] that these classifiers leave possible for "e-fair". NaN unless there are two values.
+        """An upper bound in [0, 1/2] on the e for which the data are "e-fair", by these classifiers. NaN unless K = 2.
 
         Data are e-fair if BER(f(X), S) > e for every classifier f of the attribute S (arXiv 2401.03140, Definition 1).
-        With f its flip is a classifier too, so each f tested bounds e by its folded BER / 100: an upper bound, as better
-        classifiers may exist.
+        The flip of f is a classifier too, so that each tested f bounds e by its folded BER / 100; better classifiers may
+        exist.
         """
         return float(self.folded_ber.min() / 100)
 
@@ -69,7 +68,7 @@ def group_errors(
 
     Arguments:
         predictions: predicted labels (..., N), of one classifier or of several along leading axes.
-        labels: true labels (N,), which define the groups.
+        labels: the labels (N,), which define the groups.
         values: K, the number of values of the attribute, at least 2.
 
     Raises:
@@ -84,10 +83,10 @@ def group_errors(
 
 @dataclass(frozen=True)
 class Summary:
-    """The verdict of several classifiers, one a seed, on one labelled set.
+    """Error rates of several classifiers, one a seed, on one labelled set.
 
     Fields:
-        per_seed: each seed's errors; its `epsilon` is the bound that the best of the seeds gives.
+        per_seed: the error rates of each seed; its `epsilon` is the bound of the best seed.
         intervals: `bootstrap` of the same predictions.
         level: of the intervals.
     """
@@ -103,7 +102,7 @@ class Summary:
 
     @property
     def ber_deviation(self) -> float:
-        """Standard deviation (n - 1) of the seeds' BERs in percent: what retraining changes; NaN for one seed."""
+        """Standard deviation (n - 1) of the seeds' BERs in percent: the variation by retraining; NaN for one seed."""
         return float(self.per_seed.ber.std(ddof=1)) if len(self.per_seed.ber) > 1 else float("nan")
 
 
@@ -116,7 +115,7 @@ def summarise(
     level: float = 0.95,
     seed: int = 0,
 ) -> Summary:
-    """Group errors of several seeds' classifiers with bootstrap intervals; arguments as `bootstrap` takes them."""
+    """Group errors of several seeds' classifiers with bootstrap intervals; arguments as in `bootstrap`."""
     per_seed = group_errors(predictions, labels, values=values)
     intervals = bootstrap(predictions, labels, values=values, replicates=replicates, level=level, seed=seed)
     return Summary(per_seed, intervals, level)
@@ -133,15 +132,15 @@ def bootstrap(
 ) -> dict[str, Float[np.ndarray, "..."]]:
     """Percentile bootstrap intervals over images (Efron 1979).
 
-    Images are drawn with replacement, each with its label and all seeds' predictions, so that what the seeds share stays
-    shared; a replicate's errors are averaged over the seeds. The intervals tell the error of having few images, not
-    that of having few seeds. A replicate that misses a group counts for nothing.
+    Images are resampled with their label and all seeds' predictions, which keeps the correlation between seeds; the errors of a
+    replicate are averaged over the seeds. The intervals cover the sampling of images, not that of seeds. Replicates without
+    images of some group are left out of the measures that need it.
 
     Arguments:
-        predictions: (seeds, N).
+        predictions: predicted labels (seeds, N).
         labels: (N,).
         values: K, the number of values of the attribute.
-        replicates: how many, at least 1.
+        replicates: bootstrap samples, at least 1.
         level: coverage in (0, 1).
         seed: of the draws.
 
@@ -158,12 +157,3 @@ def bootstrap(
     replicate = GroupErrors(100 * ratio(sums[:, :values], sums[:, values:]), members.sum(axis=0))
     names = ("error", "gap", "ber", "worst", "folded_ber")
     return {name: percentile_interval(getattr(replicate, name), level) for name in names}
-
-
-def check_labels(labels: Integer[np.ndarray, " n"], *, values: int) -> None:
-    """Raises `InputError` for fewer than two values, no labels, or a label outside 0..values-1."""
-    if values < 2:
-        raise InputError(f"`values` must be at least 2, got {values}")
-    if not len(labels) or labels.min() < 0 or labels.max() >= values:
-        got = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
-        raise InputError(f"`labels` must be at least one and within 0 and {values - 1}, got {got}")

@@ -1,7 +1,7 @@
-"""Parity: how often each value of an attribute occurs among generated images, against how often it should.
+"""Parity: the frequencies of an attribute's values among generated images, against a target distribution.
 
-Another family than the error rates of `metrics`, which ask whether a value can be read off: images of equal shares may
-tell their group plainly, and images that tell nothing may be of one kind.
+Parity and the error rates of `metrics` measure different things: images with equal shares of all values may reveal their label,
+and images that do not reveal it may all show one value.
 """
 
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float, Integer
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, unmix
-from jaxdiff.fairness.intervals import check_replicates, percentile_interval, resampled_sums
+from jaxdiff.statistics import check_replicates, percentile_interval, resampled_sums
 
 TOLERANCE = 0.04
-"""A frequency counts as fair within so much of its target (Friedrich et al. 2023: 46 to 54 % of two values)."""
+"""The deviation from its target within which a frequency counts as fair (Friedrich et al. 2023: 46 to 54 % of two values)."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Frequencies of an attribute's values in contexts (prompts, say), against their target. All are shares, not percent.
+    """Frequencies of an attribute's values by context (e.g. prompt), against their target; shares in [0, 1].
 
     Fields:
-        frequency: (..., C, K), over leading axes if there are several: each context's distribution over the values.
+        frequency: the distribution over the K values in each of C contexts (..., C, K), with any leading axes.
         target: (K,).
     """
 
@@ -43,7 +43,7 @@ class Parity:
 
     @property
     def pairwise_bias(self) -> Float[np.ndarray, "*replicates contexts"]:
-        """The mean of |frequency_i - frequency_j| over the pairs i < j (..., C), whatever the target (Shen et al. 2024)."""
+        """The mean of |frequency_i - frequency_j| over pairs i < j (..., C), which ignores the target (Shen et al. 2024)."""
         i, j = np.triu_indices(len(self.target), 1)
         return np.abs(self.frequency[..., i] - self.frequency[..., j]).mean(axis=-1)
 
@@ -53,14 +53,14 @@ class Parity:
         return scipy.special.rel_entr(self.frequency, self.target).sum(axis=-1)
 
     @property
-    def within(self) -> Bool[np.ndarray, "*replicates contexts"]:
-        """Whether every value of a context lies within `TOLERANCE` of its target (..., C)."""
-        return (self.deviation <= TOLERANCE + 1e-9).all(axis=-1)  # 0.54 - 0.5 is above 0.04 in floating point
+    def within_tolerance(self) -> Bool[np.ndarray, "*replicates contexts"]:
+        """Whether the frequencies of all values of a context are within `TOLERANCE` of their targets (..., C)."""
+        return np.asarray((self.deviation <= TOLERANCE + 1e-9).all(axis=-1))  # 0.54 - 0.5 is above 0.04 in floating point
 
     @property
-    def share_within(self) -> Float[np.ndarray, "*replicates"]:
-        """The share of the contexts that are `within` (...,); for one context 0 or 1."""
-        return np.asarray(self.within.mean(axis=-1))
+    def share_within_tolerance(self) -> Float[np.ndarray, "*replicates"]:
+        """The share of the contexts that are `within_tolerance` (...,); for one context 0 or 1."""
+        return np.asarray(self.within_tolerance.mean(axis=-1))
 
     @property
     def mean_deviation(self) -> Float[np.ndarray, "*replicates k"]:
@@ -80,21 +80,21 @@ class Parity:
 
 MEASURES = (
     "frequency", "deviation", "discrepancy", "pairwise_bias", "divergence",
-    "share_within", "mean_deviation", "mean_discrepancy", "mean_pairwise_bias",
+    "share_within_tolerance", "mean_deviation", "mean_discrepancy", "mean_pairwise_bias",
 )  # fmt: skip
-"""The properties of `Parity` that are given intervals."""
+"""The properties of `Parity` with intervals in `ParitySummary`."""
 
 
 @dataclass(frozen=True)
 class ParitySummary:
-    """The answer of `measure_parity`.
+    """The result of `measure_parity`.
 
     Fields:
         parity: the measures.
         count: images of each context (C,).
-        intervals: by name in `MEASURES`: the lower and upper ends, on a last axis behind the measure's own.
+        intervals: by name in `MEASURES`: the lower and upper ends, on an additional last axis.
         level: of the intervals.
-        near_singular: the warning that the classifier is too poor for the correction that was asked for.
+        near_singular: whether the classifier is too inaccurate for the correction to be reliable.
     """
 
     parity: Parity
@@ -105,7 +105,7 @@ class ParitySummary:
 
 
 def measure_parity(
-    answers: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"],
+    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"],
     target: Float[np.ndarray, " values"],
     *,
     contexts: Integer[np.ndarray, " m"] | None = None,
@@ -114,30 +114,33 @@ def measure_parity(
     level: float = 0.95,
     seed: int = 0,
 ) -> ParitySummary:
-    """Parity of a classifier's answers with percentile bootstrap intervals over the images of each context.
+    """Parity of a classifier's predictions, with percentile bootstrap intervals over the images of each context.
 
-    The distances are at least 0 and grow with noise: a few images of a fair generator do not reach 0, nor do their
-    intervals.
+    The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
+    reach 0.
 
     Arguments:
-        answers: predicted values (N,), or soft probabilities (N, K) whose mean is then the frequency.
+        predictions: predicted values (N,), or probabilities (N, K), whose mean is then the frequency.
         target: (K,), a distribution over the values.
-        contexts: which context each image belongs to (N,), 0..C-1; None is one context.
-        confusion: the classifier's, to correct the frequencies of predicted values by; its images are resampled too.
-        replicates, level, seed: of the bootstrap.
+        contexts: the context of each image (N,), 0..C-1; None is one context.
+        confusion: the classifier's confusion matrix, to correct the frequencies of predicted values; its images are resampled
+            too.
+        replicates: bootstrap samples, at least 1.
+        level: of the intervals, in (0, 1).
+        seed: of the draws.
 
     Raises:
-        InputError: a target that is no distribution, answers or contexts out of range, a context without images, or a
-            confusion for soft answers or of another number of values.
+        InputError: a target that is not a distribution, predictions or contexts out of range, a context without images, or a
+            confusion matrix for probabilities or with another number of values.
     """
     check_replicates(replicates, level)
-    rows = _rows(answers, target)
+    rows = _rows(predictions, target)
     contexts = np.zeros(len(rows), np.int64) if contexts is None else contexts
     count = _count(contexts, len(rows))
-    if confusion is not None and (answers.ndim != 1 or len(confusion.count) != len(target)):
+    if confusion is not None and (predictions.ndim != 1 or len(confusion.count) != len(target)):
         raise InputError(
             f"`confusion` takes predicted values (N,) of its {len(confusion.count)} values, "
-            f"got answers of shape {answers.shape} and a target of {len(target)}"
+            f"got predictions of shape {predictions.shape} and a target of {len(target)}"
         )
     generator = np.random.default_rng(seed)
     of_context = [rows[contexts == context] for context in range(len(count))]
@@ -152,26 +155,33 @@ def measure_parity(
     return ParitySummary(Parity(frequency, target), count, intervals, level, confusion is not None and confusion.near_singular)
 
 
-def _rows(answers, target) -> Float[np.ndarray, "n k"]:
-    """The distribution over the values that each image stands for."""
+def _rows(
+    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "n k"]:
+    """The distribution over the values of each image: one-hot for predicted values."""
     values = len(target)
     if values < 2 or not (target >= 0).all() or abs(target.sum() - 1) > 1e-6:
         raise InputError(f"`target` must be a distribution over two or more values, got {target.tolist()}")
-    if not len(answers):
-        raise InputError("`answers` must be at least one, got none")
-    if answers.ndim == 1:
-        if answers.min() < 0 or answers.max() >= values:
-            raise InputError(f"`answers` must be within 0 and {values - 1}, got {answers.min()} to {answers.max()}")
-        return np.eye(values)[answers]
-    if answers.shape[1] != values or not (answers >= 0).all() or np.abs(answers.sum(axis=1) - 1).max() > 1e-3:
-        raise InputError(f"soft `answers` must be distributions over the target's {values} values, got shape {answers.shape}")
-    return answers.astype(np.float64)
+    if not len(predictions):
+        raise InputError("`predictions` must be at least one, got none")
+    if predictions.ndim == 1:
+        if predictions.min() < 0 or predictions.max() >= values:
+            raise InputError(f"`predictions` must be within 0 and {values - 1}, got {predictions.min()} to {predictions.max()}")
+        return np.eye(values)[predictions]
+    if predictions.shape[1] != values or not (predictions >= 0).all() or np.abs(predictions.sum(axis=1) - 1).max() > 1e-3:
+        raise InputError(
+            f"probabilities in `predictions` must be distributions over the target's {values} values, "
+            f"got shape {predictions.shape}"
+        )
+    return predictions.astype(np.float64)
 
 
-def _count(contexts, images) -> Integer[np.ndarray, " contexts"]:
+def _count(contexts: Integer[np.ndarray, " n"], images: int) -> Integer[np.ndarray, " contexts"]:
     if contexts.shape != (images,) or contexts.min() < 0:
-        raise InputError(f"`contexts` must be a number of at least 0 for each of {images} images, got shape {contexts.shape}")
+        raise InputError(f"`contexts` must be an index of at least 0 for each of {images} images, got shape {contexts.shape}")
     count = np.bincount(contexts)
     if (count == 0).any():
-        raise InputError(f"`contexts` must leave out no number, got none of {np.flatnonzero(count == 0).tolist()}")
+        raise InputError(
+            f"`contexts` must include every index up to the largest, got none of {np.flatnonzero(count == 0).tolist()}"
+        )
     return count

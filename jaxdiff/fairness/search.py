@@ -1,92 +1,45 @@
 """The search for the transition point tau.
 
-Two families. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the part of the
-integral of D before it and after it (arXiv 2401.03140, Theorem 2), all candidates from one pass by prefix sums.
-`search_direct` asks what the theorem is after: that the two switched outputs of one noise, x^{0->1} and x^{1->0},
-coincide. It needs no weight and no linearisation, and holds under guidance.
+Two methods. `search_prefix` follows the paper: with D(t) = g²(t) (score_s0 - score_s1), tau balances the integrals of D before
+and after it (arXiv 2401.03140, Theorem 2), for all candidates in one pass by prefix sums. `search_direct` minimises the
+distance between the two switched outputs of one noise sample, x^{0->1} and x^{1->0}, of which the theorem's condition is a
+linearisation. It needs no weight, and is valid under guidance.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Memory, as_denoiser, breakpoints
+from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.transition import Transition, point
+from jaxdiff.fairness._switched_pairs import (
+    begin_pairs,
+    check_search,
+    condition_pairs,
+    mean_squared_distance,
+    switch_from_trajectory,
+)
+from jaxdiff.fairness.transition import Transition, time_fields
 from jaxdiff.guidance.switching import Switching
-from jaxdiff.parallel import gathered, of_first, over_devices, stacked, unstacked
+from jaxdiff.parallel import broadcast_from_first, gather, stacked, unstacked
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.driver import Grid, begin, initial_noise, integrate, sample_grid, sample_keys
-from jaxdiff.solvers.grid import on_breakpoints
+from jaxdiff.solvers.base import Solver
+from jaxdiff.solvers.driver import integrate
 
-SNAPSHOTS = 100  # candidates of the prefix search at most: its memory is (SNAPSHOTS + 1) batches, whatever the number of steps
-
-
-def pairs_in_turn(conditions, batch: int):
-    """Both conditions of each noise sample: sample i is of the pair i mod P of the P = K (K - 1) / 2 pairs of conditions."""
-    pairs = np.resize(list(combinations(range(len(conditions)), 2)), (batch, 2))
-    rows = jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *conditions)
-    return tuple(jax.tree.map(lambda leaf, side=side: leaf[pairs[:, side]], rows) for side in (0, 1))
+SNAPSHOTS = 100
+"""Maximum number of candidates of the prefix search, whose memory is (SNAPSHOTS + 1) batches for any number of steps."""
 
 
-def both_ways(denoiser, process, key, shape, solver, batch, condition):
-    """Keys, nodes and first state of a batch of noises twice, once for each condition; `condition` is that of both."""
-    keys = sample_keys(key, over_devices(stacked(jnp.arange(batch), jnp.arange(batch))))
-    grid = sample_grid(denoiser, process, solver, 2 * batch)
-    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, condition, grid.times[0, 0]))
+def _vertex(values: Float[Array, " n"]) -> Float[Array, ""]:
+    """The vertex of the parabola through the minimum of the values at 0, 1, ... and its two neighbours.
 
-
-def check(denoise, process, solver, conditions, batch: int):
-    """Raises `InputError` for a denoiser, a solver, conditions or a batch that no search can take."""
-    solver.check(process)
-    if len(conditions) < 2:
-        raise InputError(f"`conditions` must be two or more, got {len(conditions)}")
-    if batch < math.comb(len(conditions), 2):
-        raise InputError(
-            f"`batch` must be at least the number of pairs of {len(conditions)} conditions, "
-            f"{math.comb(len(conditions), 2)}, got {batch}"
-        )
-    points = [np.asarray(point) for point in breakpoints(denoise)]
-    if any(((point > 0) & (point < 1)).any() for point in points):
-        raise InputError("the search takes a denoiser without breakpoints of its own within (0, 1); search first, then wrap")
-
-
-def from_trunk(guided, latest, process, solver, unswitched, trunk, keys, condition):
-    """What a switch whose first breakpoint is at `latest` makes of a trunk: samples, their grid, and the steps not run again.
-
-    Arguments:
-        guided: the switched denoiser, a guidance around that of the trunk which remembers nothing itself.
-        latest: the time () of its first breakpoint on the way, one for all samples.
-        unswitched: the grid of the trunk.
-        trunk: the states at its nodes under the start of `condition`.
-        keys, condition: of the samples.
-    """
-    grid = Grid(*on_breakpoints(unswitched.times, breakpoints(guided)))
-    # the last node above it: no breakpoint moved one up to there, where the switched trajectory is the trunk
-    before = jnp.maximum(jnp.sum(grid.times[:, 0] > latest) - 1, 0)
-    reached = jax.tree.map(lambda states: states[before], trunk)
-    # the trunk is of the denoiser inside
-    reached = reached._replace(memory=Memory((), (reached.memory,)))
-    return integrate(guided, process, solver, grid, reached, keys, condition, first_step=before).x, grid, before
-
-
-def mean_square(x):
-    """The mean over noises of the squared distance between the two batches of one (2 B, ...) that `stacked` made: ()."""
-    first, second = unstacked(x.reshape(len(x), -1).astype(jnp.float32), 2)
-    return jnp.square(first - second).sum(-1).mean()
-
-
-def _vertex(values):
-    """Where the parabola through the least of the values at 0, 1, ... and its two neighbours has its vertex.
-
-    Of equals the first is the least, so that what is before it is larger: there is always a vertex, within 1/2 of the least.
-    Where that is the first of all there is nothing before it, and it stands for the vertex.
+    Of equal values the first is taken as the minimum, so that the one before it is larger: the vertex exists and is within 1/2
+    of the minimum. A minimum at 0 is returned as it is.
     """
     least = jnp.argmin(values)
     left, right = values[least - 1] - values[least], values[least + 1] - values[least]
@@ -95,12 +48,12 @@ def _vertex(values):
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
 def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, norm, drop_first, batch):
-    first, second = pairs_in_turn(conditions, batch)
+    first, second = condition_pairs(conditions, batch)
     condition, other = stacked(first, second), stacked(second, first)
-    keys, grid, state = both_ways(denoiser, process, key, shape, solver, batch, condition)
+    keys, grid, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
-    slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # where the sum after step i goes: its next snapshot
+    slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # the snapshot that the sum after step i belongs to
 
     def observe(observed, index, x, x0, t, t_next):
         total, snapshots = observed
@@ -109,7 +62,7 @@ def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, 
             one, two = unstacked(eps, 2)
             difference, t, t_next = one - two, *(unstacked(time, 2)[0] for time in (t, t_next))
         else:
-            # rows of the second batch follow the path of the second condition; the difference is first minus second everywhere
+            # rows of the second half follow the trajectory of the second condition; the difference is always first minus second
             sign = expand(stacked(jnp.ones(batch), -jnp.ones(batch)), x)
             difference = sign * (eps - process.from_x0("eps", denoiser(x, t, other), x, t))
         increment = process.g2_increment(t, t_next)
@@ -144,41 +97,40 @@ def search_prefix(
     *,
     conditions: Sequence[Any],
     shape: tuple[int, ...],
-    solver,
-    key,
+    solver: Solver,
+    key: Array,
     batch: int = 64,
     path: str = "shared",
     weight: str = "g2_score",
     norm: str = "sample",
     drop_first: bool = True,
 ) -> Transition:
-    """Finds tau by prefix sums of D(t): all candidates in one compiled pass, in memory that does not grow with the steps.
+    """Finds tau by prefix sums of D(t): all candidates in one compiled pass, in memory independent of the number of steps.
 
-    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) -
-    A(0). The candidates are the nodes of the solver's grid, 101 of them at most. The authors' own mode is path=own,
-    weight=beta_eps, norm=batch. The posterior mean that eps is taken from is the denoiser's, so it is clipped where the
-    denoiser clips; the authors take the network's eps unclipped.
+    With A(tau) the sum of D over the steps before tau (in sampling order), the criterion is the norm of 2 A(tau) - A(0). The
+    candidates are at most 101 nodes of the solver's grid. The authors' code corresponds to path=own, weight=beta_eps,
+    norm=batch, except that eps is computed from the denoiser's posterior mean, which may be clipped; theirs is unclipped.
 
     Arguments:
         denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
-        conditions: two or more, each one row without a batch axis (a label, or a vector). Noise sample i is of the i-th pair
-            of them in turn, so that of more than two the one tau is that of all pairs at once.
+        conditions: two or more, each one row without a batch axis (a label, or a vector). Noise sample i is assigned the pair
+            i mod P of the P pairs; for more than two conditions the one tau is that of all pairs together.
         shape: the shape of one sample.
-        solver: the solver that samples will be drawn with.
+        solver: the solver that samples will be drawn with, of S steps.
         key: a key; noise sample i is a function of (key, i).
         batch: noise samples, each the same for both conditions of its pair; at least one for each pair.
-        path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the
-            same x_t, along the trajectories of both conditions in turn, as the theorem has it (4 S evaluations).
-        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as the authors' code
-            does. On a grid of S steps beta is that of the sub-sampled chain, `Process.g2_increment`.
-        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch,
-            averaged over pixels (the authors').
-        drop_first: leave the first step out. The cosine schedule gives it a huge weight, and a half-trained model's eps
-            there is noise.
+        path: `own` evaluates each condition along its own trajectory (2 S evaluations); `shared` evaluates both at the same
+            x_t, along the trajectories of both conditions, as in the theorem (4 S evaluations).
+        weight: `g2_score` is the theorem's D; `beta_eps` weights the difference of eps by beta, as in the authors' code. On a
+            grid of S steps beta is that of the sub-sampled chain, `Process.g2_increment`.
+        norm: `sample` is the L2 norm over pixels, averaged over the batch; `batch` is the L2 norm over the batch, averaged
+            over pixels (the authors' choice).
+        drop_first: leave out the first step, which the cosine schedule weights heavily and where the eps of a model that is not
+            fully trained is mostly noise.
 
     Raises:
-        InputError: an unknown mode, a denoiser with breakpoints, or too few steps to balance.
+        InputError: an unknown mode, a denoiser with breakpoints, or too few steps.
     """
     for name, value, known in (
         ("path", path, ("own", "shared")),
@@ -187,7 +139,7 @@ def search_prefix(
     ):
         if value not in known:
             raise InputError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
-    check(denoise, process, solver, conditions, batch)
+    check_search(denoise, process, solver, conditions, batch)
     if solver.steps < (least := 3 if drop_first else 2):
         raise InputError(
             f"the search with drop_first={drop_first} takes a solver of at least {least} steps, got {solver.steps}"
@@ -196,31 +148,32 @@ def search_prefix(
         as_denoiser(denoise), process, tuple(conditions), key,
         shape=tuple(shape), solver=solver, path=path, weight=weight, norm=norm, drop_first=drop_first, batch=batch,
     )  # fmt: skip
-    times, curve = (np.asarray(values, np.float64)[::-1] for values in of_first(gathered((times, curve))))
+    times, curve = (np.asarray(values, np.float64)[::-1] for values in broadcast_from_first(gather((times, curve))))
     evaluations = solver.evaluations * (2 if path == "own" else 4)
-    return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, curve.argmin(), evaluations, batch)
+    return _result(process, f"prefix/{path}/{weight}/{norm}", times, curve, int(curve.argmin()), evaluations, batch)
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch", "coarse"))
 def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse):
-    start, end = pairs_in_turn(conditions, batch)
+    start, end = condition_pairs(conditions, batch)
     condition = stacked(start, end), stacked(end, start)
-    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch, condition[0])
-    trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
+    keys, unswitched, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition[0])
+    trajectory = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def square(x):
-        return mean_square(features(x) if features is not None else x)
+        return mean_squared_distance(features(x) if features is not None else x)
 
     def probe(squares, index):
-        # the grid first; the vertex is the last, so that it may leave its value where that of the end was
+        # the grid first, the vertex last: its value replaces that of the end
         tau = jnp.where(index <= coarse, index, _vertex(squares)) / (coarse + 1)
-        x, _, before = from_trunk(Switching(denoiser, tau), tau, process, solver, unswitched, trunk, keys, condition)
+        switched = Switching(denoiser, tau)
+        x, _, before = switch_from_trajectory(switched, tau, process, solver, unswitched, trajectory, keys, condition)
         value = square(x)
         return squares.at[index].set(value), (tau, value, 2 * solver.evaluations_after(before))
 
-    # at 0 and at 1 nothing is switched: either end has the value of the trunk
-    reference = square(trunk.x[-1])
-    # one loop over all candidates, so that the network is compiled into it once
+    # at 0 and at 1 nothing is switched: both have the value of the unswitched trajectory
+    reference = square(trajectory.x[-1])
+    # one loop over all candidates, so that the network is compiled once
     _, (taus, squares, cost) = jax.lax.scan(probe, jnp.full(coarse + 2, reference), jnp.arange(1, coarse + 2))
     taus, squares = jnp.append(0.0, taus), jnp.append(reference, squares)
     return taus, jnp.sqrt(squares), 2 * solver.evaluations + cost.sum()
@@ -232,8 +185,8 @@ def search_direct(
     *,
     conditions: Sequence[Any],
     shape: tuple[int, ...],
-    solver,
-    key,
+    solver: Solver,
+    key: Array,
     batch: int = 64,
     features: Callable | None = None,
     metric: str = "pixel",
@@ -241,51 +194,59 @@ def search_direct(
 ) -> Transition:
     """Finds the tau at which the two switched outputs of the same noise are closest.
 
-    The criterion is J(tau) = sqrt(mean ||F(x^{0->1}) - F(x^{1->0})||²), over noises. It is asked at a coarse grid; tau is the
-    vertex of the parabola through J² at the grid's best point and its neighbours, at most half a spacing from it. Where the
-    difference is linear in tau for each noise, a_i + b_i tau, J² is a parabola and tau the least of all. J is so flat at its
-    bottom that noise decides which of two points there is the lower; the parabola is drawn through points on its sides. The
-    ends 0 and 1 are points of the grid that cost nothing: neither switches. Where no other is closer, tau is 0. All is one
-    compiled pass, in which the way to the switch is run once for all candidates.
+    The criterion is J(tau) = sqrt(mean ||F(x^{0->1}) - F(x^{1->0})||²), the mean over noise samples. It is evaluated on a
+    coarse grid; tau is the vertex of the parabola through J² at the best grid point and its neighbours, at most half a spacing
+    away. Where the difference is linear in tau for each noise sample, a_i + b_i tau, J² is a parabola and tau its exact
+    minimum. J is flat near its minimum, so that noise decides between close candidates there; the parabola uses points on both
+    sides. The ends 0 and 1 are grid points without cost, since neither switches. If no other point is better, tau is 0. All
+    candidates are evaluated in one compiled pass, in which the trajectory before the switch is computed once.
 
     Arguments:
         denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
-        conditions: two or more, each one row without a batch axis. Noise sample i is of the i-th pair of them in turn, so
-            that of more than two the one tau is that of all pairs at once.
+        conditions: two or more, each one row without a batch axis. Noise sample i is assigned the pair i mod P of the P pairs;
+            for more than two conditions the one tau is that of all pairs together.
         shape: the shape of one sample.
         solver: the solver that samples will be drawn with, of at least 2 steps.
-        key: a key; noise sample i is a function of (key, i), and so is the noise on the way.
+        key: a key; noise sample i, with the noise of its steps, is a function of (key, i).
         batch: noise samples, at least one for each pair.
-        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. Where the distance looks decides
-            the tau: see `fairness.Whitening` and the README's table.
+        features: F, a pytree or function (B, ...) -> (B, ...); None compares pixels. tau depends on F: see `Whitening` and
+            `ClassifierFeatures`.
         metric: the name of F, for the result.
-        coarse: points of the coarse grid, uniform inside (0, 1), at least 3. tau is exact but for what the square of their
-            spacing leaves where J² is no parabola.
+        coarse: points of the coarse grid, uniform inside (0, 1), at least 3. Where J² is not a parabola the error of tau is of
+            second order in their spacing.
 
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    check(denoise, process, solver, conditions, batch)
+    check_search(denoise, process, solver, conditions, batch)
     if coarse < 3 or solver.steps < 2:
         raise InputError(f"the search takes coarse >= 3 and a solver of >= 2 steps; got {coarse}, {solver.steps}")
     found = _direct(
         as_denoiser(denoise), process, tuple(conditions), key, None if features is None else as_denoiser(features),
         shape=tuple(shape), solver=solver, batch=batch, coarse=coarse,
     )  # fmt: skip
-    taus, curve, evaluations = of_first(gathered(found))
-    # the vertex is the last; on a point of the grid it is that point
+    taus, curve, evaluations = broadcast_from_first(gather(found))
+    # the vertex is the last; it may coincide with a point of the grid
     taus, first, place = np.unique(np.asarray(taus, np.float64), return_index=True, return_inverse=True)
     curve = np.asarray(curve, np.float64)[first]
-    return _result(process, f"direct/{metric}", taus, curve, place[-1], int(evaluations), batch)
+    return _result(process, f"direct/{metric}", taus, curve, int(place[-1]), int(evaluations), batch)
 
 
-def _result(process, mode, taus, curve, chosen, evaluations, batch) -> Transition:
-    """What a search found, whose curve begins at tau = 0, and which decided for the entry `chosen` of `taus`."""
+def _result(
+    process: Process,
+    mode: str,
+    taus: Float[np.ndarray, " n"],
+    curve: Float[np.ndarray, " n"],
+    chosen: int,
+    evaluations: int,
+    batch: int,
+) -> Transition:
+    """The result of a search that chose the entry `chosen` of `taus`; the curve begins at tau = 0."""
     if not np.all(np.isfinite(curve)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
     return Transition(
-        **point(process, float(taus[chosen])),
+        **time_fields(process, float(taus[chosen])),
         mode=mode,
         taus=tuple(taus.tolist()),
         curve=tuple(curve.tolist()),

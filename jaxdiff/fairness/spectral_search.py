@@ -9,37 +9,38 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxdiff.bands import Bands
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.search import (
-    both_ways,
-    check,
-    from_trunk,
-    mean_square,
-    pairs_in_turn,
+from jaxdiff.fairness._switched_pairs import (
+    begin_pairs,
+    check_search,
+    condition_pairs,
+    mean_squared_distance,
+    switch_from_trajectory,
 )
-from jaxdiff.fairness.transition import Found
+from jaxdiff.fairness.transition import SearchResult
 from jaxdiff.guidance.spectral import SpectralSwitching
-from jaxdiff.parallel import gathered, of_first, stacked, unstacked
+from jaxdiff.parallel import broadcast_from_first, gather, stacked, unstacked
 from jaxdiff.process import Process
+from jaxdiff.solvers.base import Solver
 from jaxdiff.solvers.driver import integrate
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-SWEEP, START, LINE = 0, 1, 2  # what a candidate is: one point for all bands, the point to start from, one band moved
+SWEEP, START, LINE = 0, 1, 2  # kinds of candidates: one point for all bands, the starting point, one band moved
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectralTransition(Found):
-    """The transition points of bands of frequencies, or of other components; `mode` is `spectral/` with where it looked.
+class SpectralTransition(SearchResult):
+    """The transition points of bands of frequencies, or of other components; `mode` is `spectral/METRIC`.
 
     Attributes:
         taus: the point of each band (K,) on the process's time axis, in [0, 1].
-        tried: the candidates, in the order in which they were tried: N rows of K points. The first row, at 0, is no switch.
-        curves: the criterion of each band at each candidate, N rows of K; where the distance is one for all bands, a row
-            repeats it.
-        residual: the criterion at `taus` over its value without a switch, by band: 0 is a condition exactly solved.
+        tried: the candidates, in the order of evaluation: N rows of K points. The first row, at 0, is without a switch.
+        curves: the criterion of each band at each candidate, N rows of K; equal within a row if all bands share one distance.
+        residual: the criterion at `taus` relative to its value without a switch, by band: 0 if it vanishes.
     """
 
     taus: tuple[float, ...]
@@ -48,42 +49,42 @@ class SpectralTransition(Found):
     residual: tuple[float, ...]
 
     @property
-    def told(self) -> str:
-        """The points in words."""
+    def summary(self) -> str:
+        """The points as text."""
         return f"tau={', '.join(f'{tau:.3f}' for tau in self.taus)} of {len(self.taus)} bands"
 
 
-def _golden_point(low, best, high):
-    """Where a golden-section search tries next: in the longer side of the bracket."""
+def _golden_point(low: Array, best: Array, high: Array) -> Array:
+    """The next point of a golden-section search: in the longer side of the bracket."""
     return best + (1 - GOLDEN) * jnp.where(high - best >= best - low, high - best, low - best)
 
 
-def _golden_bracket(low, best, high, tried, closer):
-    """The best point once `tried` is known to be `closer` or not, and the bracket: the loser bounds it on its side."""
+def _golden_bracket(low: Array, best: Array, high: Array, tried: Array, closer: Array) -> tuple[Array, Array, Array]:
+    """The best point after `tried` was found `closer` or not, and the bracket, which the other point bounds on its side."""
     kept, other = jnp.where(closer, tried, best), jnp.where(closer, best, tried)
     return kept, jnp.where(other < kept, other, low), jnp.where(other > kept, other, high)
 
 
 def _golden_steps(reach: float, tolerance: float) -> int:
-    """Tries that narrow a bracket which reaches this far on either side to `tolerance`.
+    """The number of points that narrow a bracket of half-width `reach` to `tolerance`.
 
-    The second point at the latest halves it; each one after is golden.
+    The second point at the latest halves it; each later one narrows it by the golden ratio.
     """
     return max(0, 2 + math.ceil(math.log(tolerance / reach) / math.log(GOLDEN)))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "batch"))
 def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
-    first, second = pairs_in_turn(conditions, batch)
+    first, second = condition_pairs(conditions, batch)
     condition = stacked(first, second), stacked(second, first)
-    keys, unswitched, state = both_ways(denoiser, process, key, shape, solver, batch, condition[0])
-    trunk = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
+    keys, unswitched, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition[0])
+    trajectory = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def distances(x):
         if features is None:
             first, second = unstacked(x, 2)
             return jnp.sqrt(jnp.square(bands.norms(first - second)).mean(1))
-        return jnp.broadcast_to(jnp.sqrt(mean_square(features(x))), bands.count)
+        return jnp.broadcast_to(jnp.sqrt(mean_squared_distance(features(x))), bands.count)
 
     def probe(carry, candidate):
         taus, values, low, high = carry
@@ -95,22 +96,22 @@ def _spectral(denoiser, process, bands, conditions, key, features, plan, start, 
         moved = jnp.where(jnp.arange(bands.count) == band, point, taus)
         tried = jnp.where(kind == SWEEP, level, jnp.where(kind == START, taus, moved))
         guided = SpectralSwitching(denoiser, bands, tried)
-        x, grid, before = from_trunk(guided, tried.max(), process, solver, unswitched, trunk, keys, condition)
+        x, grid, before = switch_from_trajectory(guided, tried.max(), process, solver, unswitched, trajectory, keys, condition)
         found, cost = distances(x), 2 * guided.evaluations(solver, grid.times[:, :1], before)
-        # the sweep is of every band; then one band moves, and its own distance decides
+        # the sweep moves all bands; later one band moves, and its own distance decides
         closer = jnp.where(kind == SWEEP, found < values, (kind == START) | (found[band] < values[band]))
         _, low, high = _golden_bracket(low, best, high, point, closer[band])
         return (jnp.where(closer, tried, taus), jnp.where(closer, found, values), low, high), (tried, found, cost)
 
-    reference = distances(trunk.x[-1])
+    reference = distances(trajectory.x[-1])
     carry = start, jnp.full(bands.count, jnp.inf), jnp.float32(0), jnp.float32(1)
     (taus, values, _, _), (tried, curves, cost) = jax.lax.scan(probe, carry, plan)
     tried, curves = jnp.concatenate([jnp.zeros_like(tried[:1]), tried]), jnp.concatenate([reference[None], curves])
     return taus, values / reference, tried, curves, 2 * solver.evaluations + cost.sum()
 
 
-def _plan(bands: int, coarse: int, cycles: int, tries: int):
-    """The candidates to come: their kind, the band that moves, whether its bracket opens, and the time of a sweep."""
+def _plan(bands: int, coarse: int, cycles: int, tries: int) -> tuple[Array, ...]:
+    """The sequence of candidates: their kind, the band that moves, whether its bracket is reset, and the time of a sweep."""
     lines = cycles * bands * tries
     kind = np.repeat([SWEEP, START, LINE], [coarse, 1, lines])
     line = np.maximum(np.arange(len(kind)) - coarse - 1, 0)
@@ -126,8 +127,8 @@ def search_spectral(
     bands: Bands,
     conditions: Sequence[Any],
     shape: tuple[int, ...],
-    solver,
-    key,
+    solver: Solver,
+    key: Array,
     batch: int = 64,
     features: Callable | None = None,
     metric: str = "bands",
@@ -139,34 +140,34 @@ def search_spectral(
 ) -> SpectralTransition:
     """Finds the transition point of each band at which the two switched outputs of the same noise are closest.
 
-    First one point for all bands is swept over a coarse grid, which costs about what the scalar search costs; then the bands
-    move in turn, coarse to fine, each by a golden-section search around its point, `cycles` times. Without `features` each band
-    has a criterion of its own, the distance within it, sqrt(mean ||P_k (x^{0->1} - x^{1->0})||²): to first order the bands do
-    not know of one another. With `features` one distance, of everything, decides every move: it looks where a judge looks. All
-    in one compiled program, as `search_direct`.
+    First one point for all bands is swept over a coarse grid, which costs about as much as the scalar search; then the bands
+    are optimised one after another (coordinate descent), from coarse to fine, each by a golden-section search around its point,
+    `cycles` times. Without `features` each band has its own criterion, the distance within the band, sqrt(mean ||P_k (x^{0->1}
+    - x^{1->0})||²): to first order the bands are independent. With `features` one distance decides for all bands. One compiled
+    program, as in `search_direct`.
 
     Arguments:
         denoise: a denoiser without breakpoints within (0, 1).
         process: the forward process.
         bands: K bands of a sample.
-        conditions: two or more, each one row without a batch axis; noise sample i is of the i-th pair of them in turn.
+        conditions: two or more, each one row without a batch axis; noise sample i is assigned the pair i mod P of the P pairs.
         shape: the shape of one sample.
-        solver: the solver that samples will be drawn with, of more steps than bands.
+        solver: the solver that samples will be drawn with, with more steps than bands.
         key: a key; noise sample i is a function of (key, i).
         batch: noise samples, at least one for each pair.
-        features: F, a pytree or function (B, ...) -> (B, ...), see `fairness.Whitening` and `fairness.ClassifierFeatures`; None
-            compares within the bands.
+        features: F, a pytree or function (B, ...) -> (B, ...), see `Whitening` and `ClassifierFeatures`; None compares within
+            the bands.
         metric: the name of F, for the result.
-        start: the points (K,) to start from, in place of the sweep, e.g. those of a search with another F.
+        start: the initial points (K,), instead of the sweep, e.g. those of a search with another F.
         coarse: points of the sweep, uniform inside (0, 1), at least 3.
-        reach: how far a band looks on either side of its point in each cycle, in (0, 1).
-        cycles: how often each band moves, at least 0.
-        tolerance: width of the bracket at which a band stops, below 2 `reach`.
+        reach: half-width of the bracket around a band's point in each cycle, in (0, 1).
+        cycles: the number of searches in each band, at least 0.
+        tolerance: final width of the bracket, below 2 `reach`.
 
     Raises:
         InputError: a denoiser with breakpoints, or arguments out of range.
     """
-    check(denoise, process, solver, conditions, batch)
+    check_search(denoise, process, solver, conditions, batch)
     if coarse < 3 or cycles < 0 or not 0 < tolerance < 2 * reach < 2 or solver.steps <= bands.count:
         raise InputError(
             f"the search takes coarse >= 3, cycles >= 0, 0 < tolerance < 2 reach < 2 and a solver of more than {bands.count} "
@@ -180,7 +181,7 @@ def search_spectral(
         as_denoiser(denoise), process, bands, tuple(conditions), key, None if features is None else as_denoiser(features), plan,
         jnp.asarray(given, jnp.float32), jnp.float32(reach), shape=tuple(shape), solver=solver, batch=batch,
     )  # fmt: skip
-    taus, residual, tried, curves, evaluations = of_first(gathered(found))
+    taus, residual, tried, curves, evaluations = broadcast_from_first(gather(found))
     if not np.all(np.isfinite(curves)):
         raise InputError("the criterion is not finite: the denoiser returns NaN or infinity at some time")
     rows = lambda values: tuple(tuple(map(float, row)) for row in values)  # noqa: E731

@@ -1,4 +1,4 @@
-"""What a transition point costs and gains, measured on images, and the choice among measured ones."""
+"""The trade-off between fairness and retention at each transition point, and the choice of one."""
 
 import math
 from collections.abc import Sequence
@@ -9,27 +9,26 @@ from jaxtyping import Integer, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier, predict_attributes
-from jaxdiff.fairness.judge import LabelledImages, Training, train_classifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, predict_attributes
+from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.metrics import group_errors
-
-_TRAINING = Training()
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, train_image_classifier
 
 OBJECTIVES = {"independence": "dependence", "parity": "disparity"}
-"""What a choice aims at, and the measure of a `TradeOff` that it makes smallest."""
+"""The measure of a `TradeOff` that each objective minimises."""
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What was measured of images drawn at one transition point.
+    """Measures of images drawn with one transition point.
 
     Fields:
         tau: the transition point.
-        dependence: how far the images and their labels are from independent, in percent, 0 if they are: the BER of a guess
-            minus the synthetic->synthetic BER, of two values the folded one.
-        disparity: how far the groups are from parity of what is associated with them, 0 at parity: the largest difference of
-            `AssociatedParity`; NaN where nothing else is labelled.
-        retention: the share of images, 0 to 1, whose defining feature is that of their label (`measure_retention`).
+        dependence: the dependence of images and labels, in percent, 0 if they are independent: the BER of chance minus the
+            synthetic->synthetic BER, folded for two values.
+        disparity: the largest difference between the groups in an associated attribute (`AssociatedParity.largest`), 0 at
+            parity; NaN without such attributes.
+        retention: the share of images, 0 to 1, with the defining feature of their label (`measure_retention`).
     """
 
     tau: float
@@ -38,16 +37,16 @@ class TradeOff:
     retention: float
 
 
-def choose(points: Sequence[TradeOff], *, objective: str = "independence", retain: float = 0.8) -> TradeOff:
-    """The point of least dependence or disparity among those that retain enough; of equal ones the one that retains most.
+def choose_trade_off(points: Sequence[TradeOff], *, objective: str = "independence", retain: float = 0.8) -> TradeOff:
+    """The point of least dependence or disparity among those with enough retention; ties go to the larger retention.
 
     Arguments:
         points: at least one.
-        objective: `independence` or `parity`.
-        retain: the least retention, a share in [0, 1].
+        objective: `independence` minimises the dependence, `parity` the disparity.
+        retain: the minimum retention, in [0, 1].
 
     Raises:
-        InputError: an unknown objective, no points, a measure that is no number, or no point that retains as much.
+        InputError: an unknown objective, no points, a measure that is NaN, or no point with enough retention.
     """
     if objective not in OBJECTIVES:
         raise InputError(f"`objective` must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
@@ -55,7 +54,7 @@ def choose(points: Sequence[TradeOff], *, objective: str = "independence", retai
         raise InputError(f"`retain` must be a share within 0 and 1, got {retain}")
     measure = OBJECTIVES[objective]
     if not points or any(math.isnan(getattr(point, measure)) or math.isnan(point.retention) for point in points):
-        raise InputError(f"`points` must be at least one, with {measure} and retention of each a number, got {list(points)}")
+        raise InputError(f"`points` must be at least one, none with {measure} or retention NaN, got {list(points)}")
     kept = [point for point in points if point.retention >= retain]
     if not kept:
         most = max(points, key=lambda point: point.retention)
@@ -69,21 +68,21 @@ def measure_trade_off(
     tau: float,
     images: UInt8[np.ndarray, "n h w c"],
     labels: Integer[np.ndarray, " n"],
-    judges: Sequence[AttributeClassifier],
+    classifiers: Sequence[AttributeClassifier],
     *,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = DEFAULT_TRAINING,
     seed: int = 0,
 ) -> TradeOff:
-    """Measures images that were drawn at one transition point.
+    """Measures images that were drawn with one transition point.
 
-    The dependence is cross-fitted: each half of the images is judged by a classifier that was trained on the other half.
+    The dependence is cross-fitted: each half of the images is classified by a classifier trained on the other half.
 
     Arguments:
         tau: the transition point.
         images: at least four of each value (N, H, W, C).
-        labels: their final values (N,), of the attribute of the first judge; two values or more.
-        judges: as `feature_judges` gives them: of the attribute, then of those that are associated with it.
-        training: of the two classifiers.
+        labels: their final values (N,) of the first classifier's attribute; two values or more.
+        classifiers: from `train_feature_classifiers`: of the attribute, then of the associated ones.
+        training: how the two classifiers of the halves are trained.
         seed: of the halves and the classifiers.
 
     Raises:
@@ -95,18 +94,18 @@ def measure_trade_off(
     halves = LabelledImages("images", images, groups).halves(values=len(known), seed=seed)
     predictions, held_out = [], []
     for train, test in (halves, halves[::-1]):
-        classifier = train_classifier(train.images, train.labels, values=len(known), seed=seed, training=training)
+        classifier = train_image_classifier(train.images, train.labels, values=len(known), seed=seed, training=training)
         predictions.append(classifier.predict(test.images))
         held_out.append(test.labels)
     errors = group_errors(np.concatenate(predictions), np.concatenate(held_out), values=len(known))
-    seen = predict_attributes(judges, images)
-    retention = measure_retention(seen[None, :, 0], labels, values=len(judges[0].attribute.values))
+    predicted = predict_attributes(classifiers, images)
+    retention = measure_retention(predicted[None, :, 0], labels, values=len(classifiers[0].attribute.values))
     disparity = math.nan
-    if others := judges[1:]:
-        confusions = {judge.attribute.name: judge.confusion for judge in others}
-        attributes = [judge.attribute for judge in others]
+    if others := classifiers[1:]:
+        confusions = {each.attribute.name: each.confusion for each in others}
+        attributes = [each.attribute for each in others]
         parity = associated_parity(
-            seen[:, 1:], groups, attributes, values=len(known), confusions=confusions, replicates=1, seed=seed
+            predicted[:, 1:], groups, attributes, values=len(known), confusions=confusions, replicates=1, seed=seed
         )
         disparity = float(parity.largest.value)
     dependence = errors.chance - float(errors.folded_ber if len(known) == 2 else errors.ber)

@@ -1,4 +1,4 @@
-"""Transition points, with the context that they belong to."""
+"""Transition points found by a search, with the context in which they hold."""
 
 import json
 from abc import ABC, abstractmethod
@@ -13,14 +13,14 @@ from jaxdiff.process import Process
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(ABC):
-    """What a search found; it is kept as JSON, and holds in its context alone.
+class SearchResult(ABC):
+    """The result of a search for transition points; it is stored as JSON and holds in its context only.
 
     Attributes:
-        mode: how it was found, e.g. `direct/pixel`.
-        evaluations: network evaluations spent per noise sample.
+        mode: the method of the search, e.g. `direct/pixel`.
+        evaluations: network evaluations per noise sample.
         batch: noise samples.
-        context: what it is tied to: process, solver, guidance scale, attribute, values, model.
+        context: process, solver, guidance scale, attribute, values and model of the search.
     """
 
     mode: str
@@ -30,19 +30,19 @@ class Found(ABC):
 
     @property
     @abstractmethod
-    def told(self) -> str:
-        """The transition points in words."""
+    def summary(self) -> str:
+        """The transition points as text."""
 
     def to_json(self) -> str:
-        """All of it as JSON."""
+        """The result as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Found":
-        """The inverse of `to_json`. Raises `InputError` where the text is no such result."""
+    def from_json(cls, text: str) -> "SearchResult":
+        """The inverse of `to_json`. Raises `InputError` where the text is not such a result."""
         try:
-            told = json.loads(text)
-            return cls(**{name: value if name == "context" else _tuples(value) for name, value in told.items()})
+            fields = json.loads(text)
+            return cls(**{name: value if name == "context" else _tuples(value) for name, value in fields.items()})
         except (json.JSONDecodeError, AttributeError, TypeError) as error:
             raise InputError(f"not a {cls.__name__} as `sample search` writes it: {error}") from error
 
@@ -53,22 +53,22 @@ class Found(ABC):
             found = self.context.get(name)
             if found != value:
                 raise InputError(
-                    f"{self.told} was found for {name} {_told(found)}, and this is {name} {_told(value)}: search again"
+                    f"{self.summary} was found for {name} {_text(found)}, and this is {name} {_text(value)}: search again"
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transition(Found):
+class Transition(SearchResult):
     """One transition point tau for all values.
 
     Attributes:
-        tau: the point on the process's time axis, in [0, 1]: a switched sample is under its end condition where t <= tau.
+        tau: the point on the process's time axis, in [0, 1]: a switched sample has its end condition where t <= tau.
         timestep: tau in discrete timesteps, tau T.
         snr: the signal-to-noise ratio at tau; None at tau = 0, where there is no noise.
         taus: the times at which the criterion was evaluated, ascending.
-        curve: the criterion there.
-        residual: its value at tau over that at 0: 0 is a condition exactly solved, 1 is no better than not switching. Of a
-            search by objective over that at the largest time, which is nearest to not switching.
+        curve: the values of the criterion at `taus`.
+        residual: the criterion at tau relative to that at 0: 0 if it vanishes, 1 if tau is no better than not switching. For a
+            search by objective relative to that at the largest time, which is closest to not switching.
     """
 
     tau: float
@@ -79,37 +79,37 @@ class Transition(Found):
     residual: float
 
     @property
-    def told(self) -> str:
-        """tau in words."""
+    def summary(self) -> str:
+        """tau as text."""
         return f"tau={self.tau:.3f}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairTransitions(Found):
-    """A transition point for every pair of values. Either direction of a pair has the same: both make one criterion.
+class PairTransitions(SearchResult):
+    """A transition point for every pair of values, the same in both directions.
 
     Attributes:
         tau: the point of each pair (K, K), symmetric, 1 on the diagonal, where nothing is switched.
-        residual: as of `Transition`, of each pair (K, K), 1 on the diagonal.
+        residual: as in `Transition`, of each pair (K, K), 1 on the diagonal.
     """
 
     tau: tuple[tuple[float, ...], ...]
     residual: tuple[tuple[float, ...], ...]
 
     @property
-    def told(self) -> str:
-        """The range of the points in words."""
-        of_pairs = [tau for i, row in enumerate(self.tau) for tau in row[:i]]
-        return f"tau={min(of_pairs):.3f} to {max(of_pairs):.3f}"
+    def summary(self) -> str:
+        """The range of the points as text."""
+        taus = [tau for i, row in enumerate(self.tau) for tau in row[:i]]
+        return f"tau={min(taus):.3f} to {max(taus):.3f}"
 
 
-def of_pairs(found: Mapping[tuple[int, int], Transition], *, values: int, context: dict[str, Any]) -> PairTransitions:
-    """Searches of single pairs as one result.
+def pair_transitions(found: Mapping[tuple[int, int], Transition], *, values: int, context: dict[str, Any]) -> PairTransitions:
+    """Combines the results of the searches of single pairs.
 
     Arguments:
-        found: by positions (a, b), a < b, of all pairs of `values` values.
+        found: the result for each pair of positions (a, b), a < b < K.
         values: K.
-        context: of all of them.
+        context: of the combined result.
     """
     tables = {}
     for name in ("tau", "residual"):
@@ -122,13 +122,13 @@ def of_pairs(found: Mapping[tuple[int, int], Transition], *, values: int, contex
     return PairTransitions(mode=first.mode, evaluations=evaluations, batch=first.batch, context=context, **tables)
 
 
-def point(process: Process, tau: float) -> dict[str, Any]:
-    """A time as tau, timestep and SNR, which are fields of a `Transition`."""
+def time_fields(process: Process, tau: float) -> dict[str, Any]:
+    """The fields `tau`, `timestep` and `snr` of a `Transition` at a time."""
     snr = float(process.snr(np.float32(tau)))
     return {"tau": tau, "timestep": round(tau * process.timesteps), "snr": snr if np.isfinite(snr) else None}
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict | list | tuple) else str(value)
 
 

@@ -14,7 +14,7 @@ from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record, Recording
 from jaxdiff.guidance.window import Window, window
-from jaxdiff.parallel import whole
+from jaxdiff.parallel import replicate
 from jaxdiff.process import Process, expand
 from jaxdiff.references import References
 
@@ -60,7 +60,7 @@ class Displacing(Recording):
     def guide(self, denoise, x: Float[Array, "b ..."], t, condition, memory):
         """The displaced posterior mean, and the record after it."""
         x0 = denoise(x, t, condition)
-        times = whole(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
+        times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
         held = self.window.holds(times) & (self.strength > 0)
 
         def act(memory):
@@ -71,7 +71,7 @@ class Displacing(Recording):
             moved = jnp.where(expand(size > 0, x), x0 + displacement.astype(x0.dtype), x0)
             return moved, (own, record.after(times, held, size))
 
-        return jax.lax.cond(whole(held).any(), act, lambda memory: (x0, memory), memory)
+        return jax.lax.cond(replicate(held).any(), act, lambda memory: (x0, memory), memory)
 
 
 def fields(denoise: Callable, process: Process, snr: tuple[float, float], strength: Any) -> tuple[Any, ...]:

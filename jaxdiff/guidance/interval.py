@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxdiff.denoiser import Guidance, as_denoiser
 from jaxdiff.guidance.window import Window
 from jaxdiff.guidance.window import window as window_of
-from jaxdiff.parallel import whole
+from jaxdiff.parallel import replicate
 from jaxdiff.process import Process, expand
 
 
@@ -39,7 +39,7 @@ class Interval(Guidance):
 
     def guide(self, denoise: Callable, plain: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The guided posterior mean where the window holds, else the plain one."""
-        held = whole(self.window.holds(jnp.broadcast_to(jnp.asarray(t), x.shape[:1])))
+        held = replicate(self.window.holds(jnp.broadcast_to(jnp.asarray(t), x.shape[:1])))
         guided = denoise.where_any(held, x, t, condition)
         return jnp.where(expand(held, x), guided, plain.where_any(~held, x, t, condition))
 

@@ -15,7 +15,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record, Recording
 from jaxdiff.guidance.weights import ClassifierOdds, Constant, Density, Evidence, Odds, Weight, tracked
 from jaxdiff.guidance.window import ALWAYS, Window, window
-from jaxdiff.parallel import stacked, unstacked, whole
+from jaxdiff.parallel import replicate, stacked, unstacked
 from jaxdiff.process import Process, expand
 from jaxdiff.references import References, references
 
@@ -95,7 +95,7 @@ class Safe(Recording):
         """The safe posterior mean, and what is remembered."""
         if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
             raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
-        times = whole(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
+        times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
         guided, anchor, unsafe = self._means(denoise, x, times if self._rows > 1 else t, condition)
         held = self.window.holds(times) & (self.strength > 0)
 
@@ -115,7 +115,7 @@ class Safe(Recording):
             # a weight of 0 leaves the sample as it is, whatever the references are
             return jnp.where(expand(weight > 0, x), moved, guided), (remembered, record.after(times, held, weight))
 
-        return jax.lax.cond(whole(held).any(), act, lambda memory: (guided, memory), memory)
+        return jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), memory)
 
     def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array | None]:
         """The guided mean, the anchor that is moved, and the network's own unsafe mean, from one evaluation."""

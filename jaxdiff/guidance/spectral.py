@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from jaxdiff.bands import Bands
 from jaxdiff.denoiser import Guidance, Remembering, as_denoiser, nest
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import stacked, unstacked, whole
+from jaxdiff.parallel import replicate, stacked, unstacked
 from jaxdiff.process import expand
 from jaxdiff.solvers.base import Solver
 
@@ -37,9 +37,9 @@ class SpectralSwitching(Guidance):
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """The inner posterior mean, each band under the condition in force for it at `t`."""
         start, end = condition
-        times = whole(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
-        switched = whole(times[:, None] <= self.at)
-        wholly, partly = whole((switched.all(1), switched.any(1) & ~switched.all(1)))
+        times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
+        switched = replicate(times[:, None] <= self.at)
+        wholly, partly = replicate((switched.all(1), switched.any(1) & ~switched.all(1)))
 
         def one():
             return denoise(x, t, jax.tree.map(lambda s, e: jnp.where(expand(wholly, s), e, s), start, end))

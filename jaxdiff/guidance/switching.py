@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import gathered
+from jaxdiff.parallel import gather
 from jaxdiff.process import expand
 
 
@@ -49,7 +49,7 @@ def switching(denoise: Callable, at) -> Switching:
         InputError: `at` lies outside [0, 1] or isn't of shape () or (B,).
     """
     if not isinstance(at, jax.core.Tracer):
-        values = np.asarray(gathered(at), np.float32)
+        values = np.asarray(gather(at), np.float32)
         if values.ndim > 1 or not np.all((values >= 0) & (values <= 1)):
             raise InputError(f"`at` must be one time or one per sample, in [0, 1]; got {values.tolist()}")
     return Switching(as_denoiser(denoise), jnp.asarray(at, jnp.float32))

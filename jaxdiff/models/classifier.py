@@ -29,7 +29,7 @@ class ClassifierConfig(EncoderConfig):
             raise InputError(f"`values` must be at least 2, got {self.values}")
 
 
-class NoisedClassifier(Encoder):
+class EncoderClassifier(Encoder):
     """Tells, from a noised image and its time, how much speaks for each value of an attribute.
 
     Arguments:

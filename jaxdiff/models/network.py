@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdiff.models.classifier import ClassifierConfig, NoisedClassifier
+from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.unet import UNet
-from jaxdiff.parallel import whole_at
+from jaxdiff.parallel import replicate_at
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +31,7 @@ class Network:
 
     def __call__(self, *arguments, **keywords):
         """The module's output under these weights."""
-        weights = whole_at(self.weights, (arguments, keywords))
+        weights = replicate_at(self.weights, (arguments, keywords))
         return nnx.merge(self.structure, weights)(*arguments, **keywords)
 
 
@@ -46,7 +46,7 @@ def unet(config: UNetConfig, key) -> Network:
 
 def noised_classifier(config: ClassifierConfig, key) -> Network:
     """A classifier of noised images with fresh weights drawn from `key`, as `unet`; its outputs are 0."""
-    return _fresh(lambda: NoisedClassifier(config), key)
+    return _fresh(lambda: EncoderClassifier(config), key)
 
 
 def _fresh(module: Callable[[], nnx.Module], key) -> Network:

@@ -1,25 +1,61 @@
-"""Quality: how far synthetic images are from real ones, by the features of an extractor."""
+"""Quality: distances of synthetic images from real ones, precision and recall, and copies of training images."""
 
-from jaxdiff.quality.estimate import Estimate
-from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
-from jaxdiff.quality.kernel import KernelDistance, kernel_distance
-from jaxdiff.quality.measure import Quality, Scores, equal_draws, measure
-from jaxdiff.quality.moments import Moments, frechet_distance, frechet_estimate
-from jaxdiff.quality.neighbours import density_coverage, precision_recall
+from typing import TYPE_CHECKING
+
+from jaxdiff._lazy import lazily
+
+if TYPE_CHECKING:
+    from jaxdiff.quality import inception
+    from jaxdiff.quality.copies import CopyTest, RealImages, nearest
+    from jaxdiff.quality.estimate import Estimate
+    from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
+    from jaxdiff.quality.kernel import KernelDistance, kernel_distance
+    from jaxdiff.quality.measure import MIN_IMAGES, Quality, Scores, balanced_subsets, measure_quality
+    from jaxdiff.quality.moments import Moments, frechet_distance, frechet_estimate
+    from jaxdiff.quality.neighbours import density_coverage, precision_recall
+    from jaxdiff.quality.real_comparison import Compared, Fidelity, ImageFeatures, RealComparison, compare_with_real
+    from jaxdiff.quality.roughness import image_roughness
 
 __all__ = [
+    "MIN_IMAGES",
     "ClassifierExtractor",
+    "Compared",
+    "CopyTest",
     "Estimate",
     "Extractor",
+    "Fidelity",
+    "ImageFeatures",
     "KernelDistance",
     "Moments",
     "Quality",
+    "RealComparison",
+    "RealImages",
     "Scores",
+    "balanced_subsets",
+    "compare_with_real",
     "density_coverage",
-    "equal_draws",
     "frechet_distance",
     "frechet_estimate",
+    "image_roughness",
+    "inception",
     "kernel_distance",
-    "measure",
+    "measure_quality",
+    "nearest",
     "precision_recall",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "": ("inception",),
+        "copies": ("CopyTest", "RealImages", "nearest"),
+        "estimate": ("Estimate",),
+        "extractors": ("ClassifierExtractor", "Extractor"),
+        "kernel": ("KernelDistance", "kernel_distance"),
+        "measure": ("MIN_IMAGES", "Quality", "Scores", "balanced_subsets", "measure_quality"),
+        "moments": ("Moments", "frechet_distance", "frechet_estimate"),
+        "neighbours": ("density_coverage", "precision_recall"),
+        "real_comparison": ("Compared", "Fidelity", "ImageFeatures", "RealComparison", "compare_with_real"),
+        "roughness": ("image_roughness",),
+    },
+)

@@ -1,4 +1,4 @@
-"""Copies: images that are nearer to the training images, or to one another, than real images are."""
+"""Copies of training images: nearest neighbours in pixels, and a test against held-out real images."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,22 +11,22 @@ from jaxdiff.quality.pixels import neighbours
 
 
 @dataclass(frozen=True)
-class MembershipTest:
-    """The answer of `RealImages.membership`.
+class CopyTest:
+    """The result of `RealImages.copy_test`.
 
     Fields:
-        share: of the synthetic images, that whose nearest real image is a training image.
-        expected: the share of training images among the real ones: what `share` is near for a generator that knows no more
-            of them than of others.
-        excess: (share - expected) / (1 - expected): the share of copies, if the other images are as near to held-out images
-            as to training images; may be negative. Copies of training images that were not given are not seen.
-        p_value: of a share as high, by permutation.
+        share: the share of synthetic images whose nearest real image is a training image.
+        expected: the share of training images among the real ones: the expectation of `share` for a generator that depends on
+            them no more than on held-out ones.
+        excess: (share - expected) / (1 - expected): the estimated share of copies, assuming that all other images are as near
+            to held-out images as to training images; may be negative. Copies of training images that are not given are missed.
+        p_value: of a share at least as high, by permutation.
         distance: median distance to the nearest training image, of synthetic images and of held-out real images: the root
-            of the mean square over pixels, in grey levels.
-        close: the share of synthetic and of held-out real images that are nearer to a training image than half of the
-            quantile .01 of the latter's distances: all but the same image.
+            mean square over pixels, in grey levels.
+        near_duplicates: the share of synthetic and of held-out real images whose distance to a training image is below half of
+            the .01 quantile of the latter's distances.
         count: synthetic, training and held-out images.
-        permutations: how many were drawn; the least p-value is 1 / (1 + permutations).
+        permutations: how many were drawn; the smallest p-value is 1 / (1 + permutations).
     """
 
     share: float
@@ -34,7 +34,7 @@ class MembershipTest:
     excess: float
     p_value: float
     distance: tuple[float, float]
-    close: tuple[float, float]
+    near_duplicates: tuple[float, float]
     count: tuple[int, int, int]
     permutations: int
 
@@ -42,18 +42,18 @@ class MembershipTest:
 def nearest(
     points: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "m height width channels"] | None = None
 ) -> tuple[Float64[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """The nearest of other images to each image: its distance and its index; of equally near ones the first. See `neighbours`.
+    """The distance of each image to the nearest of other images, and its index; the first of equally near ones.
 
     Arguments:
         points: at least one image.
-        others: at least one; None takes for each image the other `points`, of which there must be two.
+        others: at least one; None compares each image with the other `points`, of which there must be two.
 
     Returns:
-        distances: roots of the mean square over pixels and channels, in grey levels.
-        indices: in 0..M-1.
+        distances: root mean square over pixels and channels, in grey levels (N,).
+        indices: in 0..M-1 (N,).
 
     Raises:
-        InputError: too few images, or images of another size.
+        InputError: too few images, or images of different sizes.
     """
     found = neighbours(points, others)
     return found.distances[:, 0], found.indices[:, 0]
@@ -61,16 +61,16 @@ def nearest(
 
 @dataclass(frozen=True)
 class RealImages:
-    """Real images that a generator was trained on and others, drawn alike, that it was not.
+    """Training images of a generator, and held-out images from the same distribution.
 
-    An image that stands in both counts as a training image.
+    An image in both counts as a training image.
 
     Arguments:
-        train: at least one.
-        held_out: at least one.
+        train: at least one, uint8 (M, H, W, C).
+        held_out: at least one, of the same size.
 
     Raises:
-        InputError: no images, or images of another size.
+        InputError: no images, or images of different sizes.
     """
 
     train: UInt8[np.ndarray, "m h w c"]
@@ -84,24 +84,24 @@ class RealImages:
 
     @cached_property
     def distances(self) -> Float64[np.ndarray, " l"]:
-        """Of each held-out image to its nearest training image, as `nearest` has them."""
+        """The distance of each held-out image to its nearest training image, as in `nearest`."""
         return nearest(self.held_out, self.train)[0]
 
-    def membership(self, synthetic: UInt8[np.ndarray, "n _ _ _"], *, permutations: int = 9999, seed: int = 0) -> MembershipTest:
-        """Tests whether synthetic images are nearer to the training images than to the others.
+    def copy_test(self, synthetic: UInt8[np.ndarray, "n _ _ _"], *, permutations: int = 9999, seed: int = 0) -> CopyTest:
+        """Tests whether synthetic images are nearer to the training images than to the held-out ones.
 
-        A small distance alone proves no copying: a smooth image is near to every image. But a generator that knows no more of
-        the training images than of held-out ones comes near to either alike. Were the two dealt anew out of all of them, it
-        would see no difference: so the count of synthetic images whose nearest real image is one of training is compared with
-        its counts under permutations of which real images those are. The test is exact, whatever the generator.
+        A small distance alone is no evidence of copying: a smooth image is near to every image. The null hypothesis is that the
+        generator depends on the training images no more than on the held-out ones, so that the two are exchangeable. The number
+        of synthetic images whose nearest real image is a training image is compared with its distribution under random
+        permutations of the real images over the two sets. The test is exact for any generator.
 
         Arguments:
-            synthetic: at least one image; none may be drawn from `held_out`.
+            synthetic: at least one image; none may be in `held_out`.
             permutations: at least 1.
             seed: of the permutations.
 
         Raises:
-            InputError: no images, images of another size, or no permutations.
+            InputError: no images, images of different sizes, or no permutations.
         """
         if permutations < 1:
             raise InputError(f"`permutations` must be at least 1, got {permutations}")
@@ -109,20 +109,20 @@ class RealImages:
         from_train = to_train[0] <= to_held_out[0]
         known = len(self.train), len(self.held_out)
         votes = np.bincount(np.where(from_train, to_train[1], known[0] + to_held_out[1]), minlength=sum(known))
-        # Real images with equally many votes are interchangeable: a permutation deals so many of each kind into training.
+        # Real images with equally many votes are interchangeable: a permutation is a multivariate hypergeometric draw.
         kinds, of_kind = np.unique(votes, return_counts=True)
         generator = np.random.default_rng(seed)
-        dealt = generator.multivariate_hypergeometric(of_kind, known[0], size=permutations, method="marginals")
-        reached = int((dealt @ kinds >= from_train.sum()).sum())
+        drawn = generator.multivariate_hypergeometric(of_kind, known[0], size=permutations, method="marginals")
+        reached = int((drawn @ kinds >= from_train.sum()).sum())
         share, expected = float(from_train.mean()), known[0] / sum(known)
         near = np.quantile(self.distances, 0.01) / 2
-        return MembershipTest(
+        return CopyTest(
             share=share,
             expected=expected,
             excess=(share - expected) / (1 - expected),
             p_value=(1 + reached) / (1 + permutations),
             distance=(float(np.median(to_train[0])), float(np.median(self.distances))),
-            close=(float((to_train[0] < near).mean()), float((self.distances < near).mean())),
+            near_duplicates=(float((to_train[0] < near).mean()), float((self.distances < near).mean())),
             count=(len(synthetic), *known),
             permutations=permutations,
         )

@@ -1,4 +1,4 @@
-"""A measured number with its standard error, and the features that it is measured of."""
+"""Estimates with standard errors and confidence intervals."""
 
 import math
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ NORMAL = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, and how far it would move were other images drawn.
+    """A value with its sampling error over images.
 
-    The interval is about the value that is expected of these counts of images, not about its limit for infinitely many: a
-    Fréchet distance is biased upward by having few, recall and coverage change with their number too. So values may be
-    compared only at equal counts. Both sets count as drawn; of two estimates that share their real images the difference
-    is known better than either.
+    The interval is for the expected value at these numbers of images, not for its limit for infinitely many: a Fréchet distance
+    is biased upwards for few images, and recall and coverage depend on their number too. Compare values only at equal numbers.
+    The error includes the sampling of both sets; the difference of two estimates that share their real images has a smaller
+    one.
 
     Fields:
-        value: as measured; NaN where too few images are there.
+        value: the estimate; NaN for too few images.
         error: its standard error.
         low, high: ends of the 95 % interval.
     """
@@ -33,30 +33,30 @@ class Estimate:
     high: float
 
     @staticmethod
-    def within(value: float, error: float, least: float = -math.inf, most: float = math.inf) -> "Estimate":
-        """value ± 1.96 errors, cut at the ends of the range of possible values."""
+    def normal(value: float, error: float, least: float = -math.inf, most: float = math.inf) -> "Estimate":
+        """The normal interval, value ± 1.96 error, clipped to the range [least, most] of possible values."""
         return Estimate(value, error, max(value - NORMAL * error, least), min(value + NORMAL * error, most))
 
     @staticmethod
-    def positive(value: float, error: float) -> "Estimate":
-        """The interval for the logarithm, value · exp(± 1.96 error / value), for right-skewed values above 0.
+    def log_normal(value: float, error: float) -> "Estimate":
+        """The normal interval of the logarithm, value · exp(± 1.96 error / value), for right-skewed values above 0.
 
-        Where the error is no smaller than the value, whose logarithm then tells nothing, as `within` of 0 and infinity.
+        Where the error is at least the value, the `normal` interval clipped at 0.
         """
         if error >= value:
-            return Estimate.within(value, error, least=0.0)
+            return Estimate.normal(value, error, least=0.0)
         factor = math.exp(NORMAL * error / value)
         return Estimate(value, error, value / factor, value * factor)
 
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan)
-"""What is told of too few images."""
+"""The estimate for too few images."""
 
 
 def checked_pair(
     real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m e"], *, least: int
 ) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, "m d"]]:
-    """Both feature arrays in float64. Raises `InputError` for fewer than `least` rows, other lengths, NaN or infinity."""
+    """Both feature arrays in float64. Raises `InputError` for fewer than `least` rows, unequal lengths, NaN or infinity."""
     if min(len(real), len(synthetic)) < least or real.shape[1] != synthetic.shape[1] or not real.shape[1]:
         raise InputError(
             f"`real` and `synthetic` must be at least {least} feature vectors of one length each, "

@@ -1,4 +1,4 @@
-"""Extractors: what turns images into the features that the measures of quality compare."""
+"""Feature extractors: functions from images to the features that the measures of quality compare."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,18 +12,17 @@ from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.judge import Classifier
+from jaxdiff.image_classifier import ImageClassifier
 
 
 class Extractor(Protocol):
-    """Images in, one feature vector each; an image's features do not depend on the images beside it.
+    """A function from images to feature vectors; the features of an image do not depend on the other images.
 
-    Distances between features of two extractors, or of one with two checksums, cannot be compared: a report carries
-    `describe()`.
+    Distances are comparable only between features of one extractor with one checksum: reports include `describe()`.
 
     Attributes:
         name: of the network.
-        dimension: D, numbers a feature vector.
+        dimension: D, the length of a feature vector.
     """
 
     @property
@@ -33,14 +32,15 @@ class Extractor(Protocol):
     def dimension(self) -> int: ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What a report says of it, ready for JSON: `name`, `dimension`, `checksum` of the weights, and `resize`, how images
-        are brought to the network's size."""
+        """A JSON-serialisable description for reports: `name`, `dimension`, `checksum` of the weights, and `resize`, how images
+        are resized for the network."""
         ...
 
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """The features of images, uint8 (N, H, W, C) -> (N, D), in batches of one size.
 
-        A network of RGB images is shown grey in all three channels, and no transparency; see `jaxdiff.spaces.rgb`.
+        For a network of RGB images grey is repeated in all three channels, and transparency is left out; see
+        `jaxdiff.spaces.rgb`.
 
         Raises:
             InputError: no images.
@@ -50,13 +50,13 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class ClassifierExtractor:
-    """The penultimate layer of a classifier that was trained here: needs no file, and knows the images of its training only.
+    """The penultimate layer of a trained image classifier: needs no weights file, and is specific to its training images.
 
     Arguments:
-        classifier: of images of the size of those to be measured, best of an attribute of the real ones.
+        classifier: trained on images of the size of those to be measured, preferably on an attribute of the real ones.
     """
 
-    classifier: Classifier
+    classifier: ImageClassifier
     name: ClassVar[str] = "classifier"
 
     @property
@@ -69,11 +69,11 @@ class ClassifierExtractor:
         return checksum(self.classifier.state)
 
     def describe(self) -> Mapping[str, Any]:
-        """As `Extractor.describe`."""
+        """As in `Extractor.describe`."""
         return {"name": self.name, "dimension": self.dimension, "checksum": self._checksum, "resize": "none"}
 
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
-        """As `Extractor.__call__`."""
+        """As in `Extractor.__call__`."""
         require_images(images)
         return self.classifier.features(images)
 
@@ -85,7 +85,7 @@ def require_images(images: UInt8[np.ndarray, "n h w c"]) -> None:
 
 
 def checksum(weights: Any) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a pytree of arrays: paths, types, shapes and numbers."""
+    """The first 16 hexadecimal digits of the SHA-256 of a pytree of arrays: paths, types, shapes and values."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(weights)[0]:
         leaf = np.ascontiguousarray(leaf)

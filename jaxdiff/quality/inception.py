@@ -1,8 +1,8 @@
-"""The Inception network of the Fréchet inception distance, and the files that its weights come from.
+"""The Inception network of the Fréchet inception distance (FID), and its weights files.
 
 InceptionV3 (Szegedy et al., CVPR 2016) as in the TensorFlow graph of 2015-12-05, with which Heusel et al. (NeurIPS 2017)
-defined the distance. From the published network it differs in its pools: the average pools inside the blocks leave the
-padding out of their means, and the last block has a maximum there. Nothing is downloaded: see `load`.
+defined the distance. It differs from the published network in its pooling: the average pools inside the blocks exclude the
+padding, and the last block has a max pool instead. Nothing is downloaded: see `load`.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ from jaxdiff.quality.extractors import checksum, require_images
 from jaxdiff.spaces import rgb
 
 SIZE = 299
-"""Height and width of the images that the network sees."""
+"""Height and width of the network's input."""
 
 EPSILON = 1e-3
 """Added to the variances of the batch norms."""
 
 FORMAT = "inception-2015-12-05 folded 1"
-"""Of our weights file, in its metadata."""
+"""The format of converted weights files, in their metadata."""
 
 Weights = Mapping[str, Mapping[str, Float32[Array, "..."]]]
 """By convolution: `kernel` (height, width, inputs, outputs) and `bias` (outputs,), with the batch norm folded in."""
 
 Convolutions = Callable[[str, tuple[int, int, int, int]], Mapping[str, Any]]
-"""Gives the kernel and bias of a convolution, of its name and the shape of its kernel."""
+"""A function from a convolution's name and kernel shape to its kernel and bias."""
 
 
 class _Layer(NamedTuple):
@@ -55,16 +55,16 @@ class _Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Inception:
-    """The network's last mean over the image, 2048 numbers. Make one with `load`.
+    """The features of the network's last average pool, of length 2048. `load` makes one.
 
-    All in float32 at the highest precision of the device: an accelerator's shorter products would move the features.
+    Computed in float32 at the highest precision of the device: reduced-precision products would change the features.
 
     Attributes:
-        weights: as `Weights`.
-        source: the first 16 hexadecimal digits of the SHA-256 of the PyTorch file; of the standard weights they begin
-            with 6726825d, as their names do.
+        weights: as in `Weights`.
+        source: the first 16 hexadecimal digits of the SHA-256 of the PyTorch file; they begin with 6726825d for the standard
+            weights, as the file names do.
         checksum: of the weights.
-        batch: images at once; 32 take about a gigabyte.
+        batch: images a batch, at least 1; 32 take about a gigabyte.
     """
 
     weights: Weights
@@ -79,13 +79,13 @@ class Inception:
             raise InputError(f"`batch` must be at least 1, got {self.batch}")
 
     def describe(self) -> Mapping[str, Any]:
-        """As `Extractor.describe`, with the `source`."""
+        """As in `Extractor.describe`, with the `source`."""
         resize = f"TensorFlow 1 bilinear to {SIZE}x{SIZE}, no antialiasing"
         own = {"name": self.name, "dimension": self.dimension, "checksum": self.checksum}
         return {**own, "source": self.source, "resize": resize}
 
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
-        """As `Extractor.__call__`; one program for each height and width of images."""
+        """As in `Extractor.__call__`; compiled once for each height and width of images."""
         require_images(images)
         return in_batches(partial(_extract, self.weights), rgb(images), self.batch)
 
@@ -99,7 +99,7 @@ def _extract(weights: Weights, images: UInt8[Array, "b h w 3"]) -> Float32[Array
 
 
 def prepare(images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b 299 299 3"]:
-    """Images in 0..255 at the network's size, then (x - 128) / 128: in [-1, 1)."""
+    """Resizes images in 0..255 to the network's size and scales them, (x - 128) / 128: in [-1, 1)."""
     rows, columns = (resize_matrix(size, SIZE) for size in images.shape[1:3])
     resized = jnp.einsum("oh,bhwc,pw->bopc", rows, images.astype(jnp.float32), columns, precision="highest")
     return (resized - 128) / 128
@@ -108,8 +108,8 @@ def prepare(images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b 299 299 3"]:
 def resize_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inputs"]:
     """The weights of TensorFlow 1's bilinear resize along one axis (`align_corners=False`, `half_pixel_centers=False`).
 
-    Output o lies at o inputs / outputs, between the two nearest inputs; beyond the last input the last one is repeated. Without
-    antialiasing: a reduction by two takes every second pixel.
+    Output o is interpolated at o inputs / outputs between the two nearest inputs; beyond the last input that one is repeated.
+    There is no antialiasing: a reduction by two takes every second pixel.
     """
     position = np.arange(outputs, dtype=np.float32) * np.float32(inputs / outputs)
     lower = position.astype(np.int64)
@@ -124,24 +124,24 @@ def resize_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inp
 
 
 def features(x: Float[Array, "b h w 3"], convolutions: Convolutions) -> Float[Array, "b d"]:
-    """The network up to its last mean: images in [-1, 1], of `SIZE`, to 2048 numbers."""
+    """The network up to its last average pool: images (B, 299, 299, 3) in [-1, 1] to features (B, 2048)."""
     run = partial(_chain, convolutions)
     x = run(x, _Layer("Conv2d_1a_3x3", 32, (3, 3), 2, "VALID"), _Layer("Conv2d_2a_3x3", 32, (3, 3), padding="VALID"))
     x = _halved(run(x, _Layer("Conv2d_2b_3x3", 64, (3, 3))))
     x = _halved(run(x, _Layer("Conv2d_3b_1x1", 80), _Layer("Conv2d_4a_3x3", 192, (3, 3), padding="VALID")))
     for name, pooled in (("Mixed_5b", 32), ("Mixed_5c", 64), ("Mixed_5d", 64)):
-        x = _block_a(_within(convolutions, name), x, pooled)
-    x = _block_b(_within(convolutions, "Mixed_6a"), x)
+        x = _block_a(_block_chain(convolutions, name), x, pooled)
+    x = _block_b(_block_chain(convolutions, "Mixed_6a"), x)
     for name, width in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
-        x = _block_c(_within(convolutions, name), x, width)
-    x = _block_d(_within(convolutions, "Mixed_7a"), x)
-    x = _block_e(_within(convolutions, "Mixed_7b"), x, _average)
-    x = _block_e(_within(convolutions, "Mixed_7c"), x, _maximum)
+        x = _block_c(_block_chain(convolutions, name), x, width)
+    x = _block_d(_block_chain(convolutions, "Mixed_7a"), x)
+    x = _block_e(_block_chain(convolutions, "Mixed_7b"), x, _average)
+    x = _block_e(_block_chain(convolutions, "Mixed_7c"), x, _maximum)
     return x.mean(axis=(1, 2))
 
 
-def _within(convolutions: Convolutions, block: str) -> Callable[..., Float[Array, "b h w c"]]:
-    """`_chain` whose layers are those of a block."""
+def _block_chain(convolutions: Convolutions, block: str) -> Callable[..., Float[Array, "b h w c"]]:
+    """`_chain` with the layers of one block."""
     return partial(_chain, lambda name, shape: convolutions(f"{block}.{name}", shape))
 
 
@@ -157,7 +157,7 @@ def _chain(convolutions: Convolutions, x: Float[Array, "b h w c"], *layers: _Lay
 
 
 def _average(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """The mean over 3x3 pixels, of those that there are."""
+    """The mean over 3x3 pixels, without padding."""
     return nnx.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
 
 
@@ -249,11 +249,11 @@ def shapes() -> dict[str, tuple[int, int, int, int]]:
 
 
 def load(path: str | os.PathLike, *, batch: int = 32) -> Inception:
-    """The network with the weights of a file on this disk.
+    """Loads the network from a local weights file.
 
     Arguments:
-        path: a file of `convert`, or the PyTorch file that it takes, which is slower.
-        batch: images at once.
+        path: a file written by `convert`, or the PyTorch file that it takes, which is slower.
+        batch: images a batch, at least 1.
 
     Raises:
         InputError: no such file, or one that is damaged, unsafe or of another network.
@@ -271,21 +271,21 @@ def load(path: str | os.PathLike, *, batch: int = 32) -> Inception:
 
 
 def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
-    """Writes the weights of a PyTorch file to a safetensors file, whole or not at all.
+    """Converts a PyTorch weights file to a safetensors file, atomically.
 
-    Each batch norm is folded into its convolution, in float64: half the arrays and less work, at a rounding of the last bit.
+    Each batch norm is folded into its convolution, in float64: half the arrays and less work, equal up to rounding.
 
     Arguments:
         path: `weights-inception-2015-12-05-6726825d.pth` of torch-fidelity or `pt_inception-2015-12-05-6726825d.pth` of
             pytorch-fid, which are the same; the state dictionary of their network.
-        target: where to write; None takes the same name with the suffix `.safetensors`.
+        target: the file to write; None takes the same name with the suffix `.safetensors`.
 
     Returns:
-        The file that was written.
+        The path of the written file.
 
     Raises:
-        InputError: no such file; a damaged or unsafe one (see `torch_file.load`); arrays that are missing, foreign or of
-            another shape.
+        InputError: no such file; a damaged or unsafe one (see `torch_file.load`); arrays that are missing, unexpected or of
+            the wrong shape.
     """
     target = Path(path).with_suffix(".safetensors") if target is None else Path(target)
     if target.suffix != ".safetensors":
@@ -298,7 +298,7 @@ def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) ->
 
 
 def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata of our file, from a PyTorch file."""
+    """Arrays and metadata of a converted file, from a PyTorch file."""
     state = torch_file.load(path)
     parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
     wanted = {
@@ -319,7 +319,7 @@ def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata of our file."""
+    """Arrays and metadata of a converted file."""
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
@@ -338,10 +338,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _check(arrays: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Raises `InputError` unless the arrays are float32 and of the wanted names and shapes."""
+    """Raises `InputError` unless the arrays are float32 with the expected names and shapes."""
     wrong = {
         "lacks": sorted(wanted.keys() - arrays.keys()),
-        "has besides": sorted(map(str, arrays.keys() - wanted.keys())),
+        "has unexpected": sorted(map(str, arrays.keys() - wanted.keys())),
         "has in another shape or type": [
             f"{name} {getattr(arrays[name], 'dtype', type(arrays[name]).__name__)} {getattr(arrays[name], 'shape', '')}"
             f" instead of float32 {shape}"

@@ -10,19 +10,19 @@ from jaxdiff.errors import InputError
 from jaxdiff.quality.estimate import Estimate, checked_pair
 
 BLOCK = 512
-"""Rows of a kernel matrix that are held at once."""
+"""Rows of a kernel matrix computed at once."""
 
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The answer of `kernel_distance`. Every value is unbiased, so below 0 half of the time when the distributions agree.
+    """The result of `kernel_distance`. All values are unbiased, so that they may be negative when the distributions are equal.
 
     Fields:
-        full: of all images, which varies least, with its jackknife error and interval.
+        full: from all images, which has the smallest variance, with its jackknife error and interval.
         mean: over the subsets, as "KID" is published.
-        deviation: standard deviation (n - 1) over the subsets, as published. It tells of subsets of this size, not of `mean`
-            or `full`. NaN for one subset, or where all subsets are the whole sets.
-        subsets: how many.
+        deviation: standard deviation (n - 1) over the subsets, as published. It is that of subsets of this size, not the error
+            of `mean` or `full`. NaN for one subset, or where all subsets are the whole sets.
+        subsets: the number of subsets.
         size: images of each set in a subset.
     """
 
@@ -48,12 +48,12 @@ def kernel_distance(
 
     Arguments:
         real, synthetic: three or more finite vectors each.
-        subsets: at least 1, drawn without replacement each.
-        size: images of each set in a subset, at least 2; no more than the smaller set has.
+        subsets: the number of subsets, at least 1, each drawn without replacement.
+        size: images of each set in a subset, at least 2; reduced to the size of the smaller set.
         seed: of the subsets.
 
     Raises:
-        InputError: fewer than three vectors, of another length, not finite; no subsets; a size below 2.
+        InputError: fewer than three vectors, unequal lengths, values that are not finite; no subsets; a size below 2.
     """
     if subsets < 1 or size < 2:
         raise InputError(f"`subsets` must be at least 1 and `size` at least 2, got {subsets} and {size}")
@@ -70,12 +70,12 @@ def kernel_distance(
     distances = (inner_x + inner_y) / (size * (size - 1)) - 2 * cross / size**2
 
     within_x, within_y, between = rows_x.sum() / (n * (n - 1)), rows_y.sum() / (m * (m - 1)), cross_x.sum() / (n * m)
-    # Each image left out in turn: an image's row and column go from the sum within, its row from the sum between.
+    # Leave-one-out: an image's row and column are removed from the sum within a set, its row from the sum between.
     without_x = (rows_x.sum() - 2 * rows_x) / ((n - 1) * (n - 2)) - 2 * (cross_x.sum() - cross_x) / ((n - 1) * m)
     without_y = (rows_y.sum() - 2 * rows_y) / ((m - 1) * (m - 2)) - 2 * (cross_y.sum() - cross_y) / (n * (m - 1))
     error = math.sqrt((n - 1) * without_x.var() + (m - 1) * without_y.var())
     return KernelDistance(
-        full=Estimate.within(float(within_x + within_y - 2 * between), error),
+        full=Estimate.normal(float(within_x + within_y - 2 * between), error),
         mean=float(distances.mean()),
         deviation=float(distances.std(ddof=1)) if subsets > 1 and size < max(n, m) else math.nan,
         subsets=subsets,
@@ -91,7 +91,7 @@ def _sums(
     *,
     within: bool = False,
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " m"], Float64[np.ndarray, " subsets"]]:
-    """Sums of the kernel matrix over rows, columns and subsets, each entry computed once; `within` takes x = y for one."""
+    """Sums of the kernel matrix over rows, columns and subsets; `within`, for x = y, leaves out the diagonal."""
     rows, columns, chosen = np.empty(len(x)), np.zeros(len(y)), np.zeros(len(of_x))
     of_x, of_y = of_x.astype(np.float64), of_y.T.astype(np.float64)
     for start in range(0, len(x), BLOCK):

@@ -1,4 +1,4 @@
-"""Exact distances between 8-bit images, and the nearest of many to each."""
+"""Exact distances between 8-bit images, and nearest neighbours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,23 +9,24 @@ from jaxtyping import Bool, Float32, Float64, Int, UInt8
 from jaxdiff.errors import InputError
 
 ROWS = 512
-"""Rows of a distance matrix that are held at once, at most."""
+"""Maximum number of rows of a distance matrix computed at once."""
 COLUMNS = 4096
-"""Images that are converted to floating point at once."""
+"""Images converted to floating point at once."""
 ENTRIES = 1 << 25
-"""Entries of a distance matrix that are held at once, at most."""
+"""Maximum number of entries of a distance matrix computed at once."""
 EXACT = 1024
-"""Products of centred grey levels, at most 2^14 each, whose sum float32 holds exactly: 2^24."""
+"""Number of products of centred grey levels, at most 2^14 each, whose sum is exact in float32: at most 2^24."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest images to each of N images, the nearest first.
+    """The K nearest images to each of N images, in order of distance.
 
     Fields:
-        distances: roots of the mean square over pixels and channels, in grey levels.
-        indices: of the neighbours, in 0..M-1. Of images equally near the first is the nearest; the order of others is free.
-        mirrored: whether the neighbour's mirror image is the nearer one.
+        distances: root mean square over pixels and channels, in grey levels (N, K).
+        indices: of the neighbours, in 0..M-1 (N, K). The first of equally near images comes first; the order of later ties is
+            unspecified.
+        mirrored: whether the neighbour's mirror image is the nearer one (N, K).
     """
 
     distances: Float64[np.ndarray, "n k"]
@@ -44,19 +45,19 @@ def neighbours(
 ) -> Neighbours:
     """The nearest of other images to each image, by exact distances.
 
-    Squared distances of 8-bit images are whole numbers: their products are summed in float32 as far as that is exact, and
-    those sums in float64, which is exact below 2^53. Memory does not grow with N, and with M by `ENTRIES` at most.
+    Squared distances of 8-bit images are integers: products are summed in float32 while that is exact, and those sums in
+    float64, which is exact below 2^53. Memory is bounded by `ENTRIES`.
 
     Arguments:
-        points: at least one image.
-        others: at least `count`; None takes for each image the other `points`.
-        count: K, neighbours of each image, at least 1.
-        flips: the distance to another image is the smaller one of that to it and that to its mirror image, left to right.
-        groups: a group for each of `others`, of whom only the nearest is a neighbour.
+        points: at least one image, uint8 (N, H, W, C).
+        others: at least `count` (M, H, W, C); None compares each image with the other `points`.
+        count: K, the number of neighbours, at least 1.
+        flips: use the smaller of the distances to an image and to its mirror image, left to right.
+        groups: a group for each of `others` (M,); only the nearest image of each group is a neighbour.
         advance: called with the number of `points` done since the last call.
 
     Raises:
-        InputError: too few images or groups, or images of another size.
+        InputError: too few images or groups, or images of different sizes.
     """
     known = points if others is None else others
     if not len(points) or not len(known) or known.shape[1:] != points.shape[1:]:
@@ -65,7 +66,7 @@ def neighbours(
     if not 1 <= count <= there:
         kind = "images" if groups is None else "groups"
         raise InputError(f"`count` must be within 1 and the {there} other {kind} of one size, got {count}")
-    losers = None if groups is None else _Losers.of(groups)
+    groups_of_many = None if groups is None else _Groups.from_labels(groups)
     shape = (len(points), count)
     squares, indices, mirrored = np.empty(shape), np.empty(shape, np.int64), np.zeros(shape, bool)
     step = int(np.clip(ENTRIES // len(known), 1, ROWS))
@@ -81,8 +82,8 @@ def neighbours(
         if others is None:
             rows = np.arange(len(block))
             block[rows, start + rows] = np.inf
-        if losers is not None:
-            losers.remove(block)
+        if groups_of_many is not None:
+            groups_of_many.keep_nearest(block)
         found = _least(block, count)
         indices[part], squares[part] = found, np.take_along_axis(block, found, axis=1)
         if turned is not None:
@@ -93,7 +94,7 @@ def neighbours(
 
 
 def _squares(points: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "m h w c"]) -> Float64[np.ndarray, "n m"]:
-    """Squared Euclidean distances in grey levels: whole numbers, exact below 2^53."""
+    """Squared Euclidean distances in grey levels: integers, exact below 2^53."""
     x, lengths = _centred(points)
     block = np.empty((len(points), len(others)))
     for start in range(0, len(others), COLUMNS):
@@ -113,38 +114,39 @@ def _centred(images: UInt8[np.ndarray, "n h w c"]) -> tuple[Float32[np.ndarray, 
 
 
 def _least(block: Float64[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
-    """The columns of the `count` least entries of each row, ascending; of the least one the first."""
+    """The columns of the `count` smallest entries of each row, ascending; the first of equal smallest ones comes first."""
     if count == 1:
         return block.argmin(axis=1)[:, None]
     found = np.argpartition(block, count - 1, axis=1)[:, :count]
     found = np.take_along_axis(found, np.take_along_axis(block, found, axis=1).argsort(axis=1, kind="stable"), axis=1)
     first, rows = block.argmin(axis=1), np.arange(len(block))
-    place = (found == first[:, None]).argmax(axis=1)  # 0 where it is not among them, for which all are equally near
+    place = (found == first[:, None]).argmax(axis=1)  # 0 where it is not among them: then all are equally near
     found[rows, place] = found[:, 0]
     found[:, 0] = first
     return found
 
 
 @dataclass(frozen=True)
-class _Losers:
-    """The members of groups of more than one, by group: their columns, where groups start and how many each has."""
+class _Groups:
+    """The groups of more than one image: the columns of their members, by group, and each group's start and size."""
 
     columns: Int[np.ndarray, " l"]
     starts: Int[np.ndarray, " g"]
     sizes: Int[np.ndarray, " g"]
 
     @staticmethod
-    def of(groups: Int[np.ndarray, " m"]) -> "_Losers":
+    def from_labels(groups: Int[np.ndarray, " m"]) -> "_Groups":
         _, ranks, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         order = np.argsort(ranks, kind="stable")
         own = sizes[sizes > 1]
-        return _Losers(order[sizes[ranks[order]] > 1], np.cumsum(own) - own, own)
+        return _Groups(order[sizes[ranks[order]] > 1], np.cumsum(own) - own, own)
 
-    def remove(self, block: Float64[np.ndarray, "n m"]) -> None:
-        """Makes all but the nearest member of each group infinitely far; of equally near ones the first stays."""
+    def keep_nearest(self, block: Float64[np.ndarray, "n m"]) -> None:
+        """Sets the distances to all but the nearest member of each group to infinity; the first of equally near ones is
+        kept."""
         if not len(self.columns):
             return
-        # whole numbers, so that a place in the group can break ties; infinity is none
+        # integer keys, so that the position in the group breaks ties; infinity is not an integer
         places = np.arange(len(self.columns)) - np.repeat(self.starts, self.sizes)
         own = block[:, self.columns]
         keys = np.where(np.isfinite(own), own, 1 << 40).astype(np.int64) * int(self.sizes.max()) + places

@@ -1,4 +1,4 @@
-"""Roughness: how much neighbouring pixels differ, which tells blurred and noisy images from sharp ones without a network."""
+"""Roughness: the difference between neighbouring pixels, which detects blurred and noisy images without a network."""
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -6,14 +6,14 @@ from jaxtyping import Float64, UInt8
 from jaxdiff.errors import InputError
 
 
-def roughness(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, " n"]:
-    """The root of the mean square of each image's Laplacian, in grey levels (N,).
+def image_roughness(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, " n"]:
+    """The root mean square of each image's Laplacian, in grey levels (N,).
 
-    The Laplacian is that of four neighbours, over all pixels that have them; its energy is a common measure of focus
-    (Pertuz, Puig and Garcia 2013). An image of one colour has 0; noise of variance s² a pixel has the root of 20 s².
+    The four-neighbour Laplacian over all inner pixels; its energy is a common measure of focus (Pertuz, Puig and Garcia
+    2013). An image of one colour has roughness 0, white noise of variance s² has sqrt(20) s.
 
     Arguments:
-        images: at least 3x3 pixels.
+        images: uint8 (N, H, W, C), at least 3x3 pixels.
 
     Raises:
         InputError: smaller images.

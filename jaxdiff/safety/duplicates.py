@@ -1,31 +1,31 @@
-"""Duplicates among images: groups in which each image is within a distance of another one."""
+"""Duplicates among images: connected groups of images within a given distance."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 
 from jaxdiff.bands import cosine_basis
 from jaxdiff.errors import InputError
 
 LOW = 4
-"""Lowest frequencies along height and width in which pairs are compared first."""
+"""Number of lowest frequencies along height and width in which pairs are compared first."""
 ROWS = 512
-"""Images that are compared with later ones at once."""
+"""Images compared with later ones at once."""
 PAIRS = 1024
-"""Pairs of images that are held in full at once."""
+"""Pairs of images compared in full at once."""
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The answer of `find_duplicates`.
+    """The result of `find_duplicates`.
 
     Fields:
-        groups: of each image, the index of the first image of its group; an image without duplicates is its own.
-        exact: how many images equal an earlier one in every pixel (or its mirror image, where flips count).
-        distance: that between two images of one group, at most; grey levels. Groups are chained: two that are both near to a
-            third are in one group, however far they are from one another.
+        groups: the index of the first image of each image's group (N,); an image without duplicates is a group of its own.
+        exact: the number of images that equal an earlier one in every pixel (or its mirror image, with `flips`).
+        distance: the threshold, in grey levels. Groups are connected components: two images that are both near to a third are
+            in one group, at any distance from one another.
     """
 
     groups: Int[np.ndarray, " n"]
@@ -34,7 +34,7 @@ class Duplicates:
 
     @property
     def distinct(self) -> int:
-        """The number of groups, images without duplicates among them."""
+        """The number of groups, including images without duplicates."""
         return len(np.unique(self.groups))
 
     @property
@@ -49,15 +49,15 @@ class Duplicates:
 
 
 def find_duplicates(images: UInt8[np.ndarray, "n h w c"], *, distance: float = 0.0, flips: bool = False) -> Duplicates:
-    """Groups images whose distance is at most `distance`: none is missed.
+    """Groups images whose distance is at most `distance`; exact.
 
-    An orthonormal projection makes no distance larger. So only pairs whose means are near are compared, in the lowest
-    frequencies first (the orthonormal DCT-II), and only those that are near there are compared in full, exactly.
+    An orthonormal projection does not increase distances. Pairs are therefore compared by their means first, then in the lowest
+    frequencies (the orthonormal DCT-II), and only the remaining pairs in full, in integers.
 
     Arguments:
-        images: at least one.
-        distance: the root of the mean square over pixels and channels, in grey levels, at least 0: exact duplicates.
-        flips: the distance is the smaller one of that to the other image and that to its mirror image, left to right.
+        images: at least one, uint8 (N, H, W, C).
+        distance: root mean square over pixels and channels, in grey levels, at least 0; 0 finds exact duplicates.
+        flips: use the smaller of the distances to an image and to its mirror image, left to right.
 
     Raises:
         InputError: no images, or a distance below 0.
@@ -66,11 +66,11 @@ def find_duplicates(images: UInt8[np.ndarray, "n h w c"], *, distance: float = 0
         raise InputError(f"`images` must be at least one and `distance` at least 0, got {len(images)} and {distance}")
     limit = distance**2 * images[0].size * (1 + 1e-12)
     low = _lowest(images)
-    mean = low[:, 0, 0].sum(axis=1) / np.sqrt(images.shape[-1])  # the projection on grey, which mirroring does not change
+    mean = low[:, 0, 0].sum(axis=1) / np.sqrt(images.shape[-1])  # the projection on grey, invariant under mirroring
     order = np.argsort(mean, kind="stable")
     low, mean = low[order], mean[order]
     mirrored = low * np.where(np.arange(low.shape[2]) % 2, -1, 1)[:, None]
-    reach = np.sqrt(limit + 0.5)  # squares are whole numbers: half of one is more than rounding
+    reach = np.sqrt(limit + 0.5)  # squared distances are integers: 0.5 is more than the rounding error
     found = []
     for start in range(0, len(images), ROWS):
         stop = min(start + ROWS, len(images))
@@ -96,8 +96,8 @@ def _lowest(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, "n a b 
     return np.concatenate(parts)
 
 
-def _near(x, y, reach):
-    """Which pairs of coefficients are within reach."""
+def _near(x: Float64[np.ndarray, "n a b c"], y: Float64[np.ndarray, "m a b c"], reach: float) -> Bool[np.ndarray, "n m"]:
+    """Whether each pair of coefficients is within `reach`."""
     x, y = (each.reshape(len(each), -1) for each in (x, y))
     return np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1) - 2 * x @ y.T <= reach**2
 
@@ -113,7 +113,7 @@ def _exact_squares(images: UInt8[np.ndarray, "n h w c"], pairs: Int[np.ndarray, 
 
 
 def _first_of_group(pairs: Int[np.ndarray, "p 2"], count: int) -> Int[np.ndarray, " n"]:
-    """The least index in the connected component of each of `count` images."""
+    """The smallest index in the connected component of each of `count` images."""
     graph = scipy.sparse.coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
     _, first, ranks = np.unique(labels, return_index=True, return_inverse=True)

@@ -1,4 +1,4 @@
-"""How often the gate of a safe denoiser opens for images that are safe."""
+"""How often the gate of a safe denoiser opens."""
 
 from dataclasses import replace
 
@@ -16,23 +16,26 @@ def gate_rates(
 ) -> Float[np.ndarray, " s"]:
     """The share of noised images at which a safe denoiser acts, at each time.
 
-    Of safe images it is the gate's false-positive rate, of unsafe ones its sensitivity. The images themselves stand for the
-    posterior means that a sampler would have, which the kernel on the posterior mean alone looks at.
+    For safe images it is the false-positive rate of the gate, for unsafe ones its sensitivity. The images are used in place of
+    the posterior means of a sampler, which only the kernel on the posterior mean depends on.
 
     Arguments:
-        guidance: a safe denoiser with references, whose weight remembers nothing.
-        images: in the data's scale, at least one.
+        guidance: a safe denoiser with references, whose weight has no memory.
+        images: (N, ...) in the data's scale, at least one.
         times: S times in (0, 1].
         key: of the noise.
-        batch: images at once.
+        batch: images a batch.
+
+    Returns:
+        Shares in [0, 1] (S,).
 
     Raises:
-        InputError: no images, no times, or a guidance that asks the network or tracks a path.
+        InputError: no images, no times, or a guidance without references or with memory.
     """
     if not len(images) or not len(times):
         raise InputError(f"`images` and `times` must be at least one each, got {len(images)} and {len(times)}")
     if guidance.unsafe is None or guidance.weight.begin(jnp.zeros((1, *images.shape[1:]))) != ():
-        raise InputError("`guidance` must have unsafe references and a weight that remembers nothing")
+        raise InputError("`guidance` must have unsafe references and a weight without memory")
 
     @jax.jit
     def acted(guidance, images, t, key):

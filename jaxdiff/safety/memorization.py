@@ -1,9 +1,9 @@
-"""Memorisation: synthetic images that are nearer to one training image than real images are, by exact distances in pixels.
+"""Memorisation: synthetic images that are unusually near to one training image, by exact distances in pixels.
 
-A small distance alone proves nothing: a smooth image is near to every image. Carlini et al. (2023, section 5) divide it by
-the mean distance to the nearest n training images. But that ratio has no scale of its own either: how often it is below 1 for
-real images that were held out must be known beside it, and what is above that is memorised. Duplicates in the training set
-are grouped first: as neighbours they would be equally near, the ratio of a copy would be 1 / alpha, and it would hide.
+A small distance alone is no evidence: a smooth image is near to every image. Carlini et al. (2023, section 5) divide it by the
+mean distance to the n nearest training images. That ratio has no absolute scale: the share of held-out real images with a ratio
+below 1 is the control, and the excess over it is memorised. Duplicates in the training set are grouped first: as neighbours at
+equal distance they would give a copy the ratio 1 / alpha.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,25 +14,26 @@ from jaxtyping import Bool, Float64, Int, UInt8
 
 from jaxdiff.defaults import ALPHA, NEIGHBOURS
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import newcombe_interval, wilson_interval
 from jaxdiff.quality.pixels import neighbours as nearest_images
 from jaxdiff.safety.duplicates import Duplicates
+from jaxdiff.statistics import newcombe_interval, wilson_interval
 
 ISOLATED = 1 / 3
-"""The ratio of the two least distances below which an image is near to one training image alone."""
+"""The ratio of the two smallest distances below which an image is near to one training image only."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)
-LOOKED_AT = 1000
-"""Held-out images that tell what a near duplicate is, at most."""
+"""The quantiles of distances and ratios in a `Memorization`."""
+CALIBRATION_COUNT = 1000
+"""Maximum number of held-out images that determine the distance of near duplicates."""
 
 
 @dataclass(frozen=True)
 class Closeness:
-    """How near each of N images is to the training images.
+    """The distances of N images to the training images; all fields have shape (N,).
 
     Fields:
-        distance: d1, to the nearest training image: the root of the mean square over pixels and channels, in grey levels.
-        ratio: d1 / (alpha mean(d1, ..., dn)) of the n nearest groups of duplicates, in [0, 1 / alpha]: memorised below 1.
-        gap: d1 / d2, in [0, 1]: near 0 where one training image alone is near.
+        distance: d1, to the nearest training image: root mean square over pixels and channels, in grey levels.
+        ratio: d1 / (alpha mean(d1, ..., dn)) over the n nearest groups of duplicates, in [0, 1 / alpha]: memorised below 1.
+        gap: d1 / d2, in [0, 1]: near 0 where only one training image is near.
         nearest: the index of the nearest training image.
         mirrored: whether its mirror image is the nearer one.
     """
@@ -44,19 +45,19 @@ class Closeness:
     mirrored: Bool[np.ndarray, " n"]
 
     def take(self, chosen: Int[np.ndarray, " taken"]) -> "Closeness":
-        """That of some of the images."""
+        """The subset with these indices."""
         return Closeness(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Excess:
-    """A share of synthetic images beside that of held-out real images.
+    """A share of synthetic images, and its excess over the share of held-out real images.
 
     Fields:
-        share, held_out: within 0 and 1.
+        share, held_out: the shares, in [0, 1].
         interval, held_out_interval: Wilson's 95 % intervals.
         excess: share - held_out.
-        excess_interval: Newcombe's 95 % interval of it (1998, method 10), for images drawn independently of one another.
+        excess_interval: Newcombe's 95 % interval of it (1998, method 10), for independent images.
     """
 
     share: float
@@ -69,15 +70,15 @@ class Excess:
 
 @dataclass(frozen=True)
 class Memorization:
-    """The answer of `measure_memorization`.
+    """The result of `measure_memorization`.
 
     Fields:
-        count: synthetic and held-out images.
-        shared: held-out images that are training images, pixel for pixel; they were left out.
+        count: the numbers of synthetic and held-out images.
+        shared: the number of held-out images that equal a training image and were left out.
         memorised: images whose ratio is below 1.
         isolated: images whose gap is below `ISOLATED`.
-        distance, held_out_distance: the `QUANTILES` of d1.
-        ratio, held_out_ratio: those of the ratio.
+        distance, held_out_distance: the `QUANTILES` of d1, in grey levels.
+        ratio, held_out_ratio: the `QUANTILES` of the ratio.
     """
 
     count: tuple[int, int]
@@ -93,19 +94,21 @@ class Memorization:
 def near_distance(
     train: UInt8[np.ndarray, "m h w c"], held_out: UInt8[np.ndarray, "n height width channels"], *, flips: bool = False
 ) -> float:
-    """The distance within which two images are all but the same: half of the quantile .01 of held-out images' distances to
-    the nearest training image, in grey levels. Held-out images that are training images themselves do not count.
+    """The distance below which two images count as near duplicates, in grey levels.
+
+    It is half of the .01 quantile of the held-out images' distances to their nearest training image. Held-out images that equal
+    a training image are ignored.
 
     Arguments:
-        train, held_out: at least one image each; the first `LOOKED_AT` of `held_out` are looked at.
-        flips: mirror images of training images count too.
+        train, held_out: at least one image each; only the first `CALIBRATION_COUNT` of `held_out` are used.
+        flips: compare with mirror images of training images too.
 
     Raises:
-        InputError: no images, images of another size, or none held out that is not a training image.
+        InputError: no images, images of different sizes, or no held-out image that is not a training image.
     """
-    distances = nearest_images(held_out[:LOOKED_AT], train, flips=flips).distances
+    distances = nearest_images(held_out[:CALIBRATION_COUNT], train, flips=flips).distances
     if not distances.any():
-        raise InputError(f"`held_out` must be other images than `train`; all of {len(distances)} are training images")
+        raise InputError(f"`held_out` must be other images than `train`; all {len(distances)} are training images")
     return float(np.quantile(distances[distances > 0], 0.01) / 2)
 
 
@@ -119,19 +122,19 @@ def closeness(
     flips: bool = False,
     advance: Callable[[int], object] | None = None,
 ) -> Closeness:
-    """How near images are to training images, of each group of duplicates to the nearest one.
+    """The distances of images to the nearest training image of each group of duplicates.
 
     Arguments:
-        images: at least one.
+        images: at least one, uint8 (N, H, W, C).
         train: the training images.
         duplicates: of `train`.
-        neighbours: n of the ratio, at least 2; as many groups of `train` are needed.
+        neighbours: n of the ratio, at least 2 and at most the number of groups of `train`.
         alpha: of the ratio, above 0.
-        flips: the distance to a training image is the smaller one of that to it and that to its mirror image.
+        flips: use the smaller of the distances to a training image and to its mirror image.
         advance: called with the number of images done since the last call.
 
     Raises:
-        InputError: too few images, images of another size, or `neighbours` or `alpha` out of range.
+        InputError: too few images, images of different sizes, or `neighbours` or `alpha` out of range.
     """
     if neighbours < 2 or not alpha > 0:
         raise InputError(f"`neighbours` must be at least 2 and `alpha` above 0, got {neighbours} and {alpha}")
@@ -144,21 +147,21 @@ def closeness(
         )
     found = nearest_images(images, train, neighbours, flips=flips, groups=duplicates.groups, advance=advance)
     first = found.distances[:, 0]
-    # groups are at least exact duplicates, so that at most one of them is at distance 0
+    # exact duplicates share a group, so that at most one group is at distance 0
     ratio = first / (alpha * found.distances.mean(axis=1))
     return Closeness(first, ratio, first / found.distances[:, 1], found.indices[:, 0], found.mirrored[:, 0])
 
 
 def measure_memorization(samples: Closeness, held_out: Closeness) -> Memorization:
-    """Compares synthetic images with held-out real ones, both beside the same training images.
+    """Compares the closeness of synthetic images with that of held-out real ones, to the same training images.
 
     Arguments:
         samples: of at least one synthetic image.
-        held_out: of real images, drawn as the training images were, which the generator was not trained on. Those at distance
-            0 are training images all the same, and left out. Of the others the first count, as many as there are `samples`.
+        held_out: of real images from the distribution of the training images that the generator was not trained on. Those at
+            distance 0 are training images and are left out; of the others the first `len(samples.distance)` are used.
 
     Raises:
-        InputError: no image of either.
+        InputError: no image of either kind.
     """
     others = np.flatnonzero(held_out.distance > 0)
     if not len(samples.distance) or not len(others):
@@ -183,10 +186,10 @@ def measure_memorization(samples: Closeness, held_out: Closeness) -> Memorizatio
 
 
 def images_at_risk(samples: Sequence[Closeness]) -> Int[np.ndarray, " risk"]:
-    """The training images that are nearest to an image whose ratio is below 1: their indices, that of the least ratio first.
+    """The indices of the training images that are nearest to an image with a ratio below 1, in order of the ratio.
 
     Arguments:
-        samples: of one set of images or more.
+        samples: closeness of one or more sets of images.
     """
     if not samples:
         return np.empty(0, np.int64)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdiff.denoiser import Guidance, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
-from jaxdiff.parallel import gathered, over_devices, whole
+from jaxdiff.parallel import gather, replicate, shard_batch
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import Start, on_breakpoints, require_room, start_at
@@ -206,17 +206,17 @@ def integrate(
 
 @partial(jax.jit, static_argnames=("solver", "count"))
 def _grid(denoiser, process, start=None, *, solver, count):
-    return whole(sample_grid(denoiser, process, solver, count, start))
+    return replicate(sample_grid(denoiser, process, solver, count, start))
 
 
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, remembered):
-    keys, grid = sample_keys(key, over_devices(indices)), whole(grid)
+    keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
     # every sample starts at one time: no breakpoint moves the first node
-    x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else over_devices(x)
+    x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else shard_batch(x)
     state = begin(denoiser, solver, x)
     end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path)
-    x = end.x if path else over_devices(end.x)
+    x = end.x if path else shard_batch(end.x)
     return (x, end.memory) if remembered else x
 
 
@@ -238,7 +238,7 @@ def nodes(denoiser: Callable, process: Process, solver: Solver, count: int, t: f
 def _may_lie_below(t: float, point: Array) -> bool:
     if isinstance(point, jax.core.Tracer):
         return True
-    values = gathered(point)
+    values = gather(point)
     return bool(((values > 0) & (values < t)).any())
 
 
@@ -247,7 +247,7 @@ def _require_inside(grid: Grid, points: tuple[Array, ...], start: Start | None) 
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
-        first, values = float(grid.times[0, 0]), gathered(point)
+        first, values = float(grid.times[0, 0]), gather(point)
         unmet = (values > first) & (values < 1) if start is None else False
         outside = (values < 0) | (values > 1) | unmet
         if outside.any():

@@ -34,9 +34,9 @@ class Switching(Switched):
 
     def at_point(self, process: Any, tau: float) -> Method:
         """The method at a given point."""
-        from jaxdiff.fairness.transition import point
+        from jaxdiff.fairness.transition import time_fields
 
-        return self.placed([tau], **point(process, tau), search="given")
+        return self.placed([tau], **time_fields(process, tau), search="given")
 
     def at_found(self, found: Any) -> Method:
         """The method at one point for all values, or at one for each pair."""

@@ -148,7 +148,7 @@ jax.monitoring.register_event_listener(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 mesh = parallel.make_mesh("")
 with jax.set_mesh(mesh):
-    x = parallel.deal(mesh, np.ones((4, 8), np.float32))
+    x = parallel.shard_rows(mesh, np.ones((4, 8), np.float32))
     y = jax.jit(lambda x: jnp.linalg.norm(jnp.sin(x) @ x.T))(x)
 print("TOLD", counts["hits"], counts["misses"], float(y))
 """

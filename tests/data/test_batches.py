@@ -27,12 +27,13 @@ for count in (1, 4, 5, 17):
 # what is of float64 arrives to the last bit: sums of features add up over processes exactly
 features = np.random.default_rng(0).standard_normal((40, 5)) + 1e6
 parts = [features[p::2] for p in range(2)]
-own = Moments.of(parts[mine])
+own = Moments.from_features(parts[mine])
 told = parallel.exchange(own.mean.tobytes() + own.scatter.tobytes())
 for said, part in zip(told, parts):
-    expected = Moments.of(part)
+    expected = Moments.from_features(part)
     assert said == expected.mean.tobytes() + expected.scatter.tobytes()
-tree = parallel.of_first({"a": np.array([1 / 3]) + mine, "b": jax.numpy.full((2, 2), 7 - mine), "c": np.uint8(3 + mine)})
+own = {"a": np.array([1 / 3]) + mine, "b": jax.numpy.full((2, 2), 7 - mine), "c": np.uint8(3 + mine)}
+tree = parallel.broadcast_from_first(own)
 assert tree["a"].dtype == np.float64 and tree["a"][0] == 1 / 3
 assert (tree["b"] == 7).all() and tree["b"].shape == (2, 2) and tree["c"] == 3
 print("told")

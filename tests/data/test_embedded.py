@@ -8,7 +8,7 @@ from sklearn.svm import SVC
 
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import find
-from jaxdiff.data.embedded import ATTRIBUTES, DEFAULT_ASSOCIATIONS, counterfactual, generate, labels, render
+from jaxdiff.data.embedded import ATTRIBUTES, DEFAULT_ASSOCIATIONS, generate, labels, render
 from jaxdiff.errors import InputError
 
 NAMES = [attribute.name for attribute in ATTRIBUTES]
@@ -111,6 +111,14 @@ def test_a_greater_probability_changes_only_that_attribute_and_only_upwards(name
     assert not np.delete(difference, find(ATTRIBUTES, name), axis=1).any()
 
 
+def with_value(indices, *, attribute, value, seed=0, associations=None, size=32):
+    """The images of `generate` with one attribute set to one value and everything else unchanged, and their labels."""
+    column = find(ATTRIBUTES, attribute)
+    changed = labels(indices, seed=seed, associations=associations)
+    changed[:, column] = ATTRIBUTES[column].index(value)
+    return render(changed, indices, seed=seed, size=size), changed
+
+
 # Rows and columns that may change at 32x32, from the drawing's proportions and the range of the poses.
 REGIONS = {
     "group": (slice(14, 29), slice(4, 28)),
@@ -125,7 +133,7 @@ REGIONS = {
 @pytest.mark.parametrize("name", REGIONS)
 def test_a_flip_changes_its_region_and_nothing_else(name):
     attribute = ATTRIBUTES[find(ATTRIBUTES, name)]
-    first, second = (counterfactual(np.arange(400), attribute=name, value=value, seed=6)[0] for value in attribute.values)
+    first, second = (with_value(np.arange(400), attribute=name, value=value, seed=6)[0] for value in attribute.values)
     change = np.abs(first.astype(int) - second).max(axis=(3))
     assert (change[:, *REGIONS[name]].max(axis=(1, 2)) > 20).all()  # grey levels: it shows in every image
     change[:, *REGIONS[name]] = 0
@@ -135,7 +143,7 @@ def test_a_flip_changes_its_region_and_nothing_else(name):
 @pytest.mark.parametrize("size", [32, 64])
 def test_background_and_skin_flips_leave_each_other_alone(size):
     images = {
-        (name, value): counterfactual(np.arange(100), attribute=name, value=value, size=size)[0]
+        (name, value): with_value(np.arange(100), attribute=name, value=value, size=size)[0]
         for name, value in [("background", "cool"), ("background", "warm"), ("skin", "light"), ("skin", "dark")]
     }
     face, corner = (slice(None), slice(size // 2 - 2, size // 2 + 2), slice(size // 2 - 2, size // 2 + 2)), (slice(None), 0, 0)
@@ -146,10 +154,10 @@ def test_background_and_skin_flips_leave_each_other_alone(size):
     assert (np.abs(light[face] - dark[face]).max(axis=(1, 2, 3)) > 40).all()
 
 
-def test_a_counterfactual_is_the_image_where_it_already_has_the_value():
+def test_a_changed_image_is_the_same_where_it_already_has_the_value():
     images, table = generate(np.arange(60), seed=7, associations=EVEN)
     for attribute in ATTRIBUTES:
-        changed, changed_table = counterfactual(
+        changed, changed_table = with_value(
             np.arange(60), attribute=attribute.name, value=attribute.values[1], seed=7, associations=EVEN
         )
         same = column(table, attribute.name) == 1
@@ -210,11 +218,7 @@ def test_errors_name_the_argument(arguments, message):
         generate(**{"indices": np.arange(2), **arguments})
 
 
-def test_unknown_counterfactuals_and_labels_are_errors():
-    with pytest.raises(InputError, match="hat"):
-        counterfactual(np.arange(2), attribute="hat", value="yes")
-    with pytest.raises(InputError, match="purple"):
-        counterfactual(np.arange(2), attribute="hair_color", value="purple")
+def test_labels_that_do_not_fit_are_errors():
     table = labels(np.arange(2))
     for wrong in (table + 3, table - 3, table[:, 1:], table[:1]):
         with pytest.raises(InputError, match="labels"):

@@ -147,7 +147,7 @@ def test_quality_retention_and_parity_stand_beside_the_verdict(evaluate, tmp_pat
     assert named.keys() == {"fair.npz", "turned.npz", "biased.npz"} and "findings" not in report["real"]
     assert "direction" in named["turned.npz"] and "direction" not in named["fair.npz"]
     assert all("independence" in found for found in named.values())
-    assert report["synthetic"][0]["beside_real"]["membership"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
+    assert report["synthetic"][0]["real_comparison"]["copies"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
     assert "| turned.npz | direction |" in markdown and "dealt at random" in markdown
     assert "quality against" in markdown and "| turned.npz, dark |" in markdown and "label kept" in markdown
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from evaluate import worth
+from evaluate import measures
 from evaluate.__main__ import main
 from jaxdiff._console.terminal import run
 from jaxdiff.data import Attribute
-from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import Classifier
+from jaxdiff.image_classifier import ImageClassifier
 from tests.evaluate.test_report_page import Page, text
 
 TONES = ("dark", "middle", "bright")
@@ -175,19 +175,19 @@ def test_shares_are_those_of_what_the_images_show_and_stand_apart(report, markdo
 
 
 def judge_of(values, count):
-    return AttributeClassifier(Attribute("tone", values), Classifier(None, None), Confusion(np.array(count)), 1.0)
+    return AttributeClassifier(Attribute("tone", values), ImageClassifier(None, None), Confusion(np.array(count)), 1.0)
 
 
 def test_shares_are_corrected_and_in_the_order_of_the_report():
     """Two values, told in the other order than the judge's: by Rogan and Gladen's formula."""
     judge = judge_of(("dark", "bright"), [[90, 10], [30, 70]])
     predicted = np.repeat([0, 1], [60, 40])
-    found = worth.shares(judge, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
+    found = measures.shares(judge, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
     bright = (0.4 + 0.9 - 1) / (0.7 + 0.9 - 1)
     np.testing.assert_allclose(found["frequency"], [bright, 1 - bright])
     assert found["target"] == [0.3, 0.7] and found["accuracy"] == [0.7, 0.9] and not found["within"]
     assert found["discrepancy"] == pytest.approx(np.sqrt(2) * (bright - 0.3))
-    even = worth.shares(judge, predicted, ("bright", "dark"), (), replicates=100, seed=0)
+    even = measures.shares(judge, predicted, ("bright", "dark"), (), replicates=100, seed=0)
     assert even["target"] == [0.5, 0.5] and even["within"] and even["intervals"]["within"] == [0, 1]
 
 

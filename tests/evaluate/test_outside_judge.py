@@ -9,7 +9,7 @@ import pytest
 from evaluate import outside
 from evaluate.__main__ import main
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.judge import LabelledImages
+from jaxdiff.fairness.evaluation import LabelledImages
 
 VALUES = ("dark", "bright")
 

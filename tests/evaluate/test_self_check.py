@@ -8,15 +8,15 @@ import pytest
 
 from evaluate.__main__ import main
 from evaluate.self_check import Checked, false_alarms
-from jaxdiff.fairness.cheats import Case
+from jaxdiff.fairness.controls import ControlSet
 from jaxdiff.fairness.findings import Finding
 
 QUICK = ["--batch", "16", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
 CHEATS = {
     "labels flipped (tau = 0)": {"independence", "direction"},
-    "labels as they are (tau = T)": {"independence"},
-    "labels flipped of darker half": {"independence", "direction"},
-    "coarse of one group, fine of next": {"independence"},
+    "labels unchanged (tau = T)": {"independence"},
+    "labels flipped for the darker half": {"independence", "direction"},
+    "coarse features of one group, fine ones of the next": {"independence"},
     "labels shuffled": {"label"},
     "one image repeated": {"diversity"},
     "one image repeated, noise added": {"diversity"},
@@ -97,8 +97,8 @@ def test_wrong_options_are_refused(evaluate, tmp_path, capsys, arguments, words)
 def test_false_alarms_count_flags_on_fair_sets_alone():
     images, labels = np.zeros((2, 3, 3, 3), np.uint8), np.arange(2)
     flag, note = Finding("quality", "", ""), Finding("label", "", "", flag=False)
-    fair, cheat = (Case(name, images, labels, (), fair=name != "cheat") for name in ("fair", "cheat"))
-    other = Case("other", images, labels, (), fair=True)
+    fair, cheat = (ControlSet(name, images, labels, (), fair=name != "cheat") for name in ("fair", "cheat"))
+    other = ControlSet("other", images, labels, (), fair=True)
     told = false_alarms(Checked([(cheat, (flag,)), (fair, (note,))], [(fair, (flag, note)), (other, ())] * 5))
     assert {name: (each["flagged"], each["of"]) for name, each in told.items()} == {
         "fair": (5, 6), "other": (0, 5), "all fair sets": (5, 11),

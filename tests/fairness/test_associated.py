@@ -11,15 +11,15 @@ from jaxdiff import InputError
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.fairness.associated import associated_parity, measure_retention, total_variation
-from jaxdiff.fairness.attributes import balancing_weights, predict_attributes, train_attribute_classifiers
+from jaxdiff.fairness.attribute_classifiers import balancing_weights, predict_attributes, train_attribute_classifiers
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import Training, train_classifier
-from jaxdiff.fairness.tradeoff import TradeOff, choose
+from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off
+from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
 
 BEARD = Attribute("beard", ("no", "yes"))
 SKIN = Attribute("skin", ("light", "medium", "dark"))
 EYES = Attribute("eyes", ("brown", "blue", "green", "grey"))
-QUICK = Training(steps=120, batch=32, rate=5e-3, widths=(8, 16), flip=False)
+QUICK = ClassifierTraining(steps=120, batch=32, rate=5e-3, widths=(8, 16), flip=False)
 SEEDS = st.integers(0, 2**31)
 
 
@@ -126,7 +126,7 @@ def test_parity_that_cannot_be_measured_is_refused():
     with pytest.raises(InputError, match=r"entries from 0 to below \[2\]"):
         associated_parity(labels + 1, groups, [BEARD], values=2)
     for name, table in (("hair", np.eye(2, dtype=int)), ("beard", np.eye(3, dtype=int))):
-        with pytest.raises(InputError, match=f"`confusions` takes tables of the values of beard, got another for '{name}'"):
+        with pytest.raises(InputError, match=f"`confusions` takes matrices over the values of beard, got another for '{name}'"):
             associated_parity(labels, groups, [BEARD], values=2, confusions={name: Confusion(table)})
 
 
@@ -185,7 +185,7 @@ def test_a_balanced_classifier_reads_the_group_where_an_ordinary_one_reads_what_
     images, labels = patches(1200, follow=0.9, seed=0)
     held_out = patches(400, follow=0.5, seed=1)
     classifiers = train_attribute_classifiers(images, labels, *held_out, attributes, group="group", training=QUICK)
-    ordinary = train_classifier(images, labels[:, 0], values=2, seed=0, training=QUICK).predict(held_out[0])
+    ordinary = train_image_classifier(images, labels[:, 0], values=2, seed=0, training=QUICK).predict(held_out[0])
     predictions = predict_attributes(classifiers, held_out[0])
     against = held_out[1][:, 0] != held_out[1][:, 1]
     assert (predictions == held_out[1]).mean(axis=0).min() > 0.9
@@ -220,22 +220,22 @@ POINTS = [
 
 
 def test_the_fairest_point_that_retains_enough_is_chosen():
-    assert choose(POINTS, objective="independence", retain=0.8).tau == 0.3
-    assert choose(POINTS, objective="parity", retain=0.8).tau == 0.5  # as fair as 0.6, and retains more
-    assert choose(POINTS, objective="parity", retain=0.55).tau == 0.9
-    assert choose(POINTS, objective="parity", retain=0.95).tau == 0.0
+    assert choose_trade_off(POINTS, objective="independence", retain=0.8).tau == 0.3
+    assert choose_trade_off(POINTS, objective="parity", retain=0.8).tau == 0.5  # as fair as 0.6, and retains more
+    assert choose_trade_off(POINTS, objective="parity", retain=0.55).tau == 0.9
+    assert choose_trade_off(POINTS, objective="parity", retain=0.95).tau == 0.0
 
 
 def test_where_no_point_retains_enough_the_largest_retention_is_told():
     with pytest.raises(InputError, match=r"retention of 0.95; the largest is 0.9, at tau 0.3"):
-        choose(POINTS[1:], retain=0.95)
+        choose_trade_off(POINTS[1:], retain=0.95)
     with pytest.raises(InputError, match="`objective` must be one of independence, parity, got 'quality'"):
-        choose(POINTS, objective="quality")
+        choose_trade_off(POINTS, objective="quality")
     with pytest.raises(InputError, match="`retain` must be a share within 0 and 1, got 80"):
-        choose(POINTS, retain=80.0)
+        choose_trade_off(POINTS, retain=80.0)
     for points in ([], [TradeOff(0.1, float("nan"), 0.1, 0.9)]):
-        with pytest.raises(InputError, match="`points` must be at least one, with dependence and retention of each a number"):
-            choose(points)
+        with pytest.raises(InputError, match="`points` must be at least one, none with dependence or retention NaN"):
+            choose_trade_off(points)
 
 
 def test_the_distance_of_three_groups_is_that_of_the_two_farthest():

@@ -9,11 +9,11 @@ from scipy.stats import binom
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.chance import chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
+from jaxdiff.fairness.evaluation import SetEvaluation
 from jaxdiff.fairness.findings import NAMES, Limits, find_faults
-from jaxdiff.fairness.judge import Verdict
 from jaxdiff.fairness.metrics import summarise
-from jaxdiff.quality.beside_real import BesideReal, Compared, Likeness
-from jaxdiff.quality.copies import MembershipTest
+from jaxdiff.quality.copies import CopyTest
+from jaxdiff.quality.real_comparison import Compared, Fidelity, RealComparison
 
 VALUES = ("square", "round")
 DIRECTIONS = ("synthetic->real", "real->synthetic", "synthetic->synthetic")
@@ -41,7 +41,7 @@ def verdict(predictions, energies):
         if direction != "synthetic->real"
     }
     energy = {space: {(0, 1): test} for space, test in energies.items()}
-    return Verdict("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
+    return SetEvaluation("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
 
 
 def judged(rng, bers, p_value=0.5):
@@ -49,12 +49,12 @@ def judged(rng, bers, p_value=0.5):
     return verdict([wrong(rng, ber) for ber in bers], {"pixels": energy, "features": energy})
 
 
-LIKE = Likeness(Compared(0.8, 0.85), Compared(0.9, 1.0), 0.01, Compared(50.0, 51.0))
-MEMBERSHIP = MembershipTest(0.84, 0.83, 0.05, 0.3, (15.0, 15.0), (0.0, 0.001), (1000, 5000, 1000), 9999)
-FAIR = BesideReal(
-    LIKE, (LIKE, LIKE), Compared(0.1, 0.2), 30.0, Compared(0.7, 0.75), Compared(0.9, 0.95), Compared(0.01, 0.005), MEMBERSHIP
+LIKE = Fidelity(Compared(0.8, 0.85), Compared(0.9, 1.0), 0.01, Compared(50.0, 51.0))
+COPIES = CopyTest(0.84, 0.83, 0.05, 0.3, (15.0, 15.0), (0.0, 0.001), (1000, 5000, 1000), 9999)
+FAIR = RealComparison(
+    LIKE, (LIKE, LIKE), Compared(0.1, 0.2), 30.0, Compared(0.7, 0.75), Compared(0.9, 0.95), Compared(0.01, 0.005), COPIES
 )
-NOISY = replace(LIKE, unlike=0.99, roughness=Compared(300.0, 50.0))
+NOISY = replace(LIKE, atypical=0.99, roughness=Compared(300.0, 50.0))
 HOLLOW = replace(LIKE, precision=Compared(0.2, 0.8))
 
 
@@ -87,21 +87,21 @@ def test_labels(rng, bers, p_value, expected):
     ("changed", "expected", "words"),
     [
         ({}, (), ()),
-        ({"whole": NOISY, "groups": (NOISY, NOISY)}, ("quality",), ("the images are", "99% are rougher", "300")),
+        ({"whole": NOISY, "groups": (NOISY, NOISY)}, ("quality",), ("the images differ", "99% are rougher", "300")),
         ({"groups": (LIKE, NOISY)}, ("quality",), ("labelled round", "rougher")),
         ({"whole": HOLLOW, "groups": (HOLLOW, LIKE)}, ("quality",), ("labelled square", "precision 0.200 (real", "0.800)")),
-        ({"whole": replace(LIKE, density=Compared(0.3, 1.0))}, ("quality",), ("the images are", "density")),
+        ({"whole": replace(LIKE, density=Compared(0.3, 1.0))}, ("quality",), ("the images differ", "density")),
         ({"frechet": Compared(15.3, 0.2)}, ("quality",), ("Fréchet distance 15.3",)),
         ({"frechet": Compared(15.1, 0.2)}, (), ()),
         ({"recall": Compared(0.3, 0.75)}, ("diversity",), ("recall 0.300",)),
         ({"coverage": Compared(0.4, 0.9)}, ("diversity",), ("coverage",)),
         ({"repeated": Compared(0.2, 0.1)}, ("diversity",), ("20.0% nearly repeat",)),
         ({"repeated": Compared(0.14, 0.1)}, (), ()),
-        ({"membership": None}, (), ()),
-        ({"membership": replace(MEMBERSHIP, p_value=1e-4, excess=0.5)}, ("memorisation",), ("about 50% copies",)),
-        ({"membership": replace(MEMBERSHIP, p_value=1e-4)}, (), ()),  # sure, but too little to matter
-        ({"membership": replace(MEMBERSHIP, p_value=0.005, excess=0.5)}, (), ()),  # the level is shared by six tests
-        ({"membership": replace(MEMBERSHIP, close=(0.02, 0.001))}, ("memorisation",), ("2.0% nearly repeat",)),
+        ({"copies": None}, (), ()),
+        ({"copies": replace(COPIES, p_value=1e-4, excess=0.5)}, ("memorisation",), ("about 50% copies",)),
+        ({"copies": replace(COPIES, p_value=1e-4)}, (), ()),  # sure, but too little to matter
+        ({"copies": replace(COPIES, p_value=0.005, excess=0.5)}, (), ()),  # the level is shared by six tests
+        ({"copies": replace(COPIES, near_duplicates=(0.02, 0.001))}, ("memorisation",), ("2.0% nearly repeat",)),
     ],
 )
 def test_what_fairness_must_not_cost(rng, changed, expected, words):
@@ -122,7 +122,7 @@ def test_limits_are_the_callers(rng):
     tested = judged(rng, (50,) * 3, 0.004)  # five tests share the level
     assert names(find_faults(tested, values=VALUES)) == ("label",)
     assert names(find_faults(tested, values=VALUES, limits=Limits(level=0.02))) == ("independence",)
-    for name in ("level", "transfer", "share", "frechet", "unlike", "repeated", "copied", "close"):
+    for name in ("level", "transfer", "share", "frechet", "atypical", "repeated", "copied", "near_duplicates"):
         for bad in (0.0, -1.0, *([1.0] if name != "frechet" else [])):
             with pytest.raises(InputError, match=name):
                 Limits(**{name: bad})

@@ -11,7 +11,7 @@ from jaxdiff import InputError
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.fairness import metrics
 from jaxdiff.fairness.groups import SMALL, group_rates, intersect, pairwise_bootstrap, pairwise_errors
-from jaxdiff.fairness.intervals import percentile_interval, resampled_sums, wilson_interval
+from jaxdiff.statistics import percentile_interval, resampled_sums, wilson_interval
 
 GENDER = Attribute("gender", ("male", "female"))
 RACE = Attribute("race", ("one", "two", "three"))
@@ -91,7 +91,7 @@ def test_resampling_in_blocks_is_resampling(rng, monkeypatch):
     rows = rng.normal(size=(50, 2))
     whole, blocks = [], []
     for block, into in ((1 << 22, whole), (120, blocks)):
-        monkeypatch.setattr("jaxdiff.fairness.intervals.BLOCK", block)
+        monkeypatch.setattr("jaxdiff.statistics.BLOCK", block)
         into.append(resampled_sums(rows, replicates=7, generator=np.random.default_rng(1)))
     assert whole[0].shape == (7, 2)
     np.testing.assert_allclose(whole, blocks)

@@ -16,7 +16,7 @@ from jaxdiff.data import Attribute
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition, search_direct, search_prefix
-from jaxdiff.fairness.transition import of_pairs
+from jaxdiff.fairness.transition import pair_transitions
 from jaxdiff.process import ddpm
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
@@ -97,7 +97,7 @@ def found(tau, residual=0.2) -> Transition:
 
 def test_points_of_pairs_make_a_symmetric_table_that_survives_json():
     pairs = {(0, 1): found(0.3, 0.1), (0, 2): found(0.5, 0.2), (1, 2): found(0.7, 0.4)}
-    table = of_pairs(pairs, values=3, context={"values": ["a", "b", "c"]})
+    table = pair_transitions(pairs, values=3, context={"values": ["a", "b", "c"]})
     assert table.tau == ((1.0, 0.3, 0.5), (0.3, 1.0, 0.7), (0.5, 0.7, 1.0))
     assert table.residual[2] == (0.2, 0.4, 1.0)
     assert (table.mode, table.evaluations, table.batch) == ("direct/pixel", 30, 8)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn import metrics
 
 from jaxdiff import InputError
-from jaxdiff.fairness.confusion import Confusion, confusion, unmix
+from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
 from jaxdiff.fairness.parity import MEASURES, Parity, measure_parity
 
 HALF = np.array([0.5, 0.5])
@@ -58,11 +58,11 @@ def test_the_divergence_from_a_value_that_should_never_occur_is_infinite_but_of_
 def test_four_points_from_the_target_are_within_and_five_are_not():
     answers = np.concatenate([told(count) for count in ([46, 54], [54, 46], [45, 55], [40, 60])])
     summary = measure_parity(answers, HALF, contexts=np.repeat(np.arange(4), 100))
-    assert summary.parity.within.tolist() == [True, True, False, False]
-    assert summary.parity.share_within == 0.5
+    assert summary.parity.within_tolerance.tolist() == [True, True, False, False]
+    assert summary.parity.share_within_tolerance == 0.5
     three = measure_parity(told([35, 30, 35]), np.array([0.35, 0.35, 0.3]), replicates=1).parity
-    assert not three.within.any()  # the first value is, the others are not
-    low, high = summary.intervals["share_within"]
+    assert not three.within_tolerance.any()  # the first value is, the others are not
+    low, high = summary.intervals["share_within_tolerance"]
     assert 0 <= low <= 0.5 <= high <= 1
 
 
@@ -71,7 +71,7 @@ def test_contexts_are_measured_apart_and_averaged(rng):
     together = measure_parity(answers, target, contexts=contexts)
     apart = [measure_parity(answers[contexts == context], target).parity for context in range(4)]
     np.testing.assert_array_equal(together.count, np.bincount(contexts))
-    for name in ("frequency", "deviation", "discrepancy", "divergence", "pairwise_bias", "within"):
+    for name in ("frequency", "deviation", "discrepancy", "divergence", "pairwise_bias", "within_tolerance"):
         np.testing.assert_allclose(getattr(together.parity, name), np.concatenate([getattr(a, name) for a in apart]))
     for name in ("deviation", "discrepancy", "pairwise_bias"):
         mean = np.mean([getattr(a, name)[0] for a in apart], axis=0)
@@ -116,9 +116,9 @@ def test_confusion_is_counted_as_scikit_learn_counts_it(values, seed):
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(values), rng.integers(values, size=40)])
     predictions = rng.integers(values, size=len(labels))
-    table = confusion(predictions, labels, values=values)
-    np.testing.assert_array_equal(table.count, confusion_matrix(labels, predictions))
-    np.testing.assert_allclose(table.accuracy, recall_score(labels, predictions, average=None))
+    table = confusion_matrix(predictions, labels, values=values)
+    np.testing.assert_array_equal(table.count, metrics.confusion_matrix(labels, predictions))
+    np.testing.assert_allclose(table.accuracy, metrics.recall_score(labels, predictions, average=None))
 
 
 @given(st.integers(2, 6), SEEDS)
@@ -154,7 +154,7 @@ def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
     held_out = told([60, 60])
     for trial in range(400):
         drawn = (rng.random(500) < 0.8).astype(int)
-        table = confusion(given_values(rng, held_out, rates), held_out, values=2)
+        table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=2)
         answers = given_values(rng, drawn, rates)
         options = {"replicates": 200, "seed": trial}
         low, high = measure_parity(answers, HALF, confusion=table, **options).intervals["frequency"][0, 1]
@@ -167,7 +167,7 @@ def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
 def test_many_images_with_a_known_confusion_give_the_truth(rng):
     rates = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7]])
     truth, held_out = told([12000, 5000, 3000]), told([9000, 9000, 9000])
-    table = confusion(given_values(rng, held_out, rates), held_out, values=3)
+    table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=3)
     summary = measure_parity(given_values(rng, truth, rates), np.full(3, 1 / 3), confusion=table, replicates=50)
     np.testing.assert_allclose(summary.parity.frequency[0], [0.6, 0.25, 0.15], atol=0.02)
     assert not summary.near_singular
@@ -187,18 +187,18 @@ def test_a_classifier_that_hardly_tells_values_apart_is_warned_of_and_one_that_d
         (told([2, 1]), [0.5, 0.6], {}, "`target` must be a distribution"),
         (told([2, 1]), [1.5, -0.5], {}, "`target` must be a distribution"),
         (told([2, 1]), [1.0], {}, "`target` must be a distribution over two or more"),
-        (told([2, 1, 1]), [0.5, 0.5], {}, "`answers` must be within 0 and 1, got 0 to 2"),
-        (np.zeros(0, int), [0.5, 0.5], {}, "`answers` must be at least one"),
-        (np.full((2, 2), 0.6), [0.5, 0.5], {}, "soft `answers` must be distributions"),
-        (np.full((2, 3), 1 / 3), [0.5, 0.5], {}, "soft `answers` must be distributions"),
+        (told([2, 1, 1]), [0.5, 0.5], {}, "`predictions` must be within 0 and 1, got 0 to 2"),
+        (np.zeros(0, int), [0.5, 0.5], {}, "`predictions` must be at least one"),
+        (np.full((2, 2), 0.6), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
+        (np.full((2, 3), 1 / 3), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
         (
             told([2, 1]),
             [0.5, 0.5],
             {"contexts": np.array([0, 2, 2])},
-            r"`contexts` must leave out no number, got none of \[1\]",
+            r"`contexts` must include every index up to the largest, got none of \[1\]",
         ),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0])}, "`contexts` must be a number of at least 0 for each of 3"),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be a number of at least 0"),
+        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0])}, "`contexts` must be an index of at least 0 for each of 3"),
+        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be an index of at least 0"),
         (told([2, 1]), [0.5, 0.5], {"confusion": Confusion(np.eye(3, dtype=int))}, "`confusion` takes predicted values"),
         (
             np.full((2, 2), 0.5),
@@ -216,6 +216,6 @@ def test_what_cannot_be_measured_is_refused(answers, target, options, message):
 
 def test_a_confusion_without_a_value_is_refused():
     with pytest.raises(InputError, match=r"`labels` must have every value in 0..1, got none of \[1\]"):
-        confusion(np.array([0, 1]), np.array([0, 0]), values=2)
+        confusion_matrix(np.array([0, 1]), np.array([0, 0]), values=2)
     with pytest.raises(InputError, match="`predictions` must be within 0 and 1, got 0 to 2"):
-        confusion(np.array([0, 2]), np.array([0, 1]), values=2)
+        confusion_matrix(np.array([0, 2]), np.array([0, 1]), values=2)

@@ -14,7 +14,7 @@ from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import features, search, search_direct, search_prefix, whitening
 from jaxdiff.fairness.energy import energy_distance
-from jaxdiff.fairness.transition import Transition, point
+from jaxdiff.fairness.transition import Transition, time_fields
 from jaxdiff.process import Process, ddpm, edm, vp_linear
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
@@ -483,8 +483,8 @@ def transition() -> Transition:
 
 def test_a_point_without_noise_has_no_snr():
     """JSON has no infinity."""
-    assert point(COSINE, 0.0) == {"tau": 0.0, "timestep": 0, "snr": None}
-    assert point(COSINE, 0.5)["snr"] == pytest.approx(float(COSINE.snr(0.5)))
+    assert time_fields(COSINE, 0.0) == {"tau": 0.0, "timestep": 0, "snr": None}
+    assert time_fields(COSINE, 0.5)["snr"] == pytest.approx(float(COSINE.snr(0.5)))
 
 
 def test_a_transition_survives_json(transition):

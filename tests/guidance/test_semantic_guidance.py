@@ -12,7 +12,7 @@ from sklearn.metrics import pairwise_distances
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture, Remembering, as_denoiser, evaluate, initial_memory
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.assignment import assign, look_up
+from jaxdiff.fairness.assignment import assign
 from jaxdiff.guidance.reweighting import mixture_weights
 from jaxdiff.process import vp_cosine
 from jaxdiff.solvers import DDIM, Heun, sample
@@ -257,10 +257,3 @@ def test_assignments_are_shuffled_and_independent_draws_are_binomial():
     counts = [np.bincount(assign(100, [0.3, 0.7], seed=seed, mode="iid"), minlength=2)[0] for seed in range(400)]
     assert np.mean(counts) == pytest.approx(30, abs=4 * np.sqrt(21 / 400))
     assert np.var(counts) == pytest.approx(21, rel=4 * np.sqrt(2 / 400))
-
-
-def test_the_lookup_names_the_images_whose_prompt_wants_an_attribute_balanced():
-    prompts = np.array([[0, 1], [1, -1], [-1, 1], [1, 0]], np.int32)
-    found = look_up(prompts, {(0, 1): (2, 3), (1, 1): (3,)})
-    assert {attribute: images.tolist() for attribute, images in found.items()} == {2: [1, 3], 3: [0, 1, 2, 3]}
-    assert look_up(prompts, {(0, 5): (2,)})[2].tolist() == []

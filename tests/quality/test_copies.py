@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.copies import RealImages, nearest
-from jaxdiff.quality.roughness import roughness
+from jaxdiff.quality.roughness import image_roughness
 
 
 def images(rng, count, size=4):
@@ -36,16 +36,16 @@ def test_copies_are_counted(rng):
     """A quarter are copies; the others are nearer to a training image in two of three cases, as there are twice as many."""
     train, held_out = images(rng, 1200, 2), images(rng, 600, 2)
     synthetic = np.concatenate([train[:150], images(rng, 450, 2)])
-    found = RealImages(train, held_out).membership(synthetic)
+    found = RealImages(train, held_out).copy_test(synthetic)
     assert found.expected == pytest.approx(2 / 3) and found.count == (600, 1200, 600)
     assert found.excess == pytest.approx(0.25, abs=0.12) and found.p_value < 0.001
-    assert found.close[0] == pytest.approx(0.25, abs=0.03) and found.close[1] < 0.03
+    assert found.near_duplicates[0] == pytest.approx(0.25, abs=0.03) and found.near_duplicates[1] < 0.03
 
 
 def test_what_is_near_to_everything_is_no_copy(rng):
     """Grey images are nearer to any image than images are to one another."""
     train, held_out = images(rng, 300), images(rng, 300)
-    found = RealImages(train, held_out).membership(rng.integers(120, 136, (200, 4, 4, 3), dtype=np.uint8))
+    found = RealImages(train, held_out).copy_test(rng.integers(120, 136, (200, 4, 4, 3), dtype=np.uint8))
     assert found.distance[0] < found.distance[1] and found.p_value > 0.01
 
 
@@ -56,7 +56,7 @@ def test_the_level_holds_where_few_real_images_are_near_to_all(rng, level):
     for trial in range(trials):
         real = images(rng, 90, 3)
         smooth = rng.integers(100, 156, (60, 3, 3, 3), dtype=np.uint8)
-        found = RealImages(real[:60], real[60:]).membership(smooth, permutations=199, seed=trial)
+        found = RealImages(real[:60], real[60:]).copy_test(smooth, permutations=199, seed=trial)
         flags += found.p_value <= level
         binomial += binom.sf(round(found.share * 60) - 1, 60, 2 / 3) <= level
     assert flags <= binom.ppf(0.999, trials, level)
@@ -67,7 +67,7 @@ def test_wrong_images_are_refused(rng):
     with pytest.raises(InputError, match="one size"):
         RealImages(images(rng, 3), images(rng, 3, 5))
     with pytest.raises(InputError, match="permutations"):
-        RealImages(images(rng, 3), images(rng, 3)).membership(images(rng, 2), permutations=0)
+        RealImages(images(rng, 3), images(rng, 3)).copy_test(images(rng, 2), permutations=0)
     with pytest.raises(InputError, match="one size"):
         nearest(images(rng, 1))
 
@@ -76,9 +76,9 @@ def test_roughness_has_its_closed_forms(rng):
     flat = np.full((1, 8, 8, 3), 77, np.uint8)
     slope = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None, None] * 9, (1, 8, 8, 3))
     board = np.broadcast_to(np.where(np.indices((8, 8)).sum(0) % 2, 20, 10).astype(np.uint8)[None, :, :, None], (1, 8, 8, 3))
-    assert roughness(np.concatenate([flat, slope, board])).tolist() == [0, 0, 40]  # four neighbours, each 10 away
+    assert image_roughness(np.concatenate([flat, slope, board])).tolist() == [0, 0, 40]  # four neighbours, each 10 away
     noise = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     expected = np.sqrt(20 * (256**2 - 1) / 12)
-    assert np.sqrt(np.square(roughness(noise)).mean()) == pytest.approx(expected, rel=0.01)
+    assert np.sqrt(np.square(image_roughness(noise)).mean()) == pytest.approx(expected, rel=0.01)
     with pytest.raises(InputError, match="3x3"):
-        roughness(noise[:, :2])
+        image_roughness(noise[:, :2])

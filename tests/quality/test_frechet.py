@@ -28,7 +28,7 @@ def assert_close(moments, expected, rtol=1e-12):
 @given(st.lists(st.integers(0, 60), max_size=5), st.randoms(use_true_random=False), st.integers(0, 2**31))
 def test_shards_merged_in_any_order_are_the_whole(cuts, random, seed):
     features = 100 + np.random.default_rng(seed).normal(size=(60, 4)) * [1, 10, 0.1, 1]
-    shards = [Moments.of(part) for part in np.split(features, sorted(cuts))]  # some are empty
+    shards = [Moments.from_features(part) for part in np.split(features, sorted(cuts))]  # some are empty
     random.shuffle(shards)
     merged = reduce(Moments.merge, shards)
     assert merged.count == 60
@@ -39,13 +39,13 @@ def test_shards_merged_in_any_order_are_the_whole(cuts, random, seed):
 
 def test_streamed_batches_are_the_whole(rng):
     features = rng.normal(size=(70, 5)) + 3
-    streamed = reduce(Moments.add, np.split(features, [20, 21, 50]), Moments.of(features[:0]))
-    assert_close(streamed, Moments.of(features))
+    streamed = reduce(Moments.add, np.split(features, [20, 21, 50]), Moments.from_features(features[:0]))
+    assert_close(streamed, Moments.from_features(features))
 
 
 def test_single_precision_features_are_summed_in_double(rng):
     features = (1000 + rng.normal(size=(500, 3))).astype(np.float32)
-    moments = reduce(Moments.add, np.split(features, 10), Moments.of(features[:0]))
+    moments = reduce(Moments.add, np.split(features, 10), Moments.from_features(features[:0]))
     np.testing.assert_allclose(moments.covariance, np.cov(features.T.astype(np.float64)), rtol=1e-10, atol=1e-12)
 
 
@@ -81,21 +81,24 @@ def test_distance_is_that_of_the_matrix_square_root(rng):
     x, y = rng.normal(size=(50, 12)), rng.normal(size=(70, 12)) @ rng.normal(size=(12, 12))
     first, second = np.cov(x.T), np.cov(y.T)
     expected = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(first + second - 2 * np.real(sqrtm(first @ second)))
-    for each in (frechet_distance(Moments.of(x), Moments.of(y)), frechet_distance(Moments.of(y), Moments.of(x))):
+    for each in (
+        frechet_distance(Moments.from_features(x), Moments.from_features(y)),
+        frechet_distance(Moments.from_features(y), Moments.from_features(x)),
+    ):
         assert each == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(50, 8), (8, 50), (2, 5)])
 def test_a_set_is_at_distance_zero_of_itself_and_of_its_translation_at_the_square(rng, shape):
     features = rng.normal(size=shape) * np.arange(1, shape[1] + 1.0) ** -1
-    own, shift = Moments.of(features), rng.normal(size=shape[1])
+    own, shift = Moments.from_features(features), rng.normal(size=shape[1])
     scale = np.trace(own.covariance)
     assert 0 <= frechet_distance(own, own) < 1e-9 * scale
-    assert frechet_distance(own, Moments.of(features + shift)) == pytest.approx(shift @ shift, abs=1e-9 * scale)
+    assert frechet_distance(own, Moments.from_features(features + shift)) == pytest.approx(shift @ shift, abs=1e-9 * scale)
 
 
 def test_rounding_makes_no_distance_negative(rng):
-    assert min(frechet_distance(m, m) for m in (Moments.of(rng.normal(size=(20, 7))) for _ in range(20))) >= 0
+    assert min(frechet_distance(m, m) for m in (Moments.from_features(rng.normal(size=(20, 7))) for _ in range(20))) >= 0
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (10, 20)])
@@ -113,7 +116,7 @@ def test_sets_of_fewer_images_than_features_have_the_distance_of_their_images(rn
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     cross = np.linalg.svd(a @ b.T / math.sqrt((n - 1) * (m - 1)), compute_uv=False).sum()
     expected = np.square(x.mean(0) - y.mean(0)).sum() + np.square(a).sum() / (n - 1) + np.square(b).sum() / (m - 1) - 2 * cross
-    assert frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(Moments.from_features(x), Moments.from_features(y)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_covariances_on_orthogonal_planes_share_nothing():
@@ -140,7 +143,7 @@ def derivatives(own, other):
 @pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 5), (30, 40, 1), (12, 9, 20), (12, 60, 20)])
 def test_the_error_is_of_the_derivatives_by_each_images_weight(rng, n, m, d):
     x, y = rng.normal(size=(n, d)), 1.3 * rng.normal(size=(m, d)) + 0.4
-    variance = sum(derivatives(own, Moments.of(other)).var(ddof=1) / len(own) for own, other in ((x, y), (y, x)))
+    variance = sum(derivatives(own, Moments.from_features(other)).var(ddof=1) / len(own) for own, other in ((x, y), (y, x)))
     assert frechet_estimate(x, y).error == pytest.approx(math.sqrt(variance), rel=1e-4)
 
 
@@ -170,14 +173,14 @@ def test_intervals_cover_the_expected_distance_where_images_are_few(rng, n, d, s
 
 def test_few_images_bias_the_distance_upward(rng):
     means = [
-        np.mean([frechet_distance(*(Moments.of(rng.normal(size=(n, 6))) for _ in range(2))) for _ in range(50)])
+        np.mean([frechet_distance(*(Moments.from_features(rng.normal(size=(n, 6))) for _ in range(2))) for _ in range(50)])
         for n in (25, 50, 100)
     ]
     np.testing.assert_allclose(means, means[0] / np.array([1, 2, 4]), rtol=0.15)  # as 1/N
 
 
 def test_an_interval_for_a_positive_value_is_positive_and_finite():
-    sure, unsure, none = Estimate.positive(2.0, 0.1), Estimate.positive(1e-9, 1.0), Estimate.positive(0.0, 0.0)
+    sure, unsure, none = Estimate.log_normal(2.0, 0.1), Estimate.log_normal(1e-9, 1.0), Estimate.log_normal(0.0, 0.0)
     assert 1.8 < sure.low < 2 < sure.high < 2.25 and sure.low * sure.high == pytest.approx(4)
     assert unsure.low == 0 and unsure.high == pytest.approx(1.96, rel=1e-4)
     assert (none.low, none.high) == (0, 0)
@@ -186,10 +189,19 @@ def test_an_interval_for_a_positive_value_is_positive_and_finite():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: frechet_distance(Moments.of(np.zeros((1, 3))), Moments.of(np.zeros((5, 3)))), "at least 2 images, got 1"),
-        (lambda: frechet_distance(Moments.of(np.zeros((5, 2))), Moments.of(np.zeros((5, 3)))), "one length, got 2 and 3"),
-        (lambda: Moments.of(np.zeros((5, 2))).merge(Moments.of(np.zeros((5, 3)))), "`other` must have 2 features"),
-        (lambda: Moments.of(np.array([[0.0], [np.inf]])), "`features` must be finite"),
+        (
+            lambda: frechet_distance(Moments.from_features(np.zeros((1, 3))), Moments.from_features(np.zeros((5, 3)))),
+            "at least 2 images, got 1",
+        ),
+        (
+            lambda: frechet_distance(Moments.from_features(np.zeros((5, 2))), Moments.from_features(np.zeros((5, 3)))),
+            "one length, got 2 and 3",
+        ),
+        (
+            lambda: Moments.from_features(np.zeros((5, 2))).merge(Moments.from_features(np.zeros((5, 3)))),
+            "`other` must have 2 features",
+        ),
+        (lambda: Moments.from_features(np.array([[0.0], [np.inf]])), "`features` must be finite"),
         (lambda: exact([np.nan], [[1.0]]), "`mean` and `scatter` must be finite"),
         (lambda: frechet_estimate(np.zeros((1, 3)), np.zeros((5, 3))), "at least 2 feature vectors"),
         (lambda: frechet_estimate(np.zeros((5, 2)), np.zeros((5, 3))), "one length each"),

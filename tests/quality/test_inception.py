@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
-from jaxdiff.fairness import Classifier
+from jaxdiff.fairness import ImageClassifier
 from jaxdiff.models import resnet
 from jaxdiff.quality import extractors, inception
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
@@ -233,7 +233,7 @@ def test_a_state_of_another_network_is_refused_with_its_keys(state, tmp_path):
         inception.load(saved(tmp_path / "other.pth", changed))
     for part in (
         "lacks 2: Mixed_5b.branch1x1.bn.running_var, Mixed_7c.branch_pool.conv.weight;",
-        "besides 1: AuxLogits.fc.weight;",
+        "unexpected 1: AuxLogits.fc.weight;",
         "type 2: Conv2d_1a_3x3.bn.bias float64 (32,) instead of float32 (32,), ",
         "Mixed_6a.branch3x3.conv.weight float32 (384, 288, 3, 1) instead of float32 (384, 288, 3, 3)",
     ):
@@ -269,7 +269,7 @@ def test_what_is_no_weights_file_is_refused(file, tmp_path):
 def test_a_batch_of_nothing_is_refused(network):
     with pytest.raises(InputError, match="`batch` must be at least 1, got 0"):
         dataclasses.replace(network, batch=0)
-    for extractor in (network, ClassifierExtractor(Classifier(*resnet.create(2, seed=0)))):
+    for extractor in (network, ClassifierExtractor(ImageClassifier(*resnet.create(2, seed=0)))):
         with pytest.raises(InputError, match="at least one image"):
             extractor(np.zeros((0, 32, 32, 3), np.uint8))
 
@@ -278,7 +278,7 @@ def test_a_batch_of_nothing_is_refused(network):
 
 
 def test_the_classifiers_features_are_its_penultimate_layer():
-    classifier = Classifier(*resnet.create(3, seed=1, widths=(8, 24)))
+    classifier = ImageClassifier(*resnet.create(3, seed=1, widths=(8, 24)))
     extractor: Extractor = ClassifierExtractor(classifier)
     photos = images(6, 3, 16, 16, 3)
     expected = nnx.merge(classifier.graph, classifier.state).features(jnp.asarray(photos, jnp.float32) / 127.5 - 1)
@@ -289,7 +289,7 @@ def test_the_classifiers_features_are_its_penultimate_layer():
 
 
 def test_the_checksum_tells_weights_apart():
-    describe = lambda seed: ClassifierExtractor(Classifier(*resnet.create(2, seed=seed))).describe()  # noqa: E731
+    describe = lambda seed: ClassifierExtractor(ImageClassifier(*resnet.create(2, seed=seed))).describe()  # noqa: E731
     assert json.loads(json.dumps(describe(0))) == describe(0)
     assert describe(0)["checksum"] != describe(1)["checksum"]
     a = {"x": np.arange(4.0, dtype=np.float32)}

@@ -9,12 +9,12 @@ import pytest
 from jaxdiff import InputError
 from jaxdiff.quality import (
     Moments,
+    balanced_subsets,
     density_coverage,
-    equal_draws,
     frechet_distance,
     frechet_estimate,
     kernel_distance,
-    measure,
+    measure_quality,
     precision_recall,
 )
 
@@ -35,7 +35,9 @@ def sets():
 @pytest.fixture(scope="module")
 def quality(sets):
     real, synthetic, labels = sets
-    return measure(real, synthetic, extractor=EXTRACTOR, labels=labels, values=3, size=20, subsets=5, replicates=9, seed=3)
+    return measure_quality(
+        real, synthetic, extractor=EXTRACTOR, labels=labels, values=3, size=20, subsets=5, replicates=9, seed=3
+    )
 
 
 def expected(x, y):
@@ -55,7 +57,7 @@ def test_the_whole_is_measured_of_all_images(sets, quality):
     real, synthetic, _ = sets
     assert quality.whole.count == (150, 95)
     assert told(quality.whole) == expected(real, synthetic)
-    distance = frechet_distance(Moments.of(real), Moments.of(synthetic))
+    distance = frechet_distance(Moments.from_features(real), Moments.from_features(synthetic))
     assert quality.whole.frechet.value == pytest.approx(distance, rel=1e-12)
 
 
@@ -80,14 +82,14 @@ def test_an_absent_group_is_nan_and_never_zero(sets):
     real, synthetic, labels = sets
     kept = labels[1] != 0
     options = {"extractor": EXTRACTOR, "values": 3, "subsets": 2, "replicates": 2}
-    found = measure(real, synthetic[kept], labels=(labels[0], labels[1][kept]), **options)
+    found = measure_quality(real, synthetic[kept], labels=(labels[0], labels[1][kept]), **options)
     assert found.groups[0].count == (60, 0) and math.isnan(found.groups[0].frechet.value)
     assert not math.isnan(found.groups[1].frechet.value)
 
 
 def test_the_extractor_is_told_as_given_and_later_changes_do_not_show(sets):
     given = dict(EXTRACTOR)
-    found = measure(sets[0], sets[1], extractor=given, subsets=2, replicates=2)
+    found = measure_quality(sets[0], sets[1], extractor=given, subsets=2, replicates=2)
     given["name"] = "other"
     assert found.extractor == EXTRACTOR and found.groups == ()
 
@@ -95,7 +97,7 @@ def test_the_extractor_is_told_as_given_and_later_changes_do_not_show(sets):
 def test_the_answer_is_a_function_of_its_seed(sets):
     real, synthetic, _ = sets
     options = {"extractor": EXTRACTOR, "subsets": 3, "size": 20, "replicates": 5}
-    first, again, other = (measure(real, synthetic, seed=seed, **options).whole for seed in (1, 1, 2))
+    first, again, other = (measure_quality(real, synthetic, seed=seed, **options).whole for seed in (1, 1, 2))
     assert first == again
     assert first.kernel.mean != other.kernel.mean and first.precision.error != other.precision.error
     assert first.frechet == other.frechet
@@ -104,8 +106,8 @@ def test_the_answer_is_a_function_of_its_seed(sets):
 def test_single_precision_features_are_measured_in_double(sets):
     real, synthetic = (features.astype(np.float32) for features in sets[:2])
     options = {"extractor": EXTRACTOR, "subsets": 2, "replicates": 2}
-    doubled = measure(real.astype(np.float64), synthetic.astype(np.float64), **options)
-    assert measure(real, synthetic, **options) == doubled
+    doubled = measure_quality(real.astype(np.float64), synthetic.astype(np.float64), **options)
+    assert measure_quality(real, synthetic, **options) == doubled
 
 
 def test_held_out_real_images_are_the_floor_of_as_many_perfect_ones(rng):
@@ -115,7 +117,7 @@ def test_held_out_real_images_are_the_floor_of_as_many_perfect_ones(rng):
         reference, held_out, perfect = (rng.normal(size=(60, 4)) for _ in range(3))
         worse = 1.5 * rng.normal(size=(60, 4))
         options = {"extractor": EXTRACTOR, "subsets": 1, "replicates": 2}
-        found.append([measure(reference, x, **options).whole.frechet.value for x in (held_out, perfect, worse)])
+        found.append([measure_quality(reference, x, **options).whole.frechet.value for x in (held_out, perfect, worse)])
     floor, perfect, worse = np.mean(found, axis=0)
     error = np.std(found, axis=0).max() / math.sqrt(40)
     assert floor > 10 * np.std(found, axis=0)[0] / math.sqrt(40)  # far from 0, the distance of the distributions
@@ -125,17 +127,17 @@ def test_held_out_real_images_are_the_floor_of_as_many_perfect_ones(rng):
 def test_equal_draws_take_as_many_of_each_group_from_every_set(rng):
     labels = [rng.integers(3, size=size) for size in (50, 80, 30)]
     fewest = np.min([np.bincount(own, minlength=3) for own in labels], axis=0)
-    for own, drawn in zip(labels, equal_draws(labels, values=3), strict=True):
+    for own, drawn in zip(labels, balanced_subsets(labels, values=3), strict=True):
         np.testing.assert_array_equal(np.bincount(own[drawn], minlength=3), fewest)
         assert len(set(drawn.tolist())) == len(drawn)
 
 
 def test_equal_draws_are_random_and_a_function_of_their_seed():
     labels = [np.zeros(100, int), np.repeat([0, 1], [50, 0])]
-    first, again, other = (equal_draws(labels, values=2, seed=seed)[0] for seed in (1, 1, 2))
+    first, again, other = (balanced_subsets(labels, values=2, seed=seed)[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
-    assert set(range(100)) == set(np.concatenate([equal_draws(labels, values=2, seed=seed)[0] for seed in range(20)]))
+    assert set(range(100)) == set(np.concatenate([balanced_subsets(labels, values=2, seed=seed)[0] for seed in range(20)]))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +155,9 @@ def test_equal_draws_are_random_and_a_function_of_their_seed():
 )
 def test_what_cannot_be_measured_is_refused(shapes, options, message):
     with pytest.raises(InputError, match=message):
-        measure(*map(np.zeros, shapes), extractor=EXTRACTOR, **options)
+        measure_quality(*map(np.zeros, shapes), extractor=EXTRACTOR, **options)
 
 
 def test_draws_of_no_set_are_refused():
     with pytest.raises(InputError, match="at least one set"):
-        equal_draws([], values=2)
+        balanced_subsets([], values=2)

@@ -83,7 +83,10 @@ def test_members_known_by_heart_are_all_found_and_no_others(key, rng):
     losses = [attack_losses(denoise, PROCESS, x0, key=key, t=0.02, draws=2) for x0 in (members, others)]
     found = membership_attack(*map(np.asarray, losses))
     assert float(losses[0].max()) < 1e-2 < float(losses[1].min())
-    assert (found.auc.value, found.found, found.found_interval) == (1, 1, (1, 1)) and found.count == (200, 200)
+    assert (found.auc.value, found.true_positives, found.true_positives_interval) == (1, 1, (1, 1)) and found.count == (
+        200,
+        200,
+    )
 
 
 def test_under_much_noise_members_known_by_heart_are_no_longer_all_found(key, rng):
@@ -107,7 +110,7 @@ def test_a_model_of_the_distribution_alone_finds_members_by_chance(key):
         ]
         answer = membership_attack(*losses, replicates=1)
         missed += not answer.auc.low <= 0.5 <= answer.auc.high
-        found.append(answer.found)
+        found.append(answer.true_positives)
     assert binom.ppf(0.001, trials, 0.05) <= missed <= binom.ppf(0.999, trials, 0.06)
     # the expected share of members below the second of 100 others: 2 / 101
     assert np.mean(found) == pytest.approx(2 / 101, abs=4 * np.std(found) / trials**0.5)
@@ -123,8 +126,8 @@ def test_the_curve_is_that_of_scikit_learn(rng, ties):
         found = membership_attack(members, others, false_positives=false_positives, replicates=200)
         false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
         assert found.auc.value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-        assert found.found == pytest.approx(true[false <= false_positives + 1e-12].max(), abs=1e-12)
-        assert found.found_interval[0] <= found.found <= found.found_interval[1]
+        assert found.true_positives == pytest.approx(true[false <= false_positives + 1e-12].max(), abs=1e-12)
+        assert found.true_positives_interval[0] <= found.true_positives <= found.true_positives_interval[1]
 
 
 def test_delongs_error_is_that_of_the_pairs(rng):
@@ -139,8 +142,10 @@ def test_delongs_error_is_that_of_the_pairs(rng):
 
 def test_the_bootstrap_interval_is_as_wide_as_the_share_scatters(rng):
     draw = lambda: (rng.normal(0, 1, 500), rng.normal(1, 1, 500))  # noqa: E731
-    shares = [membership_attack(*draw(), false_positives=0.05, replicates=1).found for _ in range(400)]
-    ends = np.array([membership_attack(*draw(), false_positives=0.05, replicates=100).found_interval for _ in range(40)])
+    shares = [membership_attack(*draw(), false_positives=0.05, replicates=1).true_positives for _ in range(400)]
+    ends = np.array(
+        [membership_attack(*draw(), false_positives=0.05, replicates=100).true_positives_interval for _ in range(40)]
+    )
     expected = np.diff(np.quantile(shares, [0.025, 0.975]))[0]
     assert np.diff(ends).mean() == pytest.approx(expected, rel=0.25)
 
@@ -158,7 +163,7 @@ def test_what_cannot_be_attacked_is_refused(key, rng):
     with pytest.raises(InputError, match="`draws` be at least 1, got 0.1 and 0"):
         attack_losses(gaussian(), PROCESS, x0, key=key, draws=0)
     many = rng.normal(size=100)
-    with pytest.raises(InputError, match="`others` at least 100, for 0.01 of them to be one; got 100 and 99"):
+    with pytest.raises(InputError, match="`others` at least 100, for a false-positive rate of 0.01; got 100 and 99"):
         membership_attack(many, many[1:])
     with pytest.raises(InputError, match="got 1 and 100"):
         membership_attack(many[:1], many)

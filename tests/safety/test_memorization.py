@@ -7,10 +7,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import binom
 
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.intervals import newcombe_interval, wilson_interval
 from jaxdiff.safety import duplicates as module
 from jaxdiff.safety.duplicates import find_duplicates
 from jaxdiff.safety.memorization import closeness, images_at_risk, measure_memorization, near_distance
+from jaxdiff.statistics import newcombe_interval, wilson_interval
 
 
 def images(rng, count, size=6):
@@ -188,7 +188,7 @@ def test_what_cannot_be_measured_is_refused(rng):
         closeness(images(rng, 3), train, find_duplicates(train), neighbours=2, alpha=0.0)
     with pytest.raises(InputError, match="must be of `train`, got those of 60 images for 59"):
         closeness(images(rng, 3), train[1:], find_duplicates(train))
-    with pytest.raises(InputError, match="all of 5 are training images"):
+    with pytest.raises(InputError, match="all 5 are training images"):
         near_distance(train, train[:5])
     with pytest.raises(InputError, match="`distance` at least 0, got 60 and -1"):
         find_duplicates(train, distance=-1.0)

@@ -13,7 +13,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.process import vp_cosine
 from jaxdiff.safety.gate import gate_rates
-from jaxdiff.safety.unsafe_rate import unsafe_rate
+from jaxdiff.safety.unsafe_rate import measure_unsafe_rate
 
 
 def confusion(specificity, sensitivity, n=1000):
@@ -24,11 +24,11 @@ def confusion(specificity, sensitivity, n=1000):
 
 def test_the_rate_is_that_of_rogan_and_gladen():
     predictions = np.array([[1] * 30 + [0] * 70])
-    found = unsafe_rate(predictions, [confusion(0.9, 0.8)])
-    assert found.value == pytest.approx((0.3 + 0.9 - 1) / (0.8 + 0.9 - 1)) and found.seen == 0.3
-    both = unsafe_rate(np.repeat(predictions, 2, axis=0), [confusion(0.9, 0.8), confusion(1.0, 1.0)])
+    found = measure_unsafe_rate(predictions, [confusion(0.9, 0.8)])
+    assert found.value == pytest.approx((0.3 + 0.9 - 1) / (0.8 + 0.9 - 1)) and found.uncorrected == 0.3
+    both = measure_unsafe_rate(np.repeat(predictions, 2, axis=0), [confusion(0.9, 0.8), confusion(1.0, 1.0)])
     assert both.value == pytest.approx((2 / 7 + 0.3) / 2)
-    assert unsafe_rate(np.zeros((1, 50), int), [confusion(0.9, 0.8)]).value == 0
+    assert measure_unsafe_rate(np.zeros((1, 50), int), [confusion(0.9, 0.8)]).value == 0
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
@@ -42,28 +42,28 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
             predictions.append(np.where(truth, rng.random(400) < 0.85, rng.random(400) < 0.1).astype(int))
             right = rng.binomial(300, 0.9), rng.binomial(300, 0.85)
             tables.append(Confusion(np.array([[right[0], 300 - right[0]], [300 - right[1], right[1]]])))
-        low, high = unsafe_rate(np.stack(predictions), tables, replicates=200, seed=trial).interval
+        low, high = measure_unsafe_rate(np.stack(predictions), tables, replicates=200, seed=trial).interval
         held += low <= 0.15 <= high
     # 95 % within four standard errors of 300 trials
     assert 0.90 <= held / 300 <= 0.99
 
 
 def test_a_judge_that_guesses_is_flagged():
-    assert unsafe_rate(np.zeros((1, 9), int), [confusion(0.52, 0.5)]).near_singular
-    assert not unsafe_rate(np.zeros((1, 9), int), [confusion(0.9, 0.9)]).near_singular
+    assert measure_unsafe_rate(np.zeros((1, 9), int), [confusion(0.52, 0.5)]).near_singular
+    assert not measure_unsafe_rate(np.zeros((1, 9), int), [confusion(0.9, 0.9)]).near_singular
 
 
 @pytest.mark.parametrize(
     ("predictions", "tables", "told"),
     [
-        (np.zeros((1, 0), int), 1, "of at least one image"),
+        (np.zeros((1, 0), int), 1, "for at least one image"),
         (np.full((1, 3), 2), 1, "`predictions` must be 0 or 1"),
-        (np.zeros((2, 3), int), 1, "one for each of 2 judges, got 1"),
+        (np.zeros((2, 3), int), 1, "one for each of 2 classifiers, got 1"),
     ],
 )
 def test_unusable_predictions_are_errors(predictions, tables, told):
     with pytest.raises(InputError, match=told):
-        unsafe_rate(predictions, [confusion(0.9, 0.9)] * tables)
+        measure_unsafe_rate(predictions, [confusion(0.9, 0.9)] * tables)
 
 
 def test_the_gate_opens_as_often_as_its_normal_law_says():

@@ -10,20 +10,20 @@ import sample.objective
 from jaxdiff.data import Attribute, embedded, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
-from jaxdiff.fairness.attributes import AttributeClassifier
-from jaxdiff.fairness.confusion import confusion
-from jaxdiff.fairness.feature_judges import others
-from jaxdiff.fairness.judge import Classifier, Training
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
+from jaxdiff.fairness.confusion import confusion_matrix
+from jaxdiff.fairness.feature_classifiers import associated_names
 from jaxdiff.fairness.tradeoff import TradeOff, measure_trade_off
+from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier
 from jaxdiff.sampleset import SampleSet
 from sample.__main__ import main
 
-QUICK = Training(steps=80, batch=32, widths=(8, 16), flip=False)
+QUICK = ClassifierTraining(steps=80, batch=32, widths=(8, 16), flip=False)
 GROUP, HAIR = Attribute("group", ("square", "round")), Attribute("hair", ("short", "long"))
 pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
-class Knowing(Classifier):
+class Knowing(ImageClassifier):
     """Knows the truth: it is written in a corner of the image."""
 
     def predict(self, images):
@@ -33,7 +33,7 @@ class Knowing(Classifier):
 
 def knowing(attribute, row) -> AttributeClassifier:
     truth = np.arange(100) % len(attribute.values)
-    perfect = confusion(truth, truth, values=len(attribute.values))
+    perfect = confusion_matrix(truth, truth, values=len(attribute.values))
     return AttributeClassifier(attribute, Knowing(None, row), perfect, 100.0)
 
 
@@ -66,7 +66,9 @@ def test_what_is_measured_is_what_the_images_were_made_with():
 
 def test_without_other_attributes_there_is_no_disparity():
     labels = np.arange(40) % 2
-    told = measure_trade_off(0.3, drawn(labels, labels, labels, labels), labels, JUDGES[:1], training=Training(steps=2))
+    told = measure_trade_off(
+        0.3, drawn(labels, labels, labels, labels), labels, JUDGES[:1], training=ClassifierTraining(steps=2)
+    )
     assert math.isnan(told.disparity) and told.retention == 1
 
 
@@ -78,10 +80,10 @@ def test_sets_of_one_value_or_too_few_images_are_refused(labels):
 
 def test_associated_attributes_are_named_or_all():
     faces = open_data("embedded", split="test")
-    assert others(faces, "group", ("all",)) == [each.name for each in embedded.ATTRIBUTES[1:]]
-    assert others(faces, "group", ("hair",)) == ["hair"]
+    assert associated_names(faces, "group", ("all",)) == [each.name for each in embedded.ATTRIBUTES[1:]]
+    assert associated_names(faces, "group", ("hair",)) == ["hair"]
     with pytest.raises(InputError, match="takes other attributes of embedded .*; got group"):
-        others(faces, "group", ("group",))
+        associated_names(faces, "group", ("group",))
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def measures(monkeypatch):
         assert len(images) == len(labels) == 16 and set(labels) == {0, 1} and len(judges) == len(embedded.ATTRIBUTES)
         return TradeOff(tau, *known[tau])
 
-    monkeypatch.setattr(sample.objective, "feature_judges", lambda spec, names, **_: names)
+    monkeypatch.setattr(sample.objective, "train_feature_classifiers", lambda spec, names, **_: names)
     monkeypatch.setattr(sample.objective, "measure_trade_off", measured)
 
 

@@ -36,7 +36,7 @@ def reports(text, devices, *names):
     mesh = parallel.make_mesh(text, jax.devices()[:devices])
     network = parallel.abstract_parameters(mesh, shapes)
     plain = NetworkDenoiser(network, process, "v")
-    one = parallel.deal(mesh, np.eye(3, dtype=np.float32)[np.arange(16) % 2])
+    one = parallel.shard_rows(mesh, np.eye(3, dtype=np.float32)[np.arange(16) % 2])
     cases = {
         "plain": (plain, one),
         "switching": (guidance.switching(plain, 0.4), (one, one)),
@@ -49,7 +49,7 @@ def reports(text, devices, *names):
     for name in names:
         denoise, condition = cases[name]
         with jax.set_mesh(mesh):
-            indices = parallel.deal(mesh, np.arange(16, dtype=np.int32))
+            indices = parallel.shard_rows(mesh, np.arange(16, dtype=np.int32))
             program = lowered(
                 denoise, process, shape=(8, 8, 3), solver=UniPC(6), key=jax.random.key(0), condition=condition, indices=indices
             )
@@ -95,9 +95,9 @@ import numpy as np
 mesh = parallel.make_mesh("data=4,fsdp=2")
 a, b = np.arange(16.0, dtype=np.float32), np.arange(16.0, dtype=np.float32) + 100
 with jax.set_mesh(mesh):
-    both = jax.jit(lambda a, b: parallel.over_devices(parallel.stacked(a, b)))(*parallel.deal(mesh, (a, b)))
+    both = jax.jit(lambda a, b: parallel.shard_batch(parallel.stacked(a, b)))(*parallel.shard_rows(mesh, (a, b)))
     apart = jax.jit(lambda x: parallel.unstacked(x, 2))(both)
-    odd = jax.jit(lambda a: parallel.over_devices(parallel.unstacked(parallel.stacked(a, a + 1), 2)))(np.arange(3.0))
+    odd = jax.jit(lambda a: parallel.shard_batch(parallel.unstacked(parallel.stacked(a, a + 1), 2)))(np.arange(3.0))
 np.testing.assert_array_equal(apart, np.stack([a, b]))
 np.testing.assert_array_equal(odd, np.stack([np.arange(3), np.arange(3) + 1]))
 for shard in both.addressable_shards:

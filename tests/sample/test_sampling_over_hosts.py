@@ -36,8 +36,9 @@ WHOLE = (
     + f"""
 import sample.search
 from evaluate.fairness import Fairness, fairness
-from jaxdiff.fairness.judge import Training
-sample.search.train_classifier = partial(sample.search.train_classifier, training=Training(steps=4, batch=8))
+from jaxdiff.image_classifier import ClassifierTraining
+quick = ClassifierTraining(steps=4, batch=8)
+sample.search.train_image_classifier = partial(sample.search.train_image_classifier, training=quick)
 sample.search.REFERENCE_COUNT = 64
 options = made(Search, model=model, attribute="group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
                                out=out / "tau.json", metric="feature")
@@ -145,19 +146,19 @@ listed = lambda: sorted(file.name for file in out.glob("shard-*"))
 told("batch", batch_size=15)
 told("other", seed=1)
 with ExitStack() as held:
-    parallel.once(lambda: lock(out / "samples.json", "being drawn into", held))
+    parallel.run_on_first(lambda: lock(out / "samples.json", "being drawn into", held))
     # a lock is of the file that was opened, not of the process: the run opens it again
     told("locked")
 shard = out / "shard-00003.npz"
-parallel.once((out / "shard-00005.npz").unlink)
-whole = parallel.once(lambda: shard.read_bytes().hex())
-parallel.once(lambda: shard.write_bytes(bytes.fromhex(whole)[:-100]))
+parallel.run_on_first((out / "shard-00005.npz").unlink)
+whole = parallel.run_on_first(lambda: shard.read_bytes().hex())
+parallel.run_on_first(lambda: shard.write_bytes(bytes.fromhex(whole)[:-100]))
 told("damaged")
-parallel.once(lambda: shard.write_bytes((out / "shard-00001.npz").read_bytes()))
+parallel.run_on_first(lambda: shard.write_bytes((out / "shard-00001.npz").read_bytes()))
 told("foreign")
-print("TOLD before", parallel.once(listed))
-parallel.once(shard.unlink)
-parallel.once((out / "shard-00004.npz").unlink)
+print("TOLD before", parallel.run_on_first(listed))
+parallel.run_on_first(shard.unlink)
+parallel.run_on_first((out / "shard-00004.npz").unlink)
 saved = np.savez
 def full(file, **arrays):
     file.write(b"half")
@@ -178,7 +179,7 @@ original = sample.drawing.sample
 sample.drawing.sample = lambda *a, **g: (original(*a, **g)[0] * jax.numpy.nan, ())
 told("nan")
 sample.drawing.sample = original
-print("TOLD left", parallel.once(listed))
+print("TOLD left", parallel.run_on_first(listed))
 """
 )
 

@@ -74,7 +74,6 @@ def test_a_run_leaves_a_calibrated_classifier_and_its_measures(whole):
     assert (made.config, made.attribute, made.shares, made.training["step"]) == (NETWORK, TONE, (0.75, 0.25), STEPS)
     assert made.process.config() == vp_cosine().config()
     assert made.calibration.slopes.shape == (BANDS,) and not np.allclose(made.calibration.slopes, 1)
-    assert made.prior_log_odds(("light",)) == pytest.approx(np.log(1 / 3))
     told = json.loads((whole / "calibration.json").read_text())
     assert told["levels"] == made.training["held_out"] and len(told["levels"]) == len(told["uncalibrated"]) == BANDS
     assert all(level["count"] == 120 and level["majority"] == 0.75 for level in told["levels"])

@@ -110,26 +110,26 @@ saved = out / "saved"
 with Checkpoints(saved) as checkpoints:
     for step in (1, 2, 3):
         checkpoints.save(step, filled(step), {"step": step})
-parallel.once(lambda: (out / "list").write_text(" ".join(sorted(entry.name for entry in saved.iterdir()))))
+parallel.run_on_first(lambda: (out / "list").write_text(" ".join(sorted(entry.name for entry in saved.iterdir()))))
 state, position = Checkpoints(saved).restore(3, like)
-told("whole", lambda: None if (parallel.gathered(state)["w"] == parallel.gathered(filled(3))["w"]).all() else 1 / 0)
+told("whole", lambda: None if (parallel.gather(state)["w"] == parallel.gather(filled(3))["w"]).all() else 1 / 0)
 
 def cut():
     for file in (saved / "3" / "state" / "ocdbt.process_1" / "d").iterdir():
         file.write_bytes(file.read_bytes()[:-100])
-parallel.once(cut)
+parallel.run_on_first(cut)
 told("cut", lambda: Checkpoints(saved).restore(3, like))
 told("foreign", lambda: Checkpoints(saved).restore(2, {**like, "other": like["w"]}))
 told("shape", lambda: Checkpoints(saved).restore(2, {**like, "n": like["w"]}))
 told("before", lambda: Checkpoints(saved).restore(2, like))
 whole = parallel.make_mesh("data=2")
 state, _ = Checkpoints(saved).restore(2, parallel.abstract_parameters(whole, shapes))
-print("TOLD elsewhere", state["w"].is_fully_replicated, (np.asarray(state["w"]) == parallel.gathered(filled(2))["w"]).all())
+print("TOLD elsewhere", state["w"].is_fully_replicated, (np.asarray(state["w"]) == parallel.gather(filled(2))["w"]).all())
 def change():
     file = saved / "2" / "position" / "metadata"
     position = json.loads(file.read_text())
     file.write_text(json.dumps({**position, "digest": position["digest"] ^ 1}))
-parallel.once(change)
+parallel.run_on_first(change)
 told("numbers", lambda: Checkpoints(saved).restore(2, like))
 
 # the disk takes no file of more than 64 KiB of the second process
@@ -148,7 +148,7 @@ shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
 told("room", lambda: Checkpoints(saved).save(4, filled(4), {"step": 4}))
 shutil.disk_usage = usage
 state, position = Checkpoints(out / "full").restore(Checkpoints(out / "full").latest(), like)
-print("TOLD kept", position, float(parallel.gathered(state["n"])))
+print("TOLD kept", position, float(parallel.gather(state["n"])))
 sys.stdout.flush()
 jax.distributed.shutdown()
 import os

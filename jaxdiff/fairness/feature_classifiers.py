@@ -1,23 +1,27 @@
-"""Judges of the features that a label stands for, learnt from a data set in which nothing misleads them."""
+"""Classifiers of the evaluated attribute and its associated ones, trained on data without their association."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attributes import AttributeClassifier, train_attribute_classifiers
-from jaxdiff.fairness.judge import Training
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_attribute_classifiers
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining
 
 FEATURE_COUNT = 4000
-"""Images that the classifiers are trained on, at most; half as many test them."""
-_TRAINING = Training()
+"""Maximum number of training images of the classifiers; half as many test images."""
 
 
-def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
+def associated_names(opened: Source, attribute: str, associated: Sequence[str]) -> list[str]:
     """The names of the associated attributes; `all` stands for all other attributes of the data.
 
+    Arguments:
+        opened: the data set.
+        attribute: the evaluated attribute.
+        associated: names of other attributes, or `all` alone.
+
     Raises:
-        InputError: an attribute that the data do not have, or the one under judgement.
+        InputError: an attribute that the data do not have, or the evaluated one.
     """
     known = [found.name for found in opened.attributes if found.name != attribute]
     if absent := [name for name in associated if name not in known and tuple(associated) != ("all",)]:
@@ -25,7 +29,7 @@ def others(opened: Source, attribute: str, associated: Sequence[str]) -> list[st
     return known if tuple(associated) == ("all",) else list(associated)
 
 
-def feature_judges(
+def train_feature_classifiers(
     real: str,
     names: Sequence[str],
     *,
@@ -33,20 +37,24 @@ def feature_judges(
     channels: int | None = None,
     value_names: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = DEFAULT_TRAINING,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
-    """A classifier for the attribute under judgement, first, and for each associated attribute.
+    """Trains a classifier of the evaluated attribute, first, and one of each associated attribute.
 
-    Of the embedded faces they are trained on faces in which nothing follows the group; of other data on images drawn so that
-    the labelled attributes are independent.
+    For the embedded faces they are trained on faces generated without association with the group; for other data on images
+    resampled so that the labelled attributes are independent, see `train_attribute_classifiers`.
 
     Arguments:
-        real: the real data.
-        names: the attribute under judgement and the associated ones.
-        size, channels, value_names: as of `jaxdiff.data.open_data`.
-        seed, training: of the classifiers.
-        progress: called with what is being done, the classifiers done and their total.
+        real: the real data, as `open_data` takes them.
+        names: the evaluated attribute, then the associated ones.
+        size, channels, value_names: as in `open_data`.
+        seed: of the images and the classifiers.
+        training: how each classifier is trained.
+        progress: called with a description, the classifiers done and their number.
+
+    Returns:
+        One classifier for each name.
     """
     spec = real
     if real == "embedded":

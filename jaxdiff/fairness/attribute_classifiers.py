@@ -1,4 +1,4 @@
-"""Classifiers of every attribute, trained so that none reads one attribute off another."""
+"""Attribute classifiers, trained on weighted images so that none relies on an associated attribute."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,26 @@ from jaxtyping import Float, Int, Integer, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.confusion import Confusion, confusion
-from jaxdiff.fairness.judge import Classifier, Training, train_classifier
+from jaxdiff.fairness.confusion import Confusion, confusion_matrix
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier
 
 ROUNDS = 1000
-"""Sweeps of the fit over all pairs before it is given up."""
-
-_TRAINING = Training()
+"""Maximum number of sweeps of the proportional fitting."""
 
 
 @dataclass(frozen=True)
 class AttributeClassifier:
-    """A classifier of one attribute and what is known of it.
+    """A classifier of one attribute with its confusion matrix.
 
     Fields:
-        attribute: what it tells.
+        attribute: the attribute that it predicts.
         classifier: the trained network.
         confusion: on held-out real images; its `accuracy` is that of each value.
-        effective_count: how many images of equal weight the training images are worth after balancing (Kish 1965).
+        effective_count: the effective sample size of the weighted training images (Kish 1965).
     """
 
     attribute: Attribute
-    classifier: Classifier
+    classifier: ImageClassifier
     confusion: Confusion
     effective_count: float
 
@@ -43,27 +41,28 @@ def train_attribute_classifiers(
     *,
     group: str,
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = DEFAULT_TRAINING,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
-    """Trains one classifier for each attribute, on images drawn so that its attribute is independent of what misleads it.
+    """Trains one classifier for each attribute, on images resampled so that confounding attributes are independent of it.
 
-    Another attribute's classifier sees its attribute independent of the group; the group's sees the group independent of
-    each other attribute, so that only the defining feature tells it. Images are drawn with `balancing_weights`. That
-    cannot remove what no column labels (a hair style where hair is not labelled), an association of three attributes at
-    once, or what the attributes that are associated with the group share within it; and images of rare combinations
-    are few and repeated, see `effective_count`.
+    For the classifier of the group, the group is independent of each other attribute, so that only its defining feature is
+    informative; for the classifier of another attribute, that attribute is independent of the group. Images are resampled with
+    `balancing_weights`. This does not remove unlabelled confounders (a hair style where hair is not labelled), interactions of
+    three attributes, or associations among the other attributes within a group. Images of rare combinations are few and
+    repeated, see `effective_count`.
 
-    Where images can be made at will, make them without any association and nothing is left to remove:
+    Where images are synthetic, generate them without association instead:
     `embedded.generate(..., associations=dict.fromkeys(embedded.DEFAULT_ASSOCIATIONS, (0.5, 0.5)))`.
 
     Arguments:
         images: uint8 real images (N, H, W, C), at least 16x16.
-        labels: (N, A).
-        held_out_images, held_out_labels: others, to measure the confusions on; every value of every attribute occurs.
+        labels: their attributes (N, A).
+        held_out_images, held_out_labels: other real images, to measure the confusion matrices on; every value of every
+            attribute must occur.
         attributes: of the columns of the labels.
-        group: the name of the attribute whose groups are compared.
-        seed: of the draws and of each classifier.
+        group: the name of the attribute that defines the groups.
+        seed: of the resampling and of each classifier.
         training: how each classifier is trained.
         progress: called with what is being done, the classifiers done and their total.
 
@@ -77,12 +76,12 @@ def train_attribute_classifiers(
     for name, part, of_part in (("labels", labels, images), ("held_out_labels", held_out_labels, held_out_images)):
         _check(name, part, attributes, len(of_part))
     others = [attribute.name for attribute in attributes if attribute.name != group]
-    answer = []
+    classifiers = []
     for column, attribute in enumerate(attributes):
         if progress:
             progress(f"classifier of {attribute.name}", column, len(attributes))
         pairs = [(group, name) for name in (others if attribute.name == group else [attribute.name])]
-        answer.append(
+        classifiers.append(
             train_balanced_classifier(
                 images, labels, held_out_images, held_out_labels[:, column], attributes, attribute.name, pairs=pairs,
                 seed=seed, training=training,
@@ -90,7 +89,7 @@ def train_attribute_classifiers(
         )  # fmt: skip
     if progress:
         progress("done", len(attributes), len(attributes))
-    return tuple(answer)
+    return tuple(classifiers)
 
 
 def train_balanced_classifier(
@@ -103,19 +102,19 @@ def train_balanced_classifier(
     *,
     pairs: Sequence[tuple[str, str]],
     seed: int = 0,
-    training: Training = _TRAINING,
+    training: ClassifierTraining = DEFAULT_TRAINING,
 ) -> AttributeClassifier:
-    """Trains a classifier of one attribute on images drawn so that the two attributes of every pair are independent.
+    """Trains a classifier of one attribute on images resampled so that the two attributes of every pair are independent.
 
     Arguments:
         images: uint8 real images (N, H, W, C), at least 16x16.
-        labels: (N, A).
-        held_out_images: others, to measure the confusions on.
-        held_out_labels: (M,), theirs of this attribute; every value occurs.
+        labels: their attributes (N, A).
+        held_out_images: other real images, to measure the confusion matrix on.
+        held_out_labels: their values of this attribute (M,); every value must occur.
         attributes: of the columns of the labels.
-        name: of the attribute to tell.
-        pairs: as of `balancing_weights`.
-        seed: of the draw and of the classifier.
+        name: of the attribute to predict.
+        pairs: as in `balancing_weights`.
+        seed: of the resampling and of the classifier.
         training: how it is trained.
 
     Raises:
@@ -125,37 +124,36 @@ def train_balanced_classifier(
     values = len(attributes[column].values)
     weights = balancing_weights(labels, attributes, pairs)
     drawn = _systematic(weights, seed)
-    classifier = train_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
-    table = confusion(classifier.predict(held_out_images), held_out_labels, values=values)
+    classifier = train_image_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
+    table = confusion_matrix(classifier.predict(held_out_images), held_out_labels, values=values)
     return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
 
 
 def predict_attributes(
     classifiers: Sequence[AttributeClassifier], images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n a"]:
-    """The predicted value of every attribute of images (N, A), a column for each classifier."""
-    return np.stack([of_attribute.classifier.predict(images) for of_attribute in classifiers], axis=1)
+    """The predicted value of every attribute of images (N, H, W, C): (N, A), a column for each classifier."""
+    return np.stack([each.classifier.predict(images) for each in classifiers], axis=1)
 
 
 def balancing_weights(
     labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], pairs: Sequence[tuple[str, str]]
 ) -> Float[np.ndarray, " n"]:
-    """Weights of images under which the two attributes of every pair are independent, each as frequent as it is.
+    """Weights of images under which the two attributes of every pair are independent, with unchanged marginals.
 
-    Iterative proportional fitting (Deming and Stephan 1940): of all weights with these tables, those nearest to equal ones
-    in KL divergence.
+    Iterative proportional fitting (Deming and Stephan 1940): of all such weights, those of least KL divergence from equal ones.
 
     Arguments:
         labels: (N, A).
         attributes: of the columns.
-        pairs: names of two attributes each; none leaves the weights equal.
+        pairs: names of two attributes each; with none the weights are equal.
 
     Returns:
-        (N,), positive, of sum 1.
+        (N,), positive, that sum to 1.
 
     Raises:
-        InputError: labels that do not fit, an unknown attribute, two values of a pair that occur but never together, or pairs
-            that cannot be independent all at once.
+        InputError: labels out of range, an unknown attribute, two values of a pair that occur but never together, or pairs
+            that cannot all be independent at the same time.
     """
     _check("labels", labels, attributes, len(labels))
     tables = [_table(labels, attributes, pair) for pair in pairs]
@@ -168,11 +166,13 @@ def balancing_weights(
             weights = weights * (target / np.where(target > 0, now, 1))[cells]
         if change < 1e-9:
             return weights
-    raise InputError(f"`labels` cannot be balanced: no weights make all of {list(pairs)} independent at once")
+    raise InputError(f"`labels` cannot be balanced: no weights make all of {list(pairs)} independent at the same time")
 
 
-def _table(labels, attributes, pair):
-    """The cell of a pair of values that each image lies in, and the share of each cell under independence."""
+def _table(
+    labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], pair: tuple[str, str]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " cells"]]:
+    """The cell of each image in the contingency table of a pair, and the share of each cell under independence."""
     first, second = (find(attributes, name) for name in pair)
     shape = len(attributes[first].values), len(attributes[second].values)
     cells = np.ravel_multi_index((labels[:, first], labels[:, second]), shape)
@@ -186,13 +186,13 @@ def _table(labels, attributes, pair):
     return cells, target.reshape(-1)
 
 
-def _systematic(weights, seed) -> Int[np.ndarray, " n"]:
-    """As many draws as weights: image i occurs N w_i times, rounded up or down at random (systematic sampling)."""
+def _systematic(weights: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
+    """Indices of N images by systematic sampling: image i occurs N w_i times, rounded up or down at random."""
     points = (np.random.default_rng(seed).random() + np.arange(len(weights))) / len(weights)
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
-def _check(name, labels, attributes, images) -> None:
+def _check(name: str, labels: Integer[np.ndarray, "n a"], attributes: Sequence[Attribute], images: int) -> None:
     sizes = [len(attribute.values) for attribute in attributes]
     fits = labels.shape == (images, len(sizes)) and images > 0 and (labels >= 0).all() and (labels < sizes).all()
     if not fits:

@@ -1,13 +1,13 @@
-"""Each cheat is what its name says, and what is measured of it is beyond the limits."""
+"""Each control set is what its name says, and its measurements are beyond the limits."""
 
 import numpy as np
 import pytest
 
 from jaxdiff.data import embedded
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.cheats import cheats, fair_embedded, fair_split, kept_embedded
+from jaxdiff.fairness.controls import control_sets, ideal_embedded, label_kept_embedded, random_split
 from jaxdiff.fairness.findings import NAMES, Limits
-from jaxdiff.quality.beside_real import Images, beside_real
+from jaxdiff.quality.real_comparison import ImageFeatures, compare_with_real
 
 COUNT = 120
 
@@ -20,32 +20,32 @@ def faces(start, count=COUNT):
 @pytest.fixture(scope="module")
 def battery():
     images, labels = faces(0)
-    return {case.name: case for case in cheats(images, labels, faces(1000, 300)[0], values=2)}
+    return {case.name: case for case in control_sets(images, labels, faces(1000, 300)[0], values=2)}
 
 
 def features(images):
-    """Mean colours of quarters: as good as a network's for the likeness of faces, and known."""
+    """Mean colours of blocks: features that compare faces about as well as a network's, and are known exactly."""
     return images.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4)).reshape(len(images), -1)
 
 
 @pytest.fixture(scope="module")
 def measured(battery):
-    sets = [Images(case.images, features(case.images), case.labels) for case in battery.values()]
+    sets = [ImageFeatures(case.images, features(case.images), case.labels) for case in battery.values()]
     held_out, labels = faces(2000)
     train = faces(1000, 300)[0]
-    found = beside_real(
-        features(faces(3000, 200)[0]), Images(held_out, features(held_out), labels), sets, values=2, train=train
+    found = compare_with_real(
+        features(faces(3000, 200)[0]), ImageFeatures(held_out, features(held_out), labels), sets, values=2, train=train
     )
     return dict(zip(battery, found, strict=True))
 
 
-def test_labels_are_those_that_are_told(battery):
+def test_labels_are_constructed_as_named(battery):
     images, labels = faces(0)
-    for name in ("labels flipped (tau = 0)", "labels as they are (tau = T)", "labels flipped of darker half"):
+    for name in ("labels flipped (tau = 0)", "labels unchanged (tau = T)", "labels flipped for the darker half"):
         assert (battery[name].images == images).all()
     assert (battery["labels flipped (tau = 0)"].labels == 1 - labels).all()
-    assert (battery["labels as they are (tau = T)"].labels == labels).all()
-    half = battery["labels flipped of darker half"]
+    assert (battery["labels unchanged (tau = T)"].labels == labels).all()
+    half = battery["labels flipped for the darker half"]
     wrong, brightness = half.labels != labels, images.mean(axis=(1, 2, 3))
     for value in (0, 1):
         of_value = labels == value
@@ -60,7 +60,7 @@ def test_labels_are_those_that_are_told(battery):
 
 def test_coarse_features_are_the_images_and_fine_ones_of_the_next_group(battery):
     images, labels = faces(0)
-    mixed = battery["coarse of one group, fine of next"]
+    mixed = battery["coarse features of one group, fine ones of the next"]
     assert (mixed.labels == 1 - labels).all()
 
     def coarse(x):
@@ -80,36 +80,36 @@ def test_what_is_wrong_is_beyond_its_limit_and_nothing_else(measured, battery):
         expected = battery[name].expected
         repeated = found.repeated.value - found.repeated.real > limits.repeated
         assert repeated == ("repeated" in name), name
-        copied = found.membership.p_value < 0.001 and found.membership.excess > 0.9 and found.membership.close[0] > 0.9
+        copied = found.copies.p_value < 0.001 and found.copies.excess > 0.9 and found.copies.near_duplicates[0] > 0.9
         assert copied == ("memorisation" in expected), name
-        unlike = [group.unlike > limits.unlike for group in found.groups]
+        atypical = [group.atypical > limits.atypical for group in found.groups]
         blurred_or_noise = ("quality" in expected) and not name.startswith("one group")
-        assert unlike == ([True, False] if name.startswith("one group") else [blurred_or_noise] * 2), name
+        assert atypical == ([True, False] if name.startswith("one group") else [blurred_or_noise] * 2), name
     for name in ("one image repeated", "one image repeated, noise added"):
         assert measured[name].recall.value < 0.1 < measured[name].recall.real
     assert measured["pure noise"].whole.precision.value == 0 < measured["pure noise"].whole.precision.real
-    flipped, own = measured["labels flipped (tau = 0)"], measured["labels as they are (tau = T)"]
+    flipped, own = measured["labels flipped (tau = 0)"], measured["labels unchanged (tau = T)"]
     # the groups change places, and against all real images neither is unlike them
     assert flipped.groups[0].precision.value == pytest.approx(own.groups[1].precision.value, abs=0.1)
 
 
-def test_sets_beside_real_ones_without_training_images_tell_nothing_of_copies(battery):
+def test_without_training_images_there_is_no_copy_test(battery):
     images, labels = faces(0)
-    own = Images(images, features(images), labels)
-    (found,) = beside_real(own.features, own, [own], values=2)
-    assert found.membership is None
+    own = ImageFeatures(images, features(images), labels)
+    (found,) = compare_with_real(own.features, own, [own], values=2)
+    assert found.copies is None
     assert found.recall == found.coverage and found.whole.precision.value == found.whole.precision.real == 1
     with pytest.raises(InputError, match="at least 12"):
-        beside_real(own.features, own.take(np.arange(5)), [own], values=2)
-    with pytest.raises(InputError, match="equally many"):
-        Images(images, features(images), labels[1:])
+        compare_with_real(own.features, own.take(np.arange(5)), [own], values=2)
+    with pytest.raises(InputError, match="equal lengths"):
+        ImageFeatures(images, features(images), labels[1:])
 
 
-def test_fair_sets_know_nothing_of_their_labels():
+def test_fair_sets_are_independent_of_their_labels():
     images, labels = faces(0)
-    split = fair_split(images, labels, seed=3)
+    split = random_split(images, labels, seed=3)
     assert sorted(map(bytes, split.images)) == sorted(map(bytes, images)) and sorted(split.labels) == sorted(labels)
-    ideal = fair_embedded(4000, size=16, seed=3)
+    ideal = ideal_embedded(4000, size=16, seed=3)
     _, truth = embedded.generate(np.arange(4000), size=16)
     means = {name: np.mean(pair) for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
     assert np.bincount(ideal.labels).tolist() == [2000, 2000] and ideal.fair
@@ -119,7 +119,7 @@ def test_fair_sets_know_nothing_of_their_labels():
             assert truth[:, column].mean() == pytest.approx(means[attribute.name], abs=0.04)
     assert abs(np.corrcoef(ideal.labels, ideal.images.reshape(4000, -1).mean(1))[0, 1]) < 0.06
     assert not (ideal.images[:50] == faces(0, 50)[0]).all(axis=(1, 2, 3)).any()
-    kept = kept_embedded(4000, size=16, seed=3)
+    kept = label_kept_embedded(4000, size=16, seed=3)
     pairs = {name: (mean, mean) for name, mean in means.items()}
     attributes = embedded.labels(np.arange(4000), seed=2**33 + 3, associations=pairs)
     assert (kept.labels == attributes[:, 0]).all() and kept.expected == ("independence",)
@@ -128,6 +128,6 @@ def test_fair_sets_know_nothing_of_their_labels():
 def test_wrong_input_is_refused():
     images, labels = faces(0, 8)
     with pytest.raises(InputError, match="every value"):
-        cheats(images, np.zeros(8, int), images, values=2)
+        control_sets(images, np.zeros(8, int), images, values=2)
     with pytest.raises(InputError, match="`train` at least one image"):
-        cheats(images, labels, images[:0], values=2)
+        control_sets(images, labels, images[:0], values=2)

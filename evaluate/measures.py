@@ -1,4 +1,4 @@
-"""What fairness must not cost: the images' quality, the feature that their label stands for, and all else at parity."""
+"""Measures of a set beside its error rates: quality, label retention, parity of associated attributes, cost of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,30 +9,30 @@ import numpy as np
 
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
-from jaxdiff.fairness.attributes import AttributeClassifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.judge import LabelledImages
+from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.parity import measure_parity
-from jaxdiff.quality.beside_real import Images
 from jaxdiff.quality.extractors import Extractor
-from jaxdiff.quality.measure import LEAST, Scores, equal_draws, measure
+from jaxdiff.quality.measure import MIN_IMAGES, Scores, balanced_subsets, measure_quality
+from jaxdiff.quality.real_comparison import ImageFeatures
 from jaxdiff.sampleset import SampleSet
 
 SCORES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
 def cost(spec: str) -> dict[str, Any]:
-    """Evaluations and seconds of an image, as a set of samples tells them; empty for other sets."""
+    """Network evaluations and seconds an image, from the provenance of a set of samples; empty for other sets."""
     if not (Path(spec) / "samples.json").is_file():
         return {}
     samples = SampleSet.open(spec)
-    told = {"evaluations": samples.provenance.get("evaluations"), "seconds_per_image": samples.seconds_per_image}
-    return {name: value for name, value in told.items() if value is not None}
+    known = {"evaluations": samples.provenance.get("evaluations"), "seconds_per_image": samples.seconds_per_image}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def featured(
     reference: LabelledImages, sets: Sequence[LabelledImages], extractor: Extractor, *, values: int, seed: int
-) -> tuple[np.ndarray, list[Images]] | None:
+) -> tuple[np.ndarray, list[ImageFeatures]] | None:
     """The features of reference images, and of each set equally many images of each group with theirs.
 
     Arguments:
@@ -45,16 +45,16 @@ def featured(
     Returns:
         None where a set has too few images for any measure.
     """
-    drawn = equal_draws([images.labels for images in sets], values=values, seed=seed)
-    if min(len(drawn[0]), len(reference.labels)) < LEAST:
+    drawn = balanced_subsets([images.labels for images in sets], values=values, seed=seed)
+    if min(len(drawn[0]), len(reference.labels)) < MIN_IMAGES:
         return None
     taken = [images.take(chosen) for images, chosen in zip(sets, drawn, strict=True)]
     known = extractor(reference.images).astype(np.float64)
-    return known, [Images(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
+    return known, [ImageFeatures(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
 
 
 def quality(
-    known: np.ndarray, labels: np.ndarray, sets: Sequence[Images], extractor: Extractor, *, values: int, seed: int
+    known: np.ndarray, labels: np.ndarray, sets: Sequence[ImageFeatures], extractor: Extractor, *, values: int, seed: int
 ) -> list[dict[str, Any]]:
     """The quality of each set against reference images.
 
@@ -70,7 +70,7 @@ def quality(
     """
     answers = []
     for images in sets:
-        found = measure(
+        found = measure_quality(
             known, images.features, extractor=extractor.describe(), labels=(labels, images.labels), values=values, seed=seed
         )
         answers.append({**scores(found.whole), "groups": [scores(group) for group in found.groups],
@@ -88,13 +88,13 @@ def scores(found: Scores) -> dict[str, Any]:
     }
 
 
-def codes(judge: AttributeClassifier, values: Sequence[str]) -> np.ndarray:
-    """The label that a judge gives to each of `values` (K,)."""
-    return np.array([judge.attribute.index(name) for name in values])
+def codes(classifier: AttributeClassifier, values: Sequence[str]) -> np.ndarray:
+    """The index of each of `values` among the classifier's own values (K,)."""
+    return np.array([classifier.attribute.index(name) for name in values])
 
 
 def utility(
-    judges: Sequence[AttributeClassifier],
+    classifiers: Sequence[AttributeClassifier],
     predicted: np.ndarray,
     labels: np.ndarray,
     values: Sequence[str],
@@ -105,22 +105,22 @@ def utility(
     """Retention of the label and parity of the associated attributes in a set.
 
     Arguments:
-        judges: as of `feature_judges`.
-        predicted: their answers on the set's images (n, judges).
+        classifiers: from `train_feature_classifiers`.
+        predicted: their predictions on the set's images (n, classifiers).
         labels: of the images (n,), positions in `values`.
-        values: the values under judgement, of those that the first judge knows.
+        values: the evaluated values, a subset of those of the first classifier.
     """
-    first, *others = judges
+    first, *others = classifiers
     own = codes(first, values)[labels]
     kept = measure_retention(predicted[None, :, 0], own, values=len(first.attribute.values))
     answer: dict[str, Any] = {
         "retention": {"overall": kept.overall, "interval": kept.interval.tolist(), "groups": kept.groups.rate.tolist()}
     }
     if others:
-        attributes: list[Attribute] = [judge.attribute for judge in others]
+        attributes: list[Attribute] = [each.attribute for each in others]
         parity = associated_parity(
             predicted[:, 1:], labels, attributes, values=len(values),
-            confusions={judge.attribute.name: judge.confusion for judge in others}, replicates=replicates, seed=seed,
+            confusions={each.attribute.name: each.confusion for each in others}, replicates=replicates, seed=seed,
         )  # fmt: skip
         answer["parity"] = {
             "largest": _difference(parity.largest),
@@ -135,7 +135,7 @@ def utility(
 
 
 def shares(
-    judge: AttributeClassifier,
+    classifier: AttributeClassifier,
     predicted: np.ndarray,
     values: Sequence[str],
     target: Sequence[float],
@@ -143,21 +143,21 @@ def shares(
     replicates: int,
     seed: int,
 ) -> dict[str, Any]:
-    """How many of a set's images are of each value of the attribute under judgement, whatever their labels say.
+    """The shares of a set's images that show each value of the evaluated attribute, regardless of their labels.
 
     Arguments:
-        judge: of the attribute, by whose confusions the shares are corrected.
-        predicted: its answers (n,).
-        values: all values that it knows, in the order of the report.
-        target: the share that each should have; none for equal ones.
+        classifier: of the attribute; the shares are corrected for its confusion matrix.
+        predicted: its predictions (n,).
+        values: all of its values, in the order of the report.
+        target: the target share of each value; empty for equal shares.
 
     Returns:
         JSON-ready: `parity.Parity` of one context, shares in [0, 1], with intervals.
     """
-    order = codes(judge, values)
+    order = codes(classifier, values)
     wanted = np.array(target, np.float64) / sum(target) if len(target) else np.full(len(values), 1 / len(values))
     found = measure_parity(
-        np.argsort(order)[predicted], wanted, confusion=Confusion(judge.confusion.count[np.ix_(order, order)]),
+        np.argsort(order)[predicted], wanted, confusion=Confusion(classifier.confusion.count[np.ix_(order, order)]),
         replicates=replicates, seed=seed,
     )  # fmt: skip
     names = ("frequency", "discrepancy", "pairwise_bias", "divergence")
@@ -165,12 +165,12 @@ def shares(
         "count": int(found.count[0]),
         "target": wanted.tolist(),
         **{name: getattr(found.parity, name)[0].tolist() for name in names},
-        "within": bool(found.parity.within[0]),
+        "within": bool(found.parity.within_tolerance[0]),
         "intervals": {
             **{name: found.intervals[name][0].tolist() for name in names},
-            "within": found.intervals["share_within"].tolist(),
+            "within": found.intervals["share_within_tolerance"].tolist(),
         },
-        "accuracy": judge.confusion.accuracy[order].tolist(),
+        "accuracy": classifier.confusion.accuracy[order].tolist(),
         "near_singular": found.near_singular,
     }
 
@@ -179,6 +179,6 @@ def _difference(found) -> dict[str, Any]:
     return {name: np.asarray(value).tolist() for name, value in asdict(found).items()}
 
 
-def accuracies(judges: Sequence[AttributeClassifier]) -> dict[str, list[float]]:
-    """The share of held-out real images that each judge gets right, by attribute and value."""
-    return {judge.attribute.name: judge.confusion.accuracy.tolist() for judge in judges}
+def accuracies(classifiers: Sequence[AttributeClassifier]) -> dict[str, list[float]]:
+    """The accuracy of each classifier on held-out real images, by attribute and value."""
+    return {each.attribute.name: each.confusion.accuracy.tolist() for each in classifiers}

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from jaxdiff import InputError
-from jaxdiff.fairness.judge import LabelledImages, Training, _batches, _evaluate, _step, judge, train_classifier
+from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
+from jaxdiff.image_classifier import ClassifierTraining, _batches, _evaluate, _step, train_image_classifier
 
-QUICK = Training(steps=40, batch=16, rate=5e-3, widths=(8, 16))
+QUICK = ClassifierTraining(steps=40, batch=16, rate=5e-3, widths=(8, 16))
 
 
 def coloured(name, count, *, seed, noise=10, size=16):
@@ -35,7 +36,7 @@ def judgement():
         relabelled(drawn, "half wrong", wrong_half),
     ]
     real = coloured("real", 300, seed=0), coloured("real", 200, seed=1)
-    answer = judge(*real, sets, values=2, seeds=2, training=QUICK, permutations=99, replicates=200)
+    answer = evaluate_fairness(*real, sets, values=2, seeds=2, training=QUICK, permutations=99, replicates=200)
     return answer, {verdict.name: verdict for verdict in answer.synthetic}
 
 
@@ -94,7 +95,9 @@ def test_coarse_labels_with_other_details_still_separate_the_set_itself():
     images = drawn.images.copy()
     images[labels == 1, ::4] //= 2
     real = coloured("real", 200, seed=0), coloured("real", 200, seed=1)
-    verdict = judge(*real, [LabelledImages("striped", images, labels)], values=2, seeds=1, training=QUICK).synthetic[0]
+    verdict = evaluate_fairness(
+        *real, [LabelledImages("striped", images, labels)], values=2, seeds=1, training=QUICK
+    ).synthetic[0]
     assert ber(verdict, "real->synthetic") > 40
     assert ber(verdict, "synthetic->synthetic") < 10
 
@@ -111,9 +114,9 @@ def test_halves_are_disjoint_and_hold_every_value_equally():
 
 def test_a_classifier_is_a_function_of_its_seed():
     drawn = coloured("x", 60, seed=0, noise=60)
-    short = Training(steps=4, batch=16, widths=(8, 16))
+    short = ClassifierTraining(steps=4, batch=16, widths=(8, 16))
     first, again, other = (
-        train_classifier(drawn.images, drawn.labels, values=2, seed=seed, training=short) for seed in (1, 1, 2)
+        train_image_classifier(drawn.images, drawn.labels, values=2, seed=seed, training=short) for seed in (1, 1, 2)
     )
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -122,8 +125,8 @@ def test_a_classifier_is_a_function_of_its_seed():
 
 def test_an_image_is_judged_alike_in_any_company():
     drawn = coloured("x", 150, seed=0, noise=60)
-    classifier = train_classifier(
-        drawn.images, drawn.labels, values=2, seed=0, training=Training(steps=4, batch=16, widths=(8, 16))
+    classifier = train_image_classifier(
+        drawn.images, drawn.labels, values=2, seed=0, training=ClassifierTraining(steps=4, batch=16, widths=(8, 16))
     )
     together = classifier.logits(drawn.images)
     np.testing.assert_allclose(classifier.logits(drawn.images[:1])[0], together[0], atol=1e-5)
@@ -133,11 +136,11 @@ def test_an_image_is_judged_alike_in_any_company():
 
 
 def test_sets_of_every_size_share_one_program():
-    short = Training(steps=2, batch=16, widths=(8, 16))
+    short = ClassifierTraining(steps=2, batch=16, widths=(8, 16))
     programs = []
     for count in (40, 90, 170):
         drawn = coloured("x", count, seed=count)
-        train_classifier(drawn.images, drawn.labels, values=2, seed=count, training=short).predict(drawn.images)
+        train_image_classifier(drawn.images, drawn.labels, values=2, seed=count, training=short).predict(drawn.images)
         programs.append((_step._cache_size(), _evaluate._cache_size()))
     assert len(set(programs)) == 1
 
@@ -145,7 +148,7 @@ def test_sets_of_every_size_share_one_program():
 def test_batches_hold_every_value_equally_and_only_its_images():
     labels = np.array([0] * 50 + [1] * 5 + [2] * 5)
     images = (labels[:, None, None, None] * np.ones((16, 16, 3))).astype(np.uint8)
-    training = Training(steps=7, batch=12)
+    training = ClassifierTraining(steps=7, batch=12)
     batches = list(_batches(images, labels, 3, 0, training))
     assert len(batches) == 7
     for batch, batch_labels in batches:
@@ -157,7 +160,7 @@ def test_images_are_mirrored_only_where_asked():
     ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, :, None], (20, 16, 16, 3)).copy()
     labels = np.arange(20) % 2
     for flip in (True, False):
-        batches = _batches(ramp, labels, 2, 0, Training(steps=20, batch=10, flip=flip))
+        batches = _batches(ramp, labels, 2, 0, ClassifierTraining(steps=20, batch=10, flip=flip))
         mirrored = np.concatenate([batch[:, 0, 0, 0] > batch[:, 0, -1, 0] for batch, _ in batches])
         assert 0.3 < mirrored.mean() < 0.7 if flip else not mirrored.any()
 
@@ -165,8 +168,8 @@ def test_images_are_mirrored_only_where_asked():
 def test_progress_ends_at_its_total():
     seen = []
     real = coloured("real", 20, seed=0)
-    short = Training(steps=1, batch=16, widths=(8, 16))
-    judge(
+    short = ClassifierTraining(steps=1, batch=16, widths=(8, 16))
+    evaluate_fairness(
         real, real, [coloured("one", 20, seed=1)], values=2, seeds=2, training=short, permutations=1, replicates=1,
         progress=lambda *told: seen.append(told),
     )  # fmt: skip
@@ -178,7 +181,7 @@ def test_sets_that_cannot_be_judged_are_refused():
 
     def refused(message, *sets, **options):
         with pytest.raises(InputError, match=message):
-            judge(real, real, sets, values=2, **options)
+            evaluate_fairness(real, real, sets, values=2, **options)
 
     refused("large has 32x32, real has 16x16", coloured("large", 20, seed=1, size=32))
     refused("one-sided must have at least 4 images of every value", relabelled(real, "one-sided", np.zeros(20, int)))
@@ -191,6 +194,6 @@ def test_sets_that_cannot_be_judged_are_refused():
 def test_images_below_16_pixels_and_absent_values_are_refused():
     drawn = coloured("x", 20, seed=0)
     with pytest.raises(InputError, match="at least 16x16, got 15x16"):
-        train_classifier(drawn.images[:, 1:], drawn.labels, values=2, seed=0)
+        train_image_classifier(drawn.images[:, 1:], drawn.labels, values=2, seed=0)
     with pytest.raises(InputError, match="got none of \\[2\\]"):
-        train_classifier(drawn.images, drawn.labels, values=3, seed=0)
+        train_image_classifier(drawn.images, drawn.labels, values=3, seed=0)
