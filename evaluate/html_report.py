@@ -100,8 +100,8 @@ def _judged_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairnes
 def _faces(judged: fairness.Fairness, spec: str, split: str, name: str, values: Sequence[str]) -> Faces:
     try:
         source = fairness.source_of(judged, spec, split)
-        told = SampleSet.open(spec).provenance if (Path(spec) / "samples.json").is_file() else None
-        return read_faces(source, values, max(1, GRID // len(values)), name, told)
+        drawn = SampleSet.open(spec) if (Path(spec) / "samples.json").is_file() else None
+        return read_faces(source, values, max(1, GRID // len(values)), name, drawn)
     except InputError as error:
         raise InputError(f"the report judges {spec}, which cannot be read from here: {error}") from error
 
@@ -128,7 +128,7 @@ def _frames(folder: Path, report: Mapping[str, Any], told: Sequence[Mapping[str,
                     f"--sweep takes sets from the same noise; {samples.path} has another {name} than {sets[0].path}"
                 )
         source = View(samples, attributes=[report["attribute"]])
-        faces = read_faces(source, samples.provenance["values"], ROW, samples.path.name, samples.provenance)
+        faces = read_faces(source, samples.provenance["values"], ROW, samples.path.name, samples)
         yield Frame(faces, verdicts.get(samples.path.name))
 
 

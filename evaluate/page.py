@@ -91,13 +91,14 @@ def prose(text: str) -> str:
 
 
 def about_set(faces: Faces) -> str:
-    """How a set was drawn, in few words; nothing of images that no model here drew."""
-    told = faces.provenance or {}
-    parts = [told.get("method", "")]
-    if times := _times(told):
-        parts.append(f"τ = {times}")
-    if told.get("mixing") is not None:
-        parts.append(f"weight {told['mixing']:g}")
+    """How a set was drawn, in few words; nothing of images that no model here drew.
+
+    The set says so itself; one from before sets did has its method and transition points alone.
+    """
+    drawn = faces.provenance or {}
+    parts = faces.captions.get("parts")
+    if parts is None:
+        parts = [drawn.get("method", ""), f"τ = {times}" if (times := _times(drawn)) else ""]
     return ", ".join(part for part in parts if part and part != faces.name)
 
 
@@ -259,15 +260,8 @@ def _first(told: Mapping[str, Any], value: str) -> str:
 
 def _way(faces: Faces, value: str) -> str:
     """How a method leads to the label `value`."""
-    told = faces.provenance
-    other = _others(told, value)
-    match told.get("method"):
-        case "vanilla":
-            return f"{value} all along"
-        case "switching" if told.get("tau") is not None:
-            return f"{_first(told, value)} first, {value} from τ = {_time(told['tau'])} on"
-        case "mixing":
-            return f"{told['mixing']:g} {value}, {1 - told['mixing']:g} {other} all along"
+    if caption := faces.captions.get("image"):
+        return Template(caption).safe_substitute(own=value, others=_others(faces.provenance, value))
     return about_set(faces)
 
 

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxdiff.data import Source
 from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import rgb
 
 SPACE = 2
@@ -33,6 +34,7 @@ class Faces:
         count: images in the whole set.
         indices: of each value's images, where they lie in the set.
         images: of each value, uint8 (N, H, W, C).
+        captions: what the set says of itself, see `jaxdiff.data.samples.Samples`.
     """
 
     name: str
@@ -40,10 +42,16 @@ class Faces:
     count: int
     indices: Mapping[str, Int[np.ndarray, " n"]]
     images: Mapping[str, UInt8[np.ndarray, "n h w c"]]
+    captions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_faces(source: Source, values: Sequence[str], limit: int, name: str, provenance: Mapping[str, Any] | None) -> Faces:
+def read_faces(source: Source, values: Sequence[str], limit: int, name: str, drawn: SampleSet | None) -> Faces:
     """The first `limit` images of each value of a source's only attribute.
+
+    Arguments:
+        source, values, limit: as said.
+        name: of the set.
+        drawn: the set of samples that the images are of; None for others.
 
     Raises:
         InputError: a value that the source does not know or has no image of, or an image that does not decode.
@@ -53,7 +61,8 @@ def read_faces(source: Source, values: Sequence[str], limit: int, name: str, pro
     if absent := [value for value, found in indices.items() if not len(found)]:
         raise InputError(f"{source.name} has no image whose {attribute.name} is {' or '.join(absent)}")
     images = {value: np.stack(source.gather(found)) for value, found in indices.items()}
-    return Faces(name, provenance, len(source), indices, images)
+    provenance, captions = (drawn.provenance, drawn.captions) if drawn else (None, {})
+    return Faces(name, provenance, len(source), indices, images, captions)
 
 
 def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, about: str) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from jaxdiff.data.attributes import Attribute
-from jaxdiff.data.samples import FILE, FORMAT, MARK, TIMING, Samples, Storage, load_arrays_of, read_description
+from jaxdiff.data.samples import CAPTIONS, FILE, FORMAT, MARK, TIMING, Samples, Storage, load_arrays_of, read_description
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels, Space
 
@@ -36,6 +36,7 @@ class SampleSet(Samples):
         labels: Int32[np.ndarray, "n a"],
         space: Space,
         storage: Storage = "npz",
+        captions: Mapping[str, Any] | None = None,
     ) -> "SampleSet":
         """Starts a set in a folder, or goes on with the one that is there.
 
@@ -46,6 +47,7 @@ class SampleSet(Samples):
             labels: int32 (N, A), the label of every sample, -1 where nothing is said of an attribute.
             space: of the model; what is stored is what a user sees in it.
             storage: `npz` shards, or for images `png` files with a labels.csv for other programs.
+            captions: words for pages about the set, see `Samples`; what the samples are does not depend on them.
 
         Raises:
             InputError: no sample, samples that are no images as `png`, or the folder holds anything else than this very set, or
@@ -68,6 +70,7 @@ class SampleSet(Samples):
         description = json.loads(json.dumps(description))
         if (folder / FILE).exists():
             there = read_description(folder)
+            captions = there.pop(CAPTIONS, None)
             if "space" not in there and space.shown.array == Pixels.array:
                 del description["space"]  # a set that was begun before sets said so
             if there != description:
@@ -76,8 +79,8 @@ class SampleSet(Samples):
             raise InputError(f"{folder} is not empty and holds no sample set (no {FILE}); take another folder")
         else:
             with _writing(folder / FILE) as partial:
-                partial.write_text(json.dumps(description))
-        return SampleSet(folder, description)
+                partial.write_text(json.dumps(description | ({} if captions is None else {CAPTIONS: captions})))
+        return SampleSet(folder, description | {CAPTIONS: captions})
 
     def check(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Reads shards that are there, to find what is damaged before anything is drawn.

@@ -1,28 +1,25 @@
-"""`jaxdiff sample`: model -> images."""
+"""`jaxdiff sample`: model -> samples."""
+
+from functools import partial
 
 from jaxdiff._console.commands import Command, Program
 
+from .command_line import tables
+from .options import Draw, Search, Sweep
 
-def _solvers() -> str:
-    from .common import solver_table
-
-    return solver_table()
-
-
-def _methods() -> str:
-    from .draw import method_table
-
-    return f"{method_table()}\n\n{_solvers()}"
-
-
+ABOUT = "Draws samples from a trained model, fairly and safely: first search the transition point, then draw."
+COMMANDS = {
+    "search": (Search, "find the transition point of attribute switching"),
+    "draw": (Draw, "draw a set of samples by one method"),
+    "sweep": (Sweep, "run the searches side by side, and draw sets over tau"),
+}
 OPTIONS = Program(
     "sample",
     __package__,
-    "Draws images from a trained model, fairly: first search the transition point, then draw.",
+    ABOUT,
     {
-        "search": Command("search the transition point of attribute switching", "search:Search", "commands:search", _solvers),
-        "draw": Command("draw sets of images", "draw:Draw", "commands:draw", _methods),
-        "sweep": Command("draw a set at each of many transition points", "sweep:Sweep", "sweep:sweep", _solvers),
+        name: Command(about, f"command_line:{command.__name__}Options", f"work:{name}", partial(tables, command))
+        for name, (command, about) in COMMANDS.items()
     },
 )
 main, start = OPTIONS.main, OPTIONS.start

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -19,45 +19,46 @@ from jaxdiff.fairness.transition import time_fields
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import require_pixels
 
-from .common import Sampling, Setting, setting
-from .draw import Draw, draw
-from .safety import Guarding
-from .search import Search, default_path, guarded, tell
+from .draw import draw
+from .methods.switching import Switching
+from .options import Draw, Search
+from .search import show
+from .setting import Setting, setting
+from .transitions import default_path
 
 
 def search_by_objective(options: Search) -> Transition:
-    """Draws sets over tau, judges them, prints what each keeps, and writes the tau that serves the objective.
+    """Draws sets over tau, classifiers them, prints what each keeps, and writes the tau that serves the objective.
 
     The sets are kept where the file is, in a folder of its name, so that a search that was cut off goes on where it stopped.
     """
-    chosen = guarded(options, setting(options.model, options.attribute, options.values, options))
-    out = options.out or default_path(options.model, chosen.attribute.name, guard=chosen.guard)
+    chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
+    out = options.out or default_path(options.model, chosen)
     found = find_by_objective(options, chosen, out.with_suffix(""))
-    tell(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
+    show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
     return found
 
 
 def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transition:
     """The tau of least dependence, or of least disparity, among those that retain enough; draws the sets to `folder`."""
     if len(chosen.columns) > 1:
-        raise InputError(f"--objective takes one --attribute, whose judge there is; got {chosen.attribute.name}")
+        raise InputError(f"--objective takes one --attribute, whose classifier there is; got {chosen.name}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
     named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     fitting = {"size": tuple(size), "channels": channels, "value_names": named}
     opened = open_data(spec, split="train", **fitting)
-    associated = associated_names(opened, chosen.attribute.name, options.associated)
+    associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
-        raise InputError(f"--objective parity takes data with other attributes than {chosen.attribute.name}; {spec} has none")
-    same = {field.name: getattr(options, field.name) for field in (*fields(Sampling), *fields(Guarding))}
+        raise InputError(f"--objective parity takes data with other attributes than {chosen.name}; {spec} has none")
     drawing = Draw(
-        options.model, folder, "switching", chosen.attribute.name, chosen.names, count=options.count, tau=options.tau,
-        seed=options.seed, **same,
+        options.model, folder, Switching(tau=options.tau, start=options.start), chosen.name, chosen.names,
+        count=options.count, seed=options.seed, **options.same(),
     )  # fmt: skip
-    names = [chosen.attribute.name, *associated]
+    names = [chosen.name, *associated]
     with progress("learning to see features", len(names)) as advance:
-        judges = train_feature_classifiers(
+        classifiers = train_feature_classifiers(
             spec, names, **fitting, seed=options.seed,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
@@ -66,7 +67,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     with progress("judging", len(folders)) as advance:
         for tau, path in zip(options.tau, folders, strict=True):
             images, labels = load_arrays(SampleSet.open(path))
-            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], judges, seed=options.seed))
+            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], classifiers, seed=options.seed))
             advance(note=f"tau {tau:.3f}")
     measured.sort(key=lambda each: each.tau)
     console.print(_table(measured, chosen))
@@ -88,7 +89,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
 
 
 def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:
-    title = f"what each tau keeps of {chosen.attribute.name!r}"
+    title = f"what each tau keeps of {chosen.name!r}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("tau", "dependence, %", "disparity", "retention"):
         table.add_column(name, justify="right", overflow="fold")

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from jaxdiff._console import arguments, plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
-from jaxdiff.choices import BOUNDARIES, check_boundaries
+from jaxdiff.choices import BOUNDARIES
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import (
@@ -31,142 +30,16 @@ from jaxdiff.fairness import (
     whitening,
 )
 from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_transitions, time_fields
-from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.phases import boundary_times
 from jaxdiff.spaces import require_pixels
 
-from .common import Sampling, Setting, setting
-from .safety import BY_IMAGES, BY_LABEL, Guard, Guarding
+from .options import Search
+from .setting import Setting, setting
+from .transitions import default_path
 
 REFERENCE_COUNT = 4000
-EDGES = (1.5, 4.0)
-CANDIDATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 Curve = tuple[str, Sequence[float], Sequence[float], float]
 """The name of a search, its times, the criterion there, and the time that it chose."""
-
-
-@dataclass(frozen=True)
-class Search(Sampling, Guarding):
-    """Finds the transition point tau at which a switched sample best forgets its attribute.
-
-    `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
-    classifier that is trained on real images first. Its tau is the vertex of a parabola through the best point of a grid
-    and its two neighbours, which scatters less than the least of many points and may lie beside it. `prefix` is the
-    criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A pixel distance finds the
-    wrong tau on real faces; the README shows what each finds. `spectral` finds a tau for each band of frequencies, by the
-    same distances (--metric pixel: each within its band). Of more than two values there is one tau for all pairs, or one
-    for each (--each-pair). --objective draws and judges sets at several tau, which takes longer, and gives the tau that
-    serves a purpose. tau holds for its solver, steps, spacing and guidance scale alone.
-
-    Examples:
-
-      python -m sample search --model runs/faces --attribute group
-
-      python -m sample search --model runs/utkface --attribute gender --reference ~/utkface --value-names gender=male,female
-
-      python -m sample search --model runs/utkface --mode prefix --path own --weight beta_eps --norm batch --out authors.json
-
-      python -m sample search --model runs/faces --mode spectral --edges 1.5 4
-
-      python -m sample search --model runs/faces --objective parity --retain 0.8 --start none
-
-      python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
-          male+White --each-pair
-
-      python -m sample search --model runs/faces --attribute group --unsafe private/ --window 0 inf
-    """
-
-    model: Path
-    """Folder of a run, or a model.safetensors."""
-    attribute: str | None = None
-    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
-    values: tuple[str, ...] = ()
-    """The values to switch between, two or more; by default all."""
-    each_pair: bool = False
-    """A tau for each pair of values, in place of one for all."""
-    mode: Literal["direct", "prefix", "spectral"] = "direct"
-    """The criterion."""
-    metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: where the distance looks. whitened and feature look at real images, see --reference."""
-    edges: tuple[float, ...] = EDGES
-    """spectral: the radii at which bands of frequencies meet, in half-cycles an image."""
-    reference: str | None = None
-    """Real images for --metric whitened and feature; by default the data that the model was trained on."""
-    path: Literal["own", "shared"] = "shared"
-    """prefix: each condition on its own trajectory, or both on a shared one."""
-    weight: Literal["beta_eps", "g2_score"] = "g2_score"
-    """prefix: the weight of the difference."""
-    norm: Literal["batch", "sample"] = "sample"
-    """prefix: norm over the batch (the authors') or over the sample."""
-    objective: Literal["independence", "parity"] | None = None
-    """Draw sets at each --tau, judge them, and choose: the tau at which a classifier trained on the set tells the label
-    worst, or at which the groups differ least in all other attributes, of those that --retain the label."""
-    retain: float = 0.8
-    """objective: the least share of images in which a judge sees the label."""
-    associated: tuple[str, ...] = ("all",)
-    """objective: the other attributes of the reference that are compared, or `all`."""
-    tau: tuple[float, ...] = CANDIDATES
-    """objective: the candidates."""
-    count: int = 512
-    """objective: images drawn at each candidate; they are kept beside --out."""
-    phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet that the plot shows."""
-    batch: int = 64
-    """Noise samples; of more than two values they take the pairs in turn."""
-    seed: int = 0
-    """Seed of the noise."""
-    out: Path | None = None
-    """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json, or
-    spectral-ATTRIBUTE.json, in the model's folder; under a guard, whose tau is another, with its digest in the name."""
-
-    def __post_init__(self):
-        if self.batch < 1:
-            raise InputError(f"--batch must be at least 1, got {self.batch}")
-        check_boundaries(self.phases)
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
-        if self.mode == "direct" and self.steps < 2:
-            raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
-        if self.mode != "spectral" and self.edges != EDGES:
-            raise InputError(f"--edges is for --mode spectral, got --edges {self.edges} with --mode {self.mode}")
-        for name in ("retain", "associated", "tau", "count"):
-            if self.objective is None and getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                raise InputError(f"--{name} is for --objective, got --{name} {getattr(self, name)} without one")
-        if self.objective and (self.mode != "direct" or self.each_pair):
-            raise InputError("--objective is a way to find one tau, got --mode or --each-pair too")
-        if self.start == "none" and not self.objective:
-            raise InputError("--start none takes --objective: without, a search compares both directions of a switch of values")
-        if not 0 <= self.retain <= 1:
-            raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
-        distinct = {f"{tau:.3f}" for tau in self.tau if 0 <= tau <= 1}
-        if not self.tau or len(distinct) < len(self.tau):
-            raise InputError(f"--tau takes times in [0, 1] that differ in the third decimal, got {self.tau}")
-        if self.count < 16:
-            raise InputError(f"--count must be at least 16, got {self.count}")
-        self.check(steps_as_ddpm=self.solver == "ddpm")
-        if self.guarded and (self.kind in BY_LABEL or self.mode == "spectral"):
-            raise InputError(
-                f"a search takes guards by images, {', '.join(BY_IMAGES)}, and not --mode spectral; "
-                f"got --guard {self.kind}, --mode {self.mode}"
-            )
-        if self.guarded and not self.objective and self.window != ALWAYS:
-            raise InputError(
-                "a search under a guard takes --window 0 inf, since an edge and tau may want the same node of the grid; or "
-                f"--objective, which draws whole sets; got --window {self.window or 'of the guard'}"
-            )
-        if self.mode == "spectral" and self.each_pair:
-            raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")
-
-
-def default_path(model: Path, attribute: str, kind: str = "tau", guard: Guard | None = None) -> Path:
-    """Where the transition points of an attribute are kept."""
-    name = f"{kind}-{attribute}" + (f"-{guard.digest}" if guard else "")
-    return (model if model.is_dir() else model.parent) / f"{name}.json"
-
-
-def guarded(options: Search, chosen: Setting) -> Setting:
-    """The setting under the guard that the options ask for, if any."""
-    return replace(chosen, guard=Guard(options, chosen)) if options.guarded else chosen
 
 
 def features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
@@ -175,6 +48,11 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
         # the data that the model was trained on, labelled as they were then
         training = chosen.model.training
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
+    if reference is None:
+        raise InputError(
+            f"--metric {name} looks at real images, and the model does not say what it was trained on: name them by "
+            "--reference, or take --metric pixel or --mode prefix"
+        )
     names, (*size, channels) = arguments.value_names(value_names), require_pixels(chosen.model.space, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
     wanted = [part.name for part in parts]
@@ -275,15 +153,14 @@ def _of_band(found: SpectralTransition, band: int) -> Curve:
 
 def search(options: Search) -> SearchResult:
     """Searches, prints tau and writes the curve."""
-    chosen = guarded(options, setting(options.model, options.attribute, options.values, options))
-    kind = "spectral" if options.mode == "spectral" else "tau"
-    out = options.out or default_path(options.model, chosen.attribute.name, kind, chosen.guard)
+    chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
+    out = options.out or default_path(options.model, chosen, "spectral" if options.mode == "spectral" else "tau")
     found, curves = find(options, chosen)
-    tell(options, chosen, out, found, curves)
+    show(options, chosen, out, found, curves)
     return found
 
 
-def tell(options: Search, chosen: Setting, out: Path, found: SearchResult, curves: Sequence[Curve]) -> None:
+def show(options: Search, chosen: Setting, out: Path, found: SearchResult, curves: Sequence[Curve]) -> None:
     """Writes what was found, and prints it."""
     write(out, found, curves, chosen, options.phases)
     console.print(_table(found, chosen))
@@ -305,7 +182,7 @@ def _table(found: SearchResult, chosen: Setting) -> Table:
             ranges = [f"below {edges[0]}", *between, f"above {edges[-1]}"]
             names = [f"band {k}, {told}" for k, told in enumerate(ranges, 1)]
             rows = list(zip(names, found.taus, found.residual, strict=True))
-    table = Table(title=f"transition point of {chosen.attribute.name!r}", title_justify="left")
+    table = Table(title=f"transition point of {chosen.name!r}", title_justify="left")
     for name in ("", "tau", "residual", "timestep", "SNR"):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     for name, tau, residual in rows:
@@ -328,7 +205,7 @@ def write(
         plots.transition(
             out.with_suffix(".png"),
             curves,
-            f"search for tau, {chosen.attribute.name} ({' / '.join(chosen.names)})",
+            f"search for tau, {chosen.name} ({' / '.join(chosen.names)})",
             boundary_times(chosen.model.process, boundaries),
         )
 

@@ -22,6 +22,7 @@ FILE = "samples.json"
 TIMING = "timing.json"
 FORMAT = 1
 MARK = "set"  # what a shard says it is of
+CAPTIONS = "captions"
 SHARD = 256
 Storage = Literal["npz", "png"]
 Opened = TypeVar("Opened", bound="Samples")
@@ -37,9 +38,17 @@ class Samples(Source):
     Arguments:
         path: the folder.
         description: the content of samples.json.
+
+    Attributes:
+        provenance: how the samples were made: all that they are a function of.
+        captions: words for pages about the set: `parts`, a list of what it is, and `image`, how an image comes to its label,
+            with $own for the label and $others for the other ones; empty for sets from before there were captions.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]):
+        # words alone: a set is what it is under any
+        description = dict(description)
+        self.captions = _captions(description.pop(CAPTIONS, None))
         self.path = path
         self.name = str(path)
         self.provenance: dict[str, Any] = description["provenance"]
@@ -155,3 +164,11 @@ def read_description(folder: Path) -> dict[str, Any]:
     if lacking:
         raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
     return description
+
+
+def _captions(given: Any) -> dict[str, Any]:
+    """What of captions is as it should be: they are words alone, which no fault in them should keep from being read."""
+    given = given if isinstance(given, dict) else {}
+    parts, image = given.get("parts"), given.get("image")
+    kept: dict[str, Any] = {"parts": list(map(str, parts))} if isinstance(parts, list) else {}
+    return kept | ({"image": image} if isinstance(image, str) else {})

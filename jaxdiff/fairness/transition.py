@@ -47,9 +47,9 @@ class SearchResult(ABC):
             raise InputError(f"not a {cls.__name__} as `sample search` writes it: {error}") from error
 
     def require(self, context: Mapping[str, Any]) -> None:
-        """Raises `InputError` for the first entry of `context` that differs from the context of the search."""
-        # also where only the search had a guard
-        for name, value in {"guard": None, **context}.items():
+        """Raises `InputError` that names the first thing in which `context` differs from the one that it was found in."""
+        # what changed the denoiser of the search alone, too
+        for name, value in {"guard": None, "modifiers": None, **context}.items():
             found = self.context.get(name)
             if found != value:
                 raise InputError(

@@ -16,8 +16,6 @@ from tests.processes import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (TRAIN, SAMPLE, EVALUATE)
-LIGHT = (TRAIN, EVALUATE)
-"""Programs whose options import nothing heavy."""
 HEAVY = (
     "flax", "grain", "jax", "jaxlib", "jaxtyping", "matplotlib", "numpy", "optax", "orbax", "PIL", "safetensors", "scipy",
     "tensorflow_datasets",
@@ -44,7 +42,7 @@ def called(module: str, *arguments, names=HEAVY, **environment) -> tuple[int, st
 
 
 HELPED = [
-    *((program.name, name) for program in LIGHT for name in program.commands),
+    *((program.name, name) for program in PROGRAMS for name in program.commands),
     *((program.name,) for program in PROGRAMS),
     ("demo",),
     ("completion",),

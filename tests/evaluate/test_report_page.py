@@ -109,12 +109,13 @@ def written_report(folder, names, *, values=VALUES, attribute="group", seed=0, *
     return report
 
 
-def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="group", values=VALUES, **told):
+def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="group", values=VALUES, captions=None, **told):
     """A set of samples of random images; every second one of each value."""
     provenance = {"model": "m", "process": {"name": "vp"}, "solver": {"name": "ddim", "steps": 25}, "guidance_scale": 1.0,
                   "attribute": attribute, "values": list(values), "method": method, "seed": seed} | told  # fmt: skip
     labels = (np.arange(count) % 2).astype(np.int32)[:, None]
-    samples = SampleSet.create(path, provenance, [Attribute(attribute, tuple(values))], labels, Pixels(size, size))
+    attributes = [Attribute(attribute, tuple(values))]
+    samples = SampleSet.create(path, provenance, attributes, labels, Pixels(size, size), captions=captions)
     images = np.random.default_rng(content).integers(0, 256, (count, size, size, 3), np.uint8)
     for start, stop in samples.missing():
         samples.write(start, images[start:stop])
@@ -140,7 +141,8 @@ def house(tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     drawn(tmp_path / "mixing", "mixing", content=2, mixing=0.6)
-    drawn(tmp_path / "switching", "switching", content=3, tau=0.75, timestep=750, snr=0.1)
+    captions = {"parts": ["switching", "τ = 0.750"], "image": "$others first, $own from τ = 0.750 on"}
+    drawn(tmp_path / "switching", "switching", content=3, tau=0.75, timestep=750, snr=0.1, captions=captions)
     drawn(tmp_path / "other-noise", "switching", content=4, tau=0.5, seed=1)
     for i, tau in enumerate((0.2, 0.6, 1.0)):
         drawn(tmp_path / "sweep" / f"tau-{tau:.3f}", "switching", content=10 + i, tau=tau, timestep=int(1000 * tau), snr=0.5)
@@ -473,7 +475,8 @@ def test_several_points_are_told_by_band_or_as_a_range(evaluate, tmp_path):
 def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
-    drawn(tmp_path / "neutral", "switching", content=2, tau=0.5, start="none")
+    captions = {"parts": ["switching", "τ = 0.500"], "image": "no label first, $own from τ = 0.500 on"}
+    drawn(tmp_path / "neutral", "switching", content=2, tau=0.5, start="none", captions=captions)
     for i, tau in enumerate((0.2, 1.0)):
         drawn(tmp_path / "sweep" / f"tau-{tau:.3f}", "switching", content=3 + i, tau=tau, start="none")
     written_report(tmp_path / "report", ["vanilla", "neutral"])
@@ -481,3 +484,31 @@ def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
     page = (tmp_path / "report" / "report.html").read_text()
     assert "no label first, square from τ = 0.500 on" in page and "<h3>no label first, round from τ on</h3>" in page
     assert "drawn under no label first" in page and "other group" not in page
+
+
+def test_a_set_captions_itself_and_one_from_before_is_named_by_its_method(evaluate, tmp_path):
+    real(tmp_path)
+    drawn(tmp_path / "old", "mixing", content=1, mixing=0.6)
+    words = {"parts": ["mixing", "weight 0.6", "<b>guided</b>"], "image": "0.6 $own, 0.4 $others, $unknown & <i>"}
+    drawn(tmp_path / "new", "mixing", content=2, mixing=0.6, captions=words)
+    drawn(tmp_path / "odd", "mixing", content=3, captions={"parts": "no list", "image": 3})
+    written_report(tmp_path / "report", ["old", "new", "odd"])
+    assert evaluate("report", "--out", "report") == 0
+    content = (tmp_path / "report" / "report.html").read_text()
+    headers = {name.split()[0]: name for name, _ in rows(Page(content))}
+    assert "mixing, weight 0.6, <b>guided</b>" in headers["new"]
+    assert "mixing" in headers["old"] and "weight" not in headers["old"] and "mixing" in headers["odd"]
+    assert "0.6 square, 0.4 round, $unknown &amp; &lt;i&gt;" in content and "0.6 round, 0.4 square" in content
+    assert "<b>guided" not in content
+
+
+def test_captions_are_no_part_of_what_a_set_is(tmp_path):
+    """A set that was begun before there were captions goes on, and keeps having none; its marks are the same."""
+    begun = SampleSet.create(tmp_path / "set", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2))
+    captions = {"parts": ["vanilla"], "image": "$own"}
+    again = SampleSet.create(tmp_path / "set", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2), captions=captions)
+    other = SampleSet.create(tmp_path / "other", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2), captions=captions)
+    assert again.captions == begun.captions == {} and other.captions == captions
+    assert begun._mark == again._mark == other._mark
+    other.write(0, np.zeros((2, 2, 2, 3), np.uint8))
+    assert SampleSet.open(tmp_path / "other").captions == captions

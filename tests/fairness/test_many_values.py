@@ -20,9 +20,14 @@ from jaxdiff.fairness.transition import pair_transitions
 from jaxdiff.process import ddpm
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
-from sample import methods
 from sample.__main__ import main
-from sample.common import Sampling, setting
+from sample.drawing import Drawing
+from sample.methods import METHODS
+from sample.methods.mixing import Mixing
+from sample.methods.switching import Switching
+from sample.options import Sampling
+from sample.plan import starts
+from sample.setting import setting
 
 COSINE = ddpm("cosine")
 STEPS = 4
@@ -107,7 +112,7 @@ def test_points_of_pairs_make_a_symmetric_table_that_survives_json():
 def test_every_ordered_pair_of_values_is_drawn_equally_often(values):
     indices = np.arange(3 * values * (values - 1))
     ends = indices % values
-    drawn = list(zip(methods.starts(indices, ends, values).tolist(), ends.tolist(), strict=True))
+    drawn = list(zip(starts(indices, ends, values).tolist(), ends.tolist(), strict=True))
     assert {pair: drawn.count(pair) for pair in set(drawn)} == dict.fromkeys(permutations(range(values), 2), 3)
 
 
@@ -132,24 +137,24 @@ def by_hand(folder, denoise, condition, count):
 
 def hair(folder, values):
     """The condition of these hair colours, of no group."""
-    return models.load(folder).encode(np.array([[-1, value] for value in values], np.int32))
+    return models.load(folder).conditions.encode(np.array([[-1, value] for value in values], np.int32))
 
 
 def test_a_point_for_each_pair_is_each_samples_own(folder, chosen):
     table = ((1.0, 0.2, 0.5), (0.2, 1.0, 0.8), (0.5, 0.8, 1.0))
     indices = np.arange(6)
     ends = indices % 3
-    drawn = methods.make("switching", chosen, methods.Options(tau_of_pairs=table)).draw(indices, ends)[0]
-    starts = [1, 2, 0, 2, 0, 1]
-    at = np.array([table[start][end] for start, end in zip(starts, ends, strict=True)], np.float32)
-    condition = hair(folder, starts), hair(folder, ends)
+    drawn = Drawing(chosen, Switching(at=table)).draw(indices, ends)[0]
+    first = [1, 2, 0, 2, 0, 1]
+    at = np.array([table[start][end] for start, end in zip(first, ends, strict=True)], np.float32)
+    condition = hair(folder, first), hair(folder, ends)
     np.testing.assert_allclose(drawn, by_hand(folder, lambda inner: guidance.switching(inner, at), condition, 6), atol=1e-5)
-    same = methods.make("switching", chosen, methods.Options(tau=(0.5,))).draw(indices, ends)[0]
+    same = Drawing(chosen, Switching(at=(0.5,))).draw(indices, ends)[0]
     assert np.abs(drawn - same).max() > 0.1
 
 
 def test_mixing_shares_the_rest_among_all_others(folder, chosen):
-    drawn = methods.make("mixing", chosen, methods.Options(mixing=0.5)).draw(np.arange(3), np.arange(3))[0]
+    drawn = Drawing(chosen, Mixing(mixing=0.5)).draw(np.arange(3), np.arange(3))[0]
     weights = np.full((3, 3), 0.25) + 0.25 * np.eye(3)
     each = [hair(folder, [value])[0] for value in range(3)]
     condition = jnp.stack([sum(weight * one for weight, one in zip(row, each, strict=True)) for row in weights])
@@ -157,12 +162,11 @@ def test_mixing_shares_the_rest_among_all_others(folder, chosen):
 
 
 def test_every_method_draws_three_values(chosen):
-    options = methods.Options(tau=(0.6, 0.4), edges=(2.0,))
-    for name in methods.METHODS:
-        method = methods.make(name, chosen, options)
-        ends = method.ends(7)
+    for name, method in METHODS.items():
+        drawing = Drawing(chosen, method().example())
+        ends = drawing.ends(7)
         assert sorted(np.bincount(ends, minlength=3)) == [2, 2, 3], name
-        assert np.isfinite(method.draw(np.arange(2), ends[:2])[0]).all(), name
+        assert np.isfinite(drawing.draw(np.arange(2), ends[:2])[0]).all(), name
 
 
 @pytest.fixture

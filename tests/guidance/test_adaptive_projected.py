@@ -95,7 +95,7 @@ def test_a_mean_of_zero_and_conditions_that_agree_are_no_division_by_zero():
 
 
 def test_projected_updates_are_orthogonal_and_no_longer_than_the_radius(rng):
-    x = rng.standard_normal((N, *SHAPE)).astype(np.float32)
+    x = jnp.asarray(rng.standard_normal((N, *SHAPE)), jnp.float32)
     own = np.asarray(of_images(x, 0.6, jnp.arange(N) % 2)).reshape(N, -1)
     guided = guidance.adaptive_projected(of_images, -1, 2.0, radius=0.1)(x, 0.6, jnp.arange(N) % 2)
     update = np.asarray(guided).reshape(N, -1) - own

@@ -31,7 +31,7 @@ def drawn(denoise, key, solver=None, condition=None, **arguments):
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.5])
 def test_it_extrapolates_from_the_weak_model_in_closed_form(scale, rng):
     """A Gaussian's posterior mean is m + s² a (x - a m) / (a² s² + sigma²)."""
-    t, x = 0.4, rng.standard_normal((N, 2)).astype(np.float32)
+    t, x = 0.4, jnp.asarray(rng.standard_normal((N, 2)), jnp.float32)
     alpha, sigma = float(PROCESS.alpha(t)), float(PROCESS.sigma(t))
 
     def exact(mean, std):

@@ -42,7 +42,7 @@ def snr(t):
 
 
 def test_the_guided_denoiser_is_in_force_within_the_window_and_the_plain_one_outside(rng):
-    x = rng.standard_normal((N, 1)).astype(np.float32)
+    x = jnp.asarray(rng.standard_normal((N, 1)), jnp.float32)
     model, inside = classes(), guidance.classifier_free(classes(), -1, 3.0)
     limited = guided((snr(0.7), snr(0.3)))
     for t, expected in ((0.9, model), (0.7001, model), (0.5, inside), (0.3001, inside), (0.2999, model), (0.01, model)):

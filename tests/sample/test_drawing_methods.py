@@ -13,9 +13,12 @@ from jaxdiff.process import vp_cosine
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, Heun, sample
 from jaxdiff.solvers.driver import evaluations
-from sample import methods
-from sample.common import Sampling, setting
-from sample.draw import Draw, draw
+from sample.command_line import made
+from sample.draw import draw
+from sample.drawing import Drawing
+from sample.methods import METHODS
+from sample.options import Draw, Sampling
+from sample.setting import setting
 
 COUNT, STEPS = 12, 4
 pytestmark = pytest.mark.usefixtures("quick_compiling")
@@ -32,7 +35,7 @@ def drawn(folder, tmp_path_factory):
 
     def make(method, **options):
         given = {"count": COUNT, "solver": "ddim", "steps": STEPS, "batch_size": 5, **options}
-        (path,) = draw(Draw(folder, tmp_path_factory.mktemp("sets"), method, **given))
+        (path,) = draw(made(Draw, model=folder, out=tmp_path_factory.mktemp("sets"), method=method, **given))
         samples = SampleSet.open(path)
         return np.stack([samples.image(i) for i in range(COUNT)]), samples.labels[:, 0], samples.provenance
 
@@ -153,11 +156,11 @@ def test_evaluations_are_those_that_the_solver_asks_for(solver):
 )
 def test_options_that_no_method_takes_are_errors(folder, tmp_path, method, options, words):
     with pytest.raises(InputError) as caught:
-        draw(Draw(folder, tmp_path / "set", method, **{"count": COUNT, "solver": "ddim", "steps": STEPS, **options}))
+        given = {"count": COUNT, "solver": "ddim", "steps": STEPS, **options}
+        draw(made(Draw, model=folder, out=tmp_path / "set", method=method, **given))
     assert words in str(caught.value)
 
 
 def test_every_method_of_the_table_can_be_made(folder):
     chosen = setting(folder, "group", (), Sampling(solver="ddim", steps=STEPS))
-    options = methods.Options(tau=(0.6, 0.4), edges=(2.0,))
-    assert all(methods.make(name, chosen, options).evaluations >= STEPS for name in methods.METHODS)
+    assert all(Drawing(chosen, method().example()).evaluations >= STEPS for method in METHODS.values())

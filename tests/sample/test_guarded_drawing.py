@@ -16,8 +16,10 @@ from jaxdiff.references import references
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.spaces import Pixels
-from sample.draw import Draw, draw
-from sample.search import Search, search
+from sample.command_line import made
+from sample.draw import draw
+from sample.options import Draw, Search
+from sample.search import search
 
 COUNT, STEPS = 12, 6
 UNSAFE = "embedded:glasses=yes+hair=long"
@@ -44,7 +46,7 @@ def drawn(folder, tmp_path_factory):
 
     def make(out=None, **options):
         given = {"count": COUNT, "solver": "ddim", "steps": STEPS, "batch_size": 5, "attribute": "group", **options}
-        (path,) = draw(Draw(folder, out or tmp_path_factory.mktemp("sets") / "set", **given))
+        (path,) = draw(made(Draw, model=folder, out=out or tmp_path_factory.mktemp("sets") / "set", **given))
         return SampleSet.open(path)
 
     return make
@@ -155,8 +157,8 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     sampling = dict(solver="ddim", steps=STEPS)
     guard = dict(unsafe=UNSAFE, unsafe_count=20, strength=2.0, window=(0.0, math.inf))
     common = dict(attribute="group", metric="pixel", batch=8, **sampling)
-    plain = search(Search(folder, out=tmp_path / "plain.json", **common))
-    found = search(Search(folder, out=tmp_path / "guarded.json", **common, **guard))
+    plain = search(made(Search, model=folder, out=tmp_path / "plain.json", **common))
+    found = search(made(Search, model=folder, out=tmp_path / "guarded.json", **common, **guard))
     assert found.curve != plain.curve and found.context["guard"]["strength"] == 2.0 and "guard" not in plain.context
 
     # the search is the library's on the guarded denoiser
@@ -179,9 +181,9 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
     with pytest.raises(InputError, match="was found for guard"):
         drawn(method="switching", tau_file=tmp_path / "guarded.json")
     with pytest.raises(InputError, match="takes --window 0 inf, .* got --window \\(0.0, 2.0\\)"):
-        Search(folder, **common, **{**guard, "window": (0.0, 2.0)})
+        made(Search, model=folder, **common, **{**guard, "window": (0.0, 2.0)})
     with pytest.raises(InputError, match="a search takes guards by images"):
-        Search(folder, guard="negative", unsafe_label=("glasses=yes",), **common)
+        made(Search, model=folder, guard="negative", unsafe_label=("glasses=yes",), **common)
 
 
 def test_the_unconditional_anchor_carries_the_guidance_scale(drawn, folder):
@@ -267,7 +269,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         (dict(unsafe=UNSAFE, temperature="warm"), "--temperature takes a number, root or dimension, got 'warm'"),
         (dict(unsafe=UNSAFE, unsafe_count=0), "--unsafe-count must be at least 1, got 0"),
         (dict(unsafe=UNSAFE, method="editing"), "got --method editing"),
-        (dict(unsafe=UNSAFE, strength=-1.0), "`strength` must be at least 0, got -1"),
+        (dict(unsafe=UNSAFE, strength=-1.0), "--strength must be at least 0, got -1"),
         (dict(unsafe=UNSAFE, window=(1e8, 1e9)), "outside the schedule"),
         (dict(unsafe="embedded:glasses=maybe"), "has no value 'maybe'"),
         (dict(unsafe="nowhere"), "no data at 'nowhere'"),

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import sample.draw
+import sample.drawing
 import sample.search
 from jaxdiff import model as models
 from jaxdiff.data import Attribute, open_data
@@ -23,7 +24,9 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
 from sample.__main__ import main
-from sample.common import Sampling, setting
+from sample.command_line import made
+from sample.options import Draw, Sampling
+from sample.setting import setting
 from tests.processes import LIMIT, succeed
 
 COUNT, BATCH, STEPS = 20, 8, 4
@@ -47,7 +50,7 @@ def model(save_model, tmp_path_factory) -> Path:
 def drawn(model, out, method="vanilla", **options) -> SampleSet:
     """The set that the program draws."""
     given = {"count": COUNT, "solver": "ddim", "steps": STEPS, "batch_size": BATCH, **options}
-    (folder,) = sample.draw.draw(sample.draw.Draw(model, out, method, **given))
+    (folder,) = sample.draw.draw(made(Draw, model=model, out=out, method=method, **given))
     return SampleSet.open(folder)
 
 
@@ -134,16 +137,17 @@ import sys
 from pathlib import Path
 from jaxdiff.data import samples
 from sample import batch
-from sample.common import setting
-from sample.draw import Draw, make_method
-options = Draw(Path(sys.argv[1]), Path("set"), "vanilla", solver="ddim", steps=4)
-chosen = setting(options.model, options.attribute, options.values, options)
-method = make_method(options, chosen, None, {})
-batches = lambda *counts: [batch.images_at_once(chosen, method, count) for count in counts]
+from sample.drawing import Drawing
+from sample.options import Draw
+from sample.setting import setting
+options = Draw(Path(sys.argv[1]), Path("set"), solver="ddim", steps=4)
+chosen = setting(options.model, options.attribute, options.values, options, method=options.method)
+drawing = Drawing(chosen, options.method)
+batches = lambda *counts: [batch.images_at_once(drawing, count) for count in counts]
 # a processor does not tell its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
 samples.SHARD = 32
-taken = {count: batch.report(chosen, method, count).memory for count in (4, 8, 16, 32)}
+taken = {count: batch.report(drawing, count).memory for count in (4, 8, 16, 32)}
 assert taken[4] < taken[8] < taken[16] < taken[32], taken
 for fits in (8, 16, 32):
     batch.free_memory = lambda: int(taken[fits] / batch.SHARE) + 1
@@ -169,9 +173,9 @@ def test_a_set_that_was_cut_off_is_finished_to_the_byte(model, vanilla, tmp_path
         (tmp_path / f"shard-{number:05d}.npz").unlink()
     with pytest.raises(InputError, match="not finished"):
         open_data(tmp_path)
-    calls, original = [], sample.methods.sample
+    calls, original = [], sample.drawing.sample
     monkeypatch.setattr(
-        sample.methods, "sample", lambda *args, **given: calls.append(given["indices"]) or original(*args, **given)
+        sample.drawing, "sample", lambda *args, **given: calls.append(given["indices"]) or original(*args, **given)
     )
     np.testing.assert_array_equal(images(drawn(model, tmp_path)), images(samples))
     assert [indices[0] // 8 for indices in calls] == lost
@@ -188,9 +192,10 @@ def test_png_files_hold_the_same_images(model, vanilla, tmp_path):
 
 
 def test_several_tau_make_a_folder_each(model, vanilla, tmp_path):
-    options = sample.draw.Draw(
-        model, tmp_path, "switching", tau=(0.0, 0.5, 1.0), count=COUNT, solver="ddim", steps=STEPS, batch_size=BATCH
-    )
+    options = made(
+        Draw, model=model, out=tmp_path, method="switching", tau=(0.0, 0.5, 1.0), count=COUNT, solver="ddim", steps=STEPS,
+        batch_size=BATCH,
+    )  # fmt: skip
     folders = sample.draw.draw(options)
     assert folders == [tmp_path / name for name in ("tau-0.000", "tau-0.500", "tau-1.000")]
     sets = [SampleSet.open(folder) for folder in folders]
@@ -212,7 +217,7 @@ def test_a_folder_of_other_samples_is_refused_before_any_compute(model, vanilla,
 def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         broken = lambda *_, **given: (jnp.full((len(given["indices"]), 8, 8, 3), jnp.nan), ())  # noqa: E731
-        patched.setattr(sample.methods, "sample", broken)
+        patched.setattr(sample.drawing, "sample", broken)
         with pytest.raises(InputError, match="NaN or infinity in 8 samples, the first 0"):
             drawn(model, tmp_path)
     assert not list(tmp_path.glob("*.npz"))
@@ -221,7 +226,7 @@ def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch
 @pytest.fixture
 def no_compute(monkeypatch):
     """Fails where a program samples or searches."""
-    for module, name in ((sample.methods, "sample"), (sample.search, "search_direct"), (sample.search, "search_prefix")):
+    for module, name in ((sample.drawing, "sample"), (sample.search, "search_direct"), (sample.search, "search_prefix")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed"))
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import sample.draw
 from jaxdiff.sampleset import SampleSet
+from sample.command_line import made
+from sample.options import Draw
 from tests import processes
 
 succeed = partial(processes.succeed, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
@@ -22,7 +24,9 @@ from pathlib import Path
 import numpy as np
 import jaxdiff.data.samples
 from jaxdiff.errors import InputError
-from sample.draw import Draw, draw
+from sample.command_line import made
+from sample.draw import draw
+from sample.options import Draw, Search
 jaxdiff.data.samples.SHARD = 8
 model, out = map(Path, sys.argv[1:3])
 given = dict(count=44, batch_size=16, solver="ddim", steps=4)
@@ -36,11 +40,11 @@ from jaxdiff.image_classifier import ClassifierTraining
 quick = ClassifierTraining(steps=4, batch=8)
 sample.search.train_image_classifier = partial(sample.search.train_image_classifier, training=quick)
 sample.search.REFERENCE_COUNT = 64
-options = sample.search.Search(model, "group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
+options = made(Search, model=model, attribute="group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
                                out=out / "tau.json", metric="feature")
 found = sample.search.search(options)
-draw(Draw(model, out / "set", "switching", tau_file=out / "tau.json", **given))
-draw(Draw(model, out / "guarded", **given, **{GUARDED}))
+draw(made(Draw, model=model, out=out / "set", method="switching", tau_file=out / "tau.json", **given))
+draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
 judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
 energy = judged.judgement.synthetic[0].energy["features"][0, 1].distance
@@ -73,7 +77,7 @@ def small_shards(monkeypatch):
 def drawn(model, folder, **options) -> SampleSet:
     """The set that this process draws on its one device."""
     options = {"count": COUNT, "batch_size": 16, "solver": "ddim", "steps": 4, **options}
-    sample.draw.draw(sample.draw.Draw(model, folder, **options))
+    sample.draw.draw(made(Draw, model=model, out=folder, **options))
     return SampleSet.open(folder)
 
 
@@ -127,11 +131,11 @@ WRONG = (
     + """
 from contextlib import ExitStack
 from jaxdiff._console.lock import lock
-import sample.methods
+import sample.drawing
 
 def told(name, **options):
     try:
-        draw(Draw(model, out, **{**given, **options}))
+        draw(made(Draw, model=model, out=out, **{**given, **options}))
         print("TOLD", name, "nothing")
     except InputError as error:
         print("TOLD", name, error)
@@ -171,10 +175,10 @@ try:
 except ZeroDivisionError as error:
     print("TOLD fault process 1 itself:", error)
 np.savez = saved
-original = sample.methods.sample
-sample.methods.sample = lambda *a, **g: (original(*a, **g)[0] * jax.numpy.nan, ())
+original = sample.drawing.sample
+sample.drawing.sample = lambda *a, **g: (original(*a, **g)[0] * jax.numpy.nan, ())
 told("nan")
-sample.methods.sample = original
+sample.drawing.sample = original
 print("TOLD left", parallel.run_on_first(listed))
 """
 )
@@ -182,7 +186,7 @@ print("TOLD left", parallel.run_on_first(listed))
 
 def test_what_is_wrong_is_told_by_every_process_and_nothing_is_overwritten(model, tmp_path):
     out = tmp_path / "set"
-    succeed(("-c", PATCH + "draw(Draw(model, out, **given))", model, out), 1)
+    succeed(("-c", PATCH + "draw(made(Draw, model=model, out=out, **given))", model, out), 1)
     outputs = succeed(("-c", WRONG, model, out), 2)
     for output in outputs:
         told = dict(line.split("TOLD ")[1].split(" ", 1) for line in output.splitlines() if "TOLD " in line)

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+import sample.drawing
 import sample.search
 import sample.sweep
 from evaluate.__main__ import main as evaluate_main
@@ -22,10 +23,12 @@ from jaxdiff.process import vp_cosine
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.spaces import Pixels
+from sample import command_line
 from sample.__main__ import main as sample_main
-from sample.common import Sampling, setting
-from sample.draw import Draw, draw
-from sample.sweep import MODES, Sweep, context, learn, planned, sweep
+from sample.draw import draw
+from sample.options import MODES, Draw, Sampling, Sweep
+from sample.setting import setting
+from sample.sweep import context, learn, planned, sweep
 
 STEPS, COUNT, TAUS, BATCHES = 4, 32, (0.4, 0.9), (1, 3)
 GROUP = Attribute("group", ("dark", "bright"))
@@ -273,7 +276,7 @@ def learnt():
 def options(model, out, **given) -> Sweep:
     """The small sweep of these tests, or one that differs from it."""
     same = {"steps": STEPS, "tau": TAUS, "count": COUNT, "batches": BATCHES, "modes": SEARCHED, "batch_size": COUNT}
-    return Sweep(model, out, **{**same, **given})
+    return command_line.made(Sweep, model=model, out=out, **{**same, **given})
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +294,7 @@ def no_compute(monkeypatch):
     """Fails where a program learns, searches or samples."""
     for module, names in (
         (sample.search, ("features", "search_direct", "search_prefix")),
-        (sample.methods, ("sample",)),
+        (sample.drawing, ("sample",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed"))
@@ -341,7 +344,8 @@ def test_a_sweep_from_no_label_draws_and_searches_nothing(model, tmp_path):
 
 def test_the_sets_are_those_of_the_draw_program_to_the_bit(model, swept, tmp_path):
     for tau in TAUS:
-        (alone,) = draw(Draw(model, tmp_path / str(tau), "switching", tau=(tau,), count=COUNT, batch_size=COUNT, steps=STEPS))
+        given = {"tau": (tau,), "count": COUNT, "batch_size": COUNT, "steps": STEPS}
+        (alone,) = draw(command_line.made(Draw, model=model, out=tmp_path / str(tau), method="switching", **given))
         (drawn,) = (SampleSet.open(folder) for folder in swept.glob(f"tau-{tau:.3f}"))
         single = SampleSet.open(alone)
         assert drawn.provenance == single.provenance

@@ -6,7 +6,7 @@ from PIL import Image
 
 from jaxdiff import guidance
 from jaxdiff._console.pictures import grid
-from jaxdiff._programs.sample.common import Setting
+from jaxdiff._programs.sample.setting import Setting
 from jaxdiff.solvers import sample
 
 

@@ -9,9 +9,11 @@ from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console
 from jaxdiff._programs.evaluate.fairness import Fairness, fairness
 from jaxdiff._programs.evaluate.html_report import HtmlReport, html_report
-from jaxdiff._programs.sample.common import Sampling, setting
-from jaxdiff._programs.sample.draw import Draw, draw
-from jaxdiff._programs.sample.search import Search, find_transition, search
+from jaxdiff._programs.sample.draw import draw
+from jaxdiff._programs.sample.methods import METHODS
+from jaxdiff._programs.sample.options import Draw, Sampling, Search
+from jaxdiff._programs.sample.search import find_transition, search
+from jaxdiff._programs.sample.setting import setting
 from jaxdiff.phases import boundary_times
 from jaxdiff.sampleset import SampleSet
 
@@ -43,7 +45,7 @@ def run(options: Demo) -> None:
     sets = []
     for method in ("vanilla", "mixing", "switching"):
         tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
-        sets += draw(Draw(options.model, out / method, method, "group", count=count, **sampling, **tau))
+        sets += draw(Draw(options.model, out / method, METHODS[method](**tau), "group", count=count, **sampling))
 
     console.rule("3. the verdict")
     judged = {"seeds": options.seeds, "test_count": 2000}

@@ -1,0 +1,138 @@
+"""The command line, made from the registries: all options side by side, and the command that they ask for.
+
+The fields of a command (`options.Draw` and its like) and the options of methods and modifiers become the fields of one
+dataclass, which tyro renders. What is parsed is turned back into the command, its method and its modifiers; there an option
+without its method or modifier is an error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field, make_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from jaxdiff.choices import SOLVERS, SPACINGS, table
+from jaxdiff.errors import InputError
+
+from .methods import METHODS
+from .modifiers import MODIFIERS
+from .options import Draw, Search, Sweep
+from .registry import Entry, Modifier, Option, find, flag, options_of, required, takers
+
+GUARDS = {name: modifier for name, modifier in MODIFIERS.items() if modifier.slot == "guard"}
+STRUCTURED = ("method", "modifiers")
+"""Fields of a command that are made of several options."""
+Command = TypeVar("Command", Draw, Search, Sweep)
+
+
+def entries_of(command: type) -> dict[str, type[Entry]]:
+    """The methods and modifiers whose options a command takes, by name."""
+    return {**(METHODS if command is Draw else {}), **MODIFIERS}
+
+
+@cache
+def options_on_line(command: type) -> Mapping[str, Option]:
+    """All options of a command, its own first."""
+    own = {name: option for name, option in options_of(command).items() if name not in STRUCTURED}
+    chosen = {}
+    if command is Draw:
+        choice = Literal[tuple(METHODS)]
+        chosen["method"] = Option("method", choice, "vanilla", "How labels are used; the table above says what each does.")
+    guard = "How to keep away from what is unsafe; the table above says what each does. By default safe with --unsafe."
+    chosen["guard"] = Option("guard", Literal[tuple(GUARDS)] | None, None, guard)
+    for entry in entries_of(command).values():
+        for name, option in options_of(entry).items():
+            if name not in own and name not in chosen:
+                names = takers(entries_of(command), name)
+                chosen[name] = option._replace(about=f"{', '.join(names)}: {option.about}")
+    return {**own, **chosen}
+
+
+@cache
+def on_line(command: type) -> type:
+    """The dataclass of all options of a command, for tyro. Its `command` is the command that they ask for."""
+    options = sorted(options_on_line(command).values(), key=lambda option: not required(option))
+    parts = [
+        (
+            option.name,
+            Annotated[option.type, tyro.conf.arg(help=option.about)],
+            field() if required(option) else field(default=option.default),
+        )
+        for option in options
+    ]
+
+    def make(self: Any) -> None:
+        object.__setattr__(self, "command", made(command, **vars(self)))
+
+    space = {"__doc__": command.__doc__, "__post_init__": make}
+    return make_dataclass(f"{command.__name__}Options", parts, namespace=space, frozen=True, kw_only=True)
+
+
+def made(command: type[Command], **given: Any) -> Command:
+    """The command that options ask for; those that are not given have their defaults.
+
+    Raises:
+        InputError: an unknown option, method or guard, an option without its method or modifier, or options that do not go
+            together.
+    """
+    known = options_on_line(command)
+    if unknown := [name for name in given if name not in known]:
+        raise InputError(f"unknown option {flag(unknown[0])}; {command.__name__.lower()} takes {', '.join(map(flag, known))}")
+    options = {name: given.get(name, option.default) for name, option in known.items()}
+    changed = [name for name, option in known.items() if not required(option) and options[name] != option.default]
+    if options["guard"] is not None:
+        find(GUARDS, options["guard"], "guard")
+    asked = [modifier for modifier in MODIFIERS.values() if modifier.asked(options)]
+    slots = [modifier.slot for modifier in asked]
+    on = [modifier for modifier in asked if not (modifier.yields and slots.count(modifier.slot) > 1)]
+    parts: dict[str, Any] = {}
+    method = None
+    if command is Draw:
+        method = find(METHODS, options["method"], "method")
+        parts["method"] = _entry(method, options)
+    own = options_of(command)
+    for name in changed:
+        if name not in own and name not in ("method", "guard"):
+            _require_taken(command, name, options[name], method, on)
+    parts["modifiers"] = tuple(_entry(modifier, options) for modifier in on)
+    return command(**{name: options[name] for name in own if name not in STRUCTURED}, **parts)
+
+
+def _entry(entry: type[Entry], options: Mapping[str, Any]) -> Any:
+    return entry(**{name: options[name] for name in options_of(entry)})
+
+
+def _require_taken(command: type, name: str, value: Any, method: type[Entry] | None, on: Sequence[type[Modifier]]) -> None:
+    """Raises `InputError` for an option that nothing takes of what is used."""
+    if any(name in options_of(entry) for entry in [*on, *([method] if method else [])]):
+        return
+    said = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    if by_method := takers(METHODS, name) if command is Draw else []:
+        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got --method {method.name}: {said}")
+    names = takers(MODIFIERS, name)
+    guards = [each for each in names if each in GUARDS]
+    guard = next((each.name for each in on if each.slot == "guard"), None)
+    if guards and guard:
+        raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got --guard {guard}")
+    if guards:
+        raise InputError(f"{flag(name)} goes with --unsafe or --guard, and neither is given")
+    leads = " or ".join(dict.fromkeys(flag(MODIFIERS[each].lead) for each in names))
+    raise InputError(f"{flag(name)} goes with {leads}, which turns {' or '.join(names)} on; got {said} alone")
+
+
+def tables(command: type) -> str:
+    """What there is to choose from, for the help of a command."""
+    methods = {name: method.about for name, method in METHODS.items()} if command is Draw else {}
+    guards = {name: guard.about for name, guard in GUARDS.items()}
+    others = {name: modifier.about for name, modifier in MODIFIERS.items() if name not in GUARDS}
+    parts = {"Methods": methods, "Modifiers,_under_any_method": others, "Guards": guards}
+    return table(**{title: rows for title, rows in parts.items() if rows}, Solvers=SOLVERS, Spacings=SPACINGS)
+
+
+def __getattr__(name: str) -> type:
+    """`Draw`, `Search` or `Sweep` with `Options` behind: the options of that command, made when they are asked for."""
+    commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep)}
+    if name not in commands:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return on_line(commands[name])

@@ -1,0 +1,144 @@
+"""Drawing a batch: a method made ready for a setting, the program that it runs, and what that costs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxdiff import guidance, parallel
+from jaxdiff.guidance.record import Record
+from jaxdiff.solvers import sample
+from jaxdiff.solvers.driver import evaluations, lowered
+
+from .plan import Plan
+from .registry import Method
+from .setting import Setting
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A method made ready for a setting.
+
+    Attributes:
+        chosen: the setting.
+        method: the method.
+        seed: of the noise and of the draw of labels.
+    """
+
+    chosen: Setting
+    method: Method
+    seed: int = 0
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The conditions of the setting's values."""
+        return Plan(self.chosen, self.seed)
+
+    @property
+    def key(self) -> jax.Array:
+        """The key of the noise."""
+        return jax.random.key(self.seed)
+
+    @property
+    def scale(self) -> float:
+        """The scale of classifier-free guidance that is left to a method which adds it itself."""
+        return 1.0 if self.chosen.nest.guard_takes_scale else self.chosen.scale
+
+    def ends(self, count: int) -> Int[np.ndarray, " n"]:
+        """The label of each of `count` images, as a position in the setting's values."""
+        return self.method.ends(self.plan, count)
+
+    def draw(
+        self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]
+    ) -> tuple[Float[np.ndarray, "b ..."], dict[str, np.ndarray]]:
+        """Samples of these indices and labels, and what a guard did to each, by name.
+
+        Under `jax.set_mesh` of the setting's mesh. Every process calls it, with B rows of its own, and gets theirs.
+        """
+        x, record = self.method.draw(self, indices, ends)
+        return parallel.local_rows(x), {} if record is None else acts(record, self.chosen.model.process)
+
+    def denoiser(self, condition: Any, indices: Any = None, ends: Any = None) -> Any:
+        """The denoiser that is sampled; see `nest` for its order.
+
+        Arguments:
+            condition: what it will be given, or anything of that structure.
+            indices, ends: of the images; None where any will do.
+        """
+        inside = self.chosen.nest.inside(self.method.takes_scale)
+        return self.chosen.nest.outside(self.method.around(inside, self, indices, ends), condition, self.method.extrapolates)
+
+    def over_devices(self, rows: Any) -> Any:
+        """Rows of the host, sharded over the devices."""
+        return parallel.shard_rows(self.chosen.mesh, rows)
+
+    def sampled(self, denoise: Any, condition: Any, indices: Any) -> tuple[jax.Array, Record | None]:
+        """What the solver draws, and the record of the guard, if any; of rows that are sharded over the devices."""
+        process, shape = self.chosen.model.process, self.chosen.model.shape
+        x, memory = sample(
+            denoise, process, shape=shape, solver=self.chosen.solver, key=self.key, condition=condition, indices=indices,
+            remembered=True,
+        )  # fmt: skip
+        return x, guidance.record(denoise, memory, len(indices))
+
+    def lower(self, count: int) -> jax.stages.Lowered:
+        """The program that `draw` runs for so many images on all devices; of editing, the one that it begins with."""
+        rows = np.arange(count // jax.process_count(), dtype=np.int32)
+        condition = self.over_devices(self.method.condition(self.plan, rows, self.plan.in_turn(len(rows))))
+        return lowered(
+            self.denoiser(condition), self.chosen.model.process, shape=self.chosen.model.shape, solver=self.chosen.solver,
+            key=self.key, condition=condition, indices=self.over_devices(rows),
+        )  # fmt: skip
+
+    @cached_property
+    def evaluations(self) -> int:
+        """Evaluations of networks that an image costs."""
+        return self.method.evaluations(self)
+
+    def evaluations_of_a_run(self) -> int:
+        """Those of one run of the solver."""
+        condition = self.method.condition(self.plan, np.arange(1), np.zeros(1, int))
+        return evaluations(self.denoiser(condition), self.chosen.model.process, self.chosen.solver)
+
+    def settings(self) -> dict[str, Any]:
+        """All that the samples are a function of, JSON-ready."""
+        guard = self.chosen.nest.of("guard")
+        return {
+            **self.chosen.searched(guarded=False).context(),
+            **({"modifiers": modifiers} if (modifiers := self.chosen.nest.settings()) else {}),
+            "model_training": self.chosen.model.training,
+            "method": self.method.name,
+            "seed": self.seed,
+            "evaluations": self.evaluations,
+            **self.method.settings(self.plan),
+            **self.method.told(self.chosen),
+            **(guard.settings if guard else {}),
+        }
+
+    def captions(self) -> dict[str, Any]:
+        """Words for the page of a report: `parts` of the whole set, and `image`, how it leads to a label."""
+        parts = [self.method.name, *self.method.parts]
+        for each in self.chosen.nest.modifiers:
+            parts += each.modifier.parts
+        return {"parts": parts, "image": self.method.caption}
+
+
+def acts(record: Record, process: Any) -> dict[str, np.ndarray]:
+    """What a guard did to each of this process's images, as arrays by name.
+
+    `acted` and `looked` are numbers of evaluations, `strongest` is the largest weight or displacement, `first_snr` and
+    `last_snr` are the SNR at which it first and last acted, NaN where it never did.
+    """
+    snr = lambda t: jnp.where(jnp.isnan(t), jnp.nan, process.snr(jnp.nan_to_num(t, nan=1.0)))  # noqa: E731
+    notes = {
+        "acted": record.acted,
+        "looked": record.looked,
+        "strongest": record.strongest,
+        "first_snr": snr(record.first),
+        "last_snr": snr(record.last),
+    }
+    return {name: parallel.local_rows(parallel.shard_batch(values)) for name, values in notes.items()}

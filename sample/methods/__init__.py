@@ -1,0 +1,26 @@
+"""The methods of `sample draw`: a file each, and a line each below."""
+
+from ..registry import Method
+from .editing import Editing
+from .fair_diffusion import FairDiffusion
+from .mixing import Mixing
+from .score_mixing import ScoreMixing
+from .spectral import Spectral
+from .switching import Switching
+from .unconditional import Unconditional
+from .vanilla import Vanilla
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        Vanilla,
+        Unconditional,
+        Mixing,
+        ScoreMixing,
+        FairDiffusion,
+        Editing,
+        Switching,
+        Spectral,
+    )
+}
+"""Every method by its name."""

@@ -1,0 +1,28 @@
+"""Sampling under the null label: the baseline that a fair method must beat."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..registry import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unconditional(Method):
+    """See `about`."""
+
+    name: ClassVar[str] = "unconditional"
+    about: ClassVar[str] = "under the null label; the label written beside it is random: the floor that a fair method must beat"
+
+    @property
+    def needs_null(self) -> bool:
+        """Yes."""
+        return True
+
+    def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
+        """The null condition."""
+        return plan.nothing(ends)
+
+    @property
+    def caption(self) -> str:
+        """See `Method.caption`."""
+        return "under no label"

@@ -1,0 +1,30 @@
+"""The modifiers of `sample`: a file each, and a line each below."""
+
+from ..registry import Modifier
+from .adaptive_projected import AdaptiveProjected
+from .autoguidance import Autoguidance
+from .classifier_free import ClassifierFree
+from .dynamic_negative import DynamicNegative
+from .dynamic_thresholding import DynamicThresholding
+from .interval import Interval
+from .negative import Negative
+from .repellency import Repellency
+from .safe import Safe
+from .safety_flow import SafetyFlow
+
+MODIFIERS: dict[str, type[Modifier]] = {
+    modifier.name: modifier
+    for modifier in (
+        ClassifierFree,
+        Interval,
+        AdaptiveProjected,
+        Autoguidance,
+        DynamicThresholding,
+        Safe,
+        Repellency,
+        SafetyFlow,
+        Negative,
+        DynamicNegative,
+    )
+}
+"""Every modifier by its name."""

@@ -1,0 +1,70 @@
+"""The transition points that a drawing takes: from the search's file, which is made first where there is none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxdiff import parallel
+from jaxdiff._console.terminal import console
+from jaxdiff.errors import InputError
+from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
+from jaxdiff.fairness.transition import SearchResult
+
+from .options import EDGES, Draw, Search
+from .setting import Setting
+
+if TYPE_CHECKING:
+    from .methods._switched import Switched
+
+
+def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
+    """Where the transition points of a setting are kept.
+
+    Arguments:
+        model: the model's folder or file.
+        chosen: the setting, with those modifiers that the search knows.
+        kind: of search, `tau` or `spectral`.
+    """
+    name = "-".join(part for part in (kind, chosen.name, chosen.digest) if part)
+    return (model if model.is_dir() else model.parent) / f"{name}.json"
+
+
+def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult:
+    """What the search found, from its file, made first where there is none; an error where it was found in another context."""
+    spectral = method.kind == "spectral"
+    chosen = chosen.searched(guarded=not spectral)
+    path = method.tau_file or default_path(options.model, chosen, method.kind)
+    if not parallel.run_on_first(path.exists):
+        if method.tau_file:
+            raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
+        found = _search(options, chosen, method, path)
+    else:
+        found = _read(
+            path, parallel.run_on_first(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions)
+        )
+    edges = {"edges": list(method.edges)} if spectral and method.edges else {}
+    found.require({**chosen.context(), **edges})
+    return found
+
+
+def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> SearchResult:
+    from . import search
+
+    console.print(f"no {path}: searching tau first")
+    modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
+    kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}
+    wanted = Search(options.model, chosen.name, chosen.names, **kind, **{**options.same(), "modifiers": modifiers})
+    found, curves = search.find(wanted, chosen)
+    search.write(path, found, curves, chosen)
+    return found
+
+
+def _read(path: Path, text: str, kinds: Sequence[type[SearchResult]]) -> SearchResult:
+    """The result of a search that a file holds, of one of these kinds."""
+    refused = []
+    for kind in kinds:
+        try:
+            return kind.from_json(text)
+        except InputError as error:
+            refused.append(str(error))
+    raise InputError(f"{path} is damaged, or of another method: {'; '.join(refused)}")

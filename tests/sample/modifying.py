@@ -1,0 +1,120 @@
+"""What the tests of methods and modifiers share: options that turn each modifier on, and samples drawn under them."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxdiff import model as models
+from jaxdiff.errors import InputError
+from jaxdiff.models.network import Network
+from jaxdiff.solvers import DDIM, sample
+from sample.command_line import made
+from sample.drawing import Drawing
+from sample.options import Draw, Search
+from sample.search import search
+from sample.setting import setting
+
+STEPS, SIZE = 5, 8
+UNSAFE = {"unsafe": "embedded:glasses=yes", "unsafe_count": 8}
+LABELS = {"unsafe_label": ("group=round",)}
+METHOD_OPTIONS = {"switching": {"tau": (0.5,)}, "spectral": {"tau": (0.7, 0.3), "edges": (2.0,)}}
+VALUES = {
+    "classifier_free": [{"guidance_scale": 2.0}, {"guidance_scale": 3.0}],
+    "interval": [{"guidance_scale": 2.0, "guidance_interval": snr} for snr in ((0.01, 1.0), (0.05, 4.0))],
+    "autoguidance": [{"guide_scale": 2.0}, {"guide_scale": 3.0}],
+    "adaptive_projected": [
+        {"guidance_scale": 2.0, "adaptive_projected": True},
+        {"guidance_scale": 4.0, "adaptive_projected": True, "projected_eta": 0.5, "projected_radius": 3.0},
+    ],
+    "dynamic_thresholding": [{"dynamic_thresholding": percentile} for percentile in (99.0, 90.0)],
+    "safe": [{**UNSAFE, "strength": 0.5}, {**UNSAFE, "strength": 0.9, "window": (0.0, 0.7)}],
+    "repellency": [{"guard": "repellency", **UNSAFE, "radius": radius} for radius in (0.9, 0.7)],
+    "safety_flow": [{"guard": "safety_flow", **UNSAFE, "strength": strength} for strength in (500.0, 90.0)],
+    "negative": [{"guard": "negative", **LABELS, "strength": strength} for strength in (0.5, 0.8)],
+    "dynamic_negative": [
+        {"guard": "dynamic_negative", **LABELS, "guard_weight": "constant", "strength": strength} for strength in (0.5, 0.8)
+    ],
+}
+"""Of each modifier the options that turn it on, twice with other numbers."""
+
+
+def options_of(folder, weaker=None, method="vanilla", modifiers=(), number=0, **given) -> Draw:
+    """The options of a draw by a method under modifiers, with the numbers `number` of `VALUES`; autoguidance is by `weaker`."""
+    options = {"solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, **METHOD_OPTIONS.get(method, {})}
+    for name in modifiers:
+        options |= VALUES[name][number]
+        options |= {"guide": weaker} if name == "autoguidance" else {}
+    return made(Draw, model=folder, out=Path("set"), method=method, **{**options, **given})
+
+
+def drawing_of(options: Draw) -> Drawing:
+    """The first set of these options, made ready."""
+    method = options.method
+    chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
+    (_, method), *_ = method.sets(options, chosen)
+    return Drawing(chosen, method, options.seed)
+
+
+def first(drawing: Drawing, count=2) -> np.ndarray:
+    """The first samples, as the process has them."""
+    with jax.set_mesh(drawing.chosen.mesh):
+        return drawing.draw(np.arange(count, dtype=np.int32), drawing.ends(4)[:count])[0]
+
+
+def trace(drawing: Drawing) -> None:
+    """Runs through the program of a drawing by its shapes alone."""
+    chosen, rows = drawing.chosen, np.arange(4, dtype=np.int32)
+    condition = drawing.method.condition(drawing.plan, rows, drawing.ends(4))
+    denoise = drawing.denoiser(condition)
+    given = {"shape": chosen.model.shape, "solver": chosen.solver, "key": drawing.key}
+    run = lambda condition, rows: sample(denoise, chosen.model.process, condition=condition, indices=rows, **given)  # noqa: E731
+    assert jax.eval_shape(run, condition, rows).shape == (4, *chosen.model.shape)
+
+
+def by_hand(folder, make) -> np.ndarray:
+    """What the library draws under the denoiser that `make(model, null)` makes, of the first two samples."""
+    model = models.load(folder)
+    x = sample(
+        make(model, model.conditions.null), model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0),
+        condition=model.conditions.encode(np.array([[0], [1]], np.int32)), indices=np.arange(2),
+    )  # fmt: skip
+    return np.asarray(x)
+
+
+def plain(folder) -> np.ndarray:
+    """The first two samples of plain sampling."""
+    return by_hand(folder, lambda model, null: model.denoise)
+
+
+def evaluations_made(drawing: Drawing, monkeypatch) -> int:
+    """How often networks are evaluated for one sample: rows, counted where they are called."""
+    rows, original = [], Network.__call__
+
+    def counted(network, x, t, condition):
+        # of both arguments, so that it is called for each of several conditions that are mapped over
+        jax.debug.callback(lambda x, _: rows.append(len(x)), x, condition)
+        return original(network, x, t, condition)
+
+    monkeypatch.setattr(Network, "__call__", counted)
+    jax.clear_caches()
+    first(drawing, 1)
+    jax.effects_barrier()
+    jax.clear_caches()
+    return sum(rows)
+
+
+def require_tau_of_its_own(folder, tmp_path, name: str, options: dict, other: dict) -> None:
+    """A search runs under the modifier of these options, and its tau is refused without it, and with other numbers."""
+    common = {"model": folder, "solver": "ddim", "steps": STEPS, "metric": "pixel", "batch": 4}
+    plain_file, file = tmp_path / "plain.json", tmp_path / "under.json"
+    assert "modifiers" not in search(made(Search, out=plain_file, **common)).context
+    found = search(made(Search, out=file, **common, **options))
+    assert found.context["modifiers"].keys() == {name} and np.isfinite(found.curve).all()
+    drawn = {"method": "switching", "tau": (), "guidance_scale": options.get("guidance_scale", 1.0)}
+    for given in ({**options, "tau_file": plain_file}, {"tau_file": file}, {**options, **other, "tau_file": file}):
+        with pytest.raises(InputError, match="was found for"):
+            drawing_of(options_of(folder, **{**drawn, **given}))
+    drawn |= options
+    assert drawing_of(options_of(folder, **drawn, tau_file=file)).method.at == (found.tau,)

@@ -1,0 +1,130 @@
+"""Modifiers under every method: which pairs there are, what they cost, and that a number of theirs compiles nothing."""
+
+from itertools import product
+
+import jax
+import numpy as np
+import pytest
+
+from jaxdiff import model as models
+from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.solvers import DDIM, driver, sample
+from sample.command_line import made
+from sample.draw import draw
+from sample.methods import METHODS
+from sample.modifiers import MODIFIERS
+from sample.options import Draw, Search
+from sample.search import search
+from tests.sample.modifying import STEPS, UNSAFE, VALUES, drawing_of, evaluations_made, first, options_of, trace
+
+REFUSED = {
+    *product(["editing"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
+    *product(["fair_diffusion", "spectral"], ["adaptive_projected"]),
+    *product(["fair_diffusion", "editing"], ["interval"]),
+}
+"""The pairs of a method and a modifier that there are not."""
+pytestmark = pytest.mark.usefixtures("quick_compiling", "own_cache")
+
+
+def test_every_modifier_is_tried():
+    assert set(VALUES) == set(MODIFIERS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_goes_with_every_modifier_or_says_why_not(folder, guide, method):
+    """Shapes alone: the program of each pair is traced."""
+    for name in MODIFIERS:
+        if (method, name) in REFUSED:
+            with pytest.raises(InputError, match=f"got --method {method} with {name}|takes no {name}"):
+                options_of(folder, guide, method, [name])
+            continue
+        drawing = drawing_of(options_of(folder, guide, method, [name]))
+        trace(drawing)
+        assert drawing.evaluations >= STEPS, name
+
+
+@pytest.mark.parametrize("name", MODIFIERS)
+def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name):
+    for method in ("vanilla", "switching"):
+        one, two = (drawing_of(options_of(folder, guide, method, [name], number)) for number in (0, 1))
+        before = first(one)
+        programs = driver._sample._cache_size()
+        after = first(two)
+        assert driver._sample._cache_size() == programs, method
+        assert not np.array_equal(before, after), f"{method}: the numbers of {name} do nothing"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
+    others = {
+        "mixing": {"mixing": 0.3}, "score_mixing": {"target": (0.3, 0.7)}, "fair_diffusion": {"edit_scale": 2.0},
+        "switching": {"tau": (0.3,)}, "spectral": {"tau": (0.5, 0.2)},
+    }  # fmt: skip
+    one, two = (drawing_of(options_of(folder, guide, method, **given)) for given in ({}, others.get(method, {"seed": 1})))
+    first(one)
+    programs = driver._sample._cache_size()
+    first(two)
+    assert driver._sample._cache_size() == programs
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("vanilla", ["classifier_free"]),
+        ("switching", ["classifier_free", "safe"]),
+        ("spectral", []),
+        ("mixing", ["negative"]),
+        ("fair_diffusion", []),
+        ("score_mixing", ["dynamic_negative"]),
+        ("editing", ["classifier_free"]),
+    ],
+    ids=str,
+)
+def test_the_cost_that_is_said_is_that_of_the_evaluations_made(folder, method, names, monkeypatch):
+    drawing = drawing_of(options_of(folder, None, method, names))
+    assert evaluations_made(drawing, monkeypatch) == drawing.evaluations
+
+
+def test_a_search_says_what_it_does_not_take(folder):
+    refused = [
+        (VALUES["negative"][0], "a search takes guards by images"),
+        (VALUES["safe"][0], "takes --window 0 inf"),
+        ({**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"}, "cannot follow what safe remembers"),
+    ]
+    for options, told in refused:
+        with pytest.raises(InputError, match=told):
+            made(Search, model=folder, **options)
+
+
+def test_an_unconditional_model_is_drawn_and_guarded(unconditional, tmp_path):
+    model = models.load(unconditional)
+    for number, options in enumerate([{}, UNSAFE, VALUES["repellency"][0], VALUES["safety_flow"][0]]):
+        (path,) = draw(
+            made(
+                Draw, model=unconditional, out=tmp_path / str(number), count=6, batch_size=4, solver="ddim", steps=STEPS,
+                **options,
+            )
+        )  # fmt: skip
+        samples = SampleSet.open(path)
+        assert samples.attributes == () and samples.labels.shape == (6, 0) and samples.provenance["attribute"] is None
+        if not options:
+            x = sample(
+                model.denoise, model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0), indices=np.arange(6)
+            )
+            shown = np.stack([samples.image(i) for i in range(6)])
+            assert np.abs(shown.astype(int) - model.space.decode(x)).max() <= 1
+
+
+def test_what_needs_labels_says_so_of_an_unconditional_model(unconditional, guide, tmp_path):
+    for method in set(METHODS) - {"vanilla"}:
+        with pytest.raises(InputError, match=f"is unconditional, and --method {method} takes one that labels condition"):
+            drawing_of(options_of(unconditional, guide, method))
+    with pytest.raises(InputError, match="is unconditional, and a search takes one that labels condition"):
+        search(made(Search, model=unconditional, metric="pixel"))
+    with pytest.raises(InputError, match="is unconditional: it takes no --attribute"):
+        drawing_of(options_of(unconditional, guide, attribute="group"))
+    with pytest.raises(InputError, match="unknown attribute 'group'"):
+        drawing_of(options_of(unconditional, guide, "vanilla", ["negative"]))
+    with pytest.raises(InputError, match="classifier_free takes a model that labels condition"):
+        drawing_of(options_of(unconditional, guide, guidance_scale=2.0))
