@@ -1,4 +1,4 @@
-"""Training: the denoising loss, the state and one step of whatever is trained, as pure functions."""
+"""Training: the denoising loss, the training state and one training step, as pure functions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,28 +22,28 @@ LIKELIHOOD_EARLIEST = 1e-5  # Song et al. 2021, appendix C
 
 
 class Losses(ABC):
-    """What a step minimises: hashable, with a loss for each image.
+    """The loss of a training step, for each image; hashable.
 
-    What is random is drawn of a whole batch, and its loss taken of any part of it: so a step in parts is the undivided one.
+    Random numbers are drawn for the whole batch before it is divided, so that gradient accumulation gives the same step.
 
     Attributes:
-        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
+        phases: the two SNR values that separate three ranges of noise, decreasing; the loss is logged per range.
     """
 
     phases: tuple[float, float]
 
     @abstractmethod
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
-        """What a step's losses take of a batch, but for the network.
+        """The inputs of `of` for a batch: everything except the network.
 
         Arguments:
             process: the forward process.
-            batch: `x0`, data as the process sees them, float (B, ...), and `labels`, int32 (B, A).
-            key: for all that is random.
+            batch: `x0`, encoded data, float (B, ...), and `labels`, int32 (B, A).
+            key: for all random numbers.
 
         Returns:
-            Arrays whose leading axis is the images', among them `t`, the times that they are noised to, and a key for the
-            network's dropout.
+            Arrays with leading axis B, among them `t`, the times to which the images are noised, and a key for the network's
+            dropout.
         """
 
     @abstractmethod
@@ -53,7 +53,7 @@ class Losses(ABC):
         Arguments:
             network: the network, a callable.
             process: the forward process.
-            drawn, dropout_key: what `draw` gave, of these images.
+            drawn, dropout_key: the output of `draw` for these images.
         """
 
     def losses(
@@ -66,21 +66,21 @@ class Losses(ABC):
 
 @dataclass(frozen=True)
 class Objective(Losses):
-    """What is minimised.
+    """The weighted denoising loss.
 
     Arguments:
         prediction: what the network predicts: `eps`, `v`, `x0`, `score` or `edm`.
         weighting: one of `WEIGHTINGS`.
         p2_gamma: gamma of P2, at least 0; 0 is the unweighted error of eps.
         p2_k: k of P2, above 0.
-        min_snr_gamma: the SNR above which min-SNR weights no more, above 0.
-        label_dropout: probability that an image's labels are all replaced by the null label, so that guidance works.
-        attribute_dropout: of several attributes, the probability that each label is replaced on its own, so that the model
-            also knows each attribute without the others. One attribute alone is not dropped by it.
+        min_snr_gamma: gamma of min-SNR, the SNR at which its weight saturates, above 0.
+        label_dropout: probability that all labels of an image are replaced by the null label, for classifier-free guidance.
+        attribute_dropout: with several attributes, the probability that each label is replaced independently, so that the model
+            also learns each attribute without the others. Not used with a single attribute.
         time_sampling: one of `TIME_SAMPLINGS`.
         level_mean: mean of the logarithm of the noise level sigma / alpha, for `log_normal`.
         level_std: its standard deviation, above 0.
-        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
+        phases: the two SNR values that separate three ranges of noise, decreasing; the loss is logged per range.
     """
 
     prediction: str = "v"
@@ -118,7 +118,7 @@ class Objective(Losses):
         if self.weighting == "simple":
             return jnp.ones_like(t)
         alpha, sigma = process.alpha(t), process.sigma(t)
-        # the squared error of eps, in units of that of the prediction
+        # the factor from the squared error of the prediction to that of eps
         in_eps = {
             "eps": jnp.ones_like(t),
             "v": (alpha / (alpha**2 + sigma**2)) ** 2,
@@ -128,7 +128,7 @@ class Objective(Losses):
         }[self.prediction]
         match self.weighting:
             case "likelihood":
-                # the score is -eps / sigma; towards t = 0 the weight grows as 1 / t, so the paper too stops at 1e-5
+                # the score is -eps / sigma; towards t = 0 the weight grows as 1 / t, so the paper also stops at 1e-5
                 t = jnp.maximum(t, LIKELIHOOD_EARLIEST)
                 return in_eps * process.g2(t) / process.sigma(t) ** 2
             case "p2":
@@ -143,12 +143,12 @@ class Objective(Losses):
         stratified = stratified_times(key, count)
         if self.time_sampling == "stratified":
             return stratified
-        # the least and the greatest draw are finite: a stratum ends half a draw short of 0 and 1
+        # keeps the draws finite at 0 and 1
         level = self.level_mean + self.level_std * jax.scipy.special.ndtri(jnp.clip(stratified, 1e-6, 1 - 1e-6))
         return jnp.clip(process.time(-2 * level), EARLIEST, 1.0)
 
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
-        """What is noised, how far and with which noise and labels; see `Losses`."""
+        """The images, their times, noise and labels; see `Losses.draw`."""
         x0, labels = batch["x0"], batch["labels"]
         time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
         t = self.times(process, time_key, x0.shape[0])
@@ -168,20 +168,20 @@ class Objective(Losses):
 
 
 def stratified_times(key, count: int) -> Float[Array, " b"]:
-    """One time in each of `count` equal parts of (0, 1], falling."""
-    # counted down, since 1 - (count - 1 + u) / count rounds to 0 now and then
+    """One time in each of `count` equal parts of (0, 1], decreasing."""
+    # counted down, since 1 - (count - 1 + u) / count can round to 0
     return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """All that a step changes.
+    """The training state.
 
     Attributes:
-        step: steps done, int32.
+        step: number of steps done, int32.
         network: the network with the current weights.
-        ema: the exponential moving average of its weights: what is sampled from.
+        ema: the exponential moving average of its weights, used for sampling.
         optimizer: the optimiser's state.
     """
 
@@ -193,12 +193,12 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Optimization:
-    """How it is minimised: AdamW with linear warm-up, clipping by global norm, and a moving average of the weights.
+    """The optimiser: AdamW with linear warm-up, clipping by global norm, and a moving average of the weights.
 
     Arguments:
         learning_rate: after warm-up.
         warmup: steps of linear warm-up.
-        decay_steps: steps after which a cosine decay has brought the rate to a tenth; 0 keeps it constant.
+        decay_steps: steps after which cosine decay has reduced the rate to a tenth; 0 keeps it constant.
         weight_decay: AdamW's.
         clip: largest global norm of the gradient.
         ema_decay: decay of the moving average, ramped up as min(decay, (1 + step) / (10 + step)).
@@ -247,23 +247,23 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Array]]:
     """One step. Its randomness is fold_in(key, step), so a resumed run needs no saved generator.
 
-    Under `jax.set_mesh` of a mesh of `jaxdiff.parallel` the state stays laid out as parameters are, and a batch that is dealt
-    over the devices stays there.
+    Under `jax.set_mesh` with a mesh of `jaxdiff.parallel`, the state keeps the sharding of parameters, and a batch that is
+    sharded over the devices stays sharded.
 
     Arguments:
-        state: the state; it is consumed.
+        state: the state; its buffers are donated.
         process: the forward process.
-        batch: as of `Losses.draw`.
-        key: of the run.
-        wishes: numbers that each device contributes, for the processes of a run to hear of one another.
-        objective: what is minimised.
-        optimization: how.
-        parts: the gradient is the mean of those of so many parts of the batch, one after another: less memory, and but for
-            rounding and dropout the same step. They and the devices together divide the batch: each device parts its own rows.
+        batch: see `Losses.draw`.
+        key: the key of the run.
+        wishes: one number per device, whose maximum is returned: signals between the processes of a run.
+        objective: the loss.
+        optimization: the optimiser.
+        parts: number of parts of the batch over which the gradient is accumulated: less memory and, up to rounding and
+            dropout, the same step. The batch must be divisible by parts times devices: each device divides its own rows.
 
     Returns:
-        The next state, and on the device the scalars `loss` and `gradient_norm`, and `phase_loss` and `phase_count`, (3,): the
-        sum of the losses of the images in each phase of noise, and how many they are; `wish`, the greatest of the wishes.
+        The next state and the metrics, on the device: the scalars `loss` and `gradient_norm`; `phase_loss` and `phase_count`,
+        (3,), the sum of the losses and the number of images in each range of noise; `wish`, the maximum of the wishes.
     """
     drawn, dropout_key = objective.draw(process, batch, jax.random.fold_in(key, state.step))
 
@@ -292,10 +292,10 @@ def train_step(
 
 
 def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], dropout_key, parts: int) -> tuple[Any, Array]:
-    """The mean of the gradients of the parts of a batch, and the loss of each image, (B,)."""
+    """The gradient, accumulated over the parts of a batch, and the loss of each image, (B,)."""
     if parts == 1:
         return gradient_of(weights, drawn, dropout_key)
-    # a part takes every parts-th row: those of a device, which are neighbours, are parted among themselves
+    # a part takes every parts-th row, so that the contiguous rows of a device are divided among all parts
     split = jax.tree.map(lambda rows: rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1), drawn)
 
     def add(total, each):

@@ -109,7 +109,7 @@ def test_labels_out_of_range_are_refused(model, labels, words):
 
 def test_attributes_are_found_by_name(model):
     assert model.conditions.attribute("hair") == (1, ATTRIBUTES[1])
-    with pytest.raises(InputError, match="unknown attribute 'age'; there is group, hair"):
+    with pytest.raises(InputError, match="unknown attribute 'age'; known attributes: group, hair"):
         model.conditions.attribute("age")
 
 

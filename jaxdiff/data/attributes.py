@@ -1,4 +1,4 @@
-"""Attributes: named labels of appearance with named values."""
+"""Attributes: named labels of appearance, each with named values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from jaxdiff.errors import InputError
 class Attribute:
     """A label of appearance that every image carries, e.g. `Attribute("gender", ("male", "female"))`.
 
-    Labels are integers: `i` stands for `values[i]`. Attributes are somebody's annotation of how a face looks; they say
-    nothing of anyone's identity.
+    Labels are integers: `i` stands for `values[i]`. Attributes are annotations of how a face looks; they say
+    nothing about anyone's identity.
 
     Arguments:
         name: the attribute's name.
-        values: at least one distinct value names, in the order of their labels.
+        values: the names of its values, distinct and at least one, in the order of their labels.
     """
 
     name: str
@@ -23,18 +23,18 @@ class Attribute:
 
     def __post_init__(self):
         if not self.values or len(set(self.values)) != len(self.values):
-            raise InputError(f"`values` of attribute {self.name!r} must be distinct and at least one, got {self.values}")
+            raise InputError(f"`values` of attribute {self.name!r} must be one or more distinct names, got {self.values}")
 
     def index(self, value: str) -> int:
-        """The label of a value name. Raises `InputError` for a name that the attribute does not have."""
+        """The label of a value name. Raises `InputError` for a name that is not one of `values`."""
         if value not in self.values:
             raise InputError(f"attribute {self.name!r} has no value {value!r}; it takes one of {', '.join(self.values)}")
         return self.values.index(value)
 
 
 def find(attributes: Sequence[Attribute], name: str) -> int:
-    """The position of the attribute called `name`. Raises `InputError` that lists the names there are."""
+    """The position of the attribute called `name`. Raises `InputError` listing the known names."""
     names = [attribute.name for attribute in attributes]
     if name not in names:
-        raise InputError(f"unknown attribute {name!r}; there is {', '.join(names) or 'none'}")
+        raise InputError(f"unknown attribute {name!r}; known attributes: {', '.join(names) or 'none'}")
     return names.index(name)

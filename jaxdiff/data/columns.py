@@ -1,4 +1,4 @@
-"""Columns of raw values, as files hold them, to attributes and integer labels."""
+"""Converts columns of raw values, as read from files, to attributes and integer labels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 
 MOST_VALUES = 32
-"""A column with more distinct values than this is no attribute unless its values are named."""
+"""A column with more distinct values than this is not used as an attribute unless its values are named."""
 
 
 def label(
@@ -20,21 +20,21 @@ def label(
     attributes: Sequence[str] | None,
     value_names: Mapping[str, Sequence[str]],
 ) -> tuple[tuple[Attribute, ...], Int32[np.ndarray, "n a"]]:
-    """Attributes and labels of a table.
+    """The attributes and labels of a table.
 
-    Without names, a column's values are sorted (as numbers if all are integers) and the label is the rank: integers 0
-    to K - 1 stay as they are. With names, the label is the position in the names if every value is one of them;
-    otherwise the values must be integers, either within 0 to K - 1 (kept as they are) or K distinct ones (ranked).
+    Without names, a column's values are sorted (as numbers if all are integers) and the label is the rank, so integers 0
+    to K - 1 are unchanged. With K names, the label is the position in the names if every value is one of them; otherwise
+    the values must be integers, either in 0 to K - 1 (unchanged) or K distinct ones (ranked).
 
     Arguments:
-        columns: values by column name, integers or strings; each column has one entry for each element.
+        columns: values by column name, integers or strings; each column has one entry per element.
         count: the number of elements.
-        where: what errors call the table.
-        attributes: the columns to take, in this order; None takes all that have at most 32 distinct values or names.
-        value_names: names for the values of some columns.
+        where: the name of the table in error messages.
+        attributes: the columns to use, in this order; None uses every column that has named values or at most 32 distinct ones.
+        value_names: names of the values of some columns.
 
     Raises:
-        InputError: an unknown attribute or one with too many values, or names that do not fit the values.
+        InputError: an attribute is unknown or has too many values, or the names do not match the values.
     """
     for name in [*(attributes or ()), *value_names]:
         if name not in columns:
@@ -53,7 +53,7 @@ def label(
             continue
         else:
             raise InputError(
-                f"attribute {name!r} of {where} has {len(values)} distinct values; it takes at most {MOST_VALUES} unless named"
+                f"attribute {name!r} of {where} has {len(values)} distinct values, more than {MOST_VALUES}; name them"
             )
         found.append(Attribute(name, names))
         labels.append(codes[ranks])
@@ -61,7 +61,7 @@ def label(
 
 
 def _numbers(column: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    """The column as integers if all its values are integers, otherwise the column itself."""
+    """The column as integers if all its values are integers, otherwise unchanged."""
     try:
         return column.astype(np.int64)
     except (ValueError, OverflowError):
@@ -69,7 +69,7 @@ def _numbers(column: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
 
 
 def _positions(values: Shaped[np.ndarray, " k"], names: tuple[str, ...], what: str) -> Shaped[np.ndarray, " k"]:
-    """The label of each distinct value, by the rules of `label`."""
+    """The label of each distinct value; see `label`."""
     if all(str(value) in names for value in values):
         return np.array([names.index(str(value)) for value in values])
     if values.dtype.kind == "i":
@@ -78,4 +78,4 @@ def _positions(values: Shaped[np.ndarray, " k"], names: tuple[str, ...], what: s
         if len(values) == len(names):
             return np.arange(len(names))
     some = ", ".join(map(str, values[:8]))
-    raise InputError(f"the names {', '.join(names)} do not fit the values {some} of {what}")
+    raise InputError(f"the names {', '.join(names)} do not match the values {some} of {what}")

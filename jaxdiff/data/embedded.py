@@ -1,11 +1,11 @@
-"""Drawn faces with a known bias: a data set that needs no file, and of which the truth is known.
+"""Rendered faces with a known bias: a data set that needs no files and whose distribution is known exactly.
 
 Every face belongs to one of two groups, which differ in one defining feature, the shape of the jaw. Other features (hair,
 beard, ...) follow the group with probabilities that the caller sets: the bias. The rest is independent of the group.
 
-Image i is a function of (seed, i, associations) alone. Every attribute and every continuous variation reads its own uniform
-number, a hash of (seed, i, stream); an attribute with P(1) = p is 1 where its number is below p. So another probability
-changes the labels of that attribute alone, and only on as many images as it must.
+Image i is a function of (seed, i, associations) alone. Every attribute and every continuous variation has its own uniform
+number, a hash of (seed, i, stream); an attribute with P(1) = p is 1 where its number is below p. Changing a probability
+therefore changes the labels of that attribute alone, on as few images as possible.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ ATTRIBUTES = (
     Attribute("background", ("cool", "warm")),
     Attribute("skin", ("light", "medium", "dark")),
 )
-"""What every face is labelled with. `group` is the shape of the jaw; each value of `group`, and of what does not follow it,
-is equally likely."""
+"""The attributes of every face. `group` is the shape of the jaw; the values of `group`, and of attributes that do not depend
+on it, are equally likely."""
 
 DEFAULT_ASSOCIATIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -44,9 +44,9 @@ DEFAULT_ASSOCIATIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
 """P(the attribute's second value | group square), P(the same | group round), by attribute."""
 
 SIZES = (16, 128)
-"""The least and the greatest size of an image, in pixels a side."""
+"""The minimum and maximum height and width of an image in pixels."""
 
-# Continuous variations and their ranges, each uniform: lengths in units of half an image, the rest relative.
+# Continuous variations and their ranges, each uniform: lengths in units of half the image size, the rest relative.
 _VARIATIONS = {
     "shift_x": (-0.06, 0.06),
     "shift_y": (-0.05, 0.05),
@@ -63,15 +63,15 @@ _VARIATIONS = {
     "iris_tone": (0.0, 1.0),
     "brow_height": (-0.015, 0.015),
 }
-_VARIATION_STREAM = 1_000  # beyond every attribute's, so that a new attribute leaves the variations as they are
+_VARIATION_STREAM = 1_000  # above all attribute streams, so that a new attribute does not change the variations
 _NOISE_STREAM = 2_000
 _NOISE = 2.0  # grey levels
-_CHUNK_PIXELS = 128 * 32 * 32  # of one chunk of images: its few arrays then stay in the cache
+_CHUNK_PIXELS = 128 * 32 * 32  # per chunk of images, so that its arrays fit in the cache
 _GOLDEN = 0x9E3779B97F4A7C15
 
 _SKIN = ((242, 204, 176), (192, 138, 98), (142, 94, 66))
 _HAIR = ((42, 32, 32), (226, 188, 116))
-_BEARD = ((60, 46, 40), (106, 60, 24))  # unlike the hair, so that the jaw shows before long hair
+_BEARD = ((60, 46, 40), (106, 60, 24))  # unlike the hair, so that the jaw is visible against long hair
 _BROWS = ((38, 28, 26), (150, 110, 58))
 _BACKGROUND = (((112, 152, 204), (124, 186, 194)), ((236, 140, 126), (228, 130, 156)))
 _CLOTHES = ((62, 76, 118), (92, 110, 96))
@@ -86,16 +86,17 @@ def labels(
     seed: int = 0,
     associations: Mapping[str, Sequence[float | int]] | None = None,
 ) -> Int32[np.ndarray, "n a"]:
-    """The labels of images, in the order of `ATTRIBUTES`, without drawing any.
+    """The labels of images, in the order of `ATTRIBUTES`, without rendering them.
 
     Arguments:
         indices: which images; each at least 0.
         seed: of the data set, 0 to 2**64 - 1.
-        associations: P(second value | group square) and P(second value | group round) by attribute name; what is left out
-            keeps its probabilities in `DEFAULT_ASSOCIATIONS`.
+        associations: P(second value | group square) and P(second value | group round) by attribute name; others keep
+            their probabilities in `DEFAULT_ASSOCIATIONS`.
 
     Raises:
-        InputError: a negative index, a seed out of range, an attribute that follows no group, or not two probabilities.
+        InputError: an index is negative, the seed is out of range, or `associations` has an attribute that does not depend on
+            the group or a value that is not two probabilities.
     """
     probabilities = _probabilities(associations)
     _check(indices, seed)
@@ -116,16 +117,16 @@ def generate(
     associations: Mapping[str, Sequence[float | int]] | None = None,
     size: int = 32,
 ) -> tuple[UInt8[np.ndarray, "n size size 3"], Int32[np.ndarray, "n a"]]:
-    """Images and their labels. Image i depends on (seed, i, associations, size) and not on what is drawn with it.
+    """Images and their labels. Image i is a function of (seed, i, associations, size) alone.
 
     Arguments:
         indices: which images; each at least 0.
         seed: of the data set, 0 to 2**64 - 1.
-        associations: as `labels` takes them.
-        size: pixels a side, 16 to 128.
+        associations: see `labels`.
+        size: height and width in pixels, 16 to 128.
 
     Raises:
-        InputError: what `labels` or `render` does not take.
+        InputError: see `labels` and `render`.
     """
     drawn = labels(indices, seed=seed, associations=associations)
     return render(drawn, indices, seed=seed, size=size), drawn
@@ -138,16 +139,16 @@ def render(
     seed: int = 0,
     size: int = 32,
 ) -> UInt8[np.ndarray, "n size size 3"]:
-    """Draws faces with any labels; pose, light, tones and noise are those of image `indices[k]`.
+    """Renders faces with any labels; pose, light, tones and noise are those of image `indices[k]`.
 
     Arguments:
         labels: one row for each index, in the order of `ATTRIBUTES`.
-        indices: which images' variations to take; each at least 0.
+        indices: the images whose variations to use; each at least 0.
         seed: of the data set, 0 to 2**64 - 1.
-        size: pixels a side, 16 to 128; the same shapes on a finer or coarser grid.
+        size: height and width in pixels, 16 to 128; the shapes do not depend on it.
 
     Raises:
-        InputError: a label or size out of range, or an index or seed that `labels` does not take.
+        InputError: a label, the size, an index or the seed is out of range.
     """
     _check(indices, seed)
     if not SIZES[0] <= size <= SIZES[1]:
@@ -180,7 +181,7 @@ def _probabilities(associations: Mapping[str, Sequence[float | int]] | None) -> 
         if name not in DEFAULT_ASSOCIATIONS:
             raise InputError(f"`associations` takes {', '.join(DEFAULT_ASSOCIATIONS)}, got {name!r}")
         if len(pair) != 2 or not all(0 <= probability <= 1 for probability in pair):
-            raise InputError(f"`associations[{name!r}]` must be two probabilities in [0, 1], one a group, got {pair}")
+            raise InputError(f"`associations[{name!r}]` must be two probabilities in [0, 1], one per group, got {pair}")
     return {**DEFAULT_ASSOCIATIONS, **(associations or {})}
 
 

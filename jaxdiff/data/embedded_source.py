@@ -1,7 +1,7 @@
-"""The embedded data set as a source: pictures that jaxdiff draws itself, by index.
+"""The embedded data set as a source: images that jaxdiff renders itself, by index.
 
-`embedded` is the data set with its own seed and associations. Options after `?`, joined by `&`, change them: `seed=1`, and
-`NAME=P,Q` for the probabilities of an attribute's second value in the two groups, as in `embedded?seed=1&hair=0.5,0.5`.
+`embedded` is the data set with its default seed and associations. Options after `?`, joined by `&`, change them: `seed=1`,
+and `NAME=P,Q` for the probabilities of an attribute's second value in the two groups, e.g. `embedded?seed=1&hair=0.5,0.5`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,22 @@ from jaxdiff.data import embedded
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
-# Fixed ranges of indices: no picture of one split is ever in another, whatever the options.
+# Fixed ranges of indices: the splits are disjoint whatever the options.
 COUNTS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 
 
 class EmbeddedSource(Source):
-    """The first 70,000 pictures of the embedded data set, drawn when asked for.
+    """The first 70,000 images of the embedded data set, rendered on demand.
 
     Arguments:
-        seed: of all pictures.
-        associations: as `jaxdiff.data.embedded.labels` takes them.
-        size: pixels a side, or (height, width), of whose larger one the squares are; brought within what can be drawn. None is
-            the data set's own.
-        name: what errors and reports call the source.
+        seed: the seed of the data set.
+        associations: see `jaxdiff.data.embedded.labels`.
+        size: height and width in pixels, or (height, width), whose maximum is used, since the images are square; clipped to the
+            supported sizes. None uses the default size.
+        name: the name of the source in error messages and reports.
 
     Raises:
-        InputError: a seed or associations that `jaxdiff.data.embedded` does not take.
+        InputError: the seed or the associations are invalid; see `jaxdiff.data.embedded`.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class EmbeddedSource(Source):
         return self.gather(np.array([i]))[0]
 
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-        # One after another they would take ten times as long to draw.
+        # rendering one by one takes ten times as long
         return list(embedded.generate(indices, **self._options, **self._size)[0])
 
 
 def read(spec: str, *, size: int | tuple[int, int] | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:
-    """The embedded data set that `spec` describes, and the split of each picture.
+    """The embedded data set that `spec` describes, and the split of each image.
 
     Raises:
-        InputError: an option that is not as this module says.
+        InputError: an option is not of the form that this module describes.
     """
     options = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
     try:

@@ -1,9 +1,9 @@
-"""A folder or a zip of images with their labels in `labels.csv`.
+"""A folder or a zip of images with labels in `labels.csv`.
 
-The folder holds `labels.csv` and either image files at any depth or one zip of them; or a zip holds both. `labels.csv`
-has a column `file`, optionally a column `split` (train, validation or test), and one column for each attribute. `file`
-is the path of an image relative to the folder or within the zip, or its base name where only one image has that. Beside
-`labels.csv`, `attributes.json` may name values: `{"gender": ["male", "female"]}`.
+A folder contains `labels.csv` and either image files at any depth or one zip of them; alternatively, one zip contains both.
+`labels.csv` has a column `file`, optionally a column `split` (train, validation or test), and one column per attribute.
+`file` is the path of an image relative to the folder or within the zip, or its base name if that is unique. An optional
+`attributes.json` beside `labels.csv` names the values: `{"gender": ["male", "female"]}`.
 """
 
 import csv
@@ -27,18 +27,18 @@ from jaxdiff.data.images import SUFFIXES, decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
-_NO_LABELS = "{} holds no labels.csv; it takes a table with a column `file` and one column for each attribute"
+_NO_LABELS = "{} contains no labels.csv; expected a table with a column `file` and one column per attribute"
 
 
 class FileSource(Source):
-    """Encoded images, read and decoded when asked for.
+    """Encoded images, read and decoded on demand.
 
     Arguments:
-        files: the name of each image, as errors give it and as `read` takes it.
-        read: bytes of an image file by name; safe to call from several threads.
+        files: the name of each image, as used in error messages and passed to `read`.
+        read: returns the bytes of an image file by name; must be thread-safe.
         labels: int32 (N, A).
         attributes: the A attributes.
-        name: what errors and reports call the source.
+        name: the name of the source in error messages and reports.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class FileSource(Source):
         file = self.files[i]
         try:
             data = self._read(file)
-        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: a password is needed
+        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: the zip is encrypted
             raise InputError(f"{file} of {self.name} cannot be read: {error}") from error
         return decode(data, f"{file} of {self.name}")
 
 
 class Archive:
-    """Members of a zip by name. Raises `InputError` if the file is no zip."""
+    """Members of a zip by name. Raises `InputError` if the file is not a zip."""
 
     def __init__(self, path: Path):
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is not a readable zip file: {error}") from error
-        self._lock = threading.Lock()  # a ZipFile is one file handle, and grain reads from several threads
+        self._lock = threading.Lock()  # a ZipFile has one file handle, and grain reads from several threads
         self.names = [each for each in self._zip.namelist() if not each.endswith("/")]
 
     def read(self, name: str) -> bytes:
@@ -83,12 +83,12 @@ def read(
 ) -> tuple[FileSource, Shaped[np.ndarray, " n"]]:
     """The labelled images of a folder or a zip, and the split of each.
 
-    Splits are the column `split`, or by hash of `file` as `labels.csv` writes it. Columns become attributes as in
-    `jaxdiff.data.columns.label`; `value_names` goes before `attributes.json`.
+    Splits come from the column `split`, or else from a hash of the column `file`. Columns become attributes as described in
+    `jaxdiff.data.columns.label`; `value_names` takes precedence over `attributes.json`.
 
     Raises:
-        InputError: a missing or malformed `labels.csv` (the row, with the header as row 1, and the column are named),
-            images that are not there, or attributes that `label` does not take.
+        InputError: `labels.csv` is missing or malformed (the message names the column and the row, with the header as row 1),
+            an image is missing, or the attributes are invalid; see `label`.
     """
     names, read_image, table, json_text = _contents(path)
     rows, columns = _parse(table, str(path))
@@ -100,7 +100,7 @@ def read(
 
 
 def _contents(path: Path) -> tuple[list[str], Callable[[str], bytes], bytes, bytes | None]:
-    """Names of all images, their reader, and the bytes of `labels.csv` and of `attributes.json`, if any."""
+    """The names of all images, a function that reads one, and the bytes of `labels.csv` and of `attributes.json`, if any."""
     if path.is_dir():
         if not (path / "labels.csv").is_file():
             raise InputError(_NO_LABELS.format(path))
@@ -111,22 +111,24 @@ def _contents(path: Path) -> tuple[list[str], Callable[[str], bytes], bytes, byt
             return names, lambda name: (path / name).read_bytes(), *side
         archives = sorted(path.glob("*.zip"))
         if len(archives) != 1:
-            raise InputError(f"{path} holds no image files and {len(archives)} zip files; it takes images or one zip of them")
+            raise InputError(
+                f"{path} contains no image files and {len(archives)} zip files; expected images or one zip of them"
+            )
         archive = Archive(archives[0])
         return _images(archive), archive.read, *side
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"file {path} does not exist")
     archive = Archive(path)
     tables = [name for name in archive.names if PurePosixPath(name).name == "labels.csv"]
     if len(tables) != 1:
-        raise InputError(_NO_LABELS.format(path) if not tables else f"{path} holds several labels.csv: {', '.join(tables)}")
+        raise InputError(_NO_LABELS.format(path) if not tables else f"{path} contains several labels.csv: {', '.join(tables)}")
     json_name = str(PurePosixPath(tables[0]).with_name("attributes.json"))
     json_text = archive.read(json_name) if json_name in archive.names else None
     return _images(archive), archive.read, archive.read(tables[0]), json_text
 
 
 def _images(archive: Archive) -> list[str]:
-    # A Mac's zip holds a twin `__MACOSX/._NAME` of every file, which is no image.
+    # zips made on macOS contain a metadata file `__MACOSX/._NAME` for every file
     return [
         name
         for name in archive.names
@@ -135,26 +137,26 @@ def _images(archive: Archive) -> list[str]:
 
 
 def _parse(table: bytes, where: str) -> tuple[dict[str, int], dict[str, Shaped[np.ndarray, " n"]]]:
-    """The row of each file in `labels.csv`, in order, and the other columns."""
+    """The row number of each file in `labels.csv`, in order, and the other columns."""
     what = f"labels.csv of {where}"
     try:
-        # Without blank lines, which many programs leave at the end.
+        # skips blank lines, which many programs leave at the end
         reader = csv.reader(io.StringIO(table.decode("utf-8-sig"), newline=""), strict=True)
         rows = [(number, row) for number, row in enumerate(reader, start=1) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{what} is not a table in UTF-8: {error}") from error
+        raise InputError(f"{what} is not a UTF-8 CSV table: {error}") from error
     header = [name.strip() for name in rows[0][1]] if rows else []
     if "file" not in header:
-        raise InputError(f"{what} has no column 'file'; row 1 has {', '.join(header) or 'nothing'}")
+        raise InputError(f"{what} has no column 'file'; row 1 has {', '.join(header) or 'none'}")
     if "" in header or len(set(header)) != len(header):
-        raise InputError(f"{what} must have distinct column names that are not empty; row 1 has {', '.join(header)}")
+        raise InputError(f"{what} must have distinct, non-empty column names; row 1 has {', '.join(header)}")
     if len(rows) == 1:
         raise InputError(f"{what} has no rows below the header")
     columns: dict[str, list[str]] = {name: [] for name in header}
     files: dict[str, int] = {}
     for number, row in rows[1:]:
         if len(row) != len(header):
-            raise InputError(f"row {number} of {what} has {len(row)} fields; it takes {len(header)}: {', '.join(header)}")
+            raise InputError(f"row {number} of {what} has {len(row)} fields; expected {len(header)}: {', '.join(header)}")
         for name, value in zip(header, row, strict=True):
             value = value.strip()
             if not value:
@@ -162,35 +164,37 @@ def _parse(table: bytes, where: str) -> tuple[dict[str, int], dict[str, Shaped[n
             columns[name].append(value)
         file = columns["file"][-1]
         if file in files:
-            raise InputError(f"row {number} of {what} has in column 'file' {file!r} again, which row {files[file]} has")
+            raise InputError(f"row {number} of {what} repeats {file!r} in column 'file', first used in row {files[file]}")
         if "split" in columns and columns["split"][-1] not in splits.SPLITS:
             got = columns["split"][-1]
-            raise InputError(f"row {number} of {what} has in column 'split' {got!r}; it takes {', '.join(splits.SPLITS)}")
+            raise InputError(
+                f"row {number} of {what} has {got!r} in column 'split'; allowed values: {', '.join(splits.SPLITS)}"
+            )
         files[file] = number
     return files, {name: np.array(values) for name, values in columns.items() if name != "file"}
 
 
 def _resolve(files: Mapping[str, int], names: list[str], where: str) -> list[str]:
-    """The image that each entry of column `file` (with its row) means: by path, else by a base name that one image has."""
+    """The image of each entry of column `file` (with its row): by path, else by a unique base name."""
     paths = set(names)
     counts = Counter(PurePosixPath(name).name for name in names)
     by_base = {PurePosixPath(name).name: name for name in names}
     resolved: dict[str, int] = {}
     for file, row in files.items():
-        what = f"row {row} of labels.csv of {where} has in column 'file' {file!r}"
+        what = f"row {row} of labels.csv of {where} has {file!r} in column 'file'"
         name = file if file in paths else by_base.get(file)
         if name is None:
-            raise InputError(f"{what}, which is not there")
+            raise InputError(f"{what}, which does not exist")
         if name != file and counts[file] > 1:
-            raise InputError(f"{what}, the name of {counts[file]} images; it takes a path")
+            raise InputError(f"{what}, the name of {counts[file]} images; give a path")
         if name in resolved:
-            raise InputError(f"{what}: that is {name}, as in row {resolved[name]}")
+            raise InputError(f"{what}: the same image {name} as in row {resolved[name]}")
         resolved[name] = row
     return list(resolved)
 
 
 def _json_names(text: bytes | None, columns: Mapping[str, Any], where: str) -> dict[str, list[str]]:
-    """The names of values in `attributes.json`, for the columns that are there."""
+    """The names of values in `attributes.json`."""
     if text is None:
         return {}
     try:
@@ -203,5 +207,7 @@ def _json_names(text: bytes | None, columns: Mapping[str, Any], where: str) -> d
         raise InputError(f'attributes.json of {where} must be like {{"gender": ["male", "female"]}}')
     unknown = [name for name in names if name not in columns]
     if unknown:
-        raise InputError(f"attributes.json of {where} names values of {', '.join(unknown)}; labels.csv has no such column")
+        raise InputError(
+            f"attributes.json of {where} names the values of {', '.join(unknown)}, which are not columns of labels.csv"
+        )
     return names

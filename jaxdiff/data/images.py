@@ -1,4 +1,4 @@
-"""Image files to uint8 arrays: decoding, channels, and fitting to a given size."""
+"""Image files as uint8 arrays: decoding, conversion of channels, and cropping and resizing."""
 
 import io
 import struct
@@ -13,34 +13,34 @@ from jaxdiff.spaces import rgb
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-# All that Pillow raises on bytes that are no image, or half of one.
+# the exceptions that Pillow raises for invalid or truncated images
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
-    """The pixels of an encoded image (JPEG, PNG, ...) in its own channels: grey 1, colour 3, with transparency 4.
+    """The pixels of an encoded image (JPEG, PNG, ...) in its original channels: 1 (grey), 3 (RGB) or 4 (transparency).
 
     Arguments:
         data: the bytes of the image file.
-        name: what the error calls the file.
+        name: the name of the file in error messages.
 
     Raises:
-        InputError: the bytes do not decode, or have more than 8 bits a channel.
+        InputError: the bytes cannot be decoded, or have more than 8 bits per channel.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode.startswith(("I", "F")):
-                raise InputError(f"{name} has pixels of Pillow's mode {image.mode!r}; it takes images of 8 bits a channel")
+                raise InputError(f"{name} has Pillow mode {image.mode!r}; only images with 8 bits per channel are supported")
             pixels = np.array(image.convert(_mode(image)))
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{name} does not decode as an image: {error}") from error
+        raise InputError(f"{name} cannot be decoded as an image: {error}") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _mode(image: Image.Image) -> str:
-    """The mode with an image's own channels, without a palette and with 8 bits a channel."""
+    """The mode with the image's channels, without a palette and with 8 bits per channel."""
     if image.mode in ("1", "L"):
         return "L"
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or (image.mode == "P" and "transparency" in image.info)
@@ -48,9 +48,9 @@ def _mode(image: Image.Image) -> str:
 
 
 def with_channels(image: UInt8[np.ndarray, "height width c"], channels: int) -> UInt8[np.ndarray, "height width d"]:
-    """An image in another number of channels.
+    """An image converted to another number of channels.
 
-    Grey is repeated; colour becomes grey by its luma (ITU-R BT.601); transparency is dropped, or opaque where there was none.
+    Grey is repeated; colour becomes grey by luma (ITU-R BT.601); transparency is dropped, or set to opaque if there is none.
 
     Arguments:
         image: with 1, 3 or 4 channels.
@@ -68,15 +68,15 @@ def height_width(size: int | tuple[int, int]) -> tuple[int, int]:
     """A size as (height, width). Raises `InputError` unless both are whole numbers of at least 1."""
     pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     if len(pair) != 2 or not all(isinstance(each, int | np.integer) and each >= 1 for each in pair):
-        raise InputError(f"`size` must be at least 1 pixel, one number or (height, width), got {size}")
+        raise InputError(f"`size` must be a whole number of pixels or (height, width), each at least 1, got {size}")
     return int(pair[0]), int(pair[1])
 
 
 def fit(image: UInt8[np.ndarray, "height width c"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
-    """The largest central part of an image that has the shape of `size`, resized to it by Lanczos with antialiasing.
+    """The largest central crop of an image with the aspect ratio of `size`, resized to it by antialiased Lanczos filtering.
 
     Arguments:
-        image: with 1, 3 or 4 channels; transparency weighs the colours.
+        image: with 1, 3 or 4 channels; colours are weighted by opacity.
         size: (height, width).
     """
     height, width = image.shape[:2]

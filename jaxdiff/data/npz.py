@@ -1,13 +1,13 @@
 """An npz file of images and labels.
 
-Its arrays are
+Its arrays:
 
-- `images`: uint8, or floating point, shape (N, H, W, C) with C 1 (grey), 3 (RGB) or 4 (RGB and transparency), or (N, H, W),
-  which is grey. Floats are in [-1, 1] if any is negative and in [0, 1] otherwise;
-- `labels`, optional: integers or strings, (N,) or (N, A);
-- `attributes`, optional: the A names of the attributes. Without it they are `label`, or `label0`, `label1`, ...;
-- `values_NAME`, optional: the names of the values of attribute NAME;
-- `split`, optional: train, validation or test for each image. Without it, splits are by hash of the index.
+- `images`: uint8 or floating point, of shape (N, H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGB and transparency), or (N, H, W)
+  for grey images. Floats are in [-1, 1] if any is negative, and in [0, 1] otherwise;
+- `labels`, optional: integers or strings of shape (N,) or (N, A);
+- `attributes`, optional: the A names of the attributes, by default `label`, or `label0`, `label1`, ...;
+- `values_NAME`, optional: the names of the values of the attribute NAME;
+- `split`, optional: train, validation or test for each image, by default from a hash of the index.
 """
 
 import zipfile
@@ -27,12 +27,12 @@ from jaxdiff.spaces.pixels import CHANNELS
 def read(
     path: Path, *, attributes: Sequence[str] | None, value_names: Mapping[str, Sequence[str]]
 ) -> tuple[ArraySource, Shaped[np.ndarray, " n"]]:
-    """The images of an npz file in memory, and the split of each.
+    """The images of an npz file, in memory, and the split of each.
 
-    Labels become attributes as in `jaxdiff.data.columns.label`; `value_names` goes before the file's names.
+    Labels become attributes as described in `jaxdiff.data.columns.label`; `value_names` takes precedence over the file's names.
 
     Raises:
-        InputError: no such file, arrays that are not as this module says, or floats that are not finite or out of range.
+        InputError: the file does not exist, its arrays are not as described above, or floats are not finite or out of range.
     """
     arrays = _load(path)
     if "images" not in arrays:
@@ -54,9 +54,9 @@ def read(
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"file {path} does not exist")
     try:
-        # opened here, since np.load leaves a damaged file open
+        # opened here because np.load leaves a damaged file open
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
@@ -68,7 +68,7 @@ def _bytes(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in CHANNELS or 0 in images.shape:
-        raise InputError(f"{what} must have shape (N, H, W), or (N, H, W, C) with C 1, 3 or 4, got {images.shape}")
+        raise InputError(f"{what} must have shape (N, H, W), or (N, H, W, C) with C = 1, 3 or 4, got {images.shape}")
     if images.dtype.kind == "f":
         images = _quantised(images, what)
     if images.dtype != np.uint8:
@@ -77,13 +77,13 @@ def _bytes(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n
 
 
 def _quantised(images: Float[np.ndarray, "*shape"], what: str) -> UInt8[np.ndarray, "*shape"]:
-    """Floats in [-1, 1] or [0, 1] to the nearest of 256 levels."""
+    """Floats in [-1, 1] or [0, 1], rounded to 256 levels."""
     bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
     if len(bad):
-        raise InputError(f"{what} must be finite; {len(bad)} images hold NaN or infinity, the first is image {bad[0]}")
+        raise InputError(f"{what} must be finite; {len(bad)} images contain NaN or infinity, the first is image {bad[0]}")
     low, high = images.min(), images.max()
     if low < -1 or high > 1:
-        raise InputError(f"{what} must be in [-1, 1] or [0, 1] where they are floating point, got {low} to {high}")
+        raise InputError(f"{what} must be in [-1, 1] or [0, 1] if floating point, got {low} to {high}")
     unit = images.astype(np.float32)
     if low < 0:
         unit = (unit + 1) / 2
@@ -91,12 +91,14 @@ def _quantised(images: Float[np.ndarray, "*shape"], what: str) -> UInt8[np.ndarr
 
 
 def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[str, np.ndarray]:
-    """The labels by attribute name; none without an array `labels`."""
+    """The labels by attribute name; empty without an array `labels`."""
     if "labels" not in arrays:
         return {}
     labels = arrays["labels"]
     if labels.ndim not in (1, 2) or labels.dtype.kind not in "iubU":
-        raise InputError(f"`labels` of {where} must be integers or strings (N,) or (N, A), got {labels.dtype} {labels.shape}")
+        raise InputError(
+            f"`labels` of {where} must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
+        )
     if len(labels) != count:
         raise InputError(f"{where} has {count} images but labels for {len(labels)}")
     table = labels.reshape(count, -1)
@@ -105,7 +107,5 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
     if "attributes" in arrays:
         names = [str(name) for name in arrays["attributes"].ravel()]
         if len(names) != width or len(set(names)) != width:
-            raise InputError(
-                f"`attributes` of {where} must be {width} distinct names, one for each label, got {', '.join(names)}"
-            )
+            raise InputError(f"`attributes` of {where} must be {width} distinct names, one per label, got {', '.join(names)}")
     return dict(zip(names, table.T, strict=True))

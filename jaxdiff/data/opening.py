@@ -1,4 +1,4 @@
-"""Opening a data set, whatever it is: the readers, one for each kind of data set, and `open_data`."""
+"""Opening data sets: one reader for each kind of data set, and `open_data`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from jaxdiff.spaces import Pixels
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a reader.
+    """The arguments of a reader.
 
     Attributes:
         spec: the data set's name, without a selection.
-        size, attributes, value_names, manual_dir: as of `open_data`.
+        size, attributes, value_names, manual_dir: see `open_data`.
     """
 
     spec: str
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """What stands ahead of `:` and `?`."""
+        """The part of the name before `:` and `?`."""
         return self.spec.partition(":")[0].partition("?")[0]
 
 
@@ -47,10 +47,10 @@ class Reader:
     """A kind of data set.
 
     Attributes:
-        takes: whether a request is for it.
-        read: its images, and the split of each; None where it has no splits and every split is all of it.
-        names_values: whether it names the values of its attributes itself.
-        manual: whether it takes `manual_dir`.
+        takes: whether it reads the data set of a request.
+        read: returns the images and the split of each; None in place of the splits if every split is the whole set.
+        names_values: whether the data set itself names the values of its attributes.
+        manual: whether it uses `manual_dir`.
     """
 
     takes: Callable[[Request], bool]
@@ -76,7 +76,7 @@ def _npz(request: Request):
 def _samples(request: Request):
     found = samples.Samples.open(request.path)
     if not isinstance(found.space, Pixels):
-        raise InputError(f"{request.spec} holds {found.space.array} of shape {found.space.shape}; it takes sets of images")
+        raise InputError(f"{request.spec} contains {found.space.array} of shape {found.space.shape}; expected a set of images")
     return found, None
 
 
@@ -91,7 +91,7 @@ READERS = (
     Reader(lambda request: (request.path / samples.FILE).is_file(), _samples, names_values=True),
     Reader(lambda request: request.path.is_dir() or request.path.suffix == ".zip", _folder),
 )
-"""The kinds of data sets; the first that takes a request reads it."""
+"""The kinds of data sets; a request is read by the first that takes it."""
 
 
 def open_data(
@@ -104,34 +104,34 @@ def open_data(
     value_names: Mapping[str, Sequence[str]] | None = None,
     manual_dir: str | PathLike[str] | None = None,
 ) -> Source:
-    """Opens a data set of images, whatever it is.
+    """Opens a data set of images of any supported kind.
 
     Arguments:
         spec: one of
-            - `embedded`, optionally `embedded?seed=1&hair=0.5,0.5`: the data set that jaxdiff draws itself;
+            - `embedded`, optionally `embedded?seed=1&hair=0.5,0.5`: the data set that jaxdiff renders itself;
             - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.folder`;
             - an `.npz` with `images` and `labels`: see `jaxdiff.data.npz`;
             - `tfds:NAME`, optionally `tfds:NAME?manual_dir=PATH&data_dir=PATH`: see `jaxdiff.data.tfds`;
-            - a folder of samples with `samples.json`: has no splits, so every `split` is all of it;
-            - any of them with a selection behind: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
-        split: train, validation, test or all. Splits are the data set's own if it has them, and otherwise 80, 10 and 10 %
-            by a fixed hash, which never changes.
-        size: images are cropped to their largest central part of this shape and resized to it: (height, width), or one number
-            for squares; None leaves them as they are.
-        channels: images are brought to 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels; None takes those of the data
-            set's first image, whatever the split: see `jaxdiff.data.view.View`.
-        attributes: names of the attributes to take, in this order; None takes all (of a table, all with at most 32 values).
-        value_names: names for the values of some attributes, for folders, zips and npz files.
-        manual_dir: where the files of a manually downloaded tfds data set lie.
+            - a folder of samples with `samples.json`: it has no splits, so every `split` is the whole set;
+            - any of these followed by a selection: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
+        split: train, validation, test or all. The data set's own splits if it has them, otherwise 80, 10 and 10 % by a
+            hash that never changes.
+        size: (height, width), or one number for both: images are centre-cropped to this aspect ratio and resized; None keeps
+            their size.
+        channels: images are converted to 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels; None uses the channels of the
+            data set's first image, whatever the split; see `jaxdiff.data.view.View`.
+        attributes: names of the attributes to use, in this order; None uses all (of a table, all with at most 32 values).
+        value_names: names of the values of some attributes, for folders, zips and npz files.
+        manual_dir: the folder with the files of a manually downloaded tfds data set.
 
     Raises:
-        InputError: nothing there, or not as described; an unknown split or attribute; an empty split; a set of samples that are
-            no images.
+        InputError: the data set does not exist or is malformed; the split or an attribute is unknown; the split is empty; or
+            it is a set of samples other than images.
     """
     splits.check(split)
     base, wanted = split_spec(str(spec))
     if wanted:
-        # the attributes that are selected by need not be among those that are taken
+        # a selection may use attributes that are not among those returned
         names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]
         how = {"split": split, "size": size, "channels": channels, "value_names": value_names, "manual_dir": manual_dir}
         return View(selection.select(open_data(base, attributes=names, **how), wanted), attributes=attributes)
@@ -139,13 +139,13 @@ def open_data(
     reader = next((reader for reader in READERS if reader.takes(request)), None)
     if reader is None:
         raise InputError(
-            f"no data at {str(spec)!r}; it takes 'embedded', 'tfds:NAME', a folder or .zip with labels.csv, an .npz, "
+            f"no data at {str(spec)!r}; expected 'embedded', 'tfds:NAME', a folder or .zip with labels.csv, an .npz, "
             "or a folder of samples"
         )
     if value_names and reader.names_values:
-        raise InputError(f"{spec} names the values of its attributes itself; `value_names` must be left out")
+        raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
     if manual_dir is not None and not reader.manual:
-        raise InputError(f"`manual_dir` is for tfds data sets; {spec} has none")
+        raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
     source, assigned = reader.read(request)
     part = {"attributes": attributes, "size": size, "channels": channels}
     if assigned is None:

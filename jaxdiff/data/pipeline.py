@@ -1,4 +1,4 @@
-"""Training batches from a source: shuffled, flipped, repeated for ever, and resumable at any batch."""
+"""Training batches from a source: shuffled, flipped, repeated endlessly, and resumable at any batch."""
 
 from functools import partial
 from typing import Any
@@ -22,33 +22,33 @@ def batches(
     shard: tuple[int, int] = (0, 1),
     threads: int = 2,
 ) -> grain.DatasetIterator:
-    """An endless iterator over batches `{"x0": float32 (B, *shape), "labels": int32 (B, A)}` of what a process runs on.
+    """An endless iterator over encoded batches `{"x0": float32 (B, *shape), "labels": int32 (B, A)}`.
 
-    Every epoch visits each element once, in an order of its own; batches run on across epochs, so none is short. Batch k is
-    a function of (source, batch_size, seed, flip, k) alone: `start=k`, or `get_state()` and `set_state()` of the
-    iterator, go on exactly where a run stopped.
+    Every epoch visits each element once, in a new order; batches continue across epochs, so all have the same size. Batch k
+    is a function of (source, batch_size, seed, flip, k) alone: `start=k`, or `get_state()` and `set_state()` of the
+    iterator, resume exactly where a run stopped.
 
     Arguments:
-        source: where the images come from, each as a user sees it in the space.
-        space: what the process runs on.
-        batch_size: of the whole batch, over all shards; at most the number of elements.
-        seed: of order and flips, within 0 and 2^32 - 1.
-        flip: of images, mirrors each left to right with probability 1/2, drawn anew in every epoch.
-        start: the first batch's number.
-        shard: `(i, n)` gives the i-th of n equal parts of each batch, for host i of n; one after another the parts are
-            what one host alone gets, so that a position, or a run, holds for any number of hosts.
-        threads: that read, decode and assemble batches ahead.
+        source: the data, in the form that `space.encode` takes.
+        space: the space of the model.
+        batch_size: size of the whole batch over all shards; at most the number of elements.
+        seed: for the order and the flips, from 0 to 2^32 - 1.
+        flip: mirror each image left to right with probability 1/2, independently in every epoch.
+        start: the number of the first batch.
+        shard: `(i, n)` returns the i-th of n equal parts of each batch, for host i of n. Concatenated, the parts are the
+            batch of a single host, so a run can be resumed on another number of hosts.
+        threads: number of threads that prepare batches in advance.
 
     Raises:
-        InputError: a batch larger than the source, or other arguments out of range.
+        InputError: an argument is out of range, e.g. a batch larger than the source.
     """
     index, count = shard
     if not 1 <= batch_size <= len(source):
-        raise InputError(f"`batch_size` must be within 1 and the {len(source)} images of {source.name}, got {batch_size}")
+        raise InputError(f"`batch_size` must be between 1 and the {len(source)} images of {source.name}, got {batch_size}")
     if not 0 <= index < count or batch_size % count:
         raise InputError(f"`shard` must be (i, n) with 0 <= i < n and n dividing batch_size {batch_size}, got {shard}")
     if not 0 <= seed < 2**32:
-        raise InputError(f"`seed` must be within 0 and 2^32 - 1, got {seed}")
+        raise InputError(f"`seed` must be between 0 and 2^32 - 1, got {seed}")
     if start < 0 or threads < 1:
         raise InputError(f"`start` must be at least 0 and `threads` at least 1, got {start} and {threads}")
     elements = grain.MapDataset.source(source).seed(seed).shuffle().repeat()

@@ -1,4 +1,4 @@
-"""Samples on disk, as `jaxdiff.sampleset.SampleSet` writes them: a data source with the provenance of its samples."""
+"""Samples on disk, as written by `jaxdiff.sampleset.SampleSet`: a data source with provenance."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from jaxdiff.spaces import Pixels, Space
 FILE = "samples.json"
 TIMING = "timing.json"
 FORMAT = 1
-MARK = "set"  # what a shard says it is of
+MARK = "set"  # array or PNG text that identifies the set of a shard
 CAPTIONS = "captions"
 SHARD = 256
 Storage = Literal["npz", "png"]
@@ -31,22 +31,22 @@ Opened = TypeVar("Opened", bound="Samples")
 class Samples(Source):
     """A folder of samples: samples.json (what they are and how they were made) and the samples in shards.
 
-    Shard k holds the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with an array of what a user sees of them, uint8
-    `images` (n, H, W, C) in a space of pixels, or as PNG files named by index; what is remembered of each sample lies beside it
-    in notes-00000.npz. Files from before there were other spaces say nothing of theirs: they hold images.
+    Shard k contains the samples k SHARD to (k + 1) SHARD - 1, as shard-00000.npz with an array of decoded samples (uint8
+    `images` (n, H, W, C) for pixels), or as PNG files named by index. Notes on each sample are stored in notes-00000.npz. Older
+    files do not record a space: they contain images.
 
     Arguments:
         path: the folder.
         description: the content of samples.json.
 
     Attributes:
-        provenance: how the samples were made: all that they are a function of.
-        captions: words for pages about the set: `parts`, a list of what it is, and `image`, how an image comes to its label,
-            with $own for the label and $others for the other ones; empty for sets from before there were captions.
+        provenance: how the samples were made: everything that they are a function of.
+        captions: text for report pages: `parts`, a list that describes the set, and `image`, a description of how an image gets
+            its label, with $own for the label and $others for the other labels; empty for older sets.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]):
-        # words alone: a set is what it is under any
+        # captions are not part of the identity of a set
         description = dict(description)
         self.captions = _captions(description.pop(CAPTIONS, None))
         self.path = path
@@ -62,7 +62,7 @@ class Samples(Source):
 
     @classmethod
     def open(cls: type[Opened], path: str | PathLike[str]) -> Opened:
-        """Opens a complete set. Raises `InputError` where there is none or some of its samples are still missing."""
+        """Opens a complete set. Raises `InputError` if there is none or some of its samples are missing."""
         samples = cls(Path(path), read_description(Path(path)))
         if missing := samples.missing():
             count = sum(stop - start for start, stop in missing)
@@ -71,7 +71,7 @@ class Samples(Source):
 
     @cached_property
     def space(self) -> Space:
-        """The space of what is stored; see `jaxdiff.spaces.Space.shown`."""
+        """The space of the stored samples; see `jaxdiff.spaces.Space.shown`."""
         return Pixels(*self.image(0).shape) if self._space is None else spaces.from_config(self._space)
 
     def shards(self) -> list[tuple[int, int]]:
@@ -79,11 +79,11 @@ class Samples(Source):
         return [(start, min(start + SHARD, len(self))) for start in range(0, len(self), SHARD)]
 
     def missing(self) -> list[tuple[int, int]]:
-        """The shards still to be written, as ranges of indices [start, stop)."""
+        """The shards that are not written yet, as ranges of indices [start, stop)."""
         return [(start, stop) for start, stop in self.shards() if not all(file.exists() for file in self._files(start, stop))]
 
     def notes(self) -> dict[str, np.ndarray]:
-        """What is remembered of each sample of a complete set, arrays (N, ...) by name; nothing where nothing is."""
+        """The notes on each sample of a complete set, arrays (N, ...) by name; empty if there are none."""
         files = [self._notes(start) for start in range(0, len(self), SHARD)]
         if not files[0].exists():
             return {}
@@ -92,12 +92,12 @@ class Samples(Source):
 
     @property
     def seconds_per_image(self) -> float | None:
-        """The seconds that drawing a sample took; None where nothing was recorded."""
+        """The seconds it took to draw one sample; None if not recorded."""
         file = self.path / TIMING
         return json.loads(file.read_text())["seconds_per_image"] if file.exists() else None
 
     def image(self, i: int) -> Shaped[np.ndarray, "..."]:
-        """Sample i as a user sees it: in a space of pixels an image, uint8 (H, W, C)."""
+        """Sample i, decoded: for pixels an image, uint8 (H, W, C)."""
         start = i // SHARD * SHARD
         if self.storage == "png":
             file = self._files(i, i + 1)[0]
@@ -112,23 +112,23 @@ class Samples(Source):
         shard = load_arrays_of(file)
         samples = shard.get(Pixels.array if self._space is None else self.space.array, ())
         if len(samples) != (count := min(SHARD, len(self) - start)):
-            raise InputError(f"{file} is damaged: it holds {len(samples)} of {count} images; delete it and draw again")
+            raise InputError(f"{file} is damaged: it contains {len(samples)} of {count} images; delete it and draw again")
         if self._space is not None and (samples.shape[1:], samples.dtype) != (self.space.shape, self.space.dtype):
             got = f"{samples.dtype} {samples.shape[1:]}"
             raise InputError(
-                f"{file} is damaged: it holds {got}, not {self.space.dtype} {self.space.shape}; delete it and draw again"
+                f"{file} is damaged: it contains {got}, not {self.space.dtype} {self.space.shape}; delete it and draw again"
             )
         self._require_mark(file, shard.get(MARK), start)
         return samples
 
     def _marked(self, index: int) -> str:
-        """What a file that begins at this index says that it is of."""
+        """The mark of a file that begins at this index."""
         return f"{self._mark}/{index}"
 
     def _require_mark(self, file: Path, mark: Any, index: int) -> None:
-        # sets of before this was written say nothing
+        # older sets have no marks
         if mark is not None and str(mark) != self._marked(index):
-            raise InputError(f"{file} is of another set, or of another place in this one; delete it and draw again")
+            raise InputError(f"{file} belongs to another set or another position in this set; delete it and draw again")
 
     def _notes(self, start: int) -> Path:
         return self.path / f"notes-{start // SHARD:05d}.npz"
@@ -140,9 +140,9 @@ class Samples(Source):
 
 
 def load_arrays_of(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a shard's npz file. Raises `InputError` where it is damaged."""
+    """The arrays of a shard's npz file. Raises `InputError` if it is damaged."""
     try:
-        # opened here, since NumPy leaves the file open where it is no zip
+        # opened here because NumPy leaves a file that is not a zip open
         with open(file, "rb") as opened, np.load(opened) as arrays:
             return dict(arrays)
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
@@ -150,7 +150,7 @@ def load_arrays_of(file: Path) -> dict[str, np.ndarray]:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of a set's samples.json. Raises `InputError` where there is none, or it is damaged."""
+    """The content of a set's samples.json. Raises `InputError` if it is missing or damaged."""
     file = folder / FILE
     if not file.is_file():
         raise InputError(f"no sample set at {folder}: {FILE} does not exist")
@@ -160,14 +160,14 @@ def read_description(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if version != FORMAT:
-        raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
+        raise InputError(f"{file} has format {version}, this version of jaxdiff reads format {FORMAT}")
     if lacking:
         raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
     return description
 
 
 def _captions(given: Any) -> dict[str, Any]:
-    """What of captions is as it should be: they are words alone, which no fault in them should keep from being read."""
+    """The valid part of captions. They are text only, so invalid ones are dropped instead of raising an error."""
     given = given if isinstance(given, dict) else {}
     parts, image = given.get("parts"), given.get("image")
     kept: dict[str, Any] = {"parts": list(map(str, parts))} if isinstance(parts, list) else {}

@@ -1,4 +1,4 @@
-"""Selections: the images of a source whose attributes have given values."""
+"""Selections: the images of a source with given attribute values."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from jaxdiff.errors import InputError
 
 
 def select(source: Source, wanted: dict[str, tuple[str, ...]]) -> Source:
-    """The elements of a source that have one of the wanted values in every one of these attributes.
+    """The elements of a source that have, for each given attribute, one of the wanted values.
 
     Raises:
-        InputError: an unknown attribute or value, or no such element.
+        InputError: an attribute or a value is unknown, or no element matches.
     """
     kept = np.ones(len(source), bool)
     for name, values in wanted.items():
         column = find(source.attributes, name)
         attribute = source.attributes[column]
         kept &= np.isin(source.labels[:, column], [attribute.index(value) for value in values])
-    told = "+".join(f"{name}={','.join(values)}" for name, values in wanted.items())
+    description = "+".join(f"{name}={','.join(values)}" for name, values in wanted.items())
     if not kept.any():
-        raise InputError(f"{source.name} has no image with {told}")
-    return View(source, indices=np.flatnonzero(kept), name=f"{source.name}:{told}")
+        raise InputError(f"{source.name} has no image with {description}")
+    return View(source, indices=np.flatnonzero(kept), name=f"{source.name}:{description}")

@@ -12,18 +12,18 @@ from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 
 THREADS = 4
-"""Threads that decode at once: Pillow works outside Python's lock."""
+"""Number of decoding threads: Pillow releases the GIL."""
 
 
 class Source(abc.ABC):
     """Labelled images by index; also a random-access data source for grain.
 
-    Subclasses set the three fields and give `image`, which must be safe to call from several threads.
+    Subclasses set the three fields and define `image`, which must be thread-safe.
 
     Fields:
-        name: what errors and reports call the source.
-        attributes: the A attributes that every image carries.
-        labels: int32 (N, A), all labels; known without decoding an image.
+        name: the name of the source in error messages and reports.
+        attributes: the A attributes of every image.
+        labels: int32 (N, A), all labels, available without decoding images.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
-        """Image i, of 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels.
+        """Image i, with 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels.
 
-        Raises `InputError` that names the file if it does not decode.
+        Raises `InputError` naming the file if it cannot be decoded.
         """
 
     @property
@@ -43,7 +43,7 @@ class Source(abc.ABC):
         return self.image(0).shape[-1]
 
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[Shaped[np.ndarray, "..."]]:
-        """Some images at once, on several threads. Raises one `InputError` for all that do not decode."""
+        """Several images, decoded on several threads. Raises one `InputError` for all that cannot be decoded."""
         return collect(self.image, indices.tolist())
 
     def __len__(self) -> int:
@@ -54,9 +54,9 @@ class Source(abc.ABC):
         return {"image": self.image(i), "labels": self.labels[i], "index": int(i)}
 
     def cached(self, limit: int = 2**30) -> "Source":
-        """This source with every image decoded in memory once; itself if that takes more than `limit` bytes.
+        """This source with all images decoded in memory; the source itself if that takes more than `limit` bytes.
 
-        A training reads each image hundreds of times, so this is worth its wait wherever it fits.
+        Training reads each image hundreds of times, so decoding once is worthwhile if the images fit.
         """
         if len(self) * self.image(0).nbytes > limit:
             return self
@@ -69,12 +69,12 @@ class ArraySource(Source):
 
     Arguments:
         images: uint8 (N, H, W, C), with 1, 3 or 4 channels.
-        labels: int32 (N, A), each within its attribute's values.
+        labels: int32 (N, A), each in the range of its attribute.
         attributes: the A attributes.
-        name: what errors and reports call the source.
+        name: the name of the source in error messages and reports.
 
     Raises:
-        InputError: images, labels and attributes that do not belong together.
+        InputError: images, labels and attributes are inconsistent.
     """
 
     def __init__(
@@ -104,20 +104,21 @@ class ArraySource(Source):
 def load_arrays(
     source: Source, *, count: int | None = None, seed: int = 0
 ) -> tuple[Shaped[np.ndarray, "n ..."], Int32[np.ndarray, "n a"]]:
-    """Images and labels of a source as arrays, decoded on several threads; of a set of samples, its samples.
+    """Images (or samples of another kind) and labels of a source as arrays, decoded on several threads.
 
     Arguments:
         source: a source with at least one image, whose images share one size.
-        count: how many to take, drawn without replacement by `seed`; None takes all in order.
-        seed: of the draw. The elements of a smaller count come first in those of a larger one.
+        count: how many elements to draw without replacement; None takes all in order.
+        seed: for the draw. A smaller `count` gives a prefix of a larger one.
 
     Raises:
-        InputError: fewer than `count` elements, or images that do not decode or differ in size (the first few are named).
+        InputError: there are fewer than `count` elements, or images cannot be decoded or differ in size; the first few are
+            named.
     """
     indices = np.arange(len(source))
     if count is not None:
         if not 1 <= count <= len(source):
-            raise InputError(f"`count` must be within 1 and the {len(source)} images of {source.name}, got {count}")
+            raise InputError(f"`count` must be between 1 and the {len(source)} images of {source.name}, got {count}")
         indices = np.random.default_rng(seed).permutation(len(source))[:count]
     first = source.image(int(indices[0]))
     images = np.empty((len(indices), *first.shape), first.dtype)
@@ -132,10 +133,10 @@ def load_arrays(
 
 
 def verify(source: Source) -> None:
-    """Decodes every image once, so that a damaged file is found before any compute.
+    """Decodes every image once, so that damaged files are found before any computation.
 
     Raises:
-        InputError: images that do not decode or have another size than the others; the first few are named.
+        InputError: images cannot be decoded or differ in size; the first few are named.
     """
     for _, part in _parts(np.arange(len(source))):
         source.gather(part)
@@ -147,7 +148,7 @@ def require_two_values(source: Source, attribute: str) -> None:
     present = np.unique(source.labels[:, column])
     if len(present) < 2:
         only = f"only the value {source.attributes[column].values[present[0]]!r}" if len(present) else "no value"
-        raise InputError(f"attribute {attribute!r} has {only} in {source.name}; it takes at least two")
+        raise InputError(f"attribute {attribute!r} has {only} in {source.name}; at least two are needed")
 
 
 def collect(read: Callable[[Any], np.ndarray], items: Iterable[Any]) -> list[np.ndarray]:

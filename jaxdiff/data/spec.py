@@ -1,4 +1,4 @@
-"""How a data set is written in a word."""
+"""Parses the specification of a data set with an optional selection."""
 
 import re
 
@@ -7,10 +7,10 @@ _SELECTION = re.compile(rf"(?P<spec>.+):(?P<parts>{_PART}(?:\+{_PART})*)")
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """A data set's name without its selection, and the values that are selected of each attribute.
+    """A data set's name without its selection, and the selected values of each attribute.
 
-    `embedded:glasses=yes` has the images with glasses, `~/utkface:race=Asian,Indian+young=yes` those that are both young and of
-    either race.
+    `embedded:glasses=yes` selects the images with glasses, `~/utkface:race=Asian,Indian+young=yes` the images that are young
+    and of either race.
     """
     found = _SELECTION.fullmatch(spec)
     if found is None:

@@ -1,4 +1,4 @@
-"""Splits that never overlap and never change: each element's split is a function of its own key alone."""
+"""Disjoint splits that never change: the split of an element is a function of its key alone."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def uniform(key: str) -> float:
 def by_hash(keys: Iterable[str]) -> Shaped[np.ndarray, " n"]:
     """Train, validation or test for each key, with probabilities 0.8, 0.1 and 0.1.
 
-    Adding or removing elements moves no other element to another split.
+    Adding or removing elements does not change the split of any other.
     """
     return np.array([SPLITS[(u >= 0.8) + (u >= 0.9)] for u in map(uniform, keys)], dtype="<U10")
 
@@ -27,7 +27,7 @@ def by_hash(keys: Iterable[str]) -> Shaped[np.ndarray, " n"]:
 def check(split: str) -> None:
     """Raises `InputError` unless `split` is train, validation, test or all."""
     if split not in (*SPLITS, "all"):
-        raise InputError(f"unknown split {split!r}; it takes {', '.join(SPLITS)} or all")
+        raise InputError(f"unknown split {split!r}; expected {', '.join(SPLITS)} or all")
 
 
 def members(assigned: Shaped[np.ndarray, " n"], split: str, name: str) -> Shaped[np.ndarray, " m"]:

@@ -1,14 +1,14 @@
-"""Image data sets of tensorflow-datasets, without TensorFlow.
+"""Image data sets of TensorFlow Datasets (tfds), without TensorFlow.
 
-`tfds:NAME` opens a data set that tfds knows, or one of jaxdiff's builders for files downloaded by hand:
+`tfds:NAME` opens a data set that is registered in tfds, or one of jaxdiff's builders for files downloaded by hand:
 `celeb_a_manual` and `fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`,
-where those files lie, and `data_dir`, where tfds keeps what it prepared (by default `~/tensorflow_datasets`). What is
-not yet prepared is prepared at the first opening, in the format array_record, the one that needs no TensorFlow. Some
-data sets of tfds itself do need it to be prepared, since tfds encodes pixels (of MNIST, say) with it: prepare those
-elsewhere with `file_format="array_record"` and name the `data_dir`.
+the folder of those files, and `data_dir`, the folder of prepared data sets (by default `~/tensorflow_datasets`). A data set
+is prepared when it is first opened, in the format array_record, which does not need TensorFlow. Preparing some of tfds's
+own data sets needs TensorFlow all the same, because tfds encodes their pixels with it (MNIST, for example): prepare those
+elsewhere with `file_format="array_record"` and pass the `data_dir`.
 
-A data set must have one image; its class labels and booleans become attributes. Its train, validation and test are used;
-one that it lacks is taken from train by a fixed hash of the index, a tenth of it each.
+A data set must have one image feature; its class labels and booleans become attributes. Its splits train, validation and
+test are used; a missing one is taken from train by a hash of the index, a tenth of it each.
 """
 
 import itertools
@@ -34,14 +34,14 @@ _OWN = {"celeb_a_manual": CelebAManual, "fair_face_manual": FairFaceManual}
 
 
 class TfdsSource(Source):
-    """The examples of some splits of a prepared tfds data set, one split after the other.
+    """The examples of some splits of a prepared tfds data set, concatenated.
 
     Arguments:
         builder: a builder whose data are prepared as array_record.
         names: the splits.
 
     Raises:
-        InputError: features other than one image and attributes, or examples without a label.
+        InputError: the data set does not have exactly one image feature, or examples lack a label.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, names: Sequence[str]):
@@ -49,11 +49,11 @@ class TfdsSource(Source):
         features = dict(_leaves(builder.info.features))
         images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
         if len(images) != 1:
-            raise InputError(f"{self.name} has {len(images)} image features; it takes data sets with one")
+            raise InputError(f"{self.name} has {len(images)} image features; exactly one is needed")
         self._image_key = images[0]
         found = {key: values for key, feature in features.items() if (values := _values(feature))}
         self.attributes = tuple(Attribute(key.rpartition("/")[-1], values) for key, values in found.items())
-        # Records are parsed here, not by tfds: its features cost ten times as much, for each example at each opening.
+        # records are parsed here because parsing by tfds takes ten times as long
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._parts = [builder.as_data_source(split=split, deserialize_method=raw) for split in names]
         self._ends = np.cumsum([len(part) for part in self._parts])
@@ -76,7 +76,7 @@ class TfdsSource(Source):
 
 
 def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[TfdsSource, Shaped[np.ndarray, " n"]]:
-    """The examples of a tfds data set, prepared if need be, and the split of each.
+    """The examples of a tfds data set, prepared if necessary, and the split of each.
 
     Raises:
         InputError: an unknown data set or option, data that cannot be prepared, or data prepared as tfrecord.
@@ -84,7 +84,7 @@ def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[T
     name, _, query = spec.removeprefix("tfds:").partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := options.keys() - {"manual_dir", "data_dir"}:
-        raise InputError(f"unknown option {min(unknown)!r} in {spec!r}; it takes manual_dir and data_dir")
+        raise InputError(f"unknown option {min(unknown)!r} in {spec!r}; expected manual_dir or data_dir")
     if manual_dir is not None:
         options["manual_dir"] = fspath(manual_dir)
     builder = _builder(name, options.get("data_dir"))
@@ -96,7 +96,7 @@ def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[T
     if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
         raise InputError(
             f"tfds data set {name} is prepared in {builder.data_dir} as {builder.info.file_format.value}, "
-            "which needs TensorFlow; it takes array_record: prepare it again in another data_dir"
+            "which needs TensorFlow; prepare it again as array_record in another data_dir"
         )
     return TfdsSource(builder, names), _assigned(builder, names)
 
@@ -108,7 +108,7 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=folder)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise InputError(f"tfds knows no data set {name!r}; besides its own it takes {', '.join(_OWN)}") from error
+        raise InputError(f"tfds has no data set {name!r}; jaxdiff adds {', '.join(_OWN)}") from error
     except (ImportError, ValueError) as error:
         raise InputError(f"tfds data set {name!r} cannot be opened: {error}") from error
 
@@ -129,7 +129,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | Non
 
 
 def _assigned(builder: tfds.core.DatasetBuilder, names: Sequence[str]) -> Shaped[np.ndarray, " n"]:
-    """The split of each example: its own, or for some of train a split that the data set lacks."""
+    """The split of each example; a missing split is taken from train."""
     assigned = np.concatenate([np.full(builder.info.splits[name].num_examples, name, "<U10") for name in names])
     count = builder.info.splits["train"].num_examples
     derived = splits.by_hash(map(str, range(count)))
@@ -144,7 +144,7 @@ def _parse(record: bytes) -> Mapping[str, Any]:
 
 
 def _leaves(features: tfds.features.FeaturesDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every feature in nested dictionaries of features, by the key that records have for it."""
+    """Every feature in nested dictionaries of features, with its key in the records."""
     for name, feature in features.items():
         if isinstance(feature, tfds.features.FeaturesDict):
             yield from _leaves(feature, f"{prefix}{name}/")

@@ -1,4 +1,4 @@
-"""Views: part of a source, with all images of one size and of as many channels."""
+"""Views: part of a source, with images of one size and number of channels."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ from jaxdiff.spaces.pixels import CHANNELS, channels_text
 
 
 class View(Source):
-    """Some elements and some attributes of a source, with all images of one size and of as many channels.
+    """Some elements and some attributes of a source, with images of one size and number of channels.
 
     Arguments:
-        source: where the images come from.
-        indices: the elements to take; None takes all.
-        attributes: names of the attributes to take, in this order; None takes all.
-        size: images are cropped to their largest central part of this shape and resized to it: (height, width), or one number
-            for squares; None leaves them, and they must share one size.
-        channels: images are brought to 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels; None takes those of the
-            source's first image: others with fewer gain channels, others with more are refused, since they would lose some.
-        name: what errors and reports call the view; None keeps the source's name.
+        source: the source of the images.
+        indices: the elements to use; None uses all.
+        attributes: names of the attributes to use, in this order; None uses all.
+        size: (height, width), or one number for both: images are centre-cropped to this aspect ratio and resized; None keeps
+            their size, which must be the same for all.
+        channels: images are converted to 1 (grey), 3 (RGB) or 4 (RGB and transparency) channels; None uses the channels of the
+            source's first image: channels are added to images with fewer, and images with more raise an error.
+        name: the name of the view in error messages and reports; None keeps the source's name.
 
     Raises:
-        InputError: an unknown attribute, a bad size or number of channels, or a first image that does not decode.
+        InputError: an attribute is unknown, the size or number of channels is invalid, or the first image cannot be decoded.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class View(Source):
         if image.shape[-1] > self._channels and not self._loses:
             raise InputError(
                 f"image {i} of {self.name} is {CHANNELS[image.shape[-1]]} and the first image is {CHANNELS[self._channels]}; "
-                f"say which `channels` all shall have, {image.shape[-1]} or {self._channels}"
+                f"set `channels` to {image.shape[-1]} or {self._channels}"
             )
         image = with_channels(image, self._channels)
         if self._size is not None:
@@ -76,6 +76,6 @@ class View(Source):
         if image.shape[:2] != self._first:
             raise InputError(
                 f"image {i} of {self.name} has {image.shape[0]} x {image.shape[1]} pixels and image 0 has "
-                f"{self._first[0]} x {self._first[1]}; without `size` all must share one size"
+                f"{self._first[0]} x {self._first[1]}; without `size` all images must have the same size"
             )
         return image

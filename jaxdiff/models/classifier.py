@@ -1,4 +1,4 @@
-"""A classifier of noised images: the way down of a UNet, as ADM's (Dhariwal & Nichol 2021, section 4), and a mean."""
+"""A classifier of noised images: the encoder of a UNet, as in ADM (Dhariwal & Nichol 2021, section 4), with mean pooling."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class ClassifierConfig(EncoderConfig):
     """The shape of a classifier of noised images.
 
     Arguments:
-        values: number of values that it tells apart, at least 2.
-        others: as of `EncoderConfig`.
+        values: number of classes, at least 2.
+        others: see `EncoderConfig`.
     """
 
     values: int = 2
@@ -30,7 +30,7 @@ class ClassifierConfig(EncoderConfig):
 
 
 class EncoderClassifier(Encoder):
-    """Tells, from a noised image and its time, how much speaks for each value of an attribute.
+    """Predicts the evidence for each value of an attribute from a noised image and its time.
 
     Arguments:
         config: the shape of the network.
@@ -50,7 +50,7 @@ class EncoderClassifier(Encoder):
         Arguments:
             x: noised images (B, H, W, C).
             time: t in [0, 1], (B,).
-            dropout_key: turns dropout on (training).
+            dropout_key: enables dropout (for training).
         """
         embedding = nnx.silu(self.embed_time(time))
         keys = block_keys(dropout_key, len(self.down) + len(self.middle))
@@ -58,5 +58,5 @@ class EncoderClassifier(Encoder):
         hidden = self.descend(pixels, embedding, keys)[-1]
         for block in self.middle:
             hidden = self.call(block, hidden, embedding, next(keys))
-        # no norm ahead of the mean: with a channel or two a group it would take out the very means that tell
+        # no norm before the pooling: with one or two channels per group it would remove the means that carry the evidence
         return self.head(nnx.silu(hidden).astype(jnp.float32).mean((1, 2)))

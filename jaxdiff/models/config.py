@@ -1,4 +1,4 @@
-"""The shapes of networks that read noised images, and the conventions in which such networks differ."""
+"""Configurations of networks that take noised images, and the conventions in which such networks differ."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -25,43 +25,42 @@ CONVENTIONS = (
     "null_label",
 )
 
-# `typing.Self` is no annotation that beartype checks in a single method
+# beartype does not support `typing.Self` on a single method
 Config = TypeVar("Config", bound="EncoderConfig")
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The shape of what reads a noised image: a UNet's way down.
+    """The configuration of the encoder of a UNet.
 
-    The arguments from `groups` on are conventions, in which the networks of others differ from ours.
+    The arguments from `groups` on are conventions in which networks of other libraries differ from the defaults.
 
     Arguments:
-        size: height and width of the images in pixels: one number where they are equal, else (height, width).
+        size: height and width of the images in pixels: (height, width), or one number for both.
         channels: channels of the images.
         base: channels at the highest resolution.
-        multipliers: channels of each level in units of `base`, whole channels; each level halves the resolution of the one
-            before.
-        blocks: residual blocks a level.
-        attention: heights of the feature maps (in pixels) that have self-attention; for the middle see `middle_attention`.
+        multipliers: channels of each level in units of `base`; the products must be whole. Each level halves the resolution.
+        blocks: residual blocks per level.
+        attention: heights in pixels of the feature maps with self-attention; for the middle see `middle_attention`.
         head_channels: channels of an attention head.
-        dropout: rate in [0, 1) inside the residual blocks.
-        stem: space-to-depth factor ahead of the first convolution; 2 makes every pass about four times cheaper.
-        dtype: `float32` or `bfloat16` for the computation; parameters are float32 always.
-        remat: recompute the blocks in the backward pass, for less memory and a third more time.
-        groups: groups of a group norm; the largest common divisor of it and the channels is taken.
-        epsilon: what a group norm adds to the variance, above 0.
-        embedding: how the embedding of the time enters a residual block: `scale_shift` scales and shifts what its second norm
-            gives (ADM), `shift` is added to what that norm is given (DDPM).
-        downsampling: how a level gives the next its input: `residual`, a residual block that takes means over 2x2 pixels (ADM);
-            `convolution`, a 3x3 convolution of stride 2 with a row and a column of zeros below and to the right (DDPM); or
-            `centred_convolution`, with zeros all around. One for all levels, or one for each level but the last.
-        upsampling: how it gets what comes back: `residual`, a residual block that repeats pixels (ADM), or `convolution`, a 3x3
-            convolution of repeated pixels (DDPM). One for all levels, or one for each level but the last.
-        middle_attention: `normalised`, `plain` (no norm ahead of it) or `none`.
-        timesteps: the sinusoids are those of the position timesteps * t + time_offset.
+        dropout: dropout rate of the residual blocks, in [0, 1).
+        stem: space-to-depth factor before the first convolution; 2 makes every pass about four times cheaper.
+        dtype: dtype of the computation, `float32` or `bfloat16`; parameters are always float32.
+        remat: recompute the blocks in the backward pass, which saves memory and takes a third more time.
+        groups: groups of a group norm; reduced to the greatest common divisor with the channels.
+        epsilon: added to the variance in a group norm, above 0.
+        embedding: how the time embedding enters a residual block: `scale_shift` scales and shifts the output of its second norm
+            (ADM), `shift` is added to the input of that norm (DDPM).
+        downsampling: downsampling between levels: `residual`, a residual block with 2x2 average pooling (ADM);
+            `convolution`, a 3x3 convolution of stride 2 padded with zeros below and to the right (DDPM); or
+            `centred_convolution`, padded on all sides. One for all levels, or one for each level but the last.
+        upsampling: upsampling between levels: `residual`, a residual block with nearest-neighbour upsampling (ADM), or `convolution`,
+            nearest-neighbour upsampling and a 3x3 convolution (DDPM). One for all levels, or one for each level but the last.
+        middle_attention: `normalised`, `plain` (without a norm) or `none`.
+        timesteps: the sinusoidal features are of the position timesteps * t + time_offset.
         time_offset: see `timesteps`; -1 counts the timesteps of a DDPM table from 0.
-        sines_first: whether the sines come ahead of the cosines.
-        frequency_shift: how many steps of the row of frequencies its last falls short by, see `layers.sinusoids`.
+        sines_first: whether the sines come before the cosines.
+        frequency_shift: shift of the spacing of the frequencies, see `layers.sinusoid_frequencies`.
     """
 
     size: int | tuple[int, int] = 32
@@ -100,23 +99,23 @@ class EncoderConfig:
         if missing := set(self.attention) - set(self.resolutions):
             raise InputError(f"`attention` names resolutions {sorted(missing)}; this network has {list(self.resolutions)}")
         if self.base % 2:
-            raise InputError(f"`base` must be even, for as many sines as cosines of the time; got {self.base}")
+            raise InputError(f"`base` must be even, half of the time features being sines; got {self.base}")
         for multiplier in self.multipliers:
             if not (multiplier > 0 and abs(self.base * multiplier - round(self.base * multiplier)) < 1e-6):
                 raise InputError(f"`multipliers` must give whole channels, got {multiplier} times {self.base}")
         self._check_conventions()
         for level, width in enumerate(self.level_widths):
             if self.attends(level) and width % max(1, width // self.head_channels):
-                raise InputError(f"`head_channels` {self.head_channels} does not split the {width} channels of level {level}")
+                raise InputError(f"`head_channels` {self.head_channels} does not divide the {width} channels of level {level}")
 
     def _check_conventions(self) -> None:
-        """Raises `InputError` for an option there is not."""
+        """Raises `InputError` for an unknown option."""
         chosen = [("dtype", self.dtype, DTYPES), ("embedding", self.embedding, EMBEDDINGS)]
         chosen += [("middle_attention", self.middle_attention, MIDDLES)]
         for name, options in (("downsampling", DOWNSAMPLINGS), ("upsampling", UPSAMPLINGS)):
             given = getattr(self, name)
             if not isinstance(given, str) and len(given) != len(self.multipliers) - 1:
-                raise InputError(f"`{name}` must be one for each level but the last, got {len(given)}")
+                raise InputError(f"`{name}` must have one entry for each level but the last, got {len(given)}")
             chosen += [(name, value, options) for value in ((given,) if isinstance(given, str) else given)]
         for name, value, options in chosen:
             if value not in options:
@@ -147,11 +146,11 @@ class EncoderConfig:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Height of the feature maps of each level, which is their width too where images are square."""
+        """Height of the feature maps of each level."""
         return tuple(self.height // self.stem // 2**level for level in range(len(self.multipliers)))
 
     def resized(self: Config, size: int | tuple[int, int], channels: int) -> Config:
-        """The same network for other images: attention stays at the levels at which it is.
+        """The same configuration for images of another size; attention stays at the same levels.
 
         Arguments:
             size, channels: of the images.
@@ -161,7 +160,7 @@ class EncoderConfig:
         return dataclasses.replace(plain, attention=attention)
 
     def attends(self, level: int) -> bool:
-        """Whether there is attention at the channels of a level: in its blocks, or in the middle."""
+        """Whether there is attention at the width of a level: in its blocks, or in the middle."""
         in_middle = level == len(self.multipliers) - 1 and self.middle_attention != "none"
         return in_middle or self.resolutions[level] in self.attention
 
@@ -171,8 +170,8 @@ class EncoderConfig:
         return given if isinstance(given, str) else given[level]
 
     def settings(self) -> dict[str, Any]:
-        """What makes the configuration again, JSON-ready. Conventions that are ours go unsaid: they came later than the files
-        that lack them, and a network that does not use them is the same network."""
+        """The arguments of the configuration, JSON-ready. Conventions at their default values are left out, so that files from
+        before they were added describe the same network."""
         described = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -183,15 +182,15 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class UNetConfig(EncoderConfig):
-    """The shape of a UNet: of its way down, which the way up mirrors with one block more a level, and its labels.
+    """The configuration of a UNet: its encoder, which the decoder mirrors with one more block per level, and its labels.
 
-    With a stem above 1, the pixels are also added to the output, by a gain for each channel that is learned as a function of
-    the embedding: a narrow first level cannot carry the noise of f x f pixels, and need not.
+    With a stem above 1, the pixels are also added to the output with a learned gain per channel that depends on the embedding,
+    since a narrow first level cannot represent the noise of f x f pixels.
 
     Arguments:
         values: number of values of each attribute that conditions the network; empty for an unconditional one.
-        null_label: whether there is an embedding of the null label; without one it adds nothing to the embedding of the time.
-        others: as of `EncoderConfig`.
+        null_label: whether the null label has an embedding; otherwise it adds nothing to the time embedding.
+        others: see `EncoderConfig`.
     """
 
     values: tuple[int, ...] = ()

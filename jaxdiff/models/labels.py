@@ -1,7 +1,7 @@
-"""Labels as weights: the one form in which a network takes a class condition.
+"""Labels as weights: the form in which a network takes a class condition.
 
 A condition row holds, for each attribute of K values, K + 1 weights: one per value and one for the *null label*, which
-says nothing of the attribute. A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since
+leaves the attribute unspecified. A plain label is one-hot; a convex combination of rows is a mixture of label embeddings, since
 the embedding is linear.
 """
 
@@ -23,7 +23,7 @@ def width(values: Sequence[int]) -> int:
 
 
 def value_columns(values: Sequence[int]) -> np.ndarray:
-    """The places in a condition row of all weights but those of null labels."""
+    """The columns of a condition row, without those of null labels."""
     starts = np.cumsum([0, *(count + 1 for count in values)])
     return np.concatenate([start + np.arange(count) for start, count in zip(starts, values, strict=False)])
 

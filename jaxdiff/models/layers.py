@@ -1,4 +1,4 @@
-"""Layers shared by the networks: written so that XLA runs them near the machine's matrix rate on a CPU too."""
+"""Layers shared by the networks, written so that XLA runs them near peak matrix throughput on CPUs too."""
 
 import math
 
@@ -9,20 +9,20 @@ from jaxtyping import Array, Float
 
 
 def group_count(channels: int, groups: int = 32) -> int:
-    """The number of groups of a group norm: the largest common divisor of its channels and of the number wanted."""
+    """The number of groups of a group norm: the greatest common divisor of the channels and `groups`."""
     return math.gcd(channels, groups)
 
 
 class GroupNorm(nnx.Module):
     """Group normalisation over NHWC (Wu & He 2018), with statistics in float32.
 
-    Space is summed first and the channels of a group after, which XLA's CPU backend runs several times faster than one
+    The sum runs over space first and over the channels of a group second, which XLA's CPU backend runs several times faster than one
     reduction over both.
 
     Arguments:
         channels: C of the input.
-        groups: the number of groups wanted, see `group_count`.
-        epsilon: what is added to the variance.
+        groups: the requested number of groups, see `group_count`.
+        epsilon: added to the variance.
     """
 
     def __init__(self, channels: int, groups: int = 32, epsilon: float = 1e-5):
@@ -35,7 +35,7 @@ class GroupNorm(nnx.Module):
         batch, _, _, channels = x.shape
         wide = x.astype(jnp.float32)
         mean = self._over_groups(wide.mean((1, 2)))
-        # E[x²] - E[x]² loses digits where the mean is large: the deviations are summed instead
+        # E[x²] - E[x]² loses precision when the mean is large, so the deviations are summed instead
         variance = self._over_groups(jnp.square(wide - mean[:, None, None]).mean((1, 2)))
         gain = jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]
         shift = self.bias[...] - mean * gain
@@ -47,9 +47,9 @@ class GroupNorm(nnx.Module):
 
 
 class _Undrawn:
-    """In place of Flax's random streams: `jaxdiff.models.network` draws the weights of all layers at once.
+    """Replaces Flax's random streams: `jaxdiff.models.network` draws the weights of all layers at once.
 
-    Streams of Flax's own count their draws, and tracing the counts takes seconds for a network of a hundred layers.
+    Flax's streams count their draws, and tracing the counts takes seconds for a network of a hundred layers.
     """
 
     def params(self) -> None:
@@ -57,10 +57,10 @@ class _Undrawn:
 
 
 def convolution(inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype) -> nnx.Conv:
-    """A same-padded convolution, of zeros until `jaxdiff.models.network` draws its weights.
+    """A same-padded convolution, zero until `jaxdiff.models.network` draws its weights.
 
     Arguments:
-        strides: of the kernel; with 2, images of even size are padded below and to the right alone.
+        strides: of the kernel; with 2, images of even size are padded below and to the right only.
         centred: pad equally on all sides instead.
     """
     zeros, padding = nnx.initializers.zeros_init(), kernel // 2 if centred else "SAME"
@@ -70,26 +70,26 @@ def convolution(inputs: int, outputs: int, kernel: int, *, strides: int = 1, cen
 
 
 def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
-    """A dense layer, of zeros until `jaxdiff.models.network` draws its weights."""
+    """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
 
 
 def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
-    """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where it serves them, else XLA's.
+    """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where supported, else XLA's.
 
-    cuDNN's fused attention never writes the n x n weights to memory. It takes bfloat16 on NVIDIA GPUs since Ampere, heads of
-    a multiple of 8 channels up to 128, and, in training, an even n.
+    cuDNN's fused attention never writes the n x n weights to memory. It supports bfloat16 on NVIDIA GPUs since Ampere,
+    heads of a multiple of 8 channels up to 128 and, in training, an even n.
     """
     _, length, _, channels = query.shape
     if jax.default_backend() != "gpu" or query.dtype != jnp.bfloat16 or length % 2 or channels % 8 or channels > 128:
         return None
-    # AMD's devices name an architecture here, and no number
+    # on AMD devices this is the name of an architecture, not a number
     capability = str(getattr(jax.devices()[0], "compute_capability", ""))
     return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
 
 
 def _on_processor() -> bool:
-    """Whether programs run on the processor itself. Several devices of it are pretended, and stand for accelerators."""
+    """Whether programs run on one CPU device. Several CPU devices are emulated ones, treated as accelerators."""
     return jax.default_backend() == "cpu" and jax.local_device_count() == 1
 
 
@@ -98,14 +98,14 @@ def attend(
 ) -> Float[Array, "b n heads d"]:
     """Scaled dot-product attention (Vaswani et al. 2017, equation 1), with weights in float32.
 
-    XLA's CPU backend would transpose the n x m weights of `jax.nn.dot_product_attention` to multiply them: there the axes lie
-    as its products want them, and the mixture is normalised in place of the weights.
+    XLA's CPU backend would transpose the n x m weights of `jax.nn.dot_product_attention` to multiply them: there the axes are
+    arranged for its products, and the output is normalised instead of the weights.
     """
     if not _on_processor():
         return jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
     query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
     logits = jnp.matmul(query, key.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
-    # the largest cancels in the quotient, and so does its gradient
+    # the maximum cancels in the quotient, and so does its gradient
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp((logits - largest) * query.shape[-1] ** -0.5)
     mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32) / weights.sum(-1, keepdims=True)
@@ -117,9 +117,9 @@ class Attention(nnx.Module):
 
     Arguments:
         channels: C of the input.
-        head_channels: channels of a head at the least: C is split evenly among C // head_channels heads, or is one head.
-        groups, epsilon: of the group norm ahead of it.
-        normalised: whether there is one.
+        head_channels: minimum channels of a head: C is split evenly among max(1, C // head_channels) heads.
+        groups, epsilon: of the group norm before it.
+        normalised: whether there is a group norm.
     """
 
     def __init__(
@@ -153,16 +153,16 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
 
 
 def repeated(x: Float[Array, "b h w c"]) -> Array:
-    """Each pixel as 2x2: (B, H, W, C) -> (B, 2 H, 2 W, C)."""
+    """Nearest-neighbour upsampling by 2: (B, H, W, C) -> (B, 2 H, 2 W, C)."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
     """`conv(repeated(x))` of a 3x3 convolution: (B, H, W, C) -> (B, 2 H, 2 W, O).
 
-    Of the three pixels that a row or a column of the kernel sees, two are one pixel repeated. So each of the four pixels that
-    become of one is a 2x2 convolution of `x`, by kernels whose weights are summed first: 4/9 of the products. A CPU gains by
-    that; accelerators are given the one convolution, which keeps their matrix units busier.
+    Of the three pixels under a row or a column of the kernel, two are copies of one pixel. Each of the four output pixels per
+    input pixel is therefore a 2x2 convolution of `x` with summed weights: 4/9 of the products. This is faster on CPUs;
+    accelerators run the one convolution, which uses their matrix units better.
     """
     if not _on_processor():
         return conv(repeated(x))
@@ -190,7 +190,7 @@ def sinusoids(
         position: (B,).
         channels: even.
         shift: see `sinusoid_frequencies`.
-        sines_first: whether the sines come ahead of the cosines.
+        sines_first: whether the sines come before the cosines.
     """
     angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift)
     halves = [jnp.cos(angles), jnp.sin(angles)]

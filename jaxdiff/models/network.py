@@ -1,4 +1,4 @@
-"""A network as a pure function: structure static, weights leaves."""
+"""A network as a pure function: the structure is static, the weights are leaves."""
 
 import math
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class Network:
     """A module split once into structure and weights, so that jit, scan and vmap take it as an argument.
 
     Attributes:
-        weights: the parameters, arrays in nested dictionaries: a training state of 2,000 leaves is taken apart and put
-            together at every step, which Flax's own containers make several times slower.
+        weights: the parameters, arrays in nested dictionaries: a training state of 2,000 leaves is flattened and
+            unflattened at every step, which is several times slower with Flax's containers.
         structure: the module's graph definition.
     """
 
@@ -36,25 +36,24 @@ class Network:
 
 
 ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")
-"""Layers that start at zero, so that every residual branch, and the network, begins as nothing (Dhariwal & Nichol 2021)."""
+"""Layers initialised to zero, so that every residual branch and the network's output start at zero (Dhariwal & Nichol 2021)."""
 
 
 def unet(config: UNetConfig, key) -> Network:
-    """A UNet with fresh weights drawn from `key`. Jit it over `key` to make the weights on the device."""
+    """A UNet with random weights drawn from `key`. Jit it over `key` to create the weights on the device."""
     return _fresh(lambda: UNet(config), key)
 
 
 def noised_classifier(config: ClassifierConfig, key) -> Network:
-    """A classifier of noised images with fresh weights drawn from `key`, as `unet`; its outputs are 0."""
+    """A classifier of noised images with random weights drawn from `key`, like `unet`; its outputs are 0."""
     return _fresh(lambda: EncoderClassifier(config), key)
 
 
 def _fresh(module: Callable[[], nnx.Module], key) -> Network:
-    """A module with fresh weights.
+    """A module with random weights.
 
     Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`
-    zero. All come from one draw that is cut into pieces: a generator for each array would take XLA half a minute to
-    compile.
+    zero. All are slices of one draw: with one generator per array, XLA would take half a minute to compile.
     """
     structure, abstract = nnx.split(nnx.eval_shape(module), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(abstract))

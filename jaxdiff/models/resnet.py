@@ -1,4 +1,4 @@
-"""A small residual classifier of images, the judge of the fairness measurements."""
+"""A small residual image classifier, the attribute classifier of the fairness metrics."""
 
 import math
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class ResNet(nnx.Module):
         classes: number of logits, at least 2.
         channels: channels of the images.
         widths: channels of each stage.
-        blocks: residual blocks a stage.
+        blocks: residual blocks per stage.
         rngs: Flax's random streams for the initial weights.
     """
 
@@ -65,7 +65,7 @@ class ResNet(nnx.Module):
         self.head = nnx.Linear(inputs, classes, rngs=rngs)
 
     def features(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-        """The penultimate layer of images in [-1, 1]: one number a channel of the last stage."""
+        """The penultimate layer of images in [-1, 1]: one number per channel of the last stage."""
         x = self.stem(x)
         for block in self.stages:
             x = block(x)
@@ -82,8 +82,8 @@ def create(classes: int, *, seed: int, **sizes) -> tuple[Any, Any]:
     The weights are drawn by NumPy: on a CPU, compiling JAX's generator for every shape takes longer than the training.
 
     Arguments:
-        classes, sizes: as `ResNet` takes them.
-        seed: of the weights.
+        classes, sizes: see `ResNet`.
+        seed: for the weights.
     """
     graph, state = nnx.split(nnx.eval_shape(lambda: ResNet(classes, rngs=nnx.Rngs(0), **sizes)))
     generator = np.random.default_rng(seed)

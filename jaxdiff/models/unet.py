@@ -26,7 +26,7 @@ from jaxdiff.models.layers import (
 class ResidualBlock(nnx.Module):
     """norm, SiLU, (resample,) conv, norm, SiLU, dropout, conv, plus a skip.
 
-    The embedding scales and shifts what the second norm gives (ADM's ResBlock), or shifts what it is given (DDPM's).
+    The embedding scales and shifts the output of the second norm (ADM's ResBlock), or shifts its input (DDPM's).
     """
 
     def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample: str | None = None):
@@ -75,7 +75,7 @@ def _attention(channels: int, config: EncoderConfig, normalised: bool) -> Attent
 
 
 class Block(nnx.Module):
-    """A residual block, with attention behind it where its resolution has attention.
+    """A residual block, followed by attention if its resolution has attention.
 
     Arguments:
         attention: `normalised`, `plain` or `none`.
@@ -91,7 +91,7 @@ class Block(nnx.Module):
 
 
 class Resampler(nnx.Module):
-    """A 3x3 convolution that halves the resolution, or one of repeated pixels, which double it. Called as a `Block` is."""
+    """A 3x3 convolution that halves the resolution or, after upsampling, doubles it. Called like a `Block`."""
 
     def __init__(self, channels: int, how: str, *, config: EncoderConfig, resample: str):
         self.resample = resample
@@ -103,7 +103,7 @@ class Resampler(nnx.Module):
 
 
 def _between(level: int, way: str, embedding: int, config: EncoderConfig) -> Block | Resampler:
-    """What leads from a level to the next on the way down, or back to it on the way up."""
+    """The layer between a level and the next in the encoder, or back in the decoder."""
     width, how = config.level_widths[level if way == "down" else level + 1], config.resampling(way, level)
     if how == "residual":
         return Block(width, width, embedding, config=config, resample=way)
@@ -111,16 +111,16 @@ def _between(level: int, way: str, embedding: int, config: EncoderConfig) -> Blo
 
 
 def middle(width: int, embedding: int, config: EncoderConfig) -> list[Block]:
-    """The two blocks between the ways down and up."""
+    """The two blocks between encoder and decoder."""
     first = Block(width, width, embedding, config=config, attention=config.middle_attention)
     return [first, Block(width, width, embedding, config=config)]
 
 
 class Encoder(nnx.Module):
-    """The way down, from a noised image and its time to feature maps at ever lower resolution.
+    """The encoder: from a noised image and its time to feature maps of decreasing resolution.
 
     Arguments:
-        config: its shape.
+        config: the configuration.
     """
 
     def __init__(self, config: EncoderConfig):
@@ -141,7 +141,7 @@ class Encoder(nnx.Module):
                 down.append(_between(level, "down", embedding, config))
                 widths.append(width)
         self.down = nnx.List(down)
-        self.widths = tuple(widths)  # channels of what each layer of the way down gives
+        self.widths = tuple(widths)  # channels of the output of each encoder layer
 
     def embed_time(self, time: Float[Array, " b"]) -> Float[Array, "b e"]:
         """The time embedding."""
@@ -151,12 +151,12 @@ class Encoder(nnx.Module):
         return self.time_out(nnx.silu(self.time_in(features)))
 
     def descend(self, pixels: Array, embedding: Array, keys: Iterator[Array | None]) -> list[Array]:
-        """What each layer of the way down gives, from the first convolution on.
+        """The output of each encoder layer, from the first convolution on.
 
         Arguments:
             pixels: noised images after the stem.
             embedding: after its activation, (B, E).
-            keys: of the blocks' dropout, or None each; one is taken for each block.
+            keys: a dropout key, or None, for each block.
         """
         given = [self.conv_in(pixels)]
         for block in self.down:
@@ -164,18 +164,18 @@ class Encoder(nnx.Module):
         return given
 
     def call(self, block: Block | Resampler, *arguments) -> Array:
-        """A block's output, recomputed in the backward pass where the configuration says so."""
+        """A block's output, recomputed in the backward pass with `remat`."""
         function = type(block).__call__
         return (nnx.remat(function) if self.config.remat else function)(block, *arguments)
 
 
 def block_keys(dropout_key: Array | None, count: int) -> Iterator[Array | None]:
-    """A key for each of some blocks, or None for each where there is no dropout."""
+    """A key for each block, or None for each without dropout."""
     return iter([None] * count if dropout_key is None else jax.random.split(dropout_key, count))
 
 
 class UNet(Encoder):
-    """Predicts, from a noised image, its time and its condition, an array of the image's shape.
+    """Predicts an array of the shape of the image from a noised image, its time and its condition.
 
     Arguments:
         config: the shape of the network.
@@ -231,7 +231,7 @@ class UNet(Encoder):
             time: t in [0, 1], (B,).
             condition: integer labels, (B,) for one attribute or (B, A), -1 for the null label; or weights (B, W), see
                 `labels`.
-            dropout_key: turns dropout on (training).
+            dropout_key: enables dropout (for training).
         """
         dtype = jnp.dtype(self.config.dtype)
         embedding = nnx.silu(self.embed(time, condition))

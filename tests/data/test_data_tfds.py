@@ -209,7 +209,7 @@ def test_any_tfds_data_set_with_one_image_opens(tmp_path):
             assert source.labels[i].tolist() == [number % 2, number > 99]
     info = next(tmp_path.rglob("dataset_info.json"))
     info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
-    with pytest.raises(InputError, match="toy_digits is prepared .* as tfrecord, .* takes array_record"):
+    with pytest.raises(InputError, match="toy_digits is prepared .* as tfrecord, .* prepare it again as array_record"):
         open_data(f"tfds:toy_digits?data_dir={tmp_path}")
 
 

@@ -291,7 +291,7 @@ def test_dropout_keeps_the_mean():
         ({"dropout": 1.0}, "`dropout` must lie in"),
         ({"attention": (5, 4)}, r"`attention` names resolutions \[5\]; this network has \[8, 4\]"),
         ({"base": 15}, "`base` must be even"),
-        ({"head_channels": 9}, r"`head_channels` 9 does not split the 32 channels of level 1"),
+        ({"head_channels": 9}, r"`head_channels` 9 does not divide the 32 channels of level 1"),
     ],
 )
 def test_impossible_configurations_are_refused(changed, message):

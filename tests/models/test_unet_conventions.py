@@ -183,7 +183,7 @@ def test_files_say_nothing_of_our_own_conventions_and_all_of_others():
     [
         ({"embedding": "add"}, "`embedding` must be one of scale_shift, shift, got 'add'"),
         ({"downsampling": "pool"}, "`downsampling` must be one of residual, convolution, centred_convolution, got 'pool'"),
-        ({"upsampling": ("residual", "residual")}, "`upsampling` must be one for each level but the last, got 2"),
+        ({"upsampling": ("residual", "residual")}, "`upsampling` must have one entry for each level but the last, got 2"),
         ({"middle_attention": "no"}, "`middle_attention` must be one of normalised, plain, none, got 'no'"),
         ({"groups": 0}, "`groups` must be above 0, got 0"),
         ({"epsilon": 0.0}, "`epsilon` must be above 0, got 0.0"),

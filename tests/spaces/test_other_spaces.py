@@ -52,7 +52,7 @@ def test_its_samples_are_stored_and_read_as_they_are(tmp_path):
 
 def test_its_samples_are_no_images(tmp_path):
     SampleSet.create(tmp_path / "set", {}, (), LABELS, SERIES).write(0, windows())
-    with pytest.raises(InputError, match=r"holds windows of shape \(6, 3\); it takes sets of images"):
+    with pytest.raises(InputError, match=r"contains windows of shape \(6, 3\); expected a set of images"):
         open_data(tmp_path / "set")
     with pytest.raises(InputError, match="png is for images; a set of windows takes npz"):
         SampleSet.create(tmp_path / "png", {}, (), LABELS, SERIES, "png")

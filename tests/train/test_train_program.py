@@ -250,7 +250,7 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_a_folder_is_made(source, tmp_path):
-    with pytest.raises(InputError, match="`batch_size` must be within 1 and the 40 images of arrays, got 41"):
+    with pytest.raises(InputError, match="`batch_size` must be between 1 and the 40 images of arrays, got 41"):
         trained(tmp_path / "run", source, task=dataclasses.replace(TASK, batch_size=41))
     assert not (tmp_path / "run").exists()
 

@@ -13,7 +13,7 @@ _IMAGES, _ATTRIBUTES, _PARTITION = "img_align_celeba", "list_attr_celeba.txt", "
 _COUNT = 40
 _VALUES = {"-1": "no", "1": "yes"}
 _SPLITS = {"0": "train", "1": "validation", "2": "test"}
-# In the order of the file, which `_rows` checks.
+# In the order of the file, which `_labels` checks.
 # fmt: off
 _NAMES = [
     "5_o_clock_shadow", "arched_eyebrows", "attractive", "bags_under_eyes", "bald", "bangs", "big_lips", "big_nose",
@@ -26,12 +26,12 @@ _NAMES = [
 
 
 class CelebAManual(tfds.core.GeneratorBasedBuilder):
-    """202,599 aligned faces of 178 x 218 pixels; 40 attributes with values no and yes; the publisher's partition."""
+    """202,599 aligned faces of 178 x 218 pixels; 40 attributes with values no and yes; the official partition."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    From https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html take into one folder:
-    {_IMAGES}.zip (or the folder {_IMAGES} that it unpacks to), {_ATTRIBUTES} and {_PARTITION}.
+    From https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, download into one folder:
+    {_IMAGES}.zip (or the unpacked folder {_IMAGES}), {_ATTRIBUTES} and {_PARTITION}.
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -49,7 +49,9 @@ class CelebAManual(tfds.core.GeneratorBasedBuilder):
         labels, splits = _labels(folder / _ATTRIBUTES), _partition(folder / _PARTITION)
         if labels.keys() != splits.keys():
             file = min(labels.keys() ^ splits.keys())
-            raise InputError(f"{_ATTRIBUTES} and {_PARTITION} in {folder} must list the same files; only one has {file}")
+            raise InputError(
+                f"{_ATTRIBUTES} and {_PARTITION} in {folder} must list the same files; only one of them lists {file}"
+            )
         return {
             split: self._generate_examples(folder, {file: labels[file] for file in labels if splits[file] == split})
             for split in _SPLITS.values()
@@ -69,30 +71,30 @@ class CelebAManual(tfds.core.GeneratorBasedBuilder):
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The numbered lines of a text file that are not blank, as fields."""
+    """The non-blank lines of a text file with their numbers, split into fields."""
     if not path.is_file():
-        raise InputError(f"there is no {path.name} in {path.parent}")
+        raise InputError(f"{path.parent} has no file {path.name}")
     return [(number, line.split()) for number, line in enumerate(path.read_text().splitlines(), start=1) if line.strip()]
 
 
 def _labels(path: Path) -> dict[str, dict[str, str]]:
-    """The value of each attribute, by file: a line with the count, a line of names, then a file and 40 of -1 or 1 a line."""
+    """The attribute values of each file. Format: a count, a line of names, then one line per file with 40 values, -1 or 1."""
     rows = _rows(path)
     if len(rows) < 2 or [name.lower() for name in rows[1][1]] != _NAMES:
-        raise InputError(f"{path} must have the {_COUNT} names of the attributes in row 2")
+        raise InputError(f"{path} must list the {_COUNT} attribute names in row 2")
     labels = {}
     for number, (file, *values) in rows[2:]:
         if len(values) != _COUNT or not set(values) <= _VALUES.keys():
-            raise InputError(f"row {number} of {path} must be a file and {_COUNT} values -1 or 1")
+            raise InputError(f"row {number} of {path} must be a file name and {_COUNT} values, each -1 or 1")
         labels[file] = {name: _VALUES[value] for name, value in zip(_NAMES, values, strict=True)}
     return labels
 
 
 def _partition(path: Path) -> dict[str, str]:
-    """The split of each file: a file and 0, 1 or 2 a line."""
+    """The split of each file. Format: one line per file with 0, 1 or 2."""
     splits = {}
     for number, row in _rows(path):
         if len(row) != 2 or row[1] not in _SPLITS:
-            raise InputError(f"row {number} of {path} must be a file and 0 (train), 1 (validation) or 2 (test)")
+            raise InputError(f"row {number} of {path} must be a file name and 0 (train), 1 (validation) or 2 (test)")
         splits[row[0]] = _SPLITS[row[1]]
     return splits

@@ -22,13 +22,13 @@ _VALUES = {
 class FairFaceManual(tfds.core.GeneratorBasedBuilder):
     """108,501 faces with age, gender and race.
 
-    The publisher has no test part: here train is the publisher's train, and the publisher's validation is halved by a fixed
-    hash of the file name into validation and test.
+    There is no official test split: `train` is the official training split, and the official validation split is halved into
+    `validation` and `test` by a fixed hash of the file name.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    From https://github.com/joojs/fairface take into one folder the unpacked folders train and val, and
+    From https://github.com/joojs/fairface, put into one folder: the unpacked folders train and val,
     {_TABLES["train"]} and {_TABLES["val"]}.
     """
 
@@ -37,7 +37,7 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
         features |= {name: tfds.features.ClassLabel(names=list(values)) for name, values in _VALUES.items()}
         return tfds.core.DatasetInfo(
             builder=self,
-            description="FairFace: faces balanced over race, with annotated age, gender and race.",
+            description="FairFace: faces balanced by race, annotated with age, gender and race.",
             features=tfds.features.FeaturesDict(features),
             homepage="https://github.com/joojs/fairface",
         )
@@ -58,9 +58,9 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The file, age, gender and race of each image of a table."""
+    """The file, age, gender and race of each image in a table."""
     if not path.is_file():
-        raise InputError(f"there is no {path.name} in {path.parent}")
+        raise InputError(f"{path.parent} has no file {path.name}")
     rows = []
     with path.open(newline="", encoding="utf-8-sig") as table:
         for number, row in enumerate(csv.DictReader(table), start=2):
