@@ -1,4 +1,4 @@
-"""Calibration of a classifier of noised images: how far its probabilities can be taken as numbers, at each level of noise."""
+"""Calibration of a classifier of noised images: how accurate its probabilities are at each noise level."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,21 +15,21 @@ from jaxdiff.process import Process, expand
 from jaxdiff.spaces.pixels import scaled
 
 BANDS = 8
-"""Equal parts of the time axis, each with a temperature and offsets of its own."""
-_PULL = 10.0  # weight, in images, of the prior that holds a temperature and offsets at 1 and 0 where the data say little
+"""Number of equal parts of the time axis, each with its own temperature and offsets."""
+_PULL = 10.0  # weight, in images, of the prior that keeps temperature and offsets near 1 and 0 when there are few data
 _BINS = 15  # of the calibration error, as in Guo et al. 2017
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and offsets by time, of what a network says (Guo et al. 2017, section 4.2, at each level of noise).
+    """A temperature and offsets for the output of a network, by time (Guo et al. 2017, section 4.2, at each noise level).
 
-    Between the middles of the bands they are linear in t, so that what is calibrated has no jumps.
+    Between the centres of the bands they are linear in t, so that the result is continuous.
 
     Attributes:
         slopes: one over the temperature of each of J bands, (J,), at least 0.
-        offsets: what is added to the evidence for each value, (J, K).
+        offsets: added to the evidence for each value, (J, K).
     """
 
     slopes: Float[Array, " j"]
@@ -39,39 +39,39 @@ class Calibration:
         """The evidence for each value, calibrated.
 
         Arguments:
-            evidence: what the network says.
+            evidence: the output of the network.
             t: times in [0, 1].
         """
         weights = _weights(jnp, t, self.slopes.shape[0])
         return (weights @ self.slopes)[:, None] * evidence + weights @ self.offsets
 
     def config(self) -> dict[str, Any]:
-        """JSON-ready; `Calibration.of` takes it."""
+        """The argument of `Calibration.of`, JSON-ready."""
         return {"slopes": np.asarray(self.slopes).tolist(), "offsets": np.asarray(self.offsets).tolist()}
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> "Calibration":
-        """What `config` described."""
+        """The calibration described by `config`."""
         return cls(jnp.asarray(config["slopes"], jnp.float32), jnp.asarray(config["offsets"], jnp.float32))
 
     @classmethod
     def identity(cls, values: int) -> "Calibration":
-        """The calibration that changes nothing, for K values."""
+        """The identity calibration, for K values."""
         return cls(jnp.ones(1), jnp.zeros((1, values)))
 
 
 def _weights(numpy, t, bands: int):
-    """The weight of each band at times t: hat functions on the bands' middles, constant beyond the outermost, (B, J)."""
+    """The weight of each band at times t: hat functions at the centres of the bands, constant beyond the outermost, (B, J)."""
     place = numpy.clip(t * bands - 0.5, 0.0, bands - 1.0)
     return numpy.maximum(0.0, 1.0 - numpy.abs(place[:, None] - numpy.arange(bands)))
 
 
 def log_posterior(log_shares, strength, evidence):
-    """log P(value | x_t): the log of the prior plus evidence that fades with the signal, normalised.
+    """log P(value | x_t): the log of the prior plus the evidence, scaled by the signal, normalised.
 
     The log likelihood ratio of two values is, to first order in alpha / sigma, a linear function of the image with
-    coefficients in proportion to alpha / sigma: so a network that says it in units of `signal` says numbers of order 1 at
-    every time, and where no signal is left the odds are those of the prior, whatever it says.
+    coefficients proportional to alpha / sigma. So in units of `signal` the output of the network is of order 1 at every time,
+    and without signal the odds are those of the prior.
 
     Arguments:
         log_shares: log of the prior, (K,).
@@ -89,13 +89,13 @@ def signal(process: Process, t: Float[Array, " b"]) -> Float[Array, " b"]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a network said of held-out images.
+    """The output of a network for held-out images.
 
     Attributes:
         evidence: for each value, (N, K).
         t: times in (0, 1], (N,).
         strength: of the signal, (N,); see `signal`.
-        labels: the images' own, (N,).
+        labels: the true labels, (N,).
     """
 
     evidence: Float64[np.ndarray, "n k"]
@@ -123,19 +123,19 @@ def ask(
     *,
     batch: int = 64,
 ) -> HeldOut:
-    """What a network says of images, each noised to a time drawn in each band.
+    """Evaluates a network on images, each noised to a random time in each band.
 
     Arguments:
         network: called as `network(x / scale(t), t)`; a pytree.
         process: the forward process.
-        images, labels: what the network was not trained on, at least one.
-        key: of times and noise; each image has its own, so `batch` changes nothing but rounding.
-        batch: images at once.
+        images, labels: data that the network was not trained on, at least one image.
+        key: for times and noise; they are drawn per image, so `batch` changes only rounding.
+        batch: batch size.
     """
     rows = []
     for start in range(0, len(images), batch):
         chosen = np.arange(start, start + batch)
-        # the last batch is filled up, so that one program does
+        # the last batch is padded, so that one compiled program suffices
         rows.append(_evidence(network, process, images[chosen % len(images)], chosen, key))
     evidence, t = (np.concatenate([np.asarray(row[part]) for row in rows], axis=1)[:, : len(images)] for part in (0, 1))
     times = t.reshape(-1)
@@ -162,14 +162,14 @@ def _evidence(network, process, images, indices, key):
 
 
 def fit(held_out: HeldOut, shares: Float64[np.ndarray, " k"]) -> Calibration:
-    """The calibration of least log loss on held-out images: a convex problem, solved by L-BFGS-B.
+    """The calibration with minimum log loss on held-out images: a convex problem, solved by L-BFGS-B.
 
     Arguments:
-        held_out: what the network said, at times all over (0, 1].
+        held_out: the output of the network, at times throughout (0, 1].
         shares: the prior.
 
     Raises:
-        InputError: fewer than 100 images, which say too little.
+        InputError: there are fewer than 100 images.
     """
     if len(held_out.labels) < 100:
         raise InputError(f"`held_out` must hold at least 100 images, got {len(held_out.labels)}")
@@ -198,19 +198,20 @@ def fit(held_out: HeldOut, shares: Float64[np.ndarray, " k"]) -> Calibration:
 
 @dataclass(frozen=True)
 class Level:
-    """How good the probabilities are in one band of noise.
+    """The quality of the probabilities in one band of noise.
 
     Attributes:
         low, high: the band's times: low < t <= high.
-        snr: alpha² / sigma² in its middle.
-        count: images.
-        accuracy: share of images whose most likely value is their own.
-        majority: share of images of the most frequent value: the accuracy of who sees nothing.
-        log_loss: mean of -log P(own value), in nats.
-        prior_log_loss: the same of the prior, on the same images; its expectation is the prior's entropy.
-        calibration_error: |predicted probability - frequency|, averaged over bins of as many images each and over values
+        snr: alpha² / sigma² at its centre.
+        count: number of images.
+        accuracy: share of images whose most likely value is correct.
+        majority: share of the most frequent value, the accuracy of a constant prediction.
+        log_loss: mean of -log P(true value), in nats.
+        prior_log_loss: the log loss of the prior on the same images; its expectation is the entropy of the prior.
+        calibration_error: |predicted probability - frequency|, averaged over bins of equal counts and over values
             (classwise; Kull et al. 2019, section 2).
-        by_chance: what a perfectly calibrated classifier with these probabilities shows on as many images, on average.
+        by_chance: the expected calibration error of a perfectly calibrated classifier with these probabilities and as many
+            images.
     """
 
     low: float
@@ -232,12 +233,12 @@ class Level:
 def measure(
     held_out: HeldOut, shares: Float64[np.ndarray, " k"], calibration: Calibration, process: Process
 ) -> tuple[Level, ...]:
-    """How good the probabilities are in each band of noise.
+    """The quality of the probabilities in each band of noise.
 
     Arguments:
-        held_out: what the network said of images that neither training nor `fit` saw; some in every band.
+        held_out: the output of the network for images that neither training nor `fit` used, with some in every band.
         shares: the prior.
-        calibration: of the network.
+        calibration: the calibration of the network.
         process: the forward process.
     """
     log_p = held_out.log_posterior(shares, calibration)
@@ -278,11 +279,11 @@ def _gaps(predicted, frequency, count):
 def reliability(
     probabilities: Float64[np.ndarray, " n"], happened: np.ndarray
 ) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-    """Predicted probability, frequency and number of images in bins of as many images each, sorted by probability.
+    """Predicted probability, frequency and number of images in bins of equal counts, sorted by probability.
 
     Arguments:
         probabilities: of an event, for each image.
-        happened: whether it did, (N,).
+        happened: whether the event occurred, (N,).
     """
     parts = np.array_split(np.argsort(probabilities, kind="stable"), min(_BINS, len(probabilities)))
     means = [(probabilities[part].mean(), happened[part].mean(), len(part)) for part in parts]

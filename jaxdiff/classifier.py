@@ -1,8 +1,8 @@
-"""A classifier of noised images: the odds P(unsafe | x_t) / P(safe | x_t) that weigh the safe denoiser.
+"""A classifier of noised images: the odds P(unsafe | x_t) / P(safe | x_t) that weight the safe denoiser.
 
-For a set of values of an attribute, the posterior odds at x_t are what the exact safe denoiser asks for: E_safe = E + odds
-(E - E_unsafe) (Kim et al. 2025, theorem 3.2). They are learned as Dhariwal & Nichol 2021 learn a classifier for guidance,
-by cross-entropy on noised images.
+For a set of values of an attribute, the exact safe denoiser uses the posterior odds at x_t: E_safe = E + odds
+(E - E_unsafe) (Kim et al. 2025, theorem 3.2). They are learned by cross-entropy on noised
+images, as the guidance classifiers of Dhariwal & Nichol 2021.
 """
 
 import os
@@ -30,11 +30,11 @@ from jaxdiff.training import Losses, stratified_times
 
 @dataclass(frozen=True)
 class Classification(Losses):
-    """What is minimised: the cross-entropy of the labels at times stratified over (0, 1].
+    """The cross-entropy of the labels at times stratified over (0, 1].
 
     Arguments:
-        shares: the prior: the share of each value in the training data, each above 0, in sum 1.
-        phases: the two SNR at which the phases of noise meet, falling: the loss is told for each phase.
+        shares: the prior: the share of each value in the training data, above 0, summing to 1.
+        phases: the two SNR values that separate three ranges of noise, decreasing; the loss is logged per range.
     """
 
     shares: tuple[float, ...]
@@ -42,11 +42,11 @@ class Classification(Losses):
 
     def __post_init__(self):
         if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise InputError(f"`shares` must be above 0 and in sum 1, got {self.shares}")
+            raise InputError(f"`shares` must be above 0 and sum to 1, got {self.shares}")
         check_boundaries(self.phases)
 
     def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
-        """What is noised, how far and with which noise; see `Losses`. `labels` are int32 (B, 1)."""
+        """The images, their times and noise; see `Losses.draw`. `labels` are int32 (B, 1)."""
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
         x0 = batch["x0"]
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
@@ -68,10 +68,10 @@ class LogOdds:
 
     Attributes:
         network: the network.
-        process: the forward process that it was trained on; it knows no other's images, see `require`.
-        calibration: of the network.
+        process: the forward process that it was trained on, see `require`.
+        calibration: the calibration of the network.
         log_shares: log of the prior, (K,).
-        members: which values are in the set, (K,): some and not all.
+        members: which values are in the set, (K,): at least one, but not all.
         shape: of one image, (H, W, C).
     """
 
@@ -90,7 +90,7 @@ class LogOdds:
             t: their times in [0, 1], of shape () or (B,).
 
         Raises:
-            InputError: images of another shape.
+            InputError: the images have another shape.
         """
         if x.shape[1:] != self.shape:
             raise InputError(f"`x` holds images of shape {x.shape[1:]}; this classifier takes {self.shape}")
@@ -101,10 +101,10 @@ class LogOdds:
         return within - without
 
     def require(self, process: Process) -> None:
-        """Raises `InputError` where `process` is not the one that the classifier was trained on."""
+        """Raises `InputError` if `process` is not the one that the classifier was trained on."""
         own, other = self.process.config(), process.config()
         if own != other:
-            raise InputError(f"this classifier was trained on images noised by {own}; its odds say nothing of those of {other}")
+            raise InputError(f"this classifier was trained on images noised by {own}; its odds are not valid for {other}")
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ class NoisedClassifier:
         config: the network's shape.
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
-        attribute: what it tells.
+        attribute: the attribute that it classifies.
         shares: the share of each value in the training data: its prior.
-        calibration: fitted on held-out images; of an unfinished run the one that changes nothing.
-        training: how it was trained, for provenance, and how well it does on held-out images.
+        calibration: fitted on held-out images; the identity for an unfinished run.
+        training: how it was trained, for provenance, and its quality on held-out images.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and description.
     """
 
@@ -140,7 +140,7 @@ class NoisedClassifier:
         """Whether each value of the attribute is one of `values`.
 
         Raises:
-            InputError: an unknown value, none, or all there are.
+            InputError: a value is unknown, or `values` is empty or has all of them.
         """
         known = self.attribute.values
         if unknown := [value for value in values if value not in known]:
@@ -153,7 +153,7 @@ class NoisedClassifier:
         """log P(in `values` | x_t) - log P(not | x_t) as a function of (x, t).
 
         Arguments:
-            values: names of values of the attribute: some but not all.
+            values: names of values of the attribute: at least one, but not all.
         """
         members = jnp.asarray(self.members(values))
         log_shares = jnp.log(jnp.asarray(self.shares, jnp.float32))
@@ -161,7 +161,7 @@ class NoisedClassifier:
 
 
 def save(path: str | os.PathLike, classifier: NoisedClassifier) -> str:
-    """Writes a classifier to `path`/classifier.safetensors, whole or not at all, and returns its fingerprint."""
+    """Writes a classifier to `path`/classifier.safetensors atomically, and returns its fingerprint."""
     description = {
         "network": classifier.config.settings(),
         "process": classifier.process.config(),
@@ -177,8 +177,8 @@ def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
     """Reads a classifier from a run's folder or a classifier.safetensors.
 
     Raises:
-        InputError: there is no such file, it is cut off or damaged, it is no jaxdiff classifier, or its arrays don't fit its
-            network.
+        InputError: the file does not exist, is truncated or damaged, is not a jaxdiff classifier, or its arrays do not match
+            its network.
     """
     contents = weight_file.read(path, weight_file.CLASSIFIER)
     description = contents.description
@@ -198,5 +198,5 @@ def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
 
 @cache
 def _abstract(config: ClassifierConfig) -> Network:
-    """The network of a configuration, without weights."""
+    """The network of a configuration, with abstract weights."""
     return jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))

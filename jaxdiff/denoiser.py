@@ -1,9 +1,9 @@
 """Denoisers: `denoise(x, t, condition) -> x0_hat`, the posterior mean E[x_0 | x_t = x, condition].
 
 A denoiser is a pure function of arrays: x (B, ...), t of shape () or (B,), condition a pytree of arrays with leading
-axis B (or None). Solvers, searches and guidances know nothing else of a model. A denoiser is a pytree, so that weights
-and scales are arguments of a compiled program and never constants in it; a plain function is a denoiser too (its
-closure is then constant).
+axis B (or None). Solvers, searches and guidances use nothing else of a model. A denoiser is a pytree, so that weights
+and scales are arguments of a compiled program, not constants in it; a plain function is a denoiser too (its closure
+is then constant).
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class Denoiser(Protocol):
 
 
 def as_denoiser(denoise: Callable) -> Callable:
-    """A denoiser that jit takes as an argument: functions in a `jax.tree_util.Partial`, pytrees as they are."""
+    """A denoiser that jit accepts as an argument: functions are wrapped in a `jax.tree_util.Partial`."""
     leaves = jax.tree.leaves(denoise)
     return jax.tree_util.Partial(denoise) if len(leaves) == 1 and leaves[0] is denoise else denoise
 
@@ -41,10 +41,10 @@ class NetworkDenoiser:
     """A trained network as a denoiser, through its parameterisation.
 
     Attributes:
-        network: a pytree called as `network(x / scale(t), t, condition)` that predicts `prediction`, of the shape of x: noised
-            data of unit variance come to it with unit variance, whatever the process.
+        network: a pytree called as `network(x / scale(t), t, condition)` that predicts `prediction`, of the shape of x. The
+            scaling gives inputs of unit variance for data of unit variance, whatever the process.
         process: the forward process that it was trained on.
-        prediction: what it predicts: `x0`, `eps`, `v`, `score` or `edm`.
+        prediction: the kind of prediction: `x0`, `eps`, `v`, `score` or `edm`.
     """
 
     network: Callable
@@ -61,10 +61,10 @@ class NetworkDenoiser:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GaussianMixture:
-    """The exact denoiser of a class-conditional mixture of isotropic Gaussians: the oracle of the tests, and for teaching.
+    """The exact denoiser of a class-conditional mixture of isotropic Gaussians: for tests and teaching.
 
     Class c of C has K components N(means[c, k], stds[c, k]² I) of weight proportional to exp(log_weights[c, k]). The
-    condition is a class index (B,), where -1 stands for the mixture of all classes in equal parts.
+    condition is a class index (B,); -1 is the mixture of all classes with equal weights.
 
     Attributes:
         means: (C, K, D).
@@ -104,9 +104,9 @@ class GaussianMixture:
 class Inside:
     """A denoiser inside a guidance, as `Guidance.guide` calls it: a function of (x, t, condition), for one evaluation.
 
-    It holds what the guidances further inside remember, so that `guide` need not know of it: each call sees the memory from
-    before the evaluation, and that of the first call is kept. Where there is such a memory, a call inside a `lax.cond` or
-    another transformation is an error, since the memory could not leave it: `where_any` is the way to skip an evaluation.
+    It carries the memory of the guidances inside it, so that `guide` need not: each call sees the memory from before the
+    evaluation, and the memory after the first call is kept. With such a memory, a call inside a `lax.cond` or another
+    transformation is an error, since the memory would be lost: use `where_any` to skip an evaluation.
     """
 
     def __init__(self, denoiser: Callable, memory: Any):
@@ -117,7 +117,7 @@ class Inside:
 
     @property
     def memory(self) -> Any:
-        """What is remembered after the evaluation."""
+        """The memory after the evaluation."""
         return self._after
 
     def __call__(self, x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
@@ -125,7 +125,7 @@ class Inside:
         return self._keep(*evaluate(self._denoiser, x, t, condition, self._before))
 
     def where_any(self, needed: Bool[Array, " b"], x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
-        """The posterior mean if any sample of the batch needs it; else zeros without an evaluation, and the memory as it is."""
+        """The posterior mean if any sample of the batch needs it; else zeros without an evaluation, and an unchanged memory."""
 
         def evaluated(before):
             x0, after = evaluate(self._denoiser, x, t, condition, before)
@@ -138,18 +138,18 @@ class Inside:
 
     def _keep(self, x0: Array, after: Any) -> Array:
         if jax.tree.leaves(self._before) and get_opaque_trace_state() != self._trace:
-            raise RuntimeError("a guidance calls a denoiser that remembers inside a transformation; take `where_any`")
+            raise RuntimeError("a guidance calls a stateful denoiser inside a transformation; use `where_any`")
         if not self._called:
             self._after, self._called = after, True
         return x0
 
 
 class Memory(NamedTuple):
-    """What a nest remembers, a tree of the shape of the nest.
+    """The memory of a nest of guidances, a tree of the same structure.
 
     Attributes:
-        own: what the guidance itself remembers; () where it is no `Remembering`.
-        inside: what each of its children does: a `Memory`, or () for a denoiser that is no guidance.
+        own: the memory of the guidance itself; () if it is not a `Remembering`.
+        inside: the memory of each child: a `Memory`, or () for a denoiser that is not a guidance.
     """
 
     own: Any
@@ -168,7 +168,7 @@ class Guidance(ABC):
 
     @property
     def children(self) -> tuple[Callable, ...]:
-        """The denoisers inside, the main one first: what is asked of a nest is asked of all of them."""
+        """The denoisers inside, the main one first."""
         return (self.denoiser,)
 
     @abstractmethod
@@ -177,8 +177,8 @@ class Guidance(ABC):
 
         Arguments:
             denoise: the denoiser inside, as a function of (x, t, condition), see `Inside`. A guidance of several children
-                takes an argument for each, in their order.
-            x, t, condition: as a denoiser takes them.
+                takes one argument for each, in their order.
+            x, t, condition: see `Denoiser`.
         """
 
     def own_breakpoints(self) -> tuple[Array, ...]:
@@ -186,35 +186,35 @@ class Guidance(ABC):
         return ()
 
     def asked(self, x: Array) -> Array:
-        """The states at which `guide` asks each denoiser inside: x, or several times x."""
+        """The states on which `guide` evaluates each denoiser inside: x, or several copies of x."""
         return x
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """How often the child of this number is evaluated for one evaluation at t, one time or those of a batch."""
+        """Evaluations of child number `child` per evaluation at t, one time or those of a batch."""
         return jax.eval_shape(self.asked, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
 
     def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
-        """The guided posterior mean; guidances in the nest that remember do so from here on."""
+        """The guided posterior mean; stateful guidances in the nest start with an initial memory."""
         return evaluate(self, x, t, condition, initial_memory(self, x))[0]
 
 
 class Remembering(Guidance):
-    """A guidance that carries something from node to node of a run: a momentum, a tracked posterior.
+    """A stateful guidance, which carries a memory from node to node of a run, e.g. a momentum.
 
-    The first evaluation of a step is the one that is remembered.
+    The memory after the first evaluation of a step is kept.
     """
 
     @abstractmethod
     def begin(self, x: Array) -> Any:
-        """What is remembered before the first step from x, a pytree of arrays with leading axis B."""
+        """The memory before the first step from x, a pytree of arrays with leading axis B."""
 
     @abstractmethod
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any, memory: Any) -> tuple[Array, Any]:
-        """The guided posterior mean, and what is remembered after it; arguments as of `Guidance.guide`."""
+        """The guided posterior mean and the memory after it; see `Guidance.guide`."""
 
 
 def nest(denoiser: Callable) -> Iterator[Guidance]:
-    """The guidances of a nest, each before those inside it, child by child; none for a denoiser that is none."""
+    """The guidances of a nest, in pre-order, child by child; none for a denoiser that is not a guidance."""
     if isinstance(denoiser, Guidance):
         yield denoiser
         for child in denoiser.children:
@@ -227,7 +227,7 @@ def breakpoints(denoiser: Callable) -> tuple[Array, ...]:
 
 
 def initial_memory(denoiser: Callable, x: Array) -> Any:
-    """What the guidances of a nest remember before the first step from x: a `Memory`; () for a denoiser that is none."""
+    """The memory of a nest before the first step from x: a `Memory`, or () for a denoiser that is not a guidance."""
     if not isinstance(denoiser, Guidance):
         return ()
     own = denoiser.begin(x) if isinstance(denoiser, Remembering) else ()
@@ -240,8 +240,8 @@ def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: Any) -> tu
 
     Arguments:
         denoiser: a denoiser, guided or not.
-        x, t, condition: as a denoiser takes them.
-        memory: what `initial_memory` or the evaluation before returned.
+        x, t, condition: see `Denoiser`.
+        memory: from `initial_memory` or the previous evaluation.
     """
     if not isinstance(denoiser, Guidance):
         return denoiser(x, t, condition), memory

@@ -1,7 +1,8 @@
-"""DiffEdit (Couairon et al. 2022): images edited from one condition to another where the two disagree, and nowhere else.
+"""DiffEdit (Couairon et al. 2022): images edited from one condition to another only where the two disagree.
 
-The baseline "Editing" of the fairness table, on models that take a label. Its three parts are public: `edit_mask` finds where,
-`probability_flow.encode` leads up, and `guidance.masked` lets `probability_flow.decode` lead down under the new condition.
+The baseline "Editing" of the fairness table, on models that take a label. Its three parts are public: `edit_mask` finds the
+mask, `probability_flow.encode` maps to noise, and `probability_flow.decode` with `guidance.masked` decodes under the new
+condition.
 """
 
 from collections.abc import Callable
@@ -54,27 +55,27 @@ def edit_mask(
     """Where two conditions disagree about an image (Couairon et al. 2022, section 3.2, step 1).
 
     d = mean over draws and channels of |eps(z, target) - eps(z, source)|, with z the image noised to the time `at`; the
-    mask is clip(d, 0, clamp mean(d)) / (clamp mean(d)) > threshold, the mean over the image's own pixels. So it is set
-    where d > clamp threshold mean(d), and nowhere where the conditions are equal. Of the two numbers only the product acts.
+    mask is clip(d, 0, clamp mean(d)) / (clamp mean(d)) > threshold, the mean over the image's own pixels. So it is
+    the set d > clamp threshold mean(d), empty if the conditions are equal. Only the product clamp threshold matters.
 
-    Each draw costs two evaluations, done as one of twice the batch. Image i's mask is a function of (key, indices[i],
-    denoiser, images[i], source[i], target[i]) alone; its noise is none that `sample` draws with the same key.
+    Each draw costs two evaluations, done as one on twice the batch. Image i's mask is a function of (key, indices[i],
+    denoiser, images[i], source[i], target[i]) alone; its noise differs from all that `sample` draws with the same key.
 
     Arguments:
         denoise: a denoiser, guided or not.
         process: the forward process.
         images: the data, channels last, with at least one axis of pixels.
-        source: the condition that the images have, a pytree of arrays with leading axis B.
-        target: the condition that they are to have, of the same form.
+        source: the condition of the images, a pytree of arrays with leading axis B.
+        target: the new condition, of the same structure.
         key: a key.
-        draws: noises for each image, at least 1.
-        at: the time in (0, 1] to noise to.
-        clamp: multiple of the mean at which d saturates, above 0.
-        threshold: share of that above which a pixel is edited, in [0, 1).
+        draws: noise draws per image, at least 1.
+        at: the time in (0, 1] to which to noise.
+        clamp: the multiple of the mean at which d is clipped, above 0.
+        threshold: the fraction of that above which a pixel is edited, in [0, 1).
         indices: (B,) integers, by default 0 .. B - 1.
 
     Raises:
-        InputError: a number out of its range, images without pixels, or conditions or indices of another batch.
+        InputError: a number is out of range, the images have no pixel axes, or conditions or indices have another batch size.
     """
     source, target = _checked(images, source, target, draws, at, clamp, threshold)
     keys = sample_keys(key, indices_of(indices, len(images)))
@@ -91,11 +92,11 @@ def _edit_mask(denoiser, process, images, source, target, keys, at, level, *, dr
         one = lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 0), draw + 1), images.shape[1:])  # noqa: E731
         noised = process.noised(images, jax.vmap(one)(keys), times)
         before, after = jax.vmap(lambda condition: denoiser(noised, times, condition))(both)
-        # in x0: at one time, eps differs by the same up to a factor, which the mean divides out
+        # in x0: differences of eps are proportional at one time, and the factor cancels in the ratio to the mean
         return total + jnp.abs(after - before).mean(-1, keepdims=True), None
 
     total, _ = jax.lax.scan(add, jnp.zeros((*images.shape[:-1], 1)), jnp.arange(draws))
-    # two rows of one batch may be rounded differently, so that equal conditions would differ by noise
+    # equal rows of a batch may be rounded differently, so equal conditions are masked explicitly
     pairs = zip(*map(jax.tree.leaves, (source, target)), strict=True)
     differs = jnp.stack([jnp.any((s != t).reshape(len(s), -1), axis=1) for s, t in pairs]).any(0)
     above = total > level * total.mean(axis=range(1, total.ndim), keepdims=True)
@@ -120,18 +121,18 @@ def edit(
 ) -> Edit:
     """Edits images from the condition `source` to `target`: mask, encode under `source`, decode under `target` in the mask.
 
-    It holds all states of the encoding, steps times the batch, and costs `edit_evaluations` for an image. For a denoiser
-    that is guided for decoding alone, put the three parts together by hand, as here.
+    It stores all states of the encoding, steps times the batch, and costs `edit_evaluations` per image. To guide only the
+    decoding, combine the three parts yourself, as this function does.
 
     Arguments:
         denoise: a denoiser, guided or not.
         process: the forward process.
         images: the data, channels last, with at least one axis of pixels.
-        source: the condition that the images have, a pytree of arrays with leading axis B.
-        target: the condition that they are to have, of the same form.
-        solver: `DDIM` or `Heun` that draws no noise.
+        source: the condition of the images, a pytree of arrays with leading axis B.
+        target: the new condition, of the same structure.
+        solver: a deterministic `DDIM` or `Heun`.
         key: a key, for the mask.
-        strength: the time in (0, 1] to encode to: more changes more. See `solvers.Init`.
+        strength: the time in (0, 1] to encode to; a larger one changes more. See `solvers.Init`.
         draws, at, clamp, threshold, indices: see `edit_mask`.
 
     Raises:
@@ -150,7 +151,7 @@ def edit(
 
 
 def edit_evaluations(process: Process, solver: Solver, *, strength: float = STRENGTH, draws: int = DRAWS) -> int:
-    """Evaluations of the denoiser that `edit` spends on an image: two for each draw, and the steps up and down.
+    """Evaluations of the denoiser per image of `edit`: two per draw, and the steps of encoding and decoding.
 
     Arguments:
         process: the forward process.
@@ -159,7 +160,7 @@ def edit_evaluations(process: Process, solver: Solver, *, strength: float = STRE
         draws: see `edit`.
     """
     steps = steps_from(process, solver, strength)
-    # no step up ends at t = 0, so each costs what a first step does
+    # no encoding step ends at t = 0, so each costs as much as a first step
     up = solver.evaluations - solver.evaluations_after(steps)
     return 2 * draws + up + solver.evaluations_after(solver.steps - steps)
 
@@ -177,5 +178,5 @@ def _checked(images, source, target, draws, at, clamp, threshold):
     source, target = of_batch(source, len(images), "source"), of_batch(target, len(images), "target")
     forms = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (source, target)]
     if forms[0] != forms[1] or not jax.tree.leaves(source):
-        raise InputError(f"`source` and `target` must be conditions of one form, got {forms[0]} and {forms[1]}")
+        raise InputError(f"`source` and `target` must be conditions of the same structure, got {forms[0]} and {forms[1]}")
     return source, target

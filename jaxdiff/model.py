@@ -1,4 +1,4 @@
-"""A trained model: one file that holds the weights and says all that is needed to use them."""
+"""A trained model: one file with the weights and all that is needed to use them."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ from jaxdiff.process import Prediction, Process
 from jaxdiff.spaces import Pixels, Space
 
 SHIPPED = "embedded"
-"""The name of the model that is shipped, see `load`."""
+"""The name of the shipped model, see `load`."""
 _SHIPPED_IN = Path("checkpoints", SHIPPED)
 
 
@@ -37,8 +37,8 @@ class Model:
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
         prediction: what the network predicts.
-        space: what the process runs on, and what a user sees of it.
-        conditions: what turns what a user says, labels or nothing, into a condition.
+        space: the space of the data, which encodes and decodes samples.
+        conditions: the condition encoder.
         training: how it was trained (steps, data, preset ...), for provenance.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and configuration.
     """
@@ -54,7 +54,7 @@ class Model:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample as the process sees it: of pixels (H, W, C)."""
+        """The shape of one encoded sample; (H, W, C) for pixels."""
         return self.space.shape
 
     @property
@@ -66,7 +66,7 @@ class Model:
         """The network's posterior mean.
 
         Arguments:
-            policy: what is done to a mean that leaves the range of the data, by default the policy of the space.
+            policy: the clipping policy, by default that of the space.
         """
         policy = self.space.policy if policy is None else policy
         return policy.network(NetworkDenoiser(self.network, self.process, self.prediction))
@@ -80,18 +80,18 @@ def image_model(
     attributes: Sequence[Attribute] = (),
     training: dict[str, Any] | None = None,
 ) -> Model:
-    """A model of the images that its network reads, conditioned on labels; of no attributes an unconditional one.
+    """A model of images in pixels, conditioned on labels; unconditional without attributes.
 
     Arguments:
         config, network, process, prediction, training: see `Model`.
-        attributes: what the labels are of, in the order of the configuration's `values`.
+        attributes: the attributes of the labels, in the order of the configuration's `values`.
 
     Raises:
-        InputError: the attributes are not those that the network has embeddings for.
+        InputError: the attributes do not match the label embeddings of the network.
     """
     values = tuple(len(attribute.values) for attribute in attributes)
     if values != tuple(config.values):
-        raise InputError(f"`attributes` must have {config.values} values, as the network's labels, got {values}")
+        raise InputError(f"`attributes` must have {config.values} values, like the network's labels, got {values}")
     conditions = encoders.of_attributes(attributes, config.null_label)
     return Model(
         config=config,
@@ -105,9 +105,10 @@ def image_model(
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """All that is needed to use a model beside its weights, JSON-ready.
+    """All that is needed to use a model except its weights, JSON-ready.
 
-    A space of pixels goes unsaid, and labels are said by their attributes, as in files from before there were others.
+    A space of pixels and a label encoder are left out, since they follow from the network and the attributes, as in older
+    files.
     """
     described = {
         "network": model.config.settings(),
@@ -124,11 +125,11 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def described(description: dict[str, Any], network: Callable[[UNetConfig], Network], fingerprint: str) -> Model:
-    """The model that `describe` described.
+    """The model of a description by `describe`.
 
     Arguments:
-        description: what `describe` returned.
-        network: its network, as a function of its shape.
+        description: as returned by `describe`.
+        network: the network as a function of its configuration.
         fingerprint: its fingerprint.
     """
     config = UNetConfig(**weight_file.settings(description))
@@ -151,12 +152,12 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
 
 
 def fingerprinted(model: Model) -> Model:
-    """A model that was made otherwise than by `load`, with the fingerprint that its file will have."""
+    """A model with the fingerprint that its file will have."""
     return dataclasses.replace(model, fingerprint=weight_file.contents(weight_file.MODEL, model.network, describe(model))[2])
 
 
 def save(path: str | os.PathLike, model: Model) -> str:
-    """Writes a model to `path`/model.safetensors, whole or not at all, and returns its fingerprint."""
+    """Writes a model to `path`/model.safetensors atomically, and returns its fingerprint."""
     return weight_file.write(path, weight_file.MODEL, model.network, describe(model))
 
 
@@ -164,11 +165,11 @@ def load(path: str | os.PathLike) -> Model:
     """Reads a model from a run's folder or a model.safetensors.
 
     Arguments:
-        path: the folder or the file; or `embedded`, where it is neither, for the model of the embedded faces that is shipped
-            with jaxdiff.
+        path: the folder or the file; or `embedded`, if no such path exists, for the model of the embedded faces shipped with
+            jaxdiff.
 
     Raises:
-        InputError: there is no such file, it is cut off or damaged, it is no jaxdiff model, or its arrays don't fit its
+        InputError: the file does not exist, is truncated or damaged, is not a jaxdiff model, or its arrays do not match its
             network.
     """
     read = weight_file.read(_place(path), weight_file.MODEL)
@@ -176,7 +177,7 @@ def load(path: str | os.PathLike) -> Model:
 
 
 def _place(path: str | os.PathLike) -> Path:
-    """Where a model lies: the shipped one beside the library, in a checkout beside its package."""
+    """The path of a model; the shipped one is in the package, or beside it in a checkout."""
     path = Path(path)
     if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
         return path
@@ -186,5 +187,5 @@ def _place(path: str | os.PathLike) -> Path:
 
 @cache
 def abstract(config: UNetConfig) -> Network:
-    """The network of a configuration, without weights."""
+    """The network of a configuration, with abstract weights."""
     return jax.eval_shape(partial(unet, config), jax.random.key(0))

@@ -1,11 +1,11 @@
-"""The probability flow run upward, from data to noise: encoding for editing, and likelihood.
+"""The probability flow from data to noise: encoding for editing, and likelihood.
 
 With y = x / alpha and the noise level S = sigma / alpha, the deterministic flow whose marginals are those of the forward
 process is, for every process (Song et al. 2021, eq. 13; Karras et al. 2022, eq. 4),
 
     dy / dS = E[eps | x] = (y - m) / S,    m = denoise(x, t).
 
-At t = 0 this is 0 / 0, so an upward run begins at `grid.NOISE_MIN` (or at the process's own least level) with y = x_0. There
+At t = 0 this is 0 / 0, so encoding starts at `grid.NOISE_MIN` (or at the minimum level of the process) with y = x_0. There
 eps = -S grad log p(y), so the true y differs from x_0 by S² / 2 grad log p, 2e-6 of the score.
 """
 
@@ -26,15 +26,15 @@ from jaxdiff.solvers import DDIM, Heun, Solver, grid
 from jaxdiff.solvers.base import Node
 from jaxdiff.solvers.driver import Init, nodes, require_time, sample, sample_keys
 
-# The classical Runge-Kutta method: how far along the last slope each stage looks, and its share of the step.
+# The classical Runge-Kutta method: the node of each stage, and its weight.
 REACH, SHARE = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
 
 class Path(NamedTuple):
-    """The way of an encoding, from data to noise.
+    """The trajectory of an encoding, from data to noise.
 
     Attributes:
-        times: the nodes of each sample, rising, (K, B).
+        times: the nodes of each sample, increasing, (K, B).
         states: the states at the nodes, (K, B, ...).
     """
 
@@ -52,27 +52,27 @@ def encode(
     strength: float = 1.0,
     path: bool = False,
 ) -> Float[Array, "b ..."] | Path:
-    """The noise that the flow leads to x_0: DDIM inversion (Song, Meng & Ermon 2021, section 4.3), or the same by Heun.
+    """The noise that the flow maps to x_0: DDIM inversion (Song, Meng & Ermon 2021, section 4.3), or the same with Heun.
 
-    The solver's own step run upward over its own nodes, with a node on each breakpoint of a guided denoiser, so that
-    `decode` with the same solver returns x_0 up to an error of the solver's order. What is edited is then decoded under
-    another condition or guidance.
+    Runs the solver's step in reverse over its own nodes, with a node on each breakpoint of a guided denoiser, so that
+    `decode` with the same solver returns x_0 up to an error of the solver's order. For editing, decode under another
+    condition or guidance.
 
     Arguments:
         denoise: a denoiser, guided or not.
         process: the forward process.
         x0: the data (B, ...).
-        solver: `DDIM` or `Heun` that draws no noise; the others are not defined upward.
+        solver: a deterministic `DDIM` or `Heun`; other solvers cannot be reversed.
         condition: the condition, a pytree of arrays with leading axis B.
-        strength: the time in (0, 1] at which to stop, as `solvers.Init` has it.
-        path: return all states on the way.
+        strength: the time in (0, 1] at which to stop, see `solvers.Init`.
+        path: return all intermediate states.
 
     Returns:
         The state at the time `strength`, by default at the solver's first node, (B, ...); with `path` the whole `Path`.
 
     Raises:
-        InputError: another solver, `strength` outside (0, 1], a condition of another batch, or a grid that cannot hold the
-            breakpoints.
+        InputError: the solver is unsuitable, `strength` is outside (0, 1], the condition has another batch size, or the grid
+            has too few nodes for the breakpoints.
     """
     if not isinstance(solver, DDIM | Heun) or solver.stochastic:
         raise InputError(f"`solver` must be ddim with eta 0 or heun with churn 0 to encode, got {solver}")
@@ -107,23 +107,23 @@ def decode(
     condition: Any = None,
     strength: float = 1.0,
 ) -> Float[Array, "b ..."]:
-    """What `sample` makes of this state by a solver that draws no noise: the inverse of `encode`.
+    """The sample of a deterministic solver started from this state: the inverse of `encode`.
 
     Arguments:
         denoise: a denoiser, guided or not.
         process: the forward process.
-        latent: the state (B, ...) at the time `strength`, by default at the solver's first node: of `encode` by a solver of
-            the same spacing.
-        solver: any solver that draws no noise.
+        latent: the state (B, ...) at the time `strength`, by default at the solver's first node, from `encode` with a
+            solver of the same spacing.
+        solver: any deterministic solver.
         condition: the condition, a pytree of arrays with leading axis B.
-        strength: the time in (0, 1] at which to start, as `solvers.Init` has it.
+        strength: the time in (0, 1] at which to start, see `solvers.Init`.
 
     Raises:
-        InputError: a solver that draws noise, `strength` outside (0, 1], a condition of another batch, or a grid that cannot
-            hold the breakpoints.
+        InputError: the solver is stochastic, `strength` is outside (0, 1], the condition has another batch size, or the grid
+            has too few nodes for the breakpoints.
     """
     if solver.stochastic:
-        raise InputError(f"`solver` must draw no noise to decode, got {solver}")
+        raise InputError(f"`solver` must be deterministic to decode, got {solver}")
     require_time("strength", strength)
     start, unused = Init(latent, strength), jax.random.key(0)
     condition = of_batch(condition, len(latent))
@@ -141,33 +141,33 @@ def log_likelihood(
     condition: Any = None,
     indices: Any = None,
 ) -> Float[Array, " b"]:
-    """log p(x_0) in nats, of the density that the flow makes of the prior (Song et al. 2021, eq. 39 and appendix D.2).
+    """log p(x_0) in nats, under the pushforward of the prior by the flow (Song et al. 2021, eq. 39 and appendix D.2).
 
     In u = x / sqrt(alpha² + sigma²), of unit variance at both ends, the flow over l = log S is du/dl = (r u - m) r with
     r² = 1 / (1 + S²), and along it (Chen et al. 2018, theorem 1)
 
         log p(x_0) = log N(u_1; 0, I) + D log r_0 + integral of (D r² - div_y m) dl from l_0 to l_1.
 
-    The fourth-order Runge-Kutta method steps through both, uniformly in l: four evaluations and four products with the
-    Jacobian for each probe a step. p is the law of x / alpha at level l_0 (see the head of this file), from the prior at
-    level l_1, at most `grid.NOISE_MAX`: of what `sample` draws with the spacing `log_snr`, before its last step.
+    The fourth-order Runge-Kutta method integrates both, uniformly in l: four evaluations and, for each probe, four
+    Jacobian-vector products per step. p is the distribution of x / alpha at level l_0 (see the module docstring), from the
+    prior at level l_1, at most `grid.NOISE_MAX`: that of `sample` with the spacing `log_snr` before its last step.
 
-    The divergence is estimated by Rademacher probes (Hutchinson), unbiased, and drawn anew in every step, which averages their
-    noise. Sample i is a function of (key, indices[i], denoiser, condition[i]) alone.
+    The divergence is estimated without bias by Rademacher probes (Hutchinson), drawn independently in every step, which
+    averages their noise. Sample i is a function of (key, indices[i], denoiser, condition[i]) alone.
 
     Arguments:
         denoise: a denoiser whose samples do not depend on one another, guided or not, differentiable in x.
         process: the forward process.
-        x0: the data (B, ...), D numbers each.
+        x0: the data (B, ...), D entries each.
         key: a key for the probes; needed unless `probes` is None.
         steps: steps of the integrator, at least 1.
-        probes: probes a step; None takes the exact divergence, D products with the Jacobian, for small D.
+        probes: probes per step; None computes the exact divergence by D Jacobian-vector products, for small D.
         condition: the condition, a pytree of arrays with leading axis B.
         indices: (B,) integers, by default 0 .. B - 1.
 
     Raises:
-        InputError: `steps` or `probes` below 1, no key for probes, a condition or indices of another batch, or a grid that
-            cannot hold the breakpoints.
+        InputError: `steps` or `probes` is below 1, the key is missing, the condition or indices have another batch size, or the
+            grid has too few nodes for the breakpoints.
     """
     if probes is not None and (probes < 1 or key is None):
         raise InputError(f"`probes` must be at least 1 with a `key`, or None; got {probes} with key {key}")
@@ -208,7 +208,7 @@ def _log_likelihood(denoiser, process, times, x0, condition, keys, *, probes):
             change, growth = slope(u + expand(reach * step, u) * before, _inside(time, t, t_next), along, weight)
             return (change, u_next + expand(share * step, u) * change, gained + share * step * growth), None
 
-        # a loop, so that the compiler meets the network once and not four times
+        # a loop, so that the network is compiled once, not four times
         stages = (jnp.stack([t, middle, middle, t_next]), jnp.array(REACH), jnp.array(SHARE))
         return jax.lax.scan(stage, (jnp.zeros_like(u), u, gained), stages)[0][1:], None
 
@@ -229,11 +229,11 @@ def bits_per_dimension(
     condition: Any = None,
     indices: Any = None,
 ) -> Float[Array, " b"]:
-    """An upper bound on -log2 P(image) / D of each image of bytes; lower is better, and 8 is knowing nothing.
+    """An upper bound on -log2 P(image) / D of each uint8 image; lower is better, and 8 is the uniform distribution.
 
     Bytes v become v + u with u uniform in [-1/2, 1/2), whose bins tile the line, so that E_u[log p(v + u)] <= log P(v) (Theis
-    et al. 2016, section 3.1). jaxdiff's images are x = v / 127.5 - 1: the density over v is that over x by 127.5^D. One u is
-    drawn for an image, so a single value scatters around its bound.
+    et al. 2016, section 3.1). Images are x = v / 127.5 - 1, so the density over v is that over x divided by 127.5^D. One u is
+    drawn per image, so a single value scatters around the bound.
 
     Arguments:
         denoise: a denoiser of images in [-1, 1].
@@ -257,18 +257,18 @@ def bits_per_dimension(
 
 
 def _rising(falling: Array, denoiser: Callable, count: int) -> Float[Array, "s b"]:
-    """The nodes of each sample upward, with one on each breakpoint of the denoiser."""
+    """The nodes of each sample in increasing order, with one on each breakpoint of the denoiser."""
     times = jnp.broadcast_to(falling[:, None], (len(falling), count))
     return grid.on_breakpoints(times, breakpoints(denoiser))[0][::-1]
 
 
 def _inside(time: Array, t: Array, t_next: Array) -> Array:
-    """`time` within (t, t_next]: a step upward from a breakpoint sees the denoiser above it, a step up to one that below."""
+    """`time` within (t, t_next]: a step from a breakpoint uses the denoiser above it, a step to one the denoiser below."""
     return jnp.clip(time, jnp.nextafter(t, jnp.inf), t_next)
 
 
 def of_batch(condition: Any, count: int, name: str = "condition") -> Any:
-    """The condition as arrays; `InputError` names the argument where its leading axis is not `count`."""
+    """The condition as arrays; raises `InputError` naming the argument if its leading axis is not `count`."""
     condition = jax.tree.map(jnp.asarray, condition)
     for leaf in jax.tree.leaves(condition):
         if leaf.shape[:1] != (count,):
@@ -277,7 +277,7 @@ def of_batch(condition: Any, count: int, name: str = "condition") -> Any:
 
 
 def indices_of(indices: Any, count: int) -> Array:
-    """The indices of the samples, by default 0 .. count - 1; `InputError` where they are not `count`."""
+    """The indices of the samples, by default 0 .. count - 1; raises `InputError` if there are not `count` of them."""
     indices = jnp.arange(count) if indices is None else jnp.asarray(indices, jnp.int32)
     if indices.shape != (count,):
         raise InputError(f"`indices` must be one integer for each of the {count} samples, got shape {indices.shape}")

@@ -1,4 +1,4 @@
-"""SampleSet: drawn samples with their labels and their full provenance on disk, in shards, resumable."""
+"""SampleSet: samples on disk with their labels and full provenance, in shards, resumable."""
 
 import csv
 import json
@@ -20,12 +20,12 @@ from jaxdiff.spaces import Pixels, Space
 
 
 class SampleSet(Samples):
-    """A set of samples that is being drawn, or has been.
+    """A set of samples, complete or being drawn.
 
-    Each file appears whole or not at all, so a set that was cut off anywhere is finished by writing the shards that `missing`
-    names, whoever writes them. It is a data source as soon as it is complete.
+    Each file is written atomically, so an interrupted set is finished by writing the shards that `missing` returns, from any
+    process. A complete set is a data source.
 
-    Make one with `create` or `open`.
+    Create one with `create` or `open`.
     """
 
     @staticmethod
@@ -38,26 +38,26 @@ class SampleSet(Samples):
         storage: Storage = "npz",
         captions: Mapping[str, Any] | None = None,
     ) -> "SampleSet":
-        """Starts a set in a folder, or goes on with the one that is there.
+        """Starts a set in a folder, or continues the one that is there.
 
         Arguments:
-            path: the folder; made if absent.
-            provenance: how the samples are made, JSON-ready: all that they are a function of.
+            path: the folder; created if absent.
+            provenance: how the samples are made, JSON-ready: everything that they are a function of.
             attributes: the attributes of the samples.
-            labels: int32 (N, A), the label of every sample, -1 where nothing is said of an attribute.
-            space: of the model; what is stored is what a user sees in it.
-            storage: `npz` shards, or for images `png` files with a labels.csv for other programs.
-            captions: words for pages about the set, see `Samples`; what the samples are does not depend on them.
+            labels: int32 (N, A), the label of every sample, -1 where an attribute has no label.
+            space: the space of the model; samples are stored decoded.
+            storage: `npz` shards or, for images, `png` files with a labels.csv for other programs.
+            captions: text for report pages, see `Samples`; not part of the identity of the set.
 
         Raises:
-            InputError: no sample, samples that are no images as `png`, or the folder holds anything else than this very set, or
-                cannot be written.
+            InputError: there are no samples, `png` is used for samples other than images, or the folder contains anything other
+                than this set or cannot be written.
         """
         folder = Path(path)
         if len(labels) < 1:
             raise InputError(f"`count` must be at least 1, got {len(labels)}")
         if storage == "png" and not space.shown.image_files:
-            raise InputError(f"`storage` png is for images; a set of {space.shown.array} takes npz")
+            raise InputError(f"`storage` png is only for images; use npz for a set of {space.shown.array}")
         description = {
             "format": FORMAT,
             "space": space.shown.config(),
@@ -66,30 +66,30 @@ class SampleSet(Samples):
             "attributes": [[attribute.name, list(attribute.values)] for attribute in attributes],
             "labels": labels.tolist(),
         }
-        # as it is read, in which tuples are lists
+        # as read from JSON, with lists for tuples
         description = json.loads(json.dumps(description))
         if (folder / FILE).exists():
             there = read_description(folder)
             captions = there.pop(CAPTIONS, None)
             if "space" not in there and space.shown.array == Pixels.array:
-                del description["space"]  # a set that was begun before sets said so
+                del description["space"]  # an older set, which does not record it
             if there != description:
-                raise InputError(f"{folder} holds another set ({_difference(there, description)}); take another folder")
+                raise InputError(f"{folder} contains another set ({_difference(there, description)}); use another folder")
         elif folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty and holds no sample set (no {FILE}); take another folder")
+            raise InputError(f"{folder} is not empty and is not a sample set (no {FILE}); use another folder")
         else:
             with _writing(folder / FILE) as partial:
                 partial.write_text(json.dumps(description | ({} if captions is None else {CAPTIONS: captions})))
         return SampleSet(folder, description | {CAPTIONS: captions})
 
     def check(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Reads shards that are there, to find what is damaged before anything is drawn.
+        """Reads existing shards, to find damaged ones before drawing.
 
         Arguments:
-            ranges: of indices [start, stop), as of `shards`.
+            ranges: ranges of indices [start, stop), as of `shards`.
 
         Raises:
-            InputError: one is cut off or damaged, or it is of another set or of another place in this one.
+            InputError: a shard is truncated or damaged, or belongs to another set or another position in this set.
         """
         for start, stop in ranges:
             if self.storage == "npz":
@@ -111,16 +111,16 @@ class SampleSet(Samples):
 
         Arguments:
             start: its first index.
-            samples: as a user sees them, see `jaxdiff.spaces.Space.decode`.
-            notes: what is to be remembered of each sample, arrays (n, ...) by name.
+            samples: decoded samples, see `jaxdiff.spaces.Space.decode`.
+            notes: notes on each sample, arrays (n, ...) by name.
 
         Raises:
-            InputError: samples of another space; the disk is full, or the folder cannot be written; what was begun is removed.
+            InputError: the samples are of another space, or the file cannot be written; an incomplete file is removed.
         """
         if self._space is not None:
             self.space.check(samples)
         if notes:
-            # before the samples, so that a shard that is there has its notes
+            # before the samples, so that every existing shard has its notes
             _save_arrays(self._notes(start), notes)
         files = self._files(start, start + len(samples))
         if self.storage == "npz":
@@ -134,8 +134,8 @@ class SampleSet(Samples):
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(partial, format="PNG", pnginfo=text)
 
     def finish(self) -> None:
-        """Writes labels.csv beside PNG files: file, then a column of value names for each attribute of which every sample
-        has a label."""
+        """Writes labels.csv beside PNG files: the file, and value names for each attribute for which every sample has a
+        label."""
         if self.storage == "png":
             names = self._files(0, len(self))
             labelled = [column for column in range(len(self.attributes)) if self.labels[:, column].min() >= 0]
@@ -147,14 +147,14 @@ class SampleSet(Samples):
                     writer.writerow([name.relative_to(self.path).as_posix(), *values])
 
     def record_seconds(self, seconds: float) -> None:
-        """Keeps the seconds that drawing a sample took, apart from what the samples are a function of."""
+        """Records the seconds it took to draw one sample, separately from the provenance."""
         with _writing(self.path / TIMING) as partial:
             partial.write_text(json.dumps({"seconds_per_image": seconds}))
 
 
 @contextmanager
 def _writing(file: Path) -> Iterator[Path]:
-    """Where to write a file that then appears whole; where that fails, what was written is removed."""
+    """A temporary path to write to, renamed to the file at the end; removed on failure."""
     partial = file.with_suffix(".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

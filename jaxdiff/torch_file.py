@@ -1,8 +1,8 @@
-"""Files that `torch.save` wrote, read without torch and without running what they hold.
+"""Reads files of `torch.save` without torch and without running code in them.
 
-Such a file is a zip of a pickle and the tensors' bytes or, before torch 1.6, several pickles and those bytes in a row. A
-pickle is a program: it may call whatever it names. The reader admits the few names of which tensors are made, each as a
-function of its own, and refuses any other.
+Such a file is a zip of a pickle and the tensors' bytes or, before torch 1.6, several pickles followed by those bytes. A
+pickle is a program that can call anything it names. The reader allows only the few names needed for tensors, each mapped to
+a function defined here, and rejects all others.
 """
 
 import io
@@ -25,7 +25,7 @@ _VERSION = 1001  # the second
 
 
 class _Admitted:
-    """What a name in the pickle stands for. The pickle can call it, and cannot change it."""
+    """The value of an allowed name, which the pickle can call but not change."""
 
     __slots__ = ("value",)
 
@@ -40,20 +40,22 @@ class _Admitted:
 
 
 class _Dictionary(dict):
-    """An OrderedDict of the file; the attributes that torch hangs on it (versions of modules) are dropped."""
+    """An OrderedDict in the file; attributes added by torch (module versions) are dropped."""
 
     def __setstate__(self, state):
         pass
 
 
 def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
-    """A view of a storage, after a check that it lies within it: `as_strided` reads wherever it is sent."""
+    """A view of a storage, after a bounds check, since `as_strided` has none."""
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         raise pickle.UnpicklingError(f"a tensor has offset {offset}, size {size} and stride {stride}")
     count = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count > storage.size or (count and last >= storage.size):
-        raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} leaves its {storage.size} numbers")
+        raise pickle.UnpicklingError(
+            f"a tensor of size {size} and stride {stride} exceeds its storage of {storage.size} numbers"
+        )
     steps = tuple(step * storage.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
 
@@ -76,7 +78,7 @@ _ADMITTED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Takes the admitted names alone; `storage` gives the numbers of a key, of a type and as many as it is asked for."""
+    """Allows only the admitted names; `storage` returns the array for a key, a dtype and a count."""
 
     def __init__(self, file: io.BufferedIOBase, storage: Callable[[str, np.dtype, int], np.ndarray]):
         super().__init__(file)
@@ -99,20 +101,20 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(path: str | os.PathLike) -> Any:
-    """What `torch.save` wrote, with read-only NumPy arrays for tensors and dictionaries for OrderedDicts.
+    """The content of a file of `torch.save`, with read-only NumPy arrays for tensors and dictionaries for OrderedDicts.
 
     Arguments:
-        path: of tensors, numbers, texts, lists and dictionaries, such as a module's `state_dict()`. bfloat16 tensors become
-            arrays of the type that JAX has for it.
+        path: a file of tensors, numbers, strings, lists and dictionaries, such as a module's `state_dict()`. bfloat16 tensors
+            become arrays of JAX's bfloat16.
 
     Raises:
-        InputError: no such file, one that `torch.save` did not write, a damaged one, one with tensors that repeat numbers
-            of their storage (`expand`), or one that names anything but tensors: a whole module, a NumPy scalar, or code to
-            be run. None of it has run then.
+        InputError: the file does not exist, is damaged or not of `torch.save`, has tensors larger than their storage
+            (`expand`),
+            or names anything other than tensors: a whole module, a NumPy scalar, or code. No code has run in that case.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"file {path} does not exist")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -149,7 +151,7 @@ def _from_zip(archive: zipfile.ZipFile) -> Any:
 
 
 def _from_row(file: io.BufferedIOBase, size: int) -> Any:
-    """The content of a file before torch 1.6: the numbers follow the pickle, so that they are filled in at last."""
+    """The content of a file before torch 1.6: the numbers follow the pickle, so they are filled in last."""
     storages: dict[str, np.ndarray] = {}
 
     def storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:

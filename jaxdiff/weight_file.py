@@ -1,4 +1,4 @@
-"""Files of trained weights: safetensors that say all that is needed to use them, written whole or not at all."""
+"""Files of trained weights: safetensors with all that is needed to use them, written atomically."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file of weights may hold.
+    """A kind of weight file.
 
     Attributes:
-        name: what it is called, and the stem of its file's name.
-        loader: what reads it.
-        command: the program that makes it.
+        name: its name, and the stem of the file name.
+        loader: the function that reads it.
+        command: the command that creates it.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Kind:
 
     @property
     def file(self) -> str:
-        """The file's name in a run's folder."""
+        """The file name in the folder of a run."""
         return f"{self.name}.safetensors"
 
 
@@ -45,12 +45,12 @@ KINDS = {kind.name: kind for kind in (MODEL, CLASSIFIER)}
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of weights holds.
+    """The content of a weight file.
 
     Attributes:
-        file: where it lies.
+        file: its path.
         arrays: the weights by name.
-        description: what its kind wrote beside them.
+        description: all else that is needed to use the weights.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and description.
     """
 
@@ -66,7 +66,7 @@ class Contents:
             abstract: the network with shapes and types in place of weights.
 
         Raises:
-            InputError: the arrays are not those of the network.
+            InputError: the arrays do not match the network.
         """
         wanted = named(abstract.weights)
         if lacking := sorted(wanted.keys() - self.arrays.keys()):
@@ -77,20 +77,20 @@ class Contents:
             array = self.arrays[name]
             if array.shape != leaf.shape or array.dtype != leaf.dtype:
                 got = f"{array.dtype} {array.shape}"
-                raise InputError(f"{self.file}: {name} is {got}, its network takes {leaf.dtype} {leaf.shape}")
-        # not by jnp.asarray, which compiles a copy for each shape
+                raise InputError(f"{self.file}: {name} is {got}, but its network has {leaf.dtype} {leaf.shape}")
+        # not jnp.asarray, which compiles a copy for each shape
         leaves = jax.device_put([self.arrays[name] for name in wanted])
         return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
 
 
 def write(path: str | os.PathLike, kind: Kind, network: Network, description: dict[str, Any]) -> str:
-    """Writes a network and its description into the folder `path`, whole or not at all, and returns the fingerprint.
+    """Writes a network and its description into the folder `path` atomically, and returns the fingerprint.
 
     Arguments:
-        path: the folder, made if absent.
-        kind: what it is.
+        path: the folder, created if absent.
+        kind: the kind of file.
         network: the network.
-        description: JSON-ready, all else that is needed to use it.
+        description: all else that is needed to use it, JSON-ready.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,18 +102,18 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
 
 
 def contents(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """The arrays, the description and the fingerprint that the file of a network holds; arguments as of `write`."""
+    """The arrays, the description and the fingerprint of the file of a network; for arguments see `write`."""
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
-    # the kind of a model goes unsaid, as in files from before there were others
+    # the kind is left out for models, as in older files
     description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
     return arrays, description, fingerprint(arrays, description)
 
 
 def read(path: str | os.PathLike, kind: Kind) -> Contents:
-    """Reads what `write` wrote, from a run's folder or the file itself.
+    """Reads a file of `write`, from the folder of a run or the file itself.
 
     Raises:
-        InputError: there is no such file, it is cut off or damaged, or it holds something else.
+        InputError: the file does not exist, is truncated or damaged, or is of another kind.
     """
     file = Path(path) / kind.file if Path(path).is_dir() else Path(path)
     if not file.is_file():
@@ -123,26 +123,26 @@ def read(path: str | os.PathLike, kind: Kind) -> Contents:
             metadata = opened.metadata() or {}
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
     except safetensors.SafetensorError as error:
-        raise InputError(f"{file} is damaged or only half written: {error}") from error
+        raise InputError(f"{file} is damaged or incomplete: {error}") from error
     if "jaxdiff" not in metadata:
-        raise InputError(f"{file} holds arrays but no jaxdiff {kind.name}")
+        raise InputError(f"{file} contains arrays but no jaxdiff {kind.name}")
     try:
         description, digest = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
         version, there = description["format"], description.get("kind", MODEL.name)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if version != FORMAT:
-        raise InputError(f"{file} is of format {version}, this version of jaxdiff reads format {FORMAT}")
+        raise InputError(f"{file} has format {version}, this version of jaxdiff reads format {FORMAT}")
     if fingerprint(arrays, description) != digest:
         raise InputError(f"{file} is damaged: its content does not match its fingerprint {digest}")
     if there != kind.name:
         by = f"; {KINDS[there].loader} reads it" if there in KINDS else ""
-        raise InputError(f"{file} holds a {there}, not a {kind.name}{by}")
+        raise InputError(f"{file} contains a {there}, not a {kind.name}{by}")
     return Contents(file, arrays, description, digest)
 
 
 def settings(description: dict[str, Any]) -> dict[str, Any]:
-    """A network's settings as its configuration takes them: JSON has lists in place of tuples."""
+    """The arguments of a network's configuration, with tuples for the lists of JSON."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()}
 
 
@@ -156,14 +156,14 @@ def fingerprint(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> s
 
 
 def _elsewhere(folder: Path, kind: Kind, path) -> str:
-    """What the folder holds instead, or the command that makes what it lacks."""
+    """What the folder contains instead, or the command that creates the missing file."""
     others = [other for other in KINDS.values() if other != kind and (folder / other.file).is_file()]
     if others:
-        return f", but {others[0].file} does: it holds a {others[0].name}, which {others[0].loader} reads"
+        return f", but {others[0].file} does: it contains a {others[0].name}, which {others[0].loader} reads"
     of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
     if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
-        return f"; it is a folder of diffusers: `jaxdiff train import {path} --out RUN` makes a run of it"
-    return f"; `{kind.command} --out {path}` makes one"
+        return f"; it is a diffusers folder: convert it with `jaxdiff train import {path} --out RUN`"
+    return f"; create one with `{kind.command} --out {path}`"
 
 
 def named(weights) -> dict[str, Any]:

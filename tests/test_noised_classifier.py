@@ -200,7 +200,7 @@ def test_images_of_another_size_are_refused(untrained):
 
 @pytest.mark.parametrize("shares", [(1.0, 0.0), (0.5, 0.6)])
 def test_shares_that_are_no_prior_are_refused(shares):
-    with pytest.raises(InputError, match="`shares` must be above 0 and in sum 1"):
+    with pytest.raises(InputError, match="`shares` must be above 0 and sum to 1"):
         Classification(shares)
 
 

@@ -122,7 +122,7 @@ def test_a_folder_with_other_samples_is_refused_and_kept(tmp_path, change, words
 def test_a_folder_that_is_no_set_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "thesis.tex").write_text("important")
-    with pytest.raises(InputError, match="not empty and holds no sample set"):
+    with pytest.raises(InputError, match="not empty and is not a sample set"):
         made(tmp_path / "set")
     assert [file.name for file in (tmp_path / "set").iterdir()] == ["thesis.tex"]
     for path in (tmp_path / "set", tmp_path / "nowhere"):

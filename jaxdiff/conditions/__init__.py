@@ -1,4 +1,4 @@
-"""Conditions: what a user says of samples, and what a denoiser is given."""
+"""Condition encoders: labels to the conditions of a denoiser."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from jaxdiff.errors import InputError
 
 
 def of_attributes(attributes: Sequence[Attribute], has_null: bool = True) -> ConditionEncoder:
-    """The encoder of a model with these attributes, `Unconditional` where there are none."""
+    """The encoder of a model with these attributes, `Unconditional` if there are none."""
     return Labels(tuple(attributes), has_null) if attributes else Unconditional()
 
 
 def from_config(config: dict[str, Any]) -> ConditionEncoder:
-    """The encoder that `ConditionEncoder.config` described. Raises `InputError` for an unknown kind."""
+    """The encoder described by `ConditionEncoder.config`. Raises `InputError` for an unknown kind."""
     match config.get("name"):
         case Unconditional.name:
             return Unconditional()

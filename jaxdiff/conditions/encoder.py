@@ -1,4 +1,4 @@
-"""The condition encoder of a model: what a user says, and the condition that the denoiser is given."""
+"""The interface of condition encoders."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -9,13 +9,13 @@ from jaxdiff.data.attributes import Attribute
 
 
 class ConditionEncoder(ABC):
-    """What a user says of samples, and the condition that a denoiser is given. A new kind is a subclass.
+    """Converts labels to the condition of a denoiser. A new kind is a subclass.
 
-    A condition is a pytree of arrays with leading axis B, or None where a model takes none.
+    A condition is a pytree of arrays with leading axis B, or None for unconditional models.
 
     Fields:
-        name: of this kind of encoder.
-        attributes: the attributes that condition the model, in the order of the labels' columns; () where it takes no labels.
+        name: the name of this kind of encoder.
+        attributes: the attributes that condition the model, in the order of the labels' columns; () if there are none.
     """
 
     name: ClassVar[str]
@@ -26,16 +26,16 @@ class ConditionEncoder(ABC):
         """The condition of B samples with these labels.
 
         Arguments:
-            labels: (B, A), or (B,) for a model of one attribute; -1 is the null label, where the model has one.
+            labels: (B, A), or (B,) for a model of one attribute; -1 is the null label, if the model has one.
 
         Raises:
-            InputError: labels out of range, or not one for each attribute.
+            InputError: labels are out of range, or there is not one per attribute.
         """
 
     @property
     @abstractmethod
     def null(self) -> Float[Array, " w"] | None:
-        """The condition of one sample of which nothing is said, without a batch axis.
+        """The null condition of one sample, without a batch axis.
 
         Raises:
             InputError: the model has no null label.
@@ -47,4 +47,4 @@ class ConditionEncoder(ABC):
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """What it is, JSON-ready."""
+        """The argument of `jaxdiff.conditions.from_config`, JSON-ready."""

@@ -13,17 +13,17 @@ from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL, encode
 
-# one program for each number of labels, in place of one for each operation
+# jitted: one program per number of labels instead of one per operation
 _encode = jax.jit(encode, static_argnums=1)
 
 
 @dataclass(frozen=True)
 class Labels(ConditionEncoder):
-    """Integer labels, one for each attribute, as weights: the floating form of a condition, which may be mixed.
+    """Integer labels, one per attribute, as weights: floating-point conditions, which can be mixed.
 
     Arguments:
         attributes: one or more, in the order of the labels' columns.
-        has_null: whether the model knows the null label -1, which says nothing of an attribute.
+        has_null: whether the model has the null label -1, which leaves an attribute unspecified.
     """
 
     attributes: tuple[Attribute, ...]
@@ -33,7 +33,7 @@ class Labels(ConditionEncoder):
 
     def __post_init__(self):
         if not self.attributes:
-            raise InputError("`attributes` must be one or more; without any a model is `Unconditional()`")
+            raise InputError("`attributes` must be one or more; for none use `Unconditional()`")
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ class Labels(ConditionEncoder):
 
 
 def check_labels(labels: Any, values: Sequence[int], null: bool = True) -> None:
-    """Raises `InputError` where an integer label is neither -1 (null) nor below the number of its attribute's values.
+    """Raises `InputError` if an integer label is neither -1 (null) nor below the number of its attribute's values.
 
     Arguments:
         labels: (B,) for one attribute or (B, A).

@@ -1,4 +1,4 @@
-"""The condition encoder of a model that takes no condition."""
+"""The condition encoder of unconditional models."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,12 +9,12 @@ from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 
-_WHY = "the model is unconditional, it knows no attributes"
+_WHY = "the model is unconditional and has no attributes"
 
 
 @dataclass(frozen=True)
 class Unconditional(ConditionEncoder):
-    """Nothing can be said of a sample: every condition is None, which has no leaves."""
+    """No conditions: every condition is None, which has no leaves."""
 
     name: ClassVar[str] = "unconditional"
     attributes: ClassVar[tuple[Attribute, ...]] = ()

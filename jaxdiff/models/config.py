@@ -54,8 +54,9 @@ class EncoderConfig:
         downsampling: downsampling between levels: `residual`, a residual block with 2x2 average pooling (ADM);
             `convolution`, a 3x3 convolution of stride 2 padded with zeros below and to the right (DDPM); or
             `centred_convolution`, padded on all sides. One for all levels, or one for each level but the last.
-        upsampling: upsampling between levels: `residual`, a residual block with nearest-neighbour upsampling (ADM), or `convolution`,
-            nearest-neighbour upsampling and a 3x3 convolution (DDPM). One for all levels, or one for each level but the last.
+        upsampling: upsampling between levels: `residual`, a residual block with nearest-neighbour upsampling (ADM), or
+            `convolution`, nearest-neighbour upsampling and a 3x3 convolution (DDPM). One for all levels, or one for each level
+            but the last.
         middle_attention: `normalised`, `plain` (without a norm) or `none`.
         timesteps: the sinusoidal features are of the position timesteps * t + time_offset.
         time_offset: see `timesteps`; -1 counts the timesteps of a DDPM table from 0.

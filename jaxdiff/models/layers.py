@@ -16,8 +16,8 @@ def group_count(channels: int, groups: int = 32) -> int:
 class GroupNorm(nnx.Module):
     """Group normalisation over NHWC (Wu & He 2018), with statistics in float32.
 
-    The sum runs over space first and over the channels of a group second, which XLA's CPU backend runs several times faster than one
-    reduction over both.
+    The sum runs over space first and over the channels of a group second, which XLA's CPU backend runs several times faster
+    than one reduction over both.
 
     Arguments:
         channels: C of the input.

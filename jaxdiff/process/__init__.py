@@ -1,4 +1,4 @@
-"""Forward processes: how data turn into noise, or into another sample of a prior."""
+"""Forward processes: how data are turned into noise, or into samples of another prior."""
 
 from jaxdiff.choices import PREDICTIONS, Prediction
 from jaxdiff.process.gaussian import (

@@ -1,6 +1,6 @@
-"""Gaussian processes: an alpha(t) and a sigma(t), with standard normal noise that no condition changes.
+"""Gaussian processes: an alpha(t) and a sigma(t), with standard normal noise that does not depend on the condition.
 
-VE and EDM have a least noise level sigma_min: it is their sigma just above t = 0, where there is no noise at all.
+VE and EDM have a minimum noise level sigma_min, their sigma just above t = 0; at t = 0 there is no noise.
 """
 
 import math
@@ -19,19 +19,19 @@ from jaxdiff.process.protocol import Process
 from jaxdiff.process.schedules import SCHEDULES
 
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, section 3.2
-LOG_SNR_MIN = -20.0  # where schedules that would reach pure noise stop short of it, as beta <= 0.999 does for the cosine table
+LOG_SNR_MIN = -20.0  # at t = 1, for schedules that would otherwise reach SNR 0 (as beta <= 0.999 does for the cosine table)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GaussianProcess(Process):
-    """A Gaussian process, as data: which schedule, with which numbers. Make one with `vp_linear`, `vp_cosine`, `ddpm`,
+    """A forward process with Gaussian noise: a schedule and its coefficients. Create one with `vp_linear`, `vp_cosine`, `ddpm`,
     `ddpm_betas`, `sub_vp`, `ve`, `edm` or `flow`.
 
     Attributes:
-        coefficients: the numbers of the schedule (for a table: the integral of beta at its nodes).
-        kind: which functions read the coefficients.
-        settings: name and parameters, as pairs; `from_config(dict(settings))` makes the process again.
+        coefficients: the coefficients of the schedule (for a table: the integral of beta at its nodes).
+        kind: the key of the schedule in `SCHEDULES`.
+        settings: name and parameters, as pairs; `from_config(dict(settings))` recreates the process.
     """
 
     coefficients: Array
@@ -45,7 +45,7 @@ class GaussianProcess(Process):
 
     @property
     def timesteps(self) -> int:
-        """T: those of a table, else 1000."""
+        """T: the length of the table, or 1000."""
         settings = dict(self.settings)
         return len(settings["betas"]) if "betas" in settings else settings.get("timesteps", 1000)
 
@@ -60,7 +60,7 @@ class GaussianProcess(Process):
         return SCHEDULES[self.kind].unit
 
     def config(self) -> dict[str, Any]:
-        """What `from_config` takes: JSON-ready, and equal for equal processes."""
+        """The argument of `from_config`: JSON-ready, and equal for equal processes."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self.settings}
 
     def log_alpha(self, t) -> Array:
@@ -76,7 +76,7 @@ class GaussianProcess(Process):
         return SCHEDULES[self.kind].time(self.coefficients, jnp.asarray(log_snr, self.coefficients.dtype))
 
     def prior(self, key, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
-        """One draw from N(0, (alpha² + sigma²) I), the law of noised data of unit variance, whatever the condition."""
+        """One draw from N(0, (alpha² + sigma²) I), the distribution of noised unit-variance data; ignores the condition."""
         return jax.random.normal(key, shape) * self.scale(t).astype(jnp.float32)
 
     def _as_time(self, t) -> Array:
@@ -146,8 +146,8 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GaussianProcess:
     """Variance-exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t above t = 0 (Song et al. 2021, eq. 30).
 
     Arguments:
-        sigma_min: the least noise level, above 0.
-        sigma_max: the greatest, at t = 1.
+        sigma_min: the minimum noise level, above 0.
+        sigma_max: the maximum, at t = 1.
     """
     _noise_levels("ve", sigma_min, sigma_max)
     settings = (("name", "ve"), ("sigma_min", float(sigma_min)), ("sigma_max", float(sigma_max)))
@@ -158,9 +158,9 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
     """EDM: alpha = 1, and sigma^(1/rho) linear in t above t = 0 (Karras et al. 2022, eq. 5): uniform times are Karras's levels.
 
     Arguments:
-        sigma_min: the least noise level, above 0.
-        sigma_max: the greatest, at t = 1.
-        rho: above 0; the larger, the more of the time is spent at low noise.
+        sigma_min: the minimum noise level, above 0.
+        sigma_max: the maximum, at t = 1.
+        rho: above 0; a larger one spends more time at low noise.
     """
     _noise_levels("edm", sigma_min, sigma_max)
     if not rho > 0:
@@ -186,8 +186,8 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000, zero_terminal_snr: boo
         schedule: `linear` (1e-4 to 0.02; Ho et al. 2020), `scaled_linear` (0.00085 to 0.012, linear in the square root;
             Rombach et al. 2022) or `cosine` (beta at most 0.999; Nichol & Dhariwal 2021, eq. 17).
         timesteps: T, at least 30, so that every beta of every table is below 1.
-        zero_terminal_snr: shift and scale alpha so that it ends at 0 and begins as before (Lin et al. 2024, algorithm 1).
-            Here it ends where log SNR = -20, so that eps still tells x0. For networks that predict v or x0.
+        zero_terminal_snr: shift and scale alpha so that it ends at 0 and its start is unchanged (Lin et al. 2024, algorithm 1).
+            Here it ends at log SNR = -20, so that eps still determines x0. For networks that predict v or x0.
     """
     if schedule not in DDPM_BETAS:
         raise InputError(f"unknown DDPM `schedule` {schedule!r}; it takes one of {', '.join(DDPM_BETAS)}")
@@ -198,11 +198,11 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000, zero_terminal_snr: boo
 
 
 def ddpm_betas(betas: Sequence[float], zero_terminal_snr: bool = False) -> GaussianProcess:
-    """A DDPM table of one's own, see `ddpm`.
+    """A custom DDPM table, see `ddpm`.
 
     Arguments:
         betas: beta_0 .. beta_(T-1), each above 0 and below 1.
-        zero_terminal_snr: as of `ddpm`.
+        zero_terminal_snr: see `ddpm`.
     """
     betas = tuple(float(beta) for beta in betas)
     if not betas or not 0 < min(betas) <= max(betas) < 1:
@@ -211,7 +211,7 @@ def ddpm_betas(betas: Sequence[float], zero_terminal_snr: bool = False) -> Gauss
 
 
 def _table(betas: np.ndarray, settings: tuple[tuple[str, Any], ...], zero_terminal_snr: bool) -> GaussianProcess:
-    """A table as a process, with what makes it again."""
+    """A table as a process."""
     integral = np.cumsum(-np.log1p(-betas))
     if zero_terminal_snr:
         alpha = np.exp(-0.5 * integral)
@@ -226,7 +226,7 @@ def _array(values) -> Array:
     return jnp.asarray(np.asarray(values, np.float64), jnp.result_type(float))
 
 
-# those that a name alone makes
+# processes with default parameters, by name
 PROCESSES: dict[str, Callable[..., GaussianProcess]] = {
     "vp_linear": vp_linear,
     "vp_cosine": vp_cosine,
@@ -239,7 +239,7 @@ PROCESSES: dict[str, Callable[..., GaussianProcess]] = {
 
 
 def from_config(config: dict[str, Any]) -> GaussianProcess:
-    """The process that `GaussianProcess.config` described, or of a name alone: `from_config({"name": "vp_cosine"})`."""
+    """The process described by `GaussianProcess.config`, or by a name alone: `from_config({"name": "vp_cosine"})`."""
     settings = dict(config)
     name = settings.pop("name", None)
     makers = {**PROCESSES, "ddpm_betas": ddpm_betas}

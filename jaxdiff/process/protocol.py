@@ -1,17 +1,17 @@
-"""What a forward process is: all that solvers, denoisers and guidances ask of one.
+"""The interface of forward processes, as used by solvers, denoisers and guidances.
 
-A process turns data into noise, or into another sample of its prior, as t goes from 0 to 1:
+A process maps data to noise, or to a sample of another prior, as t goes from 0 to 1:
 
     x_t = alpha(t) x_0 + sigma(t) e.
 
-The e are standard normal in a `GaussianProcess`. Solvers ask for alpha, sigma and what follows from them: the log signal-to-
+The e are standard normal in a `GaussianProcess`. Solvers use alpha, sigma and derived quantities: the log signal-to-
 noise ratio and its inverse, the drift f and the squared diffusion g² of the forward SDE dx = f(t) x dt + g(t) dW, and the
-conversions between the five things that a network may predict: x0, eps, v, score, and EDM's preconditioned x0. All of it is
-derived once, here.
+conversions between the five things that a network may predict: x0, eps, v, score, and EDM's preconditioned x0. All of them are
+derived here.
 
 A new kind of process is a file that defines log alpha, log sigma, the time of a log SNR and the prior. The prior may depend on
-the condition of its sample, e.g. e = (x_T - alpha(1) x_0) / sigma(1) with an x_T that the condition holds.
-Solvers that draw no noise then need nothing more; those that draw noise draw it as N(0, I).
+the condition of its sample, e.g. e = (x_T - alpha(1) x_0) / sigma(1) with an x_T that is part of the
+condition. This is all that deterministic solvers need; stochastic solvers draw noise from N(0, I).
 
 At t = 0 there is no noise, for every process.
 """
@@ -29,7 +29,7 @@ SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning as
 
 
 def expand(values: Array, like: Array) -> Array:
-    """`values` of shape () or (B,) with axes of length 1 behind, so that it broadcasts against `like` of shape (B, ...)."""
+    """`values` of shape () or (B,) with trailing axes of length 1, so that it broadcasts against `like` of shape (B, ...)."""
     values = jnp.asarray(values)
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim)) if values.ndim else values
 
@@ -64,23 +64,23 @@ class Process(ABC):
 
     @abstractmethod
     def prior(self, key, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
-        """One draw of the x_t that a sample starts from.
+        """One draw of the initial state x_t of a sample.
 
         Arguments:
             key: a key.
             shape: the shape of one sample.
-            condition: the condition of the sample: one row of what `sample` is given, without a batch axis.
-            t: a time () near 1, where the data hardly matter.
+            condition: the condition of the sample: one row of the condition of `sample`, without a batch axis.
+            t: a time () near 1.
         """
 
     @property
     def timesteps(self) -> int:
-        """T, the number of discrete timesteps by which t is also stated: timestep = t T."""
+        """T, the number of discrete timesteps, where timestep = t T."""
         return 1000
 
     @property
     def discrete(self) -> bool:
-        """Whether it is a table of `timesteps` steps, between whose nodes only the table's formula interpolates."""
+        """Whether it is a table of `timesteps` discrete steps."""
         return False
 
     @property
@@ -97,7 +97,7 @@ class Process(ABC):
         return jnp.exp(self.log_sigma(t))
 
     def log_snr(self, t) -> Array:
-        """log(alpha² / sigma²), natural logarithm, falling in t: +inf at t = 0."""
+        """log(alpha² / sigma²), natural logarithm, decreasing in t; +inf at t = 0."""
         return 2 * (self.log_alpha(t) - self.log_sigma(t))
 
     def snr(self, t) -> Array:
@@ -114,10 +114,10 @@ class Process(ABC):
         return self._derivative(sigma2, t) - 2 * self.f(t) * sigma2(t)
 
     def g2_increment(self, t, t_next) -> Array:
-        """The variance that the forward process adds between `t_next` and `t` > `t_next`, seen at `t`: sigma² (1 -
+        """The variance that the forward process adds between `t_next` and `t` > `t_next`, at `t`: sigma² (1 -
         SNR(t)/SNR(t_next)).
 
-        It is the integral of g² over the step with later shrinking accounted for; for a DDPM table it is exactly
+        It is the integral of g² over the step, scaled by the decay up to `t`; for a DDPM table it is exactly
         beta' = 1 - abar_t / abar_t_next, the beta of the sub-sampled chain.
         """
         return -jnp.exp(2 * self.log_sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(t_next))
@@ -157,11 +157,11 @@ class Process(ABC):
         return self.target(kind, x0, (x - alpha * x0) / sigma, t)
 
     def target(self, kind: Prediction, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
-        """What a network of this kind should predict at x_t = alpha x_0 + sigma eps.
+        """The target of a network of this kind at x_t = alpha x_0 + sigma eps.
 
         v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma, and `edm` is (x_0 - c_skip x_t / alpha) / c_out
-        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1). The input is not scaled by its c_in but
-        for data of unit variance, see `scale`.
+        with the noise level sigma / alpha (Karras et al. 2022, eq. 7 and table 1). The input is scaled for data of unit
+        variance (see `scale`), not by c_in.
         """
         alpha, sigma = expand(self.alpha(t), x0), expand(self.sigma(t), x0)
         match kind:

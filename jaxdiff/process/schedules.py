@@ -1,6 +1,6 @@
 """Schedules: log alpha(t) and log sigma(t) as functions of a few numbers, with the inverse of the log SNR.
 
-`gaussian` makes processes of them. Each keeps its digits in float32 at both ends of time.
+`gaussian` makes processes from them. Each is accurate in float32 at both ends of the time axis.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-EARLIEST = 1e-6  # the t that stands for sigma_min, where t = 0 has no noise at all
+EARLIEST = 1e-6  # the t of sigma_min, since t = 0 has no noise
 
 
 class Schedule(NamedTuple):
-    """The functions that make a process: log alpha(t), log sigma(t) and t(log SNR), each of (coefficients, argument).
+    """The functions of a schedule: log alpha(t), log sigma(t) and t(log SNR), each of (coefficients, argument).
 
-    Where `unit` is set, alpha² + sigma² is 1 at every time.
+    If `unit` is set, alpha² + sigma² = 1 at every time.
     """
 
     log_alpha: Callable[[Array, Array], Array]
@@ -44,8 +44,8 @@ def _linear_time(c, integral):
 
 
 def _cosine_integral(c, t):
-    # alpha = cos(theta) / cos(theta_0), theta linear in t. Near t = 0 the ratio is 1 minus little, near t = 1 it is little:
-    # each end has its own form, so that float32 keeps its digits in both.
+    # alpha = cos(theta) / cos(theta_0), theta linear in t. The ratio is near 1 at t = 0 and near 0 at t = 1: each end has its
+    # own formula, so that both are accurate in float32.
     first, last = c[0], c[1]
     turned = t * (last - first)
     near_data = jnp.log1p(-2 * jnp.sin(turned / 2) ** 2 - jnp.sin(turned) * jnp.tan(first))
@@ -82,7 +82,7 @@ def _sub_vp_time(c, log_snr):
 
 
 def _no_shrinking(log_sigma, time) -> Schedule:
-    """alpha = 1, with a least noise level that t = 0 leaves out."""
+    """alpha = 1, with a minimum noise level for t > 0 and none at t = 0."""
     return Schedule(
         log_alpha=lambda c, t: jnp.zeros_like(t),
         log_sigma=lambda c, t: jnp.where(t > 0, log_sigma(c, t), -jnp.inf),

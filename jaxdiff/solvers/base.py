@@ -1,4 +1,4 @@
-"""What every solver is: its traits, and one pure step."""
+"""The interface of solvers: their properties, and one pure step."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Node(NamedTuple):
     Attributes:
         t: the time of the state, (B,), above 0.
         t_next: the time after the step, (B,), below `t`.
-        restart: (B,) whether the denoiser is discontinuous at `t`, so that what was seen before does not continue.
+        restart: (B,) whether the denoiser is discontinuous at `t`, so that the history is invalid.
     """
 
     t: Float[Array, " b"]
@@ -29,12 +29,12 @@ class Node(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the loop carries from node to node.
+    """The state of the sampling loop.
 
     Attributes:
         x: the states (B, ...).
-        history: what the solver's next step needs to know of those before.
-        memory: what the guidances of the denoiser remember.
+        history: the solver's record of previous steps.
+        memory: the memory of stateful guidances.
     """
 
     x: Array
@@ -48,11 +48,11 @@ class Solver(ABC):
 
     Arguments:
         steps: number of steps, at least 1.
-        spacing: how the nodes lie, one of `jaxdiff.choices.SPACINGS`.
+        spacing: the spacing of the nodes, one of `jaxdiff.choices.SPACINGS`.
 
     Attributes:
         name: its name on the command line.
-        order: the power of the step with which the error falls; for a stochastic solver the error of expectations (weak).
+        order: the order of convergence; for a stochastic solver the weak order.
     """
 
     name: ClassVar[str]
@@ -75,7 +75,7 @@ class Solver(ABC):
         return self.evaluations_after(0)
 
     def evaluations_after(self, done: int | Array) -> int | Array:
-        """Evaluations of the denoiser in the steps that are left after `done` of them."""
+        """Evaluations of the denoiser in the steps that remain after `done` of them."""
         return self.steps - done
 
     def config(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Solver(ABC):
         return {"name": self.name, **asdict(self)}
 
     def times(self, process: Process) -> Float[Array, " s"]:
-        """The nodes, falling to 0."""
+        """The nodes, decreasing to 0."""
         return grid.nodes(self.spacing, self.steps, process)
 
     def check(self, process: Process) -> None:
@@ -104,7 +104,7 @@ class Solver(ABC):
             x: the state (B, ...).
             node: where the step starts and ends.
             noise: standard normal of the shape of x, as a function of 0, 1, ...: fresh for each.
-            history: what the step before returned.
+            history: as returned by the previous step.
         """
 
 
@@ -114,7 +114,7 @@ def posterior_noise(process: Process, x0: Array, x: Array, t: Array) -> Array:
 
 
 def fresh_share(process: Process, t: Array, t_next: Array, x: Array) -> Array:
-    """1 - SNR(t) / SNR(t_next): the share of the noise at t_next that x_t does not tell, given x_0. 1 where t_next = 0."""
+    """1 - SNR(t) / SNR(t_next): the fraction of the noise variance at t_next not determined by x_t and x_0; 1 at t_next = 0."""
     return expand(-jnp.expm1(process.log_snr(t) - process.log_snr(t_next)), x)
 
 

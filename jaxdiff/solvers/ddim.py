@@ -57,8 +57,8 @@ class DDPM(Solver):
     One evaluation a step.
 
     Arguments:
-        variance: `small` is the variance of q(x_next | x_t, x0), right for data of one point (and DDIM with eta 1); `large` is
-            that of q(x_t | x_next), right for data that are noise. The last step draws none.
+        variance: `small` is the variance of q(x_next | x_t, x0), optimal for data at one point (DDIM with eta 1); `large` is
+            that of q(x_t | x_next), optimal for standard normal data. The last step draws no noise.
     """
 
     name = "ddpm"

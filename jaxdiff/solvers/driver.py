@@ -1,4 +1,4 @@
-"""The one sampling loop: times and keys laid out before it, nothing decided inside."""
+"""The sampling loop: times and keys are computed before it, without control flow inside."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +23,7 @@ def sample_keys(key, indices: Int[Array, " b"]) -> Array:
 
 
 def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
-    """The state of each sample at its first node `t`, (B, *shape), from its own key and its own condition."""
+    """The state of each sample at its first node `t`, (B, *shape), from its own key and condition."""
     return jax.vmap(lambda key, row: process.prior(jax.random.fold_in(key, 0), shape, row, t))(keys, condition)
 
 
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
     """The nodes of each sample.
 
     Attributes:
-        times: (S + 1, B), falling.
+        times: (S + 1, B), decreasing.
         restarts: (S + 1, B), whether a breakpoint of the denoiser lies on the node.
     """
 
@@ -40,7 +40,7 @@ class Grid(NamedTuple):
 
 
 def sample_grid(denoiser: Callable, process: Process, solver: Solver, count: int, start: Start | None = None) -> Grid:
-    """The nodes of `count` samples, with one on each breakpoint of the denoiser below the start, if there is one."""
+    """The nodes of `count` samples, with one on each breakpoint of the denoiser below the start."""
     return _laid(breakpoints(denoiser), process, start, solver, count)
 
 
@@ -50,18 +50,18 @@ def _laid(points: tuple[Array, ...], process: Process, start: Start | None, solv
     return Grid(*on_breakpoints(times, points, 0 if start is None else jnp.asarray(start.first)))
 
 
-# the nodes alone as one program, where the weights of a denoiser may be shapes
+# compiles the nodes alone, so that the weights of the denoiser may be abstract
 _nodes = jax.jit(_laid, static_argnums=(3, 4))
 
 
 class Init(NamedTuple):
-    """What a run starts from, in place of a draw of the prior.
+    """Initial states of a run, in place of draws from the prior.
 
     Attributes:
-        x: the states (B, ...), noised to the time t, finite and floating.
-        t: the time in (0, 1], a number, one for all. The solver's node nearest to it is moved onto it, and the steps from there
-            on are taken, at the noise that they always draw. Where all nodes lie below t, as under the spacings that begin at
-            their own greatest noise, it is the whole grid, and x is taken as of its first node.
+        x: the states (B, ...), noised to the time t; finite, floating point.
+        t: the time in (0, 1], one number for all samples. The solver's nearest node is moved onto it, and the steps from there
+            on are run with their usual noise. If all nodes lie below t, as with spacings that start at a maximum noise level,
+            the whole grid is run from x.
     """
 
     x: Float[Array, "b ..."] | Float[np.ndarray, "b ..."]
@@ -69,10 +69,10 @@ class Init(NamedTuple):
 
 
 def steps_from(process: Process, solver: Solver, t: float) -> int:
-    """How many of the solver's steps lead from the time t to the data, see `Init`.
+    """The number of the solver's steps from the time t to the data, see `Init`.
 
     Raises:
-        InputError: t lies outside (0, 1].
+        InputError: t is outside (0, 1].
     """
     require_time("t", t)
     start = _start(process, solver, t)
@@ -80,33 +80,32 @@ def steps_from(process: Process, solver: Solver, t: float) -> int:
 
 
 def _start(process: Process, solver: Solver, t: float) -> Start | None:
-    # a whole run asks for no values of the nodes, so that it may be traced
+    # a full run does not need the values of the nodes, so it can be traced
     return None if t == 1 else start_at(solver.times(process), t)
 
 
 def require_time(name: str, t: float) -> None:
-    """Raises `InputError` for a time that no run starts from: outside (0, 1]."""
+    """Raises `InputError` for a start time outside (0, 1]."""
     if not 0 < t <= 1:
         raise InputError(f"`{name}` must be a time in (0, 1], got {t}")
 
 
 def evaluations(denoise: Callable, process: Process, solver: Solver, t: float = 1.0) -> int:
-    """Evaluations of networks that one sample costs: of all the innermost denoisers of a nest, added up.
+    """Network evaluations per sample: the sum over the innermost denoisers of a nest.
 
-    Each counts as one, whatever its size: those of a smaller network cost less time. `evaluations_of_each` has them apart.
+    Each counts as one, whatever the size of the network; see `evaluations_of_each` for separate counts.
 
     Arguments:
-        denoise, process, solver: as of `sample`.
-        t: the time that the run starts from, as of `Init`.
+        denoise, process, solver: see `sample`.
+        t: the start time, see `Init`.
     """
     return sum(evaluations_of_each(denoise, process, solver, t))
 
 
 def evaluations_of_each(denoise: Callable, process: Process, solver: Solver, t: float = 1.0) -> tuple[int, ...]:
-    """Evaluations that one sample costs of each innermost denoiser of a nest, in the order of `nest`; arguments as above.
+    """Evaluations per sample of each innermost denoiser of a nest, in the order of `nest`; see `evaluations`.
 
-    Under breakpoints that differ from sample to sample, it is those of the whole batch over its size: a step in which one
-    sample needs an evaluation costs it for all.
+    If breakpoints differ between samples, a step in which one sample needs an evaluation counts for the whole batch.
     """
     require_time("t", t)
     denoiser, start = as_denoiser(denoise), _start(process, solver, t)
@@ -118,7 +117,7 @@ def evaluations_of_each(denoise: Callable, process: Process, solver: Solver, t: 
 
 
 def _counted(denoiser: Callable, times: np.ndarray, each: np.ndarray) -> Iterator[int]:
-    """Of each innermost denoiser, where this one is evaluated so often in each step."""
+    """Evaluations of each innermost denoiser, given those of this one in each step."""
     if not isinstance(denoiser, Guidance):
         yield int(each.sum())
         return
@@ -156,12 +155,12 @@ def integrate(
         state: the state at the first node, or at node `first_step`.
         keys: (B,) keys of the samples; the noise of step i comes from fold_in(key, i + 1).
         condition: the condition, with leading axis B.
-        first_step: skip the steps before this one (it may be traced): `state` is the one at that node.
+        first_step: skip the steps before this one (may be traced); `state` is the state at that node.
         path: return all states; at the nodes before `first_step` they are `state`.
-        observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, gives the next `observed`: what a
-            search sums up on the way. x0 is the first posterior mean that the step evaluates, at (x, t): those of the node,
-            or what churn made of them.
-        observed: its first value, a pytree of arrays.
+        observe: called at each step as `observe(observed, index, x, x0, t, t_next)`, returns the next `observed`, e.g.
+            the running sums of a search. x0 is the first posterior mean of the step, at (x, t): the node, or the state after
+            churn.
+        observed: its initial value, a pytree of arrays.
 
     Returns:
         The state at the last node, or with `path` the states at all nodes, each leaf with a leading axis S + 1; with
@@ -212,7 +211,7 @@ def _grid(denoiser, process, start=None, *, solver, count):
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
 def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, remembered):
     keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
-    # every sample starts at one time: no breakpoint moves the first node
+    # all samples start at the same time: breakpoints do not move the first node
     x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else shard_batch(x)
     state = begin(denoiser, solver, x)
     end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path)
@@ -221,15 +220,15 @@ def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None
 
 
 def nodes(denoiser: Callable, process: Process, solver: Solver, count: int, t: float = 1.0) -> tuple[Grid, Start | None]:
-    """The grid that `sample` runs `count` samples over from the time t, and where on it they start; None for its first node.
+    """The grid of `sample` for `count` samples from the time t, and the start on it; None for the first node.
 
     Raises:
-        InputError: the grid cannot hold the breakpoints.
+        InputError: the grid has too few nodes for the breakpoints, or one lies outside it.
     """
     start, points = _start(process, solver, t), breakpoints(denoiser)
     if start is not None:
         require_room(solver.steps - int(start.first), tuple(point for point in points if _may_lie_below(t, point)))
-    # an argument, not a constant: a grid known while compiling is folded in other roundings than one that holds a breakpoint
+    # an argument, not a constant: constant folding would round differently from a grid with breakpoints
     grid = _grid(denoiser, process, start, solver=solver, count=count)
     _require_inside(grid, points, start)
     return grid, start
@@ -243,7 +242,7 @@ def _may_lie_below(t: float, point: Array) -> bool:
 
 
 def _require_inside(grid: Grid, points: tuple[Array, ...], start: Start | None) -> None:
-    """Raises `InputError` for a breakpoint outside [0, 1], or between the first node of a whole grid and 1, where none acts."""
+    """Raises `InputError` for a breakpoint outside [0, 1], or without effect, between the first node of a full grid and 1."""
     for point in points:
         if isinstance(point, jax.core.Tracer) or isinstance(grid.times, jax.core.Tracer):
             continue
@@ -252,8 +251,8 @@ def _require_inside(grid: Grid, points: tuple[Array, ...], start: Start | None) 
         outside = (values < 0) | (values > 1) | unmet
         if outside.any():
             raise InputError(
-                f"a breakpoint at t={float(values[outside].flat[0]):.3f} lies outside the grid, which goes from "
-                f"t={first:.3f} to 0: take a spacing that begins at 1 (uniform, trailing), or t=1 itself"
+                f"a breakpoint at t={float(values[outside].flat[0]):.3f} lies outside the grid, which spans "
+                f"t={first:.3f} to 0: use a spacing that starts at 1 (uniform, trailing), or t=1"
             )
 
 
@@ -272,9 +271,9 @@ def sample(
 ) -> Any:
     """Draws samples.
 
-    Compiled once for a shape, a batch size, a solver and a nest of guidances; everything else is an argument. Sample i
-    is a function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: not of the batch that it is
-    drawn in, nor of the devices: under `jax.set_mesh` of a mesh of `jaxdiff.parallel` the samples are dealt over them.
+    Compiled once per shape, batch size, solver and nest of guidances; everything else is an argument. Sample i is a
+    function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: it does not depend on the batch or on
+    the devices. Under `jax.set_mesh` with a mesh of `jaxdiff.parallel`, the samples are sharded over the devices.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -283,21 +282,22 @@ def sample(
         solver: a solver, e.g. `DDIM(50)`.
         key: a key; `jax.random.key(seed)`.
         condition: the condition, a pytree of arrays with leading axis B.
-        indices: (B,) integers, by default 0 .. B - 1; needed where neither a condition nor `init` says how many.
-        init: start states and their time, in place of draws of the prior, see `Init`: an image noised to t for SDEdit, the same
-            x_T for several runs. From t the run takes the `steps_from(process, solver, t)` last steps of the solver and costs
-            `evaluations(denoise, process, solver, t)`; another t compiles nothing. A breakpoint above t does nothing.
-        path: return the states on the way too.
-        remembered: also return what the guidances of the nest hold in the end, a `denoiser.Memory`.
+        indices: (B,) integers, by default 0 .. B - 1; needed if neither a condition nor `init` gives the batch size.
+        init: initial states and their time, in place of draws from the prior, see `Init`: an image noised to t for SDEdit, or
+            the same x_T for several runs. From t the run takes the last `steps_from(process, solver, t)` steps of the solver
+            and costs `evaluations(denoise, process, solver, t)`; changing t does not recompile. A breakpoint above t has no
+            effect.
+        path: also return the intermediate states.
+        remembered: also return the final memory of the guidances, a `denoiser.Memory`.
 
     Returns:
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first, or `init` at all nodes down to its own; with
-        `remembered`, that and the memory, whose leaves have a leading axis as the samples'.
+        `remembered`, a pair of that and the memory, whose leaves have leading axis B.
 
     Raises:
-        InputError: no sample is asked for, the leaves of `condition` differ in their leading axis, the grid cannot hold the
-            breakpoints, the solver is none for this process, or `init` is of another shape or batch, not finite, or of a time
-            outside (0, 1].
+        InputError: the batch is empty, the leaves of `condition` differ in their leading axis, the grid has too few nodes for
+            the breakpoints, the solver cannot run on this process, or `init` has another shape or batch size, is not finite, or
+            has a time outside (0, 1].
     """
     x = None if init is None else _checked_states(init, tuple(shape))
     denoiser, condition, indices = _checked(denoise, process, solver, condition, indices, x)
@@ -312,7 +312,7 @@ def sample(
 def lowered(
     denoise: Callable, process: Process, *, shape: tuple[int, ...], solver, key, condition: Any = None, indices: Any = None
 ) -> jax.stages.Lowered:
-    """The program that `sample` runs with these arguments, to be compiled and looked at; weights may be shapes alone."""
+    """The program that `sample` runs with these arguments, to be compiled and inspected; weights may be abstract."""
     denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
     grid = jax.eval_shape(partial(_grid, solver=solver, count=len(indices)), denoiser, process)
     return _sample.lower(
@@ -321,7 +321,7 @@ def lowered(
 
 
 def _checked_states(init: Init, shape: tuple[int, ...]) -> Array:
-    """The states to start from, as an array; errors as of `sample`."""
+    """The initial states, as an array; for errors see `sample`."""
     require_time("init.t", init.t)
     x = jnp.asarray(init.x)
     if x.shape[1:] != shape or not x.ndim:
@@ -334,7 +334,7 @@ def _checked_states(init: Init, shape: tuple[int, ...]) -> Array:
 
 
 def _checked(denoise, process, solver, condition, indices, x=None):
-    """The arguments as arrays; errors as of `sample`."""
+    """The arguments as arrays; for errors see `sample`."""
     condition = jax.tree.map(jnp.asarray, condition)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(condition)}
     counts |= set() if indices is None else {len(indices)}

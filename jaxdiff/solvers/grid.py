@@ -11,12 +11,12 @@ from jaxdiff.errors import InputError
 from jaxdiff.process import EARLIEST, Process
 
 DISCRETE = ("leading", "trailing", "linspace")
-# Noise levels sigma / alpha between which `log_snr` and `karras` lay their nodes (Karras et al. 2022, table 1).
+# Noise levels sigma / alpha between which `log_snr` and `karras` place their nodes (Karras et al. 2022, table 1).
 NOISE_MIN, NOISE_MAX, RHO = 0.002, 80.0, 7.0
 
 
 def check(spacing: str, steps: int) -> None:
-    """Raises `InputError` for a spacing there is not, or no steps."""
+    """Raises `InputError` for an unknown spacing or fewer than one step."""
     if steps < 1:
         raise InputError(f"`steps` must be at least 1, got {steps}")
     if spacing not in SPACINGS:
@@ -24,9 +24,9 @@ def check(spacing: str, steps: int) -> None:
 
 
 def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
-    """`steps` + 1 falling times, the last 0.
+    """`steps` + 1 decreasing times, the last 0.
 
-    The first is 1 for `uniform` and `trailing`; elsewhere it is the noisiest level of the spacing.
+    The first is 1 for `uniform` and `trailing`; for the others it is their maximum noise level.
 
     Arguments:
         spacing: one of `SPACINGS`.
@@ -34,15 +34,15 @@ def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
         process: the forward process.
 
     Raises:
-        InputError: an unknown spacing, or a spacing of DDPM tables for another process or more steps than timesteps.
+        InputError: the spacing is unknown, or it is for DDPM tables and the process has none or fewer timesteps than `steps`.
     """
     check(spacing, steps)
     if spacing == "uniform":
-        # by numpy: compiled, jnp.linspace may end at -3e-8, where sigma is not a number
+        # by NumPy: jitted, jnp.linspace may end at -3e-8, where sigma is NaN
         return jnp.asarray(np.linspace(1.0, 0.0, steps + 1), jnp.float32)
     if spacing in DISCRETE:
         return jnp.asarray(_timesteps(spacing, steps, process), jnp.float32)
-    # where the process itself begins or ends at less noise or more, its own levels bound the spacing
+    # limited to the noise levels of the process
     low = jnp.maximum(process.log_snr(1.0), -2 * np.log(NOISE_MAX))
     high = jnp.minimum(process.log_snr(EARLIEST), -2 * np.log(NOISE_MIN))
     share = jnp.asarray(np.linspace(0.0, 1.0, steps))
@@ -72,11 +72,11 @@ def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
 
 
 class Start(NamedTuple):
-    """Where on the grid of a solver a run starts that starts in the middle.
+    """The start of a run in the middle of a grid.
 
     Attributes:
-        times: (S + 1,), the nodes, the nearest one moved onto the time to start from.
-        first: which one that is.
+        times: (S + 1,), the nodes, with the nearest one moved onto the start time.
+        first: the index of that node.
     """
 
     times: Float[Array, " s"] | Float[np.ndarray, " s"]
@@ -84,9 +84,9 @@ class Start(NamedTuple):
 
 
 def start_at(times: Float[Array, " s"], t: float) -> Start | None:
-    """The start at the time t in (0, 1] on these nodes; None where no node lies above t, so that it is the whole grid.
+    """The start at the time t in (0, 1] on these nodes; None if no node lies above t, for the whole grid.
 
-    The steps from there on are the solver's own, at least one of them.
+    At least one step remains.
     """
     moved, level = np.array(times), np.float32(t)
     if level >= moved[0]:
@@ -99,19 +99,19 @@ def start_at(times: Float[Array, " s"], t: float) -> Start | None:
 def on_breakpoints(
     times: Float[Array, "s b"], breakpoints: tuple[Array, ...], first: int | Int[Array, ""] = 0
 ) -> tuple[Float[Array, "s b"], Bool[Array, "s b"]]:
-    """The grid of each sample with its nearest interior node moved onto each of its breakpoints, and where they are.
+    """The grid of each sample with the nearest interior node moved onto each of its breakpoints, and the mask of moved nodes.
 
-    There is no node more, so no evaluation more. Breakpoints at or beyond the ends of the grid move nothing, nor does one that
-    has a node already, as where two guidances of a nest share it. Each sample has a column of its own, so one sample's
-    breakpoint never touches another's grid.
+    No nodes are added, so the number of evaluations does not change. Breakpoints at or beyond the ends of the grid move
+    nothing, nor does one that already has a node, e.g. if two guidances share it. Each sample has its own column, so its
+    breakpoints do not affect the grids of others.
 
     Arguments:
-        times: (S + 1, B), falling along the first axis.
+        times: (S + 1, B), decreasing along the first axis.
         breakpoints: times of shape () or (B,).
-        first: the node to start from: no breakpoint moves it or one before it. It may be traced; `require_room` then checks.
+        first: the start node: neither it nor any before it is moved. If it is traced, call `require_room` to check.
 
     Raises:
-        InputError: fewer interior nodes than breakpoints.
+        InputError: there are fewer interior nodes than breakpoints.
     """
     if isinstance(first, int):
         require_room(times.shape[0] - 1 - first, breakpoints)
@@ -132,6 +132,6 @@ def on_breakpoints(
 
 
 def require_room(steps: int, breakpoints: tuple[Array, ...]) -> None:
-    """Raises `InputError` where so many steps have fewer interior nodes than there are breakpoints."""
+    """Raises `InputError` if a grid of `steps` steps has fewer interior nodes than there are breakpoints."""
     if len(breakpoints) > steps - 1:
         raise InputError(f"a grid of {steps} steps has {steps - 1} interior nodes, too few for {len(breakpoints)} breakpoints")

@@ -18,13 +18,13 @@ from jaxdiff.solvers.base import Node, Solver, State, half_log_snr, posterior_no
 class Heun(Solver):
     """The trapezoid rule for d(x/alpha) / d(sigma/alpha) = eps (Karras et al. 2022, algorithms 1 and 2).
 
-    Two evaluations a step, and one in the last. Both slopes of a step see the condition to the left of a breakpoint. With
-    churn, noise is added before each step; it never leads back across a breakpoint, nor beyond t = 1.
+    Two evaluations per step, and one in the last. Both slopes of a step use the condition on the same side of a breakpoint.
+    With churn, noise is added before each step, but never beyond a breakpoint or t = 1.
 
     Arguments:
-        churn: S_churn, at least 0; the level rises by min(churn / steps, sqrt(2) - 1) of itself. 0 is deterministic.
-        churn_min: least level sigma / alpha that is churned, S_tmin.
-        churn_max: greatest, S_tmax.
+        churn: S_churn, at least 0; the noise level is multiplied by 1 + min(churn / steps, sqrt(2) - 1). 0 is deterministic.
+        churn_min: minimum noise level sigma / alpha with churn, S_tmin.
+        churn_max: maximum noise level with churn, S_tmax.
         churn_noise: standard deviation of the added noise, S_noise.
     """
 
@@ -56,7 +56,7 @@ class Heun(Solver):
         return 2 * (self.steps - done) - 1
 
     def history(self, x: Array) -> Array:
-        """The latest time that churn may lead back to, (B,): 1, or the last breakpoint."""
+        """The maximum time after churn, (B,): 1, or the last breakpoint."""
         return jnp.ones(x.shape[:1], jnp.float32)
 
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
@@ -68,7 +68,7 @@ class Heun(Solver):
         x0 = denoise(x, t)
         alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
         euler = alpha * x0 + sigma * posterior_noise(process, x0, x, t)
-        # just left of the node: a breakpoint there is not crossed by this step. At t = 0 there is no second slope
+        # just before the node, so that the step does not cross a breakpoint there; at t = 0 there is no second slope
         ends = t_next <= 0
         beside = jnp.where(ends, t, jnp.nextafter(t_next, jnp.inf))
         growth = jnp.expm1(half_log_snr(process, beside, x) - half_log_snr(process, t, x))

@@ -1,8 +1,7 @@
 """Multistep solvers in half log SNR: DPM-Solver++ (2M and SDE-2M) and UniPC-2.
 
-All extrapolate the posterior mean m over lambda = log(alpha / sigma); h is a step of lambda. At a breakpoint what was seen
-before does not continue, so the history restarts there, and the last step, whose h is infinite, is of first order: with
-sigma' = 0 it returns m.
+All extrapolate the posterior mean m over lambda = log(alpha / sigma); h is a step of lambda. The history restarts at a
+breakpoint, where m is discontinuous. The last step, whose h is infinite, is of first order: with sigma' = 0 it returns m.
 """
 
 from collections.abc import Callable
@@ -17,11 +16,11 @@ from jaxdiff.solvers.base import Node, Solver, State, half_log_snr
 
 
 class Last(NamedTuple):
-    """The step before.
+    """The previous step.
 
     Attributes:
         mean: its posterior mean (B, ...).
-        length: its h, (B, 1, ...); 0 where there is none.
+        length: its h, (B, 1, ...); 0 if there is none.
     """
 
     mean: Array
@@ -37,19 +36,19 @@ def _step_length(process: Process, node: Node, x: Array) -> Float[Array, "b ..."
 
 
 def _slope(mean: Array, last: Last, length: Array) -> Array:
-    """(m - m_last) h / h_last: the change of m over the coming step by that over the last one; 0 where there is no history."""
+    """(m - m_last) h / h_last: the change of m over the current step, extrapolated from the last; 0 without history."""
     known = (last.length > 0) & jnp.isfinite(length)
     ratio = jnp.where(known, length, 0.0) / jnp.where(known, last.length, 1.0)
     return ratio * (mean - last.mean)
 
 
 def _guess(mean: Array, history: Last, node: Node, length: Array) -> Array:
-    """The posterior mean in the middle of the coming step."""
+    """The extrapolated posterior mean in the middle of the current step."""
     return mean + 0.5 * _slope(mean, _forget(history, node), length)
 
 
 def _stepped(process: Process, x: Array, guess: Array, node: Node) -> Array:
-    """(sigma'/sigma) x - alpha' (e^-h - 1) m: exact for a posterior mean that stays `guess`."""
+    """(sigma'/sigma) x - alpha' (e^-h - 1) m: exact for a constant posterior mean `guess`."""
     alpha = expand(process.alpha(node.t_next), x)
     ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
     return ratio * x - alpha * jnp.expm1(-_step_length(process, node, x)) * guess
@@ -63,7 +62,7 @@ def _forget(last: Last, node: Node) -> Last:
 class DPMSolver(Solver):
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): x' = (sigma'/sigma) x - alpha' (e^-h - 1) (m + slope / 2).
 
-    One evaluation a step.
+    One evaluation per step.
     """
 
     name = "dpm_solver"
@@ -85,8 +84,8 @@ class DPMSolver(Solver):
 class DPMSolverSDE(DPMSolver):
     """SDE-DPM-Solver++(2M) (Lu et al. 2022, eq. 18): as `DPMSolver`, on the reverse SDE.
 
-    One evaluation a step. Noise enters exactly, and expectations converge with the second power of the step: the change of
-    the posterior mean over the last step holds that step's noise, as the second-order term of the law asks for.
+    One evaluation per step, of weak order 2: the noise term is exact, and the change of the posterior mean over the last step
+    contains the noise of that step, as the second-order term requires.
     """
 
     name = "dpm_solver_sde"
@@ -109,14 +108,14 @@ class DPMSolverSDE(DPMSolver):
 
 
 class Uncorrected(NamedTuple):
-    """The step before, which the posterior mean at its end corrects.
+    """The previous step, corrected by the posterior mean at its end.
 
     Attributes:
         x: the state it started from (B, ...).
         t: the time it started from (B,).
         last: its posterior mean and h.
-        slope: the change of m over it that it assumed (B, ...).
-        before: h of the step before it, (B, 1, ...); 0 where there was none.
+        slope: the change of m that it assumed (B, ...).
+        before: h of the step before it, (B, 1, ...); 0 if there was none.
     """
 
     x: Array
@@ -128,10 +127,10 @@ class Uncorrected(NamedTuple):
 
 @dataclass(frozen=True)
 class UniPC(Solver):
-    """UniPC-2 with B(h) = e^h - 1 (Zhao et al. 2023): the predictor is DPM-Solver++(2M)'s; the posterior mean at the state
-    that it leads to also corrects that state.
+    """UniPC-2 with B(h) = e^h - 1 (Zhao et al. 2023): the predictor is DPM-Solver++(2M); the posterior mean at the predicted
+    state is used to correct it.
 
-    One evaluation a step: the posterior mean at the predicted state serves the next step from the corrected one. The
+    One evaluation per step: the next step from the corrected state reuses the posterior mean at the predicted one. The
     corrector raises the order by one: UniPC-p is of order p + 1 (their section 3), so this one of order 3.
     """
 
@@ -148,7 +147,7 @@ class UniPC(Solver):
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         mean = denoise(x, node.t)
-        # the mean at a breakpoint is of the condition after it and says nothing of the step before
+        # the mean at a breakpoint belongs to the condition after it and cannot correct the previous step
         last = _forget(history.last, node)
         x = jnp.where(last.length > 0, _corrected(process, mean, node, history), x)
         length = _step_length(process, node, x)
@@ -158,11 +157,11 @@ class UniPC(Solver):
 
 
 def _corrected(process: Process, mean: Array, node: Node, history: Uncorrected) -> Array:
-    """The state at this node again, from the posterior means at both ends of the step that led to it.
+    """The corrected state at this node, from the posterior means at both ends of the previous step.
 
     x = (sigma/sigma_s) x_s - alpha B (m_s + rho_1 slope + rho_2 (m - m_s)), B = e^-h - 1. The weights solve
-    [[1, 1], [r, 1]] rho = [k_1/B, 2 k_2/B] with r = -before/h, k_1 = -B/h - 1, k_2 = -k_1/h - 1/2; rho_2 = 1/2 where there
-    was no step before.
+    [[1, 1], [r, 1]] rho = [k_1/B, 2 k_2/B] with r = -before/h, k_1 = -B/h - 1, k_2 = -k_1/h - 1/2; rho_2 = 1/2 without an
+    earlier step.
     """
     alpha = expand(process.alpha(node.t), mean)
     ratio = expand(jnp.exp(process.log_sigma(node.t) - process.log_sigma(history.t)), mean)

@@ -22,7 +22,7 @@ def score(process: Process, x0: Array, x: Array, t: Array) -> Array:
 
 
 def euler_maruyama(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
-    """x - (f x - g² score) dt + g sqrt(dt) z (eq. 6); the last step leaves the noise out."""
+    """x - (f x - g² score) dt + g sqrt(dt) z (eq. 6); the last step adds no noise."""
     t, t_next, _ = node
     step, f, g2 = expand(t - t_next, x), expand(process.f(t), x), expand(process.g2(t), x)
     drawn = jnp.where(expand(t_next, x) > 0, jnp.sqrt(g2 * step), 0.0)
@@ -30,7 +30,7 @@ def euler_maruyama(process: Process, x0: Array, x: Array, node: Node, noise: Arr
 
 
 def reverse_diffusion(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
-    """(2 - a) x + G² score + G z with the forward transition x_t = a x_next + G z (appendix E, eq. 45); no noise at the end."""
+    """(2 - a) x + G² score + G z with the forward transition x_t = a x_next + G z (appendix E, eq. 45); no noise in the last step."""
     t, t_next, _ = node
     shrink = expand(jnp.exp(process.log_alpha(t) - process.log_alpha(t_next)), x)
     variance = expand(process.g2_increment(t, t_next), x)
@@ -40,9 +40,9 @@ def reverse_diffusion(process: Process, x0: Array, x: Array, node: Node, noise: 
 
 @dataclass(frozen=True)
 class EulerMaruyama(Solver):
-    """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6), pointwise in f and g². One evaluation a step.
+    """Euler-Maruyama on the reverse SDE (Song et al. 2021, eq. 6), with f and g² at the node. One evaluation per step.
 
-    Where beta grows without bound towards t = 1 (cosine, flow), a uniform step is unstable: `driver.sample` refuses it.
+    If beta is unbounded towards t = 1 (cosine, flow), uniform steps are unstable, and `driver.sample` raises an error.
     """
 
     name = "euler_maruyama"
@@ -54,7 +54,7 @@ class EulerMaruyama(Solver):
         return True
 
     def check(self, process: Process) -> None:
-        """Raises `InputError` where the first steps would overshoot zero: g² dt / (alpha² + sigma²) above 2."""
+        """Raises `InputError` if a step would overshoot zero: g² dt / (alpha² + sigma²) above 2."""
         _stable(process, self.times(process), self.name)
 
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
@@ -69,7 +69,7 @@ def _stable(process: Process, times: Array, name: str) -> None:
     if gain.size and gain.max() > 2:
         raise InputError(
             f"{name} is unstable on {process.name} with {len(times) - 1} of these steps: g² dt is {gain.max():.3g} at "
-            f"t={float(t[gain.argmax()]):.3f}, and must be at most 2; take --spacing log_snr, more steps, or another solver"
+            f"t={float(t[gain.argmax()]):.3f}, and must be at most 2; use --spacing log_snr, more steps, or another solver"
         )
 
 
@@ -78,13 +78,13 @@ class PredictorCorrector(Solver):
     """Langevin corrector steps at the time of the node, then a predictor (Song et al. 2021, algorithms 2 and 3).
 
     A corrector step is x + e s + sqrt(2 e) z with e = 2 a (snr ||z|| / ||s||)², a = (alpha / alpha')² of the grid's step (1 for
-    VE). The norms are each sample's own, where the paper's code averages them over the batch: no sample depends on its
-    neighbours. (1 + correctors) evaluations a step.
+    VE). The norms are per sample, whereas the paper's code averages them over the batch, so samples do not depend on the
+    batch. (1 + correctors) evaluations per step.
 
     Arguments:
-        predictor: `reverse_diffusion`, `ancestral` (large variance where the process preserves variance, else small, as the
-            paper has it for VE) or `euler_maruyama`.
-        correctors: corrector steps a step, at least 0.
+        predictor: `reverse_diffusion`, `ancestral` (large variance if the process preserves variance, else small, as in the
+            paper for VE) or `euler_maruyama`.
+        correctors: corrector steps per step, at least 0.
         snr: the corrector's signal-to-noise ratio, above 0: 0.16 in the paper, for VE.
     """
 
@@ -114,7 +114,7 @@ class PredictorCorrector(Solver):
         return (1 + self.correctors) * (self.steps - done)
 
     def check(self, process: Process) -> None:
-        """Raises `InputError` where the Euler-Maruyama predictor would be unstable."""
+        """Raises `InputError` if the Euler-Maruyama predictor is unstable."""
         if self.predictor == "euler_maruyama":
             _stable(process, self.times(process), self.name)
 

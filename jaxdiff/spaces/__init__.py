@@ -1,4 +1,4 @@
-"""Spaces: what a user sees of a model's samples, and what the process runs on."""
+"""Spaces of data: encode and decode between samples in the user's form and the arrays of the process."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ SPACES: dict[str, type[Space]] = {space.name: space for space in (Pixels,)}
 
 
 def from_config(config: dict[str, Any]) -> Space:
-    """The space that `Space.config` described.
+    """The space described by `Space.config`.
 
     Raises:
-        InputError: an unknown kind, or settings that it does not take.
+        InputError: the kind is unknown, or its settings are invalid.
     """
     settings = dict(config)
     name = settings.pop("name", None)
@@ -27,14 +27,14 @@ def from_config(config: dict[str, Any]) -> Space:
 
 
 def require_pixels(space: Space, what: str) -> Pixels:
-    """The space, where it is one of pixels.
+    """The space, checked to be `Pixels`.
 
     Arguments:
-        space: any.
-        what: what the error calls the model or set whose space it is.
+        space: any space.
+        what: the name of the model or set in the error message.
 
     Raises:
-        InputError: it is another, of which what is about pixels cannot be said.
+        InputError: it is another space.
     """
     if not isinstance(space, Pixels):
         raise InputError(f"{what} is of {space.shown.array} of shape {space.shown.shape}; this takes one of images, in pixels")

@@ -1,4 +1,4 @@
-"""Images as the process sees them: pixels in [-1, 1]."""
+"""The space of images: pixels in [-1, 1]."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,12 +12,12 @@ from jaxdiff.guidance import Clip
 from jaxdiff.spaces.space import Space
 
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGB and transparency"}
-"""How many channels an image may have, and what they are."""
+"""The allowed numbers of channels, with their names."""
 
 
 @dataclass(frozen=True)
 class Pixels(Space):
-    """Images of bytes, and their pixels in [-1, 1]: byte v is v / 127.5 - 1.
+    """uint8 images, encoded as pixels in [-1, 1]: the value v becomes v / 127.5 - 1.
 
     Arguments:
         height, width: in pixels.
@@ -46,16 +46,16 @@ class Pixels(Space):
 
     @property
     def policy(self) -> Clip:
-        """The mean of images lies where images do, in [-1, 1]."""
+        """Clips to [-1, 1], the range of images and their means."""
         return Clip(-1.0, 1.0)
 
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b h w c"]:
-        """Pixels in [-1, 1] of images of bytes; see `Space.encode`."""
+        """Pixels in [-1, 1] of uint8 images; see `Space.encode`."""
         self.check(shown)
         return scaled(shown)
 
     def decode(self, x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"]) -> UInt8[np.ndarray, "b h w c"]:
-        """Images of bytes, each pixel rounded to the nearest; see `Space.decode`."""
+        """uint8 images, rounded to nearest; see `Space.decode`."""
         return to_bytes(x)
 
     def pictures(self, shown: UInt8[np.ndarray, "b h w c"]) -> UInt8[np.ndarray, "b h w 3"]:
@@ -70,14 +70,14 @@ class Pixels(Space):
 
 
 def channels_text() -> str:
-    """The numbers of channels that an image may have, for errors."""
+    """The allowed numbers of channels, for error messages."""
     return ", ".join(f"{count} ({what})" for count, what in CHANNELS.items())
 
 
 def scaled(images: UInt8[Any, "*shape"]) -> Float[Any, "*shape"]:
-    """Bytes as pixels in [-1, 1], float32; of NumPy or of JAX, as given.
+    """uint8 values as pixels in [-1, 1], float32; a NumPy or JAX array, like the input.
 
-    Compiled, a pixel may be a unit in the last place off: XLA multiplies by the reciprocal of 127.5.
+    Under jit, a pixel may differ by one unit in the last place, since XLA multiplies by the reciprocal of 127.5.
     """
     if isinstance(images, jax.Array):
         return images.astype(np.float32) / 127.5 - 1
@@ -88,18 +88,18 @@ def scaled(images: UInt8[Any, "*shape"]) -> Float[Any, "*shape"]:
 
 
 def to_bytes(x: Float[Any, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Pixels in [-1, 1] as bytes, rounded to the nearest; beyond the ends, the ends."""
+    """Pixels in [-1, 1] as uint8, rounded to nearest and clipped."""
     return np.clip(np.rint((np.asarray(x, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def rgb(images: Shaped[np.ndarray, "*b c"]) -> Shaped[np.ndarray, "*b 3"]:
-    """Images in three channels, for what takes no others: grey is repeated, transparency is dropped.
+    """Images converted to three channels: grey is repeated, transparency is dropped.
 
     Arguments:
         images: with 1, 3 or 4 channels last.
 
     Raises:
-        InputError: another number of channels.
+        InputError: the number of channels is none of these.
     """
     channels = images.shape[-1]
     if channels not in CHANNELS:

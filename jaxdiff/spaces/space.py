@@ -1,4 +1,4 @@
-"""The space of a model: what a user sees, what the process runs on, and the way between the two."""
+"""The space of a model: the conversion between samples in the user's form and the arrays of the process."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -11,16 +11,16 @@ from jaxdiff.guidance import ClippingPolicy
 
 
 class Space(ABC):
-    """What a user sees, what the process runs on, and the way between. A new kind is a subclass and a line in `SPACES`.
+    """Encodes samples in the user's form for the process, and decodes them. A new kind is a subclass and a line in `SPACES`.
 
-    What a user sees has a space of its own, `shown`: of pixels and of series this very one; of latents, which an autoencoder
-    turns into images, pixels. A set of samples holds what is seen, and `array`, `dtype` and `shape` of `shown` say how.
+    Decoded samples have their own space, `shown`: this one for pixels and series; pixels for latents, which an autoencoder
+    decodes to images. Sets of samples store decoded samples, as described by `array`, `dtype` and `shape` of `shown`.
 
     Fields:
-        name: of this kind of space, in files.
-        array: what the samples are called: the name of their array in npz files, and in errors.
-        dtype: NumPy's name for the type of what a user sees.
-        image_files: whether what a user sees can be written as image files.
+        name: the name of this kind of space in files.
+        array: the name of the samples in npz files and error messages.
+        dtype: NumPy's name for the dtype of decoded samples.
+        image_files: whether decoded samples can be written as image files.
     """
 
     name: ClassVar[str]
@@ -31,32 +31,32 @@ class Space(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample as the process sees it, without a batch axis."""
+        """The shape of one encoded sample, without a batch axis."""
 
     @property
     @abstractmethod
     def policy(self) -> ClippingPolicy:
-        """What is done to posterior means that leave the range of the data: the only place where that is decided."""
+        """The clipping policy for posterior means that leave the range of the data."""
 
     @property
     def shown(self) -> "Space":
-        """The space of what a user sees."""
+        """The space of decoded samples."""
         return self
 
     @abstractmethod
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b ..."]:
-        """What the process runs on, float32 (B, *shape).
+        """The encoded samples, float32 (B, *shape).
 
         Arguments:
-            shown: what a user sees, (B, *shown.shape), of NumPy or of JAX; the answer is of the same.
+            shown: samples in the user's form, (B, *shown.shape), a NumPy or JAX array; the result is of the same kind.
 
         Raises:
-            InputError: another shape or type.
+            InputError: the shape or dtype does not match.
         """
 
     @abstractmethod
     def decode(self, x: Float[Array, "b ..."] | Float[np.ndarray, "b ..."]) -> Shaped[np.ndarray, "b ..."]:
-        """What a user sees of samples, on the host: (B, *shown.shape) of `shown.dtype`.
+        """The decoded samples, on the host: (B, *shown.shape) of `shown.dtype`.
 
         Arguments:
             x: samples of the process, finite, (B, *shape).
@@ -67,19 +67,19 @@ class Space(ABC):
         """A small RGB picture of each sample, for previews.
 
         Arguments:
-            shown: what a user sees, (B, *shown.shape).
+            shown: decoded samples, (B, *shown.shape).
         """
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The arguments that make this space again, JSON-ready."""
+        """The arguments of this space, JSON-ready."""
 
     def config(self) -> dict[str, Any]:
-        """What `jaxdiff.spaces.from_config` takes, JSON-ready."""
+        """The argument of `jaxdiff.spaces.from_config`, JSON-ready."""
         return {"name": self.name, **self.settings()}
 
     def check(self, samples: Shaped[Any, "b ..."]) -> None:
-        """Raises `InputError` unless samples are as a user sees them in this space, of the right shape and type."""
+        """Raises `InputError` unless decoded samples have the shape and dtype of this space."""
         if samples.shape[1:] != self.shape or samples.dtype != self.dtype:
             wanted = f"{self.dtype} (B, {', '.join(map(str, self.shape))})"
             raise InputError(f"`{self.array}` must be {wanted}, got {samples.dtype} {tuple(samples.shape)}")

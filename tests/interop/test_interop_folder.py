@@ -294,5 +294,5 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 def test_the_reader_of_runs_knows_a_folder_of_diffusers(folder):
-    with pytest.raises(InputError, match=r"folder of diffusers: `jaxdiff train import .* --out RUN` makes a run of it"):
+    with pytest.raises(InputError, match=r"diffusers folder: convert it with `jaxdiff train import .* --out RUN`"):
         models.load(folder)
