@@ -96,13 +96,13 @@ def test_a_missing_classifier_is_named_with_the_command_that_makes_it(tmp_path):
 def test_the_wrong_kind_is_named_with_what_reads_it(file, save_model, tmp_path):
     model = save_model(tmp_path / "model")
     # the folder of one, the file of one, and a file of one under the other's name
-    with pytest.raises(InputError, match=r"no model at .* it holds a classifier, which jaxdiff\.load_classifier reads"):
+    with pytest.raises(InputError, match=r"no model at .* it contains a classifier, which jaxdiff\.load_classifier reads"):
         jaxdiff.load(file.parent)
-    with pytest.raises(InputError, match=r"no classifier at .* it holds a model, which jaxdiff\.load reads"):
+    with pytest.raises(InputError, match=r"no classifier at .* it contains a model, which jaxdiff\.load reads"):
         jaxdiff.load_classifier(model)
-    with pytest.raises(InputError, match=r"holds a classifier, not a model; jaxdiff\.load_classifier reads it"):
+    with pytest.raises(InputError, match=r"contains a classifier, not a model; jaxdiff\.load_classifier reads it"):
         jaxdiff.load(file)
-    with pytest.raises(InputError, match=r"holds a model, not a classifier; jaxdiff\.load reads it"):
+    with pytest.raises(InputError, match=r"contains a model, not a classifier; jaxdiff\.load reads it"):
         jaxdiff.load_classifier(model / "model.safetensors")
     shutil.copy(file, model / "model.safetensors")
     with pytest.raises(InputError, match="holds a classifier, not a model"):

@@ -123,7 +123,7 @@ def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path, path)
 def test_a_half_written_file_is_refused(file, kept):
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(InputError, match="model.safetensors is damaged or only half written"):
+    with pytest.raises(InputError, match="model.safetensors is damaged or incomplete"):
         models.load(file)
 
 
@@ -140,7 +140,7 @@ def test_a_flipped_bit_anywhere_is_refused(file):
 
 def test_arrays_of_something_else_are_refused(tmp_path):
     safetensors.numpy.save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="holds arrays but no jaxdiff model"):
+    with pytest.raises(InputError, match="contains arrays but no jaxdiff model"):
         models.load(tmp_path)
 
 
@@ -170,7 +170,7 @@ def test_arrays_that_do_not_fit_the_network_are_named(file, change, words):
 
 def test_another_format_is_named(file):
     rewritten(file, lambda arrays: None, format=99)
-    with pytest.raises(InputError, match="is of format 99, this version of jaxdiff reads format 1"):
+    with pytest.raises(InputError, match="has format 99, this version of jaxdiff reads format 1"):
         models.load(file)
 
 

@@ -1,4 +1,4 @@
-"""Guidances: denoiser in, denoiser out. They compose by nesting, and the solver meets the breakpoints of the whole nest."""
+"""Guidances: denoiser in, denoiser out. They compose by nesting; the solver places nodes on all breakpoints."""
 
 from jaxdiff.denoiser import Guidance, Remembering, breakpoints
 from jaxdiff.guidance.adaptive_projected import AdaptiveProjected, adaptive_projected

@@ -1,4 +1,4 @@
-"""Adaptive projected guidance: classifier-free guidance without the part that saturates (Sadat et al. 2024)."""
+"""Adaptive projected guidance: classifier-free guidance with the saturating component removed (Sadat et al. 2024)."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class AdaptiveProjected(Remembering):
         return stacked(x, x)
 
     def begin(self, x: Array) -> Array:
-        """No difference yet."""
+        """A zero running difference."""
         return jnp.zeros_like(x)
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
@@ -57,23 +57,23 @@ def _dot(a: Float[Array, "b ..."], b: Float[Array, "b ..."]) -> Float[Array, "b 
 
 
 def adaptive_projected(denoise: Callable, null: Any, scale, *, eta=0.0, radius=math.inf, momentum=0.0) -> AdaptiveProjected:
-    """Classifier-free guidance whose update is projected, rescaled and given a momentum (Sadat et al. 2024, algorithm 1):
+    """Classifier-free guidance with a projected, rescaled update with momentum (Sadat et al. 2024, algorithm 1):
 
         d <- m_c - m_null + momentum d,    u = d min(1, radius / ||d||),    m_c + (scale - 1) (u_orthogonal + eta u_parallel),
 
     in x0, with m_c and m_null the posterior means under the condition and the null condition, d = 0 before the first step, and
     u split into its parts parallel and orthogonal to m_c; norms and products are over all entries of a sample. The parallel
-    part is what saturates colours at large scales. With eta 1, radius inf and momentum 0 it is `classifier_free`, bit for bit.
-    One evaluation at twice the batch. The guided mean may leave the range of the data: a clipping policy goes outside.
+    part saturates colours at large scales. With eta 1, radius inf and momentum 0 it is `classifier_free`, bit for bit.
+    One evaluation at twice the batch. The guided mean may leave the range of the data: apply a clipping policy outside.
 
     Arguments:
         denoise: the denoiser inside.
-        null: the null condition, as `classifier_free` takes it.
+        null: the null condition, see `classifier_free`.
         scale: w; 1 is the conditional denoiser, bit for bit.
         eta: weight of the parallel part; 0 removes it.
-        radius: r, the largest norm of the update before it is scaled, at least 0 in the data's units: it grows with the square
-            root of the entries of a sample.
-        momentum: beta, in (-1, 1); below 0, as in the paper, it is reverse: what was added before is taken off.
+        radius: r, the maximum norm of the update before scaling, at least 0, in the data's units; norms grow with the square
+            root of the dimension.
+        momentum: beta, in (-1, 1); below 0, as in the paper, previous updates are subtracted.
 
     Raises:
         InputError: a radius below 0, or a momentum outside (-1, 1).

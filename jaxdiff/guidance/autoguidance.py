@@ -26,21 +26,21 @@ class Autoguidance(Guidance):
     def guide(self, denoise: Callable, weak: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
         """weak + scale (main - weak)."""
         main = denoise(x, t, condition)
-        # written from the main model's side, so that scale 1 is the main model exactly
+        # in this form scale 1 is exactly the main model
         return main + (self.scale - 1) * (main - weak(x, t, condition))
 
 
 def autoguidance(denoise: Callable, weak: Callable, scale) -> Autoguidance:
     """Extrapolates from a weaker model to the main one (Karras et al. 2024, eq. 4): weak + scale (main - weak), in x0.
 
-    The weak model has the errors of the main one, and more of them: of a smaller network, or of an earlier checkpoint of it,
-    trained on the same data. Unlike classifier-free guidance this does not sharpen the condition, which both are given.
+    The weak model makes larger errors of the same kind: a smaller network or an earlier checkpoint, trained on the same data.
+    Unlike classifier-free guidance, this does not strengthen the condition, which both models use.
 
-    It costs an evaluation of each. The extrapolated mean may leave the range of the data: a clipping policy goes outside.
+    It costs one evaluation of each. The extrapolated mean may leave the range of the data: apply a clipping policy outside.
 
     Arguments:
         denoise: the main denoiser, which may be a guidance.
-        weak: the weak one, of the same process and space of data, which takes the same conditions and may be a guidance.
+        weak: the weak denoiser, for the same process, space and conditions, which may be a guidance.
         scale: w; 1 is the main denoiser, bit for bit, above 1 leads away from the weak one, 0 is the weak one.
     """
     return Autoguidance(as_denoiser(denoise), as_denoiser(weak), jnp.asarray(scale, jnp.float32))

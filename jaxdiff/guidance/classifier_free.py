@@ -30,7 +30,7 @@ class ClassifierFree(Guidance):
         both = stacked(condition, null)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         conditional, unconditional = unstacked(denoise(self.asked(x), stacked(times, times), both), 2)
-        # written from the conditional side, so that scale 1 is the conditional one exactly
+        # in this form scale 1 is exactly the conditional mean
         return conditional + (self.scale - 1) * (conditional - unconditional)
 
 

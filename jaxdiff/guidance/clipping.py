@@ -26,8 +26,8 @@ class Clipped(Guidance):
 def clipped(denoise: Callable, low: float = -1.0, high: float = 1.0) -> Clipped:
     """Keeps the posterior mean in [low, high], where the mean of data in that range must lie.
 
-    Solvers derive eps from the posterior mean, so the step stays consistent after clipping (a step that keeps the
-    unclipped eps leaves the marginals).
+    Solvers derive eps from the posterior mean, so a step remains consistent after clipping (with the unclipped eps it would
+    not follow the marginals).
 
     Arguments:
         denoise: the denoiser inside.

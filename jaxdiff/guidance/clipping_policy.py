@@ -1,7 +1,7 @@
-"""Clipping policies: what keeps posterior means in the range of the data. A space of data holds one, and nobody else decides.
+"""Clipping policies: how posterior means are kept in the range of the data. Each space has one.
 
-A policy acts in two places. `network` is applied to the posterior mean that a network returns, which leaves the range by its
-error alone. `guided` is applied, outermost, to what the solver sees, where a guidance may have extrapolated out of the range.
+A policy acts in two places. `network` is applied to the posterior mean of a network, which leaves the range only by its error.
+`guided` is applied outermost, to the input of the solver, where a guidance may have extrapolated out of the range.
 """
 
 from abc import ABC, abstractmethod
@@ -17,15 +17,15 @@ from jaxdiff.guidance.thresholding import PERCENTILE, dynamic_thresholding
 
 
 class ClippingPolicy(ABC):
-    """What is done to posterior means that leave the range of the data. Subclasses are registered pytrees."""
+    """How posterior means are kept in the range of the data. Subclasses are registered pytrees."""
 
     @abstractmethod
     def network(self, denoise: Callable) -> Callable:
-        """The denoiser of a network, its posterior mean kept in the range."""
+        """The denoiser of a network, kept in the range."""
 
     @abstractmethod
     def guided(self, denoise: Callable) -> Callable:
-        """A denoiser with guidances that extrapolate, its posterior mean kept in the range: outermost, for the solver."""
+        """A guided denoiser, kept in the range; applied outermost, for the solver."""
 
 
 @jax.tree_util.register_dataclass
@@ -53,7 +53,7 @@ class Clip(ClippingPolicy):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Unbounded(ClippingPolicy):
-    """Leaves both as they are: for latents and series, which have no range."""
+    """Leaves both unchanged: for latents and series, which have no range."""
 
     def network(self, denoise: Callable) -> Callable:
         """The denoiser itself."""
@@ -69,11 +69,11 @@ class Unbounded(ClippingPolicy):
 class DynamicThresholding(ClippingPolicy):
     """Rescales the guided mean alone, see `dynamic_thresholding`: for pixels in [-1, 1] under strong guidance.
 
-    The network's own mean stays as it is, since thresholding does nothing to a mean that is clipped already: so every denoiser
-    that is sampled goes through `guided`, without a guidance too.
+    The network's own mean is unchanged, since thresholding has no effect on a clipped mean. So `guided` must be applied to
+    every denoiser that is sampled, also without a guidance.
 
     Attributes:
-        percentile: in [0, 100], of the sizes of the entries of a sample; `guided` raises `InputError` for another.
+        percentile: in [0, 100], of the absolute values of a sample; otherwise `guided` raises `InputError`.
     """
 
     percentile: float | Float[Array, ""] = PERCENTILE

@@ -1,4 +1,4 @@
-"""Guidances that displace the posterior mean: by what, is all that they differ in."""
+"""Guidances that add a displacement to the posterior mean."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from jaxdiff.references import References
 class Displacing(Recording):
     """x0 <- x0 + strength push, within a window. Subclasses are registered pytrees and define `push`.
 
-    A sample whose push is 0 is left as it is, bit for bit. The size in the record is the root mean square of the displacement.
+    A sample with push 0 is unchanged, bit for bit. The size in the record is the root mean square of the displacement.
 
     Attributes:
         process: the forward process.
@@ -46,7 +46,7 @@ class Displacing(Recording):
         """
 
     def prepare(self, x: Array) -> Any:
-        """What a run needs to know of its first states, a pytree of arrays with leading axis B."""
+        """Information from the initial states, a pytree of arrays with leading axis B."""
         return ()
 
     def own_breakpoints(self) -> tuple[Array, ...]:
@@ -54,7 +54,7 @@ class Displacing(Recording):
         return self.window.breakpoints(self.strength > 0)
 
     def begin(self, x: Array) -> tuple[Any, Record]:
-        """What `prepare` finds, and an empty record."""
+        """The result of `prepare`, and an empty record."""
         return self.prepare(x), Record.empty(len(x))
 
     def guide(self, denoise, x: Float[Array, "b ..."], t, condition, memory):
@@ -75,16 +75,16 @@ class Displacing(Recording):
 
 
 def fields(denoise: Callable, process: Process, snr: tuple[float, float], strength: Any) -> tuple[Any, ...]:
-    """The first fields of a guidance that displaces, from a maker's arguments.
+    """The first fields of a displacing guidance, from the arguments of its factory.
 
     Raises:
-        InputError: no window of the schedule, or a strength below 0.
+        InputError: the window is outside the schedule, or the strength is below 0.
     """
     return as_denoiser(denoise), process, window(process, snr), at_least_zero("strength", strength)
 
 
 def require_shape(references: References, x: Array) -> None:
-    """Raises `InputError` for references of another shape than the samples."""
+    """Raises `InputError` if the references and the samples differ in shape."""
     if references.shape != x.shape[1:]:
         raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {references.shape}")
 

@@ -1,4 +1,4 @@
-"""The guidance interval: guidance between two noise levels alone (Kynkäänniemi et al. 2024)."""
+"""The guidance interval: guidance between two noise levels only (Kynkäänniemi et al. 2024)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Interval(Guidance):
         return self.window.breakpoints()
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """One of the guided denoiser within the window, one of the plain one outside."""
+        """One for the guided denoiser within the window, one for the plain one outside."""
         held = np.asarray(self.window.holds(t))
         return int((held if child == 0 else ~held).any())
 
@@ -45,24 +45,24 @@ class Interval(Guidance):
 
 
 def interval(denoise: Callable, process: Process, plain: Callable, *, window: Sequence[float | int]) -> Interval:
-    """Guides within an interval of noise levels, and leaves guidance out elsewhere (Kynkäänniemi et al. 2024, eq. 6):
+    """Guides within an interval of noise levels and not elsewhere (Kynkäänniemi et al. 2024, eq. 6):
 
         interval(classifier_free(model, null, scale), process, model, window=(low, high)).
 
-    At high noise guidance costs variety, at low noise it does nothing. Outside the interval only the plain denoiser is
-    evaluated, so a step costs what it does without guidance. Where the samples of a batch are at different times, as where
-    switching has a transition point for each, a step at an edge may cost both.
+    At high noise guidance reduces diversity, at low noise it has no effect. Outside the interval only the plain denoiser is
+    evaluated, so a step costs as much as without guidance. If the samples of a batch are at different times, e.g. with one
+    transition point per sample, a step at an edge may cost both.
 
-    Over all noise levels it is the guided denoiser bit for bit, over none (low = high) the plain one.
+    With all noise levels it equals the guided denoiser bit for bit, with none (low = high) the plain one.
 
     Arguments:
-        denoise: the guided denoiser, of any guidance.
+        denoise: the guided denoiser, with any guidance.
         process: the forward process.
-        plain: the denoiser without that guidance, which takes the same conditions.
-        window: SNR alpha² / sigma² between which to guide, low and high: 1 / sigma_hi² and 1 / sigma_lo² of the paper's noise
-            levels. An edge within the schedule is a node of the solver's grid.
+        plain: the denoiser without that guidance, for the same conditions.
+        window: the SNR alpha² / sigma² between which to guide, (low, high): 1 / sigma_hi² and 1 / sigma_lo² of the paper's
+            noise levels. An edge within the schedule is a node of the solver's grid.
 
     Raises:
-        InputError: no two numbers with 0 <= low <= high, or a window outside the schedule.
+        InputError: `window` is not two numbers with 0 <= low <= high, or is outside the schedule.
     """
     return Interval(as_denoiser(denoise), as_denoiser(plain), window_of(process, window))

@@ -1,4 +1,4 @@
-"""Sampling under a mask: one part of the data is drawn, the rest follows a known path (DiffEdit, Couairon et al. 2022)."""
+"""Sampling under a mask: one part of the data is sampled, the rest follows a known path (DiffEdit, Couairon et al. 2022)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Masked(Guidance):
     path: Path
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
-        """The inner posterior mean at the state whose unmasked part is the path's; the original where there is no mask."""
+        """The inner posterior mean at the state whose unmasked part is the path's; the original outside the mask."""
         seen = jnp.where(self.mask, x, self._on_path(jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])))
         return jnp.where(self.mask, denoise(seen, t, condition), self.original)
 
@@ -32,7 +32,7 @@ class Masked(Guidance):
         """The path at `t`: x / alpha linear in sigma / alpha, as DDIM steps; at a node the state itself, bit for bit."""
         times, states = self.path
         above = jnp.clip(jnp.sum(times < t, axis=0), 1, len(times) - 1)
-        # row by row of its own axis, so that each device looks among the rows that it holds
+        # take_along_axis, so that each device gathers from its own rows only
         at = lambda values, node: jnp.take_along_axis(values, expand(node, values[0])[None], 0)[0]  # noqa: E731
         high, low = at(times, above), at(times, above - 1)
         upper, lower = at(states, above), at(states, above - 1)
@@ -42,7 +42,7 @@ class Masked(Guidance):
         from_upper = share * jnp.exp(log_alpha - self.process.log_alpha(high))
         from_lower = (1 - share) * jnp.exp(log_alpha - self.process.log_alpha(low))
         between = expand(from_upper, upper) * upper + expand(from_lower, lower) * lower
-        # a step of no length, as the spacing log_snr begins with, has no share
+        # a step of length 0, such as the first of the spacing log_snr, has no interpolation weight
         return jnp.where(expand(t == high, upper), upper, between)
 
 
@@ -51,21 +51,21 @@ def masked(
 ) -> Masked:
     """Samples where the mask is set, and keeps the original elsewhere, bit for bit (Couairon et al. 2022, section 3.2).
 
-    DiffEdit puts y <- M y + (1 - M) x_enc after each step. Here the inner denoiser sees the path outside of the mask, and what
-    it says there is replaced by the original: by a solver that evaluates at its nodes alone (DDIM) the same samples under
-    the mask, and the last step, which ends on the posterior mean, ends on the original. It costs no evaluation. It is the
-    outermost guidance, since it holds the data of the batch; switching and classifier-free guidance go inside.
+    DiffEdit puts y <- M y + (1 - M) x_enc after each step. Here the inner denoiser is evaluated on the path outside the
+    mask, and its output there is replaced by the original. With a solver that evaluates only at its nodes (DDIM) this gives
+    the same samples in the mask, and the last step, which ends on the posterior mean, ends on the original. It costs no
+    evaluation. It must be outermost, since it contains the data of the batch; other guidances go inside.
 
     Arguments:
         denoise: the denoiser inside.
         process: the forward process.
         mask: (B, ...) where to sample; axes of length 1 broadcast against the data, e.g. (B, H, W, 1).
         original: the data x_0 (B, ...).
-        path: how the originals are noised, of `probability_flow.encode`. At its nodes it is exact, so decode by the solver that
-            it was encoded by; between and beyond them it goes on as DDIM steps.
+        path: the trajectory of the originals, from `probability_flow.encode`. It is exact at its nodes, so decode with the
+            solver used to encode; between and beyond them it is interpolated as in DDIM steps.
 
     Raises:
-        InputError: `mask` or `path` is not of the shape of `original`.
+        InputError: the shape of `mask` or `path` does not match `original`.
     """
     shape = original.shape
     fits = mask.ndim == len(shape) and all(m in (1, n) for m, n in zip(mask.shape, shape, strict=True))

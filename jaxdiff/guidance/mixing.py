@@ -1,4 +1,4 @@
-"""Mixing: a convex combination of two conditions for the whole of the sampling."""
+"""Mixing: a fixed convex combination of two conditions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Mixing(Guidance):
 
 
 def mixing(denoise: Callable, weight) -> Mixing:
-    """Samples under a fixed mixture of two conditions: the baseline that attribute switching is compared with.
+    """Samples under a fixed mixture of two conditions: a baseline for attribute switching.
 
     The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear
     embedding, so mixing one-hot weights (`model.conditions.encode`) mixes the label embeddings,

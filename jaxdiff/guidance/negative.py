@@ -1,4 +1,4 @@
-"""Negative guidance: away from the model's own posterior mean under an unsafe condition, by a constant weight."""
+"""Negative guidance: away from the model's posterior mean under an unsafe condition, with a constant weight."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,31 +23,30 @@ def negative(
 
         E_null + scale (E[x_0 | x_t, c] - E[x_0 | x_t, c_unsafe]).
 
-    Sorted by what it adds to what, it is classifier-free guidance and a negative term,
+    This is classifier-free guidance with a negative term,
 
         E_null + scale (E_c - E_null) - strength (E_unsafe - E_null),    strength = scale,
 
-    and outside the window, or at strength 0, classifier-free guidance of that scale is left: with scale 1 the plain sampler
-    under the condition, bit for bit. In the first form scale 0 is E_null, under neither condition, and no scale gives E_c:
-    it is `strength` that turns the negative term off.
+    and outside the window, or at strength 0, it is classifier-free guidance: with scale 1 the plain conditional sampler, bit
+    for bit. In the first form scale 0 is E_null, and no scale gives E_c: set `strength` to 0 to disable the negative term.
 
-    A negative prompt is another thing: E_unsafe + scale (E_c - E_unsafe), which is `classifier_free` with the unsafe condition
-    as `null`. The first form is that plus E_null - E_unsafe: at scale 1 a negative prompt does nothing, and this still pushes.
+    A negative prompt is different: E_unsafe + scale (E_c - E_unsafe), which is `classifier_free` with the unsafe condition
+    as `null`. The first form adds E_null - E_unsafe: at scale 1 a negative prompt has no effect, but this still pushes.
 
-    Both push by the same weight whether a state is anywhere near unsafe or not; `dynamic_negative` lets the weight follow
-    the state. One evaluation at three times the batch; at twice without `null`.
+    Both use the same weight whether or not a state is near unsafe data; with `dynamic_negative` the weight depends on the
+    state. One evaluation at three times the batch; at twice without `null`.
 
     Arguments:
         denoise: the denoiser inside, which may be a guidance.
         process: the forward process.
-        condition: the unsafe condition, as `classifier_free` takes its null one.
-        null: the null condition; None where the sample's condition is the null one itself: E_null + scale (E_null - E_unsafe).
+        condition: the unsafe condition, in the form of the null condition of `classifier_free`.
+        null: the null condition; None if the samples have the null condition: E_null + scale (E_null - E_unsafe).
         scale: of classifier-free guidance, at least 0.
-        strength: at least 0; None takes `scale`, which is the first form.
+        strength: at least 0; None uses `scale`, the first form.
         window: SNR between which the negative term acts; an edge within the schedule is a node of the solver's grid.
 
     Raises:
-        InputError: a number below 0, or a window outside the schedule.
+        InputError: a number is below 0, or the window is outside the schedule.
     """
     scale = at_least_zero("scale", scale)
     strength = scale if strength is None else strength

@@ -1,4 +1,4 @@
-"""The samples of one batch, pair by pair: for guidances under which they push each other."""
+"""Pairs of samples of a batch, for guidances with interacting samples."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ from jaxdiff.references import squared_distances
 
 
 class Pairs(NamedTuple):
-    """Rows of a batch against one another.
+    """The pairs of rows of a batch.
 
     Attributes:
-        flat: (B, D), the rows less their mean.
+        flat: (B, D), the rows minus their mean.
         squares: (B, B), squared distances.
         others: (B, B), whether the two rows are different samples under one condition.
     """
@@ -33,7 +33,7 @@ def pairs(x: Float[Array, "b ..."], copy: Int[Array, " b"]) -> Pairs:
 
     Arguments:
         x: states or posterior means.
-        copy: of `copies`.
+        copy: from `copies`.
     """
     flat = x.reshape(len(x), -1)
     flat = flat - flat.mean(0)
@@ -42,10 +42,10 @@ def pairs(x: Float[Array, "b ..."], copy: Int[Array, " b"]) -> Pairs:
 
 
 def copies(x: Float[Array, "b ..."]) -> Int[Array, " b"]:
-    """How many rows before it hold the state of each row.
+    """For each row, the number of earlier rows with the same state.
 
-    A guidance outside that asks for several conditions stacks the same states: rows of one number are then the different
-    samples of the batch under one condition.
+    An outer guidance that evaluates several conditions stacks copies of the states: rows with the same number are then the
+    different samples of the batch under one condition.
     """
     rows = jnp.arange(len(x))
     earlier = lambda i: jnp.sum((x == x[i]).reshape(len(x), -1).all(1) & (rows < i), dtype=jnp.int32)  # noqa: E731

@@ -1,4 +1,4 @@
-"""What a guidance did to each sample: whether, when and how strongly it acted."""
+"""A record of the effect of a guidance on each sample: whether, when and how strongly it acted."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from jaxdiff.parallel import unstacked
 
 
 class Record(NamedTuple):
-    """What the guidance did to each sample.
+    """The effect of a guidance on each sample.
 
     Attributes:
-        acted: nodes at which it moved the posterior mean.
-        looked: nodes within its window.
-        first, last: times of the first and last node at which it acted; NaN where it never did.
-        strongest: the largest size of what it did, as the guidance defines that: of `safe` the weight, strength included; of
-            one that displaces the posterior mean the root mean square of the displacement over the D entries of a sample.
+        acted: number of nodes at which it changed the posterior mean.
+        looked: number of nodes within its window.
+        first, last: times of the first and last node at which it acted; NaN if it never did.
+        strongest: the maximum size of its effect: for `safe` the weight times the strength; for displacing guidances the root
+            mean square of the displacement over the D entries of a sample.
     """
 
     acted: Int[Array, " b"]
@@ -30,12 +30,12 @@ class Record(NamedTuple):
 
     @staticmethod
     def empty(count: int) -> "Record":
-        """Of `count` samples to which nothing was done yet."""
+        """The record of `count` samples before the first step."""
         none, never = jnp.zeros(count, jnp.int32), jnp.full(count, jnp.nan, jnp.float32)
         return Record(none, none, never, never, jnp.zeros(count, jnp.float32))
 
     def after(self, t: Float[Array, " b"], held: Bool[Array, " b"], size: Float[Array, " b"]) -> "Record":
-        """With one node more, at which the window held and what was done had this size, 0 for nothing."""
+        """The record after one more node, given whether it is in the window and the size of the effect, 0 for none."""
         acted = size > 0
         return Record(
             self.acted + acted,
@@ -47,22 +47,22 @@ class Record(NamedTuple):
 
 
 class Recording(Remembering):
-    """A guidance that keeps a record of what it does: its memory is a pair, what it needs itself and the record."""
+    """A guidance that records its effect: its memory is a pair of its own memory and the record."""
 
     @abstractmethod
     def begin(self, x: Array) -> tuple[Any, Record]:
-        """What it remembers before the first step from x, and an empty record."""
+        """Its own memory before the first step from x, and an empty record."""
 
 
 def record(denoiser: Callable, memory: Any, count: int) -> Record | None:
-    """What a nest did to the first `count` samples, by its first guidance that keeps a record; None where none does.
+    """The record of the first recording guidance of a nest for the first `count` samples; None if there is none.
 
-    The first is the outermost, and of several children the first child's before the others'.
+    The order is that of `nest`: the outermost first.
 
     Arguments:
         denoiser: the nest.
-        memory: what the run remembered, of `sample(..., remembered=True)`.
-        count: samples; guidances outside that ask for several conditions stack them with the samples' own first.
+        memory: the memory of the run, from `sample(..., remembered=True)`.
+        count: number of samples; outer guidances with several conditions stack copies after them.
     """
     if isinstance(denoiser, Recording):
         return Record(*(unstacked(leaf, len(leaf) // count)[0] for leaf in memory.own[1]))

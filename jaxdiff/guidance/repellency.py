@@ -1,4 +1,4 @@
-"""Sparse repellency, SPELL: the posterior mean kept at a distance from references and from the batch (Kirchhof et al. 2025)."""
+"""Sparse repellency, SPELL: the posterior mean keeps away from references and the batch (Kirchhof et al. 2025)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from jaxdiff.process import Process
 from jaxdiff.references import References, references
 
 SAMPLED = 1024
-"""References whose nearest neighbour `radius_of` looks for."""
+"""Maximum number of references whose nearest neighbour `radius_of` computes."""
 
 
 @jax.tree_util.register_dataclass
@@ -30,7 +30,7 @@ class Repellency(Displacing):
     within_batch: bool = field(metadata={"static": True})
 
     def prepare(self, x: Array) -> Any:
-        """Which rows are different samples, where they repel each other."""
+        """Which rows are different samples, with `within_batch`."""
         if self.references is not None:
             require_shape(self.references, x)
         return copies(x) if self.within_batch else ()
@@ -46,7 +46,7 @@ class Repellency(Displacing):
         return push
 
     def _weight(self, squares: Array) -> Array:
-        # at distance 0 there is no direction to go
+        # at distance 0 the direction is undefined
         apart = squares > 0
         distance = jnp.sqrt(jnp.where(apart, squares, 1.0))
         return jnp.where(apart, jax.nn.relu(self.radius / distance - 1), 0.0)
@@ -62,40 +62,41 @@ def repellency(
     within_batch: bool = False,
     window: tuple[float, float] = ALWAYS,
 ) -> Repellency:
-    """Pushes each posterior mean out of balls about the references, and leaves it as it is outside them, bit for bit (SPELL,
+    """Pushes each posterior mean out of balls around the references, and leaves it unchanged outside them, bit for bit (SPELL,
     Kirchhof et al., ICML 2025):
 
         x0 <- x0 + strength sum_k relu(radius / ||x0 - z_k|| - 1) (x0 - z_k).
 
-    With one reference within the radius, strength 1 moves the mean onto the sphere about it, above 1 beyond it; several add up.
-    What comes out is the posterior mean of no distribution: samples keep clear of the references, and follow no stated law.
+    With one reference within the radius, strength 1 moves the mean onto the sphere around it, above 1 beyond it; several add
+    up. The result is not the posterior mean of any distribution: samples avoid the references, but their distribution is not
+    specified.
 
-    With `within_batch` the z_k are also the posterior means of the other samples of the batch, for variety: then, against the
-    rule, a sample depends on the batch that it is drawn in. Each of two samples moves the whole way, so strength 1/2 sets a
-    pair at the radius. Samples are told apart by their first states: those of one state are one sample under several
-    conditions, as guidances outside ask for, and meet only the others under their own condition.
+    With `within_batch` the z_k include the posterior means of the other samples of the batch, for diversity: then a sample
+    depends on its batch. Both samples of a pair move the whole way, so strength 1/2 sets them at the radius. Rows with the
+    same initial state count as one sample under several conditions, as outer guidances evaluate them, and interact only with
+    samples under the same condition.
 
-    Put `clipped` outside it: a moved mean may leave the range of the data.
+    Apply `clipped` outside it, since the moved mean may leave the range of the data.
 
     Arguments:
         denoise: the denoiser inside, which may be a guidance.
         process: the forward process.
-        unsafe: (N, ...) images in the data's scale, or `References`; None for the batch alone.
-        radius: in the data's units, at least 0. None takes `radius_of(references)`, the median distance from a reference to the
-            nearest other: a sample nearer than that is as like a reference as they are like each other. `radius_of` with a
-            lower quantile guards against near copies alone. With `within_batch` alone there is no such scale: take
+        unsafe: (N, ...) images in the data's scale, or `References`; None for the batch only.
+        radius: in the data's units, at least 0. None uses `radius_of(references)`, the median distance from a reference to its
+            nearest neighbour. A lower quantile excludes near copies only. With `within_batch` alone, use
             `radius_of(references(images))` of some of the data.
-        strength: at least 0; 1.6 is the authors', who overcompensate since the mean is pulled back between the steps.
+        strength: at least 0; the authors use 1.6, above 1 because the mean is pulled back between steps.
         within_batch: whether the samples of a batch repel each other.
         window: SNR between which it acts; an edge within the schedule is a node of the solver's grid.
 
     Raises:
-        InputError: nothing to keep away from, unusable images, a number below 0, no radius, or a window outside the schedule.
+        InputError: there are no references and `within_batch` is False, images are invalid, a number is below 0, there is no
+            radius, or the window is outside the schedule.
     """
     if unsafe is None and not within_batch:
         raise InputError("`unsafe` must be images or References, or `within_batch` True; got neither")
     if unsafe is None and radius is None:
-        raise InputError("`radius` must be a number where there are no references to take it from, got None")
+        raise InputError("`radius` must be a number if there are no references, got None")
     refs = unsafe if unsafe is None or isinstance(unsafe, References) else references(unsafe)
     radius = at_least_zero("radius", radius_of(refs) if radius is None else radius)
     return Repellency(*fields(denoise, process, window, strength), refs, radius, within_batch)
@@ -104,17 +105,17 @@ def repellency(
 def radius_of(references: References, quantile: float = 0.5) -> float:
     """A quantile of the distances from each reference to the nearest other, in the data's units.
 
-    Of more than 1024 references, 1024 in equal strides are asked for their nearest among all.
+    With more than 1024 references, the distances are computed for 1024 at equal strides.
 
     Arguments:
         references: at least 2.
         quantile: in [0, 1]; 0.5 is the median.
 
     Raises:
-        InputError: a single reference, or a quantile outside [0, 1].
+        InputError: there are fewer than 2 references, or the quantile is outside [0, 1].
     """
     if references.count < 2:
-        raise InputError(f"`references` must be at least 2 to have neighbours, got {references.count}; give a `radius`")
+        raise InputError(f"`references` must be at least 2, got {references.count}; give a `radius`")
     if not 0 <= quantile <= 1:
         raise InputError(f"`quantile` must lie in [0, 1], got {quantile}")
     asked = np.unique(np.linspace(0, references.count - 1, min(references.count, SAMPLED)).round().astype(np.int32))

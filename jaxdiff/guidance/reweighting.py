@@ -1,4 +1,4 @@
-"""Score mixing: the unconditional model as a mixture of its values, weighted anew."""
+"""Score mixing: the unconditional model as a reweighted mixture over attribute values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ def mixture_weights(
 ) -> Float[Array, "b k"]:
     """The weights w of the simplex with the least || marginal - sum_k w_k means_k ||, which are p(k | x_t) for exact means.
 
-    Where the means hardly differ the weights are undetermined, and without effect: there a slight pull leads to `shares`.
-    Solved by accelerated projected gradients on the K x K Gram matrix.
+    If the means hardly differ, the weights are undetermined but have no effect; a small ridge pulls them to `shares`. Solved by
+    accelerated projected gradients on the K x K Gram matrix.
     """
     rows = jnp.moveaxis(means - marginal, 0, 1).reshape(means.shape[1], means.shape[0], -1)
     gram = jnp.einsum("bkd,bld->bkl", rows, rows, precision="highest")
@@ -81,24 +81,23 @@ def _on_simplex(weights: Float[Array, "b k"]) -> Float[Array, "b k"]:
 
 
 def score_mixing(denoise: Callable, *, shares, reference) -> ScoreMixing:
-    """Samples the marginal with the values of an attribute in other shares, without retraining.
+    """Samples the marginal with new shares of the values of an attribute, without retraining.
 
-    The score of the marginal is the mean of the values' scores, weighted by p(a | x_t). Its weights are recovered from the
-    posterior means themselves, by least squares on the simplex, and reweighted by reference_a / share_a, which makes them
-    the posterior of the mixture sum_a reference_a p(x | a): that is what is sampled, exactly for exact means. (The idea of
-    score guidance by convex combination; its authors take p(a | x_t) from a classifier.) One evaluation at 1 + K times the
-    batch.
+    The score of the marginal is the mean of the values' scores, weighted by p(a | x_t). The weights are computed from the
+    posterior means by least squares on the simplex, and multiplied by reference_a / share_a, which gives the posterior of the
+    mixture sum_a reference_a p(x | a). It is sampled exactly if the means are exact. (Published score guidance by convex
+    combination takes p(a | x_t) from a classifier.) One evaluation at 1 + K times the batch.
 
-    The guided denoiser takes a pair (marginal, values): the condition that does not tell the attribute, and a tuple of K
-    conditions, one for each of its values.
+    The guided denoiser takes a pair (marginal, values): the condition without the attribute, and a tuple of K conditions, one
+    per value.
 
     Arguments:
         denoise: the denoiser inside.
         shares: (K,), p(a) in the training data; above 0, sums to 1.
-        reference: (K,), the shares that are wanted; at least 0, sums to 1. `shares` again is the marginal itself.
+        reference: (K,), the new shares; at least 0, sums to 1. With `shares` the marginal is unchanged.
 
     Raises:
-        InputError: shares that are none.
+        InputError: the shares are invalid.
     """
     for name, value, least in (("shares", shares, "above 0"), ("reference", reference, "at least 0")):
         if isinstance(value, jax.core.Tracer):

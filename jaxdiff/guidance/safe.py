@@ -21,14 +21,14 @@ from jaxdiff.references import References, references
 
 KERNELS = ("noised", "laplace")
 EARLY = (0.0, 0.5)
-"""The window in which coarse features of small faces are settled, as the README measures it. The authors' text-to-image runs
-acted at t >= 780 of Stable Diffusion's 1000, an SNR of at most 0.046."""
+"""The window in which coarse features of small faces are determined, as measured for the embedded faces. The authors'
+text-to-image runs act at t >= 780 of Stable Diffusion's 1000, an SNR of at most 0.046."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Noised:
-    """E_unsafe as the exact posterior mean of noised references. `temperature` is 1 for the exact one."""
+    """E_unsafe as the exact posterior mean of noised references. It is exact at `temperature` 1."""
 
     references: References
     temperature: Float[Array, ""]
@@ -43,13 +43,13 @@ class Noised:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class OnEstimate:
-    """E_unsafe as the mean of references under a Laplace kernel about the posterior mean: the kernel of the authors' code."""
+    """E_unsafe as the mean of references under a Laplace kernel around the posterior mean, as in the authors' code."""
 
     references: References
     bandwidth: Float[Array, ""]
 
     def look(self, process: Process, x, t, estimate) -> tuple[Array, Array, Array, Array]:
-        """As `Noised.look`; a deviation is not defined."""
+        """See `Noised.look`; the deviation is not defined."""
         mean, log_kernel = self.references.laplace(estimate, self.bandwidth)
         return mean, log_kernel, log_kernel, jnp.full_like(log_kernel, -jnp.inf)
 
@@ -59,7 +59,7 @@ class OnEstimate:
 class Safe(Recording):
     """See `safe` and `dynamic_negative`.
 
-    `unsafe` is `Noised` or `OnEstimate` references, or None for the network's own posterior mean under `unsafe_condition`.
+    `unsafe` is `Noised` or `OnEstimate` references, or None for the network's posterior mean under `unsafe_condition`.
     """
 
     process: Process
@@ -80,7 +80,7 @@ class Safe(Recording):
 
     @property
     def _rows(self) -> int:
-        """How many conditions are asked for."""
+        """The number of conditions to evaluate."""
         return 1 + (self.null is not None) + (self.unsafe is None)
 
     def asked(self, x: Array) -> Array:
@@ -88,11 +88,11 @@ class Safe(Recording):
         return stacked(*[x] * self._rows) if self._rows > 1 else x
 
     def begin(self, x: Array) -> tuple[Any, Record]:
-        """What the weight remembers, and an empty record."""
+        """The memory of the weight, and an empty record."""
         return self.weight.begin(x), Record.empty(len(x))
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
-        """The safe posterior mean, and what is remembered."""
+        """The safe posterior mean, and the memory."""
         if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
             raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
@@ -112,13 +112,13 @@ class Safe(Recording):
             fires = held & (base >= self.threshold) & (deviation <= self.deviation)
             weight = jnp.where(fires, jnp.minimum(self.strength * base, self.cap), 0.0).astype(anchor.dtype)
             moved = guided + expand(weight, x) * (anchor - evidence.unsafe)
-            # a weight of 0 leaves the sample as it is, whatever the references are
+            # weight 0 leaves the sample unchanged, whatever the references are
             return jnp.where(expand(weight > 0, x), moved, guided), (remembered, record.after(times, held, weight))
 
         return jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), memory)
 
     def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array | None]:
-        """The guided mean, the anchor that is moved, and the network's own unsafe mean, from one evaluation."""
+        """The guided mean, the anchor, and the network's unsafe mean, from one evaluation."""
         if self._rows == 1:
             mean = denoise(x, t, condition)
             return mean, mean, None
@@ -130,7 +130,7 @@ class Safe(Recording):
         unsafe = means[-1] if self.unsafe is None else None
         if self.null is None:
             return own, own, unsafe
-        # written from the conditional side, so that scale 1 is the conditional mean exactly
+        # in this form scale 1 is exactly the conditional mean
         return own + (self.scale - 1) * (own - means[1]), means[1], unsafe
 
 
@@ -151,44 +151,45 @@ def safe(
     null: Any = None,
     scale=1.0,
 ) -> Safe:
-    """Moves each posterior mean away from a set of unsafe images, with no training (Kim et al. 2025, arXiv 2502.08011):
+    """Moves each posterior mean away from a set of unsafe images, without training (Kim et al. 2025, arXiv 2502.08011):
 
         E_safe = E_data + beta (E_data - E_unsafe),    beta = strength weight(x_t).
 
-    With the posterior odds of unsafe as the weight, strength 1, temperature 1 and no window, gate or cap, this is the posterior
-    mean of the safe data (theorem 3.2), for `exact` data: samples then follow the safe distribution. Every other weight is an
-    approximation whose strength is tuned.
+    With the posterior odds of unsafe as the weight, strength 1, temperature 1 and no window, threshold or cap, this is the
+    posterior mean of the safe data (theorem 3.2), so samples follow the safe distribution. Every other weight is an
+    approximation with a tuned strength.
 
-    Sample by sample, beta is 0 where the weight is below `threshold`, where the nearest reference is farther than `deviation`,
-    and outside the window; it is at most `cap`. Strength 0 and an empty window are the plain sampler bit for bit.
+    For each sample, beta is 0 if the weight is below `threshold` or the nearest reference is farther than `deviation`, and
+    outside the window; it is at most `cap`. Strength 0 or an empty window is the plain sampler, bit for bit.
 
-    Put `clipped` outside it: a moved mean may leave the range of the data.
+    Apply `clipped` outside it, since the moved mean may leave the range of the data.
 
     Arguments:
         denoise: the denoiser inside, which may be a guidance: `safe(switching(...))` is fair and safe.
         process: the forward process.
-        unsafe: (N, ...) images in [-1, 1], or `References`, which may be of any scale.
+        unsafe: (N, ...) images in [-1, 1], or `References` in any scale.
         strength: eta, at least 0.
         weight: `constant` (1), `density` (the mean kernel of the unsafe images, in [0, 1]), or a `Weight`: `odds(...)` of known
-            safe images, `classifier_odds(...)`, `tracked(...)` along the sample's path, which takes a DDPM solver.
-        kernel: `noised` weighs references by their noised density at x_t, the exact posterior up to `temperature`; `laplace` by
-            their distance to the posterior mean, as the authors' code does.
-        temperature: divides the logits, above 0. 1 is the exact posterior mean, which in many dimensions is the nearest image
-            at low noise and a local mean at high noise; `root` and `dimension` (the square root of D, and D) come nearer to
-            the plain mean. None is 1, but `dimension` for the weight `density`, which at 1 is 0 to the last bit.
-        bandwidth: of `laplace`, above 0 in the data's units; 3.15 is the authors' for their latents.
+            safe images, `classifier_odds(...)`, `tracked(...)` along the sample's path, which needs a DDPM solver.
+        kernel: `noised` weights references by their noised density at x_t, the exact posterior up to `temperature`; `laplace`
+            by their distance to the posterior mean, as in the authors' code.
+        temperature: divides the logits, above 0. 1 is the exact posterior mean, which in high dimensions is the nearest image
+            at low noise and a local mean at high noise; `root` and `dimension` (the square root of D, and D) are closer to the
+            plain mean. None is `dimension` for the weight `density`, which would underflow to 0 at 1, and 1 otherwise.
+        bandwidth: of `laplace`, above 0, in the data's units; the authors use 3.15 for their latents.
         window: SNR between which it acts, alpha² / sigma²; an edge within the schedule is a node of the solver's grid.
-        threshold: the least weight, before strength, that acts.
-        deviation: the largest (||x_t - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n at which it acts:
-            about 3 is the farthest that a noised reference itself comes. Needs the kernel `noised`.
-        cap: the largest beta; the error of the posterior mean grows by 1 + beta.
-        null: the null condition, as `classifier_free` takes it: then the unconditional mean is what is moved, and classifier-
-            free guidance of this `scale` is added to it, the paper's order (eq. 8): E_safe + scale (E_condition - E_data).
-            For the other order nest `safe(classifier_free(...))`.
+        threshold: the minimum weight, before the strength, at which it acts.
+        deviation: the maximum (||x_t - alpha x_n||² / sigma² - D) / sqrt(2 D) of the nearest reference x_n at which it acts:
+            a noised reference itself rarely exceeds 3. Needs the kernel `noised`.
+        cap: the maximum of beta; the error of the posterior mean grows by 1 + beta.
+        null: the null condition, see `classifier_free`. With it the unconditional mean is moved, and classifier-free guidance
+            with `scale` is added, the order of the paper (eq. 8): E_safe + scale (E_condition - E_data). For the other order,
+            nest `safe(classifier_free(...))`.
         scale: of classifier-free guidance with `null`.
 
     Raises:
-        InputError: an empty or unusable set, an unknown name, a number out of its range, a window outside the schedule.
+        InputError: the set is empty or invalid, a name is unknown, a number is out of range, or the window is outside the
+            schedule.
     """
     if kernel not in KERNELS:
         raise InputError(f"`kernel` must be one of {', '.join(KERNELS)}, got {kernel!r}")
@@ -199,11 +200,11 @@ def safe(
         if bandwidth is None or not bandwidth > 0:
             raise InputError(f"`bandwidth` must be above 0 for the kernel laplace, got {bandwidth}")
         if weight.needs == "exact" or deviation != math.inf:
-            raise InputError("`weight` odds and `deviation` are of the kernel noised, got kernel 'laplace'")
+            raise InputError("`weight` odds and `deviation` need the kernel noised, got kernel 'laplace'")
         source = OnEstimate(refs, jnp.asarray(bandwidth, jnp.float32))
     else:
         if bandwidth is not None:
-            raise InputError(f"`bandwidth` is of the kernel laplace, got {bandwidth} with kernel {kernel!r}")
+            raise InputError(f"`bandwidth` is only for the kernel laplace, got {bandwidth} with kernel {kernel!r}")
         named = {"dimension": float(dimension), "root": math.sqrt(dimension)}
         if temperature is None:
             temperature = "dimension" if isinstance(weight, Density) else 1.0
@@ -213,7 +214,7 @@ def safe(
         if not isinstance(number, jax.core.Tracer) and not number > 0:
             raise InputError(f"`temperature` must be above 0, got {number}")
         if weight.needs == "exact" and number != 1:
-            raise InputError(f"`weight` odds are of exact posteriors: `temperature` must be 1, got {temperature}")
+            raise InputError(f"`weight` odds need exact posteriors: `temperature` must be 1, got {temperature}")
         source = Noised(refs, jnp.asarray(number, refs.centre.dtype))
     return _made(denoise, process, source, None, weight, strength, window, threshold, deviation, cap, null, scale)
 
@@ -231,17 +232,17 @@ def dynamic_negative(
     null: Any = None,
     scale=1.0,
 ) -> Safe:
-    """Dynamic negative guidance (Koulischer et al. 2025): the safe denoiser whose E_unsafe is the network's own posterior mean
-    under an unsafe condition, and whose weight is the odds tracked along the path. A step costs a second evaluation.
+    """Dynamic negative guidance (Koulischer et al. 2025): the safe denoiser with the network's posterior mean under an
+    unsafe condition as E_unsafe, and the odds tracked along the path as weight. It costs a second evaluation per step.
 
     Arguments:
-        condition: the unsafe condition, as `classifier_free` takes its null one.
-        strength: lambda; the authors' example has 5.
-        weight: a `Weight` that needs no references; by default `tracked()`. `constant`: a fixed strength.
-        denoise, process, window, threshold, cap, null, scale: as of `safe`.
+        condition: the unsafe condition, in the form of the null condition of `classifier_free`.
+        strength: lambda; 5 in the authors' example.
+        weight: a `Weight` that needs no references; by default `tracked()`; or `constant` for a fixed strength.
+        denoise, process, window, threshold, cap, null, scale: see `safe`.
 
     Raises:
-        InputError: as of `safe`.
+        InputError: see `safe`.
     """
     weight = tracked() if weight is None else _weight(weight, None)
     condition = jax.tree.map(jnp.asarray, condition)
@@ -251,16 +252,16 @@ def dynamic_negative(
 def odds(
     safe: Any, unsafe: References, *, prior: float | None = None, limits: tuple[float, float] | None = (-1.0, 1.0)
 ) -> Odds:
-    """The exact weight: posterior odds of unsafe, both distributions being known as sets of images.
+    """The exact weight: posterior odds of unsafe, with both distributions known as sets of images.
 
     Arguments:
         safe: (N, ...) safe images, in the data's scale.
-        unsafe: the unsafe references, to give to `safe` with this weight.
-        prior: P(unsafe); None takes the unsafe images' share of all images of both sets.
-        limits: as of `references`.
+        unsafe: the unsafe references, to be passed to `safe` with this weight.
+        prior: P(unsafe); None uses the share of unsafe images in both sets.
+        limits: see `references`.
 
     Raises:
-        InputError: unusable images, or a prior outside (0, 1).
+        InputError: the images are invalid, or the prior is outside (0, 1).
     """
     if prior is not None and not 0 < prior < 1:
         raise InputError(f"`prior` must lie in (0, 1), got {prior}")
@@ -281,9 +282,9 @@ def _weight(weight: Any, refs: References | None) -> Weight:
     if not isinstance(weight, Weight):
         raise InputError(f"`weight` must be one of {', '.join(named)} or a Weight, got {weight!r}")
     if weight.needs and refs is None:
-        raise InputError(f"`weight` {type(weight).__name__} needs unsafe references, and there is an unsafe condition instead")
+        raise InputError(f"`weight` {type(weight).__name__} needs unsafe references, but an unsafe condition is given")
     if isinstance(weight, Odds) and (weight.safe.shape != refs.shape or not np.array_equal(weight.safe.centre, refs.centre)):
-        raise InputError("`weight` odds were made for other unsafe references: give `odds` and `safe` the same")
+        raise InputError("`weight` odds were made for other unsafe references: pass the same to `odds` and `safe`")
     return weight
 
 

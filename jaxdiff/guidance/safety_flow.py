@@ -1,4 +1,4 @@
-"""Safety-guided flow: the posterior mean climbs the discrepancy from a set of unsafe images (Kim et al. 2026)."""
+"""Safety-guided flow: the posterior mean ascends its discrepancy from a set of unsafe images (Kim et al. 2026)."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from jaxdiff.references import References, references
 EARLY = (0.0, 0.0386)
 """The window of the authors' runs, t >= 800 of Stable Diffusion's 1000, as SNR."""
 NEAREST = 3
-"""References whose mean squared distance sets the width of the kernel."""
+"""Number of nearest references whose mean squared distance sets the kernel width."""
 HEIGHT = 0.05
-"""The kernel at that distance."""
+"""The value of the kernel at that distance."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,14 +29,14 @@ class SafetyFlow(Displacing):
     references: References
 
     def prepare(self, x: Array) -> Any:
-        """Nothing, of states that fit the references."""
+        """Checks that the states have the shape of the references."""
         require_shape(self.references, x)
         return ()
 
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
-        """The slope of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
+        """The gradient of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
         nearest = self.references.nearest_squares(x0, NEAREST).mean(1, keepdims=True)
-        # a mean that sits on all of its nearest references has no slope, whatever the width
+        # a mean equal to all of its nearest references has gradient 0, whatever the width
         gamma = -math.log(HEIGHT) / jnp.maximum(nearest, math.sqrt(jnp.finfo(nearest.dtype).tiny))
         weight = lambda squares: 4 * gamma / self.references.count * jnp.exp(-gamma * squares)  # noqa: E731
         return self.references.repulsion(x0, weight)
@@ -45,30 +45,29 @@ class SafetyFlow(Displacing):
 def safety_flow(
     denoise: Callable, process: Process, unsafe: Any, *, strength, window: tuple[float, float] = EARLY
 ) -> SafetyFlow:
-    """Moves each posterior mean up the slope of its squared maximum mean discrepancy from a set of unsafe images (SGF, Kim et
+    """Moves each posterior mean along the gradient of its squared maximum mean discrepancy from unsafe images (SGF, Kim et
     al., ICLR 2026), with the kernel k(a, b) = exp(-gamma ||a - b||²):
 
         MMD²(z) = k(z, z) - (2/N) sum_n k(z, y_n) + constant,    x0 <- x0 + strength (4 gamma / N) sum_n k_n (x0 - y_n).
 
-    This is away from the references. (The authors' released code adds the kernel's derivative with the other sign, which
-    attracts.) The width follows the sample: gamma = -ln(0.05) / the mean of its 3 nearest squared distances, so that the
-    kernel is 0.05 at that distance; it is held fixed in the slope, and taken for each sample alone, so that a sample does not
-    depend on its batch. So each sample is pushed wherever it is: only the strength and the window bound it.
+    This moves it away from the references. (The authors' released code adds the kernel's derivative with the other sign, which
+    attracts.) The width adapts to the sample: gamma = -ln(0.05) / the mean of its 3 nearest squared distances, so that the
+    kernel is 0.05 at that distance; it is constant in the gradient and computed per sample, so that a sample does not
+    depend on its batch. Every sample is pushed, however far it is: only the strength and the window limit this.
 
-    Put `clipped` outside it: a moved mean may leave the range of the data.
+    Apply `clipped` outside it, since the moved mean may leave the range of the data.
 
     Arguments:
         denoise: the denoiser inside, which may be a guidance.
         process: the forward process.
         unsafe: (N, ...) images in the data's scale, or `References`.
-        strength: at least 0, in squared units of the data, since a slope has the inverse unit of length. A single reference, at
-            the distance d, moves the mean by 0.6 strength / d; N references, of which 3 are at d and the rest far, by at most
-            1.8 strength / (N d).
-        window: SNR between which it acts; an edge within the schedule is a node of the solver's grid. The authors find that a
-            push is best spent early.
+        strength: at least 0, in squared units of the data. A single reference at distance d moves the mean by 0.6 strength / d;
+            N references, 3 of them at d and the rest far away, by at most 1.8 strength / (N d).
+        window: SNR between which it acts; an edge within the schedule is a node of the solver's grid. The authors recommend
+            early times.
 
     Raises:
-        InputError: unusable images, a strength below 0, or a window outside the schedule.
+        InputError: the images are invalid, the strength is below 0, or the window is outside the schedule.
     """
     refs = unsafe if isinstance(unsafe, References) else references(unsafe)
     return SafetyFlow(*fields(denoise, process, window, strength), refs)

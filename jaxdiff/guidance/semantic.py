@@ -1,4 +1,4 @@
-"""Semantic guidance: directions of several concepts added to the guidance of one sampling."""
+"""Semantic guidance: directions of several concepts added to classifier-free guidance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Semantic(Remembering):
     momentum_decay: Float[Array, ""]
 
     def own_breakpoints(self):
-        """Where the directions begin to act and where they end."""
+        """The times at which the directions start and stop to act."""
         return (self.start, self.stop)
 
     def asked(self, x: Array) -> Array:
@@ -55,7 +55,7 @@ class Semantic(Remembering):
         conditions = stacked(null, prompt, *concepts)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         means = unstacked(denoise(self.asked(x), stacked(*[times] * count), conditions), count)
-        # differences of eps are those of x_0 in this unit
+        # converts differences of x_0 to differences of eps
         unit = expand(self.process.alpha(times) / self.process.sigma(times), x)
         directions = -unit * (means[2:] - means[0])
         directions = jax.vmap(lambda strength, direction: _largest(strength * direction, self.threshold))(
@@ -69,7 +69,7 @@ class Semantic(Remembering):
 
 
 def _largest(direction: Float[Array, "b ..."], threshold) -> Float[Array, "b ..."]:
-    """The entries of a direction whose size reaches the quantile `threshold` over the space of each image and channel."""
+    """The entries of a direction whose absolute value is at least their quantile `threshold` per image and channel."""
     space = tuple(range(1, direction.ndim - 1)) or (1,)
     size = jnp.abs(direction)
     return jnp.where(size >= jnp.quantile(size, threshold, axis=space, keepdims=True), direction, 0.0)
@@ -88,15 +88,15 @@ def semantic(
     momentum=0.5,
     momentum_decay=0.6,
 ) -> Semantic:
-    """Semantic guidance, SEGA (Brack et al. 2023), on any condition; Fair Diffusion (Friedrich et al. 2023) draws its concepts.
+    """Semantic guidance, SEGA (Brack et al. 2023), with any conditions; used by Fair Diffusion (Friedrich et al. 2023).
 
     With eps_u, eps_p, eps_k under the null condition, the prompt and concept k, the guided eps is
 
         eps_u + scale (eps_p - eps_u) + G,    G = sum_k [strength_k (eps_k - eps_u)]_threshold + momentum nu,
 
-    where [.]_threshold keeps the entries whose size is at or above that quantile over the space of each image and channel,
-    and nu <- momentum_decay nu + (1 - momentum_decay) G after each step, from nu = 0. G acts where stop < t <= start; nu
-    gathers before that too. At t <= stop the concepts add nothing. One evaluation at 2 + K times the batch.
+    where [.]_threshold keeps the entries whose absolute value is at least that quantile over the space of each image and
+    channel, and nu <- momentum_decay nu + (1 - momentum_decay) G after each step, from nu = 0. G acts where stop < t <= start;
+    nu accumulates before that too. At t <= stop the concepts have no effect. One evaluation at 2 + K times the batch.
 
     The guided denoiser takes a pair (prompt, concepts), concepts a tuple of K conditions. For a model without a neutral
     class the prompt is the null condition.
@@ -104,17 +104,17 @@ def semantic(
     Arguments:
         denoise: the denoiser inside.
         process: the forward process.
-        null: the null condition, as `classifier_free` takes it.
-        strengths: (K,), the edit scales: above 0 towards a concept, below 0 away from it. All 0 is `classifier_free`.
+        null: the null condition, see `classifier_free`.
+        strengths: (K,), the edit scales: above 0 towards a concept, below 0 away from it; `classifier_free` if all are 0.
         scale: of classifier-free guidance on the prompt; 1 is the prompt alone.
         threshold: in [0, 1); 0 keeps everything.
         start: the time at or below which the concepts act, in [0, 1]; the authors' 10 warm-up steps of 50 are 0.8.
-        stop: the time at or below which they act no more.
+        stop: the time at or below which they stop acting.
         momentum: the share of nu in G, at least 0.
         momentum_decay: of nu, in [0, 1).
 
     Raises:
-        InputError: no strength, or an argument out of its range.
+        InputError: there are no strengths, or an argument is out of range.
     """
     values = {"threshold": threshold, "momentum_decay": momentum_decay}
     for name, value in values.items():

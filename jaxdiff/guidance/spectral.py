@@ -1,4 +1,4 @@
-"""Spectral switching: each band of the posterior mean changes its condition at a time of its own."""
+"""Spectral switching: each band of the posterior mean switches its condition at its own time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class SpectralSwitching(Guidance):
     at: Float[Array, " k"] | Float[Array, "b k"]
 
     def own_breakpoints(self):
-        """The transition points of the bands; 0, where no node lies, in place of one that an earlier band has already."""
+        """The transition points of the bands; 0, which moves no node, in place of duplicates."""
         points = jnp.moveaxis(self.at, -1, 0)
         first = lambda k: (points[k] == points[:k]).any(0)  # noqa: E731
         return tuple(jnp.where(first(k), 0.0, points[k]) for k in range(self.bands.count))
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """Two where the bands of some sample disagree, else one."""
+        """Two if the bands of some sample are in different conditions, else one."""
         return 1 + int(np.any((t > self.at.min(-1)) & (t <= self.at.max(-1))))
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
@@ -48,19 +48,19 @@ class SpectralSwitching(Guidance):
             before, after = unstacked(denoise(stacked(x, x), stacked(times, times), stacked(start, end)), 2)
             moved = jnp.where(switched[:, self.bands.band], self.bands.coefficients(after - before), 0)
             mixed = before + self.bands.assembled(moved, x.shape[1:])
-            # where all bands agree nothing is transformed: the one posterior mean, to the last bit
+            # if all bands agree there is no transform, so the posterior mean is exact
             return jnp.where(expand(partly, x), mixed, jnp.where(expand(wholly, x), after, before))
 
         return jax.lax.cond(partly.any(), both, one)
 
     def evaluations(self, solver: Solver, times: Float[Array, "s b"], first_step=0):
-        """Evaluations of the inner denoiser from step `first_step` on: twice as many in a step in which the bands of any
-        sample of the batch disagree.
+        """Evaluations of the inner denoiser from step `first_step` on: twice as many in a step in which the bands
+        of any sample of the batch are in different conditions.
 
         Arguments:
             solver: the solver.
-            times: the nodes of each sample, of `sample_grid`, with this guidance's breakpoints on them.
-            first_step: how many steps to leave out.
+            times: the nodes of each sample, from `sample_grid`, with this guidance's breakpoints.
+            first_step: the number of steps to skip.
         """
         steps = jnp.arange(solver.steps)
         left = jnp.append(solver.evaluations_after(steps), 0)
@@ -75,15 +75,15 @@ class SpectralSwitching(Guidance):
 def spectral_switching(denoise: Callable, bands: Bands, at) -> SpectralSwitching:
     """Attribute switching with a transition point for each band.
 
-    The guided denoiser takes a pair of conditions (start, end), as `switching` does. At t the posterior mean is that of `start`
+    The guided denoiser takes a pair of conditions (start, end), like `switching`. At t the posterior mean is that of `start`
     in the bands whose point lies below t, and that of `end` in the others. For groups that differ by a shift, with a shared
     covariance diag(c_k²) in the basis of the bands, switching band k at SNR = 1 / (3 c_k²) makes the sets switched in both
-    directions equal in every direction at once, which no single point does.
+    directions equal in every direction at once, which is impossible with a single point.
 
-    A step costs a second evaluation (in one batch, of twice the size) only while some bands of a sample have switched and
-    others have not; `SpectralSwitching.evaluations` counts. Where the bands agree it is the single condition's posterior mean
-    bit for bit: with one point for all it is `switching`, at 0 and 1 the plain sampler. The assembled mean may leave the range
-    of the data by a little: `clipped` goes outside.
+    A step costs a second evaluation (in one batch of twice the size) only while some bands of a sample have switched and others
+    have not; see `SpectralSwitching.evaluations`. If all bands agree, it is the posterior mean of the single condition, bit for
+    bit: with one point for all it is `switching`, at 0 and 1 the plain sampler. The result may leave the range of the data
+    slightly: apply `clipped` outside.
 
     Arguments:
         denoise: the denoiser inside.
@@ -92,17 +92,17 @@ def spectral_switching(denoise: Callable, bands: Bands, at) -> SpectralSwitching
             bands.
 
     Raises:
-        InputError: `at` lies outside [0, 1] or isn't of shape (K,) or (B, K), or a guidance inside remembers.
+        InputError: `at` is outside [0, 1] or not of shape (K,) or (B, K), or a guidance inside is stateful.
     """
     if any(isinstance(guidance, Remembering) for guidance in nest(denoise)):
         raise InputError(
-            "`denoise` has a guidance inside that remembers, and is asked for once or twice the batch; put that one outside"
+            "`denoise` contains a stateful guidance, but is evaluated on the batch or on twice the batch; put it outside"
         )
     if not isinstance(at, jax.core.Tracer):
         values = np.asarray(at, np.float32)
         if values.ndim not in (1, 2) or values.shape[-1] != bands.count or not np.all((values >= 0) & (values <= 1)):
             raise InputError(
-                f"`at` must be a time in [0, 1] for each of the {bands.count} bands, or a row of them per sample; "
+                f"`at` must be a time in [0, 1] for each of the {bands.count} bands, or one row per sample; "
                 f"got {values.tolist()}"
             )
     return SpectralSwitching(as_denoiser(denoise), bands, jnp.asarray(at, jnp.float32))

@@ -34,19 +34,19 @@ class Switching(Guidance):
 
 
 def switching(denoise: Callable, at) -> Switching:
-    """Starts each sample under one condition and goes on under another from the transition point on (arXiv 2401.03140).
+    """Starts each sample under one condition and continues under another from the transition point on (arXiv 2401.03140).
 
-    The guided denoiser takes a pair of conditions (start, end), each as the inner one takes it. It costs no extra
-    evaluation of the network. A sample counts to the group of its end. Only a set switched in both directions can be
-    independent of the attribute.
+    The guided denoiser takes a pair of conditions (start, end), each in the form of the inner denoiser. It costs no extra
+    evaluation of the network. A sample belongs to the group of its end condition. Only a set switched in both directions can
+    be independent of the attribute.
 
     Arguments:
         denoise: the denoiser inside.
         at: the transition point tau in [0, 1] on the process's time axis, one for all () or one per sample (B,). At 0
-            the sample is wholly of `start`, at 1 wholly of `end`, bit for bit.
+            the sample is that of `start`, at 1 that of `end`, bit for bit.
 
     Raises:
-        InputError: `at` lies outside [0, 1] or isn't of shape () or (B,).
+        InputError: `at` is outside [0, 1] or not of shape () or (B,).
     """
     if not isinstance(at, jax.core.Tracer):
         values = np.asarray(gather(at), np.float32)

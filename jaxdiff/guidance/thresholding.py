@@ -32,20 +32,19 @@ class Thresholded(Guidance):
 
 
 def dynamic_thresholding(denoise: Callable, percentile=PERCENTILE) -> Thresholded:
-    """Keeps the posterior mean in [-1, 1] without saturating it, where guidance led it out (Saharia et al. 2022, section 2.3):
+    """Keeps the posterior mean in [-1, 1] without saturating it under strong guidance (Saharia et al. 2022, section 2.3):
 
         x0 <- clip(x0, -s, s) / s,    s = max(1, percentile of |x0| over the sample).
 
-    A mean within [-1, 1] is left as it is, bit for bit. It takes the place of `clipped`, and acts only on a mean that is not
-    clipped already: inside it goes the network's own mean, not `model.denoise` of a model that clips. It is for data in
-    [-1, 1]; latents and series have no such range.
+    A mean within [-1, 1] is unchanged, bit for bit. It replaces `clipped`, and must be applied to the unclipped mean of the
+    network, not to `model.denoise` of a model that clips. It is for data in [-1, 1], not for latents or series.
 
     Arguments:
         denoise: the denoiser inside.
-        percentile: in [0, 100]; 100 divides by the largest entry, and the lower, the more entries end at -1 and 1.
+        percentile: in [0, 100]; 100 divides by the largest entry; with lower values more entries saturate at -1 and 1.
 
     Raises:
-        InputError: `percentile` lies outside [0, 100].
+        InputError: `percentile` is outside [0, 100].
     """
     if not isinstance(percentile, jax.core.Tracer) and not 0 <= float(np.asarray(percentile)) <= 100:
         raise InputError(f"`percentile` must lie in [0, 100], got {percentile}")

@@ -1,4 +1,4 @@
-"""How strongly a state is moved away from what is unsafe: the weights beta(x_t) of the safe denoiser."""
+"""The weights beta(x_t) of the safe denoiser: how strongly a state is moved away from unsafe data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jaxdiff.references import References
 
 
 class Evidence(NamedTuple):
-    """What a weight may look at.
+    """The inputs of a weight.
 
     Attributes:
         process: the forward process.
@@ -24,7 +24,7 @@ class Evidence(NamedTuple):
         t: their times, (B,).
         data: E[x_0 | x_t], the posterior mean of all data.
         unsafe: E_unsafe[x_0 | x_t].
-        log_sum: (B,), the log of the sum of the unsafe references' kernels, where there are references.
+        log_sum: (B,), the log of the sum of the unsafe references' kernels, if there are references.
         log_kernel: (B,), the log of their mean.
     """
 
@@ -41,21 +41,21 @@ class Weight(ABC):
     """A weight beta >= 0 per sample. Subclasses are registered pytrees."""
 
     needs: str | None = None
-    """What it takes beside states and means: `references`, `exact` references, or nothing."""
+    """What it needs besides states and means: `references`, `exact` references, or None."""
 
     def begin(self, x: Array) -> Any:
-        """What it remembers before the first step, a pytree of arrays with leading axis B."""
+        """The memory before the first step, a pytree of arrays with leading axis B."""
         return ()
 
     @abstractmethod
     def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
-        """The weights, and what is remembered after them."""
+        """The weights, and the memory after them."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Constant(Weight):
-    """1 for every state: the strength alone says how far it moves."""
+    """1 for every state: the strength alone determines the displacement."""
 
     def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
         """Ones."""
@@ -77,13 +77,13 @@ class Density(Weight):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Odds(Weight):
-    """The posterior odds of unsafe, both sets being known: the one weight with which samples follow the safe distribution
+    """The posterior odds of unsafe, with both sets known: the only weight with which samples follow the safe distribution
     exactly (Kim et al. 2025, theorem 3.2).
 
     Attributes:
-        safe: the safe images, with the centre of the unsafe ones. Each image of either set counts alike, so that the prior odds
-            are those of the numbers of images; or, with `log_prior`, what that says.
-        log_prior: log of the prior odds of unsafe over those of the numbers of images; 0 where the sets are parts of one.
+        safe: the safe images, with the centre of the unsafe ones. All images have equal weight, so without `log_prior` the
+            prior odds are the ratio of the numbers of images.
+        log_prior: log of the ratio of the prior odds of unsafe to the ratio of the numbers of images; 0 for parts of one set.
     """
 
     safe: References
@@ -114,12 +114,12 @@ class ClassifierOdds(Weight):
 
 
 class Track(NamedTuple):
-    """Where a sample was at the node before.
+    """The tracked quantities of a sample at the previous node.
 
     Attributes:
-        x, t, data, unsafe: as of `Evidence`.
+        x, t, data, unsafe: see `Evidence`.
         probability: the tracked P(unsafe | x_t, ...), (B,).
-        begun: (B,), whether there was a node before.
+        begun: (B,), whether there was a previous node.
     """
 
     x: Array
@@ -133,20 +133,20 @@ class Track(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tracked(Weight):
-    """The odds of unsafe tracked along a sample's own path, dynamic negative guidance (Koulischer et al. 2025).
+    """The odds of unsafe, tracked along the path of a sample: dynamic negative guidance (Koulischer et al. 2025).
 
-    A step of DDPM from t to s under a posterior mean m is normal with mean mu_m and variance b. Bayes' rule gives step by step
+    A step of DDPM from t to s under a posterior mean m is normal with mean mu_m and variance b. By Bayes' rule, in each step
 
         p_s = p_t exp{(-temperature (||x_s - mu_unsafe||² - ||x_s - mu_data||²) + offset) / (2 b)},
 
-    kept in [least, most]. With temperature 1 and offset 0 it is the posterior itself in the limit of short steps of exact
-    denoisers; it needs a solver that steps as DDPM does, since other steps are no draws of that normal law.
+    clipped to [least, most]. With temperature 1 and offset 0 it converges to the posterior for short steps and exact denoisers.
+    It needs a DDPM solver, since the steps of others do not have this normal distribution.
 
     Attributes:
         prior: P(unsafe) at the start, in (0, 1).
-        temperature: below 1 for networks, whose errors in many dimensions add up.
-        offset: lets the probability rise again.
-        least, most: what the probability is kept within.
+        temperature: below 1 for networks, whose errors accumulate in high dimensions.
+        offset: allows the probability to increase again.
+        least, most: the range of the probability.
     """
 
     prior: Float[Array, ""]
@@ -164,7 +164,7 @@ class Tracked(Weight):
     def __call__(self, evidence: Evidence, memory: Track) -> tuple[Float[Array, " b"], Track]:
         """p / (1 - p)."""
         process, t, before = evidence.process, evidence.t, memory.t
-        # alpha and variance of the step's law, the DDPM posterior; a node seen twice leaves the probability as it is
+        # mean and variance of the DDPM posterior; a repeated node does not change the probability
         moved = memory.begun & (t < before)
         earlier = jnp.where(moved, before, 1.0)
         later = jnp.where(moved, t, 0.5)
@@ -182,10 +182,10 @@ class Tracked(Weight):
 
 
 def tracked(prior=0.01, *, temperature=0.2, offset=2e-4, least=1e-6, most=0.8) -> Tracked:
-    """See `Tracked`; the defaults are the authors' example.
+    """See `Tracked`; the defaults are those of the authors' example.
 
     Raises:
-        InputError: not 0 < least <= prior <= most < 1, or a temperature below 0.
+        InputError: 0 < least <= prior <= most < 1 does not hold, or the temperature is below 0.
     """
     if not 0 < least <= prior <= most < 1:
         raise InputError(f"`prior` must lie in [least, most] within (0, 1), got {prior} in [{least}, {most}]")
@@ -195,5 +195,5 @@ def tracked(prior=0.01, *, temperature=0.2, offset=2e-4, least=1e-6, most=0.8) -
 
 
 def bounded_exp(log_weight: Array) -> Array:
-    """exp, that stops short of infinity: a weight times a difference of 0 is then 0."""
+    """exp, bounded to stay finite, so that a weight times a difference of 0 is 0."""
     return jnp.exp(jnp.minimum(log_weight, np.log(np.finfo(log_weight.dtype).max) / 2))

@@ -1,4 +1,4 @@
-"""Models of other programs as models of jaxdiff, and the other way: names, layouts and conventions."""
+"""Import and export of models of other libraries: names, layouts and conventions."""
 
 from jaxdiff.interop.folder import load, save
 from jaxdiff.interop.guided import load as load_guided

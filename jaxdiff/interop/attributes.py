@@ -1,4 +1,4 @@
-"""The class label of a network of others as an attribute."""
+"""The class label of an imported network as an attribute."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from jaxdiff.errors import InputError
 
 
 def class_attribute(values: Sequence[int], named: Attribute | None) -> tuple[Attribute, ...]:
-    """The attributes of a network with at most one class label: `class` with the values 0, 1, .. where it is not named.
+    """The attributes of a network with at most one class label: by default `class` with the values 0, 1, ...
 
     Arguments:
         values: the number of values of each attribute of the network, as in its configuration.
         named: name and values.
 
     Raises:
-        InputError: the names are not as many as the values.
+        InputError: the number of names does not match the network.
     """
     if named is not None and tuple(values) != (len(named.values),):
         there = f"{values[0]} classes" if values else "no class label"

@@ -1,4 +1,4 @@
-"""The folder format of diffusers: a network's config.json and weights, a scheduler's settings, and what joins them."""
+"""The folder format of diffusers: a network's config.json and weights, a scheduler's settings, and their index."""
 
 import base64
 import json
@@ -27,14 +27,14 @@ WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 class _Folder(NamedTuple):
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         settings: the network's `config.json`.
         state: its arrays by name.
         scheduler: the `scheduler_config.json`, or None.
-        remembered: what `save` wrote into the header of the weights, or None.
-        file: where the weights lie.
+        remembered: the metadata of `save` in the header of the weights, or None.
+        file: the path of the weights.
     """
 
     settings: dict[str, Any]
@@ -45,24 +45,24 @@ class _Folder(NamedTuple):
 
 
 def save(path: str | os.PathLike, model: Model) -> None:
-    """Writes a model as a folder that diffusers loads, whole or not at all.
+    """Writes a model as a diffusers folder, atomically.
 
-    It holds `unet/` (a UNet2DModel), `scheduler/` (a DDIMScheduler) and, for a model without attributes, `model_index.json`,
+    It contains `unet/` (a UNet2DModel), `scheduler/` (a DDIMScheduler) and, for a model without attributes, `model_index.json`,
     which makes it a DDIMPipeline. The class labels are those of `unet2d.exported`.
 
-    In the header of the weights, which diffusers passes over, stands what it has no place for: the attributes' names, the
-    process, and those weights that the conventions of UNet2DModel change. `load` gives back the very model by it.
+    The header of the weights, which diffusers ignores, stores what the format cannot: the attributes' names, the process, and
+    the weights that the conventions of UNet2DModel change. With it `load` restores exactly the same model.
 
     Arguments:
-        path: a folder that is not there yet, or is empty.
+        path: a folder that does not exist or is empty.
         model: the model.
 
     Raises:
-        InputError: the folder has files, or the model has what UNet2DModel or the scheduler has not.
+        InputError: the folder is not empty, or the model has features that UNet2DModel or the scheduler lack.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already and not empty; take another folder")
+        raise InputError(f"{folder} already exists and is not empty; use another folder")
     settings, state = unet2d.exported(model.config, model.network)
     schedule = scheduler.written(model.process, model.prediction, model.config.timesteps)
     files = {f"unet/{CONFIG}": settings, f"scheduler/{SCHEDULER}": schedule}
@@ -90,22 +90,22 @@ def load(
     null_label: bool = False,
     size: int | tuple[int, int] | None = None,
 ) -> Model:
-    """The model in a folder of diffusers with a UNet2DModel.
+    """Reads a model from a diffusers folder with a UNet2DModel.
 
-    A class embedding becomes the attribute `class` with the values 0, 1, .. and no null label, unless the arguments say
-    otherwise. What `save` wrote comes back as it was, where nothing is given and the folder has not been changed since.
+    A class embedding becomes the attribute `class` with the values 0, 1, .. and no null label, unless arguments
+    override this. A folder of `save` is restored exactly if no arguments are given and it has not been changed.
 
     Arguments:
         path: the folder of a pipeline, or that of a UNet2DModel alone: `config.json` and `diffusion_pytorch_model.safetensors`
             or `.bin`, of which no code is run.
-        process, prediction: in place of the scheduler's, or where there is none.
+        process, prediction: override the scheduler's; needed if there is none.
         attribute: name and values of the class label.
         null_label: whether the last class embedding is that of the null label.
         size: of the images, (height, width) or one number for both; needed where the `config.json` names none.
 
     Raises:
-        InputError: a file is lacking or damaged, arrays are lacking, too many or of another shape (they are listed), or the
-            network or the scheduler has what ours have not.
+        InputError: a file is missing or damaged, arrays are missing, unexpected or of another shape (they are listed), or the
+            network or the scheduler has unsupported features.
     """
     found = _find(Path(path))
     scheduled = None if found.scheduler is None else scheduler.read(found.scheduler, SCHEDULER)
@@ -125,7 +125,7 @@ def load(
 
 
 def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:
-    """What the folder says nothing of, JSON-ready: the description of the model, and its weights that `exported` changed."""
+    """What the format cannot store, JSON-ready: the description of the model, and its weights that `exported` changed."""
     config = unet2d_config.read(settings, timesteps=model.config.timesteps)
     back = named(unet2d.imported(config, state).weights)
     own = {name: np.ascontiguousarray(leaf) for name, leaf in named(model.network.weights).items()}
@@ -151,7 +151,7 @@ def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> 
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{found.file}: what jaxdiff left in its header is damaged: {error}") from error
+        raise InputError(f"{found.file}: the jaxdiff metadata in its header is damaged: {error}") from error
     same = same and unet2d_config.read(settings, timesteps=timesteps) == config and state.keys() == found.state.keys()
     same = same and all(state[name].tobytes() == array.tobytes() for name, array in found.state.items())
     if scheduled is not None:
@@ -160,9 +160,9 @@ def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> 
 
 
 def _find(folder: Path) -> _Folder:
-    """What lies in a folder. Raises `InputError` where a file is lacking or damaged."""
+    """The content of a folder. Raises `InputError` if a file is missing or damaged."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
+        raise InputError(f"folder {folder} does not exist")
     network = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
     if not (network / CONFIG).is_file():
         raise InputError(f"no {unet2d_config.CLASS} in {folder}: it has neither unet/{CONFIG} nor {CONFIG}")
@@ -178,7 +178,7 @@ def _find(folder: Path) -> _Folder:
 
 
 def _weights(file: Path) -> tuple[Arrays, dict[str, Any] | None]:
-    """The arrays of a file of weights, and what jaxdiff left in its header."""
+    """The arrays of a weight file, and jaxdiff's metadata in its header."""
     if file.suffix == ".bin":
         content = torch_file.load(file)
         if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):

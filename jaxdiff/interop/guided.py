@@ -1,7 +1,7 @@
 """The state dictionaries of guided-diffusion (Dhariwal & Nichol 2021), and of its descendants such as P2 weighting.
 
-Such a file holds weights alone. The shape of the network follows from the arrays; the size of its images, the channels of an
-attention head and the process do not, and are to be named.
+Such a file contains only weights. The shape of the network follows from the arrays; the image size, the channels of an
+attention head and the process do not, and must be given.
 """
 
 import os
@@ -32,7 +32,7 @@ RESIDUAL = {
     "skip": "skip_connection",
 }
 ORDERS = ("heads", "projections")
-# Arrays that every such network has, by which its shape is told.
+# Arrays that every such network has, from which its shape is inferred.
 TELLING = ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "output_blocks.0.0.emb_layers.1.weight")
 
 
@@ -49,8 +49,8 @@ def load(
 ) -> Model:
     """The model in a `.pt` file of a guided-diffusion network. No code in the file is run.
 
-    Of a network that was trained to predict a variance too (`learn_sigma`) the prediction alone is kept: our samplers choose
-    the variance themselves.
+    For a network that also predicts a variance (`learn_sigma`), the variance output is dropped: the solvers choose the
+    variance.
 
     Arguments:
         path: what `torch.save` wrote of the network's `state_dict()`, averaged or not.

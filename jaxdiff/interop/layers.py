@@ -1,4 +1,4 @@
-"""The layers of a UNet under other names and in other layouts.
+"""Conversion of the layers of a UNet to other names and layouts.
 
 PyTorch keeps kernels output first: a convolution's is (O, I, H, W) where ours is (H, W, I, O), a dense layer's (O, I) where
 ours is (I, O).
@@ -80,7 +80,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def to_torch(layers: Iterable[Layer], arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Our arrays, by path, under the other's names and in its layouts, as views. Layers that have no arrays are passed over."""
+    """Our arrays, by path, under the other's names and in its layouts, as views. Layers without arrays are skipped."""
     return {
         layer.theirs + suffix: array
         for layer, own in _present(layers, arrays)
@@ -162,7 +162,7 @@ class Place(NamedTuple):
     Attributes:
         ours: its path in our network.
         way: `down`, `middle` or `up`.
-        level: the how manieth level of this way it is in, from 0; of the middle, its place.
+        level: its level, counted from 0 in the order of this way; for the middle, its position.
         block: its place in the level.
         how: `block`, or what the block is that leads to the next level: `residual` or `convolution`.
     """

@@ -1,7 +1,7 @@
 """The `scheduler_config.json` of diffusers, and our process with what its network predicts.
 
-Of a scheduler's settings those count that were the training's: the table of betas and the prediction. How it samples (spacing,
-clipping, order) is the sampler's to choose.
+Only the settings of training are used: the table of betas and the prediction. Those of sampling (spacing, clipping, order)
+are chosen by the solver.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple
         raise InputError(
             f"{name} is of {kind}, whose process is no table of betas; jaxdiff reads {', '.join(sorted(OF_TABLES))}"
         )
-    # before it was named, the prediction was told by whether it is eps
+    # older files only record whether the prediction is eps
     predicted = given.get("prediction_type", "epsilon" if given.get("predict_epsilon", True) else "sample")
     if predicted not in PREDICTIONS:
         raise InputError(f"{name}: prediction_type is {predicted!r}; jaxdiff reads {', '.join(PREDICTIONS)}")

@@ -30,7 +30,7 @@ def euler_maruyama(process: Process, x0: Array, x: Array, node: Node, noise: Arr
 
 
 def reverse_diffusion(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
-    """(2 - a) x + G² score + G z with the forward transition x_t = a x_next + G z (appendix E, eq. 45); no noise in the last step."""
+    """(2 - a) x + G² score + G z with the forward transition x_t = a x_next + G z (app. E, eq. 45), no noise at the end."""
     t, t_next, _ = node
     shrink = expand(jnp.exp(process.log_alpha(t) - process.log_alpha(t_next)), x)
     variance = expand(process.g2_increment(t, t_next), x)

@@ -279,5 +279,5 @@ def test_points_outside_the_axis_or_of_another_number_are_refused(at):
 
 def test_a_guidance_that_remembers_stands_outside():
     inside = guidance.semantic(lambda x, t, c: x, COSINE, 0, strengths=np.ones(1))
-    with pytest.raises(InputError, match="put that one outside"):
+    with pytest.raises(InputError, match="put it outside"):
         guidance.spectral_switching(guidance.clipped(inside), BANDS, [0.5, 0.4, 0.3])

@@ -181,6 +181,6 @@ def test_a_tau_that_the_grid_does_not_reach_is_refused(key):
         guidance.switching(pair(process), tau), process, shape=(2,), solver=DDIM(4, spacing="log_snr"), key=key,
         condition=(jnp.zeros(2, jnp.int32), jnp.ones(2, jnp.int32)),
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"a breakpoint at t=0.995 lies outside the grid, which goes from t=0.992"):
+    with pytest.raises(InputError, match=r"a breakpoint at t=0.995 lies outside the grid, which spans t=0.992"):
         run([0.3, 0.995])
     np.testing.assert_array_equal(run([1.0, 1.0])[0], run([1.0, 0.3])[0])

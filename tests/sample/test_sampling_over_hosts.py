@@ -194,7 +194,7 @@ def test_what_is_wrong_is_told_by_every_process_and_nothing_is_overwritten(model
         assert "process 0" in told["other"] and "seed 0 there, 1 now" in told["other"]
         assert "is being drawn into by another process" in told["locked"]
         assert "shard-00003.npz is damaged" in told["damaged"]
-        assert "shard-00003.npz is of another set, or of another place" in told["foreign"]
+        assert "shard-00003.npz belongs to another set or another position" in told["foreign"]
         assert "process 1: cannot write" in told["full"] and "No space left on device" in told["full"]
         assert told["fault"] in ("process 1: ZeroDivisionError: a fault", "process 1 itself: a fault")
         assert "NaN or infinity" in told["nan"]

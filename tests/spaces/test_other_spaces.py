@@ -54,7 +54,7 @@ def test_its_samples_are_no_images(tmp_path):
     SampleSet.create(tmp_path / "set", {}, (), LABELS, SERIES).write(0, windows())
     with pytest.raises(InputError, match=r"contains windows of shape \(6, 3\); expected a set of images"):
         open_data(tmp_path / "set")
-    with pytest.raises(InputError, match="png is for images; a set of windows takes npz"):
+    with pytest.raises(InputError, match="png is only for images; use npz for a set of windows"):
         SampleSet.create(tmp_path / "png", {}, (), LABELS, SERIES, "png")
     with pytest.raises(InputError, match=r"the model is of windows of shape \(6, 3\); this takes one of images"):
         require_pixels(SERIES, "the model")
