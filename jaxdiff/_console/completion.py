@@ -32,7 +32,7 @@ def _commands(program: Program) -> type:
 
 # A checker knows no types that are made as the program runs.
 def _any_of(kinds: Sequence[Any]) -> Any:
-    return Union[tuple(kinds)]  # noqa: UP007  # ty: ignore[invalid-type-form]
+    return Union[tuple(kinds)]  # noqa: UP007
 
 
 def _named(name: str, kind: Any) -> Any:
