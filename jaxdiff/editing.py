@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff import probability_flow
 from jaxdiff.denoiser import as_denoiser
@@ -44,7 +44,7 @@ def edit_mask(
     source: Any,
     target: Any,
     *,
-    key,
+    key: PRNGKeyArray,
     draws: int = DRAWS,
     at: float = AT,
     clamp: float = CLAMP,
@@ -110,7 +110,7 @@ def edit(
     source: Any,
     target: Any,
     solver: Solver,
-    key,
+    key: PRNGKeyArray,
     strength: float = STRENGTH,
     draws: int = DRAWS,
     at: float = AT,
