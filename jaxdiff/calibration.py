@@ -66,7 +66,9 @@ def _weights(numpy, t, bands: int):
     return numpy.maximum(0.0, 1.0 - numpy.abs(place[:, None] - numpy.arange(bands)))
 
 
-def log_posterior(log_shares, strength, evidence):
+def log_posterior(
+    log_shares: Float[Array, " k"], strength: Float[Array, " b"], evidence: Float[Array, "b k"]
+) -> Float[Array, "b k"]:
     """log P(value | x_t): the log of the prior plus the evidence, scaled by the signal, normalised.
 
     The log likelihood ratio of two values is, to first order in alpha / sigma, a linear function of the image with

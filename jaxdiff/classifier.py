@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff import process as processes
 from jaxdiff import weight_file
@@ -45,14 +46,16 @@ class Classification(Losses):
             raise InputError(f"`shares` must be above 0 and sum to 1, got {self.shares}")
         check_boundaries(self.phases)
 
-    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+    def draw(self, process: Process, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[dict[str, Array], Array]:
         """The images, their times and noise; see `Losses.draw`. `labels` are int32 (B, 1)."""
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
         x0 = batch["x0"]
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
         return {**batch, "noise": noise, "t": stratified_times(time_key, x0.shape[0])}, dropout_key
 
-    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+    def of(
+        self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
+    ) -> Float[Array, " b"]:
         """The cross-entropy, in nats; see `Losses`. The network is called as `network(x, t, dropout_key=key)`."""
         t = drawn["t"]
         x = process.noised(drawn["x0"], drawn["noise"], t)
@@ -82,7 +85,7 @@ class LogOdds:
     members: Bool[Array, " k"]
     shape: tuple[int, int, int] = field(metadata={"static": True})
 
-    def __call__(self, x: Float[Array, "b h w c"], t) -> Float[Array, " b"]:
+    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike) -> Float[Array, " b"]:
         """The log odds of each image.
 
         Arguments:

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
-from jaxtyping import Array, Bool, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff.parallel import replicate
 from jaxdiff.process import Prediction, Process, expand
@@ -51,7 +52,7 @@ class NetworkDenoiser:
     process: Process
     prediction: Prediction = field(metadata={"static": True})
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def __call__(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The posterior mean, float32."""
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
         scaled = x / expand(self.process.scale(t), x)
@@ -78,7 +79,7 @@ class GaussianMixture:
     log_weights: Float[Array, "c k"]
     process: Process
 
-    def __call__(self, x: Float[Array, "b d"], t, condition) -> Float[Array, "b d"]:
+    def __call__(self, x: Float[Array, "b d"], t: ArrayLike, condition: Any) -> Float[Array, "b d"]:
         """The posterior mean: the components' posterior means, weighted by responsibility."""
         classes, components, _ = self.means.shape
         means, variances = self.means.reshape(classes * components, -1), self.stds.reshape(-1) ** 2
@@ -93,7 +94,7 @@ class GaussianMixture:
         shrink = alpha * variances / spread
         return jnp.einsum("bk,bkd->bd", weights, means + shrink[..., None] * centred, precision="highest")
 
-    def draw(self, key, condition) -> Float[Array, "b d"]:
+    def draw(self, key: PRNGKeyArray, condition: Any) -> Float[Array, "b d"]:
         """Exact samples of x_0 for classes (B,), each at least 0."""
         choose, spread = jax.random.split(key)
         component = jax.random.categorical(choose, self.log_weights[condition])
@@ -120,11 +121,13 @@ class Inside:
         """The memory after the evaluation."""
         return self._after
 
-    def __call__(self, x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
+    def __call__(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The posterior mean."""
         return self._keep(*evaluate(self._denoiser, x, t, condition, self._before))
 
-    def where_any(self, needed: Bool[Array, " b"], x: Float[Array, "b ..."], t: Any, condition: Any) -> Float[Array, "b ..."]:
+    def where_any(
+        self, needed: Bool[Array, " b"], x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
         """The posterior mean if any sample of the batch needs it; else zeros without an evaluation, and an unchanged memory."""
 
         def evaluated(before):
@@ -172,7 +175,7 @@ class Guidance(ABC):
         return (self.denoiser,)
 
     @abstractmethod
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any) -> Any:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Any:
         """The guided posterior mean.
 
         Arguments:
@@ -193,7 +196,7 @@ class Guidance(ABC):
         """Evaluations of child number `child` per evaluation at t, one time or those of a batch."""
         return jax.eval_shape(self.asked, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
 
-    def __call__(self, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def __call__(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The guided posterior mean; stateful guidances in the nest start with an initial memory."""
         return evaluate(self, x, t, condition, initial_memory(self, x))[0]
 
@@ -209,7 +212,9 @@ class Remembering(Guidance):
         """The memory before the first step from x, a pytree of arrays with leading axis B."""
 
     @abstractmethod
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: Any, condition: Any, memory: Any) -> tuple[Array, Any]:
+    def guide(  # ty: ignore[incompatible-method-override]  # `evaluate` tells the two kinds apart
+        self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
+    ) -> tuple[Array, Any]:
         """The guided posterior mean and the memory after it; see `Guidance.guide`."""
 
 
@@ -235,7 +240,7 @@ def initial_memory(denoiser: Callable, x: Array) -> Any:
     return Memory(own, tuple(initial_memory(child, asked) for child in denoiser.children))
 
 
-def evaluate(denoiser: Callable, x: Array, t, condition: Any, memory: Any) -> tuple[Array, Any]:
+def evaluate(denoiser: Callable, x: Array, t: ArrayLike, condition: Any, memory: Any) -> tuple[Array, Any]:
     """The posterior mean and the memory after it.
 
     Arguments:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff import probability_flow
 from jaxdiff.denoiser import as_denoiser
@@ -45,7 +45,7 @@ def edit_mask(
     source: Any,
     target: Any,
     *,
-    key,
+    key: PRNGKeyArray,
     draws: int = DRAWS,
     at: float = AT,
     clamp: float = CLAMP,
@@ -111,7 +111,7 @@ def edit(
     source: Any,
     target: Any,
     solver: Solver,
-    key,
+    key: PRNGKeyArray,
     strength: float = STRENGTH,
     draws: int = DRAWS,
     at: float = AT,

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
@@ -228,9 +229,8 @@ def stacked(*batches: Any) -> Any:
 
 def unstacked(x: Shaped[Array, "..."], batches: int) -> Shaped[Array, "..."]:
     """The K batches (K, B, ...) that `stacked` concatenated to (K B, ...)."""
-    rows = len(x) // batches
-    blocks = x.reshape(_blocks(rows), batches, -1, *x.shape[1:])
-    return jnp.moveaxis(blocks, 0, 1).reshape(batches, rows, *x.shape[1:])
+    blocks = _blocks(len(x) // batches)
+    return rearrange(x, "(blocks batches rows) ... -> batches (blocks rows) ...", blocks=blocks, batches=batches)
 
 
 def _blocks(rows: int) -> int:

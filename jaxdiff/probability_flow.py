@@ -11,12 +11,12 @@ eps = -S grad log p(y), so the true y differs from x_0 by S² / 2 grad log p, 2e
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.denoiser import as_denoiser, breakpoints
@@ -40,6 +40,32 @@ class Path(NamedTuple):
 
     times: Float[Array, "k b"]
     states: Float[Array, "k b ..."]
+
+
+@overload
+def encode(
+    denoise: Callable,
+    process: Process,
+    x0: Float[Array, "b ..."],
+    *,
+    solver: Solver,
+    condition: Any = ...,
+    strength: float = ...,
+    path: Literal[False] = ...,
+) -> Float[Array, "b ..."]: ...
+
+
+@overload
+def encode(
+    denoise: Callable,
+    process: Process,
+    x0: Float[Array, "b ..."],
+    *,
+    solver: Solver,
+    condition: Any = ...,
+    strength: float = ...,
+    path: Literal[True],
+) -> Path: ...
 
 
 def encode(
@@ -135,7 +161,7 @@ def log_likelihood(
     process: Process,
     x0: Float[Array, "b ..."],
     *,
-    key=None,
+    key: PRNGKeyArray | None = None,
     steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,
@@ -173,7 +199,7 @@ def log_likelihood(
         raise InputError(f"`probes` must be at least 1 with a `key`, or None; got {probes} with key {key}")
     grid.check("log_snr", steps)
     condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
-    keys = None if probes is None else sample_keys(key, indices_of(indices, len(x0)))
+    keys = None if probes is None or key is None else sample_keys(key, indices_of(indices, len(x0)))
     times = _rising(grid.nodes("log_snr", steps + 1, process)[:-1], denoiser, len(x0))
     return _log_likelihood(denoiser, process, times, x0, condition, keys, probes=probes)
 
@@ -223,7 +249,7 @@ def bits_per_dimension(
     process: Process,
     images: UInt8[Array, "b h w c"] | UInt8[np.ndarray, "b h w c"],
     *,
-    key,
+    key: PRNGKeyArray,
     steps: int = LIKELIHOOD_STEPS,
     probes: int | None = 1,
     condition: Any = None,

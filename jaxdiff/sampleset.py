@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class SampleSet(Samples):
 
 
 @contextmanager
-def _writing(file: Path) -> Iterator[Path]:
+def _writing(file: Path) -> Generator[Path, None, None]:
     """A temporary path to write to, renamed to the file at the end; removed on failure."""
     partial = file.with_suffix(".partial")
     try:
@@ -170,7 +170,7 @@ def _writing(file: Path) -> Iterator[Path]:
 
 def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with _writing(file) as partial, open(partial, "wb") as opened:
-        np.savez(opened, **arrays)
+        np.savez(opened, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
 
 
 def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:

@@ -175,6 +175,6 @@ def _from_row(file: io.BufferedIOBase, size: int) -> Any:
         raise pickle.UnpicklingError(f"it has the storages {keys} and refers to {sorted(storages)}")
     for key in keys:
         numbers = storages[key]
-        if int.from_bytes(file.read(8), "little") != numbers.size or file.readinto(numbers.view("u1")) != numbers.nbytes:
+        if int.from_bytes(file.read(8), "little") != numbers.size or file.readinto(numbers.view("u1").data) != numbers.nbytes:
             raise pickle.UnpicklingError(f"its storage {key} is cut off, or not of {numbers.size} numbers")
     return content

@@ -9,10 +9,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from einops import rearrange
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxdiff import parallel, phases
-from jaxdiff.choices import BOUNDARIES, PHASES, PREDICTIONS, TIME_SAMPLINGS, WEIGHTINGS, check_boundaries
+from jaxdiff.choices import (
+    BOUNDARIES,
+    PHASES,
+    PREDICTIONS,
+    TIME_SAMPLINGS,
+    WEIGHTINGS,
+    Prediction,
+    TimeSampling,
+    Weighting,
+    check_boundaries,
+)
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.models.network import Network
@@ -33,7 +44,7 @@ class Losses(ABC):
     phases: tuple[float, float]
 
     @abstractmethod
-    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+    def draw(self, process: Process, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[dict[str, Array], Array]:
         """The inputs of `of` for a batch: everything except the network.
 
         Arguments:
@@ -47,7 +58,9 @@ class Losses(ABC):
         """
 
     @abstractmethod
-    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+    def of(
+        self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
+    ) -> Float[Array, " b"]:
         """The loss of each image, whose mean is minimised.
 
         Arguments:
@@ -57,7 +70,7 @@ class Losses(ABC):
         """
 
     def losses(
-        self, network: Callable, process: Process, batch: dict[str, Array], key
+        self, network: Callable, process: Process, batch: dict[str, Array], key: PRNGKeyArray
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """The loss of each image of a batch, whose mean is minimised, and the time it was noised to."""
         drawn, dropout_key = self.draw(process, batch, key)
@@ -83,14 +96,14 @@ class Objective(Losses):
         phases: the two SNR values that separate three ranges of noise, decreasing; the loss is logged per range.
     """
 
-    prediction: str = "v"
-    weighting: str = "simple"
+    prediction: Prediction = "v"
+    weighting: Weighting = "simple"
     p2_gamma: float = 1.0
     p2_k: float = 1.0
     min_snr_gamma: float = 5.0
     label_dropout: float = 0.1
     attribute_dropout: float = 0.5
-    time_sampling: str = "stratified"
+    time_sampling: TimeSampling = "stratified"
     level_mean: float = -1.2
     level_std: float = 1.2
     phases: tuple[float, float] = BOUNDARIES
@@ -136,7 +149,7 @@ class Objective(Losses):
             case "min_snr":
                 return in_eps * jnp.minimum(1.0, self.min_snr_gamma / process.snr(t))
 
-    def times(self, process: Process, key, count: int) -> Float[Array, " b"]:
+    def times(self, process: Process, key: PRNGKeyArray, count: int) -> Float[Array, " b"]:
         """Training times in (0, 1], (count,)."""
         if self.time_sampling == "uniform":
             return 1 - jax.random.uniform(key, (count,))
@@ -147,7 +160,7 @@ class Objective(Losses):
         level = self.level_mean + self.level_std * jax.scipy.special.ndtri(jnp.clip(stratified, 1e-6, 1 - 1e-6))
         return jnp.clip(process.time(-2 * level), EARLIEST, 1.0)
 
-    def draw(self, process: Process, batch: dict[str, Array], key) -> tuple[dict[str, Array], Array]:
+    def draw(self, process: Process, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[dict[str, Array], Array]:
         """The images, their times, noise and labels; see `Losses.draw`."""
         x0, labels = batch["x0"], batch["labels"]
         time_key, noise_key, label_key, dropout_key = jax.random.split(key, 4)
@@ -158,7 +171,9 @@ class Objective(Losses):
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
         return {"x0": x0, "noise": noise, "labels": jnp.where(dropped, NULL, labels), "t": t}, dropout_key
 
-    def of(self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key) -> Float[Array, " b"]:
+    def of(
+        self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
+    ) -> Float[Array, " b"]:
         """The weighted denoising loss; see `Losses`. The network is called as `network(x, t, labels, dropout_key=key)`."""
         x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
         x = process.noised(x0, noise, t)
@@ -167,7 +182,7 @@ class Objective(Losses):
         return self.weights(process, t) * errors
 
 
-def stratified_times(key, count: int) -> Float[Array, " b"]:
+def stratified_times(key: PRNGKeyArray, count: int) -> Float[Array, " b"]:
     """One time in each of `count` equal parts of (0, 1], decreasing."""
     # counted down, since 1 - (count - 1 + u) / count can round to 0
     return (jnp.arange(count, 0, -1) - jax.random.uniform(key, (count,))) / count
@@ -238,7 +253,7 @@ def train_step(
     state: TrainState,
     process: Process,
     batch: dict[str, Array],
-    key,
+    key: PRNGKeyArray,
     wishes: Int[Array, " d"] | None = None,
     *,
     objective: Losses,
@@ -296,7 +311,7 @@ def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], drop
     if parts == 1:
         return gradient_of(weights, drawn, dropout_key)
     # a part takes every parts-th row, so that the contiguous rows of a device are divided among all parts
-    split = jax.tree.map(lambda rows: rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1), drawn)
+    split = jax.tree.map(lambda rows: rearrange(rows, "(b parts) ... -> parts b ...", parts=parts), drawn)
 
     def add(total, each):
         number, rows = each
@@ -307,4 +322,4 @@ def _in_parts(gradient_of: Callable, weights: Any, drawn: dict[str, Array], drop
     # XLA's CPU backend takes up to a hundred times as long for gradients of convolutions within a loop
     unroll = parts if jax.default_backend() == "cpu" else 1
     gradient, values = jax.lax.scan(add, start, (jnp.arange(parts), split), unroll=unroll)
-    return gradient, values.swapaxes(0, 1).reshape(-1)
+    return gradient, rearrange(values, "parts b -> (b parts)")

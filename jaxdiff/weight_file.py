@@ -166,7 +166,7 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
     return f"; create one with `{kind.command} --out {path}`"
 
 
-def named(weights) -> dict[str, Any]:
+def named(weights: Any) -> dict[str, Any]:
     """The leaves of a network's weights by their path, e.g. `down/0/residual/conv_in/kernel`."""
     flat, _ = jax.tree_util.tree_flatten_with_path(weights)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}

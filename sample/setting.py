@@ -166,7 +166,7 @@ def setting(
         InputError: before any compute, where something does not go with the model.
     """
     solver = make_solver(sampling)
-    mesh = sampling.join()
+    mesh = sampling.make_mesh()
     model = load(path)
     solver.check(model.process)
     if not model.conditions.attributes:

@@ -46,7 +46,7 @@ def join(options: RunOptions) -> Mesh:
     """The mesh of the run's processes, or of the devices that a dry run is for."""
     if options.devices is not None:
         pretend(options.devices)
-    return options.join()
+    return options.make_mesh()
 
 
 def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:

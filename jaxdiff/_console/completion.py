@@ -1,8 +1,8 @@
 """Completion of `jaxdiff` in a shell: of its programs, their commands, and the options of each with their choices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
-from typing import Annotated, Union
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -20,14 +20,20 @@ def print_completion(shell: str, programs: Mapping[str, Program | type]) -> None
     """
     kinds = [_named(name, _commands(each) if isinstance(each, Program) else each) for name, each in programs.items()]
     arguments = ["--tyro-print-completion", shell]
-    tyro.cli(Union[tuple(kinds)], prog="jaxdiff", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))  # noqa: UP007
+    tyro.cli(_any_of(kinds), prog="jaxdiff", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
 
 
 def _commands(program: Program) -> type:
     """A program as a dataclass whose one field is any of its commands."""
     kinds = [_named(name, program.options(name)) for name in program.commands]
-    return make_dataclass(program.name, [("command", Annotated[Union[tuple(kinds)], tyro.conf.arg(name="")])])  # noqa: UP007
+    command = Annotated[_any_of(kinds), tyro.conf.arg(name="")]  # ty: ignore[invalid-type-form]
+    return make_dataclass(program.name, [("command", command)])
 
 
-def _named(name: str, kind: type):
+# A checker knows no types that are made as the program runs.
+def _any_of(kinds: Sequence[Any]) -> Any:
+    return Union[tuple(kinds)]  # noqa: UP007
+
+
+def _named(name: str, kind: Any) -> Any:
     return Annotated[kind, tyro.conf.subcommand(name)]

@@ -68,7 +68,10 @@ def _keep_memory() -> None:
 def _keep_programs() -> None:
     import jax
 
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    # the attributes of JAX's configuration are made as it is imported
+    if jax.config.jax_compilation_cache_dir is not None:  # ty: ignore[missing-attribute]
+        return
+    if not jax.config.jax_enable_compilation_cache:  # ty: ignore[missing-attribute]
         return
     whole = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxdiff" / "programs"
     folder = whole / _machine()

@@ -58,9 +58,9 @@ class Hosts(Processes):
     """How the devices of all processes are laid out, e.g. data=8,fsdp=4: batches are dealt over both, parameters over fsdp. By
     default every device holds all parameters."""
 
-    def join(self) -> "Mesh":
+    def make_mesh(self) -> "Mesh":
         """Joins the other processes and makes the mesh; use it as `jax.set_mesh(mesh)`."""
         from jaxdiff import parallel
 
-        super().join()
+        self.join()
         return parallel.make_mesh(self.mesh)

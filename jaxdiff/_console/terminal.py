@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -66,7 +66,7 @@ def device_memory() -> float | None:
 
 
 @contextmanager
-def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> Iterator[Callable]:
+def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> Generator[Callable, None, None]:
     """A progress bar on standard error, with speed and time left.
 
     Arguments:
@@ -104,7 +104,7 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
 
 
 @contextmanager
-def working(description: str) -> Iterator[None]:
+def working(description: str) -> Generator[None, None, None]:
     """A spinner with the time spent, for work that cannot tell how far it is; off a terminal, a line at its end."""
     begun = time.monotonic()
     with Progress(

@@ -5,6 +5,7 @@ and `NAME=P,Q` for the probabilities of an attribute's second value in the two g
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -41,16 +42,16 @@ class EmbeddedSource(Source):
         name: str = "embedded",
     ):
         self.name, self.attributes = name, tuple(embedded.ATTRIBUTES)
-        self._options = {"seed": seed, "associations": associations}
-        self._size = {} if size is None else {"size": int(np.clip(np.max(size), *embedded.SIZES))}
-        self.labels = embedded.labels(np.arange(sum(COUNTS.values())), **self._options)
+        generate = partial(embedded.generate, seed=seed, associations=associations)
+        self._generate = generate if size is None else partial(generate, size=int(np.clip(np.max(size), *embedded.SIZES)))
+        self.labels = embedded.labels(np.arange(sum(COUNTS.values())), seed=seed, associations=associations)
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
         return self.gather(np.array([i]))[0]
 
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         # rendering one by one takes ten times as long
-        return list(embedded.generate(indices, **self._options, **self._size)[0])
+        return list(self._generate(indices)[0])
 
 
 def read(spec: str, *, size: int | tuple[int, int] | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -147,8 +148,7 @@ def open_data(
     if manual_dir is not None and not reader.manual:
         raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
     source, assigned = reader.read(request)
-    part = {"attributes": attributes, "size": size, "channels": channels}
+    view = partial(View, source, attributes=attributes, size=size, channels=channels)
     if assigned is None:
-        return source if all(each is None for each in part.values()) else View(source, **part)
-    indices = splits.members(assigned, split, source.name)
-    return View(source, indices=indices, name=f"{source.name} (split {split!r})", **part)
+        return source if attributes is None and size is None and channels is None else view()
+    return view(indices=splits.members(assigned, split, source.name), name=f"{source.name} (split {split!r})")

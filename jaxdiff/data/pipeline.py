@@ -1,5 +1,6 @@
 """Training batches from a source: shuffled, flipped, repeated endlessly, and resumable at any batch."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,6 @@ def _flip(element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     return {**element, "image": element["image"][:, ::-1]} if rng.integers(2) else element
 
 
-def _assemble(space: Space, elements: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+def _assemble(space: Space, elements: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     x0 = space.encode(np.stack([element["image"] for element in elements]))
     return {"x0": x0, "labels": np.stack([element["labels"] for element in elements])}

@@ -110,9 +110,10 @@ class Samples(Source):
         """The samples of an npz shard."""
         file = self._files(start, start + 1)[0]
         shard = load_arrays_of(file)
-        samples = shard.get(Pixels.array if self._space is None else self.space.array, ())
-        if len(samples) != (count := min(SHARD, len(self) - start)):
-            raise InputError(f"{file} is damaged: it contains {len(samples)} of {count} images; delete it and draw again")
+        samples = shard.get(Pixels.array if self._space is None else self.space.array)
+        count, held = min(SHARD, len(self) - start), 0 if samples is None else len(samples)
+        if samples is None or held != count:
+            raise InputError(f"{file} is damaged: it contains {held} of {count} images; delete it and draw again")
         if self._space is not None and (samples.shape[1:], samples.dtype) != (self.space.shape, self.space.dtype):
             got = f"{samples.dtype} {samples.shape[1:]}"
             raise InputError(

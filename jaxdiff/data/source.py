@@ -49,9 +49,9 @@ class Source(abc.ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        """Element i: its `image` uint8 (H, W, C), its `labels` int32 (A,) and its `index`, an int."""
-        return {"image": self.image(i), "labels": self.labels[i], "index": int(i)}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """An element: its `image` uint8 (H, W, C), its `labels` int32 (A,) and its `index`, an int."""
+        return {"image": self.image(index), "labels": self.labels[index], "index": int(index)}
 
     def cached(self, limit: int = 2**30) -> "Source":
         """This source with all images decoded in memory; the source itself if that takes more than `limit` bytes.
@@ -166,7 +166,7 @@ def collect(read: Callable[[Any], np.ndarray], items: Iterable[Any]) -> list[np.
     if errors:
         more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
         raise InputError("; ".join(errors[:5]) + more)
-    return results
+    return [result for result in results if not isinstance(result, InputError)]
 
 
 def _parts(indices: Int[np.ndarray, " n"]) -> Iterator[tuple[int, Int[np.ndarray, " m"]]]:

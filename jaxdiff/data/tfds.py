@@ -140,7 +140,8 @@ def _assigned(builder: tfds.core.DatasetBuilder, names: Sequence[str]) -> Shaped
 
 def _parse(record: bytes) -> Mapping[str, Any]:
     """The stored features of an example, by their keys."""
-    return tf_example_pb2.Example.FromString(record).features.feature
+    example = tf_example_pb2.Example  # ty: ignore[missing-attribute]  # protobuf makes its classes on import
+    return example.FromString(record).features.feature
 
 
 def _leaves(features: tfds.features.FeaturesDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

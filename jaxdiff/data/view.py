@@ -47,8 +47,10 @@ class View(Source):
         self._source, self._size = source, None if size is None else height_width(size)
         self._indices = np.arange(len(source)) if indices is None else indices
         self.labels = source.labels[self._indices][:, columns]
-        self._loses, self._channels = channels is not None, channels
-        if len(source) and channels is None:
+        self._loses = channels is not None
+        if channels is not None:
+            self._channels = channels
+        elif len(source):
             self._channels = source.channels
         if len(self):
             self._first = source.image(int(self._indices[0])).shape[:2] if self._size is None else self._size

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import reduce
 from flax import nnx
 from jaxtyping import Array, Float, Int, Shaped
 
@@ -53,9 +54,7 @@ class ClassifierFeatures:
 
 
 def _pooled(x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"], factor: int) -> Any:
-    batch, height, width, channels = x.shape
-    blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
-    return blocks.mean((2, 4)).reshape(batch, -1)
+    return reduce(x, "b (h row) (w column) c -> b (h w c)", "mean", row=factor, column=factor)
 
 
 def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], ridge: float = 0.01) -> Whitening:

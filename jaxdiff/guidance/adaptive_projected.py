@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Remembering, as_denoiser
@@ -34,7 +35,9 @@ class AdaptiveProjected(Remembering):
         """A zero running difference."""
         return jnp.zeros_like(x)
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
+    def guide(
+        self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
+    ) -> tuple[Array, Any]:
         """The guided posterior mean, and the running difference after it."""
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
@@ -56,7 +59,15 @@ def _dot(a: Float[Array, "b ..."], b: Float[Array, "b ..."]) -> Float[Array, "b 
     return jnp.sum(a.astype(wide) * b.astype(wide), axis=tuple(range(1, a.ndim)), keepdims=True)
 
 
-def adaptive_projected(denoise: Callable, null: Any, scale, *, eta=0.0, radius=math.inf, momentum=0.0) -> AdaptiveProjected:
+def adaptive_projected(
+    denoise: Callable,
+    null: Any,
+    scale: ArrayLike,
+    *,
+    eta: ArrayLike = 0.0,
+    radius: ArrayLike = math.inf,
+    momentum: ArrayLike = 0.0,
+) -> AdaptiveProjected:
     """Classifier-free guidance with a projected, rescaled update with momentum (Sadat et al. 2024, algorithm 1):
 
         d <- m_c - m_null + momentum d,    u = d min(1, radius / ||d||),    m_c + (scale - 1) (u_orthogonal + eta u_parallel),

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -23,14 +25,16 @@ class Autoguidance(Guidance):
         """The main model and the weak one."""
         return self.denoiser, self.weak
 
-    def guide(self, denoise: Callable, weak: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(  # ty: ignore[incompatible-method-override]  # a denoiser for each child
+        self, denoise: Callable, weak: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
         """weak + scale (main - weak)."""
         main = denoise(x, t, condition)
         # in this form scale 1 is exactly the main model
         return main + (self.scale - 1) * (main - weak(x, t, condition))
 
 
-def autoguidance(denoise: Callable, weak: Callable, scale) -> Autoguidance:
+def autoguidance(denoise: Callable, weak: Callable, scale: ArrayLike) -> Autoguidance:
     """Extrapolates from a weaker model to the main one (Karras et al. 2024, eq. 4): weak + scale (main - weak), in x0.
 
     The weak model makes larger errors of the same kind: a smaller network or an earlier checkpoint, trained on the same data.

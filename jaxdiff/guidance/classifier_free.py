@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -24,7 +25,7 @@ class ClassifierFree(Guidance):
         """x twice."""
         return stacked(x, x)
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """null + scale (conditional - null), both from one evaluation at twice the batch."""
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
         both = stacked(condition, null)
@@ -34,7 +35,7 @@ class ClassifierFree(Guidance):
         return conditional + (self.scale - 1) * (conditional - unconditional)
 
 
-def classifier_free(denoise: Callable, null: Any, scale) -> ClassifierFree:
+def classifier_free(denoise: Callable, null: Any, scale: ArrayLike) -> ClassifierFree:
     """Strengthens the condition: null + scale (conditional - null) in x0, which is the same `scale` in eps, v and score.
 
     Arguments:

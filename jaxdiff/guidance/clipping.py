@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -18,12 +20,12 @@ class Clipped(Guidance):
     low: float | Array
     high: float | Array
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean, clipped."""
         return jnp.clip(denoise(x, t, condition), self.low, self.high)
 
 
-def clipped(denoise: Callable, low: float = -1.0, high: float = 1.0) -> Clipped:
+def clipped(denoise: Callable, low: float | Array = -1.0, high: float | Array = 1.0) -> Clipped:
     """Keeps the posterior mean in [low, high], where the mean of data in that range must lie.
 
     Solvers derive eps from the posterior mean, so a step remains consistent after clipping (with the unclipped eps it would

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import as_denoiser
@@ -57,7 +58,9 @@ class Displacing(Recording):
         """The result of `prepare`, and an empty record."""
         return self.prepare(x), Record.empty(len(x))
 
-    def guide(self, denoise, x: Float[Array, "b ..."], t, condition, memory):
+    def guide(
+        self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
+    ) -> tuple[Array, Any]:
         """The displaced posterior mean, and the record after it."""
         x0 = denoise(x, t, condition)
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))

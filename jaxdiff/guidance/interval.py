@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Guidance, as_denoiser
+from jaxdiff.denoiser import Guidance, Inside, as_denoiser
 from jaxdiff.guidance.window import Window
 from jaxdiff.guidance.window import window as window_of
 from jaxdiff.parallel import replicate
@@ -37,7 +39,9 @@ class Interval(Guidance):
         held = np.asarray(self.window.holds(t))
         return int((held if child == 0 else ~held).any())
 
-    def guide(self, denoise: Callable, plain: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(  # ty: ignore[incompatible-method-override]  # a denoiser for each child
+        self, denoise: Inside, plain: Inside, x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
         """The guided posterior mean where the window holds, else the plain one."""
         held = replicate(self.window.holds(jnp.broadcast_to(jnp.asarray(t), x.shape[:1])))
         guided = denoise.where_any(held, x, t, condition)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -23,7 +25,7 @@ class Masked(Guidance):
     original: Float[Array, "b ..."]
     path: Path
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean at the state whose unmasked part is the path's; the original outside the mask."""
         seen = jnp.where(self.mask, x, self._on_path(jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])))
         return jnp.where(self.mask, denoise(seen, t, condition), self.original)

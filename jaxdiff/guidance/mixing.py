@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -19,7 +21,7 @@ class Mixing(Guidance):
 
     weight: Float[Array, ""]
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean under (1 - weight) start + weight end."""
         start, end = condition
         for leaf in jax.tree.leaves(condition):
@@ -31,7 +33,7 @@ class Mixing(Guidance):
         return denoise(x, t, mixed)
 
 
-def mixing(denoise: Callable, weight) -> Mixing:
+def mixing(denoise: Callable, weight: ArrayLike) -> Mixing:
     """Samples under a fixed mixture of two conditions: a baseline for attribute switching.
 
     The guided denoiser takes a pair (start, end) of floating conditions. A label enters a network by a linear

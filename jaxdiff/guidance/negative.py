@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from jax.typing import ArrayLike
+
 from jaxdiff.guidance.displacing import at_least_zero
 from jaxdiff.guidance.safe import Safe, dynamic_negative
 from jaxdiff.guidance.window import ALWAYS
@@ -15,7 +17,7 @@ def negative(
     condition: Any,
     *,
     null: Any = None,
-    scale=1.0,
+    scale: ArrayLike = 1.0,
     strength: Any = None,
     window: tuple[float, float] = ALWAYS,
 ) -> Safe:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.guidance.displacing import Displacing, fields
@@ -46,7 +47,7 @@ def bandwidth(batch: Pairs) -> Float[Array, "b 1"]:
     return jnp.where(number > 1, jnp.square(median) / jnp.log(jnp.maximum(number, 2)), jnp.inf)
 
 
-def particle(denoise: Callable, process: Process, *, strength, window: tuple[float, float] = BOUNDED) -> Particle:
+def particle(denoise: Callable, process: Process, *, strength: ArrayLike, window: tuple[float, float] = BOUNDED) -> Particle:
     """Adds to each sample's score the gradient of a potential that is high where samples are close (Corso et al., ICLR 2024):
 
         score_i += -strength grad_i Phi,    Phi = sum_j exp(-||x_i - x_j||² / h),    h = median² / log n,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.errors import InputError
@@ -58,7 +59,7 @@ def repellency(
     unsafe: Any = None,
     *,
     radius: Any = None,
-    strength=1.6,
+    strength: ArrayLike = 1.6,
     within_batch: bool = False,
     window: tuple[float, float] = ALWAYS,
 ) -> Repellency:

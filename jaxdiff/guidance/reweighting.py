@@ -1,11 +1,13 @@
 """Score mixing: the unconditional model as a reweighted mixture over attribute values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -29,7 +31,7 @@ class ScoreMixing(Guidance):
         """x for the marginal and for every value."""
         return stacked(*[x] * (1 + len(self.shares)))
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The values' posterior means, weighted by the reference posterior."""
         marginal, values = condition
         if len(values) != len(self.shares):
@@ -80,7 +82,12 @@ def _on_simplex(weights: Float[Array, "b k"]) -> Float[Array, "b k"]:
     return jnp.maximum(weights - jnp.take_along_axis(excess, held - 1, -1), 0.0)
 
 
-def score_mixing(denoise: Callable, *, shares, reference) -> ScoreMixing:
+def score_mixing(
+    denoise: Callable,
+    *,
+    shares: Array | np.ndarray | Sequence[float | int],
+    reference: Array | np.ndarray | Sequence[float | int],
+) -> ScoreMixing:
     """Samples the marginal with new shares of the values of an attribute, without retraining.
 
     The score of the marginal is the mean of the values' scores, weighted by p(a | x_t). The weights are computed from the

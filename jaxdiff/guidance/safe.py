@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import as_denoiser
@@ -33,7 +34,7 @@ class Noised:
     references: References
     temperature: Float[Array, ""]
 
-    def look(self, process: Process, x, t, estimate) -> tuple[Array, Array, Array, Array]:
+    def look(self, process: Process, x: Array, t: Array, estimate: Array) -> tuple[Array, Array, Array, Array]:
         """E_unsafe, log sum, log mean kernel and deviation of the nearest reference, of states x at times t."""
         seen = self.references.noised(process, x, t, self.temperature)
         log_kernel = self.references.log_kernel(process, x, t, self.temperature, seen.log_sum)
@@ -48,7 +49,7 @@ class OnEstimate:
     references: References
     bandwidth: Float[Array, ""]
 
-    def look(self, process: Process, x, t, estimate) -> tuple[Array, Array, Array, Array]:
+    def look(self, process: Process, x: Array, t: Array, estimate: Array) -> tuple[Array, Array, Array, Array]:
         """See `Noised.look`; the deviation is not defined."""
         mean, log_kernel = self.references.laplace(estimate, self.bandwidth)
         return mean, log_kernel, log_kernel, jnp.full_like(log_kernel, -jnp.inf)
@@ -91,7 +92,9 @@ class Safe(Recording):
         """The memory of the weight, and an empty record."""
         return self.weight.begin(x), Record.empty(len(x))
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
+    def guide(
+        self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
+    ) -> tuple[Array, Any]:
         """The safe posterior mean, and the memory."""
         if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
             raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
@@ -117,21 +120,20 @@ class Safe(Recording):
 
         return jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), memory)
 
-    def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array | None]:
-        """The guided mean, the anchor, and the network's unsafe mean, from one evaluation."""
+    def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array]:
+        """The guided mean, the anchor, and the mean under the last condition, the unsafe one if there is one."""
         if self._rows == 1:
             mean = denoise(x, t, condition)
-            return mean, mean, None
+            return mean, mean, mean
         others = [other for other in (self.null, self.unsafe_condition) if other is not None]
         filled = [jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), other, condition) for other in others]
         conditions = stacked(condition, *filled)
         means = unstacked(denoise(self.asked(x), stacked(*[t] * self._rows), conditions), self._rows)
         own = means[0]
-        unsafe = means[-1] if self.unsafe is None else None
         if self.null is None:
-            return own, own, unsafe
+            return own, own, means[-1]
         # in this form scale 1 is exactly the conditional mean
-        return own + (self.scale - 1) * (own - means[1]), means[1], unsafe
+        return own + (self.scale - 1) * (own - means[1]), means[1], means[-1]
 
 
 def safe(
@@ -139,17 +141,17 @@ def safe(
     process: Process,
     unsafe: Any,
     *,
-    strength=1.0,
+    strength: ArrayLike = 1.0,
     weight: Any = "constant",
     kernel: str = "noised",
     temperature: Any = None,
     bandwidth: float | None = None,
     window: Sequence[float | int] = EARLY,
-    threshold=0.0,
-    deviation=math.inf,
-    cap=5.0,
+    threshold: ArrayLike = 0.0,
+    deviation: ArrayLike = math.inf,
+    cap: ArrayLike = 5.0,
     null: Any = None,
-    scale=1.0,
+    scale: ArrayLike = 1.0,
 ) -> Safe:
     """Moves each posterior mean away from a set of unsafe images, without training (Kim et al. 2025, arXiv 2502.08011):
 
@@ -224,13 +226,13 @@ def dynamic_negative(
     process: Process,
     condition: Any,
     *,
-    strength=5.0,
+    strength: ArrayLike = 5.0,
     weight: Any = None,
     window: Sequence[float | int] = ALWAYS,
-    threshold=0.0,
-    cap=math.inf,
+    threshold: ArrayLike = 0.0,
+    cap: ArrayLike = math.inf,
     null: Any = None,
-    scale=1.0,
+    scale: ArrayLike = 1.0,
 ) -> Safe:
     """Dynamic negative guidance (Koulischer et al. 2025): the safe denoiser with the network's posterior mean under an
     unsafe condition as E_unsafe, and the odds tracked along the path as weight. It costs a second evaluation per step.
@@ -283,9 +285,14 @@ def _weight(weight: Any, refs: References | None) -> Weight:
         raise InputError(f"`weight` must be one of {', '.join(named)} or a Weight, got {weight!r}")
     if weight.needs and refs is None:
         raise InputError(f"`weight` {type(weight).__name__} needs unsafe references, but an unsafe condition is given")
-    if isinstance(weight, Odds) and (weight.safe.shape != refs.shape or not np.array_equal(weight.safe.centre, refs.centre)):
+    if isinstance(weight, Odds) and refs is not None and not _belong(weight.safe, refs):
         raise InputError("`weight` odds were made for other unsafe references: pass the same to `odds` and `safe`")
     return weight
+
+
+def _belong(safe: References, unsafe: References) -> bool:
+    """Whether safe references were made for these unsafe ones."""
+    return safe.shape == unsafe.shape and np.array_equal(safe.centre, unsafe.centre)
 
 
 def _made(denoise, process, source, condition, weight, strength, snr, threshold, deviation, cap, null, scale) -> Safe:

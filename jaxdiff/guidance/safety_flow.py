@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.guidance.displacing import Displacing, fields, require_shape
@@ -43,7 +44,7 @@ class SafetyFlow(Displacing):
 
 
 def safety_flow(
-    denoise: Callable, process: Process, unsafe: Any, *, strength, window: tuple[float, float] = EARLY
+    denoise: Callable, process: Process, unsafe: Any, *, strength: ArrayLike, window: tuple[float, float] = EARLY
 ) -> SafetyFlow:
     """Moves each posterior mean along the gradient of its squared maximum mean discrepancy from unsafe images (SGF, Kim et
     al., ICLR 2026), with the kernel k(a, b) = exp(-gamma ||a - b||²):

@@ -1,12 +1,13 @@
 """Semantic guidance: directions of several concepts added to classifier-free guidance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Remembering, as_denoiser
@@ -30,7 +31,7 @@ class Semantic(Remembering):
     momentum: Float[Array, ""]
     momentum_decay: Float[Array, ""]
 
-    def own_breakpoints(self):
+    def own_breakpoints(self) -> tuple[Array, ...]:
         """The times at which the directions start and stop to act."""
         return (self.start, self.stop)
 
@@ -42,7 +43,9 @@ class Semantic(Remembering):
         """No momentum."""
         return jnp.zeros_like(x)
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition, memory):
+    def guide(
+        self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
+    ) -> tuple[Array, Any]:
         """The guided posterior mean, and the momentum after it."""
         prompt, concepts = condition
         if len(concepts) != len(self.strengths):
@@ -80,13 +83,13 @@ def semantic(
     process: Process,
     null: Any,
     *,
-    strengths,
-    scale=1.0,
-    threshold=0.95,
-    start=0.8,
-    stop=0.0,
-    momentum=0.5,
-    momentum_decay=0.6,
+    strengths: Array | np.ndarray | Sequence[float | int],
+    scale: ArrayLike = 1.0,
+    threshold: ArrayLike = 0.95,
+    start: ArrayLike = 0.8,
+    stop: ArrayLike = 0.0,
+    momentum: ArrayLike = 0.5,
+    momentum_decay: ArrayLike = 0.6,
 ) -> Semantic:
     """Semantic guidance, SEGA (Brack et al. 2023), with any conditions; used by Fair Diffusion (Friedrich et al. 2023).
 

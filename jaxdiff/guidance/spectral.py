@@ -1,11 +1,13 @@
 """Spectral switching: each band of the posterior mean switches its condition at its own time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.bands import Bands
@@ -24,7 +26,7 @@ class SpectralSwitching(Guidance):
     bands: Bands
     at: Float[Array, " k"] | Float[Array, "b k"]
 
-    def own_breakpoints(self):
+    def own_breakpoints(self) -> tuple[Array, ...]:
         """The transition points of the bands; 0, which moves no node, in place of duplicates."""
         points = jnp.moveaxis(self.at, -1, 0)
         first = lambda k: (points[k] == points[:k]).any(0)  # noqa: E731
@@ -34,7 +36,7 @@ class SpectralSwitching(Guidance):
         """Two if the bands of some sample are in different conditions, else one."""
         return 1 + int(np.any((t > self.at.min(-1)) & (t <= self.at.max(-1))))
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean, each band under the condition in force for it at `t`."""
         start, end = condition
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
@@ -53,7 +55,7 @@ class SpectralSwitching(Guidance):
 
         return jax.lax.cond(partly.any(), both, one)
 
-    def evaluations(self, solver: Solver, times: Float[Array, "s b"], first_step=0):
+    def evaluations(self, solver: Solver, times: Float[Array, "s b"], first_step: ArrayLike = 0) -> Array:
         """Evaluations of the inner denoiser from step `first_step` on: twice as many in a step in which the bands
         of any sample of the batch are in different conditions.
 
@@ -72,7 +74,7 @@ class SpectralSwitching(Guidance):
         return (times > self.at.min(-1)) & (times <= self.at.max(-1))
 
 
-def spectral_switching(denoise: Callable, bands: Bands, at) -> SpectralSwitching:
+def spectral_switching(denoise: Callable, bands: Bands, at: Array | np.ndarray | Sequence[float | int]) -> SpectralSwitching:
     """Attribute switching with a transition point for each band.
 
     The guided denoiser takes a pair of conditions (start, end), like `switching`. At t the posterior mean is that of `start`

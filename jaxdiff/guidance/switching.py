@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -21,11 +23,11 @@ class Switching(Guidance):
 
     at: Float[Array, ""] | Float[Array, " b"]
 
-    def own_breakpoints(self):
+    def own_breakpoints(self) -> tuple[Array, ...]:
         """The transition point."""
         return (self.at,)
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean under the condition in force at `t`: `start` where t > at, `end` where t <= at."""
         start, end = condition
         switched = jnp.broadcast_to(jnp.asarray(t) <= self.at, x.shape[:1])
@@ -33,7 +35,7 @@ class Switching(Guidance):
         return denoise(x, t, chosen)
 
 
-def switching(denoise: Callable, at) -> Switching:
+def switching(denoise: Callable, at: ArrayLike) -> Switching:
     """Starts each sample under one condition and continues under another from the transition point on (arXiv 2401.03140).
 
     The guided denoiser takes a pair of conditions (start, end), each in the form of the inner denoiser. It costs no extra

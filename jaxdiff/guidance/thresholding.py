@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
@@ -23,7 +25,7 @@ class Thresholded(Guidance):
 
     percentile: Float[Array, ""]
 
-    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t, condition) -> Float[Array, "b ..."]:
+    def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean, clipped to [-s, s] and divided by s."""
         x0 = denoise(x, t, condition)
         size = jnp.abs(x0).reshape(len(x0), -1).astype(jnp.promote_types(x0.dtype, jnp.float32))
@@ -31,7 +33,7 @@ class Thresholded(Guidance):
         return jnp.clip(x0, -s, s) / s
 
 
-def dynamic_thresholding(denoise: Callable, percentile=PERCENTILE) -> Thresholded:
+def dynamic_thresholding(denoise: Callable, percentile: ArrayLike = PERCENTILE) -> Thresholded:
     """Keeps the posterior mean in [-1, 1] without saturating it under strong guidance (Saharia et al. 2022, section 2.3):
 
         x0 <- clip(x0, -s, s) / s,    s = max(1, percentile of |x0| over the sample).

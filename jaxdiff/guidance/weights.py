@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class Evidence(NamedTuple):
 class Weight(ABC):
     """A weight beta >= 0 per sample. Subclasses are registered pytrees."""
 
-    needs: str | None = None
+    needs: ClassVar[str | None] = None
     """What it needs besides states and means: `references`, `exact` references, or None."""
 
     def begin(self, x: Array) -> Any:
@@ -67,7 +67,7 @@ class Constant(Weight):
 class Density(Weight):
     """The mean of the unsafe references' kernels, in [0, 1] (Kim et al. 2025, eq. 7, with kernels of height 1)."""
 
-    needs = "references"
+    needs: ClassVar[str | None] = "references"
 
     def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
         """(1/N) sum_n exp(logit_n)."""
@@ -89,7 +89,7 @@ class Odds(Weight):
     safe: References
     log_prior: Float[Array, ""]
 
-    needs = "exact"
+    needs: ClassVar[str | None] = "exact"
 
     def __call__(self, evidence: Evidence, memory: Any) -> tuple[Float[Array, " b"], Any]:
         """sum of unsafe kernels / sum of safe kernels."""
@@ -181,7 +181,9 @@ class Tracked(Weight):
         return probability / (1 - probability), track
 
 
-def tracked(prior=0.01, *, temperature=0.2, offset=2e-4, least=1e-6, most=0.8) -> Tracked:
+def tracked(
+    prior: float = 0.01, *, temperature: float | int = 0.2, offset: float | int = 2e-4, least: float = 1e-6, most: float = 0.8
+) -> Tracked:
     """See `Tracked`; the defaults are those of the authors' example.
 
     Raises:

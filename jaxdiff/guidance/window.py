@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.errors import InputError
@@ -28,11 +29,12 @@ class Window:
     start: Float[Array, ""]
     stop: Float[Array, ""]
 
-    def holds(self, t) -> Bool[Array, "..."]:
+    def holds(self, t: ArrayLike) -> Bool[Array, "..."]:
         """Whether the guidance acts at times, () or (B,): a node on an edge belongs to the step that starts there."""
+        t = jnp.asarray(t)
         return (t <= self.start) & (t > self.stop)
 
-    def breakpoints(self, acts=True) -> tuple[Array, ...]:
+    def breakpoints(self, acts: ArrayLike = True) -> tuple[Array, ...]:
         """The edges; for an empty window or without `acts`, the ends of the time axis, which move no node."""
         acts = jnp.asarray(acts) & (self.stop < self.start)
         return (jnp.where(acts, self.start, 1.0), jnp.where(acts, self.stop, 0.0))

@@ -110,11 +110,12 @@ def load(
     found = _find(Path(path))
     scheduled = None if found.scheduler is None else scheduler.read(found.scheduler, SCHEDULER)
     untold = process is None and prediction is None and attribute is None and size is None and not null_label
-    if found.remembered is not None and untold and (model := _as_it_was(found, scheduled)) is not None:
+    if untold and (model := _as_it_was(found, scheduled)) is not None:
         return model
-    if scheduled is None and (process is None or prediction is None):
-        raise InputError(f"{path} has no {SCHEDULER}: name `process` and `prediction` of the network's training")
-    process, prediction = process or scheduled[0], prediction or scheduled[1]
+    if process is None or prediction is None:
+        if scheduled is None:
+            raise InputError(f"{path} has no {SCHEDULER}: name `process` and `prediction` of the network's training")
+        process, prediction = process or scheduled[0], prediction or scheduled[1]
     read = {"timesteps": process.timesteps, "null_label": null_label, "size": size}
     config = unet2d_config.read(found.settings, **read, name=CONFIG)
     network = unet2d.imported(config, found.state, found.file.name)
@@ -130,12 +131,14 @@ def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, 
     back = named(unet2d.imported(config, state).weights)
     own = {name: np.ascontiguousarray(leaf) for name, leaf in named(model.network.weights).items()}
     changed = {name: array for name, array in own.items() if np.asarray(back[name]).tobytes() != array.tobytes()}
-    kept = {name: base64.b64encode(array).decode() for name, array in changed.items()}
+    kept = {name: base64.b64encode(array.tobytes()).decode() for name, array in changed.items()}
     return {"model": describe(model), "weights": kept, "fingerprint": fingerprinted(model).fingerprint}
 
 
 def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> Model | None:
-    """The model that `save` wrote into the folder, or None where the folder has been changed since."""
+    """The model that `save` wrote into the folder, or None where it wrote none or the folder has been changed since."""
+    if found.remembered is None:
+        return None
     try:
         description, kept = found.remembered["model"], found.remembered["weights"]
         timesteps = description["network"].get("timesteps", UNetConfig.timesteps)

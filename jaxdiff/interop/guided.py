@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from jaxdiff import torch_file
 from jaxdiff.data.attributes import Attribute
@@ -80,7 +81,8 @@ def load(
     config = configuration(content, name, **told)
     state = _ordered(content, config) if attention_order == "heads" else dict(content)
     for key in ("out.2.weight", "out.2.bias"):
-        state[key] = state[key][: config.channels] if len(state.get(key, ())) == 2 * config.channels else state.get(key)
+        if len(state.get(key, ())) == 2 * config.channels:
+            state[key] = state[key][: config.channels]
     network = filled(config, partial(from_torch, _layers(config), state, name))
     attributes = class_attribute(config.values, attribute)
     return fingerprinted(
@@ -172,8 +174,7 @@ def _ordered(state: Mapping[str, np.ndarray], config: UNetConfig) -> Arrays:
         if re.search(r"\.qkv\.(weight|bias)$", key) and len(array) % 3 == 0:
             heads = max(1, len(array) // 3 // config.head_channels)
             if len(array) % (3 * heads) == 0:
-                rest = array.shape[1:]
-                ordered[key] = array.reshape(heads, 3, -1, *rest).swapaxes(0, 1).reshape(len(array), *rest)
+                ordered[key] = rearrange(array, "(heads which d) ... -> (which heads d) ...", heads=heads, which=3)
     return ordered
 
 

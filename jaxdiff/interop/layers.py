@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from jaxdiff.errors import InputError
 from jaxdiff.model import abstract
@@ -69,7 +70,9 @@ LAYOUTS: dict[str, Layout] = {
         lambda own: {".weight": own["/scale"], ".bias": own["/bias"]},
         lambda their: {"/scale": their[".weight"], "/bias": their[".bias"]},
     ),
-    "convolution": _with_bias(lambda kernel: kernel.transpose(3, 2, 0, 1), lambda weight: weight.transpose(2, 3, 1, 0)),
+    "convolution": _with_bias(
+        lambda kernel: rearrange(kernel, "h w i o -> o i h w"), lambda weight: rearrange(weight, "o i h w -> h w i o")
+    ),
     "linear": _with_bias(np.transpose, np.transpose),
     # our 1x1 convolution as a dense layer, and as one over a row of pixels
     "pointwise": _with_bias(lambda kernel: kernel[0, 0].T, lambda weight: weight.T[None, None]),

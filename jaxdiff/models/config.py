@@ -111,7 +111,10 @@ class EncoderConfig:
 
     def _check_conventions(self) -> None:
         """Raises `InputError` for an unknown option."""
-        chosen = [("dtype", self.dtype, DTYPES), ("embedding", self.embedding, EMBEDDINGS)]
+        chosen: list[tuple[str, str, tuple[str, ...]]] = [
+            ("dtype", self.dtype, DTYPES),
+            ("embedding", self.embedding, EMBEDDINGS),
+        ]
         chosen += [("middle_attention", self.middle_attention, MIDDLES)]
         for name, options in (("downsampling", DOWNSAMPLINGS), ("upsampling", UPSAMPLINGS)):
             given = getattr(self, name)

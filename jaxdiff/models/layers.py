@@ -1,9 +1,11 @@
 """Layers shared by the networks, written so that XLA runs them near peak matrix throughput on CPUs too."""
 
 import math
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -56,7 +58,12 @@ class _Undrawn:
         """No key."""
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype) -> nnx.Conv:
+_UNDRAWN = cast(nnx.Rngs, _Undrawn())
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype: jnp.dtype
+) -> nnx.Conv:
     """A same-padded convolution, zero until `jaxdiff.models.network` draws its weights.
 
     Arguments:
@@ -65,16 +72,16 @@ def convolution(inputs: int, outputs: int, kernel: int, *, strides: int = 1, cen
     """
     zeros, padding = nnx.initializers.zeros_init(), kernel // 2 if centred else "SAME"
     return nnx.Conv(
-        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=zeros, rngs=_Undrawn()
+        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN
     )
 
 
-def linear(inputs: int, outputs: int, *, dtype) -> nnx.Linear:
+def linear(inputs: int, outputs: int, *, dtype: jnp.dtype) -> nnx.Linear:
     """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
-    return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_Undrawn())
+    return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
 
 
-def attention_kernel(query: Float[Array, "b n heads d"]) -> str | None:
+def attention_kernel(query: Float[Array, "b n heads d"]) -> Literal["cudnn"] | None:
     """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where supported, else XLA's.
 
     cuDNN's fused attention never writes the n x n weights to memory. It supports bfloat16 on NVIDIA GPUs since Ampere,
@@ -103,13 +110,13 @@ def attend(
     """
     if not _on_processor():
         return jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
-    query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
-    logits = jnp.matmul(query, key.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
+    query, value = (rearrange(each, "b n heads d -> b heads n d") for each in (query, value))
+    logits = jnp.matmul(query, rearrange(key, "b m heads d -> b heads d m"), preferred_element_type=jnp.float32)
     # the maximum cancels in the quotient, and so does its gradient
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp((logits - largest) * query.shape[-1] ** -0.5)
     mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32) / weights.sum(-1, keepdims=True)
-    return mixed.transpose(0, 2, 1, 3).astype(value.dtype)
+    return rearrange(mixed, "b heads n d -> b n heads d").astype(value.dtype)
 
 
 class Attention(nnx.Module):
@@ -123,7 +130,14 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, channels: int, head_channels: int, *, groups: int = 32, epsilon: float = 1e-5, normalised: bool = True, dtype
+        self,
+        channels: int,
+        head_channels: int,
+        *,
+        groups: int = 32,
+        epsilon: float = 1e-5,
+        normalised: bool = True,
+        dtype: jnp.dtype,
     ):
         self.heads = max(1, channels // head_channels)
         self.norm = GroupNorm(channels, groups, epsilon) if normalised else None
@@ -131,25 +145,20 @@ class Attention(nnx.Module):
         self.out = convolution(channels, channels, 1, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        batch, height, width, channels = x.shape
-        normed = x if self.norm is None else self.norm(x)
-        projected = self.query_key_value(normed).reshape(batch, height * width, 3, self.heads, -1)
+        projected = self.query_key_value(x if self.norm is None else self.norm(x))
+        projected = rearrange(projected, "b h w (which heads d) -> b (h w) which heads d", which=3, heads=self.heads)
         query, key, value = projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
-        return x + self.out(attend(query, key, value).reshape(batch, height, width, channels))
+        return x + self.out(rearrange(attend(query, key, value), "b (h w) heads d -> b h w (heads d)", h=x.shape[1]))
 
 
 def space_to_depth(x: Float[Array, "b h w c"], factor: int) -> Array:
     """Blocks of `factor` x `factor` pixels as channels: (B, H, W, C) -> (B, H/f, W/f, f f C)."""
-    batch, height, width, channels = x.shape
-    blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // factor, width // factor, -1)
+    return rearrange(x, "b (h row) (w column) c -> b h w (row column c)", row=factor, column=factor)
 
 
 def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Array:
     """The inverse of `space_to_depth`."""
-    batch, height, width, channels = x.shape
-    blocks = x.reshape(batch, height, width, factor, factor, channels // factor**2)
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * factor, width * factor, -1)
+    return rearrange(x, "b h w (row column c) -> b (h row) (w column) c", row=factor, column=factor)
 
 
 def repeated(x: Float[Array, "b h w c"]) -> Array:
@@ -166,7 +175,7 @@ def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
     """
     if not _on_processor():
         return conv(repeated(x))
-    kernel, bias = conv.kernel[...], conv.bias[...]
+    kernel, bias = conv.kernel[...], conv.bias[...]  # ty: ignore[not-subscriptable]  # `convolution` makes a bias
     summed = lambda k, odd: jnp.stack([k[0] + k[1], k[2]] if odd else [k[0], k[1] + k[2]])  # noqa: E731
     pixels = []
     for odd_row in (0, 1):

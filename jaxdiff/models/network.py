@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import PRNGKeyArray
 
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
@@ -29,7 +30,7 @@ class Network:
     weights: Any
     structure: Any = field(metadata={"static": True})
 
-    def __call__(self, *arguments, **keywords):
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """The module's output under these weights."""
         weights = replicate_at(self.weights, (arguments, keywords))
         return nnx.merge(self.structure, weights)(*arguments, **keywords)
@@ -39,17 +40,17 @@ ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")
 """Layers initialised to zero, so that every residual branch and the network's output start at zero (Dhariwal & Nichol 2021)."""
 
 
-def unet(config: UNetConfig, key) -> Network:
+def unet(config: UNetConfig, key: PRNGKeyArray) -> Network:
     """A UNet with random weights drawn from `key`. Jit it over `key` to create the weights on the device."""
     return _fresh(lambda: UNet(config), key)
 
 
-def noised_classifier(config: ClassifierConfig, key) -> Network:
+def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
     """A classifier of noised images with random weights drawn from `key`, like `unet`; its outputs are 0."""
     return _fresh(lambda: EncoderClassifier(config), key)
 
 
-def _fresh(module: Callable[[], nnx.Module], key) -> Network:
+def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
     """A module with random weights.
 
     Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`

@@ -76,7 +76,7 @@ class ResNet(nnx.Module):
         return self.head(self.features(x))
 
 
-def create(classes: int, *, seed: int, **sizes) -> tuple[Any, Any]:
+def create(classes: int, *, seed: int, **sizes: Any) -> tuple[Any, Any]:
     """A `ResNet` split into its structure and He-normal initial weights (He et al., ICCV 2015, eq. 10).
 
     The weights are drawn by NumPy: on a CPU, compiling JAX's generator for every shape takes longer than the training.

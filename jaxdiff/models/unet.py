@@ -1,11 +1,13 @@
 """The UNet of ADM (Dhariwal & Nichol 2021) in Flax NNX, as the paper's minimal-diffusion baseline uses it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import reduce
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
@@ -29,21 +31,22 @@ class ResidualBlock(nnx.Module):
     The embedding scales and shifts the output of the second norm (ADM's ResBlock), or shifts its input (DDPM's).
     """
 
-    def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample: str | None = None):
+    def __init__(self, inputs: int, outputs: int, embedding: int, *, config: EncoderConfig, resample: str | None = None):
         dtype = jnp.dtype(config.dtype)
         self.resample = resample
         self.dropout = config.dropout
         self.norm_in = GroupNorm(inputs, config.groups, config.epsilon)
         self.conv_in = convolution(inputs, outputs, 3, dtype=dtype)
-        if config.embedding == "scale_shift":
-            self.scale_shift, self.shift = linear(embedding, 2 * outputs, dtype=dtype), None
+        self.scales = config.embedding == "scale_shift"
+        if self.scales:
+            self.scale_shift = linear(embedding, 2 * outputs, dtype=dtype)
         else:
-            self.scale_shift, self.shift = None, linear(embedding, outputs, dtype=dtype)
+            self.shift = linear(embedding, outputs, dtype=dtype)
         self.norm_out = GroupNorm(outputs, config.groups, config.epsilon)
         self.conv_out = convolution(outputs, outputs, 3, dtype=dtype)
         self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, dtype=dtype)
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], key: PRNGKeyArray | None) -> Array:
         hidden = nnx.silu(self.norm_in(x))
         if self.resample == "up":
             x, hidden = repeated(x), convolve_repeated(self.conv_in, hidden)
@@ -51,11 +54,11 @@ class ResidualBlock(nnx.Module):
             x, hidden = _halved(x), self.conv_in(_halved(hidden))
         else:
             hidden = self.conv_in(hidden)
-        if self.scale_shift is None:
-            hidden = nnx.silu(self.norm_out(hidden + self.shift(embedding)[:, None, None]))
-        else:
+        if self.scales:
             scale, shift = jnp.split(self.scale_shift(embedding)[:, None, None], 2, axis=-1)
             hidden = nnx.silu(self.norm_out(hidden) * (1 + scale) + shift)
+        else:
+            hidden = nnx.silu(self.norm_out(hidden + self.shift(embedding)[:, None, None]))
         if key is not None and self.dropout:
             keep = jax.random.bernoulli(key, 1 - self.dropout, hidden.shape)
             hidden = jnp.where(keep, hidden / (1 - self.dropout), 0).astype(hidden.dtype)
@@ -64,8 +67,7 @@ class ResidualBlock(nnx.Module):
 
 def _halved(x):
     """The means of 2x2 pixels: (B, H, W, C) -> (B, H/2, W/2, C)."""
-    batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+    return reduce(x, "b (h 2) (w 2) c -> b h w c", "mean")
 
 
 def _attention(channels: int, config: EncoderConfig, normalised: bool) -> Attention:
@@ -81,11 +83,20 @@ class Block(nnx.Module):
         attention: `normalised`, `plain` or `none`.
     """
 
-    def __init__(self, inputs, outputs, embedding, *, config: EncoderConfig, resample=None, attention="none"):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        *,
+        config: EncoderConfig,
+        resample: str | None = None,
+        attention: str = "none",
+    ):
         self.residual = ResidualBlock(inputs, outputs, embedding, config=config, resample=resample)
         self.attention = None if attention == "none" else _attention(outputs, config, attention == "normalised")
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], key: PRNGKeyArray | None) -> Array:
         x = self.residual(x, embedding, key)
         return x if self.attention is None else self.attention(x)
 
@@ -98,7 +109,7 @@ class Resampler(nnx.Module):
         strides, centred = 2 if resample == "down" else 1, how == "centred_convolution"
         self.conv = convolution(channels, channels, 3, strides=strides, centred=centred, dtype=jnp.dtype(config.dtype))
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], key: PRNGKeyArray | None) -> Array:
         return convolve_repeated(self.conv, x) if self.resample == "up" else self.conv(x)
 
 
@@ -163,10 +174,13 @@ class Encoder(nnx.Module):
             given.append(self.call(block, given[-1], embedding, next(keys)))
         return given
 
-    def call(self, block: Block | Resampler, *arguments) -> Array:
+    def call(self, block: Block | Resampler, *arguments: Any) -> Array:
         """A block's output, recomputed in the backward pass with `remat`."""
-        function = type(block).__call__
-        return (nnx.remat(function) if self.config.remat else function)(block, *arguments)
+        return (nnx.remat(_called) if self.config.remat else _called)(block, *arguments)
+
+
+def _called(block: Block | Resampler, *arguments: Any) -> Array:
+    return block(*arguments)
 
 
 def block_keys(dropout_key: Array | None, count: int) -> Iterator[Array | None]:
@@ -180,6 +194,8 @@ class UNet(Encoder):
     Arguments:
         config: the shape of the network.
     """
+
+    config: UNetConfig
 
     def __init__(self, config: UNetConfig):
         super().__init__(config)

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, PRNGKeyArray
 
 from jaxdiff.errors import InputError
 from jaxdiff.process.protocol import Process
@@ -63,23 +64,23 @@ class GaussianProcess(Process):
         """The argument of `from_config`: JSON-ready, and equal for equal processes."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self.settings}
 
-    def log_alpha(self, t) -> Array:
+    def log_alpha(self, t: ArrayLike) -> Array:
         """log alpha(t)."""
         return SCHEDULES[self.kind].log_alpha(self.coefficients, self._as_time(t))
 
-    def log_sigma(self, t) -> Array:
+    def log_sigma(self, t: ArrayLike) -> Array:
         """log sigma(t): -inf at t = 0."""
         return SCHEDULES[self.kind].log_sigma(self.coefficients, self._as_time(t))
 
-    def time(self, log_snr) -> Array:
+    def time(self, log_snr: ArrayLike) -> Array:
         """The t at which `log_snr(t)` has this value: the inverse of `log_snr`."""
         return SCHEDULES[self.kind].time(self.coefficients, jnp.asarray(log_snr, self.coefficients.dtype))
 
-    def prior(self, key, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+    def prior(self, key: PRNGKeyArray, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
         """One draw from N(0, (alpha² + sigma²) I), the distribution of noised unit-variance data; ignores the condition."""
         return jax.random.normal(key, shape) * self.scale(t).astype(jnp.float32)
 
-    def _as_time(self, t) -> Array:
+    def _as_time(self, t: ArrayLike) -> Array:
         return jnp.asarray(t, self.coefficients.dtype)
 
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxdiff.choices import Prediction
 
@@ -51,19 +52,19 @@ class Process(ABC):
         """Name and parameters: JSON-ready, and equal for equal processes."""
 
     @abstractmethod
-    def log_alpha(self, t) -> Array:
+    def log_alpha(self, t: ArrayLike) -> Array:
         """log alpha(t)."""
 
     @abstractmethod
-    def log_sigma(self, t) -> Array:
+    def log_sigma(self, t: ArrayLike) -> Array:
         """log sigma(t): -inf at t = 0."""
 
     @abstractmethod
-    def time(self, log_snr) -> Array:
+    def time(self, log_snr: ArrayLike) -> Array:
         """The t at which `log_snr(t)` has this value: the inverse of `log_snr`."""
 
     @abstractmethod
-    def prior(self, key, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+    def prior(self, key: PRNGKeyArray, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
         """One draw of the initial state x_t of a sample.
 
         Arguments:
@@ -88,32 +89,32 @@ class Process(ABC):
         """Whether alpha² + sigma² = 1 at every time."""
         return False
 
-    def alpha(self, t) -> Array:
+    def alpha(self, t: ArrayLike) -> Array:
         """alpha(t), the scale of the signal."""
         return jnp.exp(self.log_alpha(t))
 
-    def sigma(self, t) -> Array:
+    def sigma(self, t: ArrayLike) -> Array:
         """sigma(t), the standard deviation of the noise."""
         return jnp.exp(self.log_sigma(t))
 
-    def log_snr(self, t) -> Array:
+    def log_snr(self, t: ArrayLike) -> Array:
         """log(alpha² / sigma²), natural logarithm, decreasing in t; +inf at t = 0."""
         return 2 * (self.log_alpha(t) - self.log_sigma(t))
 
-    def snr(self, t) -> Array:
+    def snr(self, t: ArrayLike) -> Array:
         """alpha² / sigma²."""
         return jnp.exp(self.log_snr(t))
 
-    def f(self, t) -> Array:
+    def f(self, t: ArrayLike) -> Array:
         """The drift f(t) = d log alpha / dt of the forward SDE (Kingma et al. 2021, eq. 5 of the supplement)."""
         return self._derivative(self.log_alpha, t)
 
-    def g2(self, t) -> Array:
+    def g2(self, t: ArrayLike) -> Array:
         """The squared diffusion g²(t) = d sigma² / dt - 2 f sigma². For a variance-preserving process it is beta(t)."""
         sigma2 = lambda t: jnp.exp(2 * self.log_sigma(t))  # noqa: E731
         return self._derivative(sigma2, t) - 2 * self.f(t) * sigma2(t)
 
-    def g2_increment(self, t, t_next) -> Array:
+    def g2_increment(self, t: ArrayLike, t_next: ArrayLike) -> Array:
         """The variance that the forward process adds between `t_next` and `t` > `t_next`, at `t`: sigma² (1 -
         SNR(t)/SNR(t_next)).
 
@@ -122,17 +123,19 @@ class Process(ABC):
         """
         return -jnp.exp(2 * self.log_sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(t_next))
 
-    def scale(self, t) -> Array:
+    def scale(self, t: ArrayLike) -> Array:
         """sqrt(alpha² + sigma²), the standard deviation of noised data of unit variance: 1 where variance is preserved."""
         if self.preserves_variance:
             return jnp.ones_like(self._as_time(t))
         return jnp.hypot(self.alpha(t), self.sigma(t))
 
-    def noised(self, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+    def noised(self, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t: ArrayLike) -> Float[Array, "b ..."]:
         """x_t = alpha x_0 + sigma eps."""
         return expand(self.alpha(t), x0) * x0 + expand(self.sigma(t), x0) * eps
 
-    def to_x0(self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+    def to_x0(
+        self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike
+    ) -> Float[Array, "b ..."]:
         """The estimate of x_0 that a prediction of this kind implies at x_t = `x`."""
         alpha, sigma = expand(self.alpha(t), x), expand(self.sigma(t), x)
         match kind:
@@ -148,7 +151,9 @@ class Process(ABC):
                 spread = sigma**2 + alpha**2 * SIGMA_DATA**2
                 return (SIGMA_DATA**2 * alpha * x + SIGMA_DATA * sigma * jnp.sqrt(spread) * output) / spread
 
-    def from_x0(self, kind: Prediction, x0: Float[Array, "b ..."], x: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+    def from_x0(
+        self, kind: Prediction, x0: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike
+    ) -> Float[Array, "b ..."]:
         """The prediction of this kind that an estimate of x_0 implies at x_t = `x` (t > 0).
 
         It is `target` with eps = (x - alpha x_0) / sigma.
@@ -156,7 +161,9 @@ class Process(ABC):
         alpha, sigma = expand(self.alpha(t), x), expand(self.sigma(t), x)
         return self.target(kind, x0, (x - alpha * x0) / sigma, t)
 
-    def target(self, kind: Prediction, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t) -> Float[Array, "b ..."]:
+    def target(
+        self, kind: Prediction, x0: Float[Array, "b ..."], eps: Float[Array, "b ..."], t: ArrayLike
+    ) -> Float[Array, "b ..."]:
         """The target of a network of this kind at x_t = alpha x_0 + sigma eps.
 
         v = alpha eps - sigma x_0 (Salimans & Ho 2022), score = -eps / sigma, and `edm` is (x_0 - c_skip x_t / alpha) / c_out
@@ -177,7 +184,7 @@ class Process(ABC):
                 spread = jnp.sqrt(sigma**2 + alpha**2 * SIGMA_DATA**2)
                 return (sigma / SIGMA_DATA * x0 - SIGMA_DATA * alpha * eps) / spread
 
-    def _as_time(self, t) -> Array:
+    def _as_time(self, t: ArrayLike) -> Array:
         return jnp.asarray(t, jnp.result_type(float))
 
     def _derivative(self, function, t):

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Float32, UInt8
 
@@ -312,7 +313,7 @@ def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     for name in shapes():
         kernel, scale, shift, mean, variance = (np.asarray(state[f"{name}.{part}"], np.float64) for part in parts)
         scale = scale / np.sqrt(variance + EPSILON)
-        arrays[f"{name}/kernel"] = np.ascontiguousarray((kernel.transpose(2, 3, 1, 0) * scale).astype(np.float32))
+        arrays[f"{name}/kernel"] = np.ascontiguousarray((rearrange(kernel, "o i h w -> h w i o") * scale).astype(np.float32))
         arrays[f"{name}/bias"] = (shift - mean * scale).astype(np.float32)
     source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return arrays, {"jaxdiff": FORMAT, "source": source, "checksum": checksum(arrays)}

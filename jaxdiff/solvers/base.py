@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import grid
+
+Count = TypeVar("Count", int, Array)
 
 
 class Node(NamedTuple):
@@ -74,7 +76,7 @@ class Solver(ABC):
         """Evaluations of the denoiser in a whole run."""
         return self.evaluations_after(0)
 
-    def evaluations_after(self, done: int | Array) -> int | Array:
+    def evaluations_after(self, done: Count) -> Count:
         """Evaluations of the denoiser in the steps that remain after `done` of them."""
         return self.steps - done
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxdiff.denoiser import Guidance, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
@@ -17,12 +18,12 @@ from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import Start, on_breakpoints, require_room, start_at
 
 
-def sample_keys(key, indices: Int[Array, " b"]) -> Array:
+def sample_keys(key: PRNGKeyArray, indices: Int[Array, " b"]) -> Array:
     """A key per sample, a function of (key, index) alone."""
     return jax.vmap(partial(jax.random.fold_in, key))(indices)
 
 
-def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t=1.0) -> Array:
+def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
     """The state of each sample at its first node `t`, (B, *shape), from its own key and condition."""
     return jax.vmap(lambda key, row: process.prior(jax.random.fold_in(key, 0), shape, row, t))(keys, condition)
 
@@ -261,8 +262,8 @@ def sample(
     process: Process,
     *,
     shape: tuple[int, ...],
-    solver,
-    key,
+    solver: Solver,
+    key: PRNGKeyArray,
     condition: Any = None,
     indices: Any = None,
     init: Init | None = None,
@@ -310,7 +311,14 @@ def sample(
 
 
 def lowered(
-    denoise: Callable, process: Process, *, shape: tuple[int, ...], solver, key, condition: Any = None, indices: Any = None
+    denoise: Callable,
+    process: Process,
+    *,
+    shape: tuple[int, ...],
+    solver: Solver,
+    key: PRNGKeyArray,
+    condition: Any = None,
+    indices: Any = None,
 ) -> jax.stages.Lowered:
     """The program that `sample` runs with these arguments, to be compiled and inspected; weights may be abstract."""
     denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)

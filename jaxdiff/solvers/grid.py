@@ -93,7 +93,7 @@ def start_at(times: Float[Array, " s"], t: float) -> Start | None:
         return None
     first = np.argmin(np.abs(moved[:-1] - level))
     moved[first] = level
-    return Start(moved, np.int32(first))
+    return Start(moved, np.array(first, np.int32))
 
 
 def on_breakpoints(

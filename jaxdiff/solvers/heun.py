@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, State, half_log_snr, posterior_noise
+from jaxdiff.solvers.base import Count, Node, Solver, State, half_log_snr, posterior_noise
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Heun(Solver):
         """Whether a step draws noise."""
         return self.churn > 0
 
-    def evaluations_after(self, done: int | Array) -> int | Array:
+    def evaluations_after(self, done: Count) -> Count:
         """See `Solver.evaluations_after`."""
         return 2 * (self.steps - done) - 1
 

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers.base import Node, Solver, State
+from jaxdiff.solvers.base import Count, Node, Solver, State
 from jaxdiff.solvers.ddim import ancestral
 
 PREDICTORS = ("reverse_diffusion", "ancestral", "euler_maruyama")
@@ -109,7 +109,7 @@ class PredictorCorrector(Solver):
         """Whether a step draws noise: yes."""
         return True
 
-    def evaluations_after(self, done: int | Array) -> int | Array:
+    def evaluations_after(self, done: Count) -> Count:
         """See `Solver.evaluations_after`."""
         return (1 + self.correctors) * (self.steps - done)
 

@@ -35,7 +35,10 @@ class CelebAManual(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {"image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"), "file": tfds.features.Text()}
+        features: dict[str, tfds.features.FeatureConnector] = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "file": tfds.features.Text(),
+        }
         features |= {name: tfds.features.ClassLabel(names=list(_VALUES.values())) for name in _NAMES}
         return tfds.core.DatasetInfo(
             builder=self,

@@ -33,7 +33,10 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {"image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"), "file": tfds.features.Text()}
+        features: dict[str, tfds.features.FeatureConnector] = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "file": tfds.features.Text(),
+        }
         features |= {name: tfds.features.ClassLabel(names=list(values)) for name, values in _VALUES.items()}
         return tfds.core.DatasetInfo(
             builder=self,
