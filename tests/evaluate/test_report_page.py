@@ -141,7 +141,7 @@ def house(tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     drawn(tmp_path / "mixing", "mixing", content=2, mixing=0.6)
-    captions = {"parts": ["switching", "τ = 0.750"], "image": "$others first, $own from τ = 0.750 on"}
+    captions = {"parts": ["switching", "τ = 0.750"], "image": "$others until τ = 0.750, then $own"}
     drawn(tmp_path / "switching", "switching", content=3, tau=0.75, timestep=750, snr=0.1, captions=captions)
     drawn(tmp_path / "other-noise", "switching", content=4, tau=0.5, seed=1)
     for i, tau in enumerate((0.2, 0.6, 1.0)):
