@@ -72,7 +72,7 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
 
     def opened():
         if not (folder / FILE).is_file():
-            raise InputError(f"{folder} is not visible here: several machines need a folder on a shared file system")
+            raise InputError(f"{folder} is not visible here: all machines need a folder on a shared file system")
         return SampleSet.create(folder, *description)
 
     with ExitStack() as held:

@@ -279,11 +279,11 @@ def test_a_damaged_tau_file_is_named(model, tmp_path, no_compute, content):
 def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypatch):
     model, asked = save_model(tmp_path / "run"), []
 
-    def find(options, chosen, looks):
+    def find(options, chosen, features):
         asked.append((options.steps, options.eta, options.guidance_scale, options.values, chosen.attribute.name))
         return transition(model)
 
-    monkeypatch.setattr(sample.search, "learn", lambda options, chosen: None)
+    monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
     monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")
