@@ -112,7 +112,7 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; choose another --out"
+            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; choose another"
         )
 
 

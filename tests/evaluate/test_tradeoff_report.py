@@ -144,7 +144,7 @@ def test_the_figure_shows_each_tau_and_the_line(swept, judged):
         reference = sweep["real"]["trade_off"]
         expected = [[reference["retention"]["value"], reference[name]["value"]]]
         np.testing.assert_array_equal(lines[f"{label}, real images"], expected)
-    line = lines["the most that the best classifier leaves"]
+    line = lines["upper bound for the best classifier"]
     np.testing.assert_allclose(line[:, 1], 100 * np.minimum(line[:, 0], 1 - line[:, 0]))
     for axes in (left, right):
         assert {"0.1", "0.5", "0.95"} <= {note.get_text() for note in axes.texts}

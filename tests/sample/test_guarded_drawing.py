@@ -245,7 +245,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
     assert all(any(np.array_equal(image, each) for each in first) for image in again)
     write(9)
     assert len(encoded(str(file), "all", Pixels(16, 16), None, ())) == 9 and len(reads) == 2
-    with pytest.raises(InputError, match="has 9 images, too few for --unsafe-count 10"):
+    with pytest.raises(InputError, match="has 9 images, fewer than --unsafe-count 10"):
         encoded(str(file), "all", Pixels(16, 16), 10, ())
     grey = encoded(str(file), "all", Pixels(8, 12, 1), None, ())
     assert grey.shape == (9, 8, 12, 1) and len(reads) == 3
