@@ -129,7 +129,7 @@ def test_a_judged_sweep_tells_the_trade_off_and_the_best_tau(swept, judged):
         assert found["largest"] == verdict["parity"]["largest"] and found["mean"] == verdict["parity"]["mean"]
         assert "pairs" not in summary and "worst" not in summary  # of two values there is nothing more to tell
     assert sweep["chosen"] == {"retain": 0.4, "independence": 0.5, "parity": 0.5}
-    assert "Of the tau that retain 40 % of the labels, tau 0.500 is least dependent" in " ".join(judged[0].split())
+    assert "Of the tau with a label accuracy of at least 40 %, tau 0.500 is least dependent" in " ".join(judged[0].split())
     assert report["synthetic"][0]["shares"]["frequency"] == pytest.approx([0.5, 0.5], abs=0.05)
 
 

@@ -335,7 +335,7 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--method", "switching", "--tau", "0.5", "-0.1"], ["--tau", "-0.1"]),
         (["--tau", "0.5"], ["--tau", "--method vanilla"]),
         (["--method", "mixing", "--tau-file", "tau.json"], ["--tau-file", "--method mixing"]),
-        (["--method", "switching", "--tau", "0.5", "--tau-file", "tau.json"], ["--tau", "--tau-file tau.json", "use one of them"]),
+        (["--method", "switching", "--tau", "0.5", "--tau-file", "tau.json"], ["--tau", "--tau-file tau.json", "use one of"]),
         (["--method", "mixing", "--mixing", "2"], ["--mixing", "[0, 1]", "2.0"]),
         (["--method", "switching", "--tau-file", "nowhere.json"], ["--tau-file", "nowhere.json", "jaxdiff sample search"]),
         (["--attribute", "age"], ["unknown attribute 'age'", "group"]),

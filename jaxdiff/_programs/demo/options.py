@@ -9,8 +9,9 @@ class Demo:
     """Demonstrates fair sampling from end to end, on generated faces.
 
     Searches the transition point tau of the shipped model, draws a set with each method (vanilla, mixing, switching),
-    evaluates the sets with attribute classifiers and energy distance, and writes pictures: a grid for each method, matched pairs (the same
-    noise, plain and switched), one face over a range of tau, and the search curves. Takes about four minutes on two cores.
+    evaluates the sets with attribute classifiers and energy distance, and writes pictures: a grid for each method, matched
+    pairs (the same noise, plain and switched), one face over a range of tau, and the search curves. Takes about four minutes
+    on two cores.
 
     Examples:
 
