@@ -64,7 +64,10 @@ def test_the_best_tau_of_each_objective_is_named_or_that_there_is_none(rng):
         assert found == {"independence": independent.tau, "parity": level.tau}
         assert f"tau {independent.tau:.3f} is least dependent, BER {50 - independent.dependence:.1f}" in sentence
         assert f"tau {level.tau:.3f} is nearest to parity, with a largest difference of {level.disparity:.3f}" in sentence
-        assert "retain 60 % of the labels" in sentence and f"retains {100 * level.retention:.0f} %" in sentence
+        assert (
+            "a label accuracy of at least 60 %" in sentence
+            and f"at a label accuracy of {100 * level.retention:.0f} %" in sentence
+        )
 
 
 def lit(images, sides):
@@ -223,7 +226,7 @@ def test_the_numbers_stand_beside_the_faces(page):
     for frame, verdict in zip(page.find("div", class_="frame"), swept["synthetic"], strict=True):
         shown = dict(zip(*([text(each) for each in page.find(tag, frame)] for tag in ("dt", "dd")), strict=True))
         low, high = verdict["retention"]["interval"]
-        assert shown["label kept"] == f"{verdict['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
+        assert shown["label accuracy"] == f"{verdict['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
         for name in ("largest", "mean"):
             assert shown[f"{name} difference"].startswith(f"{verdict['parity'][name]['value']:.3f} [")
 
