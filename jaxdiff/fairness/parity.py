@@ -156,8 +156,8 @@ def measure_parity(
 
 
 def _rows(
-    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, "n k"]:
+    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, " values"]
+) -> Float[np.ndarray, "n values"]:
     """The distribution over the values of each image: one-hot for predicted values."""
     values = len(target)
     if values < 2 or not (target >= 0).all() or abs(target.sum() - 1) > 1e-6:

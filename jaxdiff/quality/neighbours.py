@@ -67,7 +67,7 @@ def density_coverage(
 
 
 def _prepare(
-    real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m d"], k: int, replicates: int, seed: int
+    real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m e"], k: int, replicates: int, seed: int
 ) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, "m d"], Bool[np.ndarray, "r n"], Bool[np.ndarray, "r m"]]:
     """Both sets, centred, and the members of their samples: row 0 is the whole set, the others are the half samples."""
     if k < 1 or replicates < 2:

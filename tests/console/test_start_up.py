@@ -66,6 +66,9 @@ WRONG = [
     ("train", "classifier", "--out", "run"),
     ("train", "other"),
     ("sample", "other"),
+    ("sample", "draw", "--model", "embedded", "--out", "set", "--method", "other"),
+    ("sample", "draw", "--model", "embedded", "--out", "set", "--mixing", "0.3"),
+    ("sample", "search", "--model", "embedded", "--steps", "0"),
     ("evaluate", "fairness", "--attribute", "group", "--out", "report"),
     ("evaluate", "safety", "--unsafe", "glasses", "--synthetic", "set", "--out", "report"),
     ("evaluate", "likelihood", "--model", "embedded", "--out", "report"),
@@ -119,6 +122,7 @@ start()
     [
         (["train", "--out", "run"], True),
         (["train", "classifier", "--out", "run", "--attribute", "group"], True),
+        (["sample", "draw", "--model", "embedded", "--out", "set"], False),
         (["evaluate", "likelihood", "--model", "embedded", "--out", "bits.json"], False),
     ],
 )

@@ -45,7 +45,7 @@ def test_out_and_in_again_is_the_same_run(call, tmp_path, capsys):
     assert json.loads((tmp_path / "exported" / "unet" / "config.json").read_text())["num_class_embeds"] == 3
     assert call("import", "exported", "--out", "again") == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "4x4 images, hair (2 values), ddpm_linear and eps, in again" in told
+    assert "4x4 RGB images, hair (2 values), ddpm_linear and eps, in again" in told
     one, other = (jaxdiff.load(tmp_path / name) for name in ("run", "again"))
     assert one.fingerprint == other.fingerprint and one.config == other.config
     assert call("import", "exported", "--out", "wide", "--dtype", "float32") == 0

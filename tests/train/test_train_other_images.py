@@ -1,5 +1,6 @@
 """Training of images of any shape and channels, of unconditional models, and of classifiers for them."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,7 +50,7 @@ def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path
     )
     classifier = load_classifier(tmp_path / "odds")
     assert classifier.shape == (8, 12, 1)
-    odds = classifier.log_odds(("0",))(np.zeros((2, 8, 12, 1), np.float32), 0.5)
+    odds = classifier.log_odds(("0",))(jnp.zeros((2, 8, 12, 1)), 0.5)
     assert odds.shape == (2,) and np.isfinite(odds).all()
 
 
