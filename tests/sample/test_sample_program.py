@@ -75,7 +75,8 @@ def test_a_set_is_what_the_library_samples(model, vanilla):
     loaded = models.load(model)
     np.testing.assert_array_equal(vanilla.labels[:, 0], np.arange(COUNT) % 2)
     x = solve(
-        loaded.denoise, loaded.process, shape=(8, 8, 3), condition=loaded.conditions.encode(vanilla.labels[8:16]), solver=DDIM(STEPS),
+        loaded.denoise, loaded.process, shape=(8, 8, 3), condition=loaded.conditions.encode(vanilla.labels[8:16]),
+        solver=DDIM(STEPS),
         key=jax.random.key(0), indices=np.arange(8, 16),
     )  # fmt: skip
     expected = np.round((np.asarray(x, np.float64) + 1) * 127.5)
