@@ -274,7 +274,7 @@ def test_no_code_in_a_pickle_is_run(foreign, tmp_path):
 
 def test_nothing_is_written_over_or_left_half(trained, folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match="is there already and not empty"):
+    with pytest.raises(InputError, match="already exists and is not empty"):
         interop.save(folder, trained)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="process ve does not"):
