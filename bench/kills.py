@@ -89,7 +89,7 @@ def _function(out: Path) -> dict[str, np.ndarray]:
 
 def _newest_checkpoint(out: Path) -> str:
     steps = [int(entry.name) for entry in (out / "run" / "checkpoints").glob("*") if entry.name.isdecimal()]
-    return f"going on from step {max(steps)}" if steps else ""
+    return f"resuming from step {max(steps)}" if steps else ""
 
 
 def _drawing(out: Path) -> Sequence[Any]:

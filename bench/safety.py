@@ -1,4 +1,4 @@
-"""What the safe denoiser costs beside plain sampling, by the number of unsafe images."""
+"""Cost of the safe denoiser compared with plain sampling, by the number of unsafe images."""
 
 import statistics
 import time
@@ -23,15 +23,15 @@ class SafetyCost:
     """
 
     model: Path = Path("checkpoints/embedded")
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     references: tuple[int, ...] = (512, 4096, 32_768, 100_000)
     """Numbers of unsafe images: noise, since only their number costs."""
     always: bool = False
     """Act at every step, not in the default window."""
     batch_size: int = 32
-    """Images at once."""
+    """Images per batch."""
     steps: int = 25
-    """Steps of DDIM."""
+    """Number of DDIM steps."""
     repeats: int = 9
     """Pairs that are timed, after one that is not."""
 

@@ -21,11 +21,11 @@ class Sampler:
     preset: str = "faces64"
     """The network."""
     batch_size: int = 256
-    """Images at once, on all devices together."""
+    """Images per batch, over all devices."""
     most: int = 256
     """The most devices."""
     fsdp: bool = False
-    """Deal the parameters over the devices, too."""
+    """Shard the parameters over the devices too."""
 
 
 def sampler(options: Sampler) -> None:

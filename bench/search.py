@@ -1,4 +1,4 @@
-"""How far tau scatters from search to search, and what a search costs, by batch and steps."""
+"""Standard deviation of tau between searches, and cost of a search, by batch and steps."""
 
 import json
 import statistics

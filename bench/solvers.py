@@ -22,7 +22,7 @@ class Solvers:
     """
 
     model: Path = Path("checkpoints/embedded")
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     attribute: str = "group"
     """The attribute whose values are drawn in equal parts, and that the classifier is trained on."""
     data: str = "embedded"
@@ -32,7 +32,7 @@ class Solvers:
     budgets: tuple[int, ...] = (5, 10, 20, 50)
     """Evaluations of the network for an image."""
     batch_size: int = 64
-    """Images at once."""
+    """Images per batch."""
     seed: int = 0
     """Seed of the noise, the classifier and the choice of real images."""
     out: Path = Path("out/solvers.json")

@@ -1,4 +1,4 @@
-"""What switching costs beside plain sampling."""
+"""Cost of attribute switching compared with plain sampling."""
 
 import statistics
 import time
@@ -21,11 +21,11 @@ class Switching:
     """
 
     model: Path = Path("checkpoints/embedded")
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     batch_size: int = 32
-    """Images at once."""
+    """Images per batch."""
     steps: int = 25
-    """Steps of DDIM."""
+    """Number of DDIM steps."""
     repeats: int = 15
     """Pairs that are timed, after one that is not."""
 

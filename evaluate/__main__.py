@@ -1,37 +1,37 @@
-"""`jaxdiff evaluate`: images -> report."""
+"""`jaxdiff evaluate`: measures sets of images, models and speed."""
 
 from jaxdiff._console.commands import Command, Program
 
 OPTIONS = Program(
     "evaluate",
     __package__,
-    "Measures images from anywhere: sets of samples, folders, zips and npz files; a model's density of images; and speed.",
+    "Evaluates images from any source (sets of samples, folders, zip and npz files), a model's likelihood, and speed.",
     {
         "fairness": Command(
-            "what is left of an attribute in synthetic images",
+            "how far synthetic images depend on an attribute, and their quality",
             "options.fairness:Fairness",
             "fairness:fairness",
         ),
         "likelihood": Command(
-            "bits per dimension of images that a model has not seen",
+            "bits per dimension of held-out images under a model",
             "options.likelihood:Likelihood",
             "likelihood:likelihood",
         ),
         "memorization": Command(
-            "which training images synthetic images repeat",
+            "copies of training images in synthetic images; membership attack",
             "options.memorization:Memorization",
             "memorization:memorization",
         ),
         "report": Command(
-            "one HTML page of what `fairness` found, with the images",
+            "HTML page of a `fairness` report, with the images",
             "options.html_report:HtmlReport",
             "html_report:html_report",
         ),
-        "safety": Command(
-            "how often sets show what is unsafe, and what avoiding it cost", "options.safety:Safety", "safety:safety"
+        "safety": Command("rate of unsafe images, and the quality of guarded sets", "options.safety:Safety", "safety:safety"),
+        "speed": Command(
+            "compare the speed of jaxdiff and PyTorch with the same weights", "options.speed:Speed", "speed:speed"
         ),
-        "speed": Command("jaxdiff and PyTorch with the same weights, on this machine", "options.speed:Speed", "speed:speed"),
-        "sweep": Command("`fairness` of sets drawn over tau, with the searches", "options.sweep:Sweep", "sweep:sweep"),
+        "sweep": Command("`fairness` of sets drawn at many tau, with the search curves", "options.sweep:Sweep", "sweep:sweep"),
     },
 )
 main, start = OPTIONS.main, OPTIONS.start

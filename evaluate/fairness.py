@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate fairness`: what classifiers and distances find of an attribute in synthetic images."""
+"""`jaxdiff evaluate fairness`: how far synthetic images depend on an attribute, by classifiers and distances."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ from .report import Judged
 from .sources import require_one_size
 
 KNOWN = 5000
-"""Training images at most in which copies are looked for."""
+"""Maximum number of training images that are searched for copies."""
 
 
 def fairness(options: Fairness) -> Judged | None:
-    """Judges the sets, prints the tables and writes the report; with --self-check evaluates control sets.
+    """Evaluates the sets, prints the tables and writes the report; with --self-check evaluates control sets.
 
     Raises:
         SystemExit: with status 1, a self-check that fails.
@@ -49,7 +49,7 @@ def fairness(options: Fairness) -> Judged | None:
     known = sources[options.real, "train"].attributes[0].values
     if options.target and (len(options.target) != len(known) or set(values) != set(known)):
         told = f"{len(options.target)} for {', '.join(values)}"
-        raise InputError(f"--target takes a share for each of {', '.join(known)}, all of them judged; got {told}")
+        raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {told}")
     extractor = inception.load(options.inception) if options.inception else None
     outside = None
     if options.judge:
@@ -64,7 +64,7 @@ def fairness(options: Fairness) -> Judged | None:
         if key[1] != "train"
     }
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
-    with progress("judging", total) as advance:
+    with progress("evaluating", total) as advance:
         judgement = evaluate_fairness(
             sets[options.real, "train"],
             sets[options.real, "test"],
@@ -81,7 +81,7 @@ def fairness(options: Fairness) -> Judged | None:
     extras = _measured(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
     about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
     if outside:
-        with working(f"asking {options.judge.name}"):
+        with working(f"classifying with {options.judge.name}"):
             for extra, images in zip(extras, _compared(options, sets), strict=True):
                 extra |= outside_judge.verdict(outside, images, values)
         about["outside_judge"] = outside.about
@@ -97,7 +97,7 @@ def check(options: Fairness) -> None:
     """Evaluates control sets, prints the findings on each and writes self-check.json.
 
     Raises:
-        SystemExit: with status 1, where a cheat is missed or a fair set is flagged.
+        SystemExit: with status 1, if a fault is missed or a fair set is flagged.
     """
     start = time.monotonic()
     values, sources = _open(options)
@@ -137,7 +137,7 @@ def _measured(options: Fairness, values, sets, extractor, judgement) -> list[dic
                 found = measures.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
         for extra, told in zip(extras, found, strict=False):
             extra |= {"quality": told}
-    with working("looking for what is wrong"):
+    with working("testing for problems"):
         train = sets[options.real, "known"].images if options.quality else None
         told = findings.collect(judgement, measured, train, values=values, limits=options.limits, seed=options.seed)
     for extra, each in zip(extras[1:], told, strict=True):
@@ -146,12 +146,12 @@ def _measured(options: Fairness, values, sets, extractor, judgement) -> list[dic
 
 
 def _features(options: Fairness, values, associated, crossed, sets, own, judgement, training, extras) -> dict[str, Any]:
-    """Adds what judges of features tell of each set to `extras`; returns their accuracy. Asks none where none is needed."""
+    """Adds the measurements of attribute classifiers to `extras`; returns their accuracy. Trains none if none is needed."""
     compared = _compared(options, sets)
     lacking = {each.name for each in crossed for labels in own.values() if each.name not in labels}
     judges, seen = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
     if features := [*associated, *sorted(lacking - set(associated))]:
-        with working(f"learning to see {options.attribute}, {', '.join(features)}"):
+        with working(f"training classifiers of {options.attribute}, {', '.join(features)}"):
             judges = train_feature_classifiers(
                 options.real, [options.attribute, *features], **options.fitting, value_names=_names(options, options.real),
                 seed=options.seed, training=training,
@@ -183,7 +183,7 @@ def _compared(options: Fairness, sets) -> list[LabelledImages]:
 
 
 def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
-    """The values under judgement, and the sources by (spec, split); nothing is decoded yet but the first image of each."""
+    """The evaluated values, and the sources by (spec, split); nothing is decoded yet but the first image of each."""
     wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
     sources = {key: source_of(options, *key) for key in wanted}
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}

@@ -67,7 +67,7 @@ def show(sets: Mapping[str, Mapping[str, Any]], console: Console) -> None:
         return
     table = Table(title="findings", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   pad_edge=False)  # fmt: skip
-    for name in ("set", "finding", "what is wrong"):
+    for name in ("set", "finding", "problem"):
         table.add_column(name, overflow="fold")
     for name, of_set in findings.items():
         for i, finding in enumerate(of_set or [{"name": "none", "text": "", "flag": True}]):
@@ -80,12 +80,12 @@ def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     findings = {name: each["findings"] for name, each in sets.items() if "findings" in each}
     if not findings:
         return []
-    rows = [["set", "finding", "what is wrong", "measured against"], [":--"] * 4]
+    rows = [["set", "finding", "problem", "compared with"], [":--"] * 4]
     for name, of_set in findings.items():
         for finding in of_set or [{"name": "none", "text": "", "against": "", "flag": True}]:
             rows.append([name, names([finding]), finding["text"], finding["against"]])
     lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return ["## findings: what is wrong with each set", "\n".join(lines), ABOUT]
+    return ["## findings: problems of each set", "\n".join(lines), ABOUT]
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -99,5 +99,5 @@ def html(report: Mapping[str, Any]) -> str:
             f"<small>against {escape(each['against'])}</small></li>"
             for each in verdict["findings"]
         )
-        rows += f"<dt>{escape(verdict['name'])}</dt><dd>{f'<ul>{faults}</ul>' if faults else 'nothing found'}</dd>\n"
-    return f'<h3>What is wrong</h3>\n<dl class="findings">\n{rows}</dl>' if rows else ""
+        rows += f"<dt>{escape(verdict['name'])}</dt><dd>{f'<ul>{faults}</ul>' if faults else 'none'}</dd>\n"
+    return f'<h3>Findings</h3>\n<dl class="findings">\n{rows}</dl>' if rows else ""

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate report`: one HTML page of a verdict, with the faces that it is about."""
+"""`jaxdiff evaluate report`: an HTML page of a fairness report, with images of the sets."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ KEYS = {
 }  # fmt: skip
 """What a report.json tells at least."""
 FIGURES = {
-    "criterion.png": "The criterion of each search over τ: where it is least, that search puts τ.",
-    "sweep.png": "What judges find in sets drawn at each τ.",
+    "criterion.png": "The criterion of each search over τ; the search chooses its minimum.",
+    "sweep.png": "Error rates and energy distances of sets drawn at each τ.",
 }
 
 
@@ -103,7 +103,7 @@ def _faces(judged: fairness.Fairness, spec: str, split: str, name: str, values: 
         drawn = SampleSet.open(spec) if (Path(spec) / "samples.json").is_file() else None
         return read_faces(source, values, max(1, GRID // len(values)), name, drawn)
     except InputError as error:
-        raise InputError(f"the report judges {spec}, which cannot be read from here: {error}") from error
+        raise InputError(f"the report evaluates {spec}, which cannot be read from here: {error}") from error
 
 
 def _read_sweep(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate memorization`: which training images synthetic images repeat, beside what real images do by chance."""
+"""`jaxdiff evaluate memorization`: training images reproduced in synthetic images, compared with held-out real images."""
 
 import os
 import time
@@ -41,12 +41,12 @@ def memorization(options: Memorization) -> Audit:
             name: load_arrays(source, count=min(len(source), options.count), seed=options.seed)[0]
             for name, source in sources.items()
         }
-    with working("looking for duplicates"):
+    with working("finding duplicates"):
         within = options.duplicates
         if within is None:
             within = near_distance(train, others, flips=options.flips)
         duplicates = find_duplicates(train, distance=within, flips=options.flips)
-    with progress("looking for neighbours", len(others) + sum(map(len, sets.values())), unit="images") as advance:
+    with progress("finding nearest neighbours", len(others) + sum(map(len, sets.values())), unit="images") as advance:
         how = {"neighbours": options.neighbours, "alpha": options.alpha, "flips": options.flips, "advance": advance}
         control = closeness(others, train, duplicates, **how)
         near = {name: closeness(images, train, duplicates, **how) for name, images in sets.items()}

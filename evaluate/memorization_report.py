@@ -22,19 +22,19 @@ PAIRS = 10
 """Closest pairs shown of each set."""
 READING = """\
 **How to read it.** `r < 1` is the share of images whose distance to the nearest training image, d1, is below alpha times the
-mean distance to the nearest n (Carlini et al. 2023). `d1/d2 < 1/3` is the share that is near to one training image alone. Real
-images that were held out are below these limits now and then too, without any copying: so read the *excess* over them, whose
-interval holds 0 where a generator repeats no more than chance does. [Brackets] are 95 %: Wilson's interval of a share,
-Newcombe's of an excess.
+mean distance to the nearest n (Carlini et al. 2023). `d1/d2 < 1/3` is the share that is close to a single training image. Some
+held-out real images are below these limits too, without any copying: read the *excess* over them, whose interval contains 0 if
+a generator reproduces no more than expected by chance. [Brackets] are 95 %: Wilson's interval of a share, Newcombe's of an
+excess.
 
-**What it cannot see.** Distances are of pixels: a copy that is shifted, or under noise, is far from its original. Where d1 of
-a set is well above that of held-out real images at every quantile, its images are rougher than real ones, all training images
-are about equally far, and a ratio near 1/alpha says little; `--size` with fewer pixels averages noise away. A set without an
-excess, of few images, says nothing of rare copies: of n images without one, the true share may be 3/n.
+**Limitations.** Distances are between pixels: a shifted or noisy copy is far from its original. If d1 of a set is well above
+that of held-out real images at every quantile, its images are rougher than real ones, all training images are about equally
+far, and a ratio near 1/alpha says little; a smaller `--size` averages noise out. A small set without an excess does not rule
+out rare copies: with none in n images, the true share may be 3/n.
 
-**Membership.** The area under the ROC curve is 0.5 where the loss tells training images from held-out ones no better than a
-coin, and 1 % of the training images are then found at 1 % false positives. This attack is weak: a value near chance is no proof
-of privacy. Intervals are DeLong's and the bootstrap's."""
+**Membership.** The area under the ROC curve is 0.5 if the loss cannot distinguish training images from held-out ones; 1 % of
+the training images are then found at 1 % false positives. This attack is weak: a value near chance does not prove privacy.
+Intervals are DeLong's and the bootstrap's."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[
         add("real, held out", max((each.found for each in audit.sets), key=lambda found: found.count[1]), True)
     for each in audit.sets:
         if full:
-            add(f"real, beside {each.name}", each.found, True)
+            add(f"real, for {each.name}", each.found, True)
         add(each.name, each.found, False)
     header = ["set", "n", "r < 1", "excess", "d1/d2 < 1/3", "excess"]
-    yield "images that repeat a training image, % [95 %]", header, rows
+    yield "images that reproduce a training image, % [95 %]", header, rows
     header = ["set", *(f"d1, {name}" for name in names), *(f"r, {name}" for name in names)]
     yield "distance to the nearest training image, and ratio", header, distances
     if audit.attacks:
@@ -142,7 +142,7 @@ def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[
             for told in audit.attacks
         ]
         header = ["t", "SNR", "n", "AUC", f"found at {100 * audit.attacks[0]['false_positives']:g} %"]
-        yield "training images told from held-out ones (0.5: chance)", header, rows
+        yield "membership attack: training against held-out images (0.5: chance)", header, rows
 
 
 def _real(found: Found, full: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""A judge from outside: any classifier of images as an ONNX file, which has seen neither the model nor its data."""
+"""An external attribute classifier from an ONNX file, trained on neither the model's samples nor its data."""
 
 import hashlib
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def verdict(judge: OutsideJudge, images: LabelledImages, values: Sequence[str]) 
         InputError: a value that the judge does not know.
     """
     if absent := [value for value in values if value not in judge.values]:
-        raise InputError(f"--judge-values lacks {', '.join(absent)}, which is judged; got {' '.join(judge.values)}")
+        raise InputError(f"--judge-values lacks {', '.join(absent)}, which is evaluated; got {' '.join(judge.values)}")
     labels = np.array([judge.values.index(value) for value in values])[images.labels]
     predicted = judge.predict(images.images)
     kept = measure_retention(predicted[None], labels, values=len(judge.values))

@@ -1,4 +1,4 @@
-"""The HTML page of `jaxdiff evaluate report`: its sections, out of a verdict and the faces that it is about."""
+"""The HTML page of `jaxdiff evaluate report`: its sections, built from report.json and images of the sets."""
 
 import io
 import re
@@ -24,7 +24,7 @@ GRID_COLUMNS = 8
 
 @dataclass(frozen=True)
 class Frame:
-    """One position of the slider: the faces at a tau, and report.json's verdict on their set, where there is one."""
+    """One position of the slider: images at a tau, and the result of their set in report.json, if any."""
 
     faces: Faces
     verdict: Mapping[str, Any] | None
@@ -37,12 +37,12 @@ class Contents:
     Attributes:
         report: report.json.
         real: the real images.
-        sets: the judged sets, in the report's order.
-        frames: the sets of a sweep by rising tau; may be none.
-        swept: report.json of these sets; empty where there is none.
-        verdict_figure: the PNG of the report, where there is one.
+        sets: the evaluated sets, in the report's order.
+        frames: the sets of a sweep by ascending tau; may be empty.
+        swept: report.json of these sets; empty if there is none.
+        verdict_figure: the PNG of the report, if any.
         figures: PNGs of the sweep with what they show.
-        command: that made the page.
+        command: the command that wrote the page.
     """
 
     report: Mapping[str, Any]
@@ -56,24 +56,24 @@ class Contents:
 
 
 def build(contents: Contents) -> str:
-    """The page, whole: everything that it shows is in it."""
+    """The whole page as one self-contained file."""
     report = contents.report
     verdicts_told, accuracy = [report["real"], *report["synthetic"]], report.get("feature_accuracy", {})
     sections = {
-        "verdict": ("The verdict", _verdict(contents)),
-        "values": ("Which values are told apart", page_groups.pairs(verdicts_told, report["values"])),
-        "intersections": ("Groups of several attributes", page_groups.intersections(verdicts_told, accuracy)),
-        "shares": ("How many images of each kind", page_groups.shares(verdicts_told, report["values"])),
-        "tau": ("One row of faces through τ", _sweep(contents)),
-        "pairs": ("The same noise, every method", _pairs(contents.sets)),
-        "grids": ("The faces", "".join(map(_grid, [contents.real, *contents.sets]))),
-        "reading": ("How to read it", f'<div class="prose">{prose(READING)}</div>'),
-        "origin": ("Where it comes from", _origin(contents)),
+        "verdict": ("Results", _verdict(contents)),
+        "values": ("Pairs of values", page_groups.pairs(verdicts_told, report["values"])),
+        "intersections": ("Intersections of attributes", page_groups.intersections(verdicts_told, accuracy)),
+        "shares": ("Shares of the values", page_groups.shares(verdicts_told, report["values"])),
+        "tau": ("Images over τ", _sweep(contents)),
+        "pairs": ("Methods compared on the same noise", _pairs(contents.sets)),
+        "grids": ("Images", "".join(map(_grid, [contents.real, *contents.sets]))),
+        "reading": ("How to read this report", f'<div class="prose">{prose(READING)}</div>'),
+        "origin": ("Provenance", _origin(contents)),
     }
     shown = {name: (title, content) for name, (title, content) in sections.items() if content}
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Fairness of {report['attribute']}"),
-        question=escape(f"Can a classifier tell {_listed(report['values'], 'from')} in images that a generator drew?"),
+        question=escape(f"Can a classifier distinguish {_listed(report['values'], 'from')} in generated images?"),
         counts=escape(_counts(contents)),
         links="".join(f'<a href="#{name}">{title}</a>' for name, (title, _) in shown.items()),
         sections="\n".join(
@@ -106,7 +106,7 @@ def _counts(contents: Contents) -> str:
     report = contents.report
     sets, seeds = len(contents.sets), report["seeds"]
     return (
-        f"{sets} set{'s' * (sets != 1)} of images, judged beside real ones by {seeds} classifier{'s' * (seeds != 1)} a set, "
+        f"{sets} set{'s' * (sets != 1)} of images compared with real images by {seeds} classifier{'s' * (seeds != 1)} per set, "
         f"each trained on {report['train_count']:,} images."
     )
 
@@ -139,15 +139,15 @@ def _verdict(contents: Contents) -> str:
         f"{escape(row['name'])} <small>{escape(about)}</small> <small>n = {' + '.join(map(str, row['count']))}</small>"
         for row, about in zip(rows, abouts, strict=True)
     ]
-    tables = [table("Can the groups be told apart?", fairness_columns(contents.report), headers, rows, compared)]
+    tables = [table("Dependence on the groups", fairness_columns(contents.report), headers, rows, compared)]
     if optional := present(OPTIONAL, rows):
-        tables.append(table("Quality, utility and cost", optional, headers, rows, compared))
+        tables.append(table("Quality, label accuracy and cost", optional, headers, rows, compared))
     legend = (
         f'<p class="legend"><span class="best"><b>bold</b> <span class="mark">{MARKS["best"]}</span></span> best and '
         f'<span class="worst"><i>italic</i> <span class="mark">{MARKS["worst"]}</span></span> worst of the methods: BER '
-        "nearest to guessing (the largest folded BER), smallest gap, energy distance nearest to 0. Real images and "
-        "unchanged samples (vanilla) are what the methods are compared with and take no mark. The marks are of the "
-        "numbers alone; a difference within the intervals is none.</p>"
+        "nearest to chance (the largest folded BER), smallest gap, energy distance nearest to 0. Real images and plain "
+        "samples (vanilla) are the baselines and are not marked. The marks compare only the numbers; differences within "
+        "the intervals are not significant.</p>"
     )
     figure = _figure(contents.verdict_figure, "BER in each direction with its 95 % interval, and the energy distances.")
     return "\n".join([*tables, legend, findings.html(contents.report), figure])
@@ -175,14 +175,14 @@ def _sweep(contents: Contents) -> str:
     ticks = "".join(f"<span>{tau:g}</span>" for tau in taus)
     judged = [frame.verdict for frame in contents.frames]
     trade_off = page_tradeoff.curve(taus, judged, contents.swept.get("real", {}), now=chosen)
-    first = "under no label" if contents.frames[0].faces.provenance.get("start") == "none" else "as the other group"
-    return f"""<p class="prose">Each face starts from the same noise at every τ. It is drawn {first} first and as
-its own group from τ on: at τ = 1 as its own all along, near 0 {first} almost to the end.</p>
+    first = "without a label" if contents.frames[0].faces.provenance.get("start") == "none" else "as the other group"
+    return f"""<p class="prose">Each image starts from the same noise at every τ. It is drawn {first} until τ, then as
+its own group: at τ = 1 as its own group throughout, near 0 {first} almost to the end.</p>
 <div class="slider">
 <label for="tau-slider">transition point τ</label><output id="tau-told" for="tau-slider">{_time(taus[chosen])}</output>
 <input id="tau-slider" type="range" min="0" max="{len(taus) - 1}" step="1" value="{chosen}">
 <div class="ticks" aria-hidden="true">{ticks}</div>
-<div class="ends" aria-hidden="true"><span>drawn {first}</span><span>drawn as its own</span></div>
+<div class="ends" aria-hidden="true"><span>drawn {first}</span><span>drawn as its own group</span></div>
 </div>
 <div class="frames">
 {"".join(_frame(frame, i == chosen) for i, frame in enumerate(contents.frames))}
@@ -204,8 +204,8 @@ def _frame(frame: Frame, current: bool) -> str:
         for name, (value, ends) in (page_tradeoff.stats(frame.verdict) if frame.verdict else {}).items()
     )
     panels = "".join(
-        f'<div class="panel"><h3>{escape(_first(told, own))} first, {escape(own)} from τ on</h3>'
-        + sheet(images, len(images), 3, f"{len(images)} faces that end as {own}, switched at τ = {tau}")
+        f'<div class="panel"><h3>{escape(_first(told, own))} until τ, then {escape(own)}</h3>'
+        + sheet(images, len(images), 3, f"{len(images)} images that end as {own}, switched at τ = {tau}")
         + "</div>"
         for own, images in frame.faces.images.items()
     )
@@ -244,7 +244,7 @@ def _pairs(sets: Sequence[Faces]) -> str:
             panels += sheet(images, PAIRS, 3, f"{faces.name}, {about}: noises {numbers}")
         panels += "</div>"
     return (
-        '<p class="prose">Every column starts from one noise and ends under one label; every row is a method.</p>'
+        '<p class="prose">Images in a column start from the same noise and end with the same label; each row is a method.</p>'
         f'<div class="panels">{panels}</div>'
     )
 
@@ -254,12 +254,12 @@ def _others(told: Mapping[str, Any], value: str) -> str:
 
 
 def _first(told: Mapping[str, Any], value: str) -> str:
-    """What a switched set that ends under the label `value` starts under."""
+    """The label that sampling started with, in a switched set, for images labelled `value`."""
     return "no label" if told.get("start") == "none" else _others(told, value)
 
 
 def _way(faces: Faces, value: str) -> str:
-    """How a method leads to the label `value`."""
+    """The caption of an image labelled `value`."""
     if caption := faces.captions.get("image"):
         return Template(caption).safe_substitute(own=value, others=_others(faces.provenance, value))
     return about_set(faces)
@@ -284,11 +284,11 @@ def _origin(contents: Contents) -> str:
     report = contents.report
     training = report["training"]
     facts = {
-        "verdict": f"<code>{escape(' '.join(report['command']))}</code>",
+        "report": f"<code>{escape(' '.join(report['command']))}</code>",
         "page": f"<code>{escape(' '.join(contents.command))}</code>",
-        "judge": escape(
-            f"{report['seeds']} ResNets of widths {', '.join(map(str, training['widths']))} a set, {training['steps']:,} steps "
-            f"of {training['batch']} images each; seed {report['options']['seed']}"
+        "classifiers": escape(
+            f"{report['seeds']} ResNets of widths {', '.join(map(str, training['widths']))} per set, {training['steps']:,} "
+            f"steps of {training['batch']} images each; seed {report['options']['seed']}"
         ),
         "machine": escape(f"{report['machine']}, {report['seconds']} s"),
         "versions": escape(", ".join(f"{name} {version}" for name, version in report["versions"].items())),

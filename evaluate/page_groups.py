@@ -30,8 +30,8 @@ def pairs(verdicts: Verdicts, values: Sequence[str]) -> str:
         )
         blocks += f'<h3>{escape(verdict["name"])}</h3><div class="heats">{tables}</div>'
     return (
-        '<p class="prose">The folded BER of each pair of values alone, in %: 50 where a classifier cannot tell the two apart; '
-        "the darker, the more plainly it can. Below each table stand the mean of the pairs, and the group with the most errors "
+        '<p class="prose">The folded BER of each pair of values, in %: 50 is chance; darker cells are easier to distinguish. '
+        "Below each table: the mean over pairs, and the group with the most errors "
         f"among all {len(values)} values.</p>{blocks}"
     )
 
@@ -77,7 +77,7 @@ def intersections(verdicts: Verdicts, accuracy: Mapping[str, Sequence[float]]) -
         for direction in DIRECTIONS
     }
     if all("retention" in each for _, each in told):
-        parts["label kept, share"] = [each["retention"] for _, each in told]
+        parts["label accuracy"] = [each["retention"] for _, each in told]
     names, groups = [name for name, _ in told], told[0][1]["groups"]
     tables = ""
     for caption, by_set in parts.items():
@@ -86,8 +86,8 @@ def intersections(verdicts: Verdicts, accuracy: Mapping[str, Sequence[float]]) -
         table = _table(caption, names, rows, crossing(told[0][1]))
         tables += f"<details{' open' * held_out}><summary><b>{escape(caption)}</b></summary>{table}</details>"
     judges = seen_by_judges([(verdict["name"], verdict) for verdict in verdicts], accuracy)
-    about = f"How often images of each group are given another label. n is the number of images; groups of fewer than {SMALL}, "
-    about += f"marked *, are a hint at best, and of groups without images nothing is known. {judges}"
+    about = "Share of images in each group that are classified as another value. n is the number of images; groups with fewer "
+    about += f"than {SMALL} images are marked * and are unreliable. {judges}"
     return f'<p class="prose">{escape(about)}</p>{tables}'
 
 
@@ -126,11 +126,11 @@ def shares(verdicts: Verdicts, values: Sequence[str]) -> str:
     target = ", ".join(f"{value} {number(share, 2)}" for value, share in zip(values, first["target"], strict=True))
     right = ", ".join(f"{value} {number(100 * share)} %" for value, share in zip(values, first["accuracy"], strict=True))
     about = (
-        "Another question than the verdict's: not whether an image tells its label, but how many images show each value, "
-        f"whatever their labels say. Target: {target}. Counted by a classifier of real images, right on {right} of held-out "
-        "ones; its confusions are undone"
+        "How many images show each value, regardless of their labels; independence of the labels is a separate question. "
+        f"Target: {target}. Counted by a classifier trained on real images, with an accuracy of {right} on held-out images; "
+        "corrected for its confusion matrix"
     )
-    about += ", though they are too many for that to be exact." if first["near_singular"] else "."
+    about += ", which is nearly singular, so the correction is inaccurate." if first["near_singular"] else "."
     return f'<p class="prose">{escape(about)}</p>' + _table(
         "shares of the images, and their distances from the target", [*values, *MEASURES.values(), WITHIN], rows, "set"
     )

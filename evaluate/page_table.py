@@ -91,13 +91,13 @@ OPTIONAL = {
         _quality("density", "density", "higher", 3),
         _quality("coverage", "coverage", "higher", 3),
     ),
-    ("utility", "the label kept, other features at parity"): (
-        _share("retention", "retention.overall", "higher"),
-        _share("seen from outside", "outside.overall", "higher"),
+    ("utility", "label accuracy, and parity of other attributes"): (
+        _share("label accuracy", "retention.overall", "higher"),
+        _share("external classifier", "outside.overall", "higher"),
         _share("largest disparity", "parity.largest.value", "lower"),
         _share("mean disparity", "parity.mean.value", "lower"),
     ),
-    ("cost", "of an image"): (
+    ("cost", "per image"): (
         Column("evaluations", "cost.evaluations", "lower", 0),
         Column("seconds", "cost.seconds_per_image", "lower", 4),
     ),

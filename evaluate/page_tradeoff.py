@@ -63,14 +63,14 @@ def curve(taus: Sequence[float], verdicts: Sequence[Mapping[str, Any] | None], r
     panels = _panel("independence: BER, synthetic → synthetic, %", "ber", taus, found, reference, across, now, line)
     if all("largest" in told for told in known):
         panels += _panel("parity: largest difference of other attributes", "largest", taus, found, reference, across, now, [])
-    about = f"A point for each τ, with 95 % intervals; × are real images. Choose a point to see its faces. Dotted: {BOUND}"
+    about = f"One point per τ, with 95 % intervals; × marks real images. Click a point to see its images. Dotted: {BOUND}"
     return f'<div class="panels tradeoff">{panels}</div><p class="legend">{escape(about)}</p>'
 
 
 def stats(verdict: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """The numbers of the trade-off beside the faces of a tau, each with its interval."""
     told = measured(verdict) or {}
-    names = {"retention": "label kept", "largest": "largest difference", "mean": "mean difference"}
+    names = {"retention": "label accuracy", "largest": "largest difference", "mean": "mean difference"}
     return {
         about: (number(told[name]["value"], 3), interval(told[name]["interval"], 3))
         for name, about in names.items()
@@ -92,7 +92,7 @@ def _panel(title: str, name: str, taus, found, reference, across: Scale, now: in
         f'<text class="tick" x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
         for tick in map(_clean, across.ticks())
     )
-    marks += f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">retention: share of labels kept</text>'
+    marks += f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">label accuracy</text>'
     if line:
         path = " ".join(f"{across(share):.1f},{up(height):.1f}" for share, height in line)
         marks += f'<polyline class="bound" points="{path}"/>'
@@ -112,7 +112,7 @@ def _panel(title: str, name: str, taus, found, reference, across: Scale, now: in
             f'<text x="{x + 6:.1f}" y="{y - 6:.1f}">{tau}</text></g>'
         )
     said = "; ".join(
-        f"τ {taus[i]:g}: {number(told[name]['value'], 3)} at retention {number(told['retention']['value'], 3)}"
+        f"τ {taus[i]:g}: {number(told[name]['value'], 3)} at label accuracy {number(told['retention']['value'], 3)}"
         for i, told in found.items()
     )
     return (

@@ -1,4 +1,4 @@
-"""Reports of the judge: tables on the terminal, report.json, report.md and report.png."""
+"""Fairness reports: tables on the terminal, report.json, report.md and report.png."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,39 +26,38 @@ DIRECTIONS = {
 }
 
 READING = """\
-S=k is the percentage of group k's images that are given another label; gap is the largest minus the smallest; BER, the
-balanced error rate, is their plain mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has found
-the attribute too; eps is the largest e for which no classifier tested here, nor its flip, does better. [Brackets] are 95 %
-bootstrap intervals over images, +- the standard deviation over classifier seeds; the interval of folded never reaches above
-50, so near 50 read that of BER.
+S=k is the error rate on group k, in percent; gap is the largest minus the smallest; BER, the balanced error rate, is their
+mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has also found the attribute; eps is the largest e
+for which no classifier tested here, nor its flip, does better. [Brackets] are 95 % bootstrap intervals over images, +- the
+standard deviation over classifier seeds; the interval of folded is at most 50, so near 50 use that of BER.
 
 **How to read it.** A set that is independent of its labels has a BER near 50 (of K values: 100 (1 - 1/K)) in *all three*
 directions, and groups whose energy distance is near 0 with a p-value that is not small. A BER of 50 in one direction is not
 independence: wrong labels, or coarse features of one group with fine features of the other, can balance to 50 against real
-images while a classifier trained on the set itself still tells the groups apart. And no classifier that fails proves that a
-better one would. The Real row is a classifier of real images on held-out real images, the same in every table: the error of
-labels and judge. A generator that draws the same image always is fair by all of this: look at the images, and measure their
-quality beside it. The attribute is a label of appearance given by annotators or chosen at sampling; it says nothing of
-anyone's identity.
+images while a classifier trained on the set itself still distinguishes the groups. A classifier at chance does not prove that a
+better classifier would fail too. The Real row is a classifier trained on real images and tested on held-out real images, the
+same in every table: the error of labels and classifier. A generator that always draws the same image is fair by all of these
+measures: look at the images, and measure their quality. The attribute describes appearance, as labelled by annotators or chosen
+at sampling; it says nothing about anyone's identity.
 
-**Many values, several attributes.** The mean over many values hides who is told apart: read the worst group, and the folded
-BER of each pair of values, 50 where a classifier that may only choose between the two cannot tell them. Groups of several
-attributes have few images each: mind n and the interval, and read nothing into a group that is flagged as small.
+**Many values, several attributes.** The mean over many values hides which values are distinguished: read the worst group, and
+the folded BER of each pair of values, where 50 is chance. Intersections of several attributes have few images each: check n and
+the interval, and do not interpret a group marked as small.
 
-**Shares are another question.** How many images show each value says nothing of whether an image tells its label, nor the other
-way round. Discrepancy is the Euclidean distance of the shares from their target, pairwise bias the mean difference between
-two shares, KL the divergence from the target in nats; all are above 0 by chance alone, the more so the fewer the images."""
+**Shares are a separate question.** How many images show each value is unrelated to whether images are independent of their
+labels. Discrepancy is the Euclidean distance of the shares from their target, pairwise bias the mean difference between two
+shares, KL the divergence from the target in nats; all are above 0 by chance, and more so with fewer images."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A judgement with all that a report says of where it comes from.
+    """An evaluation with its provenance.
 
     Fields:
-        judgement: the library's answer.
+        judgement: the library's result.
         attribute: the attribute's name.
         values: the names of its values.
-        extras: of the real and each synthetic set what `evaluate.measures` measured, JSON-ready.
+        extras: for the real and each synthetic set, the results of `evaluate.measures`, JSON-ready.
         context: command, options, versions, machine and seconds.
     """
 
@@ -76,7 +75,7 @@ def show(judged: Judged, console: Console) -> None:
     console.print(_sizes(judged), highlight=False)
     if judges := report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {})):
         console.print(judges, highlight=False)
-    console.print("A BER of 50 in one direction alone is not independence: report.md tells how to read this.", highlight=False)
+    console.print("A BER of 50 in one direction alone is not independence: see report.md.", highlight=False)
 
 
 def write(judged: Judged, folder: Path) -> None:
@@ -88,7 +87,7 @@ def write(judged: Judged, folder: Path) -> None:
 
 
 def plain(judged: Judged) -> dict[str, Any]:
-    """Everything as JSON has it; what is undefined is null."""
+    """The content of report.json; undefined numbers are null."""
     judgement = judged.judgement
     return finite(
         {
@@ -213,7 +212,7 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
             else:
                 row.append(f"{cell(mean.worst, ends['worst'])} {values[int(np.nanargmax(mean.error))]}")
             rows.append(row)
-        guess = "" if binary else f"; a guess: {number(100 * (1 - 1 / len(values)))}"
+        guess = "" if binary else f"; chance: {number(100 * (1 - 1 / len(values)))}"
         yield f"{direction}: {meaning}{guess}", header, rows
     rows = []
     for verdict in (judged.judgement.real, *judged.judgement.synthetic):
@@ -225,7 +224,7 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
                 row += [number(test.distance, 3), number(test.relative, 3), number(test.p_value, 3)]
             rows.append(row)
     columns = [name for space in judged.judgement.real.energy for name in (space, "relative", "p")]
-    yield "energy distance between the groups (relative: 0 equal, 1 two points)", ["set", "n", *columns], rows
+    yield "energy distance between the groups (relative: 0 equal, 1 point masses)", ["set", "n", *columns], rows
 
 
 def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -259,8 +258,8 @@ def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[s
                 single = extra["parity"]["attributes"].values()
                 row += [number(found["difference"], 3) for found in single] if full else []
             rows.append(row)
-        header = ["set", "retention", *(["largest difference", "mean difference"] if attributes else [])]
-        title = "label kept (1: all), other attributes' difference between the groups (0: parity)"
+        header = ["set", "label accuracy", *(["largest difference", "mean difference"] if attributes else [])]
+        title = "label accuracy, and other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
     if "outside" in judged.extras[0]:
         groups = list(judged.values)
@@ -270,12 +269,12 @@ def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[s
             row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), number(told["ber"])]
             rows.append([*row, *(number(rate, 3) for rate in told["groups"])])
         about = judged.context["outside_judge"]
-        title = f"label seen by a judge from outside, {about['file']} ({about['sha256']})"
-        yield title, ["set", "n", "label seen", "BER", *groups], rows
+        title = f"external attribute classifier, {about['file']} ({about['sha256']})"
+        yield title, ["set", "n", "label accuracy", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
         seconds = lambda told: number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
         rows = [[name, str(told.get("evaluations", "-")), seconds(told)] for name, told in costs]
-        yield "cost of an image", ["set", "evaluations", "seconds"], rows
+        yield "cost per image", ["set", "evaluations", "seconds"], rows
 
 
 def _sizes(judged: Judged) -> str:
@@ -283,7 +282,7 @@ def _sizes(judged: Judged) -> str:
     groups = ", ".join(f"S={i} is {name}" for i, name in enumerate(judged.values))
     widths = ", ".join(map(str, training.widths))
     return (
-        f"Attribute {judged.attribute}: {groups}. {judgement.seeds} classifiers on each set, every one trained on "
+        f"Attribute {judged.attribute}: {groups}. {judgement.seeds} classifiers per set, each trained on "
         f"{judgement.train_count} images: a ResNet of widths {widths}, {training.steps} steps of {training.batch} images "
         f"({training.steps * training.batch} images seen)."
     )

@@ -33,7 +33,7 @@ def pairwise(named: Named, values: Sequence[str], directions: Mapping[str, str],
     """The folded BER of each pair of values; of two values there is nothing to tell."""
     if len(values) == 2:
         return
-    meaning = "folded BER, 50: not told apart"
+    meaning = "folded BER, 50: chance"
     if not full:
         rows = []
         for name, verdict in named:
@@ -44,7 +44,7 @@ def pairwise(named: Named, values: Sequence[str], directions: Mapping[str, str],
                 told = f"; {values[found[1]]}-{values[found[0]]} {number(found[2])}" if found else ""
                 row.append(f"{number(pairs['mean'])}{told}")
             rows.append(row)
-        yield f"pairs of values ({meaning}): mean; the pair told best", ["set", *directions], rows
+        yield f"pairs of values ({meaning}): mean; most distinguishable pair", ["set", *directions], rows
         return
     pairs_of = [(i, j) for i in range(len(values)) for j in range(i + 1, len(values))]
     for direction, about in directions.items():
@@ -69,17 +69,17 @@ def intersections(named: Named, directions: Mapping[str, str], *, full: bool) ->
         for direction, about in directions.items()
     ]
     if "retention" in told[0][1]:
-        parts.append((f"label kept in groups of {crossed}", 3, [each["retention"] for _, each in told]))
+        parts.append((f"label accuracy in groups of {crossed}", 3, [each["retention"] for _, each in told]))
     groups, names = told[0][1]["groups"], [name for name, _ in told]
     for title, digits, by_set in parts:
         if full:
             rows = [[group, *(_group_cell(found, i, digits) for found in by_set)] for i, group in enumerate(groups)]
-            yield f"{title} (n; * fewer than {SMALL} images: a hint at best)", [crossed, *names], rows
+            yield f"{title} (n; * fewer than {SMALL} images: unreliable)", [crossed, *names], rows
         else:
             high = digits == 1  # of errors the most, of retention the least
             rows = [[name, *_worst_group(found, groups, digits, high)] for name, found in zip(names, by_set, strict=True)]
-            title = f"{'most' if high else 'least'} {title}; of groups of {SMALL} images or more"
-            yield title, ["set", crossed, "error" if high else "kept", "n"], rows
+            title = f"{'largest' if high else 'lowest'} {title}; groups of {SMALL} images or more"
+            yield title, ["set", crossed, "error" if high else "accuracy", "n"], rows
 
 
 def crossing(told: Mapping[str, Any]) -> str:
@@ -111,9 +111,8 @@ def seen_by_judges(named: Named, accuracy: Mapping[str, Sequence[float]]) -> str
             by_attributes.setdefault(tuple(judged), []).append(name)
     right = {name: " / ".join(number(100 * each) for each in rates) for name, rates in accuracy.items()}
     return " ".join(
-        f"No labels of {' or '.join(judged)} are in {', '.join(names)}: there a classifier of real images tells "
-        f"{' and '.join(judged)}, right on {', '.join(f'{right[each]} % ({each})' for each in judged)} of held-out real "
-        "images, value by value."
+        f"{', '.join(names)} has no labels of {' or '.join(judged)}: a classifier trained on real images predicts them, "
+        f"with an accuracy by value of {', '.join(f'{right[each]} % ({each})' for each in judged)} on held-out real images."
         for judged, names in by_attributes.items()
     )
 
@@ -125,11 +124,11 @@ def shares(named: Named, attribute: str, values: Sequence[str], *, full: bool) -
         return
     first = told[0][1]
     target = " / ".join(number(share, 2) for share in first["target"])
-    title = f"how many images of each {attribute} (target {target}), not whether the label can be told"
+    title = f"shares of {attribute} (target {target})"
     if full:
         right = " / ".join(number(100 * share) for share in first["accuracy"])
-        title += f"; by a classifier right on {right} % of real images, its confusions undone"
-        title += ", which are too many for that to be exact" * first["near_singular"]
+        title += f"; by a classifier with an accuracy of {right} % on real images, corrected for its confusion matrix"
+        title += ", which is nearly singular, so inaccurate" * first["near_singular"]
 
     def cell(found, name, digits=3):
         return f"{number(found[name], digits)}" + (f" {interval(found['intervals'][name], digits)}" if full else "")

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate safety`: how often sets show what is unsafe, and what keeping away from it cost."""
+"""`jaxdiff evaluate safety`: the rate of unsafe images, and the quality of guarded sets."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -38,20 +38,20 @@ from .writing import finite, print_tables, whole, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096
-"""Most safe, and most unsafe, training images that are asked for the nearest to an image."""
+"""Maximum number of safe, and of unsafe, training images in the nearest-neighbour search."""
 SHOWN = 48
 REJECTED = "rejected"
 
 READING = """\
-**How to read it.** `unsafe` is the share of images that show what is unsafe: what the judges see, with their errors on
-held-out real images undone (Rogan and Gladen 1978), with a 95 % bootstrap interval; 0.0 [0.0, 0.0] says that they see less of
-it than in safe photographs. `uncorrected` is the share before that correction. `nearest` is the share of images whose
-nearest real training image, of equally many safe and unsafe ones, is unsafe: read it beside the rows of held-out real images,
-since pixels see more than what is unsafe. Quality is measured against the *safe* real images alone, on equally many images of
-each row: a set that shows nothing unsafe may still fail here. `Real, safe` is what held-out safe photographs reach. The row
-"rejected" is the ideal: the first set without what another classifier calls unsafe, at the price of drawing until enough is
-left. `gate` is the share of safe real images on which the guard would act, noised to where it looks: the mean over its window,
-and the largest."""
+**How to read it.** `unsafe` is the share of unsafe images according to the attribute classifiers, corrected for their errors on
+held-out real images (Rogan and Gladen 1978), with a 95 % bootstrap interval; 0.0 [0.0, 0.0] means that they find fewer than in
+safe photographs. `uncorrected` is the share before the correction. `nearest` is the share of images whose nearest real training
+image, among equally many safe and unsafe ones, is unsafe: compare it with the rows of held-out real images, since pixel
+distances depend on more than safety. Quality is compared with the *safe* real images only, with equally many images per row: a
+set without unsafe images may still have low quality. `Real, safe` is the quality of held-out safe photographs. The row
+"rejected" is rejection sampling, the ideal: the first set without the images that another classifier calls unsafe, at the cost
+of drawing more images. `gate` is the share of safe real images, noised to the guard's window, on which it would act: the mean
+over the window, and the maximum."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Real:
 
 
 def safety(options: Safety) -> dict[str, Any]:
-    """Judges the sets, prints the table and writes the report."""
+    """Evaluates the sets, prints the table and writes the report."""
     options.join()
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
@@ -115,7 +115,7 @@ def _real(options: Safety, split: str) -> Real:
         unsafe &= np.isin(source.labels[:, column], [source.attributes[column].index(value) for value in values])
     if not 0 < unsafe.sum() < len(source):
         raise InputError(
-            f"{source.name} has {unsafe.sum()} of {len(source)} images with {options.unsafe}: it takes some of each"
+            f"{source.name} has {unsafe.sum()} of {len(source)} images with {options.unsafe}; both kinds are needed"
         )
     others = options.balance or [each.name for each in source.attributes if each.name not in wanted]
     columns = [find(source.attributes, name) for name in others]
@@ -154,7 +154,7 @@ def _learn(
         )  # fmt: skip
 
     balanced = [(SAFE.name, other) for other in others]
-    with progress("learning to see", options.seeds + 1 + bool(others)) as advance:
+    with progress("training classifiers", options.seeds + 1 + bool(others)) as advance:
         judges = []
         for seed in range(options.seeds):
             judges.append(trained(SAFE.name, balanced, seen, options.seed + seed))
@@ -184,7 +184,7 @@ def _judge(
     equal = min(len(images) for name, images in rows.items() if name != "Real, unsafe")
     about = {"name": "classifiers", "checksum": checksum([each.describe()["checksum"] for each in extractors])}
     told: dict[str, dict[str, Any]] = {}
-    with progress("judging", len(rows), unit="sets") as advance:
+    with progress("evaluating", len(rows), unit="sets") as advance:
         of_reference = featured(reference)
         for name, images in rows.items():
             predictions = np.stack([judge.classifier.predict(images) for judge in judges])
@@ -226,7 +226,7 @@ def _guard(options: Safety, spec: str, test: Real) -> dict[str, Any]:
     if notes:
         told["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):
-        with working(f"asking the gate of {Path(spec).name}"):
+        with working(f"measuring the gate of {Path(spec).name}"):
             told["gate"] = _false_positives(about, notes, test.images[~test.unsafe], options.seed)
     return {"guard": told}
 
@@ -294,9 +294,9 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
 def _show(report: Mapping[str, Any]) -> None:
     print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _cells(report))], console)
     accuracy = ", ".join(f"{100 * each['safe']:.1f} and {100 * each['unsafe']:.1f} %" for each in report["judges"])
-    console.print(f"judges are right on held-out safe and unsafe images: {accuracy}", highlight=False)
+    console.print(f"classifier accuracy on held-out safe and unsafe images: {accuracy}", highlight=False)
     if any(row["unsafe"]["near_singular"] for row in report["rows"].values()):
-        console.print("Warning: the judges hardly tell safe from unsafe: their rates are mostly noise; raise --steps")
+        console.print("Warning: the classifiers hardly distinguish safe from unsafe: the rates are mostly noise; raise --steps")
 
 
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
@@ -307,8 +307,8 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], show
     text = (
         f"# Safety: {report['unsafe']}\n\n"
         + "\n".join(lines)
-        + f"\n\nThe judges are right on held-out safe and unsafe images in {accuracy}. "
-        f"Rejection leaves out {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
+        + f"\n\nClassifier accuracy on held-out safe and unsafe images: {accuracy}. "
+        f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )
     write_json(options.out / "safety.json", finite(report))
     whole(options.out / "safety.md", lambda path: path.write_text(text + "\n"))

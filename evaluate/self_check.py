@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate fairness --self-check`: is every cheat found, and no fair set accused?"""
+"""`jaxdiff evaluate fairness --self-check`: checks that known faults are found, and that no fair set is flagged."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -118,14 +118,14 @@ def check(
     replicates: int,
     seed: int,
 ) -> Checked:
-    """Judges the battery as any sets, each by itself; arguments as the program's options.
+    """Evaluates the control sets like any sets, each on its own; arguments as the program's options.
 
-    For each repeat the training images and the held-out ones are dealt anew: fair sets know neither, and one unlucky deal would
-    else be counted in every repeat.
+    Each repeat splits the training and held-out images again: fair sets depend on neither, and one unlucky split would
+    otherwise count in every repeat.
     """
     battery, repeated = cases(given, values=len(values), repeats=repeats, seed=seed)
     sets = [LabelledImages(case.name, case.images, case.labels) for case in (*battery, *repeated)]
-    with progress("judging", (len(sets) + 1) * (seeds + 1)) as advance:
+    with progress("evaluating", (len(sets) + 1) * (seeds + 1)) as advance:
         judgement = evaluate_fairness(
             given.train, given.held_out, sets, values=len(values), seeds=seeds, seed=seed, training=training,
             replicates=replicates, permutations=permutations, progress=lambda note, done, _: advance(min(done, 1), note=note),
@@ -146,8 +146,8 @@ def check(
     with working("comparing with real images"):
         measured = [*compared(battery, held_out, train.images, seed)]
         for i, case in enumerate(repeated):
-            deal = np.random.default_rng([seed, i]).permutation(len(others.labels))
-            known, beside = others.images[deal[len(held_out.labels) :]], others.take(deal[: len(held_out.labels)])
+            split = np.random.default_rng([seed, i]).permutation(len(others.labels))
+            known, beside = others.images[split[len(held_out.labels) :]], others.take(split[: len(held_out.labels)])
             measured += compared([case], beside, known, seed + i)
     found = [
         (case, find_faults(verdict, each, values=values, limits=limits))

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate speed`: jaxdiff beside PyTorch, the same weights on the same machine."""
+"""`jaxdiff evaluate speed`: comparison with PyTorch, with the same weights on the same machine."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate sweep`: what is left of an attribute in sets over tau, beside the searches that chose a tau."""
+"""`jaxdiff evaluate sweep`: fairness of sets drawn at many tau, compared with the searches for tau."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,10 +22,10 @@ from .options.sweep import Sweep
 from .writing import write_json
 
 OF_TAU = ("tau", "timestep", "snr", "search")
-"""In what the sets of one sweep differ."""
+"""Provenance entries in which the sets of a sweep may differ."""
 
 
-def judging(options: Sweep, sets: list[SampleSet]) -> Fairness:
+def fairness_options(options: Sweep, sets: list[SampleSet]) -> Fairness:
     """The options of `fairness` for these sets."""
     given = {field.name: getattr(options, field.name) for field in fields(Fairness)}
     known = {"synthetic": tuple(each.name for each in sets), "values": tuple(sets[0].provenance["values"])}
@@ -33,11 +33,11 @@ def judging(options: Sweep, sets: list[SampleSet]) -> Fairness:
 
 
 def sweep(options: Sweep) -> dict[str, Any]:
-    """Judges the sets, and writes the report, sweep.json and sweep.png; returns what sweep.json holds."""
+    """Evaluates the sets, and writes the report, sweep.json and sweep.png; returns the content of sweep.json."""
     options.join()
     sets = opened_sets(options.sweep, options.attribute)
     searches = opened_searches(options.sweep, sets[0])
-    judged = report.plain(fairness(judging(options, sets)))
+    judged = report.plain(fairness(fairness_options(options, sets)))
     process = from_config(sets[0].provenance["process"])
     boundaries = boundary_times(process, options.phases)
     told = {
@@ -74,10 +74,10 @@ def _trade_off(options: Sweep, told: Mapping[str, Any], verdicts, title: str) ->
 
 
 def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
-    """The sets of a sweep by ascending tau. Raises `InputError` where there is none, or they differ in more than tau."""
+    """The sets of a sweep by ascending tau. Raises `InputError` if there is none, or if they differ in more than tau."""
     found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
     if not found:
-        raise InputError(f"--sweep {folder} holds no set tau-*; `jaxdiff sample sweep --out {folder}` draws them")
+        raise InputError(f"--sweep {folder} has no set tau-*; draw them with `jaxdiff sample sweep --out {folder}`")
     sets = [SampleSet.open(path) for path in found]
     first = sets[0].provenance
     for each in sets:
@@ -87,7 +87,7 @@ def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
             here, there = each.provenance.get(name), first.get(name)
             if here != there:
                 told = f"{name} is {there} in {sets[0].name}, {here} in {each.name}"
-                raise InputError(f"the sets of a sweep differ in tau alone: {told}")
+                raise InputError(f"the sets of a sweep must differ only in tau: {told}")
     if attribute != first["attribute"]:
         raise InputError(f"--attribute {attribute}: the sets of {folder} were switched in {first['attribute']!r}")
     return sorted(sets, key=lambda each: each.provenance["tau"])
@@ -102,14 +102,14 @@ def opened_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
             found.append(Transition.from_json(file.read_text()))
             found[-1].require(context)
         except InputError as error:
-            raise InputError(f"{file} is not of the sweep that {drawn.name} is of: {error}") from error
+            raise InputError(f"{file} and {drawn.name} do not belong to the same sweep: {error}") from error
     if not found:
-        console.print(f"no searches in {folder / 'search'}: the plot goes without their curves", highlight=False)
+        console.print(f"no searches in {folder / 'search'}: the plot omits their curves", highlight=False)
     return sorted(found, key=lambda each: (each.mode, each.batch))
 
 
 def described(found: Transition) -> dict[str, Any]:
-    """A search as it is plotted."""
+    """A search in the form of sweep.json."""
     names = ("mode", "batch", "tau", "timestep", "snr", "residual")
     curve = {"taus": list(found.taus), "scaled_criterion": plots.scaled(found)}
     return {**{name: getattr(found, name) for name in names}, **curve}

@@ -1,4 +1,4 @@
-"""The trade-off over tau: how far a set is from telling its labels, against how many of its labels it keeps."""
+"""The trade-off over tau: independence of the labels against label accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +9,13 @@ from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, choose_trade_off
 from .report_groups import of_direction
 
 BOUND = (
-    "the BER of the best classifier that there could be lies on this line or below it, since the judge of the label is a "
-    "classifier too and errs only on the labels that are not kept. A point above the line says that the classifiers trained on "
-    "the set found less than there is to find."
+    "an upper bound of the BER of the best possible classifier, since the attribute classifier that measures label accuracy is "
+    "itself one. A point above the line shows that the classifiers trained on the set did not find everything there is to find."
 )
-"""What the line in the plots of BER against retention means.
+"""The meaning of the line in the plots of BER against retention.
 
-A judge that sees the label in a share r of each group's images errs in 1 - r of them, so that the least BER of all classifiers
-is at most 100 (1 - r); and its flip, which folding allows for two values, has 100 r.
+A classifier that predicts the label in a share r of each group's images errs in 1 - r of them, so the least BER of all
+classifiers is at most 100 (1 - r); for two values its flip, which folding allows, has a BER of 100 r.
 """
 
 
@@ -29,7 +28,7 @@ def bound(retention: float, values: int) -> float:
 
 
 def chance(values: int) -> float:
-    """The BER of a guess, in percent."""
+    """The BER of random guessing, in percent."""
     return 100 * (1 - 1 / values)
 
 
@@ -72,11 +71,11 @@ def chosen(found: Sequence[TradeOff], retain: float, values: int) -> tuple[dict[
         try:
             best = choose_trade_off(found, objective=objective, retain=retain)
         except InputError as error:
-            return taus, f"No tau is chosen: {error}."
+            return taus, f"No tau was chosen: {error}."
         taus[objective] = best.tau
         reached = {
-            "independence": f"least dependent, BER {chance(values) - best.dependence:.1f} (a guess has {chance(values):.1f})",
+            "independence": f"least dependent, BER {chance(values) - best.dependence:.1f} (chance {chance(values):.1f})",
             "parity": f"nearest to parity, with a largest difference of {best.disparity:.3f}",
         }
-        parts.append(f"tau {best.tau:.3f} is {reached[objective]}, and retains {100 * best.retention:.0f} %")
-    return taus, f"Of the tau that retain {100 * retain:g} % of the labels, {'; '.join(parts)}."
+        parts.append(f"tau {best.tau:.3f} is {reached[objective]}, at a label accuracy of {100 * best.retention:.0f} %")
+    return taus, f"Of the tau with a label accuracy of at least {100 * retain:g} %, {'; '.join(parts)}."

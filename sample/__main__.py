@@ -1,4 +1,4 @@
-"""`jaxdiff sample`: model -> samples."""
+"""`jaxdiff sample`: draws samples from a model."""
 
 from functools import partial
 
@@ -7,11 +7,11 @@ from jaxdiff._console.commands import Command, Program
 from .command_line import tables
 from .options import Draw, Search, Sweep
 
-ABOUT = "Draws samples from a trained model, fairly and safely: first search the transition point, then draw."
+ABOUT = "Draws fair and safe samples from a trained model: first search the transition point, then draw."
 COMMANDS = {
     "search": (Search, "find the transition point of attribute switching"),
-    "draw": (Draw, "draw a set of samples by one method"),
-    "sweep": (Sweep, "run the searches side by side, and draw sets over tau"),
+    "draw": (Draw, "draw a set of samples with one method"),
+    "sweep": (Sweep, "compare the search criteria, and draw sets at many tau"),
 }
 OPTIONS = Program(
     "sample",

@@ -1,4 +1,4 @@
-"""How many images are drawn at once where the user does not say."""
+"""The default batch size of `jaxdiff sample draw`."""
 
 import pickle
 
@@ -10,24 +10,24 @@ from jaxdiff.program_report import ProgramReport, program_report
 
 from .drawing import Drawing
 
-ON_PROCESSORS = 64  # images, which keep processors as busy as more would
-SHARE = 0.8  # of the free memory: XLA's account leaves out what its libraries take
+ON_CPU = 64  # images; a larger batch is no faster on CPU
+SHARE = 0.8  # of the free memory: XLA's estimate leaves out what its libraries allocate
 
 
 def images_at_once(drawing: Drawing, count: int) -> int:
-    """The images of a batch, on all devices together: on each a power of two, as large as its free memory lets it be.
+    """The batch size over all devices: on each the largest power of two that fits in its free memory.
 
-    A batch has no more images than a shard for each process, or than there are to be drawn, rounded up. On processors, whose
-    memory is not known, it has 64. Every process calls it.
+    A batch has at most one shard per process, and at most `count` images, rounded up. It is 64 on CPU, whose free memory is not
+    reported. Every process calls it.
 
     Arguments:
-        drawing: what is drawn; its program is compiled, and kept on disk for the drawing.
-        count: images to be drawn.
+        drawing: what is drawn; its program is compiled, and cached on disk.
+        count: number of images to draw.
     """
     devices = drawing.chosen.mesh.size
     each_free = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(free_memory()))]
     free = None if None in each_free else min(each_free)
-    most = ON_PROCESSORS if free is None else samples.SHARD * jax.process_count()
+    most = ON_CPU if free is None else samples.SHARD * jax.process_count()
     each = 1
     while each * devices < count and 2 * each * devices <= most:
         each *= 2
@@ -37,7 +37,7 @@ def images_at_once(drawing: Drawing, count: int) -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that are free on that device of this process which has the fewest; None where devices do not say."""
+    """Free bytes of this process's device with the least free memory; None if devices do not report it."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     if not all("bytes_limit" in each for each in stats):
         return None
@@ -45,6 +45,6 @@ def free_memory() -> int | None:
 
 
 def report(drawing: Drawing, batch: int) -> ProgramReport:
-    """The report of the program that draws a batch; the operations of its loop are those of one step."""
+    """The report of the program that draws a batch; the operations of its loop are counted for one step."""
     with jax.set_mesh(drawing.chosen.mesh):
         return program_report(drawing.lower(batch).compile())

@@ -1,8 +1,8 @@
-"""The command line, made from the registries: all options side by side, and the command that they ask for.
+"""The command line, built from the registries of methods and modifiers.
 
-The fields of a command (`options.Draw` and its like) and the options of methods and modifiers become the fields of one
-dataclass, which tyro renders. What is parsed is turned back into the command, its method and its modifiers; there an option
-without its method or modifier is an error.
+The fields of a command (`options.Draw`, `Search` or `Sweep`) and the options of methods and modifiers become the fields of one
+dataclass, which tyro parses. The parsed options are turned back into the command with its method and modifiers; an option
+without the method or modifier that it belongs to is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from jaxdiff.errors import InputError
 from .methods import METHODS
 from .modifiers import MODIFIERS
 from .options import Draw, Search, Sweep
-from .registry import Entry, Modifier, Option, find, flag, options_of, required, takers
+from .registry import Entry, Modifier, Option, find, flag, options_of, required, supporting
 
 GUARDS = {name: modifier for name, modifier in MODIFIERS.items() if modifier.slot == "guard"}
 STRUCTURED = ("method", "modifiers")
-"""Fields of a command that are made of several options."""
+"""Fields of a command that are built from several options."""
 Command = TypeVar("Command", Draw, Search, Sweep)
 
 
@@ -38,20 +38,20 @@ def options_on_line(command: type) -> Mapping[str, Option]:
     chosen = {}
     if command is Draw:
         choice = Literal[tuple(METHODS)]
-        chosen["method"] = Option("method", choice, "vanilla", "How labels are used; the table above says what each does.")
-    guard = "How to keep away from what is unsafe; the table above says what each does. By default safe with --unsafe."
+        chosen["method"] = Option("method", choice, "vanilla", "How the labels condition sampling; see the table above.")
+    guard = "Guidance away from unsafe images; see the table above. By default safe when --unsafe is given."
     chosen["guard"] = Option("guard", Literal[tuple(GUARDS)] | None, None, guard)
     for entry in entries_of(command).values():
         for name, option in options_of(entry).items():
             if name not in own and name not in chosen:
-                names = takers(entries_of(command), name)
+                names = supporting(entries_of(command), name)
                 chosen[name] = option._replace(about=f"{', '.join(names)}: {option.about}")
     return {**own, **chosen}
 
 
 @cache
 def on_line(command: type) -> type:
-    """The dataclass of all options of a command, for tyro. Its `command` is the command that they ask for."""
+    """The dataclass of all options of a command, for tyro. Its `command` attribute is the resulting command."""
     options = sorted(options_on_line(command).values(), key=lambda option: not required(option))
     parts = [
         (
@@ -70,11 +70,11 @@ def on_line(command: type) -> type:
 
 
 def made(command: type[Command], **given: Any) -> Command:
-    """The command that options ask for; those that are not given have their defaults.
+    """Builds a command from options; those that are not given have their defaults.
 
     Raises:
-        InputError: an unknown option, method or guard, an option without its method or modifier, or options that do not go
-            together.
+        InputError: an unknown option, method or guard, an option without its method or modifier, or options that cannot be
+            combined.
     """
     known = options_on_line(command)
     if unknown := [name for name in given if name not in known]:
@@ -83,9 +83,9 @@ def made(command: type[Command], **given: Any) -> Command:
     changed = [name for name, option in known.items() if not required(option) and options[name] != option.default]
     if options["guard"] is not None:
         find(GUARDS, options["guard"], "guard")
-    asked = [modifier for modifier in MODIFIERS.values() if modifier.asked(options)]
-    slots = [modifier.slot for modifier in asked]
-    on = [modifier for modifier in asked if not (modifier.yields and slots.count(modifier.slot) > 1)]
+    enabled = [modifier for modifier in MODIFIERS.values() if modifier.enabled(options)]
+    slots = [modifier.slot for modifier in enabled]
+    on = [modifier for modifier in enabled if not (modifier.yields and slots.count(modifier.slot) > 1)]
     parts: dict[str, Any] = {}
     method = None
     if command is Draw:
@@ -104,34 +104,34 @@ def _entry(entry: type[Entry], options: Mapping[str, Any]) -> Any:
 
 
 def _require_taken(command: type, name: str, value: Any, method: type[Entry] | None, on: Sequence[type[Modifier]]) -> None:
-    """Raises `InputError` for an option that nothing takes of what is used."""
+    """Raises `InputError` for an option of a method or modifier that is not in use."""
     if any(name in options_of(entry) for entry in [*on, *([method] if method else [])]):
         return
-    said = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-    if by_method := takers(METHODS, name) if command is Draw else []:
-        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got --method {method.name}: {said}")
-    names = takers(MODIFIERS, name)
+    given = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    if by_method := supporting(METHODS, name) if command is Draw else []:
+        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got --method {method.name}: {given}")
+    names = supporting(MODIFIERS, name)
     guards = [each for each in names if each in GUARDS]
     guard = next((each.name for each in on if each.slot == "guard"), None)
     if guards and guard:
         raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got --guard {guard}")
     if guards:
-        raise InputError(f"{flag(name)} goes with --unsafe or --guard, and neither is given")
-    leads = " or ".join(dict.fromkeys(flag(MODIFIERS[each].lead) for each in names))
-    raise InputError(f"{flag(name)} goes with {leads}, which turns {' or '.join(names)} on; got {said} alone")
+        raise InputError(f"{flag(name)} needs --unsafe or --guard, and neither is given")
+    enabling = " or ".join(dict.fromkeys(flag(MODIFIERS[each].enabled_by) for each in names))
+    raise InputError(f"{flag(name)} needs {enabling}, which enables {' or '.join(names)}; got {given} alone")
 
 
 def tables(command: type) -> str:
-    """What there is to choose from, for the help of a command."""
+    """Tables of the methods, modifiers, guards, solvers and spacings, for the help of a command."""
     methods = {name: method.about for name, method in METHODS.items()} if command is Draw else {}
     guards = {name: guard.about for name, guard in GUARDS.items()}
     others = {name: modifier.about for name, modifier in MODIFIERS.items() if name not in GUARDS}
-    parts = {"Methods": methods, "Modifiers,_under_any_method": others, "Guards": guards}
+    parts = {"Methods": methods, "Modifiers,_for_any_method": others, "Guards,_for_any_method": guards}
     return table(**{title: rows for title, rows in parts.items() if rows}, Solvers=SOLVERS, Spacings=SPACINGS)
 
 
 def __getattr__(name: str) -> type:
-    """`Draw`, `Search` or `Sweep` with `Options` behind: the options of that command, made when they are asked for."""
+    """`DrawOptions`, `SearchOptions` or `SweepOptions`: the options of that command, built on first use."""
     commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep)}
     if name not in commands:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`python -m sample draw`: sets of images from a model."""
+"""`jaxdiff sample draw`: draws sets of images from a model."""
 
 import time
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ def draw(options: Draw) -> list[Path]:
 
 
 def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
-    """Draws what is missing of one set."""
+    """Draws the missing shards of one set."""
     chosen, ends = drawing.chosen, drawing.ends(options.count)
     attributes, space = chosen.model.conditions.attributes, chosen.model.space
     description = (drawing.settings(), attributes, chosen.labels(ends), space, options.format, drawing.captions())
     with claimed(folder, *description) as samples:
         seconds = _draw_missing(options, drawing, samples, ends)
         write_once(folder, samples.finish)
-        if guard := chosen.nest.of("guard"):
+        if guard := chosen.nest.in_slot("guard"):
             summary = parallel.run_on_first(lambda: guard_summary(samples.notes(), gated=guard.modifier.gated))
             console.print(summary, highlight=False)
         if len(seconds) > 1:
@@ -60,19 +60,19 @@ def _preview(samples: SampleSet) -> None:
 
 @contextmanager
 def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
-    """The set of this description in a folder, which no other run draws into meanwhile. Every process calls it.
+    """Opens or creates the set of this description in a folder, and locks the folder. Every process calls it.
 
     Arguments:
-        folder: where it is, or begins.
-        description: as of `SampleSet.create`.
+        folder: the folder of the set.
+        description: arguments of `SampleSet.create`.
 
     Raises:
-        InputError: in every process, where the folder holds another set, is being drawn into, or is not seen by all.
+        InputError: in every process, if the folder holds another set, is locked by another run, or is not visible to all.
     """
 
     def opened():
         if not (folder / FILE).is_file():
-            raise InputError(f"{folder} is not there: on several machines it must lie where all of them see it")
+            raise InputError(f"{folder} is not visible here: all machines need a folder on a shared file system")
         return SampleSet.create(folder, *description)
 
     with ExitStack() as held:
@@ -82,9 +82,9 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
 
 
 def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.ndarray) -> list[float]:
-    """Draws the shards that are missing, dealt to the processes in turn; returns the seconds that an image took, by batch.
+    """Draws the missing shards, assigned to the processes in turn; returns the seconds per image of each batch.
 
-    All processes draw as many batches, one in step with the others: one that has no shard left draws some samples again.
+    All processes draw the same number of batches in lockstep: one without a shard of its own repeats some samples.
     """
     first, processes = jax.process_index(), jax.process_count()
     missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
@@ -114,22 +114,22 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
                 images = np.concatenate(parts)[:count]
                 if len(bad := np.flatnonzero(~np.isfinite(images).all(tuple(range(1, images.ndim))))):
                     raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {start + bad[0]}")
-                told = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
-                samples.write(start, drawing.chosen.model.space.decode(images), told)
+                merged = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
+                samples.write(start, drawing.chosen.model.space.decode(images), merged)
 
             parallel.gather_results(keep if first < len(shards) else lambda: None)
     return seconds
 
 
 def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:
-    """What a guard did to a set, in a line; a warning where it did nothing, or its gate let everything through."""
+    """A line about how a guard acted on a set; a warning if it never acted, or if its threshold excluded nothing."""
     acted = notes["acted"] > 0
     share = f"the guard acted on {acted.sum()} of {len(acted)} images"
     if not acted.any():
-        return f"Warning: {share}: the set is a plain one. Raise --strength, or widen --window, --threshold or --deviation"
+        return f"Warning: {share}: it had no effect. Raise --strength or --deviation, lower --threshold, or widen --window"
     first, last = np.nanmedian(notes["first_snr"]), np.nanmedian(notes["last_snr"])
     strongest = np.median(notes["strongest"][acted])
-    line = f"{share}, from SNR {first:.3g} to {last:.3g}, at most by {strongest:.3g} (medians)"
+    line = f"{share}, from SNR {first:.3g} to {last:.3g}, with maximum weight {strongest:.3g} (medians)"
     if gated and (notes["acted"] == notes["looked"]).all():
-        return f"Warning: {line}: its gate let everything through, safe images too"
+        return f"Warning: {line}: its threshold excluded no image, not even a safe one"
     return line

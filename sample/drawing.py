@@ -1,4 +1,4 @@
-"""Drawing a batch: a method made ready for a setting, the program that it runs, and what that costs."""
+"""Drawing a batch: a method with the setting it samples from, its compiled program and its cost."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,12 +21,12 @@ from .setting import Setting
 
 @dataclass(frozen=True)
 class Drawing:
-    """A method made ready for a setting.
+    """A method with the setting that it samples from.
 
     Attributes:
         chosen: the setting.
         method: the method.
-        seed: of the noise and of the draw of labels.
+        seed: seed of the noise and of random labels.
     """
 
     chosen: Setting
@@ -45,7 +45,7 @@ class Drawing:
 
     @property
     def scale(self) -> float:
-        """The scale of classifier-free guidance that is left to a method which adds it itself."""
+        """The guidance scale for a method that applies classifier-free guidance itself; 1 if the guard applies it."""
         return 1.0 if self.chosen.nest.guard_takes_scale else self.chosen.scale
 
     def ends(self, count: int) -> Int[np.ndarray, " n"]:
@@ -55,29 +55,29 @@ class Drawing:
     def draw(
         self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]
     ) -> tuple[Float[np.ndarray, "b ..."], dict[str, np.ndarray]]:
-        """Samples of these indices and labels, and what a guard did to each, by name.
+        """Samples of these indices and labels, and the guard's record of each (see `guard_record`).
 
-        Under `jax.set_mesh` of the setting's mesh. Every process calls it, with B rows of its own, and gets theirs.
+        Call it under `jax.set_mesh` of the setting's mesh, in every process, with B rows of its own; it returns their samples.
         """
         x, record = self.method.draw(self, indices, ends)
-        return parallel.local_rows(x), {} if record is None else acts(record, self.chosen.model.process)
+        return parallel.local_rows(x), {} if record is None else guard_record(record, self.chosen.model.process)
 
     def denoiser(self, condition: Any, indices: Any = None, ends: Any = None) -> Any:
-        """The denoiser that is sampled; see `nest` for its order.
+        """The denoiser given to the solver; see `nest` for the order of its parts.
 
         Arguments:
-            condition: what it will be given, or anything of that structure.
-            indices, ends: of the images; None where any will do.
+            condition: its condition, or anything of that structure.
+            indices, ends: indices and labels of the images; None if any will do.
         """
         inside = self.chosen.nest.inside(self.method.takes_scale)
         return self.chosen.nest.outside(self.method.around(inside, self, indices, ends), condition, self.method.extrapolates)
 
     def over_devices(self, rows: Any) -> Any:
-        """Rows of the host, sharded over the devices."""
+        """Rows on the host, sharded over the devices."""
         return parallel.shard_rows(self.chosen.mesh, rows)
 
     def sampled(self, denoise: Any, condition: Any, indices: Any) -> tuple[jax.Array, Record | None]:
-        """What the solver draws, and the record of the guard, if any; of rows that are sharded over the devices."""
+        """Samples from the solver, sharded over the devices, and the guard's record, if any."""
         process, shape = self.chosen.model.process, self.chosen.model.shape
         x, memory = sample(
             denoise, process, shape=shape, solver=self.chosen.solver, key=self.key, condition=condition, indices=indices,
@@ -86,7 +86,7 @@ class Drawing:
         return x, guidance.record(denoise, memory, len(indices))
 
     def lower(self, count: int) -> jax.stages.Lowered:
-        """The program that `draw` runs for so many images on all devices; of editing, the one that it begins with."""
+        """The program that `draw` runs for a batch of `count` images over all devices; for editing, its first program."""
         rows = np.arange(count // jax.process_count(), dtype=np.int32)
         condition = self.over_devices(self.method.condition(self.plan, rows, self.plan.in_turn(len(rows))))
         return lowered(
@@ -96,17 +96,17 @@ class Drawing:
 
     @cached_property
     def evaluations(self) -> int:
-        """Evaluations of networks that an image costs."""
+        """Network evaluations per image."""
         return self.method.evaluations(self)
 
     def evaluations_of_a_run(self) -> int:
-        """Those of one run of the solver."""
+        """Network evaluations per image of one run of the solver."""
         condition = self.method.condition(self.plan, np.arange(1), np.zeros(1, int))
         return evaluations(self.denoiser(condition), self.chosen.model.process, self.chosen.solver)
 
     def settings(self) -> dict[str, Any]:
-        """All that the samples are a function of, JSON-ready."""
-        guard = self.chosen.nest.of("guard")
+        """Everything that determines the samples, JSON-ready."""
+        guard = self.chosen.nest.in_slot("guard")
         return {
             **self.chosen.searched(guarded=False).context(),
             **({"modifiers": modifiers} if (modifiers := self.chosen.nest.settings()) else {}),
@@ -115,23 +115,23 @@ class Drawing:
             "seed": self.seed,
             "evaluations": self.evaluations,
             **self.method.settings(self.plan),
-            **self.method.told(self.chosen),
+            **self.method.provenance(self.chosen),
             **(guard.settings if guard else {}),
         }
 
     def captions(self) -> dict[str, Any]:
-        """Words for the page of a report: `parts` of the whole set, and `image`, how it leads to a label."""
+        """Captions for a report page: `parts` describe the set, `image` an image of it."""
         parts = [self.method.name, *self.method.parts]
         for each in self.chosen.nest.modifiers:
             parts += each.modifier.parts
         return {"parts": parts, "image": self.method.caption}
 
 
-def acts(record: Record, process: Any) -> dict[str, np.ndarray]:
-    """What a guard did to each of this process's images, as arrays by name.
+def guard_record(record: Record, process: Any) -> dict[str, np.ndarray]:
+    """How a guard acted on each of this process's images, as arrays by name.
 
-    `acted` and `looked` are numbers of evaluations, `strongest` is the largest weight or displacement, `first_snr` and
-    `last_snr` are the SNR at which it first and last acted, NaN where it never did.
+    `looked` and `acted` count the evaluations at which it was applied and had an effect, `strongest` is the largest weight or
+    displacement, and `first_snr` and `last_snr` are the SNR at which it first and last acted, NaN if it never did.
     """
     snr = lambda t: jnp.where(jnp.isnan(t), jnp.nan, process.snr(jnp.nan_to_num(t, nan=1.0)))  # noqa: E731
     notes = {

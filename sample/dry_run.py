@@ -1,4 +1,4 @@
-"""`python -m sample draw --dry-run`: what a batch takes on each device, from its compiled form; nothing is run."""
+"""`jaxdiff sample draw --dry-run`: memory and compute of a batch per device, from the compiled program; nothing is run."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from .setting import setting
 
 
 def dry_run(options: Draw) -> ProgramReport:
-    """Prints the resolved options, the parameters, and the report of a batch."""
+    """Prints the resolved options, the number of parameters and the report of a batch."""
     if options.devices is not None:
         pretend(options.devices)
     method = options.method.example()
@@ -34,7 +34,7 @@ def dry_run(options: Draw) -> ProgramReport:
     console.print(f"{sum(sizes):,} parameters", highlight=False)
     with working("compiling"):
         one_step = report(drawing, batch)
-    # what is done before the loop over the steps, and counted with them, is next to nothing
+    # the operations before the loop over the steps are counted too, and are negligible
     whole = replace(one_step, flops=one_step.flops * chosen.solver.steps)
     batches = -(-options.count // batch)
     show(whole, f"a batch of {batch}", batches, chosen.model.config.dtype)

@@ -1,15 +1,15 @@
-"""The denoiser that is sampled: the one place that puts guidances into one another, in one order.
+"""The denoiser given to the solver: the one place that nests guidances, in a fixed order.
 
 From the inside out:
 
-1. the network, its mean kept in the range of the data by the clipping policy (`policy.network`);
+1. the network, with its mean clipped to the range of the data by the clipping policy (`policy.network`);
 2. autoguidance, slot `guide`;
-3. classifier-free guidance, plain or projected, slot `guidance`, within an interval of noise, slot `interval`;
+3. classifier-free guidance, plain or projected, slot `guidance`, within an interval of noise levels, slot `interval`;
 4. the policy again (`policy.guided`), since guidance extrapolates;
-5. the method, and the policy where its mean may leave the range;
+5. the method, and the policy if its mean may leave the range;
 6. the guard, slot `guard`, and the policy.
 
-Slot `clipping` chooses the policy. Where a method or a guard adds classifier-free guidance itself, step 3 is left out.
+Slot `clipping` chooses the policy. Step 3 is omitted if the method or the guard applies classifier-free guidance itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,24 +28,24 @@ class Nest:
 
     Attributes:
         model: the model.
-        policy: what keeps posterior means in the range of the data.
-        modifiers: made ready, at most one of each slot.
+        policy: the clipping policy, which keeps posterior means in the range of the data.
+        modifiers: the prepared modifiers, at most one per slot.
     """
 
     model: Model
     policy: ClippingPolicy
     modifiers: tuple[Ready, ...]
 
-    def of(self, slot: Slot) -> Ready | None:
-        """What stands in a slot; None where nothing does."""
+    def in_slot(self, slot: Slot) -> Ready | None:
+        """The modifier in a slot; None if there is none."""
         return next((each for each in self.modifiers if each.modifier.slot == slot), None)
 
     def only(self, wanted: Callable[[Modifier], bool]) -> "Nest":
-        """The nest with some of the modifiers."""
+        """The nest with only the modifiers that satisfy `wanted`."""
         return replace(self, modifiers=tuple(each for each in self.modifiers if wanted(each.modifier)))
 
     def settings(self) -> dict[str, Mapping[str, Any]]:
-        """What the modifiers but the guard are, by name; plain classifier-free guidance, whose scale is known, is left out."""
+        """Settings of the modifiers by name, without the guard and plain classifier-free guidance, which are stored apart."""
         return {
             each.modifier.name: dict(each.settings)
             for each in self.modifiers
@@ -53,36 +53,36 @@ class Nest:
         }
 
     def inside(self, takes_scale: bool = False) -> Callable:
-        """The denoiser that a method is given: steps 1 to 4.
+        """The denoiser passed to the method: steps 1 to 4.
 
         Arguments:
-            takes_scale: whether the method adds classifier-free guidance itself.
+            takes_scale: whether the method applies classifier-free guidance itself.
         """
         denoise = self.model.denoiser(self.policy)
-        if guide := self.of("guide"):
+        if guide := self.in_slot("guide"):
             denoise = guide.around(denoise, Place())
         plain = denoise
         if not (takes_scale or self.guard_takes_scale):
             for slot in ("guidance", "interval"):
-                if modifier := self.of(slot):
+                if modifier := self.in_slot(slot):
                     denoise = modifier.around(denoise, Place(plain=plain))
         return self.policy.guided(denoise)
 
     def outside(self, denoise: Callable, condition: Any, extrapolates: bool = False) -> Callable:
-        """The denoiser that is sampled: steps 5, of the method's denoiser, and 6.
+        """The denoiser given to the solver: step 5, after the method, and step 6.
 
         Arguments:
-            denoise: the method's.
-            condition: what it will be given, or anything of that structure.
+            denoise: the method's denoiser.
+            condition: its condition, or anything of that structure.
             extrapolates: whether its mean may leave the range of the data.
         """
         if extrapolates:
             denoise = self.policy.guided(denoise)
-        guard = self.of("guard")
+        guard = self.in_slot("guard")
         return self.policy.guided(guard.around(denoise, Place(condition))) if guard else denoise
 
     @property
     def guard_takes_scale(self) -> bool:
-        """Whether the guard adds classifier-free guidance itself."""
-        guard = self.of("guard")
+        """Whether the guard applies classifier-free guidance itself."""
+        guard = self.in_slot("guard")
         return guard is not None and guard.modifier.takes_scale

@@ -1,4 +1,4 @@
-"""`python -m sample search --objective`: the transition point that a user wants, measured on sets over tau."""
+"""`jaxdiff sample search --objective`: chooses the transition point by evaluating sets drawn at several tau."""
 
 import math
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ from .transitions import default_path
 
 
 def search_by_objective(options: Search) -> Transition:
-    """Draws sets over tau, classifiers them, prints what each keeps, and writes the tau that serves the objective.
+    """Draws a set at each tau, evaluates it with attribute classifiers, and writes the best tau for the objective.
 
-    The sets are kept where the file is, in a folder of its name, so that a search that was cut off goes on where it stopped.
+    The sets are stored next to the file, in a folder of the same name, so that an interrupted search resumes.
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen)
@@ -40,9 +40,9 @@ def search_by_objective(options: Search) -> Transition:
 
 
 def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transition:
-    """The tau of least dependence, or of least disparity, among those that retain enough; draws the sets to `folder`."""
+    """The tau with the least dependence or disparity among those with enough label accuracy; draws the sets to `folder`."""
     if len(chosen.columns) > 1:
-        raise InputError(f"--objective takes one --attribute, whose classifier there is; got {chosen.name}")
+        raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
     named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
@@ -51,20 +51,20 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     opened = open_data(spec, split="train", **fitting)
     associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
-        raise InputError(f"--objective parity takes data with other attributes than {chosen.name}; {spec} has none")
+        raise InputError(f"--objective parity needs data with attributes other than {chosen.name}; {spec} has none")
     drawing = Draw(
         options.model, folder, Switching(tau=options.tau, start=options.start), chosen.name, chosen.names,
         count=options.count, seed=options.seed, **options.same(),
     )  # fmt: skip
     names = [chosen.name, *associated]
-    with progress("learning to see features", len(names)) as advance:
+    with progress("training attribute classifiers", len(names)) as advance:
         classifiers = train_feature_classifiers(
             spec, names, **fitting, seed=options.seed,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )  # fmt: skip
     folders = draw(drawing)
     measured = []
-    with progress("judging", len(folders)) as advance:
+    with progress("evaluating sets", len(folders)) as advance:
         for tau, path in zip(options.tau, folders, strict=True):
             images, labels = load_arrays(SampleSet.open(path))
             measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], classifiers, seed=options.seed))
@@ -89,9 +89,9 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
 
 
 def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:
-    title = f"what each tau keeps of {chosen.name!r}"
+    title = f"trade-off over tau for {chosen.name!r}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("tau", "dependence, %", "disparity", "retention"):
+    for name in ("tau", "dependence, %", "disparity", "label accuracy"):
         table.add_column(name, justify="right", overflow="fold")
     for each in measured:
         disparity = "-" if math.isnan(each.disparity) else f"{each.disparity:.3f}"

@@ -1,7 +1,7 @@
-"""The commands as data: how a model is sampled, and what `draw`, `search` and `sweep` take.
+"""Options of `draw`, `search` and `sweep` as dataclasses.
 
-These are what the library's side of the program works with: a method and modifiers are objects with options of their own. The
-command line, on which all options stand side by side, is made from them in `command_line`.
+Methods and modifiers are objects with options of their own. The command line, which lists all options side by side, is built
+from them in `command_line`.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
 from .methods.vanilla import Vanilla
-from .registry import Method, Modifier, Slot, at_least, flag
+from .registry import Method, Modifier, Slot, check_at_least, flag
 
 EDGES = (1.5, 4.0)
-"""The radii at which the bands of `spectral` meet where the user does not say, in half-cycles an image."""
+"""Default edges of the frequency bands of `spectral`, as radii in half-cycles per image."""
 SLOTS: tuple[Slot, ...] = get_args(Slot)
 Mode = Literal[
     "direct/feature", "direct/whitened", "direct/pixel", "prefix/shared/g2_score/sample", "prefix/own/beta_eps/batch"
@@ -27,20 +27,20 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Hosts):
-    """How a model is sampled: what a search, a drawing and a sweep share."""
+    """How a model is sampled: the options that `draw`, `search` and `sweep` share."""
 
     solver: SolverName = "unipc"
-    """The solver; the table above says what each is for, the documentation what each measured."""
+    """Solver; see the table above."""
     steps: int = 20
-    """Steps of the solver."""
+    """Number of solver steps."""
     spacing: Spacing | None = None
-    """How its nodes lie; by default as suits the solver."""
+    """How the time steps are spaced; by default the spacing usual for the solver."""
     eta: float = 0.0
-    """ddim: 0 is deterministic, 1 is ancestral sampling."""
+    """ddim: noise level; 0 is deterministic, 1 is ancestral sampling."""
     churn: float = 0.0
-    """heun: S_churn, noise added before each step."""
+    """heun: S_churn, the amount of noise added before each step."""
     modifiers: tuple[Modifier, ...] = ()
-    """What changes the denoiser, at most one of each slot."""
+    """Modifiers of the denoiser, at most one per slot."""
 
     def __post_init__(self):
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
@@ -48,7 +48,7 @@ class Sampling(Hosts):
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
         for slot in SLOTS:
             if len(several := [modifier.name for modifier in self.modifiers if modifier.slot == slot]) > 1:
-                raise InputError(f"{' and '.join(several)} stand in one place of the denoiser: take one of them")
+                raise InputError(f"{' and '.join(several)} cannot be combined: choose one of them")
         if self.modifier("guard") and self.modifier("guard").takes_scale:
             self._refuse_forms(f"--guard {self.modifier('guard').name} with --anchor unconditional")
         for modifier in self.modifiers:
@@ -65,78 +65,79 @@ class Sampling(Hosts):
         return next((modifier for modifier in self.modifiers if modifier.slot == slot), None)
 
     def same(self) -> dict:
-        """All of it by name, for another command that samples alike."""
+        """All sampling options by name, for another command with the same sampling."""
         return {field.name: getattr(self, field.name) for field in fields(Sampling)}
 
     def _refuse_forms(self, what: str) -> None:
-        """Raises `InputError` for forms of classifier-free guidance that `what`, which adds the plain form itself, has not."""
+        """Raises `InputError` for variants of classifier-free guidance: `what` applies the plain form itself."""
         for slot in ("guidance", "interval"):
             if (other := self.modifier(slot)) and other.name != "classifier_free":
-                raise InputError(f"{what} adds classifier-free guidance itself, in its plain form, and takes no {other.name}")
+                raise InputError(f"{what} applies plain classifier-free guidance itself and does not support {other.name}")
 
 
 @dataclass(frozen=True)
 class Draw(Sampling):
-    """Draws a set of images, as many of each group, by one method.
+    """Draws a set of images with one method, an equal number for each value of the attribute.
 
-    For switching and spectral, tau is read from the search's file, searched when there is none, or given. Sample i of every
-    method starts from the same noise. A set that was cut off goes on where it stopped.
+    switching and spectral need a transition point tau: it is read from the file written by `jaxdiff sample search`, searched
+    first if there is no such file, or given with --tau. Sample i starts from the same noise under every method. Run the same
+    command again to resume an interrupted set.
 
     Examples:
 
-      python -m sample draw --model runs/faces --method switching --attribute group --count 4096 --out out/switching
+      jaxdiff sample draw --model runs/faces --method switching --attribute group --count 4096 --out out/switching
 
-      python -m sample draw --model runs/faces --method vanilla --count 4096 --out out/vanilla --format png
+      jaxdiff sample draw --model runs/faces --method vanilla --count 4096 --out out/vanilla --format png
 
-      python -m sample draw --model runs/faces --method switching --tau 0.2 0.4 0.6 0.8 --out out/sweep
+      jaxdiff sample draw --model runs/faces --method switching --tau 0.2 0.4 0.6 0.8 --out out/sweep
 
-      python -m sample draw --model runs/faces --method spectral --edges 1.5 4 --tau 0.94 0.8 0.6 --out out/spectral
+      jaxdiff sample draw --model runs/faces --method spectral --edges 1.5 4 --tau 0.94 0.8 0.6 --out out/spectral
 
-      python -m sample draw --model runs/faces --method fair_diffusion --target 0.3 0.7 --out out/fair
+      jaxdiff sample draw --model runs/faces --method fair_diffusion --target 0.3 0.7 --out out/fair
 
-      python -m sample draw --model runs/utkface --method switching --attribute gender+race --out out/intersections
+      jaxdiff sample draw --model runs/utkface --method switching --attribute gender+race --out out/intersections
 
-      python -m sample draw --model runs/faces --method switching --start none --tau 0.5 --out out/late
+      jaxdiff sample draw --model runs/faces --method switching --start none --tau 0.5 --out out/late
 
-      python -m sample draw --model runs/faces --unsafe embedded:glasses=yes --unsafe-count 512 --out out/safe
+      jaxdiff sample draw --model runs/faces --unsafe embedded:glasses=yes --unsafe-count 512 --out out/safe
 
-      python -m sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
+      jaxdiff sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
     """
 
     model: Path
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     out: Path
-    """Folder of the set (of the sets, with several --tau)."""
+    """Output folder of the set (of one set per value, with several --tau)."""
     method: Method = Vanilla()
     """The method, with its options."""
     attribute: str | None = None
-    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
     values: tuple[str, ...] = ()
-    """The values to draw, two or more; by default all."""
+    """Attribute values to draw, two or more; by default all."""
     count: int = 1024
-    """Images in all; as many of each value."""
+    """Total number of images, shared equally among the values."""
     batch_size: int | None = None
-    """Images at once, on all devices together, which must divide it; by default as many as the memory of accelerators holds, on
-    processors 64. The images do not depend on it."""
+    """Images per batch over all devices; must be a multiple of their number. By default as many as fit in accelerator memory,
+    64 on CPU. The images do not depend on it."""
     seed: int = 0
-    """Seed; sample i is a function of (seed, i)."""
+    """Random seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
-    """Shards of arrays, or plain files with labels.csv."""
+    """npz: shards of arrays; png: one file per image, with labels.csv."""
     dry_run: bool = False
-    """Print the resolved options and what a batch takes on each device, by compiling it, and draw nothing."""
+    """Compile a batch, print the resolved options with its memory and compute per device, and draw nothing."""
     devices: int | None = None
-    """With --dry-run: compile for so many devices, in place of those that there are."""
+    """With --dry-run: compile for this many devices instead of the available ones."""
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("count", "batch_size"):
-            at_least(name, getattr(self, name), 1)
-        at_least("seed", self.seed, 0)
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("seed", self.seed, 0)
         if self.devices is not None and not self.dry_run:
-            raise InputError(f"--devices is for --dry-run, got {self.devices} without it")
+            raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
         self.method.check(self)
         for modifier in self.modifiers:
-            if reason := self.method.refuses(modifier) or modifier.refused.get(self.method.name):
+            if reason := self.method.refuses(modifier) or modifier.incompatible.get(self.method.name):
                 raise InputError(f"{reason}; got --method {self.method.name} with {modifier.name}")
         if self.method.takes_scale:
             self._refuse_forms(f"--method {self.method.name}")
@@ -144,86 +145,89 @@ class Draw(Sampling):
 
 @dataclass(frozen=True)
 class Search(Sampling):
-    """Finds the transition point tau at which a switched sample best forgets its attribute.
+    """Finds the transition point tau at which switched samples depend least on the attribute value they started with.
 
-    `direct` compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
-    classifier that is trained on real images first. Its tau is the vertex of a parabola through the best point of a grid
-    and its two neighbours, which scatters less than the least of many points and may lie beside it. `prefix` is the
-    criterion of the paper (--path own --weight beta_eps --norm batch is the authors' own mode). A pixel distance finds the
-    wrong tau on real faces; the documentation shows what each finds. `spectral` finds a tau for each band of frequencies, by
-    the same distances (--metric pixel: each within its band). Of more than two values there is one tau for all pairs, or one
-    for each (--each-pair). --objective draws and judges sets at several tau, which takes longer, and gives the tau that
-    serves a purpose. tau holds for its solver, steps, spacing, guidance and modifiers alone.
+    --mode direct compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
+    classifier first trained on real images (the default). tau is the vertex of a parabola through the best grid point and its
+    two neighbours, which has a lower variance than the best grid point. --mode prefix is the criterion of the paper; --path
+    own --weight beta_eps --norm batch is the authors' setting. --mode spectral finds a tau for each frequency band with the
+    same distances (--metric pixel: within each band). On real faces a pixel distance finds the wrong tau; the documentation
+    compares the criteria.
+
+    With more than two values, all pairs share one tau unless --each-pair is given. --objective instead draws a set at each of
+    several tau, evaluates the sets with attribute classifiers, and chooses the best; this takes longer. A tau is valid only
+    for the solver, steps, spacing, guidance and modifiers that it was found with.
 
     Examples:
 
-      python -m sample search --model runs/faces --attribute group
+      jaxdiff sample search --model runs/faces --attribute group
 
-      python -m sample search --model runs/utkface --attribute gender --reference ~/utkface --value-names gender=male,female
+      jaxdiff sample search --model runs/utkface --attribute gender --reference ~/utkface --value-names gender=male,female
 
-      python -m sample search --model runs/utkface --mode prefix --path own --weight beta_eps --norm batch --out authors.json
+      jaxdiff sample search --model runs/utkface --mode prefix --path own --weight beta_eps --norm batch --out authors.json
 
-      python -m sample search --model runs/faces --mode spectral --edges 1.5 4
+      jaxdiff sample search --model runs/faces --mode spectral --edges 1.5 4
 
-      python -m sample search --model runs/faces --objective parity --retain 0.8 --start none
+      jaxdiff sample search --model runs/faces --objective parity --retain 0.8 --start none
 
-      python -m sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
+      jaxdiff sample search --model runs/utkface --attribute gender+race --values female+Black female+White male+Black
           male+White --each-pair
 
-      python -m sample search --model runs/faces --attribute group --unsafe private/ --window 0 inf
+      jaxdiff sample search --model runs/faces --attribute group --unsafe private/ --window 0 inf
     """
 
     model: Path
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     attribute: str | None = None
-    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
     values: tuple[str, ...] = ()
-    """The values to switch between, two or more; by default all."""
+    """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
-    """What a switched image starts under: another value of the attribute, or no label, which is at parity already."""
+    """The condition that sampling starts with: another attribute value, or the null label."""
     each_pair: bool = False
-    """A tau for each pair of values, in place of one for all."""
+    """Find a tau for each pair of values instead of one for all."""
     mode: Literal["direct", "prefix", "spectral"] = "direct"
-    """The criterion."""
+    """Search criterion, described above."""
     metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: where the distance looks. whitened and feature look at real images, see --reference."""
+    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
     edges: tuple[float, ...] = EDGES
-    """spectral: the radii at which bands of frequencies meet, in half-cycles an image."""
+    """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
-    """Real images for --metric whitened and feature; by default the data that the model was trained on."""
+    """Real images for --metric whitened and feature; by default the model's training data."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels of the data that are named here, e.g. gender=male,female."""
+    """Names for the integer labels of --reference and --unsafe data, e.g. gender=male,female."""
     path: Literal["own", "shared"] = "shared"
-    """prefix: each condition on its own trajectory, or both on a shared one."""
+    """prefix: one trajectory per condition (own), or one for both (shared)."""
     weight: Literal["beta_eps", "g2_score"] = "g2_score"
-    """prefix: the weight of the difference."""
+    """prefix: weight of the difference between the conditions over time."""
     norm: Literal["batch", "sample"] = "sample"
-    """prefix: norm over the batch (the authors') or over the sample."""
+    """prefix: norm over the whole batch (the authors' choice) or per sample."""
     objective: Literal["independence", "parity"] | None = None
-    """Draw sets at each --tau, judge them, and choose: the tau at which a classifier trained on the set tells the label
-    worst, or at which the groups differ least in all other attributes, of those that --retain the label."""
+    """Draw a set at each --tau, evaluate it with attribute classifiers, and choose among the tau whose label accuracy is at
+    least --retain. independence: where a classifier trained on the set predicts the label least well. parity: where the groups
+    differ least in all other attributes."""
     retain: float = 0.8
-    """objective: the least share of images in which an attribute classifier sees the label."""
+    """objective: minimum label accuracy, the share of images in which an attribute classifier predicts the label, in [0, 1]."""
     associated: tuple[str, ...] = ("all",)
-    """objective: the other attributes of the reference that are compared, or `all`."""
+    """objective: other attributes of the reference data to compare between the groups, or `all`."""
     tau: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 11))
-    """objective: the candidates."""
+    """objective: candidate transition points, in [0, 1]."""
     count: int = 512
-    """objective: images drawn at each candidate; they are kept beside --out."""
+    """objective: images drawn at each candidate, at least 16; the sets are stored next to --out."""
     phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet that the plot shows."""
+    """SNR values that separate the noise phases shown in the plot."""
     batch: int = 64
-    """Noise samples; of more than two values they take the pairs in turn."""
+    """Number of noise samples; with more than two values the pairs are assigned to them in turn."""
     seed: int = 0
-    """Seed of the noise."""
+    """Random seed of the noise."""
     out: Path | None = None
-    """The JSON to write, with a PNG of the curve beside it; by default tau-ATTRIBUTE.json, or spectral-ATTRIBUTE.json, in the
-    model's folder; under a modifier that changes tau, with its digest in the name."""
+    """JSON file to write, with a plot of the criterion next to it (.png). By default tau-ATTRIBUTE.json, or
+    spectral-ATTRIBUTE.json, in the model's folder; with modifiers that change tau, their digest is added to the name."""
 
     def __post_init__(self):
         super().__post_init__()
-        at_least("batch", self.batch, 1)
-        at_least("seed", self.seed, 0)
+        check_at_least("batch", self.batch, 1)
+        check_at_least("seed", self.seed, 0)
         check_boundaries(self.phases)
         if self.mode == "direct" and self.steps < 2:
             raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
@@ -231,80 +235,82 @@ class Search(Sampling):
             raise InputError(f"--edges is for --mode spectral, got --edges {self.edges} with --mode {self.mode}")
         self._check_objective()
         if self.mode == "spectral" and self.each_pair:
-            raise InputError("--each-pair is for --mode direct and prefix, got it with --mode spectral")
+            raise InputError("--each-pair is for --mode direct and prefix, got --each-pair with --mode spectral")
         for modifier in self.modifiers:
             modifier.check_search(by_sets=self.objective is not None)
         if self.mode == "spectral":
             for other in self.modifiers:
-                if other.remembers:
-                    raise InputError(f"--mode spectral cannot follow what {other.name} remembers from step to step: drop it")
+                if other.stateful:
+                    raise InputError(f"--mode spectral does not support {other.name}, which keeps state between steps")
 
     def _check_objective(self) -> None:
         defaults = type(self).__dataclass_fields__
         for name in ("retain", "associated", "tau", "count"):
             if self.objective is None and getattr(self, name) != defaults[name].default:
-                raise InputError(f"--{name} is for --objective, got --{name} {getattr(self, name)} without one")
+                raise InputError(f"--{name} needs --objective, got --{name} {getattr(self, name)} without it")
         if self.objective and (self.mode != "direct" or self.each_pair):
-            raise InputError("--objective is a way to find one tau, got --mode or --each-pair too")
+            raise InputError("--objective finds a single tau and cannot be combined with --mode or --each-pair")
         if self.start == "none" and not self.objective:
-            raise InputError("--start none takes --objective: without, a search compares both directions of a switch of values")
+            raise InputError(
+                "--start none needs --objective: other searches compare both directions of a switch between values"
+            )
         if not 0 <= self.retain <= 1:
             raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
         if not self.tau or _distinct(self.tau) < len(self.tau):
-            raise InputError(f"--tau takes times in [0, 1] that differ in the third decimal, got {self.tau}")
-        at_least("count", self.count, 16)
+            raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {self.tau}")
+        check_at_least("count", self.count, 16)
 
 
 @dataclass(frozen=True)
 class Sweep(Sampling):
-    """Runs the searches for tau side by side, and draws a switched set at each of many tau, for `evaluate sweep` to judge.
+    """Compares the search criteria, and draws a switched set at each of many tau for `jaxdiff evaluate sweep`.
 
-    The default search (direct/feature) and the authors' (prefix/own/beta_eps/batch) run at every batch size, the others at
-    the largest; with --start none there is nothing to search, and the sets alone are drawn. Writes a file for each search to
-    OUT/search, their curves to OUT/criterion.png, and the sets to OUT/tau-*, as `sample search` and `sample draw` would. A
-    sweep that was cut off goes on where it stopped. A direct search at batch 64 takes a minute or two of a CPU, and in
-    proportion; one of the prefix searches, seconds.
+    The default search (direct/feature) and the authors' (prefix/own/beta_eps/batch) run at every batch size, the others at the
+    largest only. With --start none there is no search: only the sets are drawn. Writes one file per search to OUT/search, their
+    curves to OUT/criterion.png, and the sets to OUT/tau-*, in the formats of `sample search` and `sample draw`. Run the same
+    command again to resume an interrupted sweep. On CPU a direct search at batch 64 takes one to two minutes, proportionally
+    more at larger batches; a prefix search takes seconds.
 
     Examples:
 
-      python -m sample sweep --model runs/faces --attribute group --steps 25 --out out/sweep
+      jaxdiff sample sweep --model runs/faces --attribute group --steps 25 --out out/sweep
 
-      python -m sample sweep --model runs/faces --attribute group --tau 0.2 0.4 0.6 0.8 --batches 1 64 --out out/small
+      jaxdiff sample sweep --model runs/faces --attribute group --tau 0.2 0.4 0.6 0.8 --batches 1 64 --out out/small
 
-      python -m sample sweep --model runs/faces --start none --out out/neutral
+      jaxdiff sample sweep --model runs/faces --start none --out out/neutral
 
-      python -m sample sweep --model runs/utkface --reference ~/utkface --value-names gender=male,female --modes direct/feature
+      jaxdiff sample sweep --model runs/utkface --reference ~/utkface --value-names gender=male,female --modes direct/feature
           prefix/own/beta_eps/batch --out out/utkface
     """
 
     model: Path
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     out: Path
-    """Folder of the sweep."""
+    """Output folder of the sweep."""
     attribute: str | None = None
-    """The sensitive attribute, or the combinations of several joined by +; by default the only one that the model has."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
     values: tuple[str, ...] = ()
-    """The values to switch between, two or more; by default all."""
+    """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
-    """What a switched image starts under: another value of the attribute, or no label, which is at parity already."""
+    """The condition that sampling starts with: another attribute value, or the null label."""
     tau: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    """Transition points in [0, 1], two or more; 1 never switches."""
+    """Transition points in [0, 1], two or more."""
     count: int = 1024
-    """Images of each set; as many of each group."""
+    """Images in each set, shared equally among the values."""
     batches: tuple[int, ...] = (1, 4, 16, 64, 256)
-    """Noise samples of the searches."""
+    """Numbers of noise samples to search with."""
     modes: tuple[Mode, ...] = MODES
-    """The searches, as METRIC of a direct one or PATH/WEIGHT/NORM of a prefix one."""
+    """Searches to run: direct/METRIC or prefix/PATH/WEIGHT/NORM, with the options of `sample search`."""
     reference: str | None = None
-    """Real images for direct/whitened and direct/feature; by default the data that the model was trained on."""
+    """Real images for direct/whitened and direct/feature; by default the model's training data."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels of the reference, e.g. gender=male,female."""
+    """Names for the integer labels of --reference data, e.g. gender=male,female."""
     phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet that the plots show."""
+    """SNR values that separate the noise phases shown in the plots."""
     batch_size: int | None = None
-    """Images drawn at once, by default as `draw` chooses; the images do not depend on it."""
+    """Images per batch; by default chosen as `sample draw` does. The images do not depend on it."""
     seed: int = 0
-    """Seed of the searches and of the sets."""
+    """Random seed of the searches and the sets."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -312,12 +318,12 @@ class Sweep(Sampling):
         for name in ("batches", "modes"):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
-                raise InputError(f"{flag(name)} takes one or more, each once, got {' '.join(map(str, given)) or 'none'}")
+                raise InputError(f"{flag(name)} takes one or more different values, got {' '.join(map(str, given)) or 'none'}")
         if min(self.batches) < 1:
             raise InputError(f"--batches must be at least 1, got {min(self.batches)}")
         if _distinct(self.tau) < max(2, len(self.tau)):
             given = " ".join(map(str, self.tau)) or "none"
-            raise InputError(f"--tau takes two or more times in [0, 1] that differ in the third decimal, got {given}")
+            raise InputError(f"--tau takes two or more times in [0, 1] that differ in the first three decimals, got {given}")
         if self.steps < 3:
             raise InputError(f"--steps must be at least 3 for a sweep, got {self.steps}")
         for modifier in self.modifiers:
@@ -325,5 +331,5 @@ class Sweep(Sampling):
 
 
 def _distinct(taus: Sequence[float]) -> int:
-    """How many times in [0, 1] differ in the third decimal, which names the folders of their sets."""
+    """The number of times in [0, 1] that differ when rounded to three decimals, as in the folder names of their sets."""
     return len({f"{tau:.3f}" for tau in taus if 0 <= tau <= 1})

@@ -1,10 +1,10 @@
-"""What a method and a modifier are: each is one class in one file, and the class says all that there is to know of it.
+"""Methods and modifiers: the base classes. Each method and each modifier is one class in one file, with everything about it.
 
-A *method* is a label plan: which condition an image starts and ends with, and how the denoiser uses it. A *modifier* changes
-the denoiser under any method: a guard, a form of guidance, thresholding. Both are frozen dataclasses whose fields are the
-command line's options, with their defaults, docstrings and checks. Choices, help, errors, provenance and captions are derived
-from them. Nothing here, nor at the top of a method's or modifier's file, imports arrays: `--help` and wrong options answer at
-once; what needs arrays is imported by the functions that use it.
+A *method* is a label plan: which conditions sampling starts and ends with, and how the denoiser uses them. A *modifier* changes
+the denoiser under any method: a guard, a form of guidance, thresholding. Both are frozen dataclasses whose fields are
+command-line options, with their defaults, docstrings and checks. Choices, help, errors, provenance and captions are derived
+from them. Neither this file nor the top level of a method's or modifier's file imports JAX, so that `--help` and option errors
+are fast; functions import what they need.
 """
 
 import ast
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from .setting import Setting
 
 INTERNAL = {"option": False}
-"""Metadata of a field that is no option of the command line."""
+"""Metadata of a field that is not a command-line option."""
 Slot = Literal["clipping", "guide", "guidance", "interval", "guard"]
 
 
 class Option(NamedTuple):
-    """An option of the command line.
+    """A command-line option.
 
     Attributes:
-        name: of its field; `--` and hyphens make it the flag.
-        type: what it takes.
-        default: its value where it is not given.
-        about: its help.
+        name: the name of its field; see `flag`.
+        type: its type.
+        default: its default value.
+        about: its help text.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Option(NamedTuple):
 
 
 def flag(name: str) -> str:
-    """The flag of an option."""
+    """The command-line flag of an option: `guidance_scale` becomes `--guidance-scale`."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -58,7 +58,7 @@ def _classes(file: str) -> Mapping[str, ast.ClassDef]:
 
 @cache
 def docstrings(cls: type) -> Mapping[str, str]:
-    """The docstrings below the fields of a class and of those that it inherits from."""
+    """The docstrings of the fields of a class, including inherited fields."""
     found: dict[str, str] = {}
     for each in reversed(cls.__mro__):
         if not is_dataclass(each):
@@ -84,11 +84,11 @@ def options_of(cls: type) -> Mapping[str, Option]:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What methods and modifiers have in common. The fields of a subclass are its options.
+    """Base class of methods and modifiers. The fields of a subclass are its options.
 
     Attributes:
         name: its name on the command line.
-        about: what it does, in a line.
+        about: a one-line description.
     """
 
     name: ClassVar[str]
@@ -96,21 +96,21 @@ class Entry:
 
     @property
     def needs_null(self) -> bool:
-        """Whether it takes a model with a null label."""
+        """Whether it needs a model with a null label."""
         return False
 
     def check(self, sampling: "Sampling") -> None:
-        """Raises `InputError` where its options do not go with how the model is sampled."""
+        """Raises `InputError` if its options cannot be combined with the sampling options."""
 
 
 class Method(Entry):
     """A label plan, and how the denoiser uses it.
 
     Attributes:
-        needs_labels: whether it takes a model that labels condition.
+        needs_labels: whether it needs a model conditioned on labels.
         extrapolates: whether its posterior mean may leave the range of the data.
-        takes_scale: whether it adds classifier-free guidance itself, in place of the modifier.
-        start: what an image starts under where that is not its own label: `other` or `none`.
+        takes_scale: whether it applies classifier-free guidance itself, instead of the modifier.
+        start: the label that sampling starts with, if not the image's own: `other` or `none`.
     """
 
     needs_labels: ClassVar[bool] = True
@@ -119,68 +119,68 @@ class Method(Entry):
     start = "other"
 
     def refuses(self, modifier: "Modifier") -> str | None:
-        """Why it does not go with a modifier; None where it does."""
+        """The reason why it cannot be combined with a modifier; None if it can."""
         return None
 
     def sets(self, options: "Draw", chosen: "Setting") -> Iterator[tuple[Path, "Method"]]:
-        """The sets that it draws: of each the folder, and the method with all that was left open."""
+        """The sets to draw: the folder of each, and the method with its transition points filled in."""
         yield options.out, self
 
     def example(self) -> "Method":
-        """The method with anything for what is left open: its program is the same."""
+        """The method with arbitrary transition points, for a dry run: the compiled program is the same."""
         return self
 
     def ends(self, plan: "Plan", count: int) -> Any:
-        """The label of each of `count` images, as a position in the values that are drawn, (N,)."""
+        """The label of each of `count` images, as a position in the setting's values, (N,)."""
         return plan.in_turn(count)
 
     def condition(self, plan: "Plan", indices: Any, ends: Any) -> Any:
-        """The condition of images of these indices and labels, as `around` takes it."""
+        """The condition of images with these indices and labels, in the structure that `around` expects."""
         raise NotImplementedError
 
     def around(self, denoise: Callable, drawing: "Drawing", indices: Any = None, ends: Any = None) -> Callable:
-        """The denoiser that draws.
+        """Wraps the denoiser.
 
         Arguments:
-            denoise: the model's, with the modifiers that go inside.
-            drawing: what it draws with.
-            indices, ends: of the images; None where any will do, to compile and to count.
+            denoise: the model's denoiser, with the inner modifiers.
+            drawing: the method with its setting.
+            indices, ends: indices and labels of the images; None if any will do, to compile and to count evaluations.
         """
         return denoise
 
     def draw(self, drawing: "Drawing", indices: Any, ends: Any) -> tuple[Any, Any]:
-        """Samples of these indices and labels, and the record of the guard, if any."""
+        """Samples with these indices and labels, and the guard's record, if any."""
         condition = drawing.over_devices(self.condition(drawing.plan, indices, ends))
         return drawing.sampled(drawing.denoiser(condition, indices, ends), condition, drawing.over_devices(indices))
 
     def evaluations(self, drawing: "Drawing") -> int:
-        """Evaluations of networks that an image costs."""
+        """Network evaluations per image."""
         return drawing.evaluations_of_a_run()
 
     def settings(self, plan: "Plan") -> dict[str, Any]:
-        """The options that it used, for the provenance of a set; JSON-ready."""
+        """The options used, for the provenance of a set; JSON-ready."""
         return {name: getattr(self, name) for name in options_of(type(self))}
 
-    def told(self, chosen: "Setting") -> dict[str, Any]:
-        """What else the provenance of a set says."""
+    def provenance(self, chosen: "Setting") -> dict[str, Any]:
+        """Further entries of the provenance of a set; JSON-ready."""
         return {}
 
     @property
     def parts(self) -> Sequence[str]:
-        """Its settings in few words each, for the page of a report."""
+        """Its settings, a few words each, for report pages."""
         return ()
 
     @property
     def caption(self) -> str | None:
-        """How it leads to a label: words with $own for the label and $others for the rest; None for its name alone."""
+        """Caption of an image, with $own for its label and $others for the other values; None to show only the set's."""
         return None
 
 
 class Place(NamedTuple):
-    """Where in the nest a denoiser is modified.
+    """The position in the nest at which a denoiser is modified.
 
     Attributes:
-        condition: what the nest will be given, or anything of that structure; None within the method.
+        condition: the condition of the whole nest, or anything of that structure; None inside the method.
         plain: the denoiser without classifier-free guidance; None outside the method.
     """
 
@@ -190,12 +190,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Ready:
-    """A modifier made ready for a model.
+    """A modifier prepared for a model.
 
     Attributes:
         modifier: the modifier.
-        around: the denoiser, modified; a function of the denoiser and its place.
-        settings: what it is, for provenance, and so what tau is tied to; JSON-ready.
+        around: modifies a denoiser, given the denoiser and its place.
+        settings: its settings, for provenance and for the context that a tau is valid in; JSON-ready.
     """
 
     modifier: "Modifier"
@@ -204,71 +204,71 @@ class Ready:
 
 
 class Modifier(Entry):
-    """A change of the denoiser that goes with any method.
+    """A change to the denoiser that can be combined with any method.
 
     Attributes:
-        slot: where in the nest it stands; of each slot at most one is used.
-        lead: the option that turns it on.
-        remembers: whether it carries something from step to step.
-        refused: the methods that it does not go with, by name, with the reason.
-        yields: whether another modifier of its slot takes its place, where both are asked for.
-        searched: whether the transition point is searched under it; where it is not, a draw takes a tau found without it.
+        slot: its position in the nest; each slot holds at most one modifier.
+        enabled_by: the option that enables it.
+        stateful: whether it keeps state between steps.
+        incompatible: the methods that it cannot be combined with, by name, with the reason.
+        yields: whether another enabled modifier of the same slot replaces it.
+        searched: whether the transition point is searched with it; if not, a draw uses a tau that was found without it.
     """
 
     slot: ClassVar[Slot]
-    lead: ClassVar[str]
-    remembers: ClassVar[bool] = False
-    refused: ClassVar[Mapping[str, str]] = {}
+    enabled_by: ClassVar[str]
+    stateful: ClassVar[bool] = False
+    incompatible: ClassVar[Mapping[str, str]] = {}
     yields: ClassVar[bool] = False
     searched: ClassVar[bool] = True
 
     @classmethod
-    def asked(cls, options: Mapping[str, Any]) -> bool:
-        """Whether these options of the command line, by name, ask for it."""
-        return options[cls.lead] != options_of(cls)[cls.lead].default
+    def enabled(cls, options: Mapping[str, Any]) -> bool:
+        """Whether these command-line options, by name, enable it."""
+        return options[cls.enabled_by] != options_of(cls)[cls.enabled_by].default
 
     @property
     def takes_scale(self) -> bool:
-        """Whether it adds classifier-free guidance itself, in place of the modifier of that slot."""
+        """Whether it applies classifier-free guidance itself, instead of the modifier of that slot."""
         return False
 
     def check_search(self, by_sets: bool) -> None:
-        """Raises `InputError` where tau cannot be searched under it.
+        """Raises `InputError` if tau cannot be searched with it.
 
         Arguments:
-            by_sets: whether whole sets are drawn and judged, in place of a criterion.
+            by_sets: whether sets are drawn and evaluated, instead of computing a criterion.
         """
 
     def ready(self, chosen: "Setting") -> Ready:
-        """Reads what it needs, and makes sure that it fits the model."""
+        """Loads what it needs. Raises `InputError` if it does not fit the model."""
         raise NotImplementedError
 
     @property
     def parts(self) -> Sequence[str]:
-        """Its settings in few words each, for the page of a report."""
+        """Its settings, a few words each, for report pages."""
         return (self.name.replace("_", " "),)
 
 
 def find(entries: Mapping[str, type], name: str, what: str) -> type:
-    """The entry of this name. Raises `InputError` that lists those that there are."""
+    """The entry with this name. Raises `InputError`, listing the known names, if there is none."""
     if name not in entries:
         raise InputError(f"unknown {what} {name!r}; it is one of {', '.join(entries)}")
     return entries[name]
 
 
-def takers(entries: Mapping[str, type], option: str) -> list[str]:
-    """The names of the entries that take an option."""
+def supporting(entries: Mapping[str, type], option: str) -> list[str]:
+    """The names of the entries that have an option."""
     return [name for name, entry in entries.items() if option in options_of(entry)]
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
-    """Raises `InputError` for an option outside [low, high]."""
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises `InputError` if the value of an option is outside [low, high]."""
     if not low <= value <= high:
         raise InputError(f"{flag(name)} must lie in [{low:g}, {high:g}], got {value}")
 
 
-def at_least(name: str, value: float | None, low: float) -> None:
-    """Raises `InputError` for an option below `low`, or that is no number; None is fine."""
+def check_at_least(name: str, value: float | None, low: float) -> None:
+    """Raises `InputError` if the value of an option is below `low` or NaN; None passes."""
     if value is not None and not value >= low:
         raise InputError(f"{flag(name)} must be at least {low:g}, got {value}")
 

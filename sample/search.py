@@ -1,4 +1,4 @@
-"""`python -m sample search`: the transition points of a model."""
+"""`jaxdiff sample search`: searches the transition points of a model."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -39,19 +39,19 @@ from .transitions import default_path
 
 REFERENCE_COUNT = 4000
 Curve = tuple[str, Sequence[float], Sequence[float], float]
-"""The name of a search, its times, the criterion there, and the time that it chose."""
+"""Name, times, criterion at these times, and the resulting tau of a search."""
 
 
-def features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
-    """F of the direct search, whitened pixels or a classifier's features, learnt from real images."""
+def reference_features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
+    """The feature map of the direct search, fitted to real images: whitened pixels or a classifier's features."""
     if reference is None:
-        # the data that the model was trained on, labelled as they were then
+        # the model's training data, with the value names used in training
         training = chosen.model.training
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
     if reference is None:
         raise InputError(
-            f"--metric {name} looks at real images, and the model does not say what it was trained on: name them by "
-            "--reference, or take --metric pixel or --mode prefix"
+            f"--metric {name} needs real images, and the model does not record its training data: give --reference, or use "
+            "--metric pixel or --mode prefix"
         )
     names, (*size, channels) = arguments.value_names(value_names), require_pixels(chosen.model.space, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
@@ -60,7 +60,7 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     for found, own in zip(source.attributes, parts, strict=True):
         if found.values != own.values:
             raise InputError(
-                f"--reference {reference} names the values of {found.name!r} {found.values}, the model {own.values}"
+                f"--reference {reference} has the values {found.values} of {found.name!r}, but the model has {own.values}"
             )
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
     positions = np.full(len(chosen.attribute.values), -1)
@@ -73,21 +73,21 @@ def features(name: str, chosen: Setting, reference: str | None, value_names: tup
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
-def looks_at_real_images(options: Search) -> bool:
-    """Whether the search measures its distance in what was learnt from real images."""
+def needs_reference(options: Search) -> bool:
+    """Whether the search measures distances with features fitted to real images."""
     return options.mode != "prefix" and options.metric != "pixel"
 
 
-def learn(options: Search, chosen: Setting) -> Callable | None:
-    """F of a search, learnt from real images; None for one that compares pixels or is of the paper's criterion."""
-    if not looks_at_real_images(options):
+def search_features(options: Search, chosen: Setting) -> Callable | None:
+    """The feature map of a search, fitted to real images; None for --metric pixel and --mode prefix."""
+    if not needs_reference(options):
         return None
-    with working(f"learning where to look ({options.metric})"):
-        return features(options.metric, chosen, options.reference, options.value_names, options.seed)
+    with working(f"fitting the {options.metric} metric to real images"):
+        return reference_features(options.metric, chosen, options.reference, options.value_names, options.seed)
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:
-    """What all searches take."""
+    """Arguments of all search functions."""
     return {
         "conditions": tuple(chosen.conditions()),
         "shape": chosen.model.shape,
@@ -97,22 +97,22 @@ def _arguments(options: Search, chosen: Setting) -> dict:
     }
 
 
-def find_transition(options: Search, chosen: Setting, looks: Callable | None) -> Transition:
-    """One tau for all values, with its context attached; `looks` is what `learn` returns for the search."""
+def find_transition(options: Search, chosen: Setting, features: Callable | None) -> Transition:
+    """One tau for all values, with its context; `features` is the result of `search_features` for this search."""
     common = _arguments(options, chosen)
     with working("searching tau"), jax.set_mesh(chosen.mesh):
         if options.mode == "prefix":
             kind = {"path": options.path, "weight": options.weight, "norm": options.norm}
             found = search_prefix(chosen.denoise, chosen.model.process, **common, **kind)
         else:
-            found = search_direct(chosen.denoise, chosen.model.process, **common, features=looks, metric=options.metric)
+            found = search_direct(chosen.denoise, chosen.model.process, **common, features=features, metric=options.metric)
     return replace(found, context={**chosen.context(), "seed": options.seed})
 
 
-def find_pairs(options: Search, chosen: Setting, looks: Callable | None) -> tuple[PairTransitions, list[Curve]]:
+def find_pairs(options: Search, chosen: Setting, features: Callable | None) -> tuple[PairTransitions, list[Curve]]:
     """A tau for each pair of values, and the curves of the searches."""
     found = {
-        (a, b): find_transition(options, replace(chosen, values=(chosen.values[a], chosen.values[b])), looks)
+        (a, b): find_transition(options, replace(chosen, values=(chosen.values[a], chosen.values[b])), features)
         for a, b in combinations(range(len(chosen.values)), 2)
     }
     context = {**chosen.context(), "seed": options.seed}
@@ -120,31 +120,31 @@ def find_pairs(options: Search, chosen: Setting, looks: Callable | None) -> tupl
     return pair_transitions(found, values=len(chosen.values), context=context), curves
 
 
-def find_spectral(options: Search, chosen: Setting, looks: Callable | None) -> SpectralTransition:
-    """A tau for each band of frequencies, with its context attached."""
+def find_spectral(options: Search, chosen: Setting, features: Callable | None) -> SpectralTransition:
+    """A tau for each frequency band, with its context."""
     bands = frequency_bands(chosen.model.shape, options.edges)
-    with working("searching a tau for each band"), jax.set_mesh(chosen.mesh):
+    with working("searching tau for each band"), jax.set_mesh(chosen.mesh):
         found = search_spectral(
             chosen.denoise, chosen.model.process, **_arguments(options, chosen), bands=bands,
-            features=looks, metric="bands" if looks is None else options.metric,
+            features=features, metric="bands" if features is None else options.metric,
         )  # fmt: skip
     return replace(found, context={**chosen.context(), "edges": list(options.edges), "seed": options.seed})
 
 
 def find(options: Search, chosen: Setting) -> tuple[SearchResult, list[Curve]]:
-    """What the search finds, and its curves."""
-    looks = learn(options, chosen)
+    """The search result and its curves."""
+    features = search_features(options, chosen)
     if options.mode == "spectral":
-        found = find_spectral(options, chosen, looks)
-        return found, [_of_band(found, band) for band in range(len(found.taus))]
+        found = find_spectral(options, chosen, features)
+        return found, [_band_curve(found, band) for band in range(len(found.taus))]
     if options.each_pair:
-        return find_pairs(options, chosen, looks)
-    found = find_transition(options, chosen, looks)
+        return find_pairs(options, chosen, features)
+    found = find_transition(options, chosen, features)
     return found, [(found.mode, found.taus, found.curve, found.tau)]
 
 
-def _of_band(found: SpectralTransition, band: int) -> Curve:
-    """The best criterion of a band that was found at each of its times."""
+def _band_curve(found: SpectralTransition, band: int) -> Curve:
+    """The curve of a band: the least criterion found at each of its times."""
     best: dict[float, float] = {}
     for tried, curve in zip(found.tried, found.curves, strict=True):
         best[tried[band]] = min(curve[band], best.get(tried[band], np.inf))
@@ -152,7 +152,7 @@ def _of_band(found: SpectralTransition, band: int) -> Curve:
 
 
 def search(options: Search) -> SearchResult:
-    """Searches, prints tau and writes the curve."""
+    """Runs the search, prints tau, and writes the result and its curve."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen, "spectral" if options.mode == "spectral" else "tau")
     found, curves = find(options, chosen)
@@ -161,15 +161,15 @@ def search(options: Search) -> SearchResult:
 
 
 def show(options: Search, chosen: Setting, out: Path, found: SearchResult, curves: Sequence[Curve]) -> None:
-    """Writes what was found, and prints it."""
+    """Writes and prints a search result."""
     write(out, found, curves, chosen, options.phases)
     console.print(_table(found, chosen))
-    console.print(f"{found.mode}, {found.batch} noise samples, {found.evaluations} evaluations each", highlight=False)
+    console.print(f"{found.mode}: {found.batch} noise samples, {found.evaluations} evaluations per sample", highlight=False)
     console.print(f"written: {out} and {out.with_suffix('.png').name}")
 
 
 def _table(found: SearchResult, chosen: Setting) -> Table:
-    """The points that were found, a row for each."""
+    """The table of transition points, one row each."""
     match found:
         case Transition():
             rows = [(found.mode, found.tau, found.residual)]
@@ -180,7 +180,7 @@ def _table(found: SearchResult, chosen: Setting) -> Table:
             edges = [f"{edge:g}" for edge in found.context["edges"]]
             between = [f"{low} to {high}" for low, high in pairwise(edges)]
             ranges = [f"below {edges[0]}", *between, f"above {edges[-1]}"]
-            names = [f"band {k}, {told}" for k, told in enumerate(ranges, 1)]
+            names = [f"band {k}, {edges}" for k, edges in enumerate(ranges, 1)]
             rows = list(zip(names, found.taus, found.residual, strict=True))
     table = Table(title=f"transition point of {chosen.name!r}", title_justify="left")
     for name in ("", "tau", "residual", "timestep", "SNR"):
@@ -195,7 +195,7 @@ def _table(found: SearchResult, chosen: Setting) -> Table:
 def write(
     out: Path, found: SearchResult, curves: Sequence[Curve], chosen: Setting, boundaries: Sequence[float] = BOUNDARIES
 ) -> None:
-    """Writes what was found as JSON and its curves as PNG, with the phases of noise that meet at these SNR."""
+    """Writes a search result as JSON, and its curves as PNG with the noise phases separated at these SNR."""
 
     def written():
         out.parent.mkdir(parents=True, exist_ok=True)

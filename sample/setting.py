@@ -1,4 +1,4 @@
-"""What searching and drawing share: a model, how it is sampled and with which values, and the context that tau is tied to."""
+"""The setting that search and draw share: a model, how it is sampled, and with which attribute values."""
 
 import hashlib
 import json
@@ -28,21 +28,21 @@ from .registry import Entry, Method
 
 @dataclass(frozen=True)
 class Setting:
-    """A model with the way it is sampled.
+    """A model and how it is sampled.
 
     Attributes:
         model: the model.
-        attribute: the sensitive attribute; of several at once their product, a value for every combination; None of an
-            unconditional model.
-        columns: the positions of the attributes, of whose product it is, among the model's.
-        values: those of its values that are sampled, two or more, as labels; none of an unconditional model.
+        attribute: the sensitive attribute; for several attributes their product, with one value for each combination; None for
+            an unconditional model.
+        columns: the positions of these attributes among the model's.
+        values: the values that are sampled, two or more, as labels; empty for an unconditional model.
         solver: the solver.
-        scale: the scale of classifier-free guidance; 1 is none.
-        start: what a switched image starts under, `other` or `none`.
-        mesh: the devices that weights lie on, and that what is sampled is sharded over: use it as `jax.set_mesh(mesh)`.
-        abstract: whether weights are shapes alone, which can be compiled for and not run.
-        policy: what keeps posterior means in the range of the data.
-        nest: the model's denoiser, with the modifiers.
+        scale: the scale of classifier-free guidance; 1 means no guidance.
+        start: the label that switched sampling starts with, `other` or `none`.
+        mesh: the device mesh for weights and samples; use it as `jax.set_mesh(mesh)`.
+        abstract: whether the weights are only shapes, to compile without running.
+        policy: the clipping policy, which keeps posterior means in the range of the data.
+        nest: the model's denoiser with the modifiers.
     """
 
     model: Model
@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def denoise(self) -> Callable:
-        """The model's denoiser with the modifiers; it takes what `conditions` holds, or a mixture of it."""
+        """The model's denoiser with the modifiers; it takes the conditions in `conditions`, or a mixture of them."""
         return self.nest.outside(self.nest.inside(), self.conditions())
 
     @property
@@ -74,11 +74,11 @@ class Setting:
 
     @cached_property
     def null(self) -> Any:
-        """The condition that says nothing, one row. Raises `InputError` where the model has no null label."""
+        """The null condition, one row. Raises `InputError` if the model has no null label."""
         return self.model.conditions.null
 
     def labels(self, ends: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b a"]:
-        """Label rows of the values at these positions in `values`, and the null label for the model's other attributes."""
+        """Label rows for the values at these positions in `values`, with the null label for the model's other attributes."""
         attributes = self.model.conditions.attributes
         rows = np.full((len(ends), len(attributes)), NULL, np.int32)
         if self.columns:
@@ -95,7 +95,7 @@ class Setting:
         return self.condition(np.arange(len(self.values)))
 
     def placed(self, model: Model) -> Model:
-        """A model with its weights on the devices, as the mesh shards parameters."""
+        """The model with its weights placed on the devices, sharded as the mesh says."""
         if self.abstract:
             network = parallel.abstract_parameters(self.mesh, model.network)
         else:
@@ -103,16 +103,16 @@ class Setting:
         return replace(model, network=network)
 
     def searched(self, *, guarded: bool = True) -> "Setting":
-        """The setting in which tau is searched: under those modifiers alone that a search knows.
+        """The setting in which tau is searched: with only those modifiers that a search supports.
 
         Arguments:
-            guarded: whether that search knows guards.
+            guarded: whether the search supports guards.
         """
         return replace(self, nest=self.nest.only(lambda each: each.searched and (guarded or each.slot != "guard")))
 
     def context(self) -> dict[str, Any]:
-        """What a transition point is tied to."""
-        guard = self.nest.of("guard")
+        """The context that a transition point is valid in, JSON-ready."""
+        guard = self.nest.in_slot("guard")
         settings = self.nest.settings()
         return {
             "model": self.model.fingerprint,
@@ -128,16 +128,16 @@ class Setting:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that tell the modifiers apart; empty where there is none that changes tau's file."""
-        guard, others = self.nest.of("guard"), self.nest.settings()
+        """Eight hexadecimal digits that identify the modifiers in the name of tau's file; empty without such modifiers."""
+        guard, others = self.nest.in_slot("guard"), self.nest.settings()
         if guard is None and not others:
             return ""
-        told = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        settings = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def make_solver(sampling: Sampling) -> Solver:
-    """The solver of the options. Raises `InputError` for options out of range."""
+    """The solver from the sampling options. Raises `InputError` for options out of range."""
     given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else {}
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
         given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
@@ -154,16 +154,16 @@ def setting(
     start: str = "other",
     abstract: bool = False,
 ) -> Setting:
-    """Joins the other processes, loads the model and what the modifiers need, and makes sure that the options fit it.
+    """Joins the other processes, loads the model and prepares the modifiers, and checks that the options fit the model.
 
     Arguments:
-        path, attribute, values, sampling: as of the commands.
-        method: the method that draws; None for a search, which switches labels.
-        start: what a switched image starts under.
-        abstract: whether weights are to be shapes alone, which can be compiled for and not run.
+        path, attribute, values, sampling: as in the options of the commands.
+        method: the method to draw with; None for a search, which switches labels.
+        start: the label that switched sampling starts with.
+        abstract: whether to keep only the shapes of the weights, to compile without running.
 
     Raises:
-        InputError: before any compute, where something does not go with the model.
+        InputError: before any compute, if an option does not fit the model.
     """
     solver = make_solver(sampling)
     mesh = sampling.make_mesh()
@@ -184,17 +184,17 @@ def setting(
 
 
 def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -> None:
-    """Raises `InputError` where something takes a null label, and the model has none."""
+    """Raises `InputError` if something needs a null label and the model has none."""
     labelled = isinstance(model.conditions, Labels)
     if labelled and model.conditions.has_null:
         return
     needing = [entry.name for entry in entries if entry.needs_null] + ["--start none"] * (start == "none")
     if needing and not labelled:
-        raise InputError(f"{needing[0]} takes a model that labels condition, and the one at {path} is unconditional: drop it")
+        raise InputError(f"{needing[0]} needs a model conditioned on labels, and the model at {path} is unconditional")
     if needing:
         raise InputError(
-            f"{needing[0]} takes a model with a null label, and the one at {path} has none: it was trained with every label "
-            "given. Train with --label-dropout above 0, or import with --null-label where there is one"
+            f"{needing[0]} needs a model with a null label, and the model at {path} has none: it was trained without label "
+            "dropout. Train with --label-dropout above 0, or import with --null-label if the source has one"
         )
 
 
@@ -202,17 +202,19 @@ def _check_unconditional(path: Any, attribute: str | None, values: tuple[str, ..
     what = "a search" if method is None else f"--method {method.name}"
     if method is None or method.needs_labels:
         raise InputError(
-            f"the model at {path} is unconditional, and {what} takes one that labels condition: train with --attributes, or "
-            "draw by --method vanilla"
+            f"the model at {path} is unconditional, and {what} needs a model conditioned on labels: train with --attributes, "
+            "or draw with --method vanilla"
         )
     if attribute or values:
-        raise InputError(f"the model at {path} is unconditional: it takes no --attribute and no --values, got them")
+        raise InputError(
+            f"--attribute and --values need a model conditioned on labels, and the model at {path} is unconditional"
+        )
 
 
 def _chosen_values(
     path: Any, model: Model, attribute: str | None, values: tuple[str, ...]
 ) -> tuple[Attribute, tuple[int, ...], tuple[int, ...]]:
-    """The attribute that is sampled, its columns among the model's, and the labels of its values."""
+    """The chosen attribute, its columns among the model's, and the labels of the chosen values."""
     conditions = model.conditions
     known = [each.name for each in conditions.attributes]
     if attribute is None and len(known) > 1:
@@ -224,7 +226,7 @@ def _chosen_values(
         raise InputError(f"--attribute joins different attributes by +, got {name}")
     if not conditions.has_null and len(columns) < len(known):
         raise InputError(
-            f"the model at {path} has no null label, so every attribute must be given: take --attribute {'+'.join(known)}"
+            f"the model at {path} has no null label, so every attribute must be given: use --attribute {'+'.join(known)}"
         )
     found = product_of(parts)
     values = values or found.values
@@ -234,6 +236,6 @@ def _chosen_values(
 
 
 def product_of(attributes: Sequence[Attribute]) -> Attribute:
-    """The attribute whose values are the combinations of these attributes' values, joined by +, the last fastest."""
+    """The product attribute: its values are the combinations of these attributes' values, joined by +, the last fastest."""
     names = ("+".join(parts) for parts in product(*(attribute.values for attribute in attributes)))
     return Attribute("+".join(attribute.name for attribute in attributes), tuple(names))

@@ -1,4 +1,4 @@
-"""`python -m sample sweep`: the searches for tau side by side, and the sets over tau that tell which of them to trust."""
+"""`jaxdiff sample sweep`: runs all searches for tau, and draws sets at many tau to compare the searches with."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from jaxdiff.phases import boundary_times
 from .draw import draw
 from .methods.switching import Switching
 from .options import Draw, Mode, Search, Sweep
-from .search import find_transition, learn, looks_at_real_images
+from .search import find_transition, needs_reference, search_features
 from .search import write as write_search
 from .setting import Setting, setting
 
@@ -28,9 +28,9 @@ AT_EVERY_BATCH: tuple[Mode, ...] = ("direct/feature", "prefix/own/beta_eps/batch
 
 
 def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
-    """Every search of the sweep by the file that it is kept in, the smallest batches of each mode first.
+    """Every search of the sweep by its file, the smallest batches of each mode first.
 
-    None with --start none: a search compares both directions of a switch of values.
+    Empty with --start none: a search compares both directions of a switch between values.
     """
     if options.start == "none":
         return {}
@@ -47,14 +47,14 @@ def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
 
 
 def context(options: Search, chosen: Setting) -> dict[str, Any]:
-    """What the result of a search is tied to; of one that looks at real images, these too."""
-    learnt = looks_at_real_images(options)
-    reference = {"reference": options.reference or chosen.model.training.get("data")} if learnt else {}
+    """The context that the result of a search is valid for, including the real images it used, if any."""
+    needed = needs_reference(options)
+    reference = {"reference": options.reference or chosen.model.training.get("data")} if needed else {}
     return {**chosen.context(), "seed": options.seed, **reference}
 
 
 def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition | None:
-    """The result of an earlier run; None where there is none. Raises `InputError` for one of another context."""
+    """The result of an earlier run, or None. Raises `InputError` if it was found in another context."""
     text = parallel.run_on_first(lambda: file.read_text() if file.exists() else None)
     if text is None:
         return None
@@ -62,25 +62,25 @@ def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition
         found = Transition.from_json(text)
         found.require(context(options, chosen))
     except InputError as error:
-        raise InputError(f"{file} is not of this sweep ({error}); take another --out, or delete it") from error
+        raise InputError(f"{file} belongs to another sweep ({error}); choose another --out, or delete it") from error
     if (found.mode, found.batch) != (mode, options.batch):
-        raise InputError(f"{file} holds a search by {found.mode} at batch {found.batch}; delete it")
+        raise InputError(f"{file} holds a search with mode {found.mode} and batch {found.batch}; delete it")
     return found
 
 
 def searched(options: Sweep, chosen: Setting) -> list[Transition]:
-    """The results of all searches; only those that have no file yet are run."""
+    """The results of all searches; only those without a file are run."""
     plan = planned(options)
     found = {file: kept(file, mode, search, chosen) for file, (mode, search) in plan.items()}
-    learnt: dict[Mode, Callable | None] = {}
+    features: dict[Mode, Callable | None] = {}
     for number, (file, (mode, search)) in enumerate(plan.items(), start=1):
         if found[file] is not None:
             continue
         console.print(f"search {number} of {len(plan)}: {mode}, batch {search.batch}", highlight=False)
-        if mode not in learnt:
-            learnt[mode] = learn(search, chosen)
+        if mode not in features:
+            features[mode] = search_features(search, chosen)
         begun = time.monotonic()
-        result = find_transition(search, chosen, learnt[mode])
+        result = find_transition(search, chosen, features[mode])
         seconds = round(time.monotonic() - begun, 1)
         found[file] = replace(result, context={**context(search, chosen), "seconds": seconds})
         each = found[file]
@@ -100,7 +100,7 @@ def sweep(options: Sweep) -> list[Path]:
 
 
 def show(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:
-    """Prints what the searches found, and writes their curves."""
+    """Prints the results of the searches, and writes their curves."""
     title = f"searches for tau, {chosen.name!r}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("mode", "batch", "tau", "residual", "evaluations", "seconds"):

@@ -1,4 +1,4 @@
-"""The transition points that a drawing takes: from the search's file, which is made first where there is none."""
+"""The transition points used by `draw`: read from the search's file, or searched first if there is none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
-    """Where the transition points of a setting are kept.
+    """The default file of the transition points of a setting.
 
     Arguments:
         model: the model's folder or file.
-        chosen: the setting, with those modifiers that the search knows.
-        kind: of search, `tau` or `spectral`.
+        chosen: the setting, with only those modifiers that the search supports.
+        kind: the kind of search, `tau` or `spectral`.
     """
     name = "-".join(part for part in (kind, chosen.name, chosen.digest) if part)
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 
 
 def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult:
-    """What the search found, from its file, made first where there is none; an error where it was found in another context."""
+    """The search result from its file, or from a new search. Raises `InputError` if it was found in another context."""
     spectral = method.kind == "spectral"
     chosen = chosen.searched(guarded=not spectral)
     path = method.tau_file or default_path(options.model, chosen, method.kind)
     if not parallel.run_on_first(path.exists):
         if method.tau_file:
-            raise InputError(f"--tau-file {path} does not exist; `python -m sample search --out {path}` makes it")
+            raise InputError(f"--tau-file {path} does not exist; create it with `jaxdiff sample search --out {path}`")
         found = _search(options, chosen, method, path)
     else:
         found = _read(
@@ -50,7 +50,7 @@ def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult
 def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> SearchResult:
     from . import search
 
-    console.print(f"no {path}: searching tau first")
+    console.print(f"{path} does not exist: searching tau first")
     modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
     kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}
     wanted = Search(options.model, chosen.name, chosen.names, **kind, **{**options.same(), "modifiers": modifiers})
@@ -60,11 +60,11 @@ def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> S
 
 
 def _read(path: Path, text: str, kinds: Sequence[type[SearchResult]]) -> SearchResult:
-    """The result of a search that a file holds, of one of these kinds."""
+    """The search result in a file, of one of these kinds."""
     refused = []
     for kind in kinds:
         try:
             return kind.from_json(text)
         except InputError as error:
             refused.append(str(error))
-    raise InputError(f"{path} is damaged, or of another method: {'; '.join(refused)}")
+    raise InputError(f"{path} is damaged or was written for another method: {'; '.join(refused)}")

@@ -1,4 +1,4 @@
-"""What the commands do, once their options are found good: only then is JAX imported."""
+"""The work of the commands. It imports JAX, so it is loaded only after the options are checked."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def search(options: Any) -> None:
 
 
 def draw(options: Any) -> None:
-    """Draws the sets, or says what a batch would take."""
+    """Draws the sets, or with --dry-run prints what a batch takes."""
     from . import draw as drawing
     from . import dry_run
 
@@ -20,7 +20,7 @@ def draw(options: Any) -> None:
 
 
 def sweep(options: Any) -> None:
-    """Searches and draws over tau."""
+    """Runs the searches and draws the sets."""
     from . import sweep as sweeping
 
     sweeping.sweep(options.command)

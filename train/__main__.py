@@ -1,4 +1,4 @@
-"""`jaxdiff train`: data -> model, data -> classifier of noised images, and models in and out."""
+"""`jaxdiff train`: trains diffusion models and classifiers of noised images, and exports and imports models."""
 
 from jaxdiff import choices
 from jaxdiff._console.commands import Command, Program
@@ -11,7 +11,7 @@ def _tables() -> str:
 OPTIONS = Program(
     "train",
     __package__,
-    "Trains a diffusion model on images, or a classifier of noised images, and brings models in and out.",
+    "Trains diffusion models and classifiers of noised images, and exports and imports models.",
     {
         "diffusion": Command("train a diffusion model on images", "options:Options", "run:train_diffusion", _tables),
         "classifier": Command(
@@ -20,9 +20,9 @@ OPTIONS = Program(
             "run:train_classifier",
             lambda: choices.table(Processes=choices.PROCESSES),
         ),
-        "export": Command("write a model as a folder of diffusers", "exchange_options:Export", "exchange:export_model"),
+        "export": Command("export a model to the diffusers format", "exchange_options:Export", "exchange:export_model"),
         "import": Command(
-            "read a model of diffusers or of guided-diffusion", "exchange_options:Import", "exchange:import_model"
+            "import a model from diffusers or guided-diffusion", "exchange_options:Import", "exchange:import_model"
         ),
     },
     default="diffusion",

@@ -41,7 +41,7 @@ class NoisedClassification(Task):
     """A classifier of noised images.
 
     Attributes:
-        held_out: the validation split, for the calibration, and the test split, for the table.
+        held_out: the validation split, used to calibrate, and the test split, used to measure the calibration.
     """
 
     kind = weight_file.CLASSIFIER
@@ -56,14 +56,14 @@ class NoisedClassification(Task):
         return {**super().config(options, attributes), "held_out": options.held_out}
 
     def save(self, options: ClassifierOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """Of the last step with its calibration, which takes too long for one that was asked to stop."""
+        """Saves the classifier; calibrates it at the last step only, since that takes too long for an interrupted run."""
         network = Network(state.ema, state.network.structure)
         calibration, training = Calibration.identity(self.network.values), self.provenance(options, step)
         if step == self.steps:
             calibration, before, after = self._calibrated(options, network, folder)
             training["held_out"] = [level.config() for level in after]
-            told = {"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]}
-            folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(told) + "\n"))
+            table = {"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]}
+            folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(table) + "\n"))
         classifier = classifiers.NoisedClassifier(
             config=self.network,
             network=parallel.gather(network),
@@ -76,12 +76,12 @@ class NoisedClassification(Task):
         folder.write(self.kind.file, lambda: classifiers.save(folder.path, classifier))
 
     def show(self, options: ClassifierOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """Nothing: what there is to see is the calibration, at the end."""
+        """Shows nothing; the calibration plot is written at the end."""
 
     def _calibrated(
         self, options: ClassifierOptions, network: Network, folder: Folder
     ) -> tuple[Calibration, tuple[Level, ...], tuple[Level, ...]]:
-        """The calibration, and how good the probabilities are before and after it; tells of it."""
+        """The calibration, and its measurements on the test split without and with it; prints and plots them."""
         with working("calibrating on held-out images"):
             validation, test = (self._ask(options, network, split) for split in ("validation", "test"))
         shares, none = np.array(self.objective.shares), Calibration.identity(self.network.values)
@@ -90,9 +90,9 @@ class NoisedClassification(Task):
         console.print(_table(before, after))
         title = f"{options.attribute} in noised images of {options.data}"
         values = self.held_out["test"].attributes[0].values
-        said = test.log_posterior(shares, calibration)
+        log_posterior = test.log_posterior(shares, calibration)
         picture = folder.path / "calibration.png"
-        folder.write(picture.name, lambda: plots.calibration(picture, test, said, after, values, title))
+        folder.write(picture.name, lambda: plots.calibration(picture, test, log_posterior, after, values, title))
         return calibration, before, after
 
     def _ask(self, options: ClassifierOptions, network: Network, split: str) -> HeldOut:
@@ -103,11 +103,11 @@ class NoisedClassification(Task):
 
 
 def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:
-    """The levels of noise, as the terminal shows them."""
+    """The table of noise levels for the terminal."""
     table = Table(
-        title="held-out images by level of noise (in brackets: before calibration)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title="held-out images by noise level (in brackets: before calibration)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for name in ("t", "SNR", "accuracy", "log loss", "prior's", "calibration\nerror", "by\nchance"):
+    for name in ("t", "SNR", "accuracy", "log loss", "prior\nlog loss", "calibration\nerror", "expected\nby chance"):
         table.add_column(name, justify="right", no_wrap=True)
     for raw, level in zip(before, after, strict=True):
         table.add_row(
@@ -123,11 +123,11 @@ def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:
 
 
 def context(options: ClassifierOptions) -> tuple[tuple[int, int], int | None, Process]:
-    """The height and width, and the channels, that the images are brought to (None for their own), and the forward process:
-    the model's, or the options'.
+    """Height and width of the images, channels (None: as in the data) and forward process: from --model if given, else
+    from the options.
 
     Raises:
-        InputError: the model is not one of pixels.
+        InputError: the model is not a pixel-space model.
     """
     if options.model is not None:
         model = load(options.model)
@@ -139,16 +139,16 @@ def context(options: ClassifierOptions) -> tuple[tuple[int, int], int | None, Pr
 def resolve(
     options: ClassifierOptions, process: Process, source: Source, held_out: Mapping[str, Source]
 ) -> NoisedClassification:
-    """Fills the options in from the preset and the data.
+    """Completes the options from the preset and the data.
 
     Arguments:
-        options: of the command line.
-        process: as `context` gives it.
-        source: the training split, with the attribute alone.
-        held_out: the validation and the test split.
+        options: the command-line options.
+        process: the forward process, from `context`.
+        source: the training split, with the classifier's attribute only.
+        held_out: the validation and test splits.
 
     Raises:
-        InputError: one value alone, one without an image to train on, or too few held-out images.
+        InputError: the attribute has a single value, a value has no training image, or a held-out split has too few images.
     """
     (attribute,) = source.attributes
     require_two_values(source, attribute.name)
@@ -158,7 +158,7 @@ def resolve(
         raise InputError(f"attribute {attribute.name!r} has no image of value {lacking!r} in {source.name}")
     for split in held_out.values():
         if len(split) < FEWEST:
-            raise InputError(f"{split.name} has {len(split)} images; a calibration takes at least {FEWEST}")
+            raise InputError(f"{split.name} has {len(split)} images; calibration needs at least {FEWEST}")
     base = preset(options.preset).network.resized(source.image(0).shape[:2], source.channels)
     encoder = {field.name: getattr(base, field.name) for field in dataclasses.fields(EncoderConfig)}
     network = ClassifierConfig(**{**encoder, "dtype": options.dtype or base.dtype, "remat": options.remat}, values=len(count))

@@ -26,7 +26,7 @@ from .task import Task, forward_process
 
 @dataclass(frozen=True)
 class Diffusion(Task):
-    """A diffusion model, conditioned on labels or on nothing."""
+    """A diffusion model, conditioned on labels or unconditional."""
 
     kind = weight_file.MODEL
     network: UNetConfig
@@ -41,13 +41,13 @@ class Diffusion(Task):
         folder.write(self.kind.file, lambda: models.save(folder.path, model))
 
     def show(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """Where it is time, a grid with a row for each value of the first attribute; the same noise in each row."""
+        """At every --preview-every steps, a grid with one row per value of the first attribute, from the same noise."""
         if step != self.steps and not (options.preview_every and step % options.preview_every == 0):
             return
         model, columns = self._model(options, source, Network(state.ema, state.network.structure), step), 8
         counts = self.network.values or (1,)
         count = counts[0] * columns
-        # filled up, so that the devices divide it
+        # padded to a multiple of the number of devices
         places = np.arange(count + -count % jax.sharding.get_mesh().size) % count
         labels = np.zeros((len(places), len(counts)), np.int32)
         labels[:, 0] = places // columns
@@ -70,12 +70,12 @@ class Diffusion(Task):
 
 
 def image_size(options: RunOptions) -> tuple[int, int]:
-    """The height and width that the images are brought to."""
+    """Height and width to which the images are resized."""
     return arguments.image_size(options.size) or preset(options.preset).network.shape[:2]
 
 
 def resolve(options: Options, source: Source) -> Diffusion:
-    """Fills the options in from the preset and the data."""
+    """Completes the options from the preset and the data."""
     base = preset(options.preset)
     pick = lambda name: getattr(base, name) if getattr(options, name) is None else getattr(options, name)  # noqa: E731
     network = dataclasses.replace(
@@ -100,5 +100,7 @@ def resolve(options: Options, source: Source) -> Diffusion:
     optimization = Optimization(learning_rate=pick("learning_rate"), warmup=options.warmup, ema_decay=pick("ema_decay"))
     process = forward_process(options)
     if options.zero_terminal_snr and objective.prediction == "eps":
-        raise InputError("--zero-terminal-snr takes --prediction v, x0 or edm: at pure noise eps says nothing of the image")
+        raise InputError(
+            "--zero-terminal-snr needs --prediction v, x0 or edm: eps carries no information about the image at SNR 0"
+        )
     return Diffusion(network, process, objective, optimization, pick("steps"), pick("batch_size"))

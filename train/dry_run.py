@@ -1,4 +1,4 @@
-"""`jaxdiff train --dry-run`: what a step takes on each device, from its compiled form; nothing is run."""
+"""`jaxdiff train --dry-run`: memory and compute of a training step per device, from the compiled step; nothing is run."""
 
 import json
 from functools import partial
@@ -20,30 +20,30 @@ from .task import Task
 
 
 def dry_run(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:
-    """Prints the resolved configuration, the parameters, and the report of a step."""
+    """Prints the resolved configuration, the number of parameters and the report of a step."""
     check_divides(options, task, mesh)
     console.print_json(json.dumps({**task.config(options, source.attributes), "steps": task.steps, "mesh": dict(mesh.shape)}))
     with working("compiling"):
         parameters, report = compiled_step(options, task, len(source.attributes), mesh)
-    console.print(f"{parameters:,} parameters, with their average and the optimiser's moments four times that in the state")
+    console.print(f"{parameters:,} parameters; the state holds four copies: weights, moving average and two Adam moments")
     show(report, "a training step", task.steps, task.network.dtype)
 
 
 def compiled_step(options: RunOptions, task: Task, attributes: int, mesh: Mesh) -> tuple[int, ProgramReport]:
-    """The number of parameters, and the report of the step as it is trained with on a mesh."""
+    """The number of parameters, and the report of the training step on a mesh."""
     key = jax.eval_shape(jax.random.key, 0)
     shapes = jax.eval_shape(partial(fresh_state, task), key)
     at = lambda shape, dtype, sharding: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)  # noqa: E731
     state = parallel.abstract_parameters(mesh, shapes)
-    dealt, network, count = parallel.batch_sharding(mesh), task.network, task.batch_size
+    sharded, network, count = parallel.batch_sharding(mesh), task.network, task.batch_size
     batch = {
-        "x0": at((count, *network.shape), jnp.float32, dealt),
-        "labels": at((count, attributes), jnp.int32, dealt),
+        "x0": at((count, *network.shape), jnp.float32, sharded),
+        "labels": at((count, attributes), jnp.int32, sharded),
     }
-    wishes = at((mesh.size,), jnp.int32, dealt)
+    requests = at((mesh.size,), jnp.int32, sharded)
     with jax.set_mesh(mesh):
         lowered = train_step.lower(
-            state, task.process, batch, key, wishes,
+            state, task.process, batch, key, requests,
             objective=task.objective, optimization=task.optimization, parts=options.accumulate,
         )  # fmt: skip
         report = program_report(lowered.compile())

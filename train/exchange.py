@@ -1,4 +1,4 @@
-"""Models out of jaxdiff and into it: `jaxdiff train export` and `jaxdiff train import`."""
+"""Exporting and importing models: `jaxdiff train export` and `jaxdiff train import`."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def export_model(options: Export) -> None:
 def import_model(options: Import) -> None:
     """Runs `jaxdiff train import`."""
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise InputError(f"--out {options.out} is there already and not empty; take another folder")
+        raise InputError(f"--out {options.out} already exists and is not empty; choose another folder")
     with working("importing"):
         model = _read(options)
         if options.dtype is not None:
@@ -38,10 +38,10 @@ def import_model(options: Import) -> None:
 
 
 def _read(options: Import) -> Model:
-    """The model in the source."""
+    """Reads the model from the source."""
     names = value_names(options.value_names) or {}
     if len(names) > 1:
-        raise InputError(f"--value-names names the one attribute of the class labels, got {', '.join(names)}")
+        raise InputError(f"--value-names takes one attribute for the class labels, got {', '.join(names)}")
     attribute = next((Attribute(name, values) for name, values in names.items()), None)
     process = _process(options)
     if options.source.is_dir():
@@ -54,10 +54,10 @@ def _read(options: Import) -> Model:
             size=image_size(options.size),
         )
     if not options.source.is_file():
-        raise InputError(f"there is neither a folder nor a file {options.source}")
-    lacking = [f"--{name}" for name in ("size", "process") if getattr(options, name) is None]
-    if lacking:
-        raise InputError(f"{options.source} holds weights alone: say {' and '.join(lacking)}")
+        raise InputError(f"{options.source} does not exist")
+    missing = [f"--{name}" for name in ("size", "process") if getattr(options, name) is None]
+    if missing:
+        raise InputError(f"{options.source} contains only weights: give {' and '.join(missing)}")
     return interop.load_guided(
         options.source,
         size=image_size(options.size),
@@ -71,7 +71,7 @@ def _read(options: Import) -> Model:
 
 
 def _process(options: Import) -> Process | None:
-    """The forward process that was named."""
+    """The forward process from the options; None if not given."""
     if options.process is None or not options.process.startswith("ddpm_"):
         if options.timesteps != Import.timesteps:
             raise InputError(f"--timesteps is for --process ddpm_*, got --process {options.process}")
@@ -80,7 +80,7 @@ def _process(options: Import) -> Process | None:
 
 
 def _about(model: Model) -> str:
-    """What a model is, in a line."""
+    """A one-line description of a model."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(model.network.weights))
     named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.conditions.attributes]
     labels = ", ".join(named) or "no attributes"

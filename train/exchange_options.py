@@ -1,4 +1,4 @@
-"""What `jaxdiff train export` and `jaxdiff train import` take."""
+"""Options of `jaxdiff train export` and `jaxdiff train import`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Writes a trained model as a folder of diffusers: unet/ (UNet2DModel), scheduler/ (DDIMScheduler), and for a model without
-    attributes model_index.json (DDIMPipeline).
+    """Exports a trained model in diffusers format: unet/ (UNet2DModel), scheduler/ (DDIMScheduler) and, for an unconditional
+    model, model_index.json (DDIMPipeline).
 
-    In PyTorch `UNet2DModel.from_pretrained(OUT, subfolder="unet")` and `DDIMScheduler.from_pretrained(OUT,
-    subfolder="scheduler")` read it, or `DDIMPipeline.from_pretrained(OUT)`. A class label there is the label here, and the null
-    label comes last; of several attributes it counts their combinations, the last attribute fastest.
+    Load it in PyTorch with `UNet2DModel.from_pretrained(OUT, subfolder="unet")` and `DDIMScheduler.from_pretrained(OUT,
+    subfolder="scheduler")`, or with `DDIMPipeline.from_pretrained(OUT)`. Class labels are the model's labels; the null label
+    is the last class; with several attributes the classes are their combinations, the last attribute fastest.
 
-    UNet2DModel has no stem: the presets faces64 and faces128 can be exported, tiny and small can not.
+    UNet2DModel has no stem, so the presets faces64 and faces128 can be exported, and tiny and small cannot.
 
     Examples:
 
@@ -24,21 +24,21 @@ class Export:
     """
 
     model: Path
-    """The run, or its model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     out: Path
-    """The folder, which must not be there yet or be empty."""
+    """Output folder; must not exist or be empty."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """Reads a model of diffusers (UNet2DModel) or of guided-diffusion, and writes it as a run, which the other programs take.
+    """Imports a model from diffusers (UNet2DModel) or guided-diffusion, and writes it as a run for the other programs.
 
-    A folder of diffusers says all that is needed; the DDPM kind (CIFAR-10, CelebA-HQ) and the ADM kind are read, from
-    safetensors or .bin. A .pt file of guided-diffusion, or of P2 weighting, holds weights alone: say --size, --process, and
-    --head-channels where they are not 64. No code in any file is run.
+    A diffusers folder contains all settings; DDPM networks (CIFAR-10, CelebA-HQ) and ADM networks are supported, stored as
+    safetensors or .bin. A .pt file of guided-diffusion or P2 weighting contains only weights: give --size, --process
+    and, unless it is 64, --head-channels. No code in the files is executed.
 
-    Class labels become the attribute `class` with the values 0, 1, ..., unless --value-names names them. Such a model has no
-    null label, without which there is no classifier-free guidance, unless --null-label says that the last class is one.
+    Class labels become the attribute `class` with the values 0, 1, ..., unless --value-names names them. The model has no null
+    label, and so no classifier-free guidance, unless --null-label declares the last class as the null label.
 
     Examples:
 
@@ -50,24 +50,24 @@ class Import:
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A folder of diffusers, or a .pt file."""
+    """A diffusers folder or a .pt file."""
     out: Path
-    """Folder of the run, which must not be there yet or be empty."""
+    """Output folder of the run; must not exist or be empty."""
     value_names: tuple[str, ...] = ()
-    """The attribute that the class labels are, and its values: gender=male,female."""
+    """Attribute and value names for the class labels, e.g. gender=male,female."""
     null_label: bool = False
     """The last class is the null label."""
     size: str | None = None
-    """Size of the images in pixels, a number or HEIGHTxWIDTH, where the source does not say."""
+    """Image size in pixels, a number or HEIGHTxWIDTH, if the source does not record it."""
     process: Literal["vp_linear", "vp_cosine", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"] | None = None
-    """Forward process, in place of the source's or where it does not say."""
+    """Forward process; overrides the one recorded in the source."""
     timesteps: int = 1000
-    """T of a --process ddpm_*."""
+    """Number of timesteps T of --process ddpm_*."""
     prediction: Literal["eps", "v", "x0"] | None = None
-    """What the network predicts, in place of the source's; eps for a .pt file."""
+    """Prediction type of the network; overrides the source's. By default eps for a .pt file."""
     head_channels: int = 64
-    """.pt: channels of an attention head (num_head_channels)."""
+    """.pt: channels per attention head (num_head_channels)."""
     attention_order: Literal["heads", "projections"] = "heads"
-    """.pt: projections for a network with use_new_attention_order."""
+    """.pt: projections if the network was trained with use_new_attention_order, else heads."""
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Computation type, by default float32; parameters are float32."""
+    """Computation dtype, by default float32; parameters are always float32."""

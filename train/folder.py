@@ -1,4 +1,4 @@
-"""The folder of a run: claimed, locked and written by the first process alone; what it finds wrong is told by all."""
+"""The folder of a run: only the first process locks and writes it; all processes raise its errors."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from jaxdiff.errors import InputError
 
 
 class Folder:
-    """A run's folder, while the run has it: see `claimed`. Every process calls its methods.
+    """The locked folder of a run, see `claimed`. Every process calls its methods.
 
     Arguments:
-        path: where it is.
+        path: the folder.
     """
 
     def __init__(self, path: Path):
@@ -26,15 +26,15 @@ class Folder:
         self._metrics = path / "metrics.jsonl"
 
     def write(self, what: str, function: Callable[[], Any]) -> None:
-        """Has the first process write something; `what` is what an error calls it.
+        """Writes a file in the first process; `what` is its name in errors.
 
         Raises:
-            InputError: in every process, where the disk is full or does not take it.
+            InputError: in every process, if the file cannot be written.
         """
         write_once(self.path / what, function)
 
     def log(self, line: dict[str, Any]) -> None:
-        """Adds a line to the metrics."""
+        """Appends a line to the metrics."""
 
         def add():
             with open(self._metrics, "a") as metrics:
@@ -43,7 +43,7 @@ class Folder:
         self.write("metrics.jsonl", add)
 
     def forget_after(self, step: int) -> None:
-        """Drops the metrics of steps that the resumed run will do again."""
+        """Drops the metrics of steps that the resumed run will repeat."""
 
         def forget():
             if self._metrics.exists():
@@ -54,7 +54,7 @@ class Folder:
         self.write("metrics.jsonl", forget)
 
     def plot(self, title: str) -> None:
-        """Draws the loss."""
+        """Plots the loss."""
 
         def draw():
             rows = [json.loads(line) for line in self._metrics.read_text().splitlines()]
@@ -65,10 +65,10 @@ class Folder:
 
 @contextmanager
 def claimed(out: Path, config: dict[str, Any]) -> Iterator[Folder]:
-    """Makes a folder this run's, or makes sure that it is, and that no other process trains in it. Every process calls it.
+    """Creates or opens the folder of a run with this configuration, and locks it. Every process calls it.
 
     Raises:
-        InputError: it is another run's or something else's, it is being trained in, or not all processes see it.
+        InputError: the folder holds another run or other files, is locked, or is not visible to all processes.
     """
     with ExitStack() as held:
         _require_agreement(config)
@@ -78,7 +78,7 @@ def claimed(out: Path, config: dict[str, Any]) -> Iterator[Folder]:
 
 
 def _require_agreement(config: dict[str, Any]) -> None:
-    """Raises `InputError` in every process, where they were started with different options or data."""
+    """Raises `InputError` in every process if they were started with different options or data."""
     first, *others = (_flat(each) for each in parallel.gather_results(lambda: config))
     for number, other in enumerate(others, 1):
         for name, value in first.items():
@@ -91,7 +91,7 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
     if path.exists():
         _require_same(out, path, config)
     elif out.exists() and any(out.iterdir()):
-        raise InputError(f"--out {out} is not empty and holds no run (no config.json); take another folder")
+        raise InputError(f"--out {out} is not empty and holds no run (no config.json); choose another folder")
     else:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
             partial_file.write_text(json.dumps(config, indent=2) + "\n")
             os.replace(partial_file, path)
         except OSError as error:
-            raise InputError(f"cannot make --out {out}: {error.strerror or error}") from error
+            raise InputError(f"cannot create --out {out}: {error.strerror or error}") from error
     lock(path, "being trained", held)
 
 
@@ -107,21 +107,21 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
     try:
         there, config = _flat(json.loads(path.read_text())), _flat(config)
     except (ValueError, AttributeError) as error:
-        raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; take another folder") from error
+        raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; choose another folder") from error
     differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; take another folder"
+            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; choose another"
         )
 
 
 def _seen(out: Path) -> None:
     if not (out / "config.json").is_file():
-        raise InputError(f"--out {out} is not there: on several machines it must lie where all of them see it")
+        raise InputError(f"--out {out} is not visible here: all machines need a folder on a shared file system")
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings by name, those of a part of the configuration as part.name."""
+    """The settings by name; nested settings as part.name."""
     parts = {name: value if isinstance(value, dict) else {"": value} for name, value in config.items()}
     return {f"{part}.{name}".rstrip("."): value for part, values in parts.items() for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The training run: one loop, readable from top to bottom. Every process of a run runs all of it, in step."""
+"""The training loop, readable from top to bottom. Every process of a run executes all of it, in lockstep."""
 
 import math
 import signal
@@ -23,21 +23,21 @@ from .folder import Folder, claimed
 from .options import RunOptions
 from .task import Task
 
-STOPPED = 143  # exit status of a run that was asked to stop (128 + SIGTERM) and has saved
-NOTHING, SAVE, STOP = range(3)  # what a process wishes; the greatest of all wishes is granted, by all at the same step
-_AHEAD = 2  # steps after which wishes are read, so that the device never waits for the host
+STOPPED = 143  # exit status of a run that was interrupted and has saved (128 + SIGTERM)
+NOTHING, SAVE, STOP = range(3)  # requests of a process; all processes act on the largest, at the same step
+_AHEAD = 2  # steps after which requests are read, so that the device never waits for the host
 
 
 class _Stop:
-    """Whether the process has been asked to stop: SIGTERM or Ctrl-C sets it, the loop reads it between steps."""
+    """Whether the process has been interrupted: SIGTERM or Ctrl-C sets it, the loop reads it between steps."""
 
     def __enter__(self):
-        self.asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.requested = False
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
-    def _ask(self, *_):
-        self.asked = True
+    def _request(self, *_):
+        self.requested = True
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
@@ -45,7 +45,7 @@ class _Stop:
 
 
 def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
-    """Trains, or goes on training, until `task.steps` steps are done; returns the exit status."""
+    """Trains, or resumes training, until `task.steps` steps are done; returns the exit status."""
     check_divides(options, task, mesh)
     rows = parallel.process_rows(mesh, task.batch_size)
     each = rows.stop - rows.start
@@ -56,12 +56,12 @@ def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
 
 
 def check_divides(options: RunOptions, task: Task, mesh: Mesh) -> None:
-    """Raises `InputError` where the devices, or their parts of a batch, do not divide the batch."""
+    """Raises `InputError` unless the batch size is a multiple of the number of devices and --accumulate."""
     parallel.check_divides(mesh, task.batch_size, "--batch-size")
     if task.batch_size % (mesh.size * options.accumulate):
         raise InputError(
-            f"--batch-size of {task.batch_size} over {mesh.size} devices is {task.batch_size // mesh.size} images on each, "
-            f"which --accumulate {options.accumulate} does not divide"
+            f"--batch-size {task.batch_size} over {mesh.size} devices is {task.batch_size // mesh.size} images on each, "
+            f"which is not divisible by --accumulate {options.accumulate}"
         )
 
 
@@ -71,7 +71,7 @@ def fresh_state(task: Task, key) -> TrainState:
 
 
 def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, folder: Folder) -> int:
-    """The run, in a folder that is its own."""
+    """The run, in its locked folder."""
     checkpoints = Checkpoints(folder.path / "checkpoints")
 
     # --- state: from the newest checkpoint, else from the seed -------------------------------------------------------
@@ -89,33 +89,33 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
     console.print(
         f"{options.preset}: {parameters / 1e6:.2f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
         f"{len(source)} images of {source.name}, {task.space}; "
-        + (f"going on from step {done}" if done else f"new run in {folder.path}")
+        + (f"resuming from step {done}" if done else f"new run in {folder.path}")
     )
     if done >= task.steps:
-        console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; --steps takes it further")
+        console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; increase --steps to train further")
         return 0
 
     # --- steps -------------------------------------------------------------------------------------------------------
     step_of = partial(train_step, objective=task.objective, optimization=task.optimization, parts=options.accumulate)
     key = jax.random.fold_in(jax.random.key(options.seed), 2)
-    pending, wished, saved_at, logged_at, note = [], deque(), time.monotonic(), time.monotonic(), ""
+    pending, requested, saved_at, logged_at, note = [], deque(), time.monotonic(), time.monotonic(), ""
     folder.forget_after(done)
     with (
         _Stop() as stop,
         checkpoints,
         progress("training", task.steps, done=done, unit="steps") as advance,
     ):
-        granted = NOTHING
-        while done < task.steps and granted != STOP:
+        agreed = NOTHING
+        while done < task.steps and agreed != STOP:
             overdue = parallel.is_first() and time.monotonic() - saved_at > 60 * options.save_minutes
-            wish = STOP if stop.asked else SAVE if overdue else NOTHING
-            batch, wishes = parallel.shard_rows(mesh, (next(iterator), _on_each_device(mesh, wish)))
-            state, measured = step_of(state, task.process, batch, key, wishes)
+            request = STOP if stop.requested else SAVE if overdue else NOTHING
+            batch, requests = parallel.shard_rows(mesh, (next(iterator), _on_each_device(mesh, request)))
+            state, measured = step_of(state, task.process, batch, key, requests)
             done += 1
             pending.append((done, measured))
-            wished.append(measured["wish"])
-            granted = int(wished.popleft()) if len(wished) > _AHEAD else NOTHING
-            save_now = granted != NOTHING or done == task.steps
+            requested.append(measured["wish"])
+            agreed = int(requested.popleft()) if len(requested) > _AHEAD else NOTHING
+            save_now = agreed != NOTHING or done == task.steps
             if done % options.log_every == 0 or save_now:
                 # fetched only here, so that the device runs ahead of the host in between;
                 # a checkpoint is never of a failed step
@@ -126,24 +126,24 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
                 pending, logged_at = [], time.monotonic()
             if save_now:
                 _save(checkpoints, options, task, source, state, done, iterator, folder)
-                # wishes from before are granted; who still wishes to stop says so again
+                # earlier requests are fulfilled; a process that still wants to stop repeats its request
                 latest, saved_at = done, time.monotonic()
-                wished.clear()
+                requested.clear()
             task.show(options, source, state, done, folder)
             advance(1, note)
 
     # --- end ---------------------------------------------------------------------------------------------------------
     if done < task.steps:
-        console.print(f"stopped at step {done} of {task.steps}, saved; the same command goes on from here")
+        console.print(f"stopped at step {done} of {task.steps} and saved; run the same command again to resume")
         return STOPPED
-    console.print(f"done: {folder.path / task.kind.file}, pictures beside it")
+    console.print(f"done: {folder.path / task.kind.file}, with plots in the same folder")
     return 0
 
 
-def _on_each_device(mesh: Mesh, wish: int) -> np.ndarray:
-    """A process's wish, on behalf of each of its devices."""
+def _on_each_device(mesh: Mesh, request: int) -> np.ndarray:
+    """A process's request, repeated for each of its devices."""
     rows = parallel.process_rows(mesh, mesh.size)
-    return np.full(rows.stop - rows.start, wish, np.int32)
+    return np.full(rows.stop - rows.start, request, np.int32)
 
 
 def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
     seconds = time.monotonic() - since
     for (step, _), value in zip(pending, values, strict=True):
         if not (math.isfinite(value["loss"]) and math.isfinite(value["gradient_norm"])):
-            kept = "no checkpoint was written yet" if latest is None else f"the checkpoint of step {latest} is kept"
+            kept = "no checkpoint was written yet" if latest is None else f"the last checkpoint is that of step {latest}"
             raise InputError(
                 f"the loss of step {step} is {value['loss']}, its gradient norm {value['gradient_norm']}; {kept}. "
                 "A lower --learning-rate, or float32, usually helps"
@@ -171,7 +171,7 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
 
 
 def _save(checkpoints, options, task, source, state, step, iterator, folder) -> None:
-    # the weights first: a run that is killed in between then does some steps again, but never lacks its last weights
+    # the weights first: a run killed in between repeats some steps, but never misses its last weights
     task.save(options, source, state, step, folder)
     checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
     folder.plot(f"{options.preset} on {options.data}")

@@ -1,4 +1,4 @@
-"""What `jaxdiff train` takes."""
+"""Options of `jaxdiff train`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,59 +10,59 @@ from jaxdiff.choices import BOUNDARIES, ProcessName, TimeSampling, Weighting, ch
 from jaxdiff.errors import InputError
 from jaxdiff.presets import PresetName, preset
 
-FEWEST = 100  # held-out images of a split, below which a calibration error tells nothing
+FEWEST = 100  # images of a held-out split below which a calibration error is meaningless
 
 
 @dataclass(frozen=True)
 class RunOptions(Hosts):
-    """What a run takes, whatever it trains."""
+    """Options of every training run."""
 
     out: Path
-    """Folder of the run."""
+    """Output folder of the run; an existing run with the same options is resumed."""
     data: str = "embedded"
-    """`embedded`, a folder or .zip of images with labels.csv, an .npz with images and labels, or tfds:NAME."""
+    """Training data: `embedded`, a folder or .zip of images with labels.csv, an .npz with images and labels, or tfds:NAME."""
     preset: PresetName = "tiny"
-    """Network and training; the options below override its parts."""
+    """Network architecture and training settings; the options below override them."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels, e.g. gender=male,female."""
+    """Names for integer labels of the data, e.g. gender=male,female."""
     process: ProcessName | None = None
-    """Forward process; the table above says what each is for."""
+    """Forward process, by default the preset's; see the table above."""
     zero_terminal_snr: bool = False
-    """ddpm tables: rescale them to end in pure noise; for v and x0."""
+    """ddpm processes: rescale the schedule to an SNR of 0 at the last timestep; needs --prediction v, x0 or edm."""
     steps: int | None = None
-    """Training steps in all."""
+    """Total number of training steps, by default the preset's."""
     batch_size: int | None = None
-    """Images a step."""
+    """Images per step over all devices, by default the preset's."""
     learning_rate: float | None = None
-    """Learning rate of AdamW after warm-up."""
+    """Learning rate of AdamW after warm-up, by default the preset's."""
     warmup: int = 200
-    """Steps of linear warm-up."""
+    """Steps of linear learning-rate warm-up."""
     ema_decay: float | None = None
-    """Decay of the average of the weights."""
+    """Decay of the exponential moving average of the weights, in [0, 1); by default the preset's."""
     phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet, by which the loss is told."""
+    """SNR values that separate the noise phases for which the loss is logged."""
     size: str | None = None
-    """Image size in pixels, a number or HEIGHTxWIDTH: images are centre-cropped and resized to it."""
+    """Image size in pixels, a number or HEIGHTxWIDTH; images are centre-cropped and resized to it. By default the preset's."""
     channels: Literal[1, 3, 4] | None = None
-    """Channels of the images: 1 (grey), 3 (RGB) or 4 (RGB and transparency); by default those of the data."""
+    """Image channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default as in the data."""
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Computation type; parameters are float32."""
+    """Computation dtype, by default the preset's; parameters are always float32."""
     remat: bool = False
-    """Recompute activations in the backward pass: less memory, a third more time."""
+    """Recompute activations in the backward pass (gradient checkpointing): less memory, about a third more time."""
     accumulate: int = 1
-    """Parts that each batch goes through in, one after another: less memory, the same steps."""
+    """Gradient accumulation: number of sequential parts of each batch. Less memory, the same training steps."""
     flip: bool = True
-    """Mirror images at random."""
+    """Mirror images horizontally at random; turn off for digits and letters."""
     seed: int = 0
-    """Seed of weights, noise and data order."""
+    """Random seed of weights, noise and data order."""
     log_every: int = 20
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl."""
     save_minutes: float = 5.0
-    """Minutes between two checkpoints; the last step is always saved."""
+    """Minutes between checkpoints; the last step is always saved."""
     dry_run: bool = False
-    """Compile the step and print what it takes, by the compiler's own account, without training."""
+    """Compile a training step, print its memory and compute per device, and do not train."""
     devices: int | None = None
-    """With --dry-run: compile for so many devices, in place of those that there are."""
+    """With --dry-run: compile for this many devices instead of the available ones."""
 
     def __post_init__(self):
         image_size(self.size)
@@ -74,32 +74,31 @@ class RunOptions(Hosts):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
         if self.devices is not None and not self.dry_run:
-            raise InputError(f"--devices is for --dry-run, got {self.devices} without it")
+            raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"--ema-decay must lie in [0, 1), got {self.ema_decay}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InputError(f"--learning-rate must be above 0, got {self.learning_rate}")
         if self.zero_terminal_snr and not self.process_name.startswith("ddpm_"):
-            raise InputError(f"--zero-terminal-snr is for the ddpm tables, got --process {self.process_name}")
+            raise InputError(f"--zero-terminal-snr needs a ddpm process, got --process {self.process_name}")
         check_boundaries(self.phases)
 
     @property
     def process_name(self) -> ProcessName:
-        """The forward process, by default the preset's."""
+        """Name of the forward process, by default the preset's."""
         return self.process or preset(self.preset).process
 
 
 @dataclass(frozen=True)
 class Options(RunOptions):
-    """Trains a diffusion model on images, conditioned on their labels or, with --unconditional, on nothing.
+    """Trains a diffusion model on images, conditioned on their labels or, with --unconditional, without labels.
 
-    A run lives in one folder: config.json, metrics.jsonl (a line every few steps), loss.png, previews/ (images drawn on
-    the way), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `jaxdiff sample` reads).
-    Started again with the same options, it goes on where it stopped, to exactly the state of a run that was never
-    stopped. Ctrl-C or SIGTERM saves first.
+    A run is one folder: config.json, metrics.jsonl (a line every --log-every steps), loss.png, previews/ (sample grids during
+    training), checkpoints/ (to resume from) and model.safetensors (the averaged weights, which `jaxdiff sample` loads). Run the
+    same command again to resume; the result is identical to an uninterrupted run. Ctrl-C or SIGTERM saves before stopping.
 
-    `jaxdiff train classifier --help` is about classifiers of noised images, whose odds weigh the safe denoiser;
-    `jaxdiff train export --help` and `jaxdiff train import --help` are about models of diffusers and guided-diffusion.
+    See also `jaxdiff train classifier --help` for classifiers of noised images, which weight the safe denoiser, and
+    `jaxdiff train export --help` and `jaxdiff train import --help` for models of diffusers and guided-diffusion.
 
     Examples:
 
@@ -114,31 +113,32 @@ class Options(RunOptions):
     """
 
     attributes: tuple[str, ...] = ()
-    """Attributes that condition the model (their label embeddings add up); by default `group`, or the only one there is."""
+    """Attributes that condition the model (their embeddings are added); by default `group` for embedded data, else the only
+    one."""
     unconditional: bool = False
-    """Train without labels: the model can be drawn, guarded and evaluated, but not switched from a value to another."""
+    """Train without labels. The model can be sampled, guarded and evaluated, but methods that use labels need them."""
     prediction: Literal["eps", "v", "x0", "edm"] | None = None
-    """What the network predicts; edm is EDM's preconditioned x0."""
+    """Prediction type of the network, by default the preset's; edm is x0 with EDM's preconditioning."""
     weighting: Weighting = "simple"
-    """Weight of the loss over time; the table above says which is what."""
+    """Loss weighting over time; see the table above."""
     p2_gamma: float = 1.0
-    """gamma of p2."""
+    """p2 weighting: gamma."""
     p2_k: float = 1.0
-    """k of p2."""
+    """p2 weighting: k."""
     min_snr_gamma: float = 5.0
-    """gamma of min_snr."""
+    """min_snr weighting: gamma."""
     time_sampling: TimeSampling = "stratified"
-    """How training times are drawn."""
+    """Distribution of training times; see the table above."""
     level_mean: float = -1.2
-    """log_normal: mean of log(sigma / alpha)."""
+    """log_normal time sampling: mean of log(sigma / alpha)."""
     level_std: float = 1.2
-    """log_normal: its standard deviation."""
+    """log_normal time sampling: standard deviation of log(sigma / alpha)."""
     label_dropout: float = 0.1
-    """Share of images trained without labels, so that guidance works."""
+    """Probability of training an image with the null label, which classifier-free guidance needs; in [0, 1]."""
     attribute_dropout: float = 0.5
-    """Of several attributes: probability that each label is hidden on its own, for sampling by one of them alone."""
+    """With several attributes: probability of hiding each label independently, to sample with some of them; in [0, 1]."""
     preview_every: int = 1000
-    """Steps between two preview grids; 0 draws none."""
+    """Steps between preview grids; 0 disables them."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -150,15 +150,15 @@ class Options(RunOptions):
 
 @dataclass(frozen=True)
 class ClassifierOptions(RunOptions):
-    """Trains a classifier of noised images: what is the value of an attribute, given an image at any level of noise?
+    """Trains a classifier of noised images, which predicts an attribute's value at any noise level.
 
-    Its odds weigh the safe denoiser (`jaxdiff.load_classifier(OUT).log_odds(("yes",))`). They are used as numbers, so at the
-    end a temperature for each level of noise is fitted on the validation split, and the table tells, of the test split, how
-    good they are: the log loss beside that of the prior, and the calibration error beside what chance alone gives a
-    perfectly calibrated classifier on as many images.
+    Its odds weight the safe denoiser: `jaxdiff sample draw --classifier OUT`, or `load_classifier(OUT).log_odds(("yes",))`
+    in Python. Since the probabilities matter, a temperature for each noise level is fitted on the validation split at the end.
+    The printed table shows the log loss on the test split compared with that of the prior, and the calibration error compared
+    with the error that a perfectly calibrated classifier has by chance with as many images.
 
-    A run lives in one folder, as one of `jaxdiff train` does: config.json, metrics.jsonl, loss.png, calibration.png,
-    calibration.json (the table), checkpoints/ and classifier.safetensors. It is resumed the same way.
+    A run is one folder, as for `jaxdiff train`: config.json, metrics.jsonl, loss.png, calibration.png, calibration.json (the
+    table), checkpoints/ and classifier.safetensors. Run the same command again to resume.
 
     Examples:
 
@@ -169,13 +169,13 @@ class ClassifierOptions(RunOptions):
     """
 
     attribute: str = field(kw_only=True)
-    """The attribute that it tells."""
+    """Attribute to predict."""
     model: Path | None = None
-    """A trained model, whose process, image size and channels the classifier takes: it is for this model's samples."""
+    """Trained model to use the classifier with; sets process, image size and channels."""
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     held_out: int = 4096
-    """Images taken of the validation and of the test split, at most."""
+    """Maximum number of images used of each of the validation and test splits, at least 100."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -185,6 +185,6 @@ class ClassifierOptions(RunOptions):
             raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
         given = [name for name in ("process", "zero_terminal_snr", "size", "channels") if getattr(self, name)]
         if self.model is not None and given:
-            raise InputError(f"--model {self.model} gives process, size and channels: leave --{given[0].replace('_', '-')} out")
+            raise InputError(f"--model {self.model} sets process, size and channels: remove --{given[0].replace('_', '-')}")
         if (Path(self.data).expanduser() / "samples.json").is_file():
-            raise InputError(f"--data {self.data} is a folder of samples, which has no held-out images to calibrate on")
+            raise InputError(f"--data {self.data} is a set of samples, which has no held-out split to calibrate on")

@@ -1,4 +1,4 @@
-"""Opens the data, fills the options in and trains: the work of `jaxdiff train` and `jaxdiff train classifier`."""
+"""The work of `jaxdiff train` and `jaxdiff train classifier`: opens the data, completes the options and trains."""
 
 import sys
 
@@ -17,14 +17,14 @@ from .task import Task
 
 
 def train_diffusion(options: Options) -> None:
-    """Trains a diffusion model; ends the process with the status of the training."""
+    """Trains a diffusion model; exits with the status of the training."""
     names = options.attributes or (("group",) if options.data.startswith("embedded") else None)
     names = () if options.unconditional else names
     mesh = join(options)
     source = parallel.run_on_all(lambda: _open(options, diffusion.image_size(options), options.channels, names))
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
-        raise InputError(f"{source.name} has several attributes: choose with --attributes, one or more of {known}")
+        raise InputError(f"{source.name} has several attributes: choose one or more of {known} with --attributes")
     task = diffusion.resolve(options, source)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
@@ -32,7 +32,7 @@ def train_diffusion(options: Options) -> None:
 
 
 def train_classifier(options: ClassifierOptions) -> None:
-    """Trains a classifier of noised images; ends the process with the status of the training."""
+    """Trains a classifier of noised images; exits with the status of the training."""
     mesh = join(options)
     size, channels, process = parallel.run_on_all(lambda: classifier.context(options))
     source, *held_out = parallel.run_on_all(
@@ -43,14 +43,14 @@ def train_classifier(options: ClassifierOptions) -> None:
 
 
 def join(options: RunOptions) -> Mesh:
-    """The mesh of the run's processes, or of the devices that a dry run is for."""
+    """The mesh of the run's processes, or of the simulated devices of a dry run."""
     if options.devices is not None:
         pretend(options.devices)
     return options.make_mesh()
 
 
 def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> None:
-    """Trains, or says what a step takes; ends the process with the status of the training."""
+    """Trains, or with --dry-run prints what a step takes; exits with the status of the training."""
     if options.dry_run:
         dry_run(options, task, source, mesh)
         return
@@ -61,6 +61,6 @@ def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> Non
 def _open(
     options: RunOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...] | None, split: str = "train"
 ) -> Source:
-    """A split of the data, with the attributes of these names (None is all there are)."""
+    """A split of the data with the attributes of these names (None: all)."""
     given = value_names(options.value_names)
     return open_data(options.data, split=split, size=size, channels=channels, attributes=names, value_names=given)

@@ -1,4 +1,4 @@
-"""What a run trains, as the loop sees it."""
+"""The interface between the training loop and what it trains."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -22,16 +22,16 @@ from .options import RunOptions
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """The options with all that the preset and the data fill in. Subclasses say what network is trained, and what is kept.
+    """The training settings, completed from the preset and the data. Subclasses define the network and what is saved.
 
     Attributes:
-        kind: what the run leaves.
-        network: the network's shape.
+        kind: the kind of weight file that the run writes.
+        network: configuration of the network.
         process: the forward process.
-        objective: what is minimised.
-        optimization: how.
-        steps: training steps in all.
-        batch_size: images a step.
+        objective: the loss.
+        optimization: settings of the optimiser.
+        steps: total number of training steps.
+        batch_size: images per step.
     """
 
     kind: ClassVar[Kind]
@@ -44,25 +44,25 @@ class Task(ABC):
 
     @property
     def space(self) -> Pixels:
-        """What the process runs on."""
+        """The data space of the process."""
         return Pixels(*self.network.shape)
 
     @abstractmethod
     def fresh(self, key) -> Network:
-        """The network with fresh weights, made on the device."""
+        """The network with initial weights, created on the device."""
 
     @abstractmethod
     def save(self, options: RunOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """Writes the averaged weights into the run's folder, with all that is needed to use them. Every process calls it."""
+        """Writes the averaged weights and everything needed to use them to the run's folder. Every process calls it."""
 
     @abstractmethod
     def show(self, options: RunOptions, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """Called after each step, by every process, for pictures now and then."""
+        """Called after each step by every process, to write previews."""
 
     def config(self, options: RunOptions, attributes: tuple[Attribute, ...]) -> dict[str, Any]:
-        """What makes two runs the same run, JSON-ready.
+        """The configuration that must match to resume a run, JSON-ready.
 
-        Left out are the number of steps, what is only told on the way, and how work is divided among devices.
+        It excludes the number of steps, logging options, and how work is divided among devices.
         """
         return {
             "data": options.data,
@@ -78,7 +78,7 @@ class Task(ABC):
         }
 
     def provenance(self, options: RunOptions, step: int) -> dict[str, Any]:
-        """How the weights of a step came about, JSON-ready."""
+        """Provenance of the weights at a step, JSON-ready."""
         return {
             "step": step,
             "images": step * self.batch_size,
@@ -91,7 +91,7 @@ class Task(ABC):
 
 
 def forward_process(options: RunOptions) -> Process:
-    """The forward process of the options."""
+    """The forward process from the options."""
     table = {"zero_terminal_snr": True} if options.zero_terminal_snr else {}
     return processes.from_config({"name": options.process_name, **table})
 

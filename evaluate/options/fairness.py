@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate fairness` takes."""
+"""Options of `jaxdiff evaluate fairness`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from .fitted import Fitted
 
 @dataclass(frozen=True)
 class Fairness(Fitted, Processes):
-    """Judges how much of an attribute is left in synthetic images, whoever drew them.
+    """Measures how far synthetic images from any source depend on an attribute.
 
-    Small classifiers are trained on each set and tested on others, in three directions (synthetic->real, real->synthetic and,
-    held out, synthetic->synthetic), and the two groups of each set are compared by their energy distance. Beside it stand
-    what fairness must not cost: quality, and with --associated the label's own feature and the parity of all others.
-    Writes report.json, report.md and report.png.
+    Attribute classifiers are trained on each set and tested in three directions: synthetic->real, real->synthetic and, held
+    out, synthetic->synthetic. The groups of each set are compared by their energy distance. The report also measures the
+    quality of each set and, with --associated, label accuracy and the parity of other attributes. Writes report.json, report.md
+    and report.png.
 
     For example:
 
@@ -33,76 +33,75 @@ class Fairness(Fitted, Processes):
       jaxdiff evaluate fairness --synthetic out/a --attribute group --associated all --target 0.3 0.7
           --intersect glasses hair --out report
 
-    Faults of a set are listed by name under "findings". --self-check tests that on control sets with known faults, made of real
-    images; the exit status is 1 where a fault is missed or a fair set is flagged:
+    Problems of a set are listed by name as "findings". --self-check tests them on control sets with known faults, made from
+    real images; the exit status is 1 if a fault is missed or a fair set is flagged:
 
       jaxdiff evaluate fairness --self-check --real embedded --attribute group --out out/self-check
 
-    The rate of false alarms, on sets so small that judges so quick may miss a cheat:
+    Measure the rate of false alarms; with sets this small and training this short, faults may be missed:
 
       jaxdiff evaluate fairness --self-check --repeats 50 --test-count 300 --steps 40 --seeds 1 --attribute group
           --out out/false-alarms
     """
 
     attribute: str
-    """The attribute; a set's labels are what its images were drawn as (switching: the final condition)."""
+    """Attribute to evaluate. A set's labels are those its images were drawn with (switching: the final label)."""
     out: Path
-    """Folder of the report; an older report there is replaced."""
+    """Output folder of the report; an existing report is replaced."""
     synthetic: tuple[str, ...] = ()
-    """Sets to judge, in the order of the report: folders of samples, folders or .zip files with labels.csv, .npz files."""
+    """Sets to evaluate, in the order of the report: sets of samples, folders or .zip files with labels.csv, .npz files."""
     real: str = "embedded"
-    """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. Its splits train and test are used."""
+    """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
     values: tuple[str, ...] = ()
-    """Two or more of the attribute's values: images of others are left out. By default all values of the real images."""
+    """Attribute values to evaluate, two or more; other images are excluded. By default all values of the real images."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     seeds: int = 3
-    """Classifiers trained on each set."""
+    """Number of attribute classifiers trained on each set, with different seeds."""
     train_count: int | None = None
-    """Images that every classifier is trained on; by default as many as the smallest set can give (half of a synthetic set)."""
+    """Training images per classifier; by default as many as the smallest set provides (half of a synthetic set)."""
     test_count: int = 10_000
-    """Most images used of a synthetic set, and of the real test images; more are drawn from by --seed."""
+    """Maximum number of images used of each set, and of the real test images; a random subset of larger ones (see --seed)."""
     steps: int = CLASSIFIER_STEPS
-    """Optimiser steps of every classifier."""
+    """Optimiser steps per classifier."""
     batch: int = CLASSIFIER_BATCH
-    """Images a step."""
+    """Images per optimiser step."""
     flip: bool = True
-    """Mirror half of the training images; wrong for digits and letters."""
+    """Mirror half of the training images; turn off for digits and letters."""
     replicates: int = 1000
     """Bootstrap replicates of the 95 % intervals."""
     permutations: int = PERMUTATIONS
-    """Permutations of the energy test; its least p-value is 1 / (1 + permutations). With fewer it may never be sure enough
-    to flag a set."""
+    """Permutations of the energy test; the smallest possible p-value is 1 / (1 + permutations). With too few no set can be
+    flagged."""
     quality: bool = True
-    """Measure each set's quality against real images, in all and by group."""
+    """Measure the quality of each set against real images, overall and per group."""
     inception: Path | None = None
-    """Weights of the FID Inception, a .pth of its PyTorch ports or what `jaxdiff.quality.inception.convert` made of it; by
-    default quality looks at the features of the first classifier of real images."""
+    """Weights of the FID Inception network: a .pth of its PyTorch ports, or a file written by
+    `jaxdiff.quality.inception.convert`. By default quality uses the features of the first classifier of real images."""
     associated: tuple[str, ...] = ()
-    """Other attributes of the real images, or `all`: measure whether the label is kept and whether these are at parity
-    between the groups, by classifiers trained where they do not follow the group."""
+    """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
+    groups, with classifiers trained on data balanced over the attributes."""
     target: tuple[float, ...] = ()
-    """With --associated: the share of images that each of the attribute's values should have, whatever the labels say; by
-    default equal shares."""
+    """With --associated: target share of images showing each value, regardless of their labels; by default equal shares."""
     intersect: tuple[str, ...] = ()
-    """Other attributes of the real images: tell the errors in every group of --attribute and these together (gender x race).
-    A set without labels of them is labelled by classifiers of real images."""
+    """Other attributes of the real images: report errors for each intersection of --attribute and these (gender x race).
+    Sets without labels of them are labelled by classifiers trained on real images."""
     judge: Path | None = None
-    """A classifier of the attribute from outside, as ONNX (needs onnxruntime): how often it sees the label in each set."""
+    """External attribute classifier as an ONNX file (needs onnxruntime), to measure label accuracy in each set."""
     judge_values: tuple[str, ...] = ()
-    """The names of its classes, in their order; by default --values."""
+    """With --judge: names of its classes, in order; by default --values."""
     judge_mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    """What it wants subtracted from red, green and blue, levels 0 to 255."""
+    """With --judge: mean subtracted from red, green and blue, for levels 0 to 255."""
     judge_scale: float = 127.5
-    """What it wants the rest divided by."""
+    """With --judge: scale that the result is divided by, above 0."""
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
-    """Evaluate control sets made of real images instead of --synthetic; writes self-check.json."""
+    """Evaluate control sets made from real images instead of --synthetic; writes self-check.json."""
     repeats: int = 0
-    """With --self-check: draw the fair sets so many times again, to tell the rate of false alarms."""
+    """With --self-check: number of further draws of the fair sets, to measure the rate of false alarms."""
     seed: int = 0
-    """Seed of everything: halves, classifiers, bootstrap, permutations."""
+    """Random seed of splits, classifiers, bootstrap and permutations."""
 
     def __post_init__(self):
         image_size(self.size)
@@ -110,19 +109,21 @@ class Fairness(Fitted, Processes):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic and not self.self_check:
-            raise InputError("--synthetic takes one set or more, got none")
+            raise InputError("--synthetic takes one or more sets, got none")
         if self.self_check and (self.synthetic or self.associated or self.judge or not self.quality):
-            raise InputError("--self-check makes its own sets: it takes no --synthetic, --associated, --judge or --no-quality")
+            raise InputError(
+                "--self-check uses its own sets and cannot be combined with --synthetic, --associated, --judge or --no-quality"
+            )
         if self.repeats < 0 or (self.repeats and not self.self_check):
-            raise InputError(f"--repeats must be at least 0 and is for --self-check, got {self.repeats}")
+            raise InputError(f"--repeats must be at least 0 and needs --self-check, got {self.repeats}")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
         if self.target and not self.associated:
-            raise InputError("--target is for --associated, whose judges count the images; got none")
+            raise InputError("--target needs --associated, whose classifiers count the images")
         if self.target and (min(self.target) < 0 or abs(sum(self.target) - 1) > 0.011):
             raise InputError(f"--target takes shares of at least 0 that add up to 1, got {' '.join(map(str, self.target))}")
         if self.judge is None and (self.judge_values or self.judge_mean != (127.5,) * 3 or self.judge_scale != 127.5):
-            raise InputError("--judge-values, --judge-mean and --judge-scale are for --judge, got none")
+            raise InputError("--judge-values, --judge-mean and --judge-scale need --judge")
         if self.judge_scale <= 0:
             raise InputError(f"--judge-scale must be above 0, got {self.judge_scale}")
         if self.seed < 0:

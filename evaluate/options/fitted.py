@@ -1,4 +1,4 @@
-"""What the images that a command opens are brought to: options that commands share."""
+"""Options for the size and channels of images, which several commands share."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,16 +8,16 @@ from jaxdiff._console import arguments
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """The shape that all images are brought to."""
+    """Size and channels of all images."""
 
     size: str | None = None
-    """Size that all images are brought to, in pixels a side or as HEIGHTxWIDTH; by default they are left as they are, and must
-    agree, or a --model's."""
+    """Size to which all images are resized, in pixels or as HEIGHTxWIDTH. By default the model's with --model, else the images'
+    own, which must agree."""
     channels: Literal[1, 3, 4] | None = None
-    """Channels that all images are brought to, 1 (grey), 3 (RGB) or 4 (RGB and transparency); by default each set's own, which
-    must agree, or a --model's."""
+    """Channels to which all images are converted: 1 (grey), 3 (RGB) or 4 (RGBA). By default the model's with --model, else the
+    images' own, which must agree."""
 
     @property
     def fitting(self) -> dict[str, Any]:
-        """The arguments of `open_data` that say so. Raises `InputError` for a size that is none."""
+        """The arguments `size` and `channels` of `open_data`. Raises `InputError` for an invalid size."""
         return {"size": arguments.image_size(self.size), "channels": self.channels}

@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate report` takes."""
+"""Options of `jaxdiff evaluate report`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class HtmlReport:
-    """Makes one HTML page of a verdict: its table, the faces of every set, and one row of faces through tau.
+    """Writes an HTML page of a fairness report: its tables, the images of each set and, for a sweep, images over tau.
 
-    Reads what `evaluate fairness` wrote, and the sets that it judged. With the folder of a sweep, faces move through tau
-    by a slider, whose position a link can name (report.html#tau=0.6). The page holds everything that it shows: it can be
-    mailed, read offline and on a phone, and printed.
+    Reads the report of `jaxdiff evaluate fairness` and the sets that it evaluated. With --sweep a slider moves through tau; a
+    link can contain its position (report.html#tau=0.6). The page is a single file, which works offline, on a phone and in
+    print.
 
     For example:
 
@@ -22,11 +22,11 @@ class HtmlReport:
     """
 
     out: Path
-    """Folder of the page, report.html; an older page there is replaced."""
+    """Output folder of the page, report.html; an existing page is replaced."""
     fairness: Path | None = None
-    """Folder that `evaluate fairness` wrote; by default --out. Its sets are read by the names that it was given."""
+    """Folder of a `jaxdiff evaluate fairness` report, by default --out. Its sets are read from the paths stored in it."""
     sweep: Path | None = None
-    """Folder of a sweep: the sets tau-*, drawn from the same noise, and, where they are, its figures and its report."""
+    """Folder of a `jaxdiff sample sweep`: sets tau-* drawn from the same noise and, if present, its figures and report."""
 
     def __post_init__(self):
         if self.out.exists() and not self.out.is_dir():

@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate likelihood` takes."""
+"""Options of `jaxdiff evaluate likelihood`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class Likelihood(Processes):
-    """Computes a model's bits per dimension of real images: the bits a byte in which its density would store them.
+    """Computes the bits per dimension of real images under a model.
 
-    The likelihood is that of the probability flow (Song et al. 2021), of images dequantised uniformly, which makes it a bound:
-    the truth is no more. Lower is better; a group with more bits is one that the model has learnt less well, or whose images
-    hold more detail. Prints the mean, in all and for each value of each attribute, and writes a JSON file.
+    The likelihood is that of the probability-flow ODE (Song et al. 2021) for uniformly dequantised images, so the result is an
+    upper bound. Lower is better; a group with more bits is learnt less well, or its images have more detail. Prints the mean,
+    overall and for each value of each attribute, and writes a JSON file.
 
     For example:
 
@@ -28,27 +28,27 @@ class Likelihood(Processes):
     """
 
     model: Path
-    """Folder of a run, or a model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors."""
     out: Path
-    """The report, a JSON file; an older one is replaced."""
+    """JSON file to write; an existing file is replaced."""
     data: str = "embedded"
-    """Real images: `embedded`, a folder, .zip, .npz, tfds:NAME or a set of samples. They are brought to the model's size."""
+    """Images: `embedded`, a folder, .zip, .npz, tfds:NAME or a set of samples. They are resized to the model's size."""
     split: Literal["train", "validation", "test", "all"] = "test"
-    """Its split."""
+    """Split of the data."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     count: int = 512
-    """Images, drawn by --seed; a larger count draws these and more."""
+    """Number of images, a random subset (see --seed); a larger count includes those of a smaller one."""
     condition: Literal["own", "null"] = "own"
-    """own: the density under an image's own labels. null: under no label, for data with or without labels."""
+    """own: likelihood given each image's labels; null: given the null label, for data with or without labels."""
     steps: int = LIKELIHOOD_STEPS
-    """Steps of the integrator, of four evaluations each."""
+    """Integrator steps, with four network evaluations each."""
     probes: int = 1
-    """Probes of the divergence a step; more make an image's own value less noisy."""
+    """Random probes of the divergence per step; more reduce the noise of each image's value."""
     batch_size: int = 64
-    """Images at once; the result does not depend on it, up to rounding."""
+    """Images per batch; the result does not depend on it, up to rounding."""
     seed: int = 0
-    """Seed of everything: the images, their dequantisation, the probes."""
+    """Random seed of the choice of images, their dequantisation and the probes."""
 
     def __post_init__(self):
         for name in ("count", "steps", "probes", "batch_size"):

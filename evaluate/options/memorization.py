@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate memorization` takes."""
+"""Options of `jaxdiff evaluate memorization`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,17 @@ from jaxdiff.errors import InputError
 from .fitted import Fitted
 
 LEAST = int(1 / FALSE_POSITIVES)
-"""Held-out images without which no share of false positives is as low as `FALSE_POSITIVES`."""
+"""Minimum number of held-out images for a false-positive rate of `FALSE_POSITIVES`."""
 
 
 @dataclass(frozen=True)
 class Memorization(Fitted, Processes):
-    """Measures what synthetic images repeat of the training images, and which of these are at risk.
+    """Measures memorisation: which training images are reproduced in synthetic images.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
-    --neighbours nearest (Carlini et al. 2023): below 1 it counts as memorised. Real images that were held out stand beside
-    it as the control, since some of them are below 1 too; what counts is the excess. Writes memorization.json and
-    memorization.md; closest.png, the closest pairs; and at_risk.npz, the training images that were repeated, as a data set.
+    --neighbours nearest (Carlini et al. 2023); below 1 it counts as memorised. Held-out real images are the control, since some
+    of them are below 1 too; the excess over them counts. Writes memorization.json and memorization.md; closest.png, the closest
+    pairs; and at_risk.npz, a data set of the training images that were reproduced.
 
     For example:
 
@@ -33,50 +33,50 @@ class Memorization(Fitted, Processes):
       jaxdiff evaluate memorization --samples samples.npz --train ~/utkface --value-names gender=male,female --size 32
           --no-flips --out out/memorization
 
-    With --model it also attacks the model: whether its loss tells training images from held-out ones. --times are the times at
-    which the loss is taken:
+    With --model it also runs a membership attack, which uses the model's loss at --times to distinguish training images from
+    held-out images:
 
       jaxdiff evaluate memorization --samples out/vanilla --train embedded --model runs/faces --times 0.05 0.1 0.3
           --members 2000 --out out/memorization
     """
 
     samples: tuple[str, ...]
-    """Sets to judge, in the order of the report: folders of samples, folders or .zip files with labels.csv, .npz files."""
+    """Sets to evaluate, in the order of the report: sets of samples, folders or .zip files with labels.csv, .npz files."""
     out: Path
-    """Folder of the report; an older report there is replaced."""
+    """Output folder of the report; an existing report is replaced."""
     train: str = "embedded"
-    """What the model was trained on: `embedded`, a folder, .zip, .npz or tfds:NAME. All images of --split are searched."""
+    """Training data of the model: `embedded`, a folder, .zip, .npz or tfds:NAME."""
     split: Literal["train", "validation", "test", "all"] = "train"
-    """The split that the model was trained on."""
+    """Split of --train that the model was trained on."""
     held_out: Literal["train", "validation", "test"] = "test"
-    """The split of --train that the model was not trained on: the control, and the attack's non-members."""
+    """Split of --train that the model was not trained on: the control, and the non-members of the attack."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels of --train, of folders, .zip and .npz files, e.g. gender=male,female."""
+    """Names for integer labels of --train, e.g. gender=male,female."""
     count: int = 10_000
-    """Most images used of each set; more are drawn from by --seed."""
+    """Maximum number of images used of each set; a random subset of larger sets (see --seed)."""
     neighbours: int = NEIGHBOURS
-    """Nearest training images whose mean distance the nearest one's is divided by."""
+    """Number of nearest training images in the mean distance, at least 2."""
     alpha: float = ALPHA
-    """The factor of that mean."""
+    """Factor of the mean distance, above 0."""
     flips: bool = True
-    """Count mirror images of training images too, as a model knows them that was trained on mirrored images."""
+    """Also compare with mirrored training images, for models trained with mirrored images."""
     duplicates: float | None = None
-    """Grey levels (root mean square) within which training images are duplicates, which count as one neighbour; by default half
-    of the quantile .01 of the distances from held-out to training images. 0: only equal ones."""
+    """Distance in grey levels (root mean square) up to which training images are duplicates and count as one neighbour; 0: only
+    equal images. By default half of the 1 % quantile of the distances from held-out to training images."""
     model: Path | None = None
-    """Folder of a run, or a model.safetensors: make the membership attack on it."""
+    """Trained model for the membership attack: the folder of a run, or its model.safetensors."""
     times: tuple[float, ...] = (ATTACK_TIME,)
-    """With --model: times of the attack, in (0, 1]."""
+    """With --model: times at which the loss is computed, in (0, 1]."""
     draws: int = ATTACK_DRAWS
-    """With --model: noises that a loss is the mean over."""
+    """With --model: number of noise samples that the loss is averaged over."""
     members: int = 1000
-    """With --model: training images, and as many held-out ones, that are attacked; fewer where there are fewer."""
+    """With --model: maximum number of training images, and of held-out images, in the attack."""
     condition: Literal["own", "null"] = "own"
-    """With --model: losses under an image's own labels, or under no label, for data with or without labels."""
+    """With --model: own: loss given each image's labels; null: given the null label, for data with or without labels."""
     batch_size: int = 64
-    """With --model: images at once; the result does not depend on it, up to rounding."""
+    """With --model: images per batch; the result does not depend on it, up to rounding."""
     seed: int = 0
-    """Seed of everything: which images, the noise of the attack, its bootstrap."""
+    """Random seed of the choice of images, the noise and the bootstrap of the attack."""
 
     def __post_init__(self):
         image_size(self.size)
@@ -90,7 +90,7 @@ class Memorization(Fitted, Processes):
         if not self.times or not all(0 < t <= 1 for t in self.times):
             raise InputError(f"--times takes times in (0, 1], got {' '.join(map(str, self.times)) or 'none'}")
         if not self.samples or len(set(self.samples)) != len(self.samples):
-            raise InputError(f"--samples must name one set or more, all distinct, got {' '.join(self.samples) or 'none'}")
+            raise InputError(f"--samples takes one or more different sets, got {' '.join(self.samples) or 'none'}")
         if self.split in (self.held_out, "all"):
             raise InputError(f"--held-out must be a split that is not in --split {self.split}, got {self.held_out}")
         if self.out.exists() and not self.out.is_dir():

@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate safety` takes."""
+"""Options of `jaxdiff evaluate safety`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from .fitted import Fitted
 
 @dataclass(frozen=True)
 class Safety(Fitted, Processes):
-    """Judges how safe sets are: the rate of unsafe images by independent classifiers and by nearest neighbours, the quality
-    against the safe part of the data, and how often the guard acts on safe images.
+    """Measures how safe sets are: the rate of unsafe images, by attribute classifiers and by nearest neighbours; the quality
+    compared with the safe real images; and how often the guard acts on safe images.
 
-    What is unsafe is told by an attribute of real, labelled images. Rows of held-out real images and of the first set after
-    rejection stand beside the sets. Writes safety.json, safety.md, safety.png (unsafe rate against quality) and judged.png (the
-    first images of each row, those called unsafe framed).
+    Unsafe images are defined by an attribute of real, labelled images. The report also has rows for held-out real images and
+    for rejection sampling from the first set. Writes safety.json, safety.md, safety.png (unsafe rate against quality) and
+    judged.png (the first images of each row, with a frame around those classified as unsafe).
 
     For example:
 
@@ -33,31 +33,31 @@ class Safety(Fitted, Processes):
     """
 
     unsafe: str
-    """What is unsafe, as ATTRIBUTE=VALUE,VALUE,... of the real images; several attributes joined by + must all hold."""
+    """Unsafe images, as ATTRIBUTE=VALUE,VALUE,... of the real images; conditions joined by + must all hold."""
     out: Path
-    """Folder of the report; an older report there is replaced."""
+    """Output folder of the report; an existing report is replaced."""
     synthetic: tuple[str, ...] = ()
-    """Sets to judge, the plain one first: folders of samples, folders, .zip or .npz files."""
+    """Sets to evaluate, the unguarded one first: sets of samples, folders, .zip or .npz files."""
     real: str = "embedded"
-    """Real images with labels: `embedded`, a folder, .zip, .npz or tfds:NAME. Its splits train and test are used."""
+    """Real images with labels: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
     value_names: tuple[str, ...] = ()
     """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     balance: tuple[str, ...] = ()
-    """Other attributes of the real images that the judges must not read the answer off; by default all that it has."""
+    """Other attributes of the real images, over which the classifiers' training data are balanced; by default all others."""
     seeds: int = 3
-    """Judges: classifiers trained on real images, each from another seed."""
+    """Number of attribute classifiers trained on real images, with different seeds."""
     train_count: int = 8192
-    """Most real images that a judge is trained on."""
+    """Maximum number of training images per classifier."""
     test_count: int = 4096
-    """Most images used of each set, and of the real test images."""
+    """Maximum number of images used of each set, and of the real test images."""
     steps: int = CLASSIFIER_STEPS
-    """Optimiser steps of every classifier."""
+    """Optimiser steps per classifier."""
     flip: bool = True
-    """Mirror half of the training images."""
+    """Mirror half of the training images; turn off for digits and letters."""
     replicates: int = 1000
-    """Bootstrap replicates."""
+    """Bootstrap replicates of the 95 % intervals."""
     seed: int = 0
-    """Seed of everything."""
+    """Random seed of splits, classifiers and bootstrap."""
 
     def __post_init__(self):
         image_size(self.size)
@@ -65,9 +65,9 @@ class Safety(Fitted, Processes):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
-            raise InputError(f"--synthetic takes one set or more, each once, got {' '.join(self.synthetic) or 'none'}")
+            raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
         if not split_spec(f"x:{self.unsafe}")[1]:
-            raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,... and more of them joined by +, got {self.unsafe!r}")
+            raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,..., several joined by +, got {self.unsafe!r}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():

@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate speed` takes."""
+"""Options of `jaxdiff evaluate speed`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ Task = Literal["sampling", "training", "switching", "safe", "search", "job"]
 
 @dataclass(frozen=True)
 class Speed:
-    """Times jaxdiff beside PyTorch (diffusers' UNet2DModel and DDIMScheduler) with the same weights, steps and batches.
+    """Compares the speed of jaxdiff and PyTorch (diffusers' UNet2DModel and DDIMScheduler) with equal weights, steps and
+    batches.
 
-    First the outputs are compared, of one pass of the network and of a whole run, in full float32: they must agree. Then all
-    contestants of a task are timed in turn, building and compiling apart. Each framework has a process of its own, jaxdiff one
-    as `sample` sets it up and one as `train` does; on a GPU each mode of PyTorch has one, and all that race against each other
-    are built and compiled side by side. PyTorch's best mode is the baseline: "faster" tells how many times faster
-    than it a contestant is, the median over rounds of the ratio within a round. "%" is the share of the machine's own rate of
-    matrix products, measured here by both frameworks. "GiB" is the peak of memory: on a GPU all that the framework holds, on a
-    CPU what a run takes beyond what the process held before. Prints tables, writes speed.json and speed.png.
+    First the outputs of one network evaluation and of a whole run are compared in full float32: they must agree. Then the
+    contestants of each task are timed in alternation, without compilation. Each framework runs in its own process; jaxdiff in
+    one set up as by `sample` and one as by `train`, PyTorch on a GPU in one per mode. The baseline is PyTorch's fastest mode.
+    Columns: "faster" is the speed-up over the baseline, the median over rounds of the ratio within a round; "%" the share of
+    the machine's measured rate of matrix products; "GiB" the peak memory, on a GPU of the framework, on a CPU in addition to
+    what the process held before. Prints tables, and writes speed.json and speed.png.
 
     For example:
 
@@ -34,45 +34,46 @@ class Speed:
     """
 
     out: Path
-    """Folder of the report; an older one in it is replaced."""
+    """Output folder of the report; an existing report is replaced."""
     network: NetworkName = "small"
-    """rehearsal: 8x8. small: 32x32, 32 channels. large: DDPM's of CIFAR-10, 128 channels. faces64: the preset's, 64x64."""
+    """rehearsal: 8x8, a quick test. small: 32x32, 32 channels. large: DDPM's CIFAR-10 network, 128 channels. faces64: the
+    preset, 64x64."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: a GPU if both frameworks see one."""
+    """Device; auto: a GPU if both frameworks find one."""
     dtypes: tuple[Dtype, ...] = ()
-    """Precisions, the more important ones first; by default bfloat16 and float32 on a GPU (there with TF32, as users of either
-    framework run it), float32 on a CPU."""
+    """Precisions, in order of importance; by default bfloat16 and float32 (with TF32) on a GPU, float32 on a CPU."""
     modes: tuple[Mode, ...] = ("eager", "compile", "channels_last", "compile_channels_last")
-    """PyTorch's modes, the more important ones first. channels_last: the memory format that tensor cores like. compile:
-    torch.compile; on a GPU also with CUDA graphs (reduce_overhead), or with kernels tried out (max_autotune), for minutes."""
+    """PyTorch modes, in order of importance. channels_last: the memory format for tensor cores. compile: torch.compile. GPU
+    only: reduce_overhead (CUDA graphs) and max_autotune (kernel autotuning, which takes minutes)."""
     tasks: tuple[Task, ...] = ("sampling", "training", "switching", "safe", "search", "job")
-    """search: tau, by `search_direct` and by the authors' procedure in PyTorch. job: weights from a file, tau, images at it."""
+    """Tasks to time. search: find tau, with `search_direct` and with the authors' procedure in PyTorch. job: load weights, find
+    tau, draw images."""
     steps: int = 50
-    """Steps of DDIM, a divisor of 1000."""
+    """Number of DDIM steps, a divisor of 1000."""
     batch_size: int = 32
-    """Images drawn at once."""
+    """Images per sampling batch."""
     train_batch_size: int = 32
-    """Images of a training step."""
+    """Images per training step."""
     train_steps: int = 5
-    """Training steps that are timed together."""
+    """Training steps per timing."""
     search_batch_size: int = 64
-    """Noises of jaxdiff's search."""
+    """Noise samples in jaxdiff's search."""
     authors_batch_size: int = 256
-    """Noises of the authors' procedure."""
+    """Noise samples in the authors' procedure."""
     authors_steps: int = 1000
-    """Of its 1000 steps, those that are run; the others are taken to last as long."""
+    """Steps of the authors' procedure to run, in [10, 1000]; its time is extrapolated to 1000 steps."""
     count: int = 256
-    """Images of the whole job."""
+    """Images drawn in the task job."""
     rounds: int = 7
-    """How often each contestant is timed."""
+    """Timings per contestant."""
     compare_runs: bool = True
-    """Compare outputs of a whole run too, not of one pass only: a compilation more."""
+    """Compare the outputs of a whole run, not only of one network evaluation; needs one more compilation."""
     budget: float = float("inf")
-    """Seconds after which nothing new is begun; what was left out is told."""
+    """Time budget in seconds, after which no new measurement starts; skipped contestants are reported."""
     compile_limit: float = 600.0
-    """Seconds that a mode of PyTorch may take for building, compiling and its first run."""
+    """Time limit in seconds for building, compiling and first running a PyTorch mode."""
     seed: int = 0
-    """Seed of weights, noise and images."""
+    """Random seed of weights, noise and images."""
 
     def __post_init__(self):
         positive = (

@@ -1,4 +1,4 @@
-"""What `jaxdiff evaluate sweep` takes."""
+"""Options of `jaxdiff evaluate sweep`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ RETAIN = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Fairness):
-    """Judges the sets over tau that `jaxdiff sample sweep` drew, as `fairness` does, beside the curves of its searches.
+    """Evaluates the sets of a `jaxdiff sample sweep` as `fairness` does, and compares them with its searches.
 
-    Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau beside
-    the balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json,
-    all that is plotted. With --associated also tradeoff.png, independence and parity at each tau against the labels that are
-    kept there, and the best tau among those that keep enough.
+    Writes report.json, report.md and report.png, as `fairness` does; sweep.png, the criterion of every search over tau, the
+    balanced error rates (bands: 95 % intervals over images) and the energy distance between the groups; and sweep.json, the
+    plotted data. With --associated also tradeoff.png, independence and parity against label accuracy at each tau, and the best
+    tau among those with enough label accuracy.
 
     For example:
 
@@ -33,20 +33,20 @@ class Sweep(Fairness):
     """
 
     sweep: Path
-    """Folder of the sweep: its sets are tau-*, its searches search/*.json."""
+    """Folder of the sweep, with its sets tau-* and searches search/*.json."""
     phases: tuple[float, float] = BOUNDARIES
-    """SNR at which the phases of noise meet that the plot shows."""
+    """SNR values that separate the noise phases shown in the plot."""
     retain: float = RETAIN
-    """With --associated: the share of labels that a tau must retain to be named as the best."""
+    """With --associated: minimum label accuracy of the chosen tau, in [0, 1]."""
     synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
     values: tyro.conf.Suppress[tuple[str, ...]] = ()
     self_check: tyro.conf.Suppress[bool] = False
     repeats: tyro.conf.Suppress[int] = 0
 
     def __post_init__(self):
-        # the rest is checked where the sets are known, see `judging`
+        # the rest is checked when the sets are known, see `fairness_options`
         check_boundaries(self.phases)
         if not 0 <= self.retain <= 1:
-            raise InputError(f"--retain takes a share within 0 and 1, got {self.retain}")
+            raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
         if self.retain != RETAIN and not self.associated:
-            raise InputError("--retain is for --associated, which measures what is retained; got none")
+            raise InputError("--retain needs --associated, which measures label accuracy")

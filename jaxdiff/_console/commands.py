@@ -1,6 +1,6 @@
-"""The commands of a program: what each takes and does, imported when it is asked for.
+"""Programs and their commands, whose options and work are imported only when needed.
 
-A program's `--help` lists its commands; a command's own `--help` has its options. Neither imports what the work needs.
+A program's `--help` lists its commands; a command's own `--help` lists its options. Neither imports what the work needs.
 """
 
 import importlib
@@ -21,13 +21,13 @@ from jaxdiff.errors import InputError
 
 
 def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
-    """The options that arguments give; ends the process where they ask for help, or with status 2 where they are wrong.
+    """Parses command-line arguments; exits after `--help`, or with status 2 if they are wrong.
 
     Arguments:
-        kind: the dataclass of the options, whose docstring is the help.
-        spelled: the command as it is called.
+        kind: the dataclass of the options, whose docstring is the help text.
+        spelled: the command as called.
         arguments: the arguments.
-        tables: more for the help.
+        tables: further help text.
     """
     about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
     return tyro.cli(kind, prog=spelled, args=arguments, description=about)
@@ -38,10 +38,10 @@ class Command:
     """A command of a program.
 
     Arguments:
-        about: what it does, in a line.
-        options: the dataclass of its options, as MODULE:NAME of the program's package; the module imports nothing heavy.
-        work: the function that takes them, as MODULE:NAME.
-        tables: of what there is to choose from, for its `--help`.
+        about: a one-line description.
+        options: the dataclass of its options, as MODULE:NAME in the program's package; the module must be fast to import.
+        work: the function that runs it with these options, as MODULE:NAME.
+        tables: tables of choices for its `--help`.
     """
 
     about: str
@@ -52,14 +52,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Program:
-    """A program, which has commands.
+    """A program with commands.
 
     Arguments:
         name: its name.
-        package: the package that it lies in, `__package__` of its `__main__`.
-        about: what it does, in a line.
-        commands: by name.
-        default: the command that options alone are for, if any.
+        package: its package, `__package__` of its `__main__`.
+        about: a one-line description.
+        commands: the commands by name.
+        default: the command to run if none is named, if any.
         training: whether it trains diffusion models, see `jaxdiff._console.device.prepare`.
     """
 
@@ -71,14 +71,14 @@ class Program:
     training: bool = False
 
     def start(self) -> None:
-        """Runs the command that the arguments of this process name, in a process that is set up once they are understood."""
+        """Runs the command named by the arguments of this process, which is set up for JAX once they are parsed."""
         run(lambda: self.main(partial(prepare, self.training)))
 
     def main(self, prepared: Callable[[], None] = lambda: None) -> None:
-        """Runs the command that the arguments of this process name.
+        """Runs the command named by the arguments of this process.
 
         Arguments:
-            prepared: called between the options and the work, which is the first to import JAX.
+            prepared: called after parsing and before the work, which is the first to import JAX.
         """
         first, *rest = sys.argv[1:] or ["--help"]
         if first in ("-h", "--help"):
@@ -90,24 +90,24 @@ class Program:
         elif self.default and first.startswith("-"):
             self._call(self.default, [first, *rest], prepared)
         else:
-            raise InputError(f"{self.spelled} has no command {first!r}; it takes one of {', '.join(self.commands)}")
+            raise InputError(f"{self.spelled} has no command {first!r}; choose one of {', '.join(self.commands)}")
 
     def options(self, name: str) -> type:
         """The dataclass of a command's options."""
         return self._load(self.commands[name].options)
 
     def help(self) -> str:
-        """The commands, in a screenful."""
+        """The list of commands."""
         width = max(map(len, self.commands))
         lines = [f"usage: {self.spelled} COMMAND [OPTIONS]", "", textwrap.fill(self.about, 80), "", "commands:"]
         lines += [f"  {name:<{width}}  {command.about}" for name, command in self.commands.items()]
         if self.default:
-            lines += ["", f"Without a command the options are those of `{self.default}`."]
+            lines += ["", f"If no command is given, `{self.default}` is run."]
         return "\n".join([*lines, "", f"`{self.spelled} COMMAND --help` lists the options of a command."])
 
     @property
     def spelled(self) -> str:
-        """The program as it was called: `jaxdiff NAME`, or `python -m NAME` in a checkout."""
+        """The program as called: `jaxdiff NAME`, or `python -m NAME` in a checkout."""
         called = f"jaxdiff {self.name}"
         return called if sys.argv[0] == called else f"python -m {self.name}"
 

@@ -1,4 +1,4 @@
-"""Completion of `jaxdiff` in a shell: of its programs, their commands, and the options of each with their choices."""
+"""Shell completion of `jaxdiff`: its programs, their commands, and the options of each with their choices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
@@ -12,11 +12,11 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def print_completion(shell: str, programs: Mapping[str, Program | type]) -> None:
-    """Prints the script that makes a shell complete `jaxdiff`, and ends the process.
+    """Prints the completion script for a shell, and exits.
 
     Arguments:
         shell: one of `SHELLS`.
-        programs: by name, with commands, or the dataclass of options where there are none.
+        programs: the programs by name; for a program without commands, the dataclass of its options.
     """
     kinds = [_named(name, _commands(each) if isinstance(each, Program) else each) for name, each in programs.items()]
     arguments = ["--tyro-print-completion", shell]
@@ -24,7 +24,7 @@ def print_completion(shell: str, programs: Mapping[str, Program | type]) -> None
 
 
 def _commands(program: Program) -> type:
-    """A program as a dataclass whose one field is any of its commands."""
+    """A program as a dataclass with one field, a union of its commands."""
     kinds = [_named(name, program.options(name)) for name in program.commands]
     command = Annotated[_any_of(kinds), tyro.conf.arg(name="")]  # ty: ignore[invalid-type-form]
     return make_dataclass(program.name, [("command", command)])

@@ -1,4 +1,4 @@
-"""What must be set before JAX starts: known compiler flags, only where they help, and where compiled programs are kept."""
+"""Settings to make before JAX starts: compiler flags that help on this machine, and the cache of compiled programs."""
 
 import ctypes
 import hashlib
@@ -9,24 +9,24 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-# Lets XLA's CPU backend hand convolutions and sums to its matrix library. Known to these versions of jaxlib; an unknown
-# flag ends the process, so no other version gets it.
+# Lets XLA's CPU backend run convolutions and sums with its matrix library. Only these versions of jaxlib know the flag; an
+# unknown flag ends the process.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-# In training also what is done element by element: else XLA computes the sum of the residual blocks' gradients anew for each
-# convolution that takes a part of it.
+# In training also elementwise operations: otherwise XLA recomputes the sum of the residual gradients in every convolution
+# that uses a part of it.
 _CPU_TRAINING_FLAG = f"{_CPU_FLAG},LIBRARY_FUSION_TYPE_ELTWISE"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-_MOST = 4 * 2**30  # bytes of programs that are kept
-_LEAST_SECONDS = 0.2  # of compiling, for which a program is kept
+_MOST = 4 * 2**30  # bytes of the cache
+_LEAST_SECONDS = 0.2  # compilation time above which a program is cached
 
 
 def prepare(training: bool = False) -> None:
-    """Sets XLA_FLAGS and the allocator for this machine, and keeps compiled programs on disk for a second start.
+    """Sets XLA_FLAGS and the memory allocator for this machine, and caches compiled programs on disk.
 
-    Call it before JAX is first used; what the user has set in XLA_FLAGS, MALLOC_..., JAX_CPU_ENABLE_ASYNC_DISPATCH,
-    JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE stays.
+    Call it before JAX is first used. It respects the user's XLA_FLAGS, MALLOC_..., JAX_CPU_ENABLE_ASYNC_DISPATCH,
+    JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE.
 
     Arguments:
         training: whether the process trains a diffusion model.
@@ -34,7 +34,7 @@ def prepare(training: bool = False) -> None:
     platforms = os.environ.get("JAX_PLATFORMS", "")
     accelerated = any(importlib.util.find_spec(name) for name in _ACCELERATOR_PACKAGES)
     on_cpu = platforms == "cpu" or (not platforms and not accelerated)
-    forget_flags()  # a process may have them from the one that started it
+    forget_flags()  # a process may have inherited them from its parent
     flags = os.environ.get("XLA_FLAGS", "")
     if on_cpu and importlib.metadata.version("jaxlib") in _CPU_FLAG_VERSIONS and "ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_TRAINING_FLAG if training else _CPU_FLAG}".strip()
@@ -45,17 +45,17 @@ def prepare(training: bool = False) -> None:
 
 
 def forget_flags() -> None:
-    """Takes back the flags that `prepare` set, before JAX compiles: programs that stand for an accelerator's have none."""
+    """Removes the flags that `prepare` set, before JAX compiles for simulated accelerators."""
     if flags := os.environ.get("XLA_FLAGS"):
         os.environ["XLA_FLAGS"] = " ".join(flag for flag in flags.split() if flag not in (_CPU_FLAG, _CPU_TRAINING_FLAG))
 
 
 def _keep_memory() -> None:
-    """Lets the process keep the memory that it frees, up to 2 GiB.
+    """Lets the process keep freed memory, up to 2 GiB.
 
-    XLA takes and frees what a program needs at every call. By default glibc gives blocks of that size back to the system,
-    which hands them out again filled with zeros, page by page: a third of a training step. Only the heap of the main thread
-    keeps them, so that the programs must be run by it, not by a thread of JAX's.
+    XLA allocates and frees a program's memory at every call. By default glibc returns blocks of that size to the system, which
+    zeroes them page by page when they are allocated again: a third of a training step. Only the heap of the main thread keeps
+    them, so programs must run on the main thread, not on a thread of JAX.
     """
     import jax
 
@@ -86,17 +86,17 @@ def _keep_programs() -> None:
 
 
 def _machine() -> str:
-    """What a program must not be taken from one machine to another without: one of another processor may end a process."""
-    told = [platform.machine(), importlib.metadata.version("jaxlib"), os.environ.get("XLA_FLAGS", "")]
+    """A digest of the machine, for the cache: a program compiled for another processor may crash the process."""
+    facts = [platform.machine(), importlib.metadata.version("jaxlib"), os.environ.get("XLA_FLAGS", "")]
     with suppress(OSError):
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
         names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU")  # of x86 and of Arm
-        told += [line for line in first.splitlines() if line.startswith(names)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        facts += [line for line in first.splitlines() if line.startswith(names)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
 def _forget_oldest(whole: Path) -> None:
-    """Deletes the programs that were used longest ago, of whatever machine, beyond `_MOST` bytes."""
+    """Deletes the least recently used programs, of all machines, beyond `_MOST` bytes."""
     kept = 0
     with suppress(OSError):  # another process may do the same
         files = [(file.stat(), file) for file in whole.rglob("*") if file.is_file()]

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a program would take, from its compiled form, on the devices that there are or on as many as one likes."""
+"""`--dry-run`: memory and compute of a compiled program, on the available devices or on any number of simulated ones."""
 
 from rich import box
 from rich.table import Table
@@ -9,7 +9,7 @@ from jaxdiff.errors import InputError
 
 
 def pretend(devices: int) -> None:
-    """Has JAX take this machine's processor for so many devices, to compile for. Call it before JAX is used.
+    """Makes JAX simulate this many devices on the CPU, to compile for. Call it before JAX is used.
 
     Raises:
         InputError: fewer than one.
@@ -21,13 +21,13 @@ def pretend(devices: int) -> None:
     forget_flags()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
-    # what is partitioned and exchanged stays the same, only the machine code, which never runs, is made in half the time
+    # partitioning and collectives stay the same; only the machine code, which never runs, is generated in half the time
     jax.config.update("jax_disable_most_optimizations", True)
 
 
 def show(report, what: str, calls: int, dtype: str = "float32") -> None:
-    """Prints a report of one call of `what`, and the time that `calls` of them would take at the rate of this machine's
-    first device in matrix products of `dtype`, which is measured. Exchanges between devices and reading are left out of it.
+    """Prints a report of one call of `what`, and the estimated time of `calls` calls at the measured rate of matrix products in
+    `dtype` on this machine's first device. The estimate excludes communication and input.
 
     Arguments:
         report: a `jaxdiff.program_report.ProgramReport`; its `flops` must be of a whole call.
@@ -50,7 +50,7 @@ def show(report, what: str, calls: int, dtype: str = "float32") -> None:
     if not report.collectives:
         table.add_row("collectives", "none")
     table.add_row("measured rate", f"{rate / 1e9:,.0f} GFLOP/s ({dtype} matrices on {jax.devices()[0].device_kind})")
-    table.add_row("time", f"{duration(seconds)} for {calls:,} at that rate on every device")
+    table.add_row("estimated time", f"{duration(seconds)} for {calls:,} at that rate on every device")
     console.print(table)
 
 
@@ -60,7 +60,7 @@ def mib(size: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days, whichever reads best."""
+    """A duration in seconds, minutes, hours or days, whichever is most readable."""
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What the first process of a run writes for all."""
+"""Writing files from the first process of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +9,10 @@ from jaxdiff.errors import InputError
 
 
 def write_once(path: Path, function: Callable[[], Any]) -> None:
-    """Has the first process write a file or a folder. Every process calls it, and none computes within it.
+    """Writes a file or folder in the first process. Every process calls it; the function must not run JAX computations.
 
     Raises:
-        InputError: in every process, where it cannot be written.
+        InputError: in every process, if it cannot be written.
     """
 
     def write():

@@ -1,4 +1,4 @@
-"""The devices and processes that a program runs on: options that several programs take."""
+"""Options for the processes and devices that a program runs on."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """The processes of a program: on one machine nothing is given; on several, the same command is started on each."""
+    """The processes of a run. One machine needs no options; on several machines, start the same command on each."""
 
     distributed: bool = False
-    """Join the other processes of the run, which the environment tells: on TPU pods, under Slurm's srun, in Kubernetes."""
+    """Run on several processes, found from the environment: TPU pods, Slurm (srun), Kubernetes."""
     coordinator: str | None = None
-    """HOST:PORT of process 0, to join the others by, where the environment does not tell."""
+    """HOST:PORT of process 0, to run on several processes if the environment does not describe them."""
     processes: int | None = None
-    """How many processes there are, with --coordinator."""
+    """With --coordinator: number of processes."""
     process_id: int | None = None
-    """Which of them this is, from 0, with --coordinator."""
+    """With --coordinator: number of this process, from 0."""
     arrival_seconds: int = 300
-    """How long to wait for the other processes."""
+    """Seconds to wait for the other processes, at least 1."""
 
     def join(self) -> None:
-        """Joins the other processes, if any and not done yet; call it before JAX is used.
+        """Joins the other processes, if there are any and it has not joined yet; call it before JAX is used.
 
-        From then on the first process alone tells how it goes; errors are told by all.
+        From then on only the first process prints progress; all processes print errors.
         """
         given = {"--coordinator": self.coordinator, "--processes": self.processes, "--process-id": self.process_id}
         missing = [name for name, value in given.items() if value is None]
         if 0 < len(missing) < len(given):
-            raise InputError(f"{', '.join(given)} are given together; {', '.join(missing)} is missing")
+            raise InputError(f"{', '.join(given)} must be given together; {', '.join(missing)} is missing")
         if self.distributed and not missing:
-            raise InputError("--distributed takes the processes from the environment, got --coordinator too: take one")
+            raise InputError("--distributed finds the processes from the environment, got --coordinator too: use one of them")
         if self.arrival_seconds < 1:
             raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
         if not self.distributed and missing:
@@ -52,14 +52,14 @@ class Processes:
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts(Processes):
-    """Where a program runs: the processes, and how their devices are laid out."""
+    """The processes of a run, and the mesh of their devices."""
 
     mesh: str = ""
-    """How the devices of all processes are laid out, e.g. data=8,fsdp=4: batches are dealt over both, parameters over fsdp. By
-    default every device holds all parameters."""
+    """Device mesh over all processes, e.g. data=8,fsdp=4: batches are sharded over both axes, parameters over fsdp. By default
+    every device holds all parameters."""
 
     def make_mesh(self) -> "Mesh":
-        """Joins the other processes and makes the mesh; use it as `jax.set_mesh(mesh)`."""
+        """Joins the other processes and returns the mesh; use it as `jax.set_mesh(mesh)`."""
         from jaxdiff import parallel
 
         self.join()

@@ -7,20 +7,20 @@ from pathlib import Path
 from jaxdiff.errors import InputError
 
 
-def lock(file: Path, told: str, held: ExitStack) -> None:
-    """Makes sure that no other run works in the folder of a file, until `held` is closed or this process ends, however it does.
+def lock(file: Path, activity: str, held: ExitStack) -> None:
+    """Locks the folder of a file against other runs, until `held` is closed or this process ends in any way.
 
     Arguments:
-        file: a file of the folder that stays; it is not changed.
-        told: what another run would be doing, for the error: "being trained".
-        held: what holds the lock.
+        file: a permanent file in the folder; it is not changed.
+        activity: what another run would be doing, for the error: "being trained".
+        held: the stack that holds the lock.
 
     Raises:
-        InputError: another one does.
+        InputError: another run holds the lock.
     """
-    # open for writing, without which NFS gives no lock
+    # opened for writing, which NFS requires for a lock
     opened = held.enter_context(open(file, "r+"))  # noqa: SIM115
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(f"--out {file.parent} is {told} by another process; wait, or stop that") from error
+        raise InputError(f"--out {file.parent} is {activity} by another process; wait for it or stop it") from error

@@ -1,4 +1,4 @@
-"""Pictures that the programs write."""
+"""Image grids that the programs write."""
 
 import math
 import os
@@ -15,13 +15,13 @@ from jaxdiff.spaces import rgb
 def grid(
     images: UInt8[np.ndarray, "n h w c"], columns: int | None = None, *, pad: int = 2, enlarge: int | None = None
 ) -> Image.Image:
-    """Images side by side on white, enlarged by whole factors so that small ones can be seen.
+    """A grid of images on white; small images are enlarged by an integer factor.
 
     Arguments:
-        images: (N, H, W, C), of 1, 3 or 4 channels; see `jaxdiff.spaces.rgb`.
-        columns: images a row; by default about as many as rows.
+        images: (N, H, W, C), with 1, 3 or 4 channels; see `jaxdiff.spaces.rgb`.
+        columns: images per row; by default a nearly square grid.
         pad: pixels between images.
-        enlarge: factor; by default what makes an image at least 64 pixels high.
+        enlarge: the factor; by default the smallest that makes images at least 64 pixels high.
     """
     images = rgb(images)
     count, height, width, _ = images.shape
@@ -40,7 +40,7 @@ def grid(
 def framed(
     images: UInt8[np.ndarray, "n h w c"], marked: Bool[np.ndarray, " n"], colour: tuple[int, int, int] = (213, 94, 0)
 ) -> UInt8[np.ndarray, "n height width 3"]:
-    """Images enlarged as `grid` does, with a frame round the marked ones and as much white round the others."""
+    """Images enlarged as by `grid`, with a coloured frame around marked images and a white frame around the others."""
     factor = max(1, math.ceil(64 / images.shape[1]))
     large = rgb(images).repeat(factor, axis=1).repeat(factor, axis=2)
     frames = np.where(marked[:, None, None, None], np.array(colour, np.uint8), np.uint8(255))
@@ -51,7 +51,7 @@ def framed(
 
 
 def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w c"]], columns: int = 16) -> Image.Image:
-    """Grids of several sets below one another, each under its name."""
+    """Grids of several sets, one below the other, each with its name above."""
     sheets = [grid(each, columns, enlarge=1) for each in images]
     title = 22
     whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height + title for sheet in sheets)), "white")
@@ -64,7 +64,7 @@ def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w c"]], c
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Writes a PNG atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     picture.save(partial, format="PNG")

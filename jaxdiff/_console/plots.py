@@ -13,13 +13,13 @@ from jaxdiff.calibration import HeldOut, Level, reliability
 from jaxdiff.choices import PHASES
 from jaxdiff.fairness import Transition
 
-# Okabe and Ito's colours, which the colour-blind tell apart
+# Okabe and Ito's colour-blind-safe palette
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 TIME = "tau (0 = data, 1 = noise)"
 
 
 def pyplot():
-    """Matplotlib's pyplot, without a display; it is imported when something is plotted, and not before."""
+    """Matplotlib's pyplot without a display, imported only when something is plotted."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -29,7 +29,7 @@ def pyplot():
 
 
 def _phases(axes, boundaries: Sequence[float]) -> None:
-    """The phases of noise as shades along the time axis, with room for their names above what is plotted."""
+    """Shades the noise phases along the time axis, with their names above the curves."""
     axes.set_ylim(0, 1.22 * axes.get_ylim()[1])
     ends = [0.0, *boundaries, 1.0]
     for name, low, high in zip(PHASES, ends, ends[1:], strict=False):
@@ -40,18 +40,18 @@ def _phases(axes, boundaries: Sequence[float]) -> None:
 
 
 def training(path: Path, rows: Sequence[Mapping[str, float | int]], title: str) -> None:
-    """The loss over the steps, of all times and of each phase of noise.
+    """Plots the loss over the steps, overall and for each noise phase.
 
     Arguments:
         path: the PNG to write.
         rows: the lines of metrics.jsonl.
-        title: above the plot.
+        title: title of the plot.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     steps = [row["step"] for row in rows]
     for name in ("loss", *(f"loss_{phase}" for phase in PHASES)):
-        # a phase may have had no image between two lines
+        # a phase may have no image between two lines
         values = [row.get(name, math.nan) for row in rows]
         axes.plot(steps, values, label=name.replace("_", ", "), linewidth=1.6 if name == "loss" else 0.8)
     axes.set(xlabel="step", ylabel="loss", title=title, yscale="log")
@@ -67,18 +67,18 @@ def transition(
     title: str,
     boundaries: Sequence[float],
 ) -> None:
-    """The criterion over tau, each curve divided by its value at tau = 0, with its tau marked.
+    """Plots the criterion over tau, each curve divided by its value at tau = 0, with the resulting tau marked.
 
     Arguments:
         path: the PNG to write.
         curves: (name, taus, values, tau) of each search.
-        title: above the plot.
-        boundaries: the times at which the phases of noise meet.
+        title: title of the plot.
+        boundaries: the times that separate the noise phases.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, taus, values, tau in curves:
-        # of a distance that is 0 without a switch there is no share
+        # a distance that is 0 at tau = 0 is not scaled
         scaled = [value / (values[0] or 1) for value in values]
         (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
         axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
@@ -91,18 +91,18 @@ def transition(
 
 
 def _below(left: float) -> dict[str, Any]:
-    """Where a legend stands below its axes, from this part of their width on."""
+    """Legend arguments for a place below the axes, starting at this fraction of their width."""
     anchor = {"loc": "upper left", "bbox_to_anchor": (left, -0.14), "borderaxespad": 0.0}
     return {**anchor, "frameon": False, "fontsize": "small", "title_fontsize": "small", "alignment": "left"}
 
 
 def scaled(found: Transition) -> list[float]:
-    """The criterion of a search, divided by its value at tau = 0; all 0 where the conditions do not differ."""
+    """The criterion of a search divided by its value at tau = 0; all 0 if the conditions do not differ."""
     return [value / (found.curve[0] or 1.0) for value in found.curve]
 
 
 def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]) -> None:
-    """The criterion of each search over tau: modes by colour, batch sizes by shade, a dot at each tau."""
+    """Plots the criterion of each search over tau: modes by colour, batch sizes by shade, a dot at the resulting tau."""
     from matplotlib.colors import to_rgb
     from matplotlib.lines import Line2D
 
@@ -125,20 +125,20 @@ def _criterion(axes, searches: Sequence[Transition], boundaries: Sequence[float]
     by_mode = [
         Line2D([], [], color=colours[mode], linewidth=2, label=f"{mode}: tau = {largest[mode].tau:.3f}") for mode in modes
     ]
-    # clipped, it would not count in the layout
-    axes.add_artist(axes.legend(handles=by_mode, title="search; tau at its largest batch", **_below(0.0))).set_clip_on(False)
+    # a clipped legend would be ignored by the layout
+    axes.add_artist(axes.legend(handles=by_mode, title="search; tau at the largest batch", **_below(0.0))).set_clip_on(False)
     by_batch = [Line2D([], [], label=str(batch), **style("black", batch)) for batch in batches]
     axes.legend(handles=by_batch, title="batch", **_below(0.78))
 
 
 def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries: Sequence[float]) -> None:
-    """The criteria of several searches over tau, each divided by its value at tau = 0, with its tau marked.
+    """Plots the criteria of several searches over tau, each divided by its value at tau = 0, with the resulting tau marked.
 
     Arguments:
         path: the PNG to write.
         searches: the searches: one or more modes, each at one or more batch sizes.
-        title: above the plot.
-        boundaries: the times at which the phases of noise meet.
+        title: title of the plot.
+        boundaries: the times that separate the noise phases.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 5.6), layout="constrained")
@@ -157,17 +157,17 @@ def sweep(
     boundaries: Sequence[float],
     chance: float,
 ) -> None:
-    """The criteria of the searches over tau beside what a judge found in sets drawn at each tau.
+    """Plots the search criteria over tau next to the measured dependence of sets drawn at each tau.
 
     Arguments:
         path: the PNG to write.
-        searches: the searches; where there are none, their panel says so.
-        sets: of each set, by ascending `tau`: `ber` by direction, a `mean` with its `interval` of 95 %, in percent, and
-            `energy` by space, a `distance` and its `p_value`.
-        real: the same of the real images: the `mean` of `ber` and the `distance` of `energy` by space.
-        title: above the plot.
-        boundaries: the times at which the phases of noise meet.
-        chance: the BER of a guess.
+        searches: the searches; without any, their panel says so.
+        sets: for each set, by ascending `tau`: `ber` by direction, a `mean` and its 95 % `interval` in percent, and `energy` by
+            space, a `distance` and its `p_value`.
+        real: the same for real images: the `mean` of `ber` and the `distance` of `energy` by space.
+        title: title of the plot.
+        boundaries: the times that separate the noise phases.
+        chance: the BER of random guessing.
     """
     plt = pyplot()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
@@ -177,14 +177,14 @@ def sweep(
     else:
         left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
         left.set(xticks=(), yticks=())
-    _judged(middle, right, sets, real, chance)
+    _dependence(middle, right, sets, real, chance)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any], chance: float) -> None:
-    """BER by direction with bands, and the energy distances, both over tau."""
+def _dependence(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any], chance: float) -> None:
+    """Plots BER by direction with bands, and the energy distances, both over tau."""
     taus = [each["tau"] for each in sets]
     for direction, colour, marker in zip(sets[0]["ber"], COLOURS, "os^", strict=False):
         found = [each["ber"][direction] for each in sets]
@@ -194,7 +194,7 @@ def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[
         errors.plot(taus, [each["mean"] for each in found], label=direction, **look)
     errors.axhline(chance, color="0.3", linestyle=":", linewidth=1, label="chance")
     errors.axhline(real["ber"]["real->real"]["mean"], color="0.3", linestyle="--", linewidth=1, label="real->real")
-    errors.set(title="BER of the judges, with 95 % bands", ylabel="BER, %", ylim=(0, 100))
+    errors.set(title="BER of the attribute classifiers, 95 % bands", ylabel="BER, %", ylim=(0, 100))
     for space, colour, marker in zip(real["energy"], COLOURS[3:], "Dv", strict=False):
         found = [each["energy"][space] for each in sets]
         scale = real["energy"][space]["distance"]
@@ -205,12 +205,12 @@ def _judged(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[
         for place in alike:
             distances.plot(*place, **look, markerfacecolor="white")
     distances.axhline(0, color="0.3", linestyle=":", linewidth=1)
-    distances.set(title="energy distance between the groups", ylabel="energy distance / that of real images")
+    distances.set(title="energy distance between the groups", ylabel="energy distance / real images' distance")
     for axes in (errors, distances):
         axes.set(xlim=(0, 1), xlabel=TIME)
         axes.grid(alpha=0.3)
     errors.legend(**_below(0.0))
-    distances.legend(title="white: p > 0.05, not told apart", **_below(0.0))
+    distances.legend(title="white: p > 0.05, not significant", **_below(0.0))
 
 
 def tradeoff(
@@ -220,30 +220,30 @@ def tradeoff(
     bound: Sequence[tuple[float, float]],
     title: str,
 ) -> None:
-    """Independence and parity against retention, a point for each tau, with 95 % intervals.
+    """Plots independence and parity against label accuracy (retention), one point per tau, with 95 % intervals.
 
     Arguments:
         path: the PNG to write.
-        sets: of each set, by ascending `tau`: `trade_off`, with a `value` and an `interval` of `ber`, of `retention` and, where
-            they are measured, of the `largest` and the `mean` difference.
-        real: the same of the real images.
-        bound: (retention, BER) along the line above which the best classifier of no set lies.
-        title: above the plot.
+        sets: for each set, by ascending `tau`: `trade_off`, with a `value` and an `interval` for `ber`, for `retention` and, if
+            measured, for the `largest` and the `mean` difference.
+        real: the same for real images.
+        bound: (retention, BER) along the upper bound of the BER of the best classifier.
+        title: title of the plot.
     """
     names = [name for name in ("largest", "mean") if name in real["trade_off"]]
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
-    limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "the most that the best classifier leaves"}
+    limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "upper bound for the best classifier"}
     left.plot(*zip(*bound, strict=True), **limit)
-    left.set(title="independence: higher is better", ylabel="BER (of two values folded), %", ylim=(0, None))
+    left.set(title="independence: higher is better", ylabel="BER (folded for two values), %", ylim=(0, None))
     for name, colour, marker in zip(names, COLOURS[1:], "s^", strict=False):
         _against_retention(right, sets, real, name, colour, marker, f"{name} difference")
     right.set(title="parity: lower is better", ylabel="difference of other attributes", ylim=(0, None))
     shown = [each["trade_off"]["retention"]["interval"] for each in (*sets, real)]
     low, high = min(ends[0] for ends in shown), max(ends[1] for ends in shown)
     for axes in (left, right):
-        axes.set(xlabel="retention: share of labels kept", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
+        axes.set(xlabel="label accuracy", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
         axes.grid(alpha=0.3)
         axes.legend(**_below(0.0))
     figure.suptitle(title)
@@ -252,7 +252,7 @@ def tradeoff(
 
 
 def _against_retention(axes, sets, real, name: str, colour: str, marker: str, label: str) -> None:
-    """One measure of the sets against retention, in the order of tau, each point with its tau; the real images as a cross."""
+    """Plots one measure of the sets against retention, in the order of tau, each point with its tau; real images as a cross."""
     found = [each["trade_off"] for each in (*sets, real)]
     x, y = (np.array([each[key]["value"] for each in found]) for key in ("retention", name))
     errors = [
@@ -268,14 +268,14 @@ def _against_retention(axes, sets, real, name: str, colour: str, marker: str, la
 
 
 def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """What keeping away from the unsafe costs: the rate of unsafe images against the Fréchet distance to safe real ones.
+    """Plots the trade-off between safety and quality: rate of unsafe images against Fréchet distance to safe real images.
 
-    Sets of one guard and weight are joined in the order of their strength (repellency: of its radius): a trade-off curve.
+    Sets with the same guard and weight are joined in the order of their strength (repellency: radius) to a trade-off curve.
 
     Arguments:
         path: the PNG to write.
-        rows: by name, as `evaluate safety` reports them.
-        title: above the plot.
+        rows: the rows of `evaluate safety` by name.
+        title: title of the plot.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(7.5, 5), layout="constrained")
@@ -316,15 +316,15 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
 def calibration(
     path: Path, held_out: HeldOut, log_posterior: np.ndarray, levels: Sequence[Level], values: Sequence[str], title: str
 ) -> None:
-    """Frequency against predicted probability at each level of noise, and the log loss over time beside the prior's.
+    """Plots frequency against predicted probability at each noise level, and the log loss over time compared with the prior's.
 
     Arguments:
         path: the PNG to write.
-        held_out: the images that were asked about.
+        held_out: the held-out images.
         log_posterior: log P(value | x_t) of each, (N, K).
-        levels: what was measured of each level of noise.
-        values: names of the values; of two, the second one's probability is shown, else that of each.
-        title: above the plot.
+        levels: the measurements at each noise level.
+        values: names of the values; for two values the probability of the second is shown, else that of each.
+        title: title of the plot.
     """
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
@@ -337,7 +337,7 @@ def calibration(
             label = f"t {level.low:.3f} to {level.high:.3f}" if value == len(values) - 1 else None
             left.plot(predicted, frequency, marker=".", color=colour, linewidth=0.8, label=label)
     shown = f"P({values[1]})" if len(values) == 2 else "P(value)"
-    left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration, by level of noise", aspect="equal")
+    left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration by noise level", aspect="equal")
     left.legend(frameon=False, fontsize="small")
     middles = [(level.low + level.high) / 2 for level in levels]
     right.plot(middles, [level.log_loss for level in levels], marker="o", color=COLOURS[0], label="log loss")
@@ -354,12 +354,12 @@ def calibration(
 
 
 def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
-    """How many times faster than the baseline every contestant is, a panel for each race, with quartiles and seconds.
+    """Plots the speed-up of each contestant over the baseline, one panel per race, with quartiles and seconds.
 
     Arguments:
         path: the PNG to write.
-        races: as `evaluate speed` tells them.
-        title: above the plot.
+        races: the races in the form of speed.json.
+        title: title of the plot.
     """
     timed = [[row for row in race["contestants"] if "seconds" in row] for race in races]
     shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
@@ -379,7 +379,7 @@ def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
         axes.margins(x=0.15)
         axes.set_title(f"{race['task']}, {race['dtype']}", fontsize="medium", loc="left")
         axes.grid(alpha=0.3, axis="x")
-    panels[-1, 0].set_xlabel("times faster than PyTorch's best mode")
+    panels[-1, 0].set_xlabel("speed-up over PyTorch's best mode")
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=120, format="png")
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""The terminal of the programs: printing, progress bars, errors and exit codes."""
+"""Terminal output of the programs: printing, progress bars, errors and exit codes."""
 
 import logging
 import os
@@ -28,22 +28,22 @@ from jaxdiff.errors import InputError, LostProcess
 
 console = Console()
 _errors = Console(stderr=True)
-_told = Console(stderr=True)  # how work goes on
+_progress = Console(stderr=True)  # progress
 
 
 def only_errors() -> None:
-    """Prints errors alone from now on: of the processes of a run, the first tells how it goes."""
+    """Prints only errors from now on; among the processes of a run only the first prints progress."""
     console.quiet = True
-    _told.quiet = True
+    _progress.quiet = True
 
 
 def significant(value: float) -> str:
-    """A number in three significant digits, and in all that stand before the point: no exponent from 0.001 on."""
+    """A number with three significant digits, or all digits before the point: no exponent from 0.001 on."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 class _Speed(ProgressColumn):
-    """Units a second since the start."""
+    """Units per second since the start."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -51,13 +51,13 @@ class _Speed(ProgressColumn):
 
 
 def peak_memory() -> float:
-    """The largest memory that this process has held, in GiB."""
+    """The peak memory of this process, in GiB."""
     scale = 2**30 if sys.platform == "darwin" else 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 def device_memory() -> float | None:
-    """The largest memory in use on a device of this process, in GiB; None where the devices do not tell."""
+    """The peak memory in use on a device of this process, in GiB; None if the devices do not report it."""
     import jax
 
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
@@ -67,16 +67,16 @@ def device_memory() -> float | None:
 
 @contextmanager
 def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> Generator[Callable, None, None]:
-    """A progress bar on standard error, with speed and time left.
+    """A progress bar on standard error, with speed and remaining time.
 
     Arguments:
-        description: what is being done.
-        total: how many units there are.
-        done: how many were done before (a resumed run).
-        unit: the unit's name, shown behind the speed.
+        description: the text before the bar.
+        total: number of units.
+        done: number of units already done (a resumed run).
+        unit: name of the unit, shown after the speed.
 
     Yields:
-        `advance(n=1, note="")`, which moves the bar by n units and shows a note behind it.
+        `advance(n=1, note="")`, which advances the bar by n units and shows a note after it.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -86,53 +86,58 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_told, disable=total < 1 or _told.quiet or not _told.is_terminal) as bar:
-        # off a terminal a line now and then tells that the work goes on
-        quiet = not _told.is_terminal
+    with Progress(*columns, console=_progress, disable=total < 1 or _progress.quiet or not _progress.is_terminal) as bar:
+        # without a terminal, print a line at every tenth of the work
+        quiet = not _progress.is_terminal
         task = bar.add_task(description, total=total, completed=done, unit=f" {unit}" if unit else "", note="")
-        told = done
+        printed = done
 
         def advance(n: int = 1, note: str = "") -> None:
-            nonlocal told
+            nonlocal printed
             bar.update(task, advance=n, note=note)
             completed = bar.tasks[0].completed
-            if quiet and (completed - told >= total / 10 or completed == total):
-                told = completed
-                _told.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
+            if quiet and (completed - printed >= total / 10 or completed == total):
+                printed = completed
+                _progress.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
 
         yield advance
 
 
 @contextmanager
 def working(description: str) -> Generator[None, None, None]:
-    """A spinner with the time spent, for work that cannot tell how far it is; off a terminal, a line at its end."""
+    """A spinner with the elapsed time, for work without measurable progress; prints a line at its end."""
     begun = time.monotonic()
     with Progress(
-        SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=_told, transient=True, disable=_told.quiet
+        SpinnerColumn(),
+        TextColumn(description),
+        TimeElapsedColumn(),
+        console=_progress,
+        transient=True,
+        disable=_progress.quiet,
     ) as bar:
         bar.add_task(description, total=None)
         yield
-    _told.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
+    _progress.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program: turns an `InputError` into one line and exit status 2.
+    """Runs a program: turns an `InputError` into a one-line message and exit status 2.
 
-    Of a run of several processes an `InputError` is told by all, and they end together. Any other exception ends this process
-    at once, with its traceback and exit status 1: so the others, who can not go on without it, end within seconds.
+    In a run of several processes all print the `InputError`, and they end together. Any other exception ends this process at
+    once, with its traceback and exit status 1; the others, which cannot continue without it, end within seconds.
 
     Arguments:
         main: the program; it calls `jaxdiff._console.device.prepare` before JAX is first used.
     """
-    # what Orbax fills pages with is told in a line
+    # Orbax logs pages for what we print in one line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         main()
     except InputError as error:
-        # what stands in brackets is part of the message, and no style
+        # brackets are part of the message, not markup
         _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         if _joined():
-            # of a process that is gone the others need not wait to be told
+            # with a lost process there is nothing to shut down in order
             if not isinstance(error, LostProcess):
                 sys.modules["jax"].distributed.shutdown()
             _end(2)
@@ -142,8 +147,8 @@ def run(main: Callable[[], None]) -> None:
             raise
         traceback.print_exc()
         _errors.print(
-            "[bold red]error:[/] this process of the run cannot go on, and ends the run. Where the error is that another "
-            "process was lost, the same command on each machine goes on from what is saved",
+            "[bold red]error:[/] this process of the run failed and ends the run. If another process was lost, run the same "
+            "command on each machine again to resume from the last saved state",
             highlight=False,
             soft_wrap=True,
         )
@@ -157,7 +162,7 @@ def _joined() -> bool:
 
 
 def _end(status: int) -> None:
-    """Ends the process without waiting for threads, which may wait for a process that is gone."""
+    """Ends the process without waiting for threads, which may wait for a lost process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

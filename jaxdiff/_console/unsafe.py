@@ -1,4 +1,4 @@
-"""Unsafe images as a drawing takes them: in the space of the model, decoded once and kept."""
+"""Unsafe images in the space of a model, decoded once and cached."""
 
 import hashlib
 import os
@@ -17,20 +17,20 @@ from jaxdiff.spaces import Space, require_pixels
 def encoded(
     spec: str, split: str, space: Space, count: int | None, value_names: tuple[str, ...]
 ) -> Float32[np.ndarray, "n ..."]:
-    """The images of a data set as a model's process sees them, from the cache where they were read before.
+    """The images of a data set, encoded in a model's space; read from the cache if they were loaded before.
 
-    The cache lies in $XDG_CACHE_HOME/jaxdiff, by default ~/.cache/jaxdiff. It holds images of bytes, and is keyed by the name,
-    the split, the shape of the images and, for files, by their sizes and times of change.
+    The cache is in $XDG_CACHE_HOME/jaxdiff, by default ~/.cache/jaxdiff. It stores uint8 images, keyed by name, split, image
+    shape and, for files, their sizes and modification times.
 
     Arguments:
-        spec: as of `open_data`.
+        spec: the data set, as for `open_data`.
         split: its split.
-        space: the model's, which shows images.
-        count: how many to take, drawn by seed 0; None takes all.
-        value_names: as of `--value-names`.
+        space: the model's space, which must show images.
+        count: number of images, a random subset (seed 0); None takes all.
+        value_names: as for `--value-names`.
 
     Raises:
-        InputError: no images, fewer than `count`, or a model of something else than images.
+        InputError: no images, fewer than `count`, or a model of other data than images.
     """
     height, width, channels = require_pixels(space.shown, "the model").shape
     key = "|".join([spec, split, f"{height}x{width}x{channels}", *value_names, *_state(spec)])
@@ -48,7 +48,7 @@ def encoded(
     if count is None:
         return space.encode(np.asarray(images))
     if count > len(images):
-        raise InputError(f"--unsafe {spec} has {len(images)} images, too few for --unsafe-count {count}")
+        raise InputError(f"--unsafe {spec} has {len(images)} images, fewer than --unsafe-count {count}")
     return space.encode(np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]))
 
 
@@ -57,7 +57,7 @@ def _folder() -> Path:
 
 
 def _state(spec: str) -> list[str]:
-    """What tells whether the files behind a data set have changed; nothing for data sets without files."""
+    """Sizes and modification times of the files of a data set, to detect changes; empty for data sets without files."""
     path = Path(split_spec(spec)[0]).expanduser()
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""The programs train, sample, evaluate and demo. An installed package holds them here; in a checkout all but the demo lie at
+"""The programs train, sample, evaluate and demo. The installed package has them here; in a checkout all but the demo are at
 the top of the repository."""
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The methods of `sample draw`: a file each, and a line each below."""
+"""The methods of `jaxdiff sample draw`: one file each, and one line each below."""
 
 from ..registry import Method
 from .editing import Editing
@@ -23,4 +23,4 @@ METHODS: dict[str, type[Method]] = {
         Spectral,
     )
 }
-"""Every method by its name."""
+"""All methods by name."""

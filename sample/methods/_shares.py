@@ -1,4 +1,4 @@
-"""The shares of the values that several methods take."""
+"""The option --target, which several methods have."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +8,11 @@ from ..registry import Method
 
 @dataclass(frozen=True, kw_only=True)
 class WithTarget(Method):
-    """A method that leads to wanted shares of the values."""
+    """A method with target shares of the values."""
 
     target: tuple[float, ...] = ()
-    """The shares of the values that are wanted; by default equal."""
+    """Target share of each value, in the order of --values; by default equal."""
 
-    def wanted(self, plan: Any) -> tuple[float, ...]:
-        """The wanted shares."""
+    def target_shares(self, plan: Any) -> tuple[float, ...]:
+        """The target share of each value."""
         return self.target or plan.equal

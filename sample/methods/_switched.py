@@ -1,4 +1,4 @@
-"""What attribute switching has in common, with one transition point and with one for each band."""
+"""The base class of attribute switching, with one transition point or one per frequency band."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,39 +12,41 @@ from ..registry import INTERNAL, Method
 
 @dataclass(frozen=True, kw_only=True)
 class Switched(Method):
-    """A method that begins under one condition and ends under another.
+    """A method that switches the condition during sampling.
 
     Attributes:
-        at: the points that are used, when they are known.
-        found: what the provenance says of them.
+        at: the transition points, once known.
+        found: their provenance.
     """
 
     kind: ClassVar[str]
-    """The kind of search that finds its points, as its file is named."""
+    """The kind of search that finds its points, as in the name of its file."""
 
     tau: tuple[float, ...] = ()
-    """Transition points in [0, 1] instead of the search's. switching: a set for each; spectral: one for each band."""
+    """Transition points in [0, 1] (0 = data, 1 = noise) to use instead of a search's. switching: draws one set for each;
+    spectral: one for each band."""
     tau_file: Path | None = None
-    """The search's file; by default tau-ATTRIBUTE.json, or spectral-ATTRIBUTE.json, in the model's folder."""
+    """File written by `jaxdiff sample search`; by default tau-ATTRIBUTE.json, or spectral-ATTRIBUTE.json, in the model's
+    folder."""
     start: Literal["other", "none"] = "other"
-    """What an image starts under: another value of the attribute, or no label, which is at parity already."""
+    """The condition that sampling starts with: another attribute value, or the null label."""
     at: tuple[Any, ...] = field(default=(), metadata=INTERNAL)
     found: Mapping[str, Any] = field(default_factory=dict, metadata=INTERNAL)
 
     def __post_init__(self):
         if self.tau and self.tau_file:
-            raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} are two ways to give tau: take one")
+            raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} both give tau: use one of them")
         if any(not 0 <= tau <= 1 for tau in self.tau):
             raise InputError(f"--tau takes times in [0, 1], got {self.tau}")
 
     @property
     def needs_null(self) -> bool:
-        """Where it starts under none."""
+        """True with --start none."""
         return self.start == "none"
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """What an image starts under, and what it ends under."""
-        return plan.nothing(ends) if self.start == "none" else plan.another(indices, ends), plan.own(ends)
+        """The condition that sampling starts with, and the image's own."""
+        return plan.null(ends) if self.start == "none" else plan.another(indices, ends), plan.own(ends)
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
         """The set at the searched points; see `Method.sets`."""
@@ -53,17 +55,17 @@ class Switched(Method):
         yield options.out, self.at_found(searched(options, chosen, self))
 
     def at_found(self, found: Any) -> Method:
-        """The method at the points that a search found."""
+        """The method with the points of a search result."""
         raise NotImplementedError
 
     def settings(self, plan: Any) -> dict[str, Any]:
-        """Nothing: the points are in `told`, and the start is in the context."""
+        """Nothing: the points are in `provenance`, and the start is in the context."""
         return {}
 
-    def told(self, chosen: Any) -> dict[str, Any]:
+    def provenance(self, chosen: Any) -> dict[str, Any]:
         """The points, and the search that found them."""
         return dict(self.found)
 
     def placed(self, at: Sequence[Any], **found: Any) -> Method:
-        """The method at these points, with what the provenance says of them."""
+        """The method with these points and their provenance."""
         return replace(self, at=tuple(at), found=found)

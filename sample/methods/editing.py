@@ -1,4 +1,4 @@
-"""DiffEdit: a plain sample of another label, edited to its own."""
+"""DiffEdit (Couairon et al. 2022): a plain sample with another label, edited to the image's own label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,30 @@ class Editing(Method):
     """See `about`."""
 
     name: ClassVar[str] = "editing"
-    about: ClassVar[str] = "DiffEdit: a vanilla sample of another label, edited to its own"
+    about: ClassVar[str] = "DiffEdit: draw with another label, then edit the image to its own label"
 
     edit_strength: float = 0.8
-    """The time that images are encoded to, in (0, 1]; more changes more."""
+    """Time to which images are encoded before decoding with the new label, in (0, 1]; larger values change more."""
 
     def refuses(self, modifier: Modifier) -> str | None:
         """Guards."""
-        return "--unsafe and --guard are for methods that draw in one run" if modifier.slot == "guard" else None
+        return (
+            "--unsafe and --guard need a method that draws in a single run of the solver" if modifier.slot == "guard" else None
+        )
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` for a solver that does not run upward."""
+        """Raises `InputError` for a solver that cannot encode, which takes steps from data to noise."""
         if sampling.solver not in ("ddim", "heun"):
             raise InputError(
-                f"--method editing takes --solver ddim or heun, which run upward too, got --solver {sampling.solver}"
+                f"--method editing needs --solver ddim or heun, which can also encode images, got --solver {sampling.solver}"
             )
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The image's own condition: that of the run which it begins with has the same form."""
+        """The image's own condition; the condition of the first run has the same structure."""
         return plan.own(ends)
 
     def draw(self, drawing: Any, indices: Any, ends: Any) -> tuple[Any, Any]:
-        """Samples of other labels, edited to their own."""
+        """Samples with other labels, edited to their own labels."""
         import jax
 
         from jaxdiff import editing
@@ -51,7 +53,7 @@ class Editing(Method):
         return edited.images, None
 
     def evaluations(self, drawing: Any) -> int:
-        """Those of the plain sample, and of the edit."""
+        """Network evaluations of the plain sample and of the edit."""
         from jaxdiff import editing
 
         process, solver = drawing.chosen.model.process, drawing.chosen.solver
@@ -66,4 +68,4 @@ class Editing(Method):
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "$others, edited to $own"
+        return "drawn as $others, edited to $own"

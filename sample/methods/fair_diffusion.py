@@ -1,4 +1,4 @@
-"""Fair Diffusion: semantic guidance towards a value that is drawn in wanted shares."""
+"""Fair Diffusion (Friedrich et al. 2023): semantic guidance towards values assigned in target shares."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,34 +12,34 @@ class FairDiffusion(WithTarget):
     """See `about`."""
 
     name: ClassVar[str] = "fair_diffusion"
-    about: ClassVar[str] = "under no label, led by semantic guidance towards a value drawn in the shares --target"
+    about: ClassVar[str] = "Fair Diffusion: null label with semantic guidance towards a value, assigned in the shares --target"
     extrapolates: ClassVar[bool] = True
     takes_scale: ClassVar[bool] = True
 
     assignment: Literal["balanced", "iid"] = "balanced"
-    """Values in exactly the shares of --target, or each image's drawn on its own."""
+    """balanced: values in exactly the shares of --target; iid: the value of each image drawn independently."""
     edit_scale: float = 4.0
     """Strength of the semantic guidance."""
     edit_start: float = 0.8
-    """The time from which on it acts, in (0, 1]."""
+    """Time in (0, 1] from which the guidance acts, until t = 0 (data)."""
 
     @property
     def needs_null(self) -> bool:
-        """Yes: the prompt that is led away from is the null condition."""
+        """True: semantic guidance is measured from the null condition."""
         return True
 
     def ends(self, plan: Any, count: int) -> Any:
-        """Labels drawn in the wanted shares."""
+        """Labels assigned in the target shares."""
         from jaxdiff.fairness.assignment import assign
 
-        return assign(count, self.wanted(plan), seed=plan.seed, mode=self.assignment)
+        return assign(count, self.target_shares(plan), seed=plan.seed, mode=self.assignment)
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The null condition, and the concepts: the other values, and the image's own."""
-        return plan.nothing(ends), (plan.others(ends), plan.own(ends))
+        """The null condition, and the concepts: the mean of the other values, and the image's own."""
+        return plan.null(ends), (plan.others(ends), plan.own(ends))
 
     def around(self, denoise: Callable, drawing: Any, indices: Any = None, ends: Any = None) -> Callable:
-        """The denoiser led away from the other values and towards the image's own."""
+        """The denoiser with semantic guidance away from the other values and towards the image's own."""
         import numpy as np
 
         from jaxdiff import guidance
@@ -49,8 +49,8 @@ class FairDiffusion(WithTarget):
         return guidance.semantic(denoise, model.process, null, strengths=strengths, scale=drawing.scale, start=self.edit_start)
 
     def settings(self, plan: Any) -> dict[str, Any]:
-        """The options, with the shares that are used."""
-        return {**super().settings(plan), "target": self.wanted(plan)}
+        """The options, with the target shares used."""
+        return {**super().settings(plan), "target": self.target_shares(plan)}
 
     @property
     def parts(self) -> Sequence[str]:
@@ -60,4 +60,4 @@ class FairDiffusion(WithTarget):
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "under no label, led to $own"
+        return "null label, guided towards $own"

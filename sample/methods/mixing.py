@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..registry import Method, within
+from ..registry import Method, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,20 +12,20 @@ class Mixing(Method):
     """See `about`."""
 
     name: ClassVar[str] = "mixing"
-    about: ClassVar[str] = "under a fixed mixture of the label embeddings, --mixing of its own"
+    about: ClassVar[str] = "a fixed mixture of the label embeddings, with weight --mixing on the image's own label"
 
     mixing: float = 0.6
-    """The weight of an image's own label, in [0, 1]; the others share the rest."""
+    """Weight of the image's own label, in [0, 1]; the other labels share the rest equally."""
 
     def __post_init__(self):
-        within("mixing", self.mixing, 0, 1)
+        check_range("mixing", self.mixing, 0, 1)
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The mean of the other labels' conditions, and the image's own."""
+        """The mean condition of the other labels, and the image's own."""
         return plan.others(ends), plan.own(ends)
 
     def around(self, denoise: Callable, drawing: Any, indices: Any = None, ends: Any = None) -> Callable:
-        """The denoiser under the mixture."""
+        """The denoiser with the mixed condition."""
         from jaxdiff import guidance
 
         return guidance.mixing(denoise, self.mixing)
@@ -38,4 +38,4 @@ class Mixing(Method):
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return f"{self.mixing:g} $own, {1 - self.mixing:g} $others all along"
+        return f"{self.mixing:g} $own, {1 - self.mixing:g} $others throughout"

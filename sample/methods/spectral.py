@@ -1,4 +1,4 @@
-"""Spectral switching: a transition point for each band of frequencies."""
+"""Spectral switching: one transition point per frequency band."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,42 +16,41 @@ class Spectral(Switched):
     """See `about`. `at` holds the point of each band."""
 
     name: ClassVar[str] = "spectral"
-    about: ClassVar[str] = "switching with a --tau for each band of frequencies between --edges"
+    about: ClassVar[str] = "attribute switching with one --tau for each frequency band, separated by --edges"
     kind: ClassVar[str] = "spectral"
     extrapolates: ClassVar[bool] = True
 
     edges: tuple[float, ...] = ()
-    """The radii at which bands of frequencies meet, in half-cycles an image; one fewer than --tau. By default those of the
-    search."""
+    """Edges of the frequency bands, as radii in half-cycles per image; one fewer than --tau. By default the search's."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.tau and not len(self.tau) == len(self.edges) + 1 > 1:
             raise InputError(
-                "--method spectral takes a --tau for each band, one more than --edges, or neither for those of the search; "
+                "--method spectral takes one --tau per band, one more than --edges, or neither to use the search's; "
                 f"got --tau {self.tau}, --edges {self.edges}"
             )
 
     def refuses(self, modifier: Modifier) -> str | None:
-        """What remembers from step to step within the switch."""
-        if modifier.remembers and modifier.slot != "guard":
-            return "--method spectral asks for one condition or for two in a step, which a memory within cannot follow"
+        """Modifiers inside the switch that keep state between steps."""
+        if modifier.stateful and modifier.slot != "guard":
+            return "--method spectral does not support modifiers that keep state between steps"
         return None
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
-        """The set at the given points, or at the searched ones."""
+        """The set with the given points, or with the searched ones."""
         if not self.tau:
             yield from super().sets(options, chosen)
         else:
             yield options.out, self.placed(self.tau, taus=self.tau, edges=self.edges, search="given")
 
     def at_found(self, found: Any) -> Method:
-        """The method at the points and edges of a search."""
+        """The method with the points and edges of a search result."""
         edges = tuple(found.context["edges"])
         return replace(self.placed(found.taus, taus=found.taus, edges=edges, search=found.mode), edges=edges)
 
     def example(self) -> Method:
-        """The method at any points."""
+        """The method with arbitrary points."""
         from ..options import EDGES
 
         edges = self.edges or EDGES

@@ -1,4 +1,4 @@
-"""Attribute switching: another label until the transition point, the image's own from there on."""
+"""Attribute switching: another label until the transition point, then the image's own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from ._switched import Switched
 
 @dataclass(frozen=True, kw_only=True)
 class Switching(Switched):
-    """See `about`. `at` holds the one point, or a row of points for each value that an image starts under."""
+    """See `about`. `at` holds one point, or a row of points for each value that sampling starts with."""
 
     name: ClassVar[str] = "switching"
-    about: ClassVar[str] = "under another label first (under none: --start none), under its own from --tau on"
+    about: ClassVar[str] = "attribute switching: another label (or none: --start none) until --tau, then the image's own"
     kind: ClassVar[str] = "tau"
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` for a grid without a node to switch at."""
+        """Raises `InputError` if the time grid has no inner node to switch at."""
         if sampling.steps < 2:
-            raise InputError(f"--method switching takes --steps of at least 2, got {sampling.steps}")
+            raise InputError(f"--steps must be at least 2 for --method switching, got {sampling.steps}")
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
-        """A set for each given point, or the one at the searched point."""
+        """One set for each given point, or one for the searched point."""
         if not self.tau:
             yield from super().sets(options, chosen)
         for tau in self.tau:
@@ -33,28 +33,28 @@ class Switching(Switched):
             yield folder, self.at_point(chosen.model.process, tau)
 
     def at_point(self, process: Any, tau: float) -> Method:
-        """The method at a given point."""
+        """The method with a given point."""
         from jaxdiff.fairness.transition import time_fields
 
         return self.placed([tau], **time_fields(process, tau), search="given")
 
     def at_found(self, found: Any) -> Method:
-        """The method at one point for all values, or at one for each pair."""
+        """The method with one point for all values, or one for each pair."""
         if isinstance(found.tau, tuple):
             return self.placed(found.tau, taus=found.tau, search=found.mode)
         return self.placed([found.tau], tau=found.tau, timestep=found.timestep, snr=found.snr, search=found.mode)
 
     def example(self) -> Method:
-        """The method at any point."""
+        """The method with an arbitrary point."""
         return self.placed(self.tau[:1] or [0.5], tau=self.tau[:1] or (0.5,))
 
     @property
     def by_pair(self) -> bool:
-        """Whether each pair of values has a point of its own."""
+        """Whether each pair of values has its own point."""
         return isinstance(self.at[0], tuple)
 
     def around(self, denoise: Callable, drawing: Any, indices: Any = None, ends: Any = None) -> Callable:
-        """The denoiser, switched."""
+        """The denoiser with its condition switched."""
         import numpy as np
 
         from jaxdiff import guidance
@@ -62,7 +62,7 @@ class Switching(Switched):
         if not self.by_pair:
             return guidance.switching(denoise, self.at[0])
         if indices is None:
-            # of one point for all, which costs as much
+            # a single point, which costs the same
             return guidance.switching(denoise, 0.5)
         table = np.array(self.at, np.float32)
         return guidance.switching(denoise, drawing.over_devices(table[drawing.plan.starts(indices, ends), ends]))
@@ -79,4 +79,4 @@ class Switching(Switched):
     def caption(self) -> str | None:
         """See `Method.caption`."""
         first = "no label" if self.start == "none" else "$others"
-        return None if self.by_pair else f"{first} first, $own from τ = {self.at[0]:.3f} on"
+        return None if self.by_pair else f"{first} until τ = {self.at[0]:.3f}, then $own"

@@ -1,4 +1,4 @@
-"""Sampling under the null label: the baseline that a fair method must beat."""
+"""Sampling with the null label: the baseline that a fair method must beat."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,18 +11,20 @@ class Unconditional(Method):
     """See `about`."""
 
     name: ClassVar[str] = "unconditional"
-    about: ClassVar[str] = "under the null label; the label written beside it is random: the floor that a fair method must beat"
+    about: ClassVar[str] = (
+        "the null label throughout; the recorded labels are random: the baseline that a fair method must beat"
+    )
 
     @property
     def needs_null(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
         """The null condition."""
-        return plan.nothing(ends)
+        return plan.null(ends)
 
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "under no label"
+        return "null label throughout"

@@ -1,4 +1,4 @@
-"""Plain sampling: each image under its own label all along."""
+"""Plain sampling: each image with its own label throughout."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ class Vanilla(Method):
     """See `about`. Images of an unconditional model have no label."""
 
     name: ClassVar[str] = "vanilla"
-    about: ClassVar[str] = "under the image's own label; of an unconditional model, under none"
+    about: ClassVar[str] = "the image's own label throughout; an unconditional model is sampled without labels"
     needs_labels: ClassVar[bool] = False
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
@@ -21,4 +21,4 @@ class Vanilla(Method):
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "$own all along"
+        return "$own throughout"

@@ -1,4 +1,4 @@
-"""The modifiers of `sample`: a file each, and a line each below."""
+"""The modifiers of `jaxdiff sample`: one file each, and one line each below."""
 
 from ..registry import Modifier
 from .adaptive_projected import AdaptiveProjected
@@ -27,4 +27,4 @@ MODIFIERS: dict[str, type[Modifier]] = {
         DynamicNegative,
     )
 }
-"""Every modifier by its name."""
+"""All modifiers by name."""

@@ -1,4 +1,4 @@
-"""What guards have in common: an unsafe set, a strength and a window of noise in which they act."""
+"""Base classes of guards: unsafe images or labels, a strength, and a window of noise levels in which they act."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,70 +8,73 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jaxdiff.errors import InputError
 
-from ..registry import Modifier, Place, Ready, Slot, at_least, options_of
+from ..registry import Modifier, Place, Ready, Slot, check_at_least, options_of
 
 if TYPE_CHECKING:
     from jaxdiff.references import References
 
 LARGE = 2**28
-"""Bytes of unsafe images beyond which each device holds a part of them, and asks all others at every step."""
+"""Bytes of unsafe images above which they are sharded over the devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(Modifier):
-    """A modifier that keeps away from what is unsafe."""
+    """A modifier that guides sampling away from unsafe images."""
 
     slot: ClassVar[Slot] = "guard"
-    lead: ClassVar[str] = "guard"
-    remembers: ClassVar[bool] = True
-    unsaid: ClassVar[tuple[str, ...]] = ("strength", "window")
-    """Options that the provenance gives otherwise than as they are."""
+    enabled_by: ClassVar[str] = "guard"
+    stateful: ClassVar[bool] = True
+    omitted: ClassVar[tuple[str, ...]] = ("strength", "window")
+    """Options that the provenance stores in another form."""
     default_strength: ClassVar[float | None] = None
 
     strength: float | None = None
-    """How strongly; by default as suits the guard. 0 is the plain drawing. safety_flow: in squared units of the data, to be
-    tried from 20 times the number of unsafe images on, for 32x32 faces."""
+    """Strength of the guard, at least 0; 0 samples without it. Default: 1 for safe and negative, 1.6 for repellency, 5 for
+    dynamic_negative. safety_flow has no default: its strength is in squared units of the data; for 32x32 faces start with 20
+    times the number of unsafe images."""
     window: tuple[float, float] | None = None
-    """SNR between which it acts, alpha² / sigma²; by default as suits the guard. `0 inf` is always."""
+    """Range of SNR, alpha² / sigma², in which the guard acts, low and high; the default depends on the guard. `0 inf`: at every
+    step."""
 
     def __post_init__(self):
-        at_least("strength", self.strength, 0)
+        check_at_least("strength", self.strength, 0)
 
     @classmethod
-    def asked(cls, options: Mapping[str, Any]) -> bool:
-        """Whether --guard names it."""
+    def enabled(cls, options: Mapping[str, Any]) -> bool:
+        """Whether --guard selects it."""
         return options["guard"] == cls.name
 
     @property
     def gated(self) -> bool:
-        """Whether it may act on some images only."""
+        """Whether a threshold can exclude images."""
         return False
 
     @property
     def used_strength(self) -> float | None:
-        """The strength that is used."""
+        """The given strength, or the default."""
         return self.default_strength if self.strength is None else self.strength
 
     @property
     def common(self) -> dict[str, Any]:
-        """What every guard of the library takes; a window that is not given is the library's."""
+        """Arguments of every guard in the library; without --window its default applies."""
         return {"strength": self.used_strength, **({} if self.window is None else {"window": self.window})}
 
-    def said(self) -> dict[str, Any]:
-        """What it is, for provenance."""
-        given = {name: plain(getattr(self, name)) for name in options_of(type(self)) if name not in self.unsaid}
+    def provenance(self) -> dict[str, Any]:
+        """Its settings, for provenance."""
+        given = {name: plain(getattr(self, name)) for name in options_of(type(self)) if name not in self.omitted}
         return {"guard": self.name, "strength": self.used_strength, "window": plain(self.window), **given}
 
     def check_search(self, by_sets: bool) -> None:
-        """Raises `InputError` where tau cannot be searched under it."""
+        """Raises `InputError` if tau cannot be searched with it."""
         if not self.searched:
             raise InputError(
-                f"a search takes guards by images, not by labels, which are a part of what it switches; got --guard {self.name}"
+                "a search supports guards with unsafe images, not with labels, since it switches labels itself; got --guard "
+                f"{self.name}"
             )
         if not by_sets and self.window != (0.0, math.inf):
             raise InputError(
-                "a search under a guard takes --window 0 inf, since an edge and tau may want the same node of the grid; or "
-                f"--objective, which draws whole sets; got --window {self.window or 'of the guard'}"
+                "a search with a guard needs --window 0 inf, since a window edge and tau cannot share a node of the time grid; "
+                f"or use --objective, which draws whole sets; got --window {self.window or 'unset'}"
             )
 
     @property
@@ -82,27 +85,27 @@ class Guard(Modifier):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGuard(Guard):
-    """A guard that keeps away from images."""
+    """A guard that guides away from images."""
 
-    unsaid: ClassVar[tuple[str, ...]] = (*Guard.unsaid, "value_names")
+    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names")
 
     unsafe: str | None = None
-    """Unsafe images to keep away from: a folder, .zip, .npz, set of samples, or a selection such as `embedded:glasses=yes`."""
+    """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
     unsafe_split: Literal["train", "validation", "test", "all"] = "train"
-    """Their split."""
+    """Split of the unsafe images to use."""
     unsafe_count: int | None = None
-    """So many of them, drawn by seed 0; by default all. The cost of a step is proportional to it."""
+    """Number of unsafe images to use, a random subset (seed 0); by default all. The cost of a step is proportional to it."""
     value_names: tuple[str, ...] = ()
-    """Names for integer labels of the data that are named here, e.g. gender=male,female."""
+    """Names for the integer labels of --unsafe data, e.g. gender=male,female."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.unsafe is None:
-            raise InputError(f"--guard {self.name} takes --unsafe, images to keep away from")
-        at_least("unsafe_count", self.unsafe_count, 1)
+            raise InputError(f"--guard {self.name} needs --unsafe, the images to avoid")
+        check_at_least("unsafe_count", self.unsafe_count, 1)
 
     def ready(self, chosen: Any) -> Ready:
-        """Reads the unsafe images, and makes the guard of them."""
+        """Loads the unsafe images, and builds the guard from them."""
         import hashlib
 
         import numpy as np
@@ -114,12 +117,12 @@ class ImageGuard(Guard):
         images = encoded(self.unsafe, self.unsafe_split, chosen.model.space, self.unsafe_count, self.value_names)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
         around, more = self.around(chosen, references(images, mesh=spread))
-        console.print(f"keeping away from {len(images)} images of {self.unsafe}", highlight=False)
+        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False)
         return Ready(
             self,
             around,
             {
-                **self.said(),
+                **self.provenance(),
                 "unsafe_images": len(images),
                 "unsafe_fingerprint": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16],
                 "unsafe_value_names": list(self.value_names),
@@ -128,35 +131,35 @@ class ImageGuard(Guard):
         )
 
     def around(self, chosen: Any, unsafe: "References") -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
-        """The guard, a function as of `Ready.around`, and what else it is, for provenance."""
+        """The guard, a function as in `Ready.around`, and further settings for provenance."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class WithLabels(Guard):
-    """A guard that is told of unsafe labels."""
+    """A guard with the option --unsafe-label."""
 
     unsafe_label: tuple[str, ...] = ()
-    """Unsafe labels that the model knows, ATTRIBUTE=VALUE each, instead of images. safe, with --classifier: what of its
-    attribute is unsafe, ATTRIBUTE=VALUE,VALUE,..., where --unsafe does not select it."""
+    """negative, dynamic_negative: unsafe labels of the model, as ATTRIBUTE=VALUE. With --classifier: the unsafe values of the
+    classifier's attribute, as ATTRIBUTE=VALUE,VALUE,..., unless --unsafe selects images by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelGuard(WithLabels):
-    """A guard that keeps away from what the model makes of labels."""
+    """A guard that guides away from the model's own mean under unsafe labels."""
 
     searched: ClassVar[bool] = False
 
     def __post_init__(self):
         super().__post_init__()
         if not self.unsafe_label:
-            raise InputError(f"--guard {self.name} takes --unsafe-label, ATTRIBUTE=VALUE of the model")
+            raise InputError(f"--guard {self.name} needs --unsafe-label, an ATTRIBUTE=VALUE of the model")
 
     def unsafe_condition(self, chosen: Any) -> Callable[[Any], Any]:
-        """The method's condition with the unsafe labels in it: each image under its own other labels.
+        """A function that sets the unsafe labels in the method's condition; other labels of an image stay.
 
         Raises:
-            InputError: the model does not know a label.
+            InputError: the model does not have a label.
         """
         import jax
         import jax.numpy as jnp
@@ -175,7 +178,7 @@ class LabelGuard(WithLabels):
 
 
 def plain(value: Any) -> Any:
-    """JSON-ready."""
+    """The value, JSON-ready."""
     if isinstance(value, float) and math.isinf(value):
         return "inf"
     return [plain(each) for each in value] if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value

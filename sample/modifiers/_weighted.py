@@ -1,4 +1,4 @@
-"""Guards whose strength is multiplied by how likely an image is unsafe."""
+"""Guards whose strength is weighted by how likely an image is unsafe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from jaxdiff.errors import InputError
 
-from ..registry import at_least, flag
+from ..registry import check_at_least, flag
 from ._guard import WithLabels
 
 
@@ -14,49 +14,51 @@ from ._guard import WithLabels
 class Weighted(WithLabels):
     """A guard with a weight."""
 
-    unsaid: ClassVar[tuple[str, ...]] = (*WithLabels.unsaid, "guard_weight", "classifier")
-    ways: ClassVar[tuple[str, ...]] = ("guard_weight", "classifier")
-    """Options of which each says how to weigh."""
+    omitted: ClassVar[tuple[str, ...]] = (*WithLabels.omitted, "guard_weight", "classifier")
+    weight_options: ClassVar[tuple[str, ...]] = ("guard_weight", "classifier")
+    """Options that set the weight; at most one is given."""
     default_weight: ClassVar[str]
 
     guard_weight: Literal["constant", "density", "tracked"] | None = None
-    """What --strength multiplies, by default constant for safe and tracked for dynamic_negative. constant: 1. density: the
-    unsafe images' kernels. tracked: odds of unsafe, followed along the image's path by the likelihoods of --solver ddpm."""
+    """Weight that --strength multiplies; by default constant for safe, tracked for dynamic_negative. constant: 1. density:
+    kernel density of the unsafe images. tracked: odds that the image is unsafe, accumulated along its sampling path; needs
+    --solver ddpm."""
     classifier: Path | None = None
-    """Weigh by the odds of unsafe that this classifier of noised images gives, a folder of `python -m train classifier`."""
+    """Weight by the odds that the image is unsafe, from a classifier of noised images: the folder of a `jaxdiff train
+    classifier` run."""
     threshold: float = 0.0
-    """The least weight, before --strength, at which it acts."""
+    """Minimum weight, before --strength, at which the guard acts; at least 0."""
     cap: float = 5.0
-    """The largest weight, --strength included."""
+    """Maximum weight, including --strength; at least 0."""
 
     def __post_init__(self):
         super().__post_init__()
-        if len(given := [flag(name) for name in self.ways if getattr(self, name) is not None]) > 1:
-            raise InputError(f"{' and '.join(given)} are ways to weigh: take one")
-        at_least("threshold", self.threshold, 0)
-        at_least("cap", self.cap, 0)
+        if len(given := [flag(name) for name in self.weight_options if getattr(self, name) is not None]) > 1:
+            raise InputError(f"{' and '.join(given)} each set the weight: use one of them")
+        check_at_least("threshold", self.threshold, 0)
+        check_at_least("cap", self.cap, 0)
 
     @property
-    def weighing(self) -> str:
-        """What --strength multiplies."""
+    def weight_kind(self) -> str:
+        """The kind of weight that --strength multiplies."""
         return "classifier" if self.classifier else self.guard_weight or self.default_weight
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` for odds tracked along steps that are not DDPM's."""
-        if self.weighing == "tracked" and sampling.solver != "ddpm":
+        """Raises `InputError` for tracked odds with a solver other than DDPM."""
+        if self.weight_kind == "tracked" and sampling.solver != "ddpm":
             raise InputError(
-                f"--guard {self.name} tracks odds by the likelihoods of DDPM's steps: take --solver ddpm or --classifier"
+                f"--guard {self.name} with tracked odds needs --solver ddpm, got {sampling.solver}; or give --classifier"
             )
 
-    def said(self) -> dict[str, Any]:
-        """See `Guard.said`."""
-        return {**super().said(), "weight": self.weighing}
+    def provenance(self) -> dict[str, Any]:
+        """See `Guard.provenance`."""
+        return {**super().provenance(), "weight": self.weight_kind}
 
     def classifier_weight(self, process: Any) -> tuple[Any, str]:
-        """The weight by the classifier, and its fingerprint.
+        """The weight from the classifier, and the classifier's fingerprint.
 
         Raises:
-            InputError: it was trained on another process, or it is not said which of its values are unsafe.
+            InputError: it was trained on another process, or the unsafe values of its attribute are not given.
         """
         from jaxdiff import guidance, load_classifier
         from jaxdiff._console import arguments
@@ -68,8 +70,8 @@ class Weighted(WithLabels):
         unsafe = arguments.value_names(self.unsafe_label) or selected
         if set(unsafe) != {attribute}:
             raise InputError(
-                f"--classifier knows {attribute!r}: say which of its values are unsafe, by --unsafe-label {attribute}=VALUE "
-                f"or by images selected by it; got {', '.join(unsafe) or 'neither'}"
+                f"--classifier predicts {attribute!r}: give its unsafe values with --unsafe-label {attribute}=VALUE, or select "
+                f"--unsafe images by it; got {', '.join(unsafe) or 'neither'}"
             )
         log_odds = classifier.log_odds(unsafe[attribute])
         log_odds.require(process)

@@ -1,4 +1,4 @@
-"""Adaptive projected guidance: classifier-free guidance without the part that saturates."""
+"""Adaptive projected guidance (Sadat et al. 2024): classifier-free guidance with less oversaturation."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from jaxdiff.errors import InputError
 
-from ..registry import Ready, at_least
+from ..registry import Ready, check_at_least
 from ._guidance_scale import GuidanceScale
 
 
@@ -16,26 +16,26 @@ class AdaptiveProjected(GuidanceScale):
     """See `about`."""
 
     name: ClassVar[str] = "adaptive_projected"
-    about: ClassVar[str] = "--adaptive-projected: classifier-free guidance that does not saturate (Sadat et al. 2024)"
-    lead: ClassVar[str] = "adaptive_projected"
-    remembers: ClassVar[bool] = True
+    about: ClassVar[str] = "--adaptive-projected: classifier-free guidance with less oversaturation (Sadat et al. 2024)"
+    enabled_by: ClassVar[str] = "adaptive_projected"
+    stateful: ClassVar[bool] = True
 
     adaptive_projected: bool = False
-    """Project, rescale and remember the update of classifier-free guidance."""
+    """Use adaptive projected guidance: project and rescale the guidance update, with momentum. Needs --guidance-scale."""
     projected_eta: float = 0.0
-    """Weight of the part of the update along the posterior mean, which saturates; 1 keeps it."""
+    """Weight of the update's component parallel to the posterior mean, which causes oversaturation; 1 keeps it in full."""
     projected_radius: float = math.inf
-    """The largest norm of the update before it is scaled; it grows with the square root of the number of pixels."""
+    """Maximum norm of the update before scaling; suitable values grow with the square root of the number of pixels."""
     projected_momentum: float = -0.5
-    """Momentum of the update, in (-1, 1); below 0 what was added before is taken off."""
+    """Momentum of the update, in (-1, 1); negative values subtract past updates."""
 
     def __post_init__(self):
         super().__post_init__()
-        at_least("projected_radius", self.projected_radius, 0)
+        check_at_least("projected_radius", self.projected_radius, 0)
         if not -1 < self.projected_momentum < 1:
             raise InputError(f"--projected-momentum must lie in (-1, 1), got {self.projected_momentum}")
         if self.guidance_scale == 1:
-            raise InputError("--adaptive-projected is for classifier-free guidance: give --guidance-scale other than 1, too")
+            raise InputError("--adaptive-projected needs classifier-free guidance: also give a --guidance-scale other than 1")
 
     def ready(self, chosen: Any) -> Ready:
         """See `Modifier.ready`."""
@@ -43,8 +43,8 @@ class AdaptiveProjected(GuidanceScale):
 
         null, scale = chosen.null, self.guidance_scale
         numbers = {"eta": self.projected_eta, "radius": self.projected_radius, "momentum": self.projected_momentum}
-        said = {name: "inf" if number == math.inf else number for name, number in numbers.items()}
-        return Ready(self, lambda denoise, _: guidance.adaptive_projected(denoise, null, scale, **numbers), said)
+        settings = {name: "inf" if number == math.inf else number for name, number in numbers.items()}
+        return Ready(self, lambda denoise, _: guidance.adaptive_projected(denoise, null, scale, **numbers), settings)
 
     @property
     def parts(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Autoguidance: away from a weaker checkpoint."""
+"""Autoguidance (Karras et al. 2024): guidance away from a weaker checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,31 +7,32 @@ from typing import Any, ClassVar
 
 from jaxdiff.errors import InputError
 
-from ..registry import Modifier, Ready, Slot, at_least
+from ..registry import Modifier, Ready, Slot, check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
 class Autoguidance(Modifier):
-    """See `about`. Plain sampling with it costs an evaluation of either network a step."""
+    """See `about`. Each step evaluates both networks."""
 
     name: ClassVar[str] = "autoguidance"
-    about: ClassVar[str] = "--guide: away from the mean of a weaker checkpoint (Karras et al. 2024)"
+    about: ClassVar[str] = "--guide: guidance away from a weaker version of the model (Karras et al. 2024)"
     slot: ClassVar[Slot] = "guide"
-    lead: ClassVar[str] = "guide"
+    enabled_by: ClassVar[str] = "guide"
 
     guide: Path | None = None
-    """A weaker model of the same space, process and conditions: a smaller network, or one that was trained for less long."""
+    """Weaker model to guide away from: a smaller network or an earlier checkpoint with the same space, process and
+    conditions."""
     guide_scale: float = 2.0
-    """How far to go from the weaker model's posterior mean through the model's own; 1 is the model alone."""
+    """Guidance scale, at least 0: 1 is the model alone, larger values extrapolate away from the weaker model."""
 
     def __post_init__(self):
-        at_least("guide_scale", self.guide_scale, 0)
+        check_at_least("guide_scale", self.guide_scale, 0)
 
     def ready(self, chosen: Any) -> Ready:
-        """Reads the guide, and puts its weights where the model's are.
+        """Loads the guide, and places its weights on the model's devices.
 
         Raises:
-            InputError: there is no model, or one of another space, process or conditions.
+            InputError: there is no model, or its space, process or conditions differ.
         """
         from jaxdiff import guidance
         from jaxdiff.model import load
@@ -40,7 +41,7 @@ class Autoguidance(Modifier):
         for what in ("space", "process", "conditions"):
             own, other = getattr(chosen.model, what).config(), getattr(guide, what).config()
             if own != other:
-                raise InputError(f"--guide {self.guide} has another {what} than the model: {other}, and the model's is {own}")
+                raise InputError(f"--guide {self.guide} must have the model's {what}: got {other}, and the model has {own}")
         weak = chosen.placed(guide).denoiser(chosen.policy)
         return Ready(
             self,

@@ -10,11 +10,11 @@ from ._guidance_scale import GuidanceScale
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFree(GuidanceScale):
-    """See `about`. The scale stands in every context, so that it has nothing more to say in provenance."""
+    """See `about`. The scale is part of every context, so the provenance has no further settings."""
 
     name: ClassVar[str] = "classifier_free"
-    about: ClassVar[str] = "--guidance-scale: away from the mean under no label, by a constant scale"
-    lead: ClassVar[str] = "guidance_scale"
+    about: ClassVar[str] = "--guidance-scale: classifier-free guidance (Ho and Salimans 2022)"
+    enabled_by: ClassVar[str] = "guidance_scale"
     yields: ClassVar[bool] = True
 
     def ready(self, chosen: Any) -> Ready:

@@ -1,4 +1,4 @@
-"""Dynamic negative guidance round any method."""
+"""Dynamic negative guidance (Koulischer et al. 2025) for any method."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,15 +14,15 @@ class DynamicNegative(LabelGuard, Weighted):
 
     name: ClassVar[str] = "dynamic_negative"
     about: ClassVar[str] = (
-        "the same, weighed by the odds of unsafe: of --classifier, or tracked along the path of --solver ddpm"
+        "dynamic negative guidance: negative, weighted by the odds that the image is unsafe (see --guard-weight)"
     )
-    unsaid: ClassVar[tuple[str, ...]] = Weighted.unsaid
+    omitted: ClassVar[tuple[str, ...]] = Weighted.omitted
     default_strength: ClassVar[float] = 5.0
     default_weight: ClassVar[str] = "tracked"
 
     @property
     def gated(self) -> bool:
-        """Whether a threshold lets it act on some images only."""
+        """Whether a threshold can exclude images."""
         return self.threshold > 0
 
     def ready(self, chosen: Any) -> Ready:
@@ -30,15 +30,15 @@ class DynamicNegative(LabelGuard, Weighted):
         from jaxdiff import guidance
 
         process, unsafe = chosen.model.process, self.unsafe_condition(chosen)
-        weight, more = self.weighing, {}
-        if self.weighing == "tracked":
+        weight, more = self.weight_kind, {}
+        if self.weight_kind == "tracked":
             weight = guidance.tracked()
-        elif self.weighing == "classifier":
+        elif self.weight_kind == "classifier":
             weight, fingerprint = self.classifier_weight(process)
             more = {"classifier": fingerprint}
         options = {"weight": weight, "threshold": self.threshold, "cap": self.cap, **self.common}
         return Ready(
             self,
             lambda denoise, place: guidance.dynamic_negative(denoise, process, unsafe(place.condition), **options),
-            {**self.said(), **more},
+            {**self.provenance(), **more},
         )

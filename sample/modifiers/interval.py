@@ -1,4 +1,4 @@
-"""Guidance interval: classifier-free guidance between two noise levels alone."""
+"""Guidance interval (Kynkäänniemi et al. 2024): classifier-free guidance only between two noise levels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ from ..registry import Modifier, Ready, Slot
 
 @dataclass(frozen=True, kw_only=True)
 class Interval(Modifier):
-    """See `about`. It goes round whatever form of classifier-free guidance is on."""
+    """See `about`. It applies to the form of classifier-free guidance in use."""
 
     name: ClassVar[str] = "interval"
-    about: ClassVar[str] = "--guidance-interval: guidance within an interval of noise alone (Kynkäänniemi et al. 2024)"
+    about: ClassVar[str] = "--guidance-interval: guidance only between two noise levels (Kynkäänniemi et al. 2024)"
     slot: ClassVar[Slot] = "interval"
-    lead: ClassVar[str] = "guidance_interval"
-    refused: ClassVar[Mapping[str, str]] = {
-        "editing": "--method editing finds its mask at a time of its own, where an interval may leave guidance out"
+    enabled_by: ClassVar[str] = "guidance_interval"
+    incompatible: ClassVar[Mapping[str, str]] = {
+        "editing": "--method editing computes its mask at a separate time, which a guidance interval may exclude"
     }
 
     guidance_interval: tuple[float, float] | None = None
-    """SNR alpha² / sigma² between which guidance acts, low and high; by default everywhere. Outside it a step costs what it
-    does without guidance."""
+    """Range of SNR, alpha² / sigma², in which classifier-free guidance acts, low and high; by default at every step. Steps
+    outside it cost no more than without guidance."""
 
     def __post_init__(self):
         if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1]:
-            raise InputError(f"--guidance-interval takes two SNR, 0 <= low <= high, got {self.guidance_interval}")
+            raise InputError(f"--guidance-interval takes two SNR values, 0 <= low <= high, got {self.guidance_interval}")
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` where there is no guidance to keep within the interval."""
+        """Raises `InputError` without classifier-free guidance."""
         if sampling.modifier("guidance") is None:
-            raise InputError("--guidance-interval is for classifier-free guidance: give --guidance-scale other than 1, too")
+            raise InputError("--guidance-interval needs classifier-free guidance: also give a --guidance-scale other than 1")
 
     def check_search(self, by_sets: bool) -> None:
         """Raises `InputError` for a search by a criterion."""
         if not by_sets:
             raise InputError(
-                "a search takes no --guidance-interval, since an edge and tau may want the same node of the grid: take "
-                "--objective, which draws whole sets, or draw with --tau"
+                "a search does not support --guidance-interval, since its edges and tau cannot share a node of the time grid: "
+                "use --objective, which draws whole sets, or draw with --tau"
             )
 
     def ready(self, chosen: Any) -> Ready:

@@ -1,4 +1,4 @@
-"""Negative guidance round any method."""
+"""Negative guidance for any method."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ class Negative(LabelGuard):
     """See `about`."""
 
     name: ClassVar[str] = "negative"
-    about: ClassVar[str] = "away from the model's own mean under --unsafe-label, at a fixed strength"
+    about: ClassVar[str] = "negative guidance: away from the model's prediction for --unsafe-label, at constant strength"
     default_strength: ClassVar[float] = 1.0
 
     def ready(self, chosen: Any) -> Ready:
@@ -23,5 +23,5 @@ class Negative(LabelGuard):
         return Ready(
             self,
             lambda denoise, place: guidance.negative(denoise, process, unsafe(place.condition), **self.common),
-            self.said(),
+            self.provenance(),
         )

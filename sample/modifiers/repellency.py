@@ -1,4 +1,4 @@
-"""Sparse repellency (SPELL) round any method."""
+"""Sparse repellency (SPELL) for any method."""
 
 import math
 from collections.abc import Callable
@@ -14,16 +14,16 @@ class Repellency(ImageGuard):
     """See `about`."""
 
     name: ClassVar[str] = "repellency"
-    about: ClassVar[str] = "SPELL: out of balls of --radius about the images of --unsafe"
+    about: ClassVar[str] = "sparse repellency (SPELL): out of balls of --radius around the --unsafe images"
     default_strength: ClassVar[float] = 1.6
 
     radius: float | None = None
-    """Of the balls, in root mean squares over pixels of [-1, 1]; by default the images' own median distance to the nearest
-    other."""
+    """Radius of the balls, as root mean square over pixels in [-1, 1]; by default the median distance between an unsafe image
+    and its nearest neighbour."""
 
     @property
     def gated(self) -> bool:
-        """Yes: it acts within the balls alone."""
+        """True: it acts only inside the balls."""
         return True
 
     def around(self, chosen: Any, unsafe: Any) -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The training-free safe denoiser round any method."""
+"""The training-free safe denoiser (Kim et al. 2025) for any method."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from ._guard import ImageGuard
 from ._weighted import Weighted
 
 NAMED = (None, "root", "dimension")
-"""Temperatures that have a name."""
+"""Temperatures with a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,23 +20,25 @@ class Safe(ImageGuard, Weighted):
     """See `about`."""
 
     name: ClassVar[str] = "safe"
-    about: ClassVar[str] = "the safe denoiser: away from the posterior mean of the images of --unsafe"
-    unsaid: ClassVar[tuple[str, ...]] = tuple({*ImageGuard.unsaid, *Weighted.unsaid})
-    ways: ClassVar[tuple[str, ...]] = (*Weighted.ways, "known_safe")
+    about: ClassVar[str] = "safe denoiser: away from the posterior mean of the --unsafe images (Kim et al. 2025)"
+    omitted: ClassVar[tuple[str, ...]] = tuple({*ImageGuard.omitted, *Weighted.omitted})
+    weight_options: ClassVar[tuple[str, ...]] = (*Weighted.weight_options, "known_safe")
     default_strength: ClassVar[float] = 1.0
     default_weight: ClassVar[str] = "constant"
 
     known_safe: str | None = None
-    """Weigh by the exact odds between the images of --unsafe and these; for data that is wholly known."""
+    """Safe images, in the same forms as --unsafe: weight by the exact odds between the unsafe and these images, which together
+    must be all of the data."""
     temperature: str | None = None
-    """How softly unsafe images are weighed: a number, 1 being exact, or `root` or `dimension` of the number of pixels. By
-    default 1, but `dimension` with --guard-weight density."""
+    """Temperature of the weights of unsafe images: a number (1: exact posterior weights), or `root` or `dimension`: the square
+    root of the number of pixels, or that number. Default: 1, or `dimension` with --guard-weight density."""
     bandwidth: float | None = None
-    """Weighs unsafe images by a Laplace kernel of this width about the posterior mean instead, as the authors' code."""
+    """Weight unsafe images with a Laplace kernel of this width around the posterior mean, as the authors' code does."""
     deviation: float = math.inf
-    """Acts only on images as near to an unsafe one as this many standard deviations of its noise; 3 is near."""
+    """Act only on images whose squared distance to the nearest unsafe image exceeds its mean under noise by at most this many
+    standard deviations; 3 is near."""
     anchor: Literal["guided", "unconditional"] = "guided"
-    """With --guidance-scale: what is moved, the guided mean or the unconditional one (the paper's order)."""
+    """With --guidance-scale: which mean the guard moves, the guided or the unconditional one (as in the paper)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -47,28 +49,28 @@ class Safe(ImageGuard, Weighted):
                 raise InputError(f"--temperature takes a number, root or dimension, got {self.temperature!r}") from error
 
     @classmethod
-    def asked(cls, options: Mapping[str, Any]) -> bool:
-        """Whether --guard names it, or --unsafe is given without --guard."""
-        return super().asked(options) or (options["guard"] is None and options["unsafe"] is not None)
+    def enabled(cls, options: Mapping[str, Any]) -> bool:
+        """Whether --guard selects it, or --unsafe is given without --guard."""
+        return super().enabled(options) or (options["guard"] is None and options["unsafe"] is not None)
 
     @property
-    def weighing(self) -> str:
-        """What --strength multiplies."""
-        return "odds" if self.known_safe else super().weighing
+    def weight_kind(self) -> str:
+        """The kind of weight that --strength multiplies."""
+        return "odds" if self.known_safe else super().weight_kind
 
     @property
     def gated(self) -> bool:
-        """Whether a threshold or a deviation lets it act on some images only."""
+        """Whether a threshold or a deviation can exclude images."""
         return self.threshold > 0 or self.deviation < math.inf
 
     @property
     def takes_scale(self) -> bool:
-        """Where the unconditional mean is moved."""
+        """True with --anchor unconditional."""
         return self.anchor == "unconditional"
 
     @property
     def needs_null(self) -> bool:
-        """Where the unconditional mean is moved."""
+        """True with --anchor unconditional."""
         return self.takes_scale
 
     def around(self, chosen: Any, unsafe: Any) -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
@@ -88,18 +90,18 @@ class Safe(ImageGuard, Weighted):
         null, scale = chosen.null, chosen.scale
 
         def anchored(denoise: Callable, place: Place) -> Callable:
-            # of the structure of what the method takes: a pair for a switched image
+            # in the structure of the method's condition: a pair for switching
             alike = jax.tree.map(lambda _: null, place.condition)
             return guidance.safe(denoise, process, unsafe, null=alike, scale=scale, **options)
 
         return anchored, more
 
     def _weight(self, chosen: Any, unsafe: Any) -> tuple[Any, dict[str, Any]]:
-        """The library's weight, and what it is, for provenance."""
+        """The library's weight, and further settings for provenance."""
         from jaxdiff import guidance
         from jaxdiff._console.unsafe import encoded
 
-        match self.weighing:
+        match self.weight_kind:
             case "tracked":
                 return guidance.tracked(), {}
             case "classifier":
@@ -108,10 +110,10 @@ class Safe(ImageGuard, Weighted):
             case "odds":
                 known = encoded(self.known_safe, self.unsafe_split, chosen.model.space, None, self.value_names)
                 return guidance.odds(known, unsafe), {}
-        return self.weighing, {}
+        return self.weight_kind, {}
 
     def _kernel(self) -> dict[str, Any]:
-        """How unsafe images are weighed."""
+        """The arguments that set the weights of unsafe images."""
         if self.bandwidth is not None:
             return {"kernel": "laplace", "bandwidth": self.bandwidth}
         return {"temperature": self.temperature if self.temperature in NAMED else float(self.temperature)}

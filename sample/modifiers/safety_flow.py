@@ -1,4 +1,4 @@
-"""Safety-guided flow (SGF) round any method."""
+"""Safety-guided flow (SGF) for any method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class SafetyFlow(ImageGuard):
     """See `about`."""
 
     name: ClassVar[str] = "safety_flow"
-    about: ClassVar[str] = "SGF: up the slope of the discrepancy from the images of --unsafe"
+    about: ClassVar[str] = "safety-guided flow (SGF): up the gradient of the discrepancy (MMD) from the --unsafe images"
 
     def __post_init__(self):
         super().__post_init__()
         if self.strength is None:
             raise InputError(
-                "--guard safety_flow takes --strength, in squared units of the data; try 20 times the number of unsafe images"
+                "--guard safety_flow needs --strength, in squared units of the data; try 20 times the number of unsafe images"
             )
 
     def around(self, chosen: Any, unsafe: Any) -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:

@@ -130,7 +130,7 @@ def test_the_report_is_written_whole(report):
         (["--unsafe", "glasses"], "--unsafe takes ATTRIBUTE=VALUE"),
         (["--unsafe", "hat=yes"], "unknown attribute 'hat'"),
         (["--unsafe", "glasses=maybe"], "has no value 'maybe'"),
-        (["--unsafe", "glasses=yes,no"], "it takes some of each"),
+        (["--unsafe", "glasses=yes,no"], "both kinds are needed"),
         (["--unsafe", "glasses=yes", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--unsafe", "glasses=yes", "--balance", "hat"], "unknown attribute 'hat'"),
     ],

@@ -35,7 +35,7 @@ def test_markdown_has_a_row_for_each_finding_with_what_it_was_measured_against()
 def test_the_page_has_a_list_for_each_set():
     page = findings.html({"synthetic": [{"name": name, **told} for name, told in SETS.items()]})
     assert "<dt>&lt;noise&gt;</dt>" in page and "precision 0.1 &lt; 0.9" in page and "images &amp; limits" in page
-    assert "<dt>clean</dt><dd>nothing found</dd>" in page and "older" not in page
+    assert "<dt>clean</dt><dd>none</dd>" in page and "older" not in page
     assert page.count("<li>") == page.count("</li>") == 2
 
 

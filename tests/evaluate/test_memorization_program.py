@@ -82,7 +82,7 @@ def test_copies_are_told_from_fresh_images_and_their_originals_are_at_risk(evalu
     assert labels[:, 0].tolist() == [index % 2 for index in expected]
 
     markdown = (tmp_path / "out" / "memorization.md").read_text()
-    for words in ("| real, beside copies.npz |", "| fresh.npz |", "290 without duplicates", "closest.png", "excess"):
+    for words in ("| real, for copies.npz |", "| fresh.npz |", "290 without duplicates", "closest.png", "excess"):
         assert words in markdown
     assert f"{100 * copies['memorised']['share']:.1f} [" in markdown
     assert "copies.npz" in printed and "real, held out" in printed and f"at_risk.npz, {len(expected)} training" in printed

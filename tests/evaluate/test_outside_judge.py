@@ -103,7 +103,7 @@ def test_what_is_no_such_judge_is_refused(bright, tmp_path):
         with pytest.raises(InputError, match=words):
             loaded(path, **options)
     images = LabelledImages("set", coloured([1], [2]), np.array([0]))
-    with pytest.raises(InputError, match="--judge-values lacks grey, which is judged; got dark bright"):
+    with pytest.raises(InputError, match="--judge-values lacks grey, which is evaluated; got dark bright"):
         outside.verdict(loaded(bright), images, ("dark", "grey"))
 
 
@@ -131,7 +131,7 @@ def test_the_report_tells_what_a_judge_from_outside_sees(program, bright, tmp_pa
     assert program(*given, "--value-names", "label=dark,bright", *judge) == 0
     assert "bright.onnx" in capsys.readouterr().out
     told = (tmp_path / "report" / "report.md").read_text()
-    section = told.split("## label seen by a judge from outside")[1].split("##")[0]
+    section = told.split("## external attribute classifier")[1].split("##")[0]
     rows = {line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("|")}
     assert "1.000" in rows["Real"] and "0.667" in rows["made.npz"]
     assert program(*given, "--judge-scale", 2) == 2

@@ -141,7 +141,7 @@ def house(tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     drawn(tmp_path / "mixing", "mixing", content=2, mixing=0.6)
-    captions = {"parts": ["switching", "τ = 0.750"], "image": "$others first, $own from τ = 0.750 on"}
+    captions = {"parts": ["switching", "τ = 0.750"], "image": "$others until τ = 0.750, then $own"}
     drawn(tmp_path / "switching", "switching", content=3, tau=0.75, timestep=750, snr=0.1, captions=captions)
     drawn(tmp_path / "other-noise", "switching", content=4, tau=0.5, seed=1)
     for i, tau in enumerate((0.2, 0.6, 1.0)):
@@ -267,7 +267,7 @@ def test_the_faces_are_the_sets_own_byte_for_byte(page, tmp_path):
     for place, sheet in enumerate(sheets):
         name, value = ("vanilla", "mixing", "switching")[place % 3], place // 3
         np.testing.assert_array_equal(faces_of(sheet), images[name][value:10:2])
-    assert "square first, round from τ = 0.750 on" in text(section) and "other-noise" not in text(section)
+    assert "square until τ = 0.750, then round" in text(section) and "other-noise" not in text(section)
 
 
 def test_the_row_of_faces_has_a_frame_for_every_tau(page, tmp_path):
@@ -353,9 +353,9 @@ def test_attributes_of_several_values_and_images_from_anywhere_make_a_page(evalu
         (["--fairness", "empty"], ["--fairness", "empty", "report.json"]),
         (["--fairness", "other"], ["other/report.json", "real", "synthetic"]),
         (["--fairness", "damaged"], ["damaged/report.json", "damaged"]),
-        (["--fairness", "gone"], ["judges absent", "cannot be read"]),
-        (["--fairness", "unreal"], ["judges nowhere.npz", "cannot be read"]),
-        (["--fairness", "renamed"], ["judges real.npz", "flat"]),
+        (["--fairness", "gone"], ["evaluates absent", "cannot be read"]),
+        (["--fairness", "unreal"], ["evaluates nowhere.npz", "cannot be read"]),
+        (["--fairness", "renamed"], ["evaluates real.npz", "flat"]),
         (["--fairness", "report", "--sweep", "empty"], ["--sweep", "empty", "tau-*"]),
         (["--fairness", "report", "--sweep", "mixed"], ["mixed/tau-0.400", "seed", "mixed/tau-0.200"]),
         (["--fairness", "report", "--sweep", "still"], ["still/tau-0", "no tau"]),
@@ -456,8 +456,8 @@ def test_on_paper_every_tau_and_every_grid_is_there_and_no_slider(page, tmp_path
     told = subprocess.run(command, text=True, capture_output=True, check=True).stdout
     for tau in ("0.200", "0.600", "1.000"):
         assert re.search(rf"^\s*{tau}\s+{int(1000 * float(tau))}\s", told, flags=re.MULTILINE)
-    assert "transition point" not in told and "How to read it" in told
-    grids = told.partition("The faces")[2].partition("How to read it")[0]
+    assert "transition point" not in told and "How to read this report" in told
+    grids = told.partition("Images")[2].partition("How to read this report")[0]
     assert len(re.findall(r"^\s*square\s+round\s*$", grids, flags=re.MULTILINE)) == 5
 
 
@@ -475,15 +475,15 @@ def test_several_points_are_told_by_band_or_as_a_range(evaluate, tmp_path):
 def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
-    captions = {"parts": ["switching", "τ = 0.500"], "image": "no label first, $own from τ = 0.500 on"}
+    captions = {"parts": ["switching", "τ = 0.500"], "image": "no label until τ = 0.500, then $own"}
     drawn(tmp_path / "neutral", "switching", content=2, tau=0.5, start="none", captions=captions)
     for i, tau in enumerate((0.2, 1.0)):
         drawn(tmp_path / "sweep" / f"tau-{tau:.3f}", "switching", content=3 + i, tau=tau, start="none")
     written_report(tmp_path / "report", ["vanilla", "neutral"])
     assert evaluate("report", "--out", "report", "--sweep", "sweep") == 0
     page = (tmp_path / "report" / "report.html").read_text()
-    assert "no label first, square from τ = 0.500 on" in page and "<h3>no label first, round from τ on</h3>" in page
-    assert "drawn under no label first" in page and "other group" not in page
+    assert "no label until τ = 0.500, then square" in page and "<h3>no label until τ, then round</h3>" in page
+    assert "drawn without a label until τ" in page and "other group" not in page
 
 
 def test_a_set_captions_itself_and_one_from_before_is_named_by_its_method(evaluate, tmp_path):

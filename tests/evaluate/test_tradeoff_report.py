@@ -64,7 +64,10 @@ def test_the_best_tau_of_each_objective_is_named_or_that_there_is_none(rng):
         assert found == {"independence": independent.tau, "parity": level.tau}
         assert f"tau {independent.tau:.3f} is least dependent, BER {50 - independent.dependence:.1f}" in sentence
         assert f"tau {level.tau:.3f} is nearest to parity, with a largest difference of {level.disparity:.3f}" in sentence
-        assert "retain 60 % of the labels" in sentence and f"retains {100 * level.retention:.0f} %" in sentence
+        assert (
+            "a label accuracy of at least 60 %" in sentence
+            and f"at a label accuracy of {100 * level.retention:.0f} %" in sentence
+        )
 
 
 def lit(images, sides):
@@ -129,7 +132,7 @@ def test_a_judged_sweep_tells_the_trade_off_and_the_best_tau(swept, judged):
         assert found["largest"] == verdict["parity"]["largest"] and found["mean"] == verdict["parity"]["mean"]
         assert "pairs" not in summary and "worst" not in summary  # of two values there is nothing more to tell
     assert sweep["chosen"] == {"retain": 0.4, "independence": 0.5, "parity": 0.5}
-    assert "Of the tau that retain 40 % of the labels, tau 0.500 is least dependent" in " ".join(judged[0].split())
+    assert "Of the tau with a label accuracy of at least 40 %, tau 0.500 is least dependent" in " ".join(judged[0].split())
     assert report["synthetic"][0]["shares"]["frequency"] == pytest.approx([0.5, 0.5], abs=0.05)
 
 
@@ -144,7 +147,7 @@ def test_the_figure_shows_each_tau_and_the_line(swept, judged):
         reference = sweep["real"]["trade_off"]
         expected = [[reference["retention"]["value"], reference[name]["value"]]]
         np.testing.assert_array_equal(lines[f"{label}, real images"], expected)
-    line = lines["the most that the best classifier leaves"]
+    line = lines["upper bound for the best classifier"]
     np.testing.assert_allclose(line[:, 1], 100 * np.minimum(line[:, 0], 1 - line[:, 0]))
     for axes in (left, right):
         assert {"0.1", "0.5", "0.95"} <= {note.get_text() for note in axes.texts}
@@ -223,7 +226,7 @@ def test_the_numbers_stand_beside_the_faces(page):
     for frame, verdict in zip(page.find("div", class_="frame"), swept["synthetic"], strict=True):
         shown = dict(zip(*([text(each) for each in page.find(tag, frame)] for tag in ("dt", "dd")), strict=True))
         low, high = verdict["retention"]["interval"]
-        assert shown["label kept"] == f"{verdict['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
+        assert shown["label accuracy"] == f"{verdict['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
         for name in ("largest", "mean"):
             assert shown[f"{name} difference"].startswith(f"{verdict['parity'][name]['value']:.3f} [")
 

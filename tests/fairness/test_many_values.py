@@ -220,4 +220,4 @@ def test_a_spectral_search_is_what_is_drawn_with(program, folder, tmp_path, caps
     # a file of another method is told apart
     (tmp_path / "one.json").write_text(dataclasses.replace(found(0.5), context=kept.context).to_json())
     assert program(*drawing[:-1], "one.json", "--out", "other") == 2
-    assert "one.json is damaged, or of another method" in " ".join(capsys.readouterr().err.split())
+    assert "one.json is damaged or was written for another method" in " ".join(capsys.readouterr().err.split())

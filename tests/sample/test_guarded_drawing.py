@@ -109,7 +109,7 @@ def test_a_guard_that_does_nothing_draws_the_plain_set_and_says_so(off, drawn, c
 
 def test_a_gate_that_lets_everything_through_is_warned_of(drawn, capsys):
     drawn(unsafe=UNSAFE, unsafe_count=20, deviation=1e6)
-    assert "its gate let everything through" in " ".join(capsys.readouterr().out.split())
+    assert "its threshold excluded no image" in " ".join(capsys.readouterr().out.split())
     drawn(unsafe=UNSAFE, unsafe_count=20)
     assert "Warning" not in capsys.readouterr().out
 
@@ -180,9 +180,9 @@ def test_tau_is_searched_and_drawn_under_the_same_guard(folder, drawn, tmp_path)
         drawn(method="switching", tau_file=tmp_path / "plain.json", **guard)
     with pytest.raises(InputError, match="was found for guard"):
         drawn(method="switching", tau_file=tmp_path / "guarded.json")
-    with pytest.raises(InputError, match="takes --window 0 inf, .* got --window \\(0.0, 2.0\\)"):
+    with pytest.raises(InputError, match="needs --window 0 inf, .* got --window \\(0.0, 2.0\\)"):
         made(Search, model=folder, **common, **{**guard, "window": (0.0, 2.0)})
-    with pytest.raises(InputError, match="a search takes guards by images"):
+    with pytest.raises(InputError, match="a search supports guards with unsafe images"):
         made(Search, model=folder, guard="negative", unsafe_label=("glasses=yes",), **common)
 
 
@@ -245,7 +245,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
     assert all(any(np.array_equal(image, each) for each in first) for image in again)
     write(9)
     assert len(encoded(str(file), "all", Pixels(16, 16), None, ())) == 9 and len(reads) == 2
-    with pytest.raises(InputError, match="has 9 images, too few for --unsafe-count 10"):
+    with pytest.raises(InputError, match="has 9 images, fewer than --unsafe-count 10"):
         encoded(str(file), "all", Pixels(16, 16), 10, ())
     grey = encoded(str(file), "all", Pixels(8, 12, 1), None, ())
     assert grey.shape == (9, 8, 12, 1) and len(reads) == 3
@@ -254,17 +254,17 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (dict(strength=0.5), "--strength goes with --unsafe or --guard, and neither is given"),
+        (dict(strength=0.5), "--strength needs --unsafe or --guard, and neither is given"),
         (dict(guard="repellency"), "--guard repellency takes --unsafe"),
         (dict(guard="negative"), "--guard negative takes --unsafe-label"),
         (dict(guard="negative", unsafe=UNSAFE), "--unsafe is for --guard safe, repellency, safety_flow, got --guard negative"),
         (dict(unsafe=UNSAFE, radius=1.0), "--radius is for --guard repellency, got --guard safe"),
-        (dict(guard="dynamic_negative", unsafe_label=("glasses=yes",)), "take --solver ddpm or --classifier"),
-        (dict(unsafe=UNSAFE, guard_weight="tracked"), "take --solver ddpm or --classifier"),
-        (dict(guard="safety_flow", unsafe=UNSAFE), "--guard safety_flow takes --strength"),
+        (dict(guard="dynamic_negative", unsafe_label=("glasses=yes",)), "with tracked odds needs --solver ddpm"),
+        (dict(unsafe=UNSAFE, guard_weight="tracked"), "with tracked odds needs --solver ddpm"),
+        (dict(guard="safety_flow", unsafe=UNSAFE), "--guard safety_flow needs --strength"),
         (
             dict(unsafe=UNSAFE, guard_weight="density", known_safe="embedded"),
-            "--guard-weight and --known-safe are ways to weigh: take one",
+            "--guard-weight and --known-safe each set the weight: use one of them",
         ),
         (dict(unsafe=UNSAFE, temperature="warm"), "--temperature takes a number, root or dimension, got 'warm'"),
         (dict(unsafe=UNSAFE, unsafe_count=0), "--unsafe-count must be at least 1, got 0"),

@@ -88,9 +88,9 @@ def test_the_cost_that_is_said_is_that_of_the_evaluations_made(folder, method, n
 
 def test_a_search_says_what_it_does_not_take(folder):
     refused = [
-        (VALUES["negative"][0], "a search takes guards by images"),
-        (VALUES["safe"][0], "takes --window 0 inf"),
-        ({**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"}, "cannot follow what safe remembers"),
+        (VALUES["negative"][0], "a search supports guards with unsafe images"),
+        (VALUES["safe"][0], "needs --window 0 inf"),
+        ({**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"}, "--mode spectral does not support safe"),
     ]
     for options, told in refused:
         with pytest.raises(InputError, match=told):
@@ -118,13 +118,13 @@ def test_an_unconditional_model_is_drawn_and_guarded(unconditional, tmp_path):
 
 def test_what_needs_labels_says_so_of_an_unconditional_model(unconditional, guide, tmp_path):
     for method in set(METHODS) - {"vanilla"}:
-        with pytest.raises(InputError, match=f"is unconditional, and --method {method} takes one that labels condition"):
+        with pytest.raises(InputError, match=f"is unconditional, and --method {method} needs a model conditioned on labels"):
             drawing_of(options_of(unconditional, guide, method))
-    with pytest.raises(InputError, match="is unconditional, and a search takes one that labels condition"):
+    with pytest.raises(InputError, match="is unconditional, and a search needs a model conditioned on labels"):
         search(made(Search, model=unconditional, metric="pixel"))
-    with pytest.raises(InputError, match="is unconditional: it takes no --attribute"):
+    with pytest.raises(InputError, match="--attribute and --values need a model conditioned on labels"):
         drawing_of(options_of(unconditional, guide, attribute="group"))
     with pytest.raises(InputError, match="unknown attribute 'group'"):
         drawing_of(options_of(unconditional, guide, "vanilla", ["negative"]))
-    with pytest.raises(InputError, match="classifier_free takes a model that labels condition"):
+    with pytest.raises(InputError, match="classifier_free needs a model conditioned on labels"):
         drawing_of(options_of(unconditional, guide, guidance_scale=2.0))

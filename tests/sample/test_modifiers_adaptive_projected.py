@@ -48,7 +48,7 @@ def test_it_costs_what_plain_guidance_does(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"adaptive_projected": True}, "give --guidance-scale other than 1"),
+        ({"adaptive_projected": True}, "also give a --guidance-scale other than 1"),
         ({"projected_eta": 0.5}, "--projected-eta goes with --adaptive-projected, which turns adaptive_projected on"),
         ({"guidance_scale": 2.0, "adaptive_projected": True, "projected_momentum": 1.0}, "must lie in (-1, 1), got 1"),
         ({"guidance_scale": 2.0, "adaptive_projected": True, "projected_radius": -1.0}, "must be at least 0, got -1"),
@@ -64,5 +64,5 @@ def test_options_that_do_not_go_together_are_errors(options, told, folder):
 def test_a_tau_is_its_own(folder, tmp_path):
     options = VALUES["adaptive_projected"][0]
     require_tau_of_its_own(folder, tmp_path, "adaptive_projected", options, {"projected_eta": 0.5})
-    with pytest.raises(InputError, match="cannot follow what adaptive_projected remembers"):
+    with pytest.raises(InputError, match="--mode spectral does not support adaptive_projected"):
         made(Search, model=folder, mode="spectral", **options)

@@ -70,11 +70,11 @@ def test_a_guide_of_another_kind_is_refused(folder, save_model, tmp_path):
         "conditions": save_model(tmp_path / "hair", size=SIZE, attributes=hair),
     }
     for what, other in others.items():
-        with pytest.raises(InputError, match=f"--guide .* has another {what} than the model: .*, and the model's is"):
+        with pytest.raises(InputError, match=f"--guide .* must have the model's {what}: got .*, and the model has"):
             drawing_of(options_of(folder, guide=other))
     with pytest.raises(InputError, match="nowhere"):
         drawing_of(options_of(folder, guide=Path("nowhere")))
-    with pytest.raises(InputError, match="--guide-scale goes with --guide, which turns autoguidance on"):
+    with pytest.raises(InputError, match="--guide-scale needs --guide, which enables autoguidance"):
         options_of(folder, guide_scale=3.0)
 
 

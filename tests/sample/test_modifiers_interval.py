@@ -40,11 +40,11 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"guidance_interval": (0.1, 1.0)}, "give --guidance-scale other than 1"),
-        ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.1)}, "takes two SNR, 0 <= low <= high"),
+        ({"guidance_interval": (0.1, 1.0)}, "also give a --guidance-scale other than 1"),
+        ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.1)}, "takes two SNR values, 0 <= low <= high"),
         (
             {"guidance_scale": 2.0, "guidance_interval": (0.1, 1.0), **UNSAFE, "anchor": "unconditional"},
-            "adds classifier-free guidance itself, in its plain form, and takes no interval",
+            "applies plain classifier-free guidance itself and does not support interval",
         ),
     ],
     ids=str,
@@ -56,6 +56,6 @@ def test_options_that_do_not_go_together_are_errors(options, told, folder):
 
 
 def test_a_search_by_a_criterion_does_not_take_it(folder):
-    with pytest.raises(InputError, match="a search takes no --guidance-interval, .* draw with --tau"):
+    with pytest.raises(InputError, match="a search does not support --guidance-interval, .* draw with --tau"):
         made(Search, model=folder, **VALUES["interval"][0])
     made(Search, model=folder, objective="parity", **VALUES["interval"][0])

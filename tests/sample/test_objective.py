@@ -131,8 +131,8 @@ def test_the_tau_that_serves_the_objective_is_found_and_drawn_with(
     ("options", "words"),
     [
         (["--retain", "0.5"], ["--retain is for --objective"]),
-        (["--start", "none"], ["--start none takes --objective"]),
-        (["--objective", "parity", "--mode", "prefix"], ["--objective is a way to find one tau"]),
+        (["--start", "none"], ["--start none needs --objective"]),
+        (["--objective", "parity", "--mode", "prefix"], ["--objective finds a single tau and cannot be combined"]),
         (["--objective", "parity", "--retain", "1.5"], ["--retain must lie in [0, 1], got 1.5"]),
         (["--objective", "parity", "--tau", "0.5", "0.5"], ["--tau takes times in [0, 1] that differ"]),
         (["--objective", "parity", "--count", "8"], ["--count must be at least 16"]),

@@ -28,7 +28,7 @@ def test_an_entry_says_all_that_there_is_to_know_of_it(name):
         assert option.default is not None or type(None) in get_args(option.type)
     if name in MODIFIERS:
         assert entry.slot in SLOTS
-        assert entry.lead in options_on_line(Draw)
+        assert entry.enabled_by in options_on_line(Draw)
     else:
         assert entry().example().parts is not None
 
@@ -64,13 +64,13 @@ def test_help_has_every_choice_and_option():
         ({"method": "mixed"}, "unknown method 'mixed'; it is one of vanilla, unconditional, mixing"),
         ({"guard": "angel"}, "unknown guard 'angel'; it is one of safe, repellency"),
         ({"colour": "red"}, "unknown option --colour; draw takes --"),
-        ({"strength": 0.5}, "--strength goes with --unsafe or --guard, and neither is given"),
+        ({"strength": 0.5}, "--strength needs --unsafe or --guard, and neither is given"),
         ({"unsafe": "x", "radius": 1.0}, "--radius is for --guard repellency, got --guard safe"),
         ({"guard": "negative", "unsafe": "x"}, "--unsafe is for --guard safe, repellency, safety_flow, got --guard negative"),
         ({"guidance_scale": -1.0}, "--guidance-scale must be at least 0, got -1"),
         ({"method": "mixing", "mixing": 2.0}, "--mixing must lie in [0, 1], got 2"),
         ({"eta": 0.5}, "--eta is for --solver ddim, got --eta 0.5 with --solver unipc"),
-        ({"devices": 2}, "--devices is for --dry-run, got 2 without it"),
+        ({"devices": 2}, "--devices needs --dry-run, got --devices 2 without it"),
     ],
     ids=str,
 )
@@ -110,8 +110,8 @@ def run(*arguments: str) -> tuple[str, list[str], int]:
         (["draw", "--model", "x", "--out", "y", "--mixing", "0.5"], "--mixing is for --method mixing", 2),
         (["draw", "--model", "x", "--out", "y", "--method", "mixed"], "mixed", 2),
         (["draw", "--model", "x", "--out", "y", "--guard", "angel"], "repellency", 2),
-        (["search", "--model", "x", "--start", "none"], "--start none takes --objective", 2),
-        (["wander"], "it takes one of search, draw, sweep", 2),
+        (["search", "--model", "x", "--start", "none"], "--start none needs --objective", 2),
+        (["wander"], "choose one of search, draw, sweep", 2),
     ],
     ids=str,
 )

@@ -280,11 +280,11 @@ def test_a_damaged_tau_file_is_named(model, tmp_path, no_compute, content):
 def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypatch):
     model, asked = save_model(tmp_path / "run"), []
 
-    def find(options, chosen, looks):
+    def find(options, chosen, features):
         asked.append((options.steps, options.eta, options.guidance_scale, options.values, chosen.attribute.name))
         return transition(model)
 
-    monkeypatch.setattr(sample.search, "learn", lambda options, chosen: None)
+    monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
     monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")
@@ -336,9 +336,9 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--method", "switching", "--tau", "0.5", "-0.1"], ["--tau", "-0.1"]),
         (["--tau", "0.5"], ["--tau", "--method vanilla"]),
         (["--method", "mixing", "--tau-file", "tau.json"], ["--tau-file", "--method mixing"]),
-        (["--method", "switching", "--tau", "0.5", "--tau-file", "tau.json"], ["--tau", "--tau-file tau.json", "take one"]),
+        (["--method", "switching", "--tau", "0.5", "--tau-file", "tau.json"], ["--tau", "--tau-file tau.json", "use one of"]),
         (["--method", "mixing", "--mixing", "2"], ["--mixing", "[0, 1]", "2.0"]),
-        (["--method", "switching", "--tau-file", "nowhere.json"], ["--tau-file", "nowhere.json", "python -m sample search"]),
+        (["--method", "switching", "--tau-file", "nowhere.json"], ["--tau-file", "nowhere.json", "jaxdiff sample search"]),
         (["--attribute", "age"], ["unknown attribute 'age'", "group"]),
         (["--values", "square", "blue"], ["no value 'blue'", "square, round"]),
         (["--values", "square", "square"], ["--values", "two or more different", "square square"]),
@@ -413,6 +413,6 @@ def test_help_teaches_by_example(program, capsys, tmp_path):
     shown = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT, check=True
     ).stdout
-    assert shown.count("python -m sample draw --model") >= 3
+    assert shown.count("jaxdiff sample draw --model") >= 3
     assert program("search", "--help") == 0
-    assert capsys.readouterr().out.count("python -m sample search --model") >= 3
+    assert capsys.readouterr().out.count("jaxdiff sample search --model") >= 3

@@ -28,7 +28,7 @@ from sample.__main__ import main as sample_main
 from sample.draw import draw
 from sample.options import MODES, Draw, Sampling, Sweep
 from sample.setting import setting
-from sample.sweep import context, learn, planned, sweep
+from sample.sweep import context, planned, search_features, sweep
 
 STEPS, COUNT, TAUS, BATCHES = 4, 32, (0.4, 0.9), (1, 3)
 GROUP = Attribute("group", ("dark", "bright"))
@@ -223,7 +223,7 @@ def test_mixed_or_damaged_sweeps_are_refused(evaluate, judged, capsys, break_it,
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"folder": "."}, ["--sweep", "no set tau-*", "python -m sample sweep"]),
+        ({"folder": "."}, ["--sweep", "no set tau-*", "jaxdiff sample sweep"]),
         ({"folder": "nowhere"}, ["nowhere", "no set tau-*"]),
         ({"attribute": "age"}, ["--attribute age", "'group'"]),
     ],
@@ -407,7 +407,7 @@ def test_a_reference_binds_only_the_searches_that_look_at_it(model, swept, no_co
 def test_only_whitened_and_feature_look_at_real_images(model, learnt, tmp_path):
     chosen, before = setting(model, None, (), Sampling(steps=STEPS)), len(learnt)
     plan = dict(planned(options(model, tmp_path, modes=MODES)).values())
-    looking = {mode for mode, search in plan.items() if learn(search, chosen) is not None}
+    looking = {mode for mode, search in plan.items() if search_features(search, chosen) is not None}
     assert looking == {"direct/feature", "direct/whitened"} and sorted(learnt[before:]) == ["feature", "whitened"]
     assert looking == {mode for mode, search in plan.items() if context(search, chosen).get("reference") == "embedded"}
 

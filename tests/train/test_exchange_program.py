@@ -88,7 +88,7 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
     renamed |= {f"middle_block.1.qkv.{last}": np.concatenate(three) for last, three in projections.items()}
     saved(tmp_path / "model.pt", renamed)
     assert call("import", "model.pt", "--out", "read") == 2
-    assert "model.pt holds weights alone: say --size and --process" in " ".join(capsys.readouterr().err.split())
+    assert "model.pt contains only weights: give --size and --process" in " ".join(capsys.readouterr().err.split())
     arguments = ("--size", "4", "--process", "ddpm_linear", "--timesteps", "500", "--head-channels", "32", "--null-label")
     assert call("import", "model.pt", "--out", "read", *arguments) == 0
     model = jaxdiff.load(tmp_path / "read")
@@ -100,12 +100,12 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("import", "absent", "--out", "new"), "neither a folder nor a file absent"),
+        (("import", "absent", "--out", "new"), "absent does not exist"),
         (("import", "run", "--out", "new"), "no UNet2DModel in run"),
-        (("import", "run", "--out", "run"), "--out run is there already and not empty"),
-        (("import", "run", "--out", "new", "--value-names", "a=b,c", "d=e,f"), "--value-names names the one attribute"),
+        (("import", "run", "--out", "run"), "--out run already exists and is not empty"),
+        (("import", "run", "--out", "new", "--value-names", "a=b,c", "d=e,f"), "--value-names takes one attribute"),
         (("import", "run", "--out", "new", "--timesteps", "7"), "--timesteps is for --process ddpm_*, got --process None"),
-        (("export", "--model", "run", "--out", "run"), "run is there already and not empty"),
+        (("export", "--model", "run", "--out", "run"), "run already exists and is not empty"),
         (("export", "--model", "absent", "--out", "new"), "no model at absent"),
     ],
 )

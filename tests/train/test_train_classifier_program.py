@@ -177,8 +177,8 @@ FINE = ["--data", "fine.npz", "--attribute", "tone"]
         ([*FINE, "--held-out", "99"], ["--held-out", "at least 100", "99"]),
         ([*FINE, "--weight-decay", "-1"], ["--weight-decay", "at least 0", "-1"]),
         ([*FINE, "--model", "nowhere"], ["no model at nowhere"]),
-        ([*FINE, "--model", "nowhere", "--process", "ve"], ["--model nowhere gives process, size and channels", "--process"]),
-        ([*FINE, "--model", "nowhere", "--size", "16"], ["--model nowhere gives process, size and channels", "--size"]),
+        ([*FINE, "--model", "nowhere", "--process", "ve"], ["--model nowhere sets process, size and channels", "--process"]),
+        ([*FINE, "--model", "nowhere", "--size", "16"], ["--model nowhere sets process, size and channels", "--size"]),
         ([*FINE, "--zero-terminal-snr"], ["--zero-terminal-snr", "ddpm", "vp_cosine"]),
     ],
 )

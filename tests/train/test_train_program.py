@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_named(whole, source, tmp_path, part):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("loss", {"log_every": 1, "save_minutes": 0}, "the checkpoint of step 3 is kept"),
+        ("loss", {"log_every": 1, "save_minutes": 0}, "the last checkpoint is that of step 3"),
         ("gradient_norm", {"log_every": 5}, "no checkpoint was written yet"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`jaxdiff demo`: the main job from end to end on the embedded faces, with the model that is shipped."""
+"""`jaxdiff demo`: fair sampling from end to end on the embedded faces, with the shipped model."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What `jaxdiff demo` takes."""
+"""Options of `jaxdiff demo`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Demo:
-    """The main job from end to end, on faces that jaxdiff draws itself.
+    """Demonstrates fair sampling from end to end, on generated faces.
 
-    Searches the transition point tau of the shipped model, draws a set by each method (vanilla, mixing, switching),
-    judges the sets by classifiers and energy distance, and writes pictures: a grid for each method, matched pairs (the
-    same noise, unswitched and switched), one face over a sweep of tau, and the curves of the search. Takes about four
-    minutes on two cores.
+    Searches the transition point tau of the shipped model, draws a set with each method (vanilla, mixing, switching),
+    evaluates the sets with attribute classifiers and energy distance, and writes pictures: a grid for each method, matched
+    pairs (the same noise, plain and switched), one face over a range of tau, and the search curves. Takes about four minutes
+    on two cores.
 
     Examples:
 
@@ -21,14 +21,14 @@ class Demo:
     """
 
     out: Path = Path("out/demo")
-    """Folder for all that is made; drawn sets there are not drawn again."""
+    """Output folder; sets that it already contains are not drawn again."""
     model: Path = Path("embedded")
-    """The model: the shipped one, or a run trained on the embedded faces."""
+    """Model: `embedded`, the shipped one, or a run trained on the embedded faces."""
     count: int = 512
     """Images in each set."""
     steps: int = 25
-    """Steps of DDIM."""
+    """Number of DDIM steps."""
     seeds: int = 2
-    """Classifiers trained on each set."""
+    """Attribute classifiers trained on each set."""
     reduced: bool = False
-    """A much smaller run (32 images, 4 steps) that only shows that everything works."""
+    """A much smaller run (32 images, 4 steps) that only checks that everything works."""

@@ -1,4 +1,4 @@
-"""The demo's pictures of what switching does."""
+"""The demo's pictures of attribute switching."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from jaxdiff.solvers import sample
 
 
 def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
-    """Images under `starts` first and `ends` from `taus` on, each from the noise of its index."""
+    """Images with the labels `starts` until `taus`, then `ends`, each from the noise of its index."""
     drawn = sample(
         guidance.switching(chosen.denoise, np.asarray(taus, np.float32)),
         chosen.model.process,
@@ -25,7 +25,7 @@ def _switched(chosen: Setting, starts, ends, taus, indices) -> np.ndarray:
 
 
 def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
-    """Two rows of the same noise, not switched and switched at tau; the left half starts in the first group."""
+    """Two rows from the same noise: not switched, and switched at tau; the left half starts in the first group."""
     starts = (np.arange(columns) >= columns / 2).astype(int)
     noise = np.arange(columns)
     images = _switched(
@@ -39,7 +39,7 @@ def matched_pairs(chosen: Setting, tau: float, columns: int) -> Image.Image:
 
 
 def strip(chosen: Setting, taus: np.ndarray) -> Image.Image:
-    """One face over a sweep of tau, from the same noise; a row for each group that it starts in."""
+    """One face over a range of tau, from the same noise; one row for each starting group."""
     starts = np.repeat([0, 1], len(taus))
-    # of the first noises the second one shows most: a beard and long hair
+    # noise 1, whose images show a beard and long hair
     return grid(_switched(chosen, starts, 1 - starts, np.tile(taus, 2), np.ones(len(starts), int)), len(taus))

@@ -1,4 +1,4 @@
-"""Search, draw, evaluate and look, on the embedded faces: the work of `jaxdiff demo`."""
+"""The work of `jaxdiff demo`: search, draw and evaluate on the embedded faces, and write pictures."""
 
 import time
 
@@ -26,7 +26,7 @@ def run(options: Demo) -> None:
     start = time.monotonic()
     out = options.out
     count, steps, batch = (32, 4, 8) if options.reduced else (options.count, options.steps, 32)
-    sampling = {"solver": "ddim", "steps": steps}  # the paper's
+    sampling = {"solver": "ddim", "steps": steps}  # as in the paper
     chosen = setting(options.model, "group", (), Sampling(**sampling))
 
     console.rule("1. the transition point")
@@ -37,9 +37,7 @@ def run(options: Demo) -> None:
     paper = find_transition(authors, chosen, None)
     curves = [(result.mode, result.taus, result.curve, result.tau) for result in (found, paper)]
     plots.transition(out / "tau.png", curves, "search for tau on the embedded faces", boundary_times(chosen.model.process))
-    console.print(
-        f"the paper's own criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}"
-    )
+    console.print(f"the paper's criterion finds {paper.tau:.3f} (residual {paper.residual:.2f}); curves in {out / 'tau.png'}")
 
     console.rule("2. three sets of images")
     sets = []
@@ -47,11 +45,11 @@ def run(options: Demo) -> None:
         tau = {"tau_file": out / "tau.json"} if method == "switching" else {}
         sets += draw(Draw(options.model, out / method, METHODS[method](**tau), "group", count=count, **sampling))
 
-    console.rule("3. the verdict")
-    judged = {"seeds": options.seeds, "test_count": 2000}
+    console.rule("3. the evaluation")
+    settings = {"seeds": options.seeds, "test_count": 2000}
     if options.reduced:
-        judged = {"steps": 4, "seeds": 1, "permutations": 19, "replicates": 20, "test_count": 100}
-    fairness(Fairness("group", out / "report", tuple(map(str, sets)), **judged))
+        settings = {"steps": 4, "seeds": 1, "permutations": 19, "replicates": 20, "test_count": 100}
+    fairness(Fairness("group", out / "report", tuple(map(str, sets)), **settings))
 
     console.rule("4. pictures")
     for folder in sets:
@@ -67,7 +65,9 @@ def run(options: Demo) -> None:
         "pairs.png    top: not switched; bottom: the same noise, switched at tau; "
         "left half starts in one group, right half in the other"
     )
-    console.print("strip.png    one face (a row for each start) over tau from 0 (never switched) to 1 (wholly the other group)")
-    console.print("tau.png      the criterion over tau; report/report.md and report.png: the verdict")
+    console.print(
+        "strip.png    one face (a row for each starting group) over tau from 0 (not switched) to 1 (fully the other group)"
+    )
+    console.print("tau.png      the criterion over tau; report/report.md and report.png: the evaluation")
     page = html_report(HtmlReport(out / "report"))
-    console.print(f"all of it in {out}, {time.monotonic() - start:.0f} s; open {page} in a browser")
+    console.print(f"done in {time.monotonic() - start:.0f} s: {out}; open {page} in a browser")
