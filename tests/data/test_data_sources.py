@@ -180,8 +180,8 @@ def test_integers_sort_as_numbers_and_labels_agree_across_splits(tmp_path):
 BAD_TABLES = {
     "no column file": ("image,gender", ["0.png,a"], "no column 'file'; row 1 has image, gender"),
     "empty value": ("file,gender", ["0.png,a", "1.png,"], "row 3 .* no value in column 'gender'"),
-    "missing field": ("file,gender", ["0.png,a", "1.png"], "row 3 .* has 1 fields; it takes 2"),
-    "extra field": ("file,gender", ["0.png,a,b"], "row 2 .* has 3 fields; it takes 2"),
+    "missing field": ("file,gender", ["0.png,a", "1.png"], "row 3 .* has 1 fields; expected 2"),
+    "extra field": ("file,gender", ["0.png,a,b"], "row 2 .* has 3 fields; expected 2"),
     "duplicate": ("file,gender", ["0.png,a", "1.png,b", "0.png,a"], "row 4 .* repeats '0.png' .* first used in row 2"),
     "not there": ("file,gender", ["0.png,a", "9.png,b"], "row 3 .* has '9.png' in column 'file', which does not exist"),
     "outside": ("file,gender", ["../0.png,a"], "row 2 .* has '../0.png' in column 'file', which does not exist"),
@@ -191,7 +191,7 @@ BAD_TABLES = {
         "row 2 .* has 'training' in column 'split'; allowed values: train, validation, test",
     ),
     "no rows": ("file,gender", [], "no rows below the header"),
-    "twice": ("file,file", ["0.png,a"], "distinct column names"),
+    "twice": ("file,file", ["0.png,a"], "distinct, non-empty column names"),
 }
 
 
@@ -327,7 +327,7 @@ def test_npz_floats_are_rounded_to_the_nearest_level(tmp_path, low):
 
 
 BAD_ARRAYS = {
-    "nan": ({"images": np.array([0.0, np.nan, 1.0]).reshape(3, 1, 1)}, "1 images hold NaN or infinity, the first is image 1"),
+    "nan": ({"images": np.array([0.0, np.nan, 1.0]).reshape(3, 1, 1)}, "1 images contain NaN or infinity, the first is image 1"),
     "infinite": ({"images": np.array([0.0, 1.0, np.inf]).reshape(3, 1, 1)}, "the first is image 2"),
     "range": ({"images": np.array([0.0, 255.0, 1.0]).reshape(3, 1, 1)}, "got 0.0 to 255.0"),
     "shape": ({"images": np.zeros((3, 2, 2, 2), np.uint8)}, r"got \(3, 2, 2, 2\)"),

@@ -101,14 +101,14 @@ def test_malformed_celeb_a_files_are_errors_that_leave_nothing_prepared(celeb_a,
     with pytest.raises(InputError, match="row 5 of .*list_attr_celeba.txt must be a file and 40 values"):
         open_data(spec, manual_dir=manual)
     table.write_text(text.replace("Male ", ""))
-    with pytest.raises(InputError, match="40 names of the attributes in row 2"):
+    with pytest.raises(InputError, match="40 attribute names in row 2"):
         open_data(spec, manual_dir=manual)
     table.write_text(text)
     (manual / "list_eval_partition.txt").write_text("000001.jpg 3\n")
     with pytest.raises(InputError, match="row 1 of .*list_eval_partition.txt must be a file and 0"):
         open_data(spec, manual_dir=manual)
     (manual / "list_eval_partition.txt").write_text("000001.jpg 0\n")
-    with pytest.raises(InputError, match="must list the same files; only one has 000002.jpg"):
+    with pytest.raises(InputError, match="must list the same files; only one of them lists 000002.jpg"):
         open_data(spec, manual_dir=manual)
     (manual / "list_eval_partition.txt").unlink()
     with pytest.raises(InputError, match="no list_eval_partition.txt"):

@@ -253,7 +253,7 @@ def test_a_header_that_is_damaged_is_refused(folder):
     state, metadata = parts(folder)
     for left, match in (
         ("{", "damaged"),
-        ('{"model": {}, "weights": {}}', "what jaxdiff left in its header is damaged: 'network'"),
+        ('{"model": {}, "weights": {}}', "the jaxdiff metadata in its header is damaged: 'network'"),
     ):
         safetensors.numpy.save_file(state, folder / WEIGHTS, metadata={**metadata, "jaxdiff": left})
         with pytest.raises(InputError, match=match):
