@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,6 @@ from jaxdiff.choices import (
     TIME_SAMPLINGS,
     WEIGHTINGS,
     Prediction,
-    TimeSampling,
-    Weighting,
     check_boundaries,
 )
 from jaxdiff.errors import InputError
@@ -96,14 +94,14 @@ class Objective(Losses):
         phases: the two SNR values that separate three ranges of noise, decreasing; the loss is logged per range.
     """
 
-    prediction: Prediction = "v"
-    weighting: Weighting = "simple"
+    prediction: str = "v"
+    weighting: str = "simple"
     p2_gamma: float = 1.0
     p2_k: float = 1.0
     min_snr_gamma: float = 5.0
     label_dropout: float = 0.1
     attribute_dropout: float = 0.5
-    time_sampling: TimeSampling = "stratified"
+    time_sampling: str = "stratified"
     level_mean: float = -1.2
     level_std: float = 1.2
     phases: tuple[float, float] = BOUNDARIES
@@ -178,7 +176,9 @@ class Objective(Losses):
         x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
         x = process.noised(x0, noise, t)
         output = network(x / expand(process.scale(t), x), t, drawn["labels"], dropout_key=dropout_key)
-        errors = jnp.square(output - process.target(self.prediction, x0, noise, t)).mean(tuple(range(1, x.ndim)))
+        errors = jnp.square(output - process.target(cast(Prediction, self.prediction), x0, noise, t)).mean(
+            tuple(range(1, x.ndim))
+        )
         return self.weights(process, t) * errors
 
 

@@ -219,7 +219,7 @@ def test_labels_are_dropped_together_and_one_by_one_at_their_rates(rate, own, at
         ({"attribute_dropout": 2.0}, r"`attribute_dropout` must lie in \[0, 1\], got 2.0"),
         ({"min_snr_gamma": 0.0}, "`min_snr_gamma` must be above 0, got 0.0"),
         ({"level_std": -1.0}, "`level_std` must be above 0, got -1.0"),
-        ({"phases": (0.01, 1.0)}, "two falling SNR above 0, got 0.01, 1.0"),
+        ({"phases": (0.01, 1.0)}, "two decreasing SNR above 0, got 0.01, 1.0"),
         ({"time_sampling": "sobol"}, "`time_sampling` must be one of stratified, uniform, log_normal, got 'sobol'"),
     ],
 )

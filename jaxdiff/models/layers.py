@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 
@@ -62,7 +63,7 @@ _UNDRAWN = cast(nnx.Rngs, _Undrawn())
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype: jnp.dtype
+    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype: DTypeLike
 ) -> nnx.Conv:
     """A same-padded convolution, zero until `jaxdiff.models.network` draws its weights.
 
@@ -76,7 +77,7 @@ def convolution(
     )
 
 
-def linear(inputs: int, outputs: int, *, dtype: jnp.dtype) -> nnx.Linear:
+def linear(inputs: int, outputs: int, *, dtype: DTypeLike) -> nnx.Linear:
     """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
     return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
 
@@ -137,7 +138,7 @@ class Attention(nnx.Module):
         groups: int = 32,
         epsilon: float = 1e-5,
         normalised: bool = True,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
     ):
         self.heads = max(1, channels // head_channels)
         self.norm = GroupNorm(channels, groups, epsilon) if normalised else None

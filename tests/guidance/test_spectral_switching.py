@@ -75,7 +75,7 @@ def test_principal_components_are_those_of_the_covariance_within_groups(rng):
 
 @pytest.mark.parametrize("edges", [(0.0,), (3.0, 1.0), (1.2, 1.3), (20.0,)])
 def test_empty_bands_are_refused(edges, rng):
-    with pytest.raises(InputError, match="`edges` must rise and leave no band empty"):
+    with pytest.raises(InputError, match="`edges` must increase and leave no band empty"):
         frequency_bands(SHAPE, edges)
     with pytest.raises(InputError, match="at least one axis before its channels"):
         frequency_bands((8,), (1.0,))

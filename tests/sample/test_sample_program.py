@@ -17,6 +17,7 @@ import sample.drawing
 import sample.search
 from jaxdiff import model as models
 from jaxdiff.data import Attribute, open_data
+from jaxdiff.denoiser import initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.process import vp_cosine, vp_linear
@@ -217,7 +218,11 @@ def test_a_folder_of_other_samples_is_refused_before_any_compute(model, vanilla,
 
 def test_a_model_that_returns_nan_stops_the_drawing(model, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        broken = lambda *_, **given: (jnp.full((len(given["indices"]), 8, 8, 3), jnp.nan), ())  # noqa: E731
+
+        def broken(denoise, *_, indices, **given):
+            x = jnp.full((len(indices), 8, 8, 3), jnp.nan)
+            return x, initial_memory(denoise, x)
+
         patched.setattr(sample.drawing, "sample", broken)
         with pytest.raises(InputError, match="NaN or infinity in 8 samples, the first 0"):
             drawn(model, tmp_path)
@@ -281,7 +286,7 @@ def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypa
     model, asked = save_model(tmp_path / "run"), []
 
     def find(options, chosen, features):
-        asked.append((options.steps, options.eta, options.guidance_scale, options.values, chosen.attribute.name))
+        asked.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
         return transition(model)
 
     monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
@@ -403,7 +408,7 @@ def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, 
     np.testing.assert_array_equal(both.labels(np.arange(6)), [[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]])
     np.testing.assert_array_equal(both.conditions(), both.model.conditions.encode(both.labels(np.arange(6))))
     with pytest.raises(InputError, match="unconditional"):
-        drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set")
+        drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set", "switching")
 
 
 def test_help_teaches_by_example(program, capsys, tmp_path):
