@@ -144,7 +144,7 @@ class Objective(Losses):
                 return in_eps * process.g2(t) / process.sigma(t) ** 2
             case "p2":
                 return in_eps / (self.p2_k + process.snr(t)) ** self.p2_gamma
-            case "min_snr":
+            case _:  # min_snr
                 return in_eps * jnp.minimum(1.0, self.min_snr_gamma / process.snr(t))
 
     def times(self, process: Process, key: PRNGKeyArray, count: int) -> Float[Array, " b"]:
@@ -176,9 +176,8 @@ class Objective(Losses):
         x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
         x = process.noised(x0, noise, t)
         output = network(x / expand(process.scale(t), x), t, drawn["labels"], dropout_key=dropout_key)
-        errors = jnp.square(output - process.target(cast(Prediction, self.prediction), x0, noise, t)).mean(
-            tuple(range(1, x.ndim))
-        )
+        target = process.target(cast(Prediction, self.prediction), x0, noise, t)
+        errors = jnp.square(output - target).mean(tuple(range(1, x.ndim)))
         return self.weights(process, t) * errors
 
 

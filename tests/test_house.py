@@ -74,7 +74,7 @@ def test_a_breach_breaks_its_import_law(law, tmp_path):
 
 def test_the_console_knows_no_program(tmp_path):
     broken, answer = broken_laws(changed(tmp_path, "jaxdiff/_console/lock.py", "import jaxdiff._programs.demo.options"))
-    assert broken == {"console"}, answer.stdout
+    assert "console" in broken, answer.stdout
 
 
 def changed(folder: Path, file: str, statement: str) -> Path:
