@@ -27,7 +27,7 @@ class Whitening:
         factor: the side, in pixels, of the blocks that are averaged first; a divisor of height and width.
     """
 
-    matrix: Float[Array, "d d"]
+    matrix: Float[Array, "d d"] | Float[np.ndarray, "d d"]
     factor: int = field(default=1, metadata={"static": True})
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:

@@ -148,7 +148,7 @@ def test_quality_retention_and_parity_stand_beside_the_verdict(evaluate, tmp_pat
     assert "direction" in named["turned.npz"] and "direction" not in named["fair.npz"]
     assert all("independence" in found for found in named.values())
     assert report["synthetic"][0]["real_comparison"]["copies"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
-    assert "| turned.npz | direction |" in markdown and "dealt at random" in markdown
+    assert "| turned.npz | direction |" in markdown and "random permutations of the labels" in markdown
     assert "quality against" in markdown and "| turned.npz, dark |" in markdown and "label accuracy" in markdown
 
 

@@ -159,11 +159,11 @@ def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_p
     [
         (["--samples", "absent"], ["no data", "absent"]),
         (["--samples", "large.npz"], ["large.npz", "16x16", "data.npz", "8x8", "--size"]),
-        (["--samples", "fresh.npz", "fresh.npz"], ["--samples", "distinct"]),
+        (["--samples", "fresh.npz", "fresh.npz"], ["--samples", "different"]),
         (["--train", "absent"], ["no data", "absent"]),
         (["--train", "few.npz"], ["--neighbours 50", "few.npz", "40"]),
         (["--train", "same.npz"], ["`neighbours`, 50", "60 images", "59 are duplicates"]),
-        (["--train", "leaked.npz"], ["`held_out`", "all of 5 are training images"]),
+        (["--train", "leaked.npz"], ["`held_out`", "all 5 are training images"]),
         (["--split", "test"], ["--held-out", "--split", "test"]),
         (["--held-out", "validation"], ["validation", "empty"]),
         (["--neighbours", "1"], ["--neighbours", "at least 2", "1"]),

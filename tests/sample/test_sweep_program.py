@@ -457,4 +457,4 @@ def test_what_the_sample_program_sweeps_is_judged(evaluate, judged, swept):
 @pytest.mark.parametrize(("main", "name"), [(sample_main, "sample"), (evaluate_main, "evaluate")])
 def test_help_teaches_by_example(call_program, capsys, main, name):
     assert call_program(main, name, "sweep", "--help") == 0
-    assert capsys.readouterr().out.count(f"python -m {name} sweep --") >= 2
+    assert capsys.readouterr().out.count(f"jaxdiff {name} sweep --") >= 2

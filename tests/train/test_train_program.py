@@ -285,7 +285,7 @@ def program(monkeypatch, call_program):
             ["--data", "fine.npz", "--zero-terminal-snr", "--process", "ddpm_linear", "--prediction", "eps"],
             ["--zero-terminal-snr", "--prediction v"],
         ),
-        (["--data", "fine.npz", "--phases", "0.1", "1"], ["falling SNR", "1.0"]),
+        (["--data", "fine.npz", "--phases", "0.1", "1"], ["decreasing", "SNR", "1.0"]),
     ],
 )
 def test_wrong_input_is_told_before_any_compute(program, tmp_path, capsys, arguments, words):
