@@ -8,7 +8,7 @@ OPTIONS = Program(
     "Evaluates images from any source (sets of samples, folders, zip and npz files), a model's likelihood, and speed.",
     {
         "fairness": Command(
-            "how far synthetic images depend on an attribute, and their quality",
+            "how strongly images depend on an attribute, and their quality",
             "options.fairness:Fairness",
             "fairness:fairness",
         ),

@@ -318,5 +318,5 @@ def test_a_shard_of_another_space_is_damaged(tmp_path):
     file = tmp_path / "set" / "shard-00000.npz"
     arrays = dict(np.load(file))
     np.savez(file, **{**arrays, "images": arrays["images"][:, :3]})
-    with pytest.raises(InputError, match=r"damaged: it holds uint8 \(3, 4, 3\), not uint8 \(4, 4, 3\)"):
+    with pytest.raises(InputError, match=r"damaged: it contains uint8 \(3, 4, 3\), not uint8 \(4, 4, 3\)"):
         SampleSet.open(tmp_path / "set").check([(0, SHARD)])

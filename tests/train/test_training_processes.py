@@ -173,8 +173,8 @@ def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_p
             "before": ["nothing"],
             "elsewhere": ["True True"],
             "numbers": ["checkpoint 2 in", "its values differ from those that were saved"],
-            "full": ["process 1: checkpoint 2 could not be written", "the last checkpoint is that of step 1"],
-            "room": ["checkpoint 4 takes", "1000 left", "the last checkpoint is that of step 3"],
+            "full": ["process 1: checkpoint 2 could not be written", "the checkpoint of step 1 is kept"],
+            "room": ["checkpoint 4 takes", "1000 left", "the checkpoint of step 3 is kept"],
             "kept": ["{'step': 1} 1.0"],
         }.items():
             for word in words:
