@@ -274,7 +274,7 @@ def test_decoding_goes_on_as_sampling_does(key):
         (lambda x, run: encode(guidance.switching(run[0], 0.5), run[1], x, solver=DDIM(1)), "too few"),
         (lambda x, run: encode(*run, x, solver=DDIM(8), strength=0.0), r"`strength`.*\(0, 1\].*0.0"),
         (lambda x, run: decode(*run, x, solver=DDIM(8), strength=1.01), r"`strength`.*\(0, 1\].*1.01"),
-        (lambda x, run: decode(*run, x, solver=EulerMaruyama(8)), "`solver`.*no noise.*EulerMaruyama"),
+        (lambda x, run: decode(*run, x, solver=EulerMaruyama(8)), "`solver`.*deterministic.*EulerMaruyama"),
         (lambda x, run: decode(*run, x, solver=DDIM(8), condition=jnp.zeros(())), "`condition`.*64"),
         (lambda x, run: log_likelihood(*run, x), "`probes`.*1.*`key`.*None"),
         (lambda x, run: log_likelihood(*run, x, key=jax.random.key(0), probes=0), "`probes`.*at least 1.*0"),

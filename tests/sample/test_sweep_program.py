@@ -269,7 +269,7 @@ def learnt():
         return rows
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sample.search, "features", features)
+        patched.setattr(sample.search, "reference_features", features)
         yield asked
 
 
@@ -293,7 +293,7 @@ def swept(model, learnt, tmp_path_factory) -> Path:
 def no_compute(monkeypatch):
     """Fails where a program learns, searches or samples."""
     for module, names in (
-        (sample.search, ("features", "search_direct", "search_prefix")),
+        (sample.search, ("reference_features", "search_direct", "search_prefix")),
         (sample.drawing, ("sample",)),
     ):
         for name in names:
@@ -425,10 +425,10 @@ def test_a_damaged_or_exchanged_search_is_named(model, swept, tmp_path, no_compu
     ("arguments", "words"),
     [
         (["--tau", "0.5"], ["--tau", "two or more", "0.5"]),
-        (["--tau", "0.5", "0.5001"], ["--tau", "third decimal", "0.5001"]),
+        (["--tau", "0.5", "0.5001"], ["--tau", "first three decimals", "0.5001"]),
         (["--tau", "0.5", "1.5"], ["--tau", "[0, 1]", "1.5"]),
         (["--batches", "0", "4"], ["--batches", "at least 1", "0"]),
-        (["--batches", "4", "4"], ["--batches", "each once", "4 4"]),
+        (["--batches", "4", "4"], ["--batches", "different values", "4 4"]),
         (["--batches"], ["--batches", "one or more", "none"]),
         (["--modes"], ["--modes", "one or more", "none"]),
         (["--modes", "direct/magic"], ["direct/magic"]),
