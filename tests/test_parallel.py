@@ -82,14 +82,14 @@ def test_each_process_has_one_block_of_the_batch_whatever_the_order_of_devices()
     [
         ({"coordinator": "here:1"}, ["--processes, --process-id is missing"]),
         ({"coordinator": "here:1", "processes": 2, "process_id": 2}, ["within 0 and 1, got 2"]),
-        ({"coordinator": "here:1", "processes": 2, "process_id": 0, "distributed": True}, ["take one"]),
+        ({"coordinator": "here:1", "processes": 2, "process_id": 0, "distributed": True}, ["use one of them"]),
         ({"arrival_seconds": 0}, ["--arrival-seconds", "0"]),
         ({"mesh": "fsdp=3,data=7"}, ["devices, there are"]),
     ],
 )
 def test_hosts_that_cannot_be_joined_are_refused_at_once(given, words):
     with pytest.raises(InputError) as refused:
-        Hosts(**given).join()
+        Hosts(**given).make_mesh()
     for word in words:
         assert word in str(refused.value)
 
