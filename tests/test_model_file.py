@@ -159,7 +159,7 @@ def rewritten(file, change, **description):
         (lambda arrays: arrays.pop("label_table"), "lacks 1 arrays of its network: label_table"),
         (lambda arrays: arrays.update(tail=np.zeros(2, np.float32)), "has 1 arrays that its network lacks: tail"),
         (lambda arrays: arrays.update(label_table=arrays["label_table"].T.copy()), r"label_table is float32 \(64, 7\)"),
-        (lambda arrays: arrays.update(label_table=arrays["label_table"].view(np.int32)), r"takes float32 \(7, 64\)"),
+        (lambda arrays: arrays.update(label_table=arrays["label_table"].view(np.int32)), r"its network has float32 \(7, 64\)"),
     ],
 )
 def test_arrays_that_do_not_fit_the_network_are_named(file, change, words):

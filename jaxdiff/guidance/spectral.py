@@ -74,7 +74,7 @@ class SpectralSwitching(Guidance):
         return (times > self.at.min(-1)) & (times <= self.at.max(-1))
 
 
-def spectral_switching(denoise: Callable, bands: Bands, at: Array | np.ndarray | Sequence[float | int]) -> SpectralSwitching:
+def spectral_switching(denoise: Callable, bands: Bands, at: ArrayLike | Sequence[Any]) -> SpectralSwitching:
     """Attribute switching with a transition point for each band.
 
     The guided denoiser takes a pair of conditions (start, end), like `switching`. At t the posterior mean is that of `start`

@@ -1,6 +1,6 @@
 """Attribute switching: the condition is a function of t."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Switching(Guidance):
         return denoise(x, t, chosen)
 
 
-def switching(denoise: Callable, at: ArrayLike) -> Switching:
+def switching(denoise: Callable, at: ArrayLike | Sequence[Any]) -> Switching:
     """Starts each sample under one condition and continues under another from the transition point on (arXiv 2401.03140).
 
     The guided denoiser takes a pair of conditions (start, end), each in the form of the inner denoiser. It costs no extra

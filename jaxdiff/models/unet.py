@@ -109,7 +109,7 @@ class Resampler(nnx.Module):
         strides, centred = 2 if resample == "down" else 1, how == "centred_convolution"
         self.conv = convolution(channels, channels, 3, strides=strides, centred=centred, dtype=jnp.dtype(config.dtype))
 
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], key: PRNGKeyArray | None) -> Array:
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None, key: PRNGKeyArray | None) -> Array:
         return convolve_repeated(self.conv, x) if self.resample == "up" else self.conv(x)
 
 

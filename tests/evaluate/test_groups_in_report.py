@@ -217,7 +217,7 @@ def test_the_page_shows_pairs_groups_and_shares(report, folder, monkeypatch):
         assert "–" not in text(first) and all("–" in text(cell) and "0.0" not in text(cell) for cell in others)
     assert "untold.npz has no labels of side" in text(section) and "tone x side" in text(section)
     (section,) = page.find("section", id="shares")
-    assert "Another question" in text(section) and "BER" not in text(section) and "0.167" in text(section)
+    assert "independence of the labels" in text(section) and "BER" not in text(section) and "0.167" in text(section)
 
 
 @pytest.fixture
