@@ -130,7 +130,7 @@ def test_the_tau_that_serves_the_objective_is_found_and_drawn_with(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--retain", "0.5"], ["--retain is for --objective"]),
+        (["--retain", "0.5"], ["--retain needs --objective"]),
         (["--start", "none"], ["--start none needs --objective"]),
         (["--objective", "parity", "--mode", "prefix"], ["--objective finds a single tau and cannot be combined"]),
         (["--objective", "parity", "--retain", "1.5"], ["--retain must lie in [0, 1], got 1.5"]),
