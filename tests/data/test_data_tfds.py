@@ -98,14 +98,14 @@ def test_malformed_celeb_a_files_are_errors_that_leave_nothing_prepared(celeb_a,
     table = manual / "list_attr_celeba.txt"
     text = table.read_text()
     table.write_text(text.replace("000003.jpg -1", "000003.jpg  0").replace("000003.jpg  1", "000003.jpg  0"))
-    with pytest.raises(InputError, match="row 5 of .*list_attr_celeba.txt must be a file and 40 values"):
+    with pytest.raises(InputError, match="row 5 of .*list_attr_celeba.txt must be a file name and 40 values"):
         open_data(spec, manual_dir=manual)
     table.write_text(text.replace("Male ", ""))
     with pytest.raises(InputError, match="40 attribute names in row 2"):
         open_data(spec, manual_dir=manual)
     table.write_text(text)
     (manual / "list_eval_partition.txt").write_text("000001.jpg 3\n")
-    with pytest.raises(InputError, match="row 1 of .*list_eval_partition.txt must be a file and 0"):
+    with pytest.raises(InputError, match="row 1 of .*list_eval_partition.txt must be a file name and 0"):
         open_data(spec, manual_dir=manual)
     (manual / "list_eval_partition.txt").write_text("000001.jpg 0\n")
     with pytest.raises(InputError, match="must list the same files; only one of them lists 000002.jpg"):
