@@ -111,7 +111,7 @@ def test_malformed_celeb_a_files_are_errors_that_leave_nothing_prepared(celeb_a,
     with pytest.raises(InputError, match="must list the same files; only one of them lists 000002.jpg"):
         open_data(spec, manual_dir=manual)
     (manual / "list_eval_partition.txt").unlink()
-    with pytest.raises(InputError, match="no list_eval_partition.txt"):
+    with pytest.raises(InputError, match="has no file list_eval_partition.txt"):
         open_data(spec, manual_dir=manual)
     with pytest.raises(InputError, match="must be downloaded by hand; `manual_dir` is None. .*img_align_celeba.zip"):
         open_data(spec)
