@@ -49,7 +49,7 @@ def test_it_costs_what_plain_guidance_does(folder, monkeypatch):
     ("options", "told"),
     [
         ({"adaptive_projected": True}, "also give a --guidance-scale other than 1"),
-        ({"projected_eta": 0.5}, "--projected-eta goes with --adaptive-projected, which turns adaptive_projected on"),
+        ({"projected_eta": 0.5}, "--projected-eta needs --adaptive-projected, which enables adaptive_projected"),
         ({"guidance_scale": 2.0, "adaptive_projected": True, "projected_momentum": 1.0}, "must lie in (-1, 1), got 1"),
         ({"guidance_scale": 2.0, "adaptive_projected": True, "projected_radius": -1.0}, "must be at least 0, got -1"),
     ],
