@@ -105,5 +105,5 @@ def test_the_wrong_kind_is_named_with_what_reads_it(file, save_model, tmp_path):
     with pytest.raises(InputError, match=r"contains a model, not a classifier; jaxdiff\.load reads it"):
         jaxdiff.load_classifier(model / "model.safetensors")
     shutil.copy(file, model / "model.safetensors")
-    with pytest.raises(InputError, match="holds a classifier, not a model"):
+    with pytest.raises(InputError, match="contains a classifier, not a model"):
         jaxdiff.load(model)

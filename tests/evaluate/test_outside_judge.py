@@ -135,4 +135,4 @@ def test_the_report_tells_what_a_judge_from_outside_sees(program, bright, tmp_pa
     rows = {line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("|")}
     assert "1.000" in rows["Real"] and "0.667" in rows["made.npz"]
     assert program(*given, "--judge-scale", 2) == 2
-    assert "are for --judge" in " ".join(capsys.readouterr().err.split())
+    assert "need --judge" in " ".join(capsys.readouterr().err.split())
