@@ -174,7 +174,7 @@ def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_p
             "elsewhere": ["True True"],
             "numbers": ["checkpoint 2 in", "its values differ from those that were saved"],
             "full": ["process 1: checkpoint 2 could not be written", "the checkpoint of step 1 is kept"],
-            "room": ["checkpoint 4 takes", "1000 left", "the checkpoint of step 3 is kept"],
+            "room": ["checkpoint 4 takes", "has 1000 free", "the checkpoint of step 3 is kept"],
             "kept": ["{'step': 1} 1.0"],
         }.items():
             for word in words:
