@@ -107,7 +107,7 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
 def write_at_risk(
     path: Path, source: Source, train: UInt8[np.ndarray, "n h w 3"], labels: Int[np.ndarray, "n a"], risk: Int[np.ndarray, " k"]
 ) -> None:
-    """Writes training images as a data set, as `jaxdiff.data.npz` reads it, with their `index` in the training split; no file,
+    """Writes training images as a data set (`jaxdiff.data.readers.npz`), with their `index` in the training split; no file,
     and none from before, where there are none."""
     if not len(risk):
         path.unlink(missing_ok=True)

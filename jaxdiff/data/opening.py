@@ -1,98 +1,15 @@
-"""Opening data sets: one reader for each kind of data set, and `open_data`."""
+"""Opening data sets of any kind: `open_data`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
-from pathlib import Path
 
-import numpy as np
-from jaxtyping import Shaped
-
-from jaxdiff.data import embedded_source, folder, npz, samples, selection, splits
+from jaxdiff.data import selection, splits
+from jaxdiff.data.readers import READERS, Request
 from jaxdiff.data.source import Source
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.spaces import Pixels
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of a reader.
-
-    Attributes:
-        spec: the data set's name, without a selection.
-        size, attributes, value_names, manual_dir: see `open_data`.
-    """
-
-    spec: str
-    size: int | tuple[int, int] | None
-    attributes: Sequence[str] | None
-    value_names: Mapping[str, Sequence[str]]
-    manual_dir: str | PathLike[str] | None
-
-    @property
-    def path(self) -> Path:
-        """The name as a path."""
-        return Path(self.spec).expanduser()
-
-    @property
-    def kind(self) -> str:
-        """The part of the name before `:` and `?`."""
-        return self.spec.partition(":")[0].partition("?")[0]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A kind of data set.
-
-    Attributes:
-        takes: whether it reads the data set of a request.
-        read: returns the images and the split of each; None in place of the splits if every split is the whole set.
-        names_values: whether the data set itself names the values of its attributes.
-        manual: whether it uses `manual_dir`.
-    """
-
-    takes: Callable[[Request], bool]
-    read: Callable[[Request], tuple[Source, Shaped[np.ndarray, " n"] | None]]
-    names_values: bool = False
-    manual: bool = False
-
-
-def _embedded(request: Request):
-    return embedded_source.read(request.spec, size=request.size)
-
-
-def _tfds(request: Request):
-    from jaxdiff.data import tfds  # takes seconds to import
-
-    return tfds.read(request.spec, manual_dir=request.manual_dir)
-
-
-def _npz(request: Request):
-    return npz.read(request.path, attributes=request.attributes, value_names=request.value_names)
-
-
-def _samples(request: Request):
-    found = samples.Samples.open(request.path)
-    if not isinstance(found.space, Pixels):
-        raise InputError(f"{request.spec} contains {found.space.array} of shape {found.space.shape}; expected a set of images")
-    return found, None
-
-
-def _folder(request: Request):
-    return folder.read(request.path, attributes=request.attributes, value_names=request.value_names)
-
-
-READERS = (
-    Reader(lambda request: request.kind == "embedded", _embedded, names_values=True),
-    Reader(lambda request: request.kind == "tfds", _tfds, names_values=True, manual=True),
-    Reader(lambda request: request.path.suffix == ".npz", _npz),
-    Reader(lambda request: (request.path / samples.FILE).is_file(), _samples, names_values=True),
-    Reader(lambda request: request.path.is_dir() or request.path.suffix == ".zip", _folder),
-)
-"""The kinds of data sets; a request is read by the first that takes it."""
 
 
 def open_data(
@@ -110,8 +27,8 @@ def open_data(
     Arguments:
         spec: one of
             - `embedded`, optionally `embedded?seed=1&hair=0.5,0.5`: the data set that jaxdiff renders itself;
-            - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.folder`;
-            - an `.npz` with `images` and `labels`: see `jaxdiff.data.npz`;
+            - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.readers.table`;
+            - an `.npz` with `images` and `labels`: see `jaxdiff.data.readers.npz`;
             - `tfds:NAME`, optionally `tfds:NAME?manual_dir=PATH&data_dir=PATH`: see `jaxdiff.data.tfds`;
             - a folder of samples with `samples.json`: it has no splits, so every `split` is the whole set;
             - any of these followed by a selection: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
@@ -137,7 +54,7 @@ def open_data(
         how = {"split": split, "size": size, "channels": channels, "value_names": value_names, "manual_dir": manual_dir}
         return View(selection.select(open_data(base, attributes=names, **how), wanted), attributes=attributes)
     request = Request(str(spec), size, attributes, value_names or {}, manual_dir)
-    reader = next((reader for reader in READERS if reader.takes(request)), None)
+    reader = next((reader for reader in READERS if reader.recognises(request)), None)
     if reader is None:
         raise InputError(
             f"no data at {str(spec)!r}; expected 'embedded', 'tfds:NAME', a folder or .zip with labels.csv, an .npz, "
@@ -147,7 +64,8 @@ def open_data(
         raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
     if manual_dir is not None and not reader.manual:
         raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
-    source, assigned = reader.read(request)
+    read = reader.read(request)
+    source, assigned = read.source, read.splits
     view = partial(View, source, attributes=attributes, size=size, channels=channels)
     if assigned is None:
         return source if attributes is None and size is None and channels is None else view()

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
+from jaxdiff.data.images import decode
 from jaxdiff.errors import InputError
 
 THREADS = 4
@@ -99,6 +100,34 @@ class ArraySource(Source):
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         return self.images[i]
+
+
+class FileSource(Source):
+    """Encoded images, read and decoded on demand.
+
+    Arguments:
+        files: the name of each image, as used in error messages and passed to `read`.
+        read: returns the bytes of an image file by name; must be thread-safe and raise `InputError` if it cannot.
+        labels: int32 (N, A).
+        attributes: the A attributes.
+        name: the name of the source in error messages and reports.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        read: Callable[[str], bytes],
+        labels: Int32[np.ndarray, "n a"],
+        attributes: Sequence[Attribute],
+        *,
+        name: str,
+    ):
+        self.files, self.labels, self.attributes, self.name = tuple(files), labels, tuple(attributes), name
+        self._read = read
+
+    def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
+        file = self.files[i]
+        return decode(self._read(file), f"{file} of {self.name}")
 
 
 def load_arrays(

@@ -11,7 +11,7 @@ Its arrays:
 """
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +19,43 @@ from jaxtyping import Float, Shaped, UInt8
 
 from jaxdiff.data import splits
 from jaxdiff.data.columns import label
+from jaxdiff.data.readers.reader import Read, Reader, Request
 from jaxdiff.data.source import ArraySource
 from jaxdiff.errors import InputError
 from jaxdiff.spaces.pixels import CHANNELS
 
 
-def read(
-    path: Path, *, attributes: Sequence[str] | None, value_names: Mapping[str, Sequence[str]]
-) -> tuple[ArraySource, Shaped[np.ndarray, " n"]]:
-    """The images of an npz file, in memory, and the split of each.
+class Npz(Reader):
+    """Reads an npz file into memory.
 
-    Labels become attributes as described in `jaxdiff.data.columns.label`; `value_names` takes precedence over the file's names.
-
-    Raises:
-        InputError: the file does not exist, its arrays are not as described above, or floats are not finite or out of range.
+    Labels become attributes as described in `jaxdiff.data.columns.label`; the request's names of values take precedence over
+    the file's. Raises `InputError` if the file does not exist, its arrays are not as described above, or floats are not finite
+    or out of range.
     """
-    arrays = _load(path)
-    if "images" not in arrays:
-        raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
-    images = _bytes(arrays["images"], f"`images` of {path}")
-    columns = _columns(arrays, len(images), str(path))
-    own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
-    found, labels = label(
-        columns, len(images), where=str(path), attributes=attributes, value_names={**own_names, **value_names}
-    )
-    source = ArraySource(images, labels, found, name=str(path))
-    if "split" not in arrays:
-        return source, splits.by_hash(map(str, range(len(images))))
-    assigned = arrays["split"]
-    if assigned.shape != (len(images),) or not np.isin(assigned, splits.SPLITS).all():
-        raise InputError(f"`split` of {path} must be one of {', '.join(splits.SPLITS)} for each of {len(images)} images")
-    return source, assigned
+
+    name = "npz"
+    about = "an .npz with arrays `images` and `labels`"
+
+    def recognises(self, request: Request) -> bool:
+        return request.path.suffix.lower() == ".npz"
+
+    def read(self, request: Request) -> Read:
+        path = request.path
+        arrays = _load(path)
+        if "images" not in arrays:
+            raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
+        images = _bytes(arrays["images"], f"`images` of {path}")
+        columns = _columns(arrays, len(images), str(path))
+        own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
+        value_names = {**own_names, **request.value_names}
+        found, labels = label(columns, len(images), where=str(path), attributes=request.attributes, value_names=value_names)
+        source = ArraySource(images, labels, found, name=str(path))
+        if "split" not in arrays:
+            return Read(source, splits.by_hash(map(str, range(len(images)))))
+        assigned = arrays["split"]
+        if assigned.shape != (len(images),) or not np.isin(assigned, splits.SPLITS).all():
+            raise InputError(f"`split` of {path} must be one of {', '.join(splits.SPLITS)} for each of {len(images)} images")
+        return Read(source, assigned)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

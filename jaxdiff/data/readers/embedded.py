@@ -9,9 +9,10 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Int, UInt8
 
 from jaxdiff.data import embedded
+from jaxdiff.data.readers.reader import Read, Reader, Request
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
@@ -54,17 +55,22 @@ class EmbeddedSource(Source):
         return list(self._generate(indices)[0])
 
 
-def read(spec: str, *, size: int | tuple[int, int] | None) -> tuple[EmbeddedSource, Shaped[np.ndarray, " n"]]:
-    """The embedded data set that `spec` describes, and the split of each image.
+class Embedded(Reader):
+    """Reads `embedded`; raises `InputError` if an option is not of the form that this module describes."""
 
-    Raises:
-        InputError: an option is not of the form that this module describes.
-    """
-    options = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
-    try:
-        seed = int(options.pop("seed", 0))
-        associations = {name: tuple(map(float, values.split(","))) for name, values in options.items()}
-    except ValueError as error:
-        raise InputError(f"options of {spec!r} must be like seed=1 and NAME=0.5,0.5: {error}") from error
-    source = EmbeddedSource(seed=seed, associations=associations, size=size, name=spec)
-    return source, np.repeat(list(COUNTS), list(COUNTS.values()))
+    name = "embedded"
+    about = "the data set that jaxdiff renders itself"
+    names_values = True
+
+    def recognises(self, request: Request) -> bool:
+        return request.kind == "embedded"
+
+    def read(self, request: Request) -> Read:
+        options = dict(parse_qsl(request.spec.partition("?")[2], keep_blank_values=True))
+        try:
+            seed = int(options.pop("seed", 0))
+            associations = {name: tuple(map(float, values.split(","))) for name, values in options.items()}
+        except ValueError as error:
+            raise InputError(f"options of {request.spec!r} must be like seed=1 and NAME=0.5,0.5: {error}") from error
+        source = EmbeddedSource(seed=seed, associations=associations, size=request.size, name=request.spec)
+        return Read(source, np.repeat(list(COUNTS), list(COUNTS.values())))

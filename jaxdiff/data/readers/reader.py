@@ -1,0 +1,119 @@
+"""What a reader of data sets is: how it recognises a data set, what it is given and what it returns."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Shaped
+
+from jaxdiff.data import splits
+from jaxdiff.data.columns import label
+from jaxdiff.data.readers.files import Files, open_files
+from jaxdiff.data.source import FileSource, Source
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of a reader.
+
+    Attributes:
+        spec: the data set's name, without a selection.
+        size, attributes, value_names, manual_dir: see `jaxdiff.data.open_data`.
+    """
+
+    spec: str
+    size: int | tuple[int, int] | None = None
+    attributes: Sequence[str] | None = None
+    value_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    manual_dir: str | PathLike[str] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The name as a path."""
+        return Path(self.spec).expanduser()
+
+    @property
+    def kind(self) -> str:
+        """The part of the name before `:` and `?`."""
+        return self.spec.partition(":")[0].partition("?")[0]
+
+    @cached_property
+    def files(self) -> Files | None:
+        """The files of a folder or an archive; None if the path is neither. Listed once for all readers."""
+        return open_files(self.path)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a reader returns.
+
+    Attributes:
+        source: all images.
+        splits: the split of each image; None if every split is the whole set.
+        notes: what a person should know of how the data set was read, a line each: files that were skipped, values that were
+            missing, a range that was inferred. Programs print them.
+    """
+
+    source: Source
+    splits: Shaped[np.ndarray, " n"] | None
+    notes: tuple[str, ...] = ()
+
+
+class Reader(abc.ABC):
+    """A kind of data set.
+
+    Fields:
+        name: the name by which `layout` chooses this reader.
+        about: one line for tables and `--help`.
+        names_values: whether the data set itself names the values of its attributes.
+        manual: whether it uses `manual_dir`.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    names_values: ClassVar[bool] = False
+    manual: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def recognises(self, request: Request) -> bool:
+        """Whether the data set of a request is of this kind; looks at names and small tables only."""
+
+    @abc.abstractmethod
+    def read(self, request: Request) -> Read:
+        """All images of the data set, with their labels and splits. Raises `InputError` if it is malformed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Image files with the columns of a table, before columns become attributes.
+
+    Attributes:
+        names: the files of the images.
+        columns: the values by column, one for each image, as text or integers.
+        splits: the split of each image; None assigns splits by a hash of `keys`.
+        keys: what the hash is taken of; by default the names.
+        value_names: names of values that the data set itself gives.
+        notes: see `Read`.
+    """
+
+    names: Sequence[str]
+    columns: Mapping[str, Shaped[np.ndarray, " n"]]
+    splits: Shaped[np.ndarray, " n"] | None = None
+    keys: Sequence[str] | None = None
+    value_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def labelled(self, files: Files, request: Request) -> Read:
+        """The images with their columns as attributes; see `jaxdiff.data.columns.label`. The request's names of values take
+        precedence over the data set's."""
+        found, labels = label(
+            self.columns, len(self.names), where=files.where, attributes=request.attributes,
+            value_names={**self.value_names, **request.value_names},
+        )  # fmt: skip
+        assigned = self.splits if self.splits is not None else splits.by_hash(self.keys or self.names)
+        return Read(FileSource(self.names, files.read, labels, found, name=files.where), assigned, self.notes)
