@@ -21,8 +21,7 @@ from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
-from . import findings, intersections, measures, report, self_check
-from . import outside as outside_judge
+from . import external_classifier, findings, intersections, measures, report, self_check
 from .options.fairness import Fairness
 from .provenance import provenance
 from .report import Judged
@@ -51,10 +50,12 @@ def fairness(options: Fairness) -> Judged | None:
         told = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {told}")
     extractor = inception.load(options.inception) if options.inception else None
-    outside = None
-    if options.judge:
-        known = options.judge_values or values
-        outside = outside_judge.load(options.judge, values=known, mean=options.judge_mean, scale=options.judge_scale)
+    external = None
+    if options.classifier:
+        external = external_classifier.load(
+            options.classifier, values=options.classifier_values or values, mean=options.classifier_mean,
+            scale=options.classifier_scale,
+        )  # fmt: skip
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
@@ -80,11 +81,11 @@ def fairness(options: Fairness) -> Judged | None:
         )
     extras = _measured(options, values, sets, extractor or ClassifierExtractor(judgement.classifier), judgement)
     about = _features(options, values, associated, crossed, sets, own, judgement, training, extras)
-    if outside:
-        with working(f"classifying with {options.judge.name}"):
+    if external:
+        with working(f"classifying with {options.classifier.name}"):
             for extra, images in zip(extras, _compared(options, sets), strict=True):
-                extra |= outside_judge.verdict(outside, images, values)
-        about["outside_judge"] = outside.about
+                extra |= external_classifier.label_accuracy(external, images, values)
+        about["external_classifier"] = external.about
     context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
     judged = Judged(judgement, options.attribute, values, extras, context)
     report.show(judged, console)

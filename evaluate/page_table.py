@@ -93,7 +93,7 @@ OPTIONAL = {
     ),
     ("utility", "label accuracy, and parity of other attributes"): (
         _share("label accuracy", "retention.overall", "higher"),
-        _share("external classifier", "outside.overall", "higher"),
+        _share("external classifier", "external_label_accuracy.overall", "higher"),
         _share("largest disparity", "parity.largest.value", "lower"),
         _share("mean disparity", "parity.mean.value", "lower"),
     ),

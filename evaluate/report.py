@@ -261,14 +261,14 @@ def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[s
         header = ["set", "label accuracy", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label accuracy, and other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
-    if "outside" in judged.extras[0]:
+    if "external_label_accuracy" in judged.extras[0]:
         groups = list(judged.values)
         rows = []
         for name, extra in named:
-            told = extra["outside"]
-            row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), number(told["ber"])]
-            rows.append([*row, *(number(rate, 3) for rate in told["groups"])])
-        about = judged.context["outside_judge"]
+            found = extra["external_label_accuracy"]
+            row = [name, str(found["count"]), cell(found["overall"], found["interval"], 3), number(found["ber"])]
+            rows.append([*row, *(number(rate, 3) for rate in found["groups"])])
+        about = judged.context["external_classifier"]
         title = f"external attribute classifier, {about['file']} ({about['sha256']})"
         yield title, ["set", "n", "label accuracy", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
