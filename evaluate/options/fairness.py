@@ -8,11 +8,11 @@ from jaxdiff._console.hosts import Processes
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
-from .fitted import Fitted
+from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Fairness(Fitted, Processes):
+class Fairness(ImageFormat, Processes):
     """Measures how far synthetic images from any source depend on an attribute.
 
     Attribute classifiers are trained on each set and tested in three directions: synthetic->real, real->synthetic and, held
@@ -112,7 +112,8 @@ class Fairness(Fitted, Processes):
             raise InputError("--synthetic takes one or more sets, got none")
         if self.self_check and (self.synthetic or self.associated or self.classifier or not self.quality):
             raise InputError(
-                "--self-check uses its own sets: it cannot be combined with --synthetic, --associated, --classifier or --no-quality"
+                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier "
+                "or --no-quality"
             )
         if self.repeats < 0 or (self.repeats and not self.self_check):
             raise InputError(f"--repeats must be at least 0 and needs --self-check, got {self.repeats}")
