@@ -143,7 +143,7 @@ def _train_classifiers(
     """The safety classifiers, the classifier for rejection sampling, and the feature extractors for quality."""
     training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
-    # the classifier for rejection is trained on other images, so that its errors are independent of the others' errors
+    # the classifier for rejection is trained on other images, so that it does not share the errors of the others
     half = len(train.images) // 2
     first, second = slice(0, half), slice(half, None)
 

@@ -79,8 +79,8 @@ def time_alternately(
 ) -> list[Timing]:
     """Prepares the benchmarks, those of different groups concurrently, then times them in alternation.
 
-    A benchmark that fails is reported and skipped. After the deadline none is prepared, and timing ends after `MIN_ROUNDS`
-    rounds.
+    A benchmark that fails is reported and skipped. After the deadline none is prepared, and timing ends once
+    `MIN_ROUNDS` rounds are done.
 
     Arguments:
         benchmarks: the benchmarks, in order of importance.
