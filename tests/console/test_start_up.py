@@ -62,16 +62,17 @@ def test_help_imports_nothing_heavy(words):
 
 def test_the_help_of_an_option_is_one_paragraph():
     found = 0
-    for program, name in ((program, name) for program in PROGRAMS for name in program.commands):
-        documented = [
-            " ".join(parameter.description.split())
-            for owner in filter(is_dataclass, program.options(name).__mro__)
-            for parameter in docstring_parser.parse_from_object(owner).params
-            if parameter.description and "\n" in parameter.description
-        ]
-        found += len(documented)
-        output = called(program.name, name, "--help", COLUMNS="2000")[1]
-        assert all(text in output for text in documented)
+    for program in PROGRAMS:
+        for name in program.commands:
+            documented = [
+                " ".join(parameter.description.split())
+                for owner in filter(is_dataclass, program.options(name).__mro__)
+                for parameter in docstring_parser.parse_from_object(owner).params
+                if parameter.description and "\n" in parameter.description
+            ]
+            found += len(documented)
+            output = called(program.name, name, "--help", COLUMNS="2000")[1]
+            assert all(text in output for text in documented)
     assert found
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 def test_it_takes_the_place_of_plain_guidance(folder):
     def make(model, null):
-        return guidance.clipped(guidance.adaptive_projected(model.denoise, null, 2.0, momentum=-0.5))
+        return guidance.clipped(guidance.adaptive_projected(model.denoise, null, 2.0))
 
     drawing = drawing_of(options_of(folder, modifiers=["adaptive_projected"]))
     assert [ready.modifier.name for ready in drawing.chosen.nest.modifiers] == ["adaptive_projected"]

@@ -389,6 +389,16 @@ def test_wrong_input_of_a_search_is_told_before_any_compute(program, model, tmp_
     assert "Traceback" not in told and not (tmp_path / "tau.json").exists()
 
 
+def test_where_the_result_cannot_be_written_nothing_is_searched(program, save_model, tmp_path, capsys, no_compute):
+    model = save_model(tmp_path / "run")
+    (tmp_path / "file").touch()
+    (model / "tau-group.json").mkdir()
+    for out, path in ((("--out", "file/tau.json"), "file/tau.json"), ((), "tau-group.json")):
+        assert program("search", "--model", model, "--metric", "pixel", *out) == 2
+        message = capsys.readouterr().err
+        assert "cannot write" in message and path in message
+
+
 def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, no_compute):
     hair = Attribute("hair", ("dark", "fair", "red"))
     model = save_model(tmp_path / "run", attributes=(GROUP, hair))
