@@ -46,11 +46,11 @@ class Calibration:
         return (weights @ self.slopes)[:, None] * evidence + weights @ self.offsets
 
     def config(self) -> dict[str, Any]:
-        """The argument of `Calibration.of`, JSON-ready."""
+        """The argument of `Calibration.from_config`, JSON-ready."""
         return {"slopes": np.asarray(self.slopes).tolist(), "offsets": np.asarray(self.offsets).tolist()}
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> "Calibration":
+    def from_config(cls, config: dict[str, Any]) -> "Calibration":
         """The calibration described by `config`."""
         return cls(jnp.asarray(config["slopes"], jnp.float32), jnp.asarray(config["offsets"], jnp.float32))
 
@@ -116,7 +116,7 @@ def _log_softmax(shares, strength, evidence):
     return scipy.special.log_softmax(np.log(shares) + strength[:, None] * evidence, axis=1)
 
 
-def ask(
+def evaluate_held_out(
     network: Callable,
     process: Process,
     images: UInt8[np.ndarray, "n h w c"],

@@ -53,7 +53,7 @@ class Classification(Losses):
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
         return {**batch, "noise": noise, "t": stratified_times(time_key, x0.shape[0])}, dropout_key
 
-    def of(
+    def losses_of(
         self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
     ) -> Float[Array, " b"]:
         """The cross-entropy, in nats; see `Losses`. The network is called as `network(x, t, dropout_key=key)`."""
@@ -193,7 +193,7 @@ def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
         process=processes.from_config(description["process"]),
         attribute=Attribute(name, tuple(values)),
         shares=tuple(description["shares"]),
-        calibration=Calibration.of(description["calibration"]),
+        calibration=Calibration.from_config(description["calibration"]),
         training=description["training"],
         fingerprint=contents.fingerprint,
     )

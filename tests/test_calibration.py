@@ -6,7 +6,17 @@ import pytest
 import scipy.special
 from sklearn.metrics import log_loss
 
-from jaxdiff.calibration import BANDS, Calibration, HeldOut, ask, calibration_error, fit, log_posterior, measure, reliability
+from jaxdiff.calibration import (
+    BANDS,
+    Calibration,
+    HeldOut,
+    calibration_error,
+    evaluate_held_out,
+    fit,
+    log_posterior,
+    measure,
+    reliability,
+)
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_cosine
@@ -75,7 +85,7 @@ def test_a_calibration_has_no_jumps_and_each_band_its_own_numbers(rng):
     middles = (np.arange(BANDS) + 0.5) / BANDS
     expected = np.stack([np.interp(t, middles, slopes + offsets[:, value]) for value in (0, 1)], axis=1)
     np.testing.assert_allclose(given, expected, atol=1e-5)
-    again = Calibration.of(calibration.config())
+    again = Calibration.from_config(calibration.config())
     np.testing.assert_array_equal(again.slopes, calibration.slopes)
     np.testing.assert_array_equal(again.offsets, calibration.offsets)
 
@@ -139,7 +149,7 @@ def test_what_is_asked_is_the_noised_image_at_times_in_every_band(rng, key):
         mean = x.mean((1, 2, 3))
         return jnp.stack([mean, t], axis=1)
 
-    told = ask(as_denoiser(network), process, images, labels, key, batch=32)
+    told = evaluate_held_out(as_denoiser(network), process, images, labels, key, batch=32)
     assert told.evidence.shape == (70 * BANDS, 2)
     np.testing.assert_array_equal(told.labels, np.tile(labels, BANDS))
     np.testing.assert_allclose(told.evidence[:, 1], told.t, atol=1e-6)
@@ -151,5 +161,5 @@ def test_what_is_asked_is_the_noised_image_at_times_in_every_band(rng, key):
     np.testing.assert_allclose(told.strength, alpha, atol=1e-6)
     noise = (told.evidence[:, 0] - alpha * np.tile(images[:, 0, 0, 0] / 127.5 - 1, BANDS)) / (sigma / 8)
     assert abs(noise.mean()) < 0.2 and 0.9 < noise.std() < 1.1
-    again = ask(as_denoiser(network), process, images, labels, key, batch=64)
+    again = evaluate_held_out(as_denoiser(network), process, images, labels, key, batch=64)
     np.testing.assert_allclose(again.evidence, told.evidence, atol=1e-5)

@@ -117,7 +117,7 @@ for name, (text, devices, parts) in meshes.items():
     gathered = [each.arrays[0].partition("[")[2] for each in report.collectives if each.kind == "all-gather"]
     told[name] = {
         "losses": losses,
-        "wish": int(metrics["wish"]),
+        "request": int(metrics["request"]),
         "kept": kept,
         "kinds": {kind: count for kind, (count, _) in report.by_kind().items()},
         "gathered": sorted(gathered),
@@ -135,11 +135,11 @@ def test_a_step_over_eight_devices_is_that_of_one_and_exchanges_what_it_must():
     one = told.pop("one")
     for each in told.values():
         np.testing.assert_allclose(each["losses"], one["losses"], rtol=1e-5)
-        assert each["wish"] == 7 and each["kept"]
+        assert each["request"] == 7 and each["kept"]
         # all but the optimiser's
         assert each["flops"] < one["flops"] / 6
     assert one["kinds"] == {}
-    # replicated: the sum of the gradients and of the metrics, and the greatest wish
+    # replicated: the sum of the gradients and of the metrics, and the largest request
     assert told["whole"]["kinds"].keys() == {"all-reduce"} and told["whole"]["bytes"] == one["bytes"]
     # dealt: beside it each parameter once, for its use, and nothing else
     assert told["dealt"]["kinds"].keys() == {"all-reduce", "all-gather"}

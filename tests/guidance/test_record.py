@@ -24,7 +24,7 @@ def labelled(x, t, condition):
 def remembered(denoise, key):
     """What a run of 8 steps remembers."""
     labels = jnp.arange(N) % 2
-    return sample(denoise, PROCESS, shape=(2,), solver=DDIM(8), key=key, condition=labels, remembered=True)[1]
+    return sample(denoise, PROCESS, shape=(2,), solver=DDIM(8), key=key, condition=labels, return_memory=True)[1]
 
 
 def test_the_record_tells_whether_when_and_how_strongly():
@@ -48,7 +48,7 @@ def test_the_record_is_the_outermost_guidance_s_of_the_samples_own_rows(key):
     inner = guidance.safety_flow(labelled, PROCESS, POINTS, strength=1.0, window=(0.0, 0.5))
     nest = guidance.clipped(guidance.repellency(inner, PROCESS, POINTS, radius=0.5), -9.0, 9.0)
     memory = remembered(nest, key)
-    assert memory.own == () and memory.inside[0].own[1].acted.shape == (N,)
+    assert memory.own == () and memory.children[0].own[1].acted.shape == (N,)
     told = guidance.record(nest, memory, N)
     np.testing.assert_array_equal(told.looked, 8)
     flow = guidance.classifier_free(inner, -1, 2.0)

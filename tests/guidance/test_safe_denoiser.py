@@ -130,7 +130,7 @@ def test_the_tracked_odds_approach_the_posterior_odds_with_shorter_steps(key):
 
     def error(steps):
         x, memory = sample(
-            denoise, process, shape=(2,), solver=DDPM(steps), key=key, condition=jnp.full(n, -1), remembered=True
+            denoise, process, shape=(2,), solver=DDPM(steps), key=key, condition=jnp.full(n, -1), return_memory=True
         )
         track = memory.own[0]
         t = track.t[:, None]
@@ -204,7 +204,7 @@ def test_the_record_says_when_and_how_strongly_it_acted(network, key):
     window = (0.05, 2.0)
     solver = DDIM(20)
     denoise = guidance.safe(model.denoise, process, refs, weight="constant", strength=jnp.float32(0.3), window=window)
-    _, memory = drawn(denoise, model, key, solver=solver, remembered=True)
+    _, memory = drawn(denoise, model, key, solver=solver, return_memory=True)
     record = guidance.record(denoise, memory, 6)
     times = np.array(solver.times(process))
     start, stop = (float(edge) for edge in (denoise.window.start, denoise.window.stop))
@@ -219,7 +219,7 @@ def test_the_record_says_when_and_how_strongly_it_acted(network, key):
     # the edges of the window are those SNR, under any schedule
     np.testing.assert_allclose([process.snr(start), process.snr(stop)], window, rtol=1e-3)
     closed = replace(denoise, threshold=jnp.float32(2.0))
-    _, memory = drawn(closed, model, key, solver=solver, remembered=True)
+    _, memory = drawn(closed, model, key, solver=solver, return_memory=True)
     never = guidance.record(closed, memory, 6)
     assert (never.acted == 0).all() and np.isnan(never.first).all() and (never.looked == len(within)).all()
 

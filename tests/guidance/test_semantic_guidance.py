@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.metrics import pairwise_distances
 
 from jaxdiff import guidance
-from jaxdiff.denoiser import GaussianMixture, Remembering, as_denoiser, evaluate, initial_memory
+from jaxdiff.denoiser import GaussianMixture, Stateful, as_denoiser, evaluate, initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.guidance.reweighting import mixture_weights
@@ -106,7 +106,7 @@ def test_a_stronger_concept_leads_further_towards_it(key):
 
 
 @jax.tree_util.register_dataclass
-class _Counting(Remembering):
+class _Counting(Stateful):
     """Adds up how often each sample is remembered, and shows it."""
 
     def begin(self, x):
@@ -134,7 +134,7 @@ def test_memories_follow_the_batches_that_are_asked():
     memory = initial_memory(nested, jnp.zeros((3, *SHAPE)))
     assert [leaf.shape for leaf in jax.tree.leaves(memory)] == [(6,)]
     _, after = evaluate(nested, jnp.zeros((3, *SHAPE)), 0.5, jnp.zeros(3, int), memory)
-    np.testing.assert_array_equal(after.inside[0].own, np.ones(6))
+    np.testing.assert_array_equal(after.children[0].own, np.ones(6))
 
 
 SHARES = np.array([0.5, 0.3, 0.2])

@@ -235,15 +235,15 @@ def test_images_that_are_not_square_are_read_and_written():
         ({"up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"] * 2}, "up_block_types has CrossAttnUpBlock2D"),
         ({"up_block_types": ["UpBlock2D"] * 4}, "attention at different levels"),
         ({"up_block_types": ["UpBlock2D"] * 3}, "up_block_types has 3 blocks, block_out_channels 4"),
-        ({"encoder_hid_dim": 4, "addition": 1}, "settings that UNet2DModel has not: addition, encoder_hid_dim"),
+        ({"encoder_hid_dim": 4, "addition": 1}, "settings that UNet2DModel lacks: addition, encoder_hid_dim"),
         ({"time_embedding_type": "fourier"}, "time_embedding_type is 'fourier'; our UNet takes 'positional'"),
         ({"mid_block_type": None}, "mid_block_type is None"),
         ({"class_embed_type": "timestep"}, "class_embed_type is 'timestep'"),
         ({"act_fn": "gelu"}, "act_fn is 'gelu'; our UNet takes 'silu' or 'swish'"),
         ({"downsample_type": "avg"}, "downsample_type is 'avg'; our UNet takes 'conv' or 'resnet'"),
         ({"out_channels": 6}, "in_channels 3 must be out_channels 6"),
-        ({"sample_size": None}, "sample_size None: name the height and width"),
-        ({"sample_size": [32, 64, 3]}, r"sample_size \[32, 64, 3\]: name the height and width"),
+        ({"sample_size": None}, "sample_size None: give the height and width"),
+        ({"sample_size": [32, 64, 3]}, r"sample_size \[32, 64, 3\]: give the height and width"),
         ({"attention_head_dim": 96}, r"attention_head_dim 96 does not divide the \[256\] channels"),
         ({"norm_num_groups": 24}, r"norm_num_groups 24 does not divide block_out_channels"),
         ({"attn_norm_num_groups": 16}, "attn_norm_num_groups is 16; our UNet takes norm_num_groups, 32"),
@@ -256,7 +256,7 @@ def test_images_that_are_not_square_are_read_and_written():
 def test_a_configuration_that_we_have_not_is_refused(changed, match):
     with pytest.raises(InputError, match=match):
         unet2d_config.read({**CIFAR_JSON, **changed}, name="config.json")
-    with pytest.raises(InputError, match="two class embeddings or more"):
+    with pytest.raises(InputError, match="at least two class embeddings"):
         unet2d_config.read(CIFAR_JSON, null_label=True)
 
 
@@ -350,7 +350,7 @@ def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, 
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler, whose process is no table of betas; jaxdiff reads DDIM"),
+        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler, whose process is not a table of betas; jaxdiff reads DDIM"),
         ({"prediction_type": "flow"}, "prediction_type is 'flow'; jaxdiff reads epsilon, v_prediction, sample"),
         ({"beta_schedule": "laplace"}, "beta_schedule is 'laplace'; jaxdiff reads linear, scaled_linear"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps above 0 .* got 'many'"),

@@ -1,4 +1,4 @@
-"""Folders of diffusers: a model comes back as it was, and a folder that is not whole is refused with what it lacks."""
+"""Folders of diffusers: a model is restored exactly, and an incomplete folder is an error that names what is missing."""
 
 import dataclasses
 import json
@@ -161,7 +161,7 @@ def test_how_the_scheduler_samples_is_no_change(folder, trained):
 
 def test_a_network_alone_wants_its_process(foreign, trained, tmp_path):
     (foreign / "unet").rename(tmp_path / "alone")
-    with pytest.raises(InputError, match=r"has no scheduler_config.json: name `process` and `prediction`"):
+    with pytest.raises(InputError, match=r"has no scheduler_config.json: give the `process` and `prediction`"):
         interop.load(tmp_path / "alone")
     model = interop.load(tmp_path / "alone", process=ddpm(), prediction="eps")
     assert (model.process.name, model.prediction) == ("ddpm_cosine", "eps")
@@ -206,16 +206,16 @@ def test_weights_that_do_not_fit_are_listed(foreign):
     with pytest.raises(InputError) as caught:
         interop.load(foreign)
     assert str(caught.value) == (
-        "diffusion_pytorch_model.safetensors lacks 1 arrays: mid_block.resnets.0.conv1.weight; "
-        "has, against its configuration, 1 arrays: mid_block.resnets.7.conv1.weight; "
-        "has of another shape 1 arrays: conv_out.bias (5,) instead of (3,); "
-        "has of another kind than floats 1 arrays: conv_in.bias int32"
+        "diffusion_pytorch_model.safetensors does not match the network; arrays: 1 missing: mid_block.resnets.0.conv1.weight; "
+        "1 unexpected: mid_block.resnets.7.conv1.weight; "
+        "1 of wrong shape: conv_out.bias (5,) instead of (3,); "
+        "1 not floating point: conv_in.bias int32"
     )
 
 
 def test_a_long_list_is_cut_off(foreign):
     safetensors.numpy.save_file({"x": np.zeros(1, np.float32)}, foreign / WEIGHTS)
-    with pytest.raises(InputError, match=r"lacks 1\d\d arrays: class_embedding.weight, .* and 1\d\d more"):
+    with pytest.raises(InputError, match=r"arrays: 1\d\d missing: class_embedding.weight, .* and 1\d\d more"):
         interop.load(foreign)
 
 

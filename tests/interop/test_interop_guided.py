@@ -160,15 +160,16 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
     with pytest.raises(InputError) as caught:
         interop.load_guided(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
     assert str(caught.value) == (
-        "model.pt lacks 2 arrays: middle_block.1.norm.bias, output_blocks.3.0.out_layers.3.weight; "
-        "has, against its configuration, 1 arrays: label_emb.bias; "
-        "has of another shape 1 arrays: time_embed.2.weight (128, 100) instead of (128, 128)"
+        "model.pt does not match the network; arrays: "
+        "2 missing: middle_block.1.norm.bias, output_blocks.3.0.out_layers.3.weight; "
+        "1 unexpected: label_emb.bias; "
+        "1 of wrong shape: time_embed.2.weight (128, 100) instead of (128, 128)"
     )
 
 
 def test_another_file_is_refused(tmp_path):
     given = {"size": 8, "process": ddpm(), "head_channels": 16}
-    with pytest.raises(InputError, match="no UNet of guided-diffusion: it lacks time_embed.0.weight, input_blocks"):
+    with pytest.raises(InputError, match="not a UNet of guided-diffusion: it lacks time_embed.0.weight, input_blocks"):
         interop.load_guided(saved(tmp_path / "model.pt", {"conv_in.weight": np.zeros((2, 2), np.float32)}), **given)
     with pytest.raises(InputError, match=r"must hold a network's state_dict\(\), got a dictionary of epoch, loss"):
         interop.load_guided(zipped(tmp_path / "model.pt", {"epoch": 3, "loss": "low"}, {}), **given)
@@ -179,7 +180,7 @@ def test_another_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="`attention_order` must be one of heads, projections, got 'rows'"):
         interop.load_guided(saved(tmp_path / "model.pt", state), **given, attention_order="rows")
     del state["output_blocks.3.0.out_layers.3.bias"], state["output_blocks.2.0.out_layers.3.bias"]
-    with pytest.raises(InputError, match="another shape than a UNet of ours: 4 output_blocks in 2 levels of 0, 64 channels"):
+    with pytest.raises(InputError, match="another architecture than our UNet: 4 output_blocks in 2 levels of 0, 64 channels"):
         interop.load_guided(saved(tmp_path / "model.pt", state), **given)
 
 

@@ -78,7 +78,7 @@ def by_hand(folder, make, condition=None):
         solver=DDIM(STEPS),
         key=jax.random.key(0),
         condition=condition,
-        remembered=True,
+        return_memory=True,
     )
 
 
@@ -87,7 +87,7 @@ def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder
     settings = dict(strength=0.7, window=(0.0, 2.0), weight="density", deviation=40.0)
     x, memory = by_hand(folder, lambda denoise, process, refs, _: guidance.safe(denoise, process, refs, **settings))
     assert close(samples, x)
-    notes, (_, record) = samples.notes(), memory.inside[0].own
+    notes, (_, record) = samples.notes(), memory.children[0].own
     np.testing.assert_array_equal(notes["acted"], record.acted)
     np.testing.assert_allclose(notes["strongest"], record.strongest, rtol=1e-5)
     process = models.load(folder).process
