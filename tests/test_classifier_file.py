@@ -63,7 +63,7 @@ def test_a_classifier_comes_back_bit_for_bit(classifier, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["classifier.safetensors"]
 
 
-def test_the_fingerprint_tells_classifiers_apart(classifier, tmp_path):
+def test_different_classifiers_have_different_fingerprints(classifier, tmp_path):
     others = [
         dataclasses.replace(classifier, shares=(0.6, 0.3, 0.1)),
         dataclasses.replace(classifier, process=vp_linear()),

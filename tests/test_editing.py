@@ -291,7 +291,7 @@ def test_the_whole_edit_moves_images_into_the_target_class(images, key):
         (Heun(5, spacing="uniform"), 0.6, 2, 6 + 5),
     ],
 )
-def test_an_edit_costs_what_it_says(solver, strength, draws, steps, images, key):
+def test_an_edit_costs_the_reported_evaluations(solver, strength, draws, steps, images, key):
     calls = []
 
     def counted(x, t, condition):
@@ -304,7 +304,7 @@ def test_an_edit_costs_what_it_says(solver, strength, draws, steps, images, key)
     assert len(calls) == edit_evaluations(PROCESS, **run) == 2 * draws + steps
 
 
-def test_nothing_is_compiled_anew_for_another_edit(images, key):
+def test_another_edit_compiles_nothing(images, key):
     def run(images, scale, seed, source, target, at, clamp):
         guided = guidance.classifier_free(exact, -1, scale)
         run = {"solver": SOLVER, "key": jax.random.key(seed), "draws": 2, "at": at, "clamp": clamp}

@@ -76,7 +76,7 @@ def test_a_folder_and_its_file_are_one_model(file):
     assert [each.name for each in file.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_the_fingerprint_tells_models_apart(model, tmp_path):
+def test_different_models_have_different_fingerprints(model, tmp_path):
     fingerprint = lambda model: models.save(tmp_path, model)  # noqa: E731
     leaves, tree = jax.tree.flatten(model.network.weights)
     leaves[0] = leaves[0].at[(0,) * leaves[0].ndim].add(1e-6)
@@ -148,8 +148,8 @@ def rewritten(file, change, **description):
     """The file with its arrays changed, and a fingerprint that fits them."""
     arrays, metadata = parts(file)
     change(arrays)
-    told = {**json.loads(metadata["jaxdiff"]), **description}
-    metadata = {"jaxdiff": json.dumps(told), "fingerprint": weight_file.fingerprint(arrays, told)}
+    changed = {**json.loads(metadata["jaxdiff"]), **description}
+    metadata = {"jaxdiff": json.dumps(changed), "fingerprint": weight_file.fingerprint(arrays, changed)}
     safetensors.numpy.save_file(arrays, file, metadata=metadata)
 
 

@@ -114,13 +114,13 @@ import jax, jax.numpy as jnp
 # a program with 64 MiB between its products
 program = jax.jit(lambda x: (x * jnp.ones((8192, 4))) @ jnp.ones((4, 2048)) @ jnp.ones((2048, 1)))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-told = []
+counts_of_faults = []
 for _ in range(8):
     before = faults()
     program(1.0).block_until_ready()
-    told.append(faults() - before)
+    counts_of_faults.append(faults() - before)
 # once in a while the heap must grow
-print("FAULTS", sorted(told[3:])[2])
+print("FAULTS", sorted(counts_of_faults[3:])[2])
 """
 
 
@@ -131,8 +131,8 @@ def test_a_program_is_given_the_memory_that_it_had_before():
     def faults(**variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command, settings = (sys.executable, "-c", FAULTS), {**environment, **variables, "JAX_PLATFORMS": "cpu"}
-        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
-        return int(told.stdout.split("FAULTS")[1])
+        completed = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
+        return int(completed.stdout.split("FAULTS")[1])
 
     for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):
         assert 10 * faults() < faults(**chosen)
@@ -150,7 +150,7 @@ mesh = parallel.make_mesh("")
 with jax.set_mesh(mesh):
     x = parallel.shard_rows(mesh, np.ones((4, 8), np.float32))
     y = jax.jit(lambda x: jnp.linalg.norm(jnp.sin(x) @ x.T))(x)
-print("TOLD", counts["hits"], counts["misses"], float(y))
+print("CACHE", counts["hits"], counts["misses"], float(y))
 """
 
 
@@ -159,7 +159,7 @@ def test_a_second_start_takes_programs_from_disk_and_compiles_damaged_ones_anew(
 
     def start():
         outputs = succeed(("-c", COUNTED), 2, XDG_CACHE_HOME=str(tmp_path), JAX_ENABLE_COMPILATION_CACHE="1")
-        return [tuple(map(float, output.split("TOLD ")[1].split()[:3])) for output in outputs]
+        return [tuple(map(float, output.split("CACHE ")[1].split()[:3])) for output in outputs]
 
     (_, misses, first), _ = start()
     kept = list(tmp_path.rglob("*-cache"))

@@ -104,7 +104,7 @@ def mixed(tmp_path):
     return grey, clear
 
 
-def test_images_are_brought_to_the_channels_that_are_asked_for(tmp_path):
+def test_images_are_converted_to_the_requested_channels(tmp_path):
     grey, clear = mixed(tmp_path)
     one, three, four = (open_data(tmp_path, split="all", channels=channels) for channels in (1, 3, 4))
     np.testing.assert_array_equal(one.image(0), grey[..., None])
@@ -382,7 +382,7 @@ def test_array_source_refuses_what_does_not_belong_together():
         ArraySource(pictures(3), np.array([[0], [1], [2]], np.int32), [gender])
 
 
-def test_embedded_data_have_disjoint_splits_and_the_associations_asked_for():
+def test_embedded_data_have_disjoint_splits_and_the_given_associations():
     source = open_data("embedded?seed=3&hair=0.9,0.1", split="validation", attributes=["group", "hair"])
     assert len(source) == 10_000 and len(open_data("embedded")) == 50_000
     for group, share in enumerate((0.9, 0.1)):

@@ -72,7 +72,7 @@ def test_flipped_predictions_fold_to_the_same_error(rng):
     np.testing.assert_allclose(straight.folded_ber, flipped.folded_ber)
 
 
-def test_seeds_are_averaged_and_their_spread_is_told():
+def test_seeds_are_averaged_and_their_spread_is_reported():
     labels = np.array([0, 0, 1, 1])
     predictions = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0]])
     summary = summarise(predictions, labels, values=2, replicates=50)

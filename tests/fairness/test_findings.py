@@ -104,7 +104,7 @@ def test_labels(rng, bers, p_value, expected):
         ({"copies": replace(COPIES, near_duplicates=(0.02, 0.001))}, ("memorisation",), ("2.0% nearly repeat",)),
     ],
 )
-def test_what_fairness_must_not_cost(rng, changed, expected, words):
+def test_quality_faults_are_reported(rng, changed, expected, words):
     found = find_faults(judged(rng, (50, 50, 50)), replace(FAIR, **changed), values=VALUES)
     assert names(found) == (*expected, "label")
     assert all(word in found[0].text for word in words)
@@ -141,7 +141,7 @@ def test_a_set_that_is_independent_of_its_labels_is_flagged_at_most_at_the_level
     assert flagged > 0
 
 
-def test_other_verdicts_are_refused(rng):
+def test_other_evaluations_are_refused(rng):
     given = judged(rng, (50, 50, 50))
     with pytest.raises(InputError, match="synthetic set"):
         find_faults(replace(given, chance={}), values=VALUES)

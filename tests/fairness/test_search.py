@@ -399,7 +399,7 @@ def counted(calls):
 
 
 @pytest.mark.parametrize("path", ["own", "shared"])
-def test_the_evaluations_of_the_prefix_search_are_those_told(path, key):
+def test_the_evaluations_of_the_prefix_search_are_those_reported(path, key):
     calls = []
     found = search_prefix(counted(calls), COSINE, **{**PREFIX, "solver": DDIM(20)}, key=key, path=path)
     jax.effects_barrier()
@@ -407,7 +407,7 @@ def test_the_evaluations_of_the_prefix_search_are_those_told(path, key):
     assert sum(calls) == found.evaluations * found.batch
 
 
-def test_the_evaluations_of_the_direct_search_are_those_told(key):
+def test_the_evaluations_of_the_direct_search_are_those_reported(key):
     calls = []
     found = search_direct(counted(calls), COSINE, **{**DIRECT, "solver": DDIM(20)}, key=key)
     jax.effects_barrier()
@@ -500,7 +500,7 @@ def test_other_json_is_no_transition(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("process", {"name": "vp_linear"}, "vp_linear"),
         ("solver", {"name": "ddim", "steps": 25, "eta": 0.0}, '"steps": 25'),
@@ -510,7 +510,7 @@ def test_other_json_is_no_transition(text):
         ("model", "0123", "model None, and this is model 0123"),
     ],
 )
-def test_tau_is_refused_in_another_context(transition, name, value, told):
+def test_tau_is_refused_in_another_context(transition, name, value, message):
     with pytest.raises(InputError, match=name) as error:
         transition.require({**CONTEXT, name: value})
-    assert told in str(error.value)
+    assert message in str(error.value)

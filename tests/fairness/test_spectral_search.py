@@ -118,7 +118,7 @@ def test_the_points_do_not_depend_on_the_order_of_the_pair(found):
     np.testing.assert_allclose(turned.taus, found.taus, atol=1e-3)
 
 
-def test_the_evaluations_are_those_told(key):
+def test_the_evaluations_are_those_reported(key):
     rows = []
 
     def denoise(x, t, condition):

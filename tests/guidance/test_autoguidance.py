@@ -129,7 +129,7 @@ def test_the_memory_of_the_second_child_goes_from_step_to_step(solver, key):
     assert memory.children[0] == () and memory.own == ()
 
 
-def test_the_memory_follows_the_batch_that_each_child_is_asked_for():
+def test_the_memory_has_the_batch_of_each_child():
     counting = Counting(as_denoiser(labelled))
     guided = guidance.autoguidance(counting, guidance.classifier_free(counting, 4.0, 2.0), 2.0)
     x = jnp.zeros((3, 2))
@@ -167,7 +167,7 @@ def test_evaluations_are_counted_for_each_network_and_added_up(key):
     assert evaluations(labelled, PROCESS, DDIM(6)) == 6
 
 
-def test_of_several_calls_in_one_evaluation_the_first_is_remembered():
+def test_of_several_calls_in_one_evaluation_the_memory_of_the_first_is_kept():
     """Each starts from the memory before the evaluation, as the evaluations of one step of a solver do."""
 
     @jax.tree_util.register_dataclass

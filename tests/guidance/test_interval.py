@@ -130,7 +130,7 @@ def test_numbers_compile_nothing(key):
     assert all(not np.array_equal(first, other) for other in others)
 
 
-def test_a_guidance_that_remembers_is_carried_through_the_interval(key):
+def test_the_memory_of_a_stateful_guidance_is_carried_through_the_interval(key):
     """The momentum of projected guidance gathers within the window alone, as over a run of that length."""
     still = as_denoiser(lambda x, t, condition: jnp.broadcast_to(condition[:, None], x.shape).astype(jnp.float32))
     projected = guidance.adaptive_projected(still, -1, 3.0, eta=1.0, momentum=0.5)

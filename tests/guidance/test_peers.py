@@ -217,13 +217,13 @@ def test_negative_guidance_is_a_negative_prompt_and_a_step_from_unsafe_to_null(r
 
 
 @pytest.mark.parametrize(("null", "rows"), [(-1, 3), (None, 2)])
-def test_negative_guidance_asks_once_for_all_its_conditions(null, rows):
-    asked = []
+def test_negative_guidance_evaluates_all_its_conditions_in_one_batch(null, rows):
+    batches = []
 
     def seen(x, t, condition):
-        asked.append(x.shape[0])
+        batches.append(x.shape[0])
         return x
 
     away = guidance.negative(seen, vp_cosine(), 2, null=null)
     guided(away, jnp.zeros((4, 2)), 0.5, jnp.zeros(4, jnp.int32))
-    assert asked == [4 * rows] and away.multiple(0.5) == rows
+    assert batches == [4 * rows] and away.multiple(0.5) == rows

@@ -184,6 +184,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_a_wrong_argument_is_told(message):
+def test_a_wrong_argument_is_an_error_that_names_it(message):
     with pytest.raises(InputError, match=message):
         WRONG[message]()

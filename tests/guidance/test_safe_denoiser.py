@@ -272,7 +272,7 @@ def test_fair_and_safe_nest_in_both_orders(network, key):
     assert [len(breakpoints(order)) for order in orders] == [3, 3]
 
 
-def test_nothing_is_compiled_anew_for_another_strength_window_gate_or_set(network, key):
+def test_another_strength_window_gate_or_set_compiles_nothing(network, key):
     model, refs = network
     other = references(np.random.default_rng(3).uniform(-1, 1, (20, *model.shape)), tile=8)
     drawn(guidance.safe(model.denoise, model.process, refs), model, key)
@@ -315,7 +315,7 @@ def test_extreme_states_give_no_nan(t):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (dict(unsafe=np.zeros((0, 8, 8, 3))), "at least one image"),
         (dict(strength=-1.0), "`strength` must be at least 0, got -1"),
@@ -331,9 +331,9 @@ def test_extreme_states_give_no_nan(t):
         (dict(window=(1e9, 1e10)), "outside the schedule of process vp_cosine"),
     ],
 )
-def test_unusable_settings_are_errors(settings, told):
+def test_unusable_settings_are_errors(settings, message):
     unsafe = settings.pop("unsafe", np.zeros((2, 8, 8, 3)))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         guidance.safe(lambda x, t, c: x, vp_cosine(), unsafe, **settings)
 
 

@@ -131,7 +131,7 @@ def exported(config: UNetConfig):
     ],
     ids=str,
 )
-def test_the_weights_that_read_a_time_read_the_timestep(changed):
+def test_the_weights_of_the_time_embedding_take_timesteps(changed):
     """W' sinusoids(i) = W sinusoids(i + 1 + offset)."""
     config = dataclasses.replace(CONFIG, **changed)
     _, state = exported(config)
@@ -253,7 +253,7 @@ def test_images_that_are_not_square_are_read_and_written():
         ({"sample_size": 36}, r"`size` \(=36\) must be divisible by 8"),
     ],
 )
-def test_a_configuration_that_we_have_not_is_refused(changed, match):
+def test_an_unsupported_configuration_is_refused(changed, match):
     with pytest.raises(InputError, match=match):
         unet2d_config.read({**CIFAR_JSON, **changed}, name="config.json")
     with pytest.raises(InputError, match="at least two class embeddings"):
@@ -342,7 +342,7 @@ def test_betas_of_ones_own_are_a_table():
     ],
     ids=str,
 )
-def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, prediction):
+def test_defaults_of_a_scheduler_are_those_of_diffusers(given, process, prediction):
     read, predicted = scheduler.read(given)
     assert (read.config(), predicted) == (process.config(), prediction)
 
@@ -358,7 +358,7 @@ def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, 
         ({"trained_betas": ["a"]}, "trained_betas must be a list of numbers"),
     ],
 )
-def test_a_scheduler_that_we_have_not_is_refused(given, match):
+def test_an_unsupported_scheduler_is_refused(given, match):
     with pytest.raises(InputError, match=match):
         scheduler.read(given)
 

@@ -129,7 +129,7 @@ def test_a_folder_of_others_is_read_from_its_files(foreign, trained):
         model.conditions.encode(np.asarray([-1, 0]))
 
 
-def test_a_folder_of_others_becomes_what_it_was_by_the_arguments(foreign, trained):
+def test_arguments_override_what_a_folder_of_others_says(foreign, trained):
     model = interop.load(foreign, attribute=GENDER, null_label=True, process=ddpm("linear"), prediction="eps", size=8)
     assert model.conditions.attributes == (GENDER,) and (model.config.values, model.config.null_label) == ((2,), True)
     assert (model.config.size, model.config.attention, model.process.name, model.prediction) == (8, (4,), "ddpm_linear", "eps")
@@ -159,7 +159,7 @@ def test_how_the_scheduler_samples_is_no_change(folder, trained):
     assert interop.load(folder).fingerprint == trained.fingerprint
 
 
-def test_a_network_alone_wants_its_process(foreign, trained, tmp_path):
+def test_a_network_alone_needs_its_process(foreign, trained, tmp_path):
     (foreign / "unet").rename(tmp_path / "alone")
     with pytest.raises(InputError, match=r"has no scheduler_config.json: give the `process` and `prediction`"):
         interop.load(tmp_path / "alone")
@@ -242,7 +242,7 @@ BAD = {
 
 @pytest.mark.parametrize("fault", BAD)
 @pytest.mark.parametrize("of", ["folder", "foreign"])
-def test_a_folder_that_is_not_whole_is_refused(fault, of, request):
+def test_an_incomplete_folder_is_refused(fault, of, request):
     folder = request.getfixturevalue(of)
     BAD[fault][0](folder)
     with pytest.raises(InputError, match=BAD[fault][1]):

@@ -143,7 +143,7 @@ def test_of_a_learnt_variance_the_prediction_is_kept(tmp_path):
     assert models[0].fingerprint == models[1].fingerprint
 
 
-def test_what_the_file_does_not_say_is_said(tmp_path):
+def test_what_the_file_lacks_is_given_by_arguments(tmp_path):
     file = saved(tmp_path / "model.pt", theirs(weights(CONFIG), ADM))
     named = {"attribute": Attribute("hair", ("a", "b", "c", "d")), "null_label": True}
     model = interop.load_guided(file, size=16, process=ddpm("cosine", 4000), prediction="v", head_channels=32, **named)

@@ -130,7 +130,7 @@ def test_bfloat16_comes_back_as_the_upper_half_of_float32(write):
     np.testing.assert_array_equal(read.astype(np.float32).view(np.uint32) >> 16, upper)
 
 
-def test_views_of_one_storage_are_told_by_offset_size_and_stride(write):
+def test_views_of_one_storage_differ_by_offset_size_and_stride(write):
     numbers = np.arange(24, dtype=np.float32)
     block = numbers.reshape(2, 3, 4)
     whole = storage("Float", "0", 24, legacy=write.legacy)
@@ -189,7 +189,7 @@ def test_a_pickle_that_would_run_a_command_runs_nothing(write, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_first_pickles_of_an_old_file_are_read_as_warily(tmp_path):
+def test_the_first_pickles_of_an_old_file_are_read_as_strictly(tmp_path):
     path = tmp_path / "file.pth"
     path.write_bytes(program(called(named("os", "getcwd"))))
     with pytest.raises(InputError, match="names os.getcwd"):

@@ -252,7 +252,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (dict(strength=0.5), "--strength needs --unsafe or --guard, and neither is given"),
         (dict(guard="repellency"), "--guard repellency needs --unsafe"),
@@ -276,6 +276,6 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         (dict(guard="negative", unsafe_label=("hat=yes",)), "unknown attribute 'hat'"),
     ],
 )
-def test_options_that_do_not_go_together_are_errors(options, told, drawn):
-    with pytest.raises(InputError, match=told):
+def test_options_that_cannot_be_combined_are_errors(options, message, drawn):
+    with pytest.raises(InputError, match=message):
         drawn(**options)

@@ -54,7 +54,7 @@ def test_both_networks_are_counted(folder, guide, method, monkeypatch):
     assert drawing.evaluations == 2 * drawing_of(options_of(folder, None, method)).evaluations
 
 
-def test_both_networks_lie_as_the_mesh_says(folder, guide):
+def test_both_networks_are_sharded_over_the_mesh(folder, guide):
     drawing = drawing_of(options_of(folder, guide, modifiers=["autoguidance"]))
     (ready,) = drawing.chosen.nest.modifiers
     weak, own = ready.around(lambda *_: None, None).weak.denoiser.network, drawing.chosen.model.network

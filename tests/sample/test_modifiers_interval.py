@@ -38,7 +38,7 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"guidance_interval": (0.1, 1.0)}, "also give a --guidance-scale other than 1"),
         ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.1)}, "takes two SNR values, 0 <= low <= high"),
@@ -49,10 +49,10 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
     ],
     ids=str,
 )
-def test_options_that_do_not_go_together_are_errors(options, told, folder):
+def test_options_that_cannot_be_combined_are_errors(options, message, folder):
     with pytest.raises(InputError) as caught:
         options_of(folder, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_search_by_a_criterion_does_not_take_it(folder):

@@ -16,7 +16,7 @@ LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 @pytest.mark.parametrize("jitted", [False, True])
-def test_every_level_comes_back_and_is_where_it_is_said_to_be(array, jitted):
+def test_every_level_is_restored_exactly(array, jitted):
     space = Pixels(16, 16, 1)
     encode = jax.jit(space.encode) if jitted else space.encode
     x = np.asarray(encode(array(LEVELS)))
