@@ -141,7 +141,7 @@ def test_levels_are_measured_as_defined(rng):
 
 
 def test_the_network_is_evaluated_on_noised_images_at_times_in_every_band(rng, key):
-    """A network that tells the mean of what it sees, on images of constant grey: alpha times the grey, plus sigma / 8."""
+    """A network that returns the mean of its input, on images of constant grey: alpha times the grey, plus sigma / 8."""
     images = np.broadcast_to(rng.integers(0, 256, (70, 1, 1, 1)), (70, 8, 8, 1)).astype(np.uint8)
     labels, process = np.arange(70) % 2, vp_cosine()
 

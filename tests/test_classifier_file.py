@@ -56,10 +56,10 @@ def test_a_classifier_comes_back_bit_for_bit(classifier, tmp_path):
         leaves = (jax.tree.leaves(getattr(each, part)) for each in (loaded, classifier))
         jax.tree.map(np.testing.assert_array_equal, *leaves)
     x, t = jax.random.normal(jax.random.key(2), (3, 8, 8, 3)), jnp.asarray([0.1, 0.5, 0.9])
-    ask = jax.jit(lambda log_odds: log_odds(x, t))
-    before = np.asarray(ask(classifier.log_odds(("red",))))
+    evaluated = jax.jit(lambda log_odds: log_odds(x, t))
+    before = np.asarray(evaluated(classifier.log_odds(("red",))))
     assert before.std() > 0.01
-    np.testing.assert_array_equal(ask(loaded.log_odds(("red",))), before)
+    np.testing.assert_array_equal(evaluated(loaded.log_odds(("red",))), before)
     assert [each.name for each in tmp_path.iterdir()] == ["classifier.safetensors"]
 
 

@@ -27,7 +27,7 @@ TARGET = 1 - SOURCE
 
 
 def _mixture() -> GaussianMixture:
-    """Two classes of two components on images of 3 x 2 pixels; most of what tells the classes is in the first row."""
+    """Two classes of two components on images of 3 x 2 pixels; the classes differ mostly in the first row."""
     rng = np.random.default_rng(7)
     means = 0.5 * rng.standard_normal((1, 2, *SHAPE)) + 0.05 * rng.standard_normal((2, 1, *SHAPE))
     means[1, :, 0] += 1.0
@@ -160,7 +160,7 @@ def test_an_empty_mask_is_the_identity_and_a_full_one_the_plain_translation(deno
 
 
 def test_the_path_is_exact_at_its_nodes_and_goes_on_as_ddim_between_and_beyond_them(images, path):
-    """DDIM keeps x = alpha m + sigma e, with m and e of one step: two states of it tell both, and so the third."""
+    """DDIM keeps x = alpha m + sigma e, with m and e of one step: two states determine both, and so the third."""
     upper = jnp.broadcast_to(jnp.arange(3)[:, None, None] == 0, (COUNT, 3, 2, 1))
     turned = lambda x, t, condition: x[:, ::-1]  # noqa: E731
     run = jax.jit(lambda guided, t: guided(jnp.zeros_like(images), t, None)[:, 0])

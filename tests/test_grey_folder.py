@@ -1,4 +1,4 @@
-"""Grey images that are not square go all the way: trained on, drawn, searched, judged, and shown on a page."""
+"""Grey images that are not square, in the whole pipeline: training, drawing, search, evaluation and the report page."""
 
 import json
 from functools import partial

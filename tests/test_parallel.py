@@ -1,4 +1,4 @@
-"""The mesh and its laws: sizes, order, what lies where, and what processes tell one another, exactly."""
+"""The mesh: sizes, order and placement; and exact exchanges between processes."""
 
 import json
 from types import SimpleNamespace

@@ -22,9 +22,9 @@ def test_labels_are_one_hot_and_the_null_label_comes_last_of_each_attribute():
 def test_without_a_null_label_every_label_must_be_given():
     strict = Labels((GROUP,), has_null=False)
     np.testing.assert_array_equal(strict.encode(np.array([0, 1])), [[1, 0, 0], [0, 1, 0]])
-    for ask in (lambda: strict.null, lambda: strict.encode(np.array([-1]))):
+    for encode in (lambda: strict.null, lambda: strict.encode(np.array([-1]))):
         with pytest.raises(InputError, match="the model has no null label"):
-            ask()
+            encode()
 
 
 def test_an_unconditional_model_has_no_condition():

@@ -155,7 +155,7 @@ print("CACHE", counts["hits"], counts["misses"], float(y))
 
 
 def test_a_second_start_takes_programs_from_disk_and_compiles_damaged_ones_anew(tmp_path):
-    """Of two processes the first keeps them; of a CPU's, JAX tells those of each process apart, so that it alone has them."""
+    """Of two processes the first keeps them; on CPUs, JAX keys them by process, so that only the first has them."""
 
     def start():
         outputs = succeed(("-c", COUNTED), 2, XDG_CACHE_HOME=str(tmp_path), JAX_ENABLE_COMPILATION_CACHE="1")

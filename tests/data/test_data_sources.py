@@ -406,7 +406,7 @@ PAIRS = Pixels(2, 2)  # the space of the images of `numbered`
 
 
 def numbered(count):
-    """A source whose labels tell which element each is, and whose images are not symmetric."""
+    """A source whose labels identify each element, and whose images are not symmetric."""
     images = np.zeros((count, 2, 2, 3), np.uint8)
     images[:, :, 0] = 255
     attribute = Attribute("number", tuple(map(str, range(count))))

@@ -1,4 +1,4 @@
-"""The drawn faces: reproducible in any order, biased as asked and no other way, and legible."""
+"""The generated faces: reproducible in any order, biased as specified and not otherwise, and legible."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def relabelled(images, name, labels):
 
 
 @pytest.fixture(scope="module")
-def judgement():
+def evaluation():
     """Sets whose answers are known, evaluated once."""
     drawn = coloured("plain", 400, seed=2)
     rng = np.random.default_rng(3)
@@ -32,7 +32,7 @@ def judgement():
     sets = [
         drawn,
         relabelled(drawn, "flipped", 1 - drawn.labels),
-        relabelled(drawn, "coin", rng.permuted(drawn.labels)),
+        relabelled(drawn, "random", rng.permuted(drawn.labels)),
         relabelled(drawn, "half wrong", wrong_half),
     ]
     real = coloured("real", 300, seed=0), coloured("real", 200, seed=1)
@@ -44,43 +44,43 @@ def ber(result, direction):
     return float(result.directions[direction].mean.ber)
 
 
-def test_labels_that_follow_from_the_images_are_found_in_every_direction(judgement):
-    answer, results = judgement
+def test_labels_that_follow_from_the_images_are_found_in_every_direction(evaluation):
+    answer, results = evaluation
     assert ber(answer.real, "real->real") < 3
     for direction in ("synthetic->real", "real->synthetic", "synthetic->synthetic"):
         assert ber(results["plain"], direction) < 3
 
 
-def test_random_labels_are_found_in_no_direction(judgement):
-    coin = judgement[1]["coin"]
-    # A classifier of a coin may give all dark images one label and all bright ones another: real images then show it.
-    assert 35 < ber(coin, "synthetic->synthetic") < 65
-    assert 45 < ber(coin, "real->synthetic") < 55
-    assert all(tests[0, 1].p_value > 0.01 for tests in coin.energy.values())
+def test_random_labels_are_found_in_no_direction(evaluation):
+    random = evaluation[1]["random"]
+    # A classifier of random labels may give all dark images one label and all bright ones another: real images then show it.
+    assert 35 < ber(random, "synthetic->synthetic") < 65
+    assert 45 < ber(random, "real->synthetic") < 55
+    assert all(tests[0, 1].p_value > 0.01 for tests in random.energy.values())
 
 
-def test_flipped_labels_are_folded_on_real_images_and_found_on_the_set_itself(judgement):
-    flipped = judgement[1]["flipped"].directions
+def test_flipped_labels_are_folded_on_real_images_and_found_on_the_set_itself(evaluation):
+    flipped = evaluation[1]["flipped"].directions
     assert flipped["synthetic->real"].mean.ber > 97 and flipped["real->synthetic"].mean.ber > 97
     assert flipped["synthetic->real"].mean.folded_ber < 3 and flipped["synthetic->real"].per_seed.epsilon < 0.03
     assert flipped["synthetic->synthetic"].mean.ber < 3
 
 
-def test_half_wrong_labels_are_fair_by_every_measure(judgement):
-    wrong = judgement[1]["half wrong"]
+def test_half_wrong_labels_are_fair_by_every_measure(evaluation):
+    wrong = evaluation[1]["half wrong"]
     assert 45 < ber(wrong, "real->synthetic") < 55
     assert 35 < ber(wrong, "synthetic->synthetic") < 65
 
 
-def test_energy_separates_groups_only_where_images_do(judgement):
-    answer, results = judgement
+def test_energy_separates_groups_only_where_images_do(evaluation):
+    answer, results = evaluation
     for each in (answer.real, results["plain"], results["flipped"]):
         assert all(tests[0, 1].p_value == 0.01 and tests[0, 1].relative > 0.3 for tests in each.energy.values())
-    assert results["coin"].energy["pixels"][0, 1].relative < 0.05
+    assert results["random"].energy["pixels"][0, 1].relative < 0.05
 
 
-def test_all_classifiers_see_equally_many_images(judgement):
-    answer, results = judgement
+def test_all_classifiers_see_equally_many_images(evaluation):
+    answer, results = evaluation
     assert answer.train_count == 200  # half of each synthetic set; the real set has 300
     np.testing.assert_array_equal(results["plain"].directions["synthetic->synthetic"].mean.count, [100, 100])
     np.testing.assert_array_equal(results["plain"].directions["real->synthetic"].mean.count, [200, 200])

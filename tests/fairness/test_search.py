@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def gaussians(process, std, mean=1.5) -> GaussianMixture:
-    """Two Gaussians of one covariance that differ by a shift, each told as components that coincide."""
+    """Two Gaussians of one covariance that differ by a shift, each as components that coincide."""
     means = np.full((CLASSES, COMPONENTS, DIMENSION), 0.2, np.float32)
     means[:, :, 0] = [[-mean], [mean]]
     return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.zeros((CLASSES, COMPONENTS)), process)

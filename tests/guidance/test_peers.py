@@ -112,7 +112,7 @@ def test_the_radius_is_a_quantile_of_the_distances_to_the_nearest_other(quantile
 
 
 def test_the_radius_of_a_large_set_comes_from_neighbours_among_all(rng):
-    """Pairs of near copies: whichever of them are asked, the nearest other is the copy."""
+    """Pairs of near copies: whichever of them are chosen, the nearest other is the copy."""
     points = rng.uniform(-0.95, 0.95, (2000, 9))
     images = np.stack([points, points + 0.01], 1).reshape(-1, 9)
     assert guidance.radius_of(references(images)) == pytest.approx(0.03, rel=0.05)

@@ -1,4 +1,4 @@
-"""Rates of unsafe images with the judges' errors undone, and how often a gate opens: closed forms and coverage."""
+"""Unsafe rates corrected for classifier errors, and the rate at which a gate opens: closed forms and coverage."""
 
 import math
 
@@ -17,7 +17,7 @@ from jaxdiff.safety.unsafe_rate import measure_unsafe_rate
 
 
 def confusion(specificity, sensitivity, n=1000):
-    """Of a judge with these shares right among n safe and n unsafe images."""
+    """Of a classifier with these shares right among n safe and n unsafe images."""
     safe, unsafe = round(specificity * n), round(sensitivity * n)
     return Confusion(np.array([[safe, n - safe], [n - unsafe, unsafe]]))
 
@@ -32,7 +32,7 @@ def test_the_rate_is_that_of_rogan_and_gladen():
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """300 sets of 400 images, 15 % unsafe, two judges whose confusions are counted on 300 images each."""
+    """300 sets of 400 images, 15 % unsafe, two classifiers whose confusions are counted on 300 images each."""
     rng = np.random.default_rng(0)
     held = 0
     for trial in range(300):

@@ -146,7 +146,7 @@ options = Draw(Path(sys.argv[1]), Path("set"), solver="ddim", steps=4)
 chosen = setting(options.model, options.attribute, options.values, options, method=options.method)
 drawing = Drawing(chosen, options.method)
 batches = lambda *counts: [batch.images_at_once(drawing, count) for count in counts]
-# a processor does not tell its memory
+# a CPU does not report its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
 samples.SHARD = 32
 taken = {count: batch.report(drawing, count).memory for count in (4, 8, 16, 32)}
@@ -161,7 +161,7 @@ print("DONE")
 
 
 def test_a_batch_is_as_large_as_memory_lets_it_be(model):
-    # in a process whose shapes are not checked: what JAX tells of a lowered program has none
+    # in a process whose shapes are not checked: JAX's report of a lowered program has none
     assert "DONE" in succeed(("-c", BATCHES, model), 1)[0]
 
 
@@ -283,17 +283,17 @@ def test_a_damaged_tau_file_is_named(model, tmp_path, no_compute, content):
 
 
 def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypatch):
-    model, asked = save_model(tmp_path / "run"), []
+    model, calls = save_model(tmp_path / "run"), []
 
     def find(options, chosen, features):
-        asked.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
+        calls.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
         return transition(model)
 
     monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
     monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")
-    assert asked == [(STEPS, 0.0, 1.0, ("square", "round"), "group")]
+    assert calls == [(STEPS, 0.0, 1.0, ("square", "round"), "group")]
     assert Transition.from_json((model / "tau-group.json").read_text()) == transition(model)
     assert (model / "tau-group.png").exists()
     assert first.provenance == second.provenance and first.provenance["tau"] == 0.43

@@ -246,7 +246,7 @@ def refused(call, evaluated, capsys, words):
     assert "Traceback" not in output and not (evaluated.parent / "report").exists()
 
 
-# The sample program's tests come last: what they compile once is compiled quickly, which would slow the judges down.
+# The sample program's tests come last: they compile with few optimisations, which would slow down training of classifiers.
 
 
 @pytest.fixture(scope="module")
@@ -262,15 +262,15 @@ def rows(x):
 @pytest.fixture(scope="module")
 def learnt():
     """The metrics that were learnt from real images, in order; learning itself is left out."""
-    asked = []
+    calls = []
 
     def features(name, *_):
-        asked.append(name)
+        calls.append(name)
         return rows
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sample.search, "reference_features", features)
-        yield asked
+        yield calls
 
 
 def options(model, out, **given) -> Sweep:

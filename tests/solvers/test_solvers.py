@@ -104,7 +104,7 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
-    """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the cost that is told."""
+    """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the reported cost."""
     # Euler-Maruyama refuses steps of log SNR above some 1.3
     process, solver = vp_linear(), VARIANTS[name](20 if name == "euler_maruyama" else 6, spacing="log_snr")
     denoise, seen = recorded(pair(process))

@@ -1,4 +1,4 @@
-"""A space of another kind is one class: it is saved, drawn, stored, previewed, and refused where images are asked for."""
+"""A space of another kind is one class: it is saved, drawn, stored, previewed, and refused where images are required."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""`jaxdiff train export` and `import`: out and in again the run is the same, and what is lacking is told in a line."""
+"""`jaxdiff train export` and `import`: the run is the same afterwards, and what is missing is an error of one line."""
 
 import json
 from functools import partial

@@ -157,7 +157,7 @@ def test_a_run_that_crashed_before_its_first_checkpoint_starts_again(whole, sour
 
 
 def test_a_half_written_checkpoint_is_ignored(whole, source, tmp_path):
-    """Also: one that was written while the next steps ran holds its own step, and a wish to save is granted once."""
+    """Also: one that was written while the next steps ran holds its own step, and a request to save is fulfilled once."""
     assert trained(tmp_path, source, save_minutes=0) == 0
     checkpoints = tmp_path / "checkpoints"
     # wished for at every step: first granted two steps after the first, then at the end

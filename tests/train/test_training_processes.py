@@ -35,7 +35,7 @@ def losses(out: Path) -> dict[int, float]:
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_that_is_stopped_and_goes_on_in_one_is_the_run_of_one(tmp_path, quick):
-    """Two processes, of which only the second is interrupted; then one with four devices, sharded parameters, and accumulation."""
+    """Two processes, of which only the second is interrupted; then one with four devices, sharded and accumulating."""
     one, other = tmp_path / "one", tmp_path / "other"
     succeed((*TRAIN, "--steps", 50, "--out", one), 1, **quick)
     with started((*TRAIN, "--steps", 50, "--out", other), 2, **quick) as processes:
