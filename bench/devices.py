@@ -39,9 +39,9 @@ def devices(options: Devices) -> None:
     """Compiles the steps, and prints the table."""
     from rich.table import Table
 
-    from jaxdiff._console.dry_run import mib, pretend
+    from jaxdiff._console.dry_run import mib, simulate_devices
 
-    pretend(max(options.counts))
+    simulate_devices(max(options.counts))
     import jax
 
     from jaxdiff.data import Attribute

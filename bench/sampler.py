@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxdiff._console.dry_run import mib, pretend
+from jaxdiff._console.dry_run import mib, simulate_devices
 from jaxdiff._console.terminal import console, working
 
 
@@ -30,7 +30,7 @@ class Sampler:
 
 def sampler(options: Sampler) -> None:
     """Compiles the samplers, and prints the table."""
-    pretend(options.most)
+    simulate_devices(options.most)
     from functools import partial
 
     import jax

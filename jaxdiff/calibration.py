@@ -248,19 +248,19 @@ def measure(
     for band in range(BANDS):
         low, high = band / BANDS, (band + 1) / BANDS
         chosen = (held_out.t > low) & (held_out.t <= high)
-        said, labels = log_p[chosen], held_out.labels[chosen]
-        probabilities = np.exp(said)
+        band_log_p, labels = log_p[chosen], held_out.labels[chosen]
+        probabilities = np.exp(band_log_p)
         generator = np.random.default_rng(band)
-        drawn = [(generator.random((len(said), 1)) > probabilities.cumsum(1)[:, :-1]).sum(1) for _ in range(20)]
+        drawn = [(generator.random((len(band_log_p), 1)) > probabilities.cumsum(1)[:, :-1]).sum(1) for _ in range(20)]
         levels.append(
             Level(
                 low=low,
                 high=high,
                 snr=float(process.snr(np.float32((low + high) / 2))),
                 count=len(labels),
-                accuracy=float(np.mean(said.argmax(1) == labels)),
+                accuracy=float(np.mean(band_log_p.argmax(1) == labels)),
                 majority=float(np.bincount(labels).max() / len(labels)),
-                log_loss=float(-np.mean(said[np.arange(len(labels)), labels])),
+                log_loss=float(-np.mean(band_log_p[np.arange(len(labels)), labels])),
                 prior_log_loss=float(-np.mean(np.log(shares)[labels])),
                 calibration_error=calibration_error(probabilities, labels),
                 by_chance=float(np.mean([calibration_error(probabilities, each) for each in drawn])),

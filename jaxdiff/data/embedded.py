@@ -240,7 +240,7 @@ class _Canvas:
         rows, columns = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         return _Canvas(self.pixels[:, :, rows, columns], self.u[:, :, columns], self.v[:, rows], self.soft)
 
-    def within(self, distance):
+    def coverage(self, distance):
         """Coverage of pixels, 0 to 1, by a shape from its signed distance, negative inside."""
         return np.clip(0.5 - distance / self.soft, 0, 1)
 

@@ -171,8 +171,8 @@ def _find(folder: Path) -> _Folder:
     network = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
     if not (network / CONFIG).is_file():
         raise InputError(f"no {unet2d_config.CLASS} in {folder}: it has neither unet/{CONFIG} nor {CONFIG}")
-    beside = [folder / "scheduler" / SCHEDULER, folder / SCHEDULER, folder.absolute().parent / "scheduler" / SCHEDULER]
-    schedule = next((_json(file) for file in beside[: 2 + (network == folder)] if file.is_file()), None)
+    candidates = [folder / "scheduler" / SCHEDULER, folder / SCHEDULER, folder.absolute().parent / "scheduler" / SCHEDULER]
+    schedule = next((_json(file) for file in candidates[: 2 + (network == folder)] if file.is_file()), None)
     settings = _json(network / CONFIG)
     file = next((network / name for name in WEIGHTS if (network / name).is_file()), None)
     if file is None:
@@ -190,7 +190,7 @@ def _weights(file: Path) -> tuple[Arrays, dict[str, Any] | None]:
             raise InputError(f"{file} must hold a network's state_dict()")
         return dict(content), None
     try:
-        with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone knows no bfloat16
+        with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone has no bfloat16
             metadata = opened.metadata() or {}
             state = {name: np.asarray(opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return state, json.loads(metadata["jaxdiff"]) if "jaxdiff" in metadata else None
