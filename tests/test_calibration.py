@@ -1,4 +1,4 @@
-"""Calibration: a fit finds what spoiled a posterior, and the measures are those of their definitions."""
+"""Calibration: a fit recovers a known distortion of a posterior, and the measures follow their definitions."""
 
 import jax.numpy as jnp
 import numpy as np

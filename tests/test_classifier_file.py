@@ -1,4 +1,4 @@
-"""The classifier's file: it gives back the very classifier, and a damaged one or one of another kind is refused."""
+"""The file of a classifier: it is restored exactly, and damaged files or files of another kind are refused."""
 
 import dataclasses
 import shutil
@@ -46,7 +46,7 @@ def file(classifier, tmp_path):
     return tmp_path / "run" / "classifier.safetensors"
 
 
-def test_a_classifier_comes_back_bit_for_bit(classifier, tmp_path):
+def test_a_classifier_is_restored_bit_for_bit(classifier, tmp_path):
     fingerprint = classifiers.save(tmp_path, classifier)
     loaded = jaxdiff.load_classifier(tmp_path)
     for name in ("config", "attribute", "shares", "training", "shape"):

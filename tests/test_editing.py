@@ -1,4 +1,4 @@
-"""DiffEdit: its mask and its loop by hand on exact denoisers, what it must leave alone, and what it costs."""
+"""DiffEdit: its mask and its loop by hand on exact denoisers, what it must not change, and its cost."""
 
 from functools import partial
 
@@ -159,7 +159,7 @@ def test_an_empty_mask_is_the_identity_and_a_full_one_the_plain_translation(deno
     assert np.abs(translated - images).max() > 0.1
 
 
-def test_the_path_is_exact_at_its_nodes_and_goes_on_as_ddim_between_and_beyond_them(images, path):
+def test_the_path_is_exact_at_its_nodes_and_continues_as_ddim_between_and_beyond_them(images, path):
     """DDIM keeps x = alpha m + sigma e, with m and e of one step: two states determine both, and so the third."""
     upper = jnp.broadcast_to(jnp.arange(3)[:, None, None] == 0, (COUNT, 3, 2, 1))
     turned = lambda x, t, condition: x[:, ::-1]  # noqa: E731

@@ -1,4 +1,4 @@
-"""The model file: it gives back the very model, and anything else is refused with what is wrong."""
+"""The model file: the model is restored exactly, and other files are refused with the reason."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ def parts(file):
         return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 
 
-def test_a_model_comes_back_bit_for_bit(model, tmp_path):
+def test_a_model_is_restored_bit_for_bit(model, tmp_path):
     fingerprint = models.save(tmp_path / "run", model)
     loaded = models.load(tmp_path / "run")
     assert loaded.network.structure == model.network.structure

@@ -1,4 +1,4 @@
-"""A trained classifier of noised images gives the log odds of the closed form, and of the prior where no image is left."""
+"""A trained classifier of noised images gives the log odds of the closed form, and those of the prior at full noise."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Sample sets: what is written is read, what is missing is named, and no set is taken for another or for a whole one."""
+"""Sample sets: what is written is read, what is missing is named, and other or incomplete sets are not accepted."""
 
 import csv
 import json
@@ -231,7 +231,7 @@ def file_of(samples, start):
 
 @STORAGES
 @pytest.mark.parametrize("damage", ["cut off", "changed", "of another set", "of another place"])
-def test_what_is_there_is_checked_before_a_set_goes_on(tmp_path, storage, damage):
+def test_existing_files_are_checked_before_a_set_is_continued(tmp_path, storage, damage):
     drawn = whole(tmp_path / "set", storage)
     samples = made(tmp_path / "set", storage)
     samples.check(samples.shards())
@@ -297,7 +297,7 @@ def test_a_set_begun_before_sets_recorded_their_space_is_continued(tmp_path, sto
 
 @STORAGES
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_of_any_shape_and_channels_come_back(tmp_path, storage, channels):
+def test_images_of_any_shape_and_channels_are_restored(tmp_path, storage, channels):
     space = Pixels(3, 5, channels)
     drawn = np.random.default_rng(channels).integers(0, 256, (6, *space.shape), np.uint8)
     samples = SampleSet.create(tmp_path / "set", {}, (), np.zeros((6, 0), np.int32), space, storage)

@@ -1,4 +1,4 @@
-"""A step in parts, and one over many devices, is the step, with no exchange of devices but those that it needs."""
+"""A step with accumulation or over many devices equals the plain step, with no more collectives than it needs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Condition encoders: what is said of a sample becomes the rows that a network reads; where nothing can be said, nothing is."""
+"""Condition encoders: labels become the rows that a network takes; unconditional models take none."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: in a folder of their own for each processor, used by a second start, damaged or not."""
+"""The cache of compiled programs: one folder per kind of processor, reused by a second start, and robust to damage."""
 
 import importlib.metadata
 import importlib.util
@@ -46,7 +46,7 @@ def test_programs_are_kept_in_the_users_cache_apart_for_each_processor(fresh, mo
     assert chosen() != folder
 
 
-def test_what_the_user_has_chosen_stays(fresh):
+def test_settings_of_the_user_stay(fresh):
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
     assert chosen() == Path("elsewhere")
     jax.config.update("jax_compilation_cache_dir", None)
@@ -63,7 +63,7 @@ def test_a_home_that_cannot_be_written_is_no_error(fresh, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
-def test_the_programs_that_were_used_longest_ago_make_room(fresh, monkeypatch):
+def test_the_least_recently_used_programs_are_deleted(fresh, monkeypatch):
     folder = chosen()
     for age, name in enumerate(("new", "middle", "old")):
         (folder / name).write_bytes(bytes(100))
@@ -100,7 +100,7 @@ def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
     assert os.environ["XLA_FLAGS"] == expected
 
 
-def test_the_flags_are_taken_back_and_the_users_stay(monkeypatch):
+def test_the_flags_are_removed_and_those_of_the_user_stay(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_TRAINING_FLAG}")
     device.forget_flags()
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
@@ -125,7 +125,7 @@ print("FAULTS", sorted(counts_of_faults[3:])[2])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_a_program_is_given_the_memory_that_it_had_before():
+def test_freed_memory_is_reused():
     """Not new pages at every call, which the system fills with zeros; but what the user has set for malloc stays."""
 
     def faults(**variables):
@@ -154,7 +154,7 @@ print("CACHE", counts["hits"], counts["misses"], float(y))
 """
 
 
-def test_a_second_start_takes_programs_from_disk_and_compiles_damaged_ones_anew(tmp_path):
+def test_a_second_start_takes_programs_from_disk_and_recompiles_damaged_ones(tmp_path):
     """Of two processes the first keeps them; on CPUs, JAX keys them by process, so that only the first has them."""
 
     def start():

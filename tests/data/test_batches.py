@@ -1,4 +1,4 @@
-"""Functions of batches, applied by all processes: each row is answered once, in order, alike everywhere, and not rounded."""
+"""Functions of batches, applied by all processes: each row is computed once, in order, with equal and unrounded results."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Folders, zips, npz files and the embedded data give the images and labels that they hold, and say what is wrong with them."""
+"""Folders, zips, npz files and the embedded data give their images and labels, and errors name what is wrong with them."""
 
 import io
 import json
@@ -442,7 +442,7 @@ def test_flips_are_a_fair_coin_drawn_anew_each_epoch():
 
 
 @pytest.mark.parametrize("way", ["start", "state"])
-def test_a_resumed_run_goes_on_exactly(way):
+def test_a_resumed_run_continues_exactly(way):
     options = {"batch_size": 8, "seed": 5, "flip": True}
     whole = take(batches(numbered(20), PAIRS, **options), 9)
     first = batches(numbered(20), PAIRS, **options)

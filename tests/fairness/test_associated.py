@@ -1,4 +1,4 @@
-"""Retention and associated parity measure what is known to be there, with the floor that chance alone would give."""
+"""Retention and associated parity equal known values, with the floor given by chance alone."""
 
 import numpy as np
 import pytest

@@ -51,7 +51,7 @@ def test_independent_predictions_are_flagged_at_most_at_the_level(rng, alike):
     assert (flags > 0.2 * levels * trials).all()  # and the test is not merely deaf
 
 
-def test_ever_right_and_ever_wrong_have_the_least_p_value():
+def test_always_right_and_always_wrong_have_the_least_p_value():
     labels = np.arange(40) % 2
     right, wrong = (chance_test(each[None], labels, values=2, permutations=999) for each in (labels, 1 - labels))
     assert (right.below, right.above) == (0.001, 1.0) and (wrong.below, wrong.above) == (1.0, 0.001)

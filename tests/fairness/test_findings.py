@@ -1,4 +1,4 @@
-"""Findings name what is wrong, for numbers of which it is known, and keep their level where nothing is."""
+"""Findings report known defects, and keep their significance level where there is none."""
 
 from dataclasses import replace
 

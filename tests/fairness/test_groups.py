@@ -1,4 +1,4 @@
-"""Pairs of values and products of attributes are measured group by group, and no group that is absent is fair."""
+"""Pairs of values and products of attributes are measured by group, and absent groups are never reported as fair."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Parity measures are the distances that they are called, and a known confusion is undone."""
+"""Parity measures follow their definitions, and a known confusion is corrected."""
 
 from itertools import combinations
 
@@ -78,7 +78,7 @@ def test_contexts_are_measured_apart_and_averaged(rng):
         np.testing.assert_allclose(getattr(together.parity, f"mean_{name}"), mean)
 
 
-def test_soft_answers_count_by_their_mean_and_certain_ones_as_hard(rng):
+def test_soft_predictions_count_by_their_mean_and_certain_ones_as_hard(rng):
     soft = rng.dirichlet([1, 2, 3], size=50)
     target = np.array([0.2, 0.3, 0.5])
     np.testing.assert_allclose(measure_parity(soft, target).parity.discrepancy[0], np.linalg.norm(soft.mean(0) - target))

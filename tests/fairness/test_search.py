@@ -197,7 +197,7 @@ def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
     assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
 
 
-def test_a_guidance_that_changes_nothing_changes_no_search(key):
+def test_a_guidance_without_effect_changes_no_search(key):
     found, inside = (search_direct(each, COSINE, **DIRECT, key=key) for each in (MIXTURE, guidance.clipped(MIXTURE, -1e9, 1e9)))
     assert inside.tau == pytest.approx(found.tau, abs=1e-4)
     np.testing.assert_allclose(inside.curve, found.curve, rtol=1e-3)
@@ -290,7 +290,7 @@ def test_the_parabolas_error_falls_as_the_square_of_the_spacing(key):
 
 
 @pytest.mark.parametrize(("rho", "cell"), [(0.3, 0), (7.0, 10)])
-def test_beside_an_end_the_parabola_takes_its_known_value(rho, cell, key):
+def test_next_to_an_end_the_parabola_uses_its_known_value(rho, cell, key):
     """In the first cell and in the last: without a switch the outputs differ by 1."""
     process = ramp(rho)
     found = search_drifting(process, key)
@@ -367,7 +367,7 @@ def test_whitening_makes_the_covariance_within_groups_the_identity(ridge, rng):
     np.testing.assert_allclose(np.linalg.eigvalsh(within(white)), variances / (variances + ridge * variances.mean()), atol=2e-3)
 
 
-def test_whitening_looks_at_averaged_pixels(rng, monkeypatch):
+def test_whitening_uses_averaged_pixels(rng, monkeypatch):
     monkeypatch.setattr(features, "WHITENED_SIZE", 4)
     labels = np.arange(60) % 2
     for size, side in ((4, 4), (8, 4), (12, 4), (6, 3)):  # six pixels do not average to four: three is the next below

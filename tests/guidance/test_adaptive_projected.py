@@ -1,4 +1,4 @@
-"""Adaptive projected guidance: the paper's algorithm in float64, its limits, and what it remembers."""
+"""Adaptive projected guidance: the paper's algorithm in float64, its limits, and its memory."""
 
 import jax
 import jax.numpy as jnp

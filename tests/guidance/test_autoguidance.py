@@ -122,7 +122,7 @@ def test_a_node_lies_on_each_breakpoint_of_the_second_child(solver, key):
 
 
 @pytest.mark.parametrize("solver", [DDIM(6), Heun(6)], ids=lambda solver: solver.name)
-def test_the_memory_of_the_second_child_goes_from_step_to_step(solver, key):
+def test_the_memory_of_the_second_child_is_carried_from_step_to_step(solver, key):
     guided = of_second_child()
     _, memory = drawn(guided, key, solver, PAIR, return_memory=True)
     np.testing.assert_array_equal(memory.children[1].children[0].children[0].own, np.full(N, 6.0))

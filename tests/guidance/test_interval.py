@@ -1,4 +1,4 @@
-"""The guidance interval: which denoiser is in force and which is evaluated, and exact edges."""
+"""The guidance interval: which denoiser is used and which is evaluated, and exact edges."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The peers of the safe denoiser do what their formulas say, and push away, not towards."""
+"""The alternatives to the safe denoiser follow their formulas, and push away from references."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The peers of the safe denoiser in a nest and a run: plain where they do not act, the right rows together, no recompiling."""
+"""The alternatives to the safe denoiser in nests and runs: plain where they do not act, correct rows, no recompiling."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What a guidance did to each sample is recorded: whether, when and how strongly."""
+"""The record of a guidance: whether, when and how strongly it acted on each sample."""
 
 import jax.numpy as jnp
 import numpy as np

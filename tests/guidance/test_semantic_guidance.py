@@ -1,4 +1,4 @@
-"""Semantic guidance and score mixing are their formulas; Fair Diffusion's draw is exactly balanced."""
+"""Semantic guidance and score mixing follow their formulas; the assignment of Fair Diffusion is exactly balanced."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Networks and processes as those of diffusers and back: names, layouts and settings, by hand, and what has no counterpart."""
+"""Conversion of networks and processes to diffusers and back: names, layouts, settings, and what has no counterpart."""
 
 import dataclasses
 import json
@@ -160,7 +160,7 @@ def test_several_attributes_are_all_their_combinations():
 @pytest.mark.parametrize("resampling", ["convolution", "centred_convolution", "residual"])
 @pytest.mark.parametrize("embedding", ["shift", "scale_shift"])
 @pytest.mark.parametrize(("values", "null_label"), [((), True), ((4,), False), ((4,), True)])
-def test_a_network_that_reads_timesteps_comes_back_bit_for_bit(resampling, embedding, values, null_label):
+def test_a_network_with_timesteps_is_restored_bit_for_bit(resampling, embedding, values, null_label):
     config = dataclasses.replace(
         DDPM, downsampling=resampling, upsampling="residual" if resampling == "residual" else "convolution",
         embedding=embedding, values=values, null_label=null_label,
@@ -265,7 +265,7 @@ def test_an_unsupported_configuration_is_refused(changed, match):
     [
         ({"stem": 2, "attention": ()}, "no space-to-depth stem: `stem` must be 1, got 2"),
         ({"multipliers": (2, 2)}, "`multipliers` must begin with 1, got 2"),
-        ({"base": 48}, "one number of groups .* 16 at 48, 32 at 96"),
+        ({"base": 48}, "one number of groups .* 16 at 48 channels, 32 at 96 channels"),
         (
             {"head_channels": 64, "multipliers": (1, 4), "attention": (8,)},
             r"heads of \[32, 64\] channels at the widths",
@@ -303,7 +303,7 @@ def test_what_unet2dmodel_lacks_is_named(changed, match):
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.name}-{value.timesteps}",
 )
-def test_a_table_goes_to_a_scheduler_and_back(process, prediction):
+def test_a_table_is_written_to_a_scheduler_and_read_back(process, prediction):
     there = json.loads(json.dumps(scheduler.written(process, prediction, process.timesteps)))
     back, predicted = scheduler.read(there)
     assert (back.config(), predicted) == (process.config(), prediction)
@@ -311,7 +311,7 @@ def test_a_table_goes_to_a_scheduler_and_back(process, prediction):
 
 
 @pytest.mark.parametrize("process", [vp_linear(), vp_cosine(), ddpm("cosine", 250)], ids=lambda process: process.name)
-def test_another_process_goes_as_its_betas(process):
+def test_another_process_is_written_as_its_betas(process):
     """abar at the nodes is the process's."""
     betas = np.asarray(scheduler.written(process, "eps", 1000)["trained_betas"])
     abar = np.cumprod(1 - betas)
@@ -320,7 +320,7 @@ def test_another_process_goes_as_its_betas(process):
     np.testing.assert_allclose(scheduler.read({"trained_betas": betas.tolist()})[0].alpha(0.5), process.alpha(0.5), rtol=1e-5)
 
 
-def test_betas_of_ones_own_are_a_table():
+def test_custom_betas_are_a_table():
     betas = [0.1, 0.2, 0.4]
     process = ddpm_betas(betas)
     assert process.timesteps == 3

@@ -94,7 +94,7 @@ def same(one: Network, other: Network) -> bool:
     ],
     ids=["one attribute", "two attributes", "unconditional"],
 )
-def test_a_model_comes_back_bit_for_bit(config, attributes, process, prediction, tmp_path):
+def test_a_model_is_restored_bit_for_bit(config, attributes, process, prediction, tmp_path):
     """Weights, attributes, process, provenance and so the fingerprint, which its files have too."""
     model = model_of(config, attributes, process, prediction)
     interop.save(tmp_path / "out", model)
@@ -272,7 +272,7 @@ def test_no_code_in_a_pickle_is_run(foreign, tmp_path):
         interop.load(foreign)
 
 
-def test_nothing_is_written_over_or_left_half(trained, folder, tmp_path):
+def test_nothing_is_overwritten_or_left_half_written(trained, folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="already exists and is not empty"):
         interop.save(folder, trained)

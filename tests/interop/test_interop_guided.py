@@ -1,4 +1,4 @@
-"""State dictionaries of guided-diffusion: names and order of rows as its modules have them, and what cannot be read."""
+"""State dictionaries of guided-diffusion: names and row order of its modules, and files that cannot be read."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Our UNet beside diffusers' UNet2DModel with the same weights, both ways, and whole runs of both with their own schedulers.
+"""Our UNet compared with diffusers' UNet2DModel with the same weights, in both directions, and in whole runs.
 
 Every weight is drawn at random, so that no branch of either is zero. Errors are relative to the size of the whole output.
 """
@@ -180,7 +180,7 @@ def test_unet2dmodel_computes_what_our_network_does(name, rng):
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, complaints):
+def test_a_unet2dmodel_runs_here_and_is_exported_unchanged(name, rng, tmp_path, complaints):
     model = random_model(THEIRS[name])
     model.save_pretrained(tmp_path / "there" / "unet")
     DDPMScheduler().save_pretrained(tmp_path / "there" / "scheduler")

@@ -1,4 +1,4 @@
-"""The whole answer about a set is its parts, for all images and by group."""
+"""The quality of a set consists of its measures, for all images and by group."""
 
 import dataclasses
 import math

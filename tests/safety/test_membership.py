@@ -1,4 +1,4 @@
-"""The loss attack has its closed forms, finds the members of a model that knows them, and no one else's."""
+"""The loss-based attack: closed forms; it finds memorised members, and no others."""
 
 import jax
 import jax.numpy as jnp

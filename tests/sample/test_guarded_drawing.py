@@ -1,4 +1,4 @@
-"""`sample draw --unsafe`: the guidance it says, at any batch size and after a resume, with a record of each image."""
+"""`sample draw --unsafe`: the stated guidance, at any batch size and after a resume, with a record for each image."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Modifiers under every method: which pairs there are, what they cost, and that a number of theirs compiles nothing."""
+"""Modifiers with every method: supported pairs, their cost, and no recompiling when a number changes."""
 
 from itertools import product
 

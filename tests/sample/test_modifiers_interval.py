@@ -12,7 +12,7 @@ from tests.sample.modifying import UNSAFE, VALUES, by_hand, drawing_of, evaluati
 pytestmark = pytest.mark.usefixtures("quick_compiling", "own_cache")
 
 
-def test_it_goes_round_the_guidance_and_leaves_the_plain_denoiser_outside(folder):
+def test_it_wraps_the_guidance_and_uses_the_plain_denoiser_outside(folder):
     def make(model, null):
         guided = guidance.classifier_free(model.denoise, null, 2.0)
         return guidance.clipped(guidance.interval(guided, model.process, model.denoise, window=(0.01, 1.0)))
@@ -23,7 +23,7 @@ def test_it_goes_round_the_guidance_and_leaves_the_plain_denoiser_outside(folder
     assert min(np.abs(drawn - other).max() for other in (plain(folder), everywhere)) > 1e-3
 
 
-def test_an_empty_interval_is_plain_sampling_to_the_bit(folder):
+def test_an_empty_interval_is_plain_sampling_bit_for_bit(folder):
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, guidance_interval=(0.5, 0.5))))
     np.testing.assert_array_equal(drawn, plain(folder))
 

@@ -1,4 +1,4 @@
-"""The registries: every method and modifier is whole, an option belongs to one place, and errors of options need no JAX."""
+"""The registries: every method and modifier is complete, an option is defined once, and option errors need no JAX."""
 
 import subprocess
 import sys

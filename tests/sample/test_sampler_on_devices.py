@@ -1,4 +1,4 @@
-"""The sampler's program on eight devices: what they exchange at each step, and what each of them takes."""
+"""The compiled sampler on eight devices: their collectives at each step, and the cost of each."""
 
 import json
 

@@ -113,7 +113,7 @@ def test_a_search_and_an_evaluation_are_the_same_in_every_process_and_on_any_num
         assert {file.name for file in (folder / "report").iterdir()} == {"report.json", "report.md", "report.png"}
 
 
-def test_what_two_processes_began_is_finished_by_one(model, runs, small_shards, tmp_path):
+def test_a_set_begun_by_two_processes_is_finished_by_one(model, runs, small_shards, tmp_path):
     """Of a set that lacks the shards of one process and some of the other's, none is drawn twice and none is missing."""
     whole = runs[0]["two"] / "guarded"
     cut = tmp_path / "cut"

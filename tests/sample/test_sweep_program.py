@@ -1,4 +1,4 @@
-"""`python -m sample sweep` and `jaxdiff evaluate sweep`: nothing is done twice or mixed up; the figure is true."""
+"""`python -m sample sweep` and `jaxdiff evaluate sweep`: no step is repeated or mixed up, and the figure shows the data."""
 
 import json
 from dataclasses import replace
@@ -342,7 +342,7 @@ def test_a_sweep_from_no_label_draws_and_searches_nothing(model, tmp_path):
     assert SampleSet.open(folders[0]).provenance["start"] == "none"
 
 
-def test_the_sets_are_those_of_the_draw_program_to_the_bit(model, swept, tmp_path):
+def test_the_sets_are_those_of_the_draw_program_bit_for_bit(model, swept, tmp_path):
     for tau in TAUS:
         given = {"tau": (tau,), "count": COUNT, "batch_size": COUNT, "steps": STEPS}
         (alone,) = draw(command_line.made(Draw, model=model, out=tmp_path / str(tau), method="switching", **given))

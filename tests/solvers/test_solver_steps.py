@@ -1,4 +1,4 @@
-"""One step of every solver: where a perfect posterior mean must lead it, and the formulas of the papers."""
+"""One step of every solver: its result with an exact posterior mean, and the formulas of the papers."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The driver, the grids, and one step of every solver, against closed forms and against what a step must not do."""
+"""The driver, the grids, and one step of every solver, against closed forms and invariants."""
 
 import json
 from functools import partial
@@ -135,7 +135,7 @@ def test_the_evaluations_that_are_left_fall_by_those_of_a_step(name, evaluations
 
 
 @pytest.mark.parametrize("name", MULTISTEP)
-def test_a_multistep_solver_begins_anew_at_a_breakpoint(name, key):
+def test_a_multistep_solver_restarts_at_a_breakpoint(name, key):
     """From tau on the run is that of a solver without a history that starts there; without the restart it is another."""
     process, solver, tau, count = vp_linear(), MULTISTEP[name](8), 0.3, 2
     denoise = guidance.switching(pair(process), tau)

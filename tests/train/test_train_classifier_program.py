@@ -1,4 +1,4 @@
-"""`jaxdiff train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
+"""`jaxdiff train classifier`: interrupting and resuming changes nothing, and data too small to calibrate are refused."""
 
 import dataclasses
 import json

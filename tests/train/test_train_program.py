@@ -1,4 +1,4 @@
-"""`jaxdiff train`: stopping and going on changes nothing, a folder is one run's, and nothing broken is trained on or from."""
+"""`jaxdiff train`: interrupting and resuming changes nothing, a folder holds one run, and damaged input is refused."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Training in several processes: the run of one process, whoever stops it and on however many it goes on; no error hangs."""
+"""Training in several processes equals training in one, also when interrupted and resumed on another number; no error hangs."""
 
 import json
 import signal
@@ -34,7 +34,7 @@ def losses(out: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_that_is_stopped_and_goes_on_in_one_is_the_run_of_one(tmp_path, quick):
+def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path, quick):
     """Two processes, of which only the second is interrupted; then one with four devices, sharded and accumulating."""
     one, other = tmp_path / "one", tmp_path / "other"
     succeed((*TRAIN, "--steps", 50, "--out", one), 1, **quick)

@@ -1,4 +1,4 @@
-"""The house holds together: the import laws bite, and the wheel is the library, whole and alone."""
+"""The import laws catch breaches, and the wheel is complete and self-contained."""
 
 import email
 import os
