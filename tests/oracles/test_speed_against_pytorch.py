@@ -109,7 +109,7 @@ def test_the_authors_search():
     assert found.tau / timesteps == pytest.approx(ours.tau, abs=1e-6) and 0 < ours.tau < 1
 
 
-def test_the_authors_search_extrapolates_the_time_of_skipped_steps():
+def test_the_authors_search_tells_the_time_of_the_steps_that_it_left_out():
     both = tuple(torch.full((BATCH,), label) for label in (0, 1))
     x = torch.randn((BATCH, 3, 4, 4), generator=torch.Generator().manual_seed(0))
     found = authors_search(solver(1000), model, x, both, dtype=torch.float64, steps=20)
@@ -161,7 +161,7 @@ def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys)
 
 
 @pytest.mark.slow
-def test_the_program_measures_and_reports_every_task(call_program, tmp_path):
+def test_the_program_measures_every_task_and_tells_it(call_program, tmp_path):
     sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
     arguments = f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --out speed"
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0

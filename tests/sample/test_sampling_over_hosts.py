@@ -49,9 +49,9 @@ draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
 judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
 energy = judged.judgement.synthetic[0].energy["features"][0, 1].distance
-results = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.judgement.classifier.logits(
+told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.judgement.classifier.logits(
     np.zeros((1, 16, 16, 3), np.uint8)).tolist()]
-print("RESULT", json.dumps(results))
+print("RESULT", json.dumps(told))
 """
 )
 
