@@ -15,14 +15,14 @@ class Sampler:
 
       python -m bench sampler
 
-      python -m bench sampler --preset tiny --most 16 --fsdp
+      python -m bench sampler --preset tiny --max-devices 16 --fsdp
     """
 
     preset: str = "faces64"
     """Preset of the network."""
     batch_size: int = 256
     """Images per batch, over all devices."""
-    most: int = 256
+    max_devices: int = 256
     """Maximum number of devices."""
     fsdp: bool = False
     """Shard the parameters over the devices too."""
@@ -30,7 +30,7 @@ class Sampler:
 
 def sampler(options: Sampler) -> None:
     """Compiles the samplers, and prints the table."""
-    simulate_devices(options.most)
+    simulate_devices(options.max_devices)
     from functools import partial
 
     import jax
@@ -53,7 +53,7 @@ def sampler(options: Sampler) -> None:
     for name in ("devices", "GFLOP per step", "times devices", "arguments", "temporaries", "collectives in the loop"):
         table.add_column(name, justify="right")
     alone, count = None, 1
-    while count <= options.most:
+    while count <= options.max_devices:
         mesh = parallel.make_mesh(f"fsdp={count}" if options.fsdp else "", jax.devices()[:count])
         weights = parallel.abstract_parameters(mesh, network)
         denoise = space.policy.network(NetworkDenoiser(weights, forward, chosen.prediction))

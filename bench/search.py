@@ -20,7 +20,7 @@ class SearchSpread:
 
       python -m bench search
 
-      python -m bench search --model runs/faces --batches 64 --steps 20 1000 --repeats 16 --authors-alone
+      python -m bench search --model runs/faces --batches 64 --steps 20 1000 --repeats 16 --authors-only
     """
 
     model: Path = Path("checkpoints/embedded")
@@ -35,7 +35,7 @@ class SearchSpread:
     """Solver."""
     repeats: int = 8
     """Number of seeds per search."""
-    authors_alone: bool = False
+    authors_only: bool = False
     """Skip the direct searches, which take hours on a CPU at 1000 steps."""
     seed: int = 0
     """The first seed."""
@@ -65,7 +65,7 @@ def search_spread(options: SearchSpread) -> None:
     model = load(options.model)
     (attribute,) = model.conditions.attributes
     searches = {"authors'": (search_prefix, {"path": "own", "weight": "beta_eps", "norm": "batch"})}
-    if not options.authors_alone:
+    if not options.authors_only:
         *size, channels = model.shape
         source = open_data(options.data, split="train", size=tuple(size), channels=channels, attributes=[attribute.name])
         images, labels = load_arrays(source, count=4000, seed=options.seed)
