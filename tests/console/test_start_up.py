@@ -1,4 +1,4 @@
-"""Help and wrong options are answered without what the work needs, in a screenful, and the machine is set up before JAX is."""
+"""Help and option errors import nothing heavy and fit a screen, and the machine is set up before JAX is imported."""
 
 import os
 import subprocess
