@@ -46,12 +46,12 @@ options = made(Search, model=model, attribute="group", steps=4, solver="ddim", b
 found = sample.search.search(options)
 draw(made(Draw, model=model, out=out / "set", method="switching", tau_file=out / "tau.json", **given))
 draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
-judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
+report = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
-energy = judged.evaluation.synthetic[0].energy["features"][0, 1].distance
-told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.evaluation.classifier.logits(
+energy = report.evaluation.synthetic[0].energy["features"][0, 1].distance
+found_values = [found.tau, found.curve, energy, report.extras[1]["quality"]["frechet"], report.evaluation.classifier.logits(
     np.zeros((1, 16, 16, 3), np.uint8)).tolist()]
-print("RESULT", json.dumps(told))
+print("RESULT", json.dumps(found_values))
 """
 )
 
