@@ -24,7 +24,7 @@ demo: $(STAMP)  ## search, sample fairly, judge and look, on the embedded faces 
 WORKERS ?= 2
 
 test: lint  ## lint, then every test, by WORKERS processes (2)
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)  ## build the documentation into out/docs, tutorials run; warnings are errors
 	$(INSTALL) -e '.[programs,test,docs]'
