@@ -14,9 +14,8 @@ from sample.command_line import made
 from sample.options import Draw
 from tests import processes
 
-succeed = partial(processes.succeed, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+succeed = partial(processes.succeed, **processes.QUICK)
 COUNT = 44  # six shards of eight, the last of four
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 GUARDED = {"unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0), "deviation": 1e3, "guidance_scale": 2.0}
 PATCH = """
 import json, sys

@@ -250,7 +250,7 @@ def refused(call, evaluated, capsys, words):
 
 
 @pytest.fixture(scope="module")
-def model(quick_compiling, save_model, tmp_path_factory) -> Path:
+def model(save_model, tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("models") / "run", attributes=(GROUP,), size=16)
 
 
