@@ -1,4 +1,4 @@
-"""The peers of the safe denoiser in a nest and a run: plain where they do not act, the right rows together, no recompiling."""
+"""The alternatives to the safe denoiser in nests and runs: plain where they do not act, correct rows, no recompiling."""
 
 from functools import partial
 
@@ -16,8 +16,6 @@ from jaxdiff.process import vp_cosine
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import _sample
-
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 N = 6
 PROCESS = vp_cosine()
@@ -62,6 +60,7 @@ def drawn(denoise, key, condition, *, shape=(2,), steps=8, **settings):
 
 
 @each
+@pytest.mark.optimized
 @pytest.mark.parametrize("off", [{"strength": 0.0}, {"window": EMPTY}], ids=lambda off: next(iter(off)))
 def test_without_strength_or_window_it_is_the_plain_sampler_bit_for_bit(name, off, exact, key):
     labels = jnp.arange(N) % 2
@@ -70,6 +69,7 @@ def test_without_strength_or_window_it_is_the_plain_sampler_bit_for_bit(name, of
     assert not np.array_equal(drawn(made(name, exact), key, labels), plain)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", ["repellency", "particle"])
 def test_without_strength_or_window_a_network_is_sampled_bit_for_bit(name, key):
     config = UNetConfig(size=8, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0)
@@ -184,6 +184,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_a_wrong_argument_is_told(message):
+def test_a_wrong_argument_is_an_error_that_names_it(message):
     with pytest.raises(InputError, match=message):
         WRONG[message]()

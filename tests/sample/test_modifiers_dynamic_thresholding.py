@@ -12,8 +12,6 @@ from sample.draw import draw
 from sample.options import Draw
 from tests.sample.modifying import STEPS, VALUES, by_hand, drawing_of, first, options_of, require_tau_of_its_own
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_it_rescales_a_mean_that_nothing_has_clipped(folder, scale):
@@ -43,7 +41,7 @@ def test_wrong_percentiles_are_errors(folder):
         options_of(folder, dynamic_thresholding=120.0)
 
 
-def test_a_tau_is_its_own(folder, tmp_path):
+def test_a_tau_is_valid_only_with_it(folder, tmp_path):
     options = VALUES["dynamic_thresholding"][0]
     require_tau_of_its_own(folder, tmp_path, "dynamic_thresholding", options, {"dynamic_thresholding": 90.0})
 
