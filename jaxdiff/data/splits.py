@@ -1,7 +1,7 @@
 """Disjoint splits that never change: the split of an element is a function of its key alone."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Shaped
@@ -9,6 +9,11 @@ from jaxtyping import Shaped
 from jaxdiff.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+_BY_NAME = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 def uniform(key: str) -> float:
@@ -22,6 +27,18 @@ def by_hash(keys: Iterable[str]) -> Shaped[np.ndarray, " n"]:
     Adding or removing elements does not change the split of any other.
     """
     return np.array([SPLITS[(u >= 0.8) + (u >= 0.9)] for u in map(uniform, keys)], dtype="<U10")
+
+
+def named(name: str) -> str | None:
+    """The split that a folder's name means, e.g. validation for `val`, in capitals or not; None if it is none."""
+    return _BY_NAME.get(name.lower())
+
+
+def completed(assigned: Shaped[np.ndarray, " n"], keys: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """The splits, where validation or test, if no element has it, is taken from train by the hash of the keys."""
+    lacking = [split for split in SPLITS[1:] if split not in assigned]
+    derived = by_hash(keys)
+    return np.where((assigned == "train") & np.isin(derived, lacking), derived, assigned)
 
 
 def check(split: str) -> None:

@@ -155,7 +155,7 @@ def test_fair_face_names_a_bad_row(fair_face, tmp_path):
         open_data(f"tfds:fair_face_manual?data_dir={tmp_path / 'data'}", manual_dir=fair_face)
     (fair_face / "val" / "8.jpg").unlink()
     table.write_text(table.read_text().replace(",99,", ",more than 70,"))
-    with pytest.raises(InputError, match="fair_face_manual cannot be prepared .*val/8.jpg"):
+    with pytest.raises(InputError, match="1 of 22 images are missing in .*, the first is val/8.jpg"):
         open_data(f"tfds:fair_face_manual?data_dir={tmp_path / 'data'}", manual_dir=fair_face)
 
 

@@ -1,22 +1,17 @@
 """FairFace from files downloaded by hand (Karkkainen and Joo, FairFace: Face Attribute Dataset for Balanced Race, Gender,
 and Age, WACV 2021)."""
 
-import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from jaxdiff.data.splits import uniform
+from jaxdiff.data import splits
+from jaxdiff.data.files import Files, open_files
+from jaxdiff.data.published import fairface
 from jaxdiff.errors import InputError
-
-_TABLES = {"train": "fairface_label_train.csv", "val": "fairface_label_val.csv"}
-_VALUES = {
-    "age": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"),
-    "gender": ("Male", "Female"),
-    "race": ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"),
-}
 
 
 class FairFaceManual(tfds.core.GeneratorBasedBuilder):
@@ -29,7 +24,7 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     From https://github.com/joojs/fairface, put into one folder: the unpacked folders train and val,
-    {_TABLES["train"]} and {_TABLES["val"]}.
+    {fairface.TABLES["train"]} and {fairface.TABLES["val"]}.
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -37,7 +32,7 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
             "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
             "file": tfds.features.Text(),
         }
-        features |= {name: tfds.features.ClassLabel(names=list(values)) for name, values in _VALUES.items()}
+        features |= {name: tfds.features.ClassLabel(names=list(values)) for name, values in fairface.VALUES.items()}
         return tfds.core.DatasetInfo(
             builder=self,
             description="FairFace: faces balanced by race, annotated with age, gender and race.",
@@ -46,31 +41,18 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        folder = Path(dl_manager.manual_dir)
-        train, held_out = (_rows(folder / table) for table in _TABLES.values())
-        parts = {
-            "train": train,
-            "validation": [row for row in held_out if uniform(row["file"]) < 0.5],
-            "test": [row for row in held_out if uniform(row["file"]) >= 0.5],
-        }
-        return {split: self._generate_examples(folder, rows) for split, rows in parts.items() if rows}
+        files = open_files(Path(dl_manager.manual_dir))
+        if files is None:
+            raise InputError(f"no folder {dl_manager.manual_dir}; it must contain the files of FairFace")
+        rows, images = fairface.parse(files), fairface.images(files)
+        missing = [row.file for row in rows if row.file not in images]
+        if missing:
+            raise InputError(f"{len(missing)} of {len(rows)} images are missing in {files.where}, the first is {missing[0]}")
+        parts = {split: [row for row in rows if row.split == split] for split in splits.SPLITS}
+        return {split: self._generate_examples(files, part, images) for split, part in parts.items() if part}
 
-    def _generate_examples(self, folder: Path, rows: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(
+        self, files: Files, rows: Sequence[fairface.Row], images: dict[str, str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in rows:
-            yield row["file"], {"image": str(folder / row["file"]), **row}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The file, age, gender and race of each image in a table."""
-    if not path.is_file():
-        raise InputError(f"{path.parent} has no file {path.name}")
-    rows = []
-    with path.open(newline="", encoding="utf-8-sig") as table:
-        for number, row in enumerate(csv.DictReader(table), start=2):
-            if not row.get("file"):
-                raise InputError(f"row {number} of {path} has no value in column 'file'")
-            for name, values in _VALUES.items():
-                if row.get(name) not in values:
-                    raise InputError(f"row {number} of {path} has {name} {row.get(name)!r}; it takes {', '.join(values)}")
-            rows.append({name: row[name] for name in ("file", *_VALUES)})
-    return rows
+            yield row.file, {"image": io.BytesIO(files.read(images[row.file])), "file": row.file, **row.values}

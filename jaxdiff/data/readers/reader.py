@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from jaxdiff.data import splits
 from jaxdiff.data.columns import label
-from jaxdiff.data.readers.files import Files, open_files
+from jaxdiff.data.files import Files, open_files
 from jaxdiff.data.source import FileSource, Source
 
 

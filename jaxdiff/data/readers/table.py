@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxdiff.data import splits
-from jaxdiff.data.readers.files import Files
+from jaxdiff.data.files import Files
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
 
@@ -38,7 +38,7 @@ class LabelsTable(Reader):
     about = "a folder or .zip with labels.csv and images"
 
     def recognises(self, request: Request) -> bool:
-        return request.files is not None
+        return request.files is not None and bool(request.files.named("labels.csv"))
 
     def read(self, request: Request) -> Read:
         files = request.files

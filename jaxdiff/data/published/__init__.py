@@ -1,0 +1,1 @@
+"""The tables of published data sets, shared by the readers and by the tfds builders."""

@@ -1,0 +1,62 @@
+"""Parquet files by pyarrow, which is optional: it is imported when a file is read."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxdiff.errors import InputError
+
+
+def open_parquet(file: Path | bytes, what: str) -> Any:
+    """A `pyarrow.parquet.ParquetFile`. Raises `InputError` if pyarrow is not installed or the file is damaged."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(f"{what} is a parquet file, which needs pyarrow: pip install pyarrow") from error
+    try:
+        return pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{what} is not a readable parquet file: {error}") from error
+
+
+def features(schema: Any) -> Mapping[str, Mapping[str, Any]]:
+    """The types of the columns as Hugging Face's `datasets` writes them into a file's metadata; empty if it did not."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
+
+
+def class_names(feature: Mapping[str, Any]) -> list[str] | None:
+    """The names of the classes of a column of type ClassLabel, in the order of their numbers; None for another type."""
+    names = feature.get("names")
+    if feature.get("_type") != "ClassLabel" or not isinstance(names, list):
+        return None
+    return list(map(str, names))
+
+
+def is_label(kind: Any) -> bool:
+    """Whether a column of this `pyarrow.DataType` can be an attribute: texts, integers or booleans."""
+    import pyarrow.types as types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return types.is_boolean(kind) or types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
+
+
+def texts(column: Any, *, classes: bool) -> list[str]:
+    """The values of a column for which `is_label` holds, as text: null as the empty text, booleans as 0 and 1.
+
+    Arguments:
+        column: a `pyarrow.ChunkedArray`.
+        classes: whether the integers number classes; -1 then means that there is none.
+    """
+    values = column.to_pylist()
+    return ["" if value is None or (classes and value == -1) else text(value) for value in values]
+
+
+def text(value: str | int | None) -> str:
+    """A value of a label as text: null as the empty text, booleans as 0 and 1."""
+    return "" if value is None else str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,120 @@
+"""Hugging Face's imagefolder: images beside `metadata.csv`, `metadata.jsonl` or `metadata.parquet`, whose column `file_name`
+has the path of each image relative to the table, optionally in folders train, validation and test with a table each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from jaxdiff.data.csv_table import CsvTable
+from jaxdiff.data.readers.arrow import class_names, features, is_label, open_parquet, text, texts
+from jaxdiff.data.readers.placement import Placement
+from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.errors import InputError
+
+_TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_FILE = "file_name"
+
+
+class ImageFolder(Reader):
+    """Reads an imagefolder with metadata: each other column of texts, integers or booleans is an attribute.
+
+    Images that no table names are left out and counted in a note. Raises `InputError` if a table is malformed, names an image
+    that does not exist or names one twice, or the tables have different columns.
+    """
+
+    name = "imagefolder"
+    about = "images with metadata.csv, .jsonl or .parquet, as of Hugging Face"
+
+    def recognises(self, request: Request) -> bool:
+        return request.files is not None and bool(request.files.images) and bool(request.files.named(*_TABLES))
+
+    def read(self, request: Request) -> Read:
+        files = request.files
+        assert files is not None
+        columns: dict[str, list[str]] = {}
+        names: dict[str, None] = {}
+        value_names: dict[str, list[str]] = {}
+        left_out: list[str] = []
+        images = frozenset(files.images)
+        for table in files.named(*_TABLES):
+            what = f"{files.where}/{table}"
+            found, classes, others = _parse(files.read(table), table, what)
+            value_names |= classes
+            left_out += [name for name in others if name not in left_out]
+            if _FILE not in found:
+                raise InputError(f"{what} has no column {_FILE!r}; it has {', '.join(found) or 'none'}")
+            for name in _paths(found.pop(_FILE), table, images, what):
+                if name in names:
+                    raise InputError(f"{what} names {name}, which was named before")
+                names[name] = None
+            if columns and columns.keys() != found.keys():
+                differing = ", ".join(sorted(columns.keys() ^ found.keys()))
+                raise InputError(f"{what} must have the columns of the other metadata of the set; they differ in {differing}")
+            for name, values in found.items():
+                columns.setdefault(name, []).extend(values)
+        if not names:
+            raise InputError(f"the metadata of {files.where} have no rows")
+        placement = Placement.of(list(names), files.archives)
+        notes = list(placement.notes)
+        if left_out:
+            notes.append(f"columns that are neither texts, integers nor booleans are not used: {', '.join(left_out)}")
+        if len(names) < len(images):
+            notes.append(f"{len(images) - len(names)} of {len(images)} images are in no metadata and are left out")
+        return Table(
+            list(names), {name: np.array(values) for name, values in columns.items()}, placement.splits,
+            value_names=value_names, notes=tuple(notes),
+        ).labelled(files, request)  # fmt: skip
+
+
+def _paths(given: Sequence[str], table: str, images: frozenset[str], what: str) -> list[str]:
+    """The image of each entry of `file_name`."""
+    folder = PurePosixPath(table).parent
+    paths = [(folder / each.replace("\\", "/")).as_posix() for each in given]
+    for path, each in zip(paths, given, strict=True):
+        if path not in images:
+            raise InputError(f"{what} names {each!r}, which does not exist")
+    return paths
+
+
+def _parse(data: bytes, name: str, what: str) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+    """The columns of a table as text, the names of values that it gives, and the columns of other types."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix == ".csv":
+        table = CsvTable.parse(data, what)
+        return {column: table.column(column) for column in table.header if column}, {}, []
+    if suffix == ".jsonl":
+        found, others = _json_lines(data, what)
+        return found, {}, others
+    opened = open_parquet(data, what)
+    types = features(opened.schema_arrow)
+    classes = {column: names for column in types if (names := class_names(types[column])) is not None}
+    content = opened.read()
+    usable = [column for column in content.column_names if is_label(content.schema.field(column).type)]
+    found = {column: texts(content[column], classes=column in classes) for column in usable}
+    return found, classes, [column for column in content.column_names if column not in usable]
+
+
+def _json_lines(data: bytes, what: str) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of a table of a JSON object a line; an entry that a line lacks, or null, is missing. Also the
+    entries of other types."""
+    rows: list[Mapping[str, Any]] = []
+    try:
+        lines = data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is not UTF-8 text: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"line {number} of {what} is not JSON: {error}") from error
+        if not isinstance(row, dict) or not isinstance(row.get(_FILE), str):
+            raise InputError(f"line {number} of {what} must be an object with a text {_FILE!r}")
+        rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    usable = [name for name in names if all(isinstance(row.get(name), str | int | None) for row in rows)]
+    return {name: [text(row.get(name)) for row in rows] for name in usable}, [n for n in names if n not in usable]
