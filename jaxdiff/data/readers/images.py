@@ -21,7 +21,7 @@ class Images(Reader):
         files = request.files
         assert files is not None
         if not files.images:
-            raise InputError(f"{files.where} contains no image files, nor data of another known layout")
+            raise InputError(f"{files.where} contains no image files, no labels.csv, nor data of another layout")
         placement = Placement.of(files.images, files.archives)
         notes = ("there are no labels", *placement.notes)
         return Table(files.images, {}, placement.splits, notes=notes).labelled(files, request)

@@ -71,13 +71,15 @@ class Parquet(Reader):
 
 
 def _shards(request: Request) -> dict[str, Path]:
-    """The parquet files by their path within the folder; empty where there are images beside them, or no parquet."""
+    """The parquet files by their path within the folder; empty without any. The metadata of an imagefolder do not count."""
     path, files = request.path, request.files
     if path.is_file() and path.suffix.lower() == ".parquet":
         return {path.name: path}
-    if files is None or files.images or not path.is_dir():
+    if files is None or not path.is_dir():
         return {}
-    return {name: path / name for name in files.names if name.lower().endswith(".parquet") and (path / name).is_file()}
+    metadata = files.named("metadata.parquet")
+    tables = [name for name in files.names if name.lower().endswith(".parquet") and name not in metadata]
+    return {name: path / name for name in tables if (path / name).is_file()}
 
 
 def _image_column(schema: Any, types: Mapping[str, Mapping[str, Any]], where: str) -> str:

@@ -1,5 +1,5 @@
-"""Data sets of StyleGAN and EDM: images in folders or a zip, and `dataset.json`, `{"labels": [["00000/img00000000.png", 3], ...]}`
-with a class for each image, or `{"labels": null}`."""
+"""Data sets of StyleGAN and EDM: images in folders or a zip, and `dataset.json`, `{"labels": [["00000/img00000000.png", 3],
+...]}` with a class for each image, or `{"labels": null}`."""
 
 import json
 from pathlib import PurePosixPath

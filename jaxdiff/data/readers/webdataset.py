@@ -1,5 +1,5 @@
-"""WebDataset: tar shards in which the files of a sample share their name up to the first dot, such as `000017.jpg`, `000017.cls`
-and `000017.json`."""
+"""WebDataset: tar shards in which the files of a sample share their name up to the first dot, such as `000017.jpg`,
+`000017.cls` and `000017.json`."""
 
 import json
 from collections import Counter
@@ -20,10 +20,10 @@ _LABELS = {"cls": "label", "txt": "text"}
 class WebDataset(Reader):
     """Reads a tar, a folder of tars, or what they unpack to.
 
-    Of the files beside an image, `.cls` is the attribute `label`, `.txt` the attribute `text`, and each entry of a `.json` object
-    that is a text, an integer, a boolean or null (missing) is an attribute by its name; nothing else is opened. Splits are the first words of
-    the shards' names, as in `train-000000.tar`. Raises `InputError` if a file of labels is
-    malformed, or two of a sample disagree.
+    Of the files beside an image, `.cls` is the attribute `label`, `.txt` the attribute `text`, and each entry of a `.json`
+    object that is a text, an integer, a boolean or null (missing) is an attribute by its name; nothing else is opened. Splits
+    are the first words of the shards' names, as in `train-000000.tar`. Raises `InputError` if a file of labels is malformed, or
+    two of a sample disagree.
     """
 
     name = "webdataset"
