@@ -52,7 +52,7 @@ def label(
     k-th name from 0. With names by code, a value is one of the codes; codes with the same name are one value.
 
     Elements whose value of an attribute is missing (`MISSING`, unless it is named) are left out if the attribute is asked for.
-    With `attributes=None` a column with missing values is not used.
+    With `attributes=None` a column with missing values is not used, and an error if it leaves no attribute.
 
     Arguments:
         columns: values by column name, integers or strings; each column has one entry per element.
@@ -71,14 +71,15 @@ def label(
     if attributes is not None and len(set(attributes)) != len(attributes):
         raise InputError(f"`attributes` must be distinct, got {', '.join(attributes)}")
     found, labels, notes = [], [], []
-    present = np.ones(count, bool)
+    present, incomplete = np.ones(count, bool), False
     for name in columns if attributes is None else attributes:
         what, names = f"attribute {name!r} of {where}", value_names.get(name)
         texts, inverse = np.unique(_texts(columns[name]), return_inverse=True)
-        named = () if names is None else (*names, *names.values()) if isinstance(names, Mapping) else names
+        named = () if names is None else tuple(map(str, names))
         missing = np.isin(texts, [text for text in MISSING if text not in named])
         lacking = int(missing[inverse].sum())
         if lacking and attributes is None:
+            incomplete = True
             notes.append(f"column {name!r} is not used: {lacking} of {count} images have no value of it; "
                          "name it as an attribute to use the images that have one")  # fmt: skip
             continue
@@ -102,6 +103,8 @@ def label(
         by_text[~missing] = codes
         found.append(Attribute(name, own))
         labels.append(by_text[inverse])
+    if incomplete and not found:
+        raise InputError(f"{where} has no attribute that every image has: {'; '.join(notes)}")
     kept = np.flatnonzero(present)
     if count and not len(kept):
         raise InputError(f"no image of {where} has a value of each of {', '.join(attributes or ())}")

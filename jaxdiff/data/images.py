@@ -2,8 +2,8 @@
 
 import io
 import struct
-from contextlib import suppress
 import zlib
+from contextlib import suppress
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,7 +1,7 @@
 """Floating-point images as 256 levels: which range they are in, and their rounding.
 
-A few pixels never decide the range: resampling, compression and numerical noise leave values just outside it. With r the
-hundredth part of a range's width, values up to 2 r outside are clipped. Images are taken to be in
+A few pixels never decide the range: resampling, compression and numerical noise leave values just outside it, so values outside
+by at most 2 % of its width (the margin) are clipped. Images are taken to be in
 
 - [0, 255] if at least a thousandth of the values are above 64,
 - [-1, 1] otherwise, if at least a thousandth of the values are below -0.02,

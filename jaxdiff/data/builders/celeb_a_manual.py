@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -29,6 +29,8 @@ class CelebAManual(tfds.core.GeneratorBasedBuilder):
     """202,599 aligned faces of 178 x 218 pixels; 40 attributes with values no and yes; the official partition."""
 
     VERSION = tfds.core.Version("1.0.0")
+    SOURCES: ClassVar[tuple[str, ...]] = (_ATTRIBUTES, _PARTITION, f"{_IMAGES}.zip", _IMAGES)
+    """The files and folders of `manual_dir` that it reads."""
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     From https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, download into one folder:
     {_IMAGES}.zip (or the unpacked folder {_IMAGES}), {_ATTRIBUTES} and {_PARTITION}.

@@ -4,7 +4,7 @@ and Age, WACV 2021)."""
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -27,6 +27,8 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
+    SOURCES: ClassVar[tuple[str, ...]] = (*_TABLES.values(), "train", "val")
+    """The files and folders of `manual_dir` that it reads."""
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     From https://github.com/joojs/fairface, put into one folder: the unpacked folders train and val,
     {_TABLES["train"]} and {_TABLES["val"]}.

@@ -20,11 +20,13 @@ class Files:
         where: the folder or archive in error messages.
         names: the paths of all files, relative to the folder or within the archive, with `/`, sorted.
         read_bytes: the bytes of a file by its name; thread-safe.
+        prefix: the folder, with its `/`, in which all files of an archive lie and which `names` leave out; empty if none.
     """
 
     where: str
     names: Sequence[str]
     read_bytes: Callable[[str], bytes]
+    prefix: str = ""
 
     @cached_property
     def images(self) -> tuple[str, ...]:
@@ -38,12 +40,29 @@ class Files:
     def __contains__(self, name: str) -> bool:
         return name in self._present
 
+    def find(self, path: str, *, beside: str = "") -> str | None:
+        """The name of the file that a table calls by this path; None if there is none.
+
+        Arguments:
+            path: relative to the folder, the root of the archive, or the table's own folder; see `plain`.
+            beside: the name of the table.
+        """
+        path = plain(path)
+        near = plain(f"{PurePosixPath(beside).parent}/{path}")
+        candidates = (path, path.removeprefix(self.prefix), near)
+        return next((name for name in candidates if name in self), None)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises `InputError` naming it if it cannot be read."""
         try:
             return self.read_bytes(name)
         except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: the zip is encrypted
             raise InputError(f"{name} of {self.where} cannot be read: {error}") from error
+
+
+def plain(path: str) -> str:
+    """A path with `/` where Windows programs write backslashes, and without `./` or doubled separators."""
+    return str(PurePosixPath(path.replace("\\", "/")))
 
 
 def open_files(path: Path) -> Files | None:
@@ -57,7 +76,8 @@ def open_files(path: Path) -> Files | None:
 
 def _folder(path: Path) -> Files:
     """The files of a folder at any depth; if it holds one zip and no images, the files of both."""
-    own = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+    found = (each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+    own = sorted(name for name in found if not _hidden(name))
     files = Files(str(path), own, lambda name: (path / name).read_bytes())
     zips = [name for name in own if name.lower().endswith(".zip") and "/" not in name]
     if files.images or len(zips) != 1:
@@ -65,7 +85,11 @@ def _folder(path: Path) -> Files:
     archive = _zip(path / zips[0])
     beside = frozenset(own)
     names = sorted(beside.union(archive.names))
-    return Files(str(path), names, lambda name: files.read_bytes(name) if name in beside else archive.read_bytes(name))
+
+    def read(name: str) -> bytes:
+        return files.read_bytes(name) if name in beside else archive.read_bytes(name)
+
+    return Files(str(path), names, read, archive.prefix)
 
 
 def _zip(path: Path) -> Files:
@@ -82,11 +106,11 @@ def _zip(path: Path) -> Files:
         with lock:
             return opened.read(prefix + name)
 
-    return Files(str(path), sorted(name.removeprefix(prefix) for name in members), read)
+    return Files(str(path), sorted(name.removeprefix(prefix) for name in members), read, prefix)
 
 
 def _hidden(name: str) -> bool:
-    # zips made on macOS contain a metadata file `__MACOSX/._NAME` for every file
+    # macOS writes a metadata file `._NAME` for every file, in zips within `__MACOSX`
     return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith("._")
 
 
