@@ -28,7 +28,7 @@ def open_data(
 ) -> Source:
     """Opens a data set of images of any supported kind.
 
-    What was understood is in the source's `layout` and `notes`; `jaxdiff.data.describe` puts all of it in words.
+    What was understood is in the source's `layout` and `notes`; `jaxdiff.data.describe` puts it in words.
 
     Arguments:
         spec: one of
