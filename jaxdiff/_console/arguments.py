@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from jaxdiff.data.columns import ValueNames
+from jaxdiff.data.spec import split_escaped, unescaped
 from jaxdiff.errors import InputError
 
 
@@ -15,12 +17,32 @@ def image_size(given: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
-def value_names(given: Sequence[str]) -> dict[str, tuple[str, ...]] | None:
-    """Parses `--value-names`, each ATTRIBUTE=NAME,NAME,...; None if not given."""
-    parsed = {}
+def value_names(given: Sequence[str]) -> dict[str, ValueNames] | None:
+    """Parses `--value-names`, each ATTRIBUTE=NAME,NAME,... for the codes 0, 1, ... or ATTRIBUTE=CODE:NAME,...; None if not given.
+
+    A backslash before a comma or a colon makes it part of a name.
+    """
+    parsed: dict[str, ValueNames] = {}
     for item in given:
         attribute, equals, values = item.partition("=")
         if not equals or not values:
-            raise InputError(f"--value-names takes ATTRIBUTE=NAME,NAME,..., got {item!r}")
-        parsed[attribute] = tuple(values.split(","))
+            raise InputError(f"--value-names takes ATTRIBUTE=NAME,NAME,... or ATTRIBUTE=CODE:NAME,..., got {item!r}")
+        if attribute in parsed:
+            raise InputError(f"--value-names takes each attribute once, got {attribute!r} twice")
+        parsed[attribute] = _names(item, split_escaped(values, ","))
     return parsed or None
+
+
+def _names(item: str, parts: Sequence[str]) -> ValueNames:
+    """The names of an attribute's values, by code if each has one."""
+    pairs = [split_escaped(part, ":") for part in parts]
+    if all(len(pair) == 1 for pair in pairs):
+        return tuple(unescaped(pair[0]) for pair in pairs)
+    if not all(len(pair) == 2 for pair in pairs):
+        raise InputError(
+            f"--value-names takes one code for every name or for none, got {item!r}; write \\: for a colon within a name"
+        )
+    by_code = {unescaped(code): unescaped(name) for code, name in pairs}
+    if len(by_code) < len(pairs):
+        raise InputError(f"--value-names takes each code once, got {item!r}")
+    return by_code

@@ -6,6 +6,7 @@ from jaxdiff._lazy import lazily
 
 if TYPE_CHECKING:
     from jaxdiff.data.attributes import Attribute, find
+    from jaxdiff.data.describing import describe
     from jaxdiff.data.opening import open_data
     from jaxdiff.data.pipeline import batches
     from jaxdiff.data.source import ArraySource, Source, load_arrays, require_two_values, verify
@@ -15,6 +16,7 @@ __all__ = [
     "Attribute",
     "Source",
     "batches",
+    "describe",
     "find",
     "load_arrays",
     "open_data",
@@ -26,6 +28,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "attributes": ("Attribute", "find"),
+        "describing": ("describe",),
         "opening": ("open_data",),
         "pipeline": ("batches",),
         "source": ("ArraySource", "Source", "load_arrays", "require_two_values", "verify"),

@@ -1,15 +1,40 @@
 """Converts columns of raw values, as read from files, to attributes and integer labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int, Int32, Shaped
 
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 
 MOST_VALUES = 32
 """A column with more distinct values than this is not used as an attribute unless its values are named."""
+
+MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "#N/A", "None", "NULL", "null"})
+"""Texts that mean that a value is missing, as pandas, R, databases and spreadsheets write them."""
+
+ValueNames: TypeAlias = Sequence[str] | Mapping[str, str]
+"""The names of the values of a column: a list, whose k-th name (from 0) is that of the integer code k, or a name by code."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The attributes of a table.
+
+    Attributes:
+        attributes: the A attributes.
+        labels: int32 (M, A), of the elements that are kept.
+        kept: the indices of the M elements that have a value of every attribute, in order.
+        notes: a line for each column that is not used, and for each attribute without a value in some elements.
+    """
+
+    attributes: tuple[Attribute, ...]
+    labels: Int32[np.ndarray, "m a"]
+    kept: Int[np.ndarray, " m"]
+    notes: tuple[str, ...]
 
 
 def label(
@@ -18,64 +43,119 @@ def label(
     *,
     where: str,
     attributes: Sequence[str] | None,
-    value_names: Mapping[str, Sequence[str]],
-) -> tuple[tuple[Attribute, ...], Int32[np.ndarray, "n a"]]:
+    value_names: Mapping[str, ValueNames],
+) -> Labelled:
     """The attributes and labels of a table.
 
-    Without names, a column's values are sorted (as numbers if all are integers) and the label is the rank, so integers 0
-    to K - 1 are unchanged. With K names, the label is the position in the names if every value is one of them; otherwise
-    the values must be integers, either in 0 to K - 1 (unchanged) or K distinct ones (ranked).
+    What a value means never depends on which other values the column has. Without names a value is its text; values are sorted,
+    integers as numbers and before other text. With a list of names, a value is one of the names, or the integer code k of the
+    k-th name from 0. With names by code, a value is one of the codes; codes with the same name are one value.
+
+    Elements whose value of an attribute is missing (`MISSING`, unless it is named) are left out if the attribute is asked for.
+    With `attributes=None` a column with missing values is not used, and an error if it leaves no attribute.
 
     Arguments:
         columns: values by column name, integers or strings; each column has one entry per element.
         count: the number of elements.
         where: the name of the table in error messages.
-        attributes: the columns to use, in this order; None uses every column that has named values or at most 32 distinct ones.
+        attributes: the columns to use, in this order; None uses every column without missing values that has named values or at
+            most 32 distinct ones.
         value_names: names of the values of some columns.
 
     Raises:
-        InputError: an attribute is unknown or has too many values, or the names do not match the values.
+        InputError: an attribute is unknown, has too many values or none at all, or the names do not match the values.
     """
     for name in [*(attributes or ()), *value_names]:
         if name not in columns:
             raise InputError(f"unknown attribute {name!r}; {where} has {', '.join(columns) or 'none'}")
     if attributes is not None and len(set(attributes)) != len(attributes):
         raise InputError(f"`attributes` must be distinct, got {', '.join(attributes)}")
-    found, labels = [], []
+    found, labels, notes = [], [], []
+    present, incomplete = np.ones(count, bool), False
     for name in columns if attributes is None else attributes:
-        values, ranks = np.unique(_numbers(columns[name]), return_inverse=True)
-        if name in value_names:
-            names = tuple(map(str, value_names[name]))
-            codes = _positions(values, names, f"attribute {name!r} of {where}")
+        what, names = f"attribute {name!r} of {where}", value_names.get(name)
+        texts, inverse = np.unique(_texts(columns[name]), return_inverse=True)
+        named = () if names is None else tuple(map(str, names))
+        missing = np.isin(texts, [text for text in MISSING if text not in named])
+        lacking = int(missing[inverse].sum())
+        if lacking and attributes is None:
+            incomplete = True
+            notes.append(f"column {name!r} is not used: {lacking} of {count} images have no value of it; "
+                         "name it as an attribute to use the images that have one")  # fmt: skip
+            continue
+        values = texts[~missing].tolist()
+        if not values:
+            raise InputError(f"{what} has no value in any of {count} images")
+        if names is not None:
+            own, codes = _named(values, names, name, what)
         elif len(values) <= MOST_VALUES:
-            names, codes = tuple(map(str, values)), np.arange(len(values))
+            own = tuple(sorted(values, key=_order))
+            codes = [own.index(value) for value in values]
         elif attributes is None:
+            notes.append(f"column {name!r} is not used: it has {len(values)} distinct values, more than {MOST_VALUES}")
             continue
         else:
-            raise InputError(
-                f"attribute {name!r} of {where} has {len(values)} distinct values, more than {MOST_VALUES}; name them"
-            )
-        found.append(Attribute(name, names))
-        labels.append(codes[ranks])
-    return tuple(found), np.array(labels, np.int32).reshape(len(found), count).T.copy()
+            raise InputError(f"{what} has {len(values)} distinct values, more than {MOST_VALUES}; name them")
+        if lacking:
+            notes.append(f"{lacking} of {count} images have no value of {name!r} and are left out")
+            present &= ~missing[inverse]
+        by_text = np.zeros(len(texts), np.int32)
+        by_text[~missing] = codes
+        found.append(Attribute(name, own))
+        labels.append(by_text[inverse])
+    if incomplete and not found:
+        raise InputError(f"{where} has no attribute that every image has: {'; '.join(notes)}")
+    kept = np.flatnonzero(present)
+    if count and not len(kept):
+        raise InputError(f"no image of {where} has a value of each of {', '.join(attributes or ())}")
+    return Labelled(tuple(found), np.array(labels, np.int32).reshape(len(found), count).T[kept].copy(), kept, tuple(notes))
 
 
-def _numbers(column: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    """The column as integers if all its values are integers, otherwise unchanged."""
+def integer(text: str) -> int | None:
+    """The integer that a text writes in the usual way, with no other character; None for any other text, such as 01 or 1_0."""
     try:
-        return column.astype(np.int64)
-    except (ValueError, OverflowError):
-        return column
+        value = int(text)
+    except ValueError:
+        return None
+    return value if str(value) == text else None
 
 
-def _positions(values: Shaped[np.ndarray, " k"], names: tuple[str, ...], what: str) -> Shaped[np.ndarray, " k"]:
-    """The label of each distinct value; see `label`."""
-    if all(str(value) in names for value in values):
-        return np.array([names.index(str(value)) for value in values])
-    if values.dtype.kind == "i":
-        if values[0] >= 0 and values[-1] < len(names):
-            return values
-        if len(values) == len(names):
-            return np.arange(len(names))
-    some = ", ".join(map(str, values[:8]))
-    raise InputError(f"the names {', '.join(names)} do not match the values {some} of {what}")
+def _texts(column: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """The values of a column as text; booleans are 0 and 1."""
+    return column.astype(np.int64).astype(str) if column.dtype.kind == "b" else column.astype(str)
+
+
+def _order(text: str) -> tuple[bool, int, str]:
+    """The key that sorts integers as numbers, before other text."""
+    value = integer(text)
+    return value is None, value or 0, text
+
+
+def _named(values: Sequence[str], names: ValueNames, name: str, what: str) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the values, and the label of each distinct value; see `label`."""
+    if isinstance(names, Mapping):
+        by_code = {str(code): str(each) for code, each in names.items()}
+        own = tuple(dict.fromkeys(by_code.values()))
+        unknown = [value for value in values if value not in by_code]
+        if unknown:
+            raise InputError(f"{what} has the values {_some(unknown)}, which are none of the codes {', '.join(by_code)}")
+        return own, [own.index(by_code[value]) for value in values]
+    own = tuple(map(str, names))
+    by_name = {value: own.index(value) for value in values if value in own}
+    codes = {value: code for value in values if (code := integer(value)) is not None and 0 <= code < len(own)}
+    unknown = [value for value in values if value not in by_name and value not in codes]
+    clash = [value for value in by_name.keys() & codes.keys() if by_name[value] != codes[value]]
+    mixed = by_name.keys() - codes.keys() and codes.keys() - by_name.keys()
+    if unknown or clash or mixed:
+        ordered = sorted(values, key=_order)
+        keys = ordered if len(ordered) == len(own) else [str(k) for k in range(1, len(own) + 1)]
+        example = f"{name}=" + ",".join(f"{code}:{each}" for code, each in zip(keys, own, strict=True))
+        raise InputError(
+            f"the names {', '.join(own)} do not match the values {_some(ordered)} of {what}: names stand for themselves or for "
+            f"the codes 0 to {len(own) - 1}; give the code of each name, such as {example}"
+        )
+    return own, [by_name.get(value, codes.get(value, 0)) for value in values]
+
+
+def _some(values: Sequence[str]) -> str:
+    return ", ".join(values[:8]) + (f" and {len(values) - 8} more" if len(values) > 8 else "")

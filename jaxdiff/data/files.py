@@ -24,12 +24,14 @@ class Files:
         where: the folder or archive in error messages.
         names: the paths of all files, relative to the folder or within the archive, with `/`, sorted.
         read_bytes: the bytes of a file by its name; thread-safe.
+        prefix: the folder, with its `/`, in which all files of an archive lie and which `names` leave out; empty if none.
         archives: the paths without suffixes of a folder's archives, if there are several; names of their files start with them.
     """
 
     where: str
     names: Sequence[str]
     read_bytes: Callable[[str], bytes]
+    prefix: str = ""
     archives: tuple[str, ...] = ()
 
     @cached_property
@@ -49,12 +51,29 @@ class Files:
         wanted = {base.lower() for base in bases}
         return [name for name in self.names if name.rpartition("/")[2].lower() in wanted]
 
+    def find(self, path: str, *, beside: str = "") -> str | None:
+        """The name of the file that a table calls by this path; None if there is none.
+
+        Arguments:
+            path: relative to the folder, the root of the archive, or the table's own folder; see `plain`.
+            beside: the name of the table.
+        """
+        path = plain(path)
+        near = plain(f"{PurePosixPath(beside).parent}/{path}")
+        candidates = (path, path.removeprefix(self.prefix), near)
+        return next((name for name in candidates if name in self), None)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises `InputError` naming it if it cannot be read."""
         try:
             return self.read_bytes(name)
         except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: the zip is encrypted
             raise InputError(f"{name} of {self.where} cannot be read: {error}") from error
+
+
+def plain(path: str) -> str:
+    """A path with `/` where Windows programs write backslashes, and without `./` or doubled separators."""
+    return str(PurePosixPath(path.replace("\\", "/")))
 
 
 def open_files(path: Path) -> Files | None:
@@ -88,8 +107,8 @@ def _folder(path: Path) -> Files:
     if len(set(prefixes)) < len(prefixes):
         raise InputError(f"{path} contains archives whose names differ in the suffix only: {', '.join(paths)}")
     within: dict[str, tuple[Files, str]] = {name: (files, name) for name in own}
-    for prefix, name in zip(prefixes, paths, strict=True):
-        archive = _archive(path / name)
+    opened = [_archive(path / name) for name in paths]
+    for prefix, archive in zip(prefixes, opened, strict=True):
         # a file of the folder comes before one of the same name in an archive
         within = {prefix + each: (archive, each) for each in archive.names} | within
 
@@ -98,7 +117,7 @@ def _folder(path: Path) -> Files:
         return holder.read_bytes(inner)
 
     archives = tuple(prefix[:-1] for prefix in prefixes if prefix)
-    return Files(str(path), sorted(within), read, archives)
+    return Files(str(path), sorted(within), read, opened[0].prefix if len(opened) == 1 else "", archives)
 
 
 def _zip(path: Path) -> Files:
@@ -115,7 +134,7 @@ def _zip(path: Path) -> Files:
         with lock:
             return opened.read(prefix + name)
 
-    return Files(str(path), sorted(name.removeprefix(prefix) for name in members), read)
+    return Files(str(path), sorted(name.removeprefix(prefix) for name in members), read, prefix)
 
 
 def _tar(path: Path) -> Files:
@@ -141,7 +160,7 @@ def _tar(path: Path) -> Files:
             file.seek(offset)
             return file.read(size)
 
-    return Files(str(path), sorted(name.removeprefix(prefix) for name in places), read)
+    return Files(str(path), sorted(name.removeprefix(prefix) for name in places), read, prefix)
 
 
 def _hidden(name: str) -> bool:

@@ -3,15 +3,20 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import rgb
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+    | ({".avif"} if features.check("avif") else set())
+)
+"""Suffixes of image files, in lower case, that this Pillow reads."""
 
 # the exceptions that Pillow raises for invalid or truncated images
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -20,23 +25,45 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.er
 def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
     """The pixels of an encoded image (JPEG, PNG, ...) in its original channels: 1 (grey), 3 (RGB) or 4 (transparency).
 
+    The image is turned and mirrored as its EXIF orientation says, as in every viewer. Grey levels of 16 bits v become v / 257,
+    rounded.
+
     Arguments:
         data: the bytes of the image file.
         name: the name of the file in error messages.
 
     Raises:
-        InputError: the bytes cannot be decoded, or have more than 8 bits per channel.
+        InputError: the bytes cannot be decoded, or are floating-point or of more than 16 bits per channel.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            image = _oriented(opened)
             if image.mode.startswith(("I", "F")):
-                raise InputError(f"{name} has Pillow mode {image.mode!r}; only images with 8 bits per channel are supported")
+                return _eight_bits(image, opened.format, name)[..., None]
             pixels = np.array(image.convert(_mode(image)))
     except InputError:
         raise
     except _UNREADABLE as error:
         raise InputError(f"{name} cannot be decoded as an image: {error}") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _oriented(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says; as stored if its EXIF data are damaged, which viewers ignore."""
+    with suppress(*_UNREADABLE, KeyError, TypeError, AttributeError):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def _eight_bits(image: Image.Image, file_format: str | None, name: str) -> UInt8[np.ndarray, "height width"]:
+    """The grey levels of an image of 16 bits."""
+    levels = np.asarray(image)
+    # Pillow has 16-bit PGM and some PNG files as 32-bit integers
+    if image.mode == "F" or (image.mode == "I" and file_format not in ("PNG", "PPM")):
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise InputError(f"{name} has {kind} pixels; images have 8 bits per channel, or 16 if grey")
+    return ((levels.astype(np.uint32) * 2 + 257) // 514).astype(np.uint8)
 
 
 def _mode(image: Image.Image) -> str:

@@ -19,17 +19,21 @@ THREADS = 4
 class Source(abc.ABC):
     """Labelled images by index; also a random-access data source for grain.
 
-    Subclasses set the three fields and define `image`, which must be thread-safe.
+    Subclasses set the first three fields and define `image`, which must be thread-safe.
 
     Fields:
         name: the name of the source in error messages and reports.
         attributes: the A attributes of every image.
         labels: int32 (N, A), all labels, available without decoding images.
+        layout: the name of the reader that read it (see `jaxdiff.data.readers`); empty if it was not read from a file.
+        notes: what a person should know of how it was read, a line each.
     """
 
     name: str
     attributes: tuple[Attribute, ...]
     labels: np.ndarray
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
@@ -42,6 +46,11 @@ class Source(abc.ABC):
     def channels(self) -> int:
         """The channels of the first image."""
         return self.image(0).shape[-1]
+
+    @property
+    def whole(self) -> int:
+        """The number of images of the data set of which this is a part, over all splits."""
+        return len(self)
 
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[Shaped[np.ndarray, "..."]]:
         """Several images, decoded on several threads. Raises one `InputError` for all that cannot be decoded."""
@@ -62,7 +71,9 @@ class Source(abc.ABC):
         if len(self) * self.image(0).nbytes > limit:
             return self
         images, labels = load_arrays(self)
-        return ArraySource(images, labels, self.attributes, name=self.name)
+        cached = ArraySource(images, labels, self.attributes, name=self.name)
+        cached.layout, cached.notes = self.layout, self.notes
+        return cached
 
 
 class ArraySource(Source):

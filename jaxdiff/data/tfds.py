@@ -3,7 +3,9 @@
 `tfds:NAME` opens a data set that is registered in tfds, or one of jaxdiff's builders for files downloaded by hand:
 `celeb_a_manual` and `fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`,
 the folder of those files, and `data_dir`, the folder of prepared data sets (by default `~/tensorflow_datasets`). A data set
-is prepared when it is first opened, in the format array_record, which does not need TensorFlow. Preparing some of tfds's
+is prepared when it is first opened, in the format array_record, which does not need TensorFlow. What is prepared of a
+`manual_dir` lies in a folder of its own in `data_dir`, found again by the path of `manual_dir` and the sizes and times of what
+is in it: another copy, or a changed one, is prepared anew. Preparing some of tfds's
 own data sets needs TensorFlow all the same, because tfds encodes their pixels with it (MNIST, for example): prepare those
 elsewhere with `file_format="array_record"` and pass the `data_dir`.
 
@@ -11,6 +13,7 @@ A data set must have one image feature; its class labels and booleans become att
 test are used; a missing one is taken from train by a hash of the index, a tenth of it each.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike, fspath
@@ -31,6 +34,7 @@ from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
 _OWN = {"celeb_a_manual": CelebAManual, "fair_face_manual": FairFaceManual}
+_BY_SOURCE = "by_manual_dir"  # the folder in data_dir of what is prepared of files downloaded by hand
 
 
 class TfdsSource(Source):
@@ -88,6 +92,13 @@ def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[T
     if manual_dir is not None:
         options["manual_dir"] = fspath(manual_dir)
     builder = _builder(name, options.get("data_dir"))
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not builder.info.splits:
+        builder = _of_manual_dir(builder, name, options.get("data_dir"), options.get("manual_dir"))
+    elif options.get("manual_dir") is not None:
+        raise InputError(
+            f"`manual_dir` is not used: tfds data set {name} is prepared in {builder.data_dir}, or needs none; leave it out, or "
+            "give another data_dir"
+        )
     if not builder.info.splits:
         _prepare(builder, name, options.get("manual_dir"))
     if "train" not in builder.info.splits:
@@ -111,6 +122,28 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         raise InputError(f"tfds has no data set {name!r}; jaxdiff adds {', '.join(_OWN)}") from error
     except (ImportError, ValueError) as error:
         raise InputError(f"tfds data set {name!r} cannot be opened: {error}") from error
+
+
+def _of_manual_dir(
+    builder: tfds.core.DatasetBuilder, name: str, data_dir: str | None, manual_dir: str | None
+) -> tfds.core.DatasetBuilder:
+    """The builder of what is prepared, or will be, of one `manual_dir`; without it, of the only one that is prepared."""
+    root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / _BY_SOURCE
+    if manual_dir is None:
+        prepared = [each for folder in sorted(root.glob(f"{name}-*")) if (each := _builder(name, str(folder))).info.splits]
+        if len(prepared) > 1:
+            raise InputError(f"{root} has tfds data set {name} prepared of {len(prepared)} folders; give `manual_dir`")
+        return prepared[0] if prepared else builder
+    folder = Path(manual_dir).expanduser()
+    return _builder(name, str(root / f"{name}-{_state(folder, getattr(builder, 'SOURCES', None))}"))
+
+
+def _state(folder: Path, names: Sequence[str] | None) -> str:
+    """A hash of a folder's path and the sizes and times of the files and folders in it with these names (None: all)."""
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    stats = [(path.name, path.stat()) for path in present if names is None or path.name in names]
+    lines = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.blake2b("\n".join([str(folder.resolve()), *lines]).encode(), digest_size=8).hexdigest()
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | None) -> None:

@@ -44,6 +44,7 @@ class View(Source):
         columns = [find(source.attributes, each) for each in attributes] if attributes is not None else slice(None)
         self.name = name or source.name
         self.attributes = tuple(np.array(source.attributes, object)[columns])
+        self.layout, self.notes = source.layout, source.notes
         self._source, self._size = source, None if size is None else height_width(size)
         self._indices = np.arange(len(source)) if indices is None else indices
         self.labels = source.labels[self._indices][:, columns]
@@ -58,6 +59,10 @@ class View(Source):
     @property
     def channels(self) -> int:
         return self._channels
+
+    @property
+    def whole(self) -> int:
+        return self._source.whole
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         return self._fitted(i, self._source.image(int(self._indices[i])))

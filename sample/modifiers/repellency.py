@@ -19,7 +19,7 @@ class Repellency(ImageGuard):
 
     radius: float | None = None
     """Radius of the balls, as root mean square over pixels in [-1, 1]; by default the median distance between an unsafe image
-    and its nearest neighbour."""
+    and the nearest different one."""
 
     @property
     def gated(self) -> bool:

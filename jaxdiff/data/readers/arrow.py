@@ -30,12 +30,12 @@ def features(schema: Any) -> Mapping[str, Mapping[str, Any]]:
     return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
 
 
-def class_names(feature: Mapping[str, Any]) -> list[str] | None:
-    """The names of the classes of a column of type ClassLabel, in the order of their numbers; None for another type."""
+def class_names(feature: Mapping[str, Any]) -> dict[str, str] | None:
+    """The names of the classes of a column of type ClassLabel by their numbers; None for another type."""
     names = feature.get("names")
     if feature.get("_type") != "ClassLabel" or not isinstance(names, list):
         return None
-    return list(map(str, names))
+    return {str(number): str(name) for number, name in enumerate(names)}
 
 
 def is_label(kind: Any) -> bool:

@@ -36,7 +36,7 @@ class ImageFolder(Reader):
         assert files is not None
         columns: dict[str, list[str]] = {}
         names: dict[str, None] = {}
-        value_names: dict[str, list[str]] = {}
+        value_names: dict[str, dict[str, str]] = {}
         left_out: list[str] = []
         images = frozenset(files.images)
         for table in files.named(*_TABLES):
@@ -79,7 +79,7 @@ def _paths(given: Sequence[str], table: str, images: frozenset[str], what: str) 
     return paths
 
 
-def _parse(data: bytes, name: str, what: str) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+def _parse(data: bytes, name: str, what: str) -> tuple[dict[str, list[str]], dict[str, dict[str, str]], list[str]]:
     """The columns of a table as text, the names of values that it gives, and the columns of other types."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".csv":

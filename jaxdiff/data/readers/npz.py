@@ -3,11 +3,14 @@
 Its arrays:
 
 - `images`: uint8 or floating point, of shape (N, H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGB and transparency), or (N, H, W)
-  for grey images. Floats are in [-1, 1] if any is negative, and in [0, 1] otherwise;
+  for grey images. The range of floats is given or inferred, see `jaxdiff.data.levels`;
 - `labels`, optional: integers or strings of shape (N,) or (N, A);
 - `attributes`, optional: the A names of the attributes, by default `label`, or `label0`, `label1`, ...;
 - `values_NAME`, optional: the names of the values of the attribute NAME;
 - `split`, optional: train, validation or test for each image, by default from a hash of the index.
+
+Without `images`, `arr_0` are the images and `arr_1` the labels, as in the sample files of guided-diffusion and the programs
+that follow it.
 """
 
 import zipfile
@@ -15,10 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from jaxdiff.data import splits
 from jaxdiff.data.columns import label
+from jaxdiff.data.levels import quantised
 from jaxdiff.data.readers.reader import Read, Reader, Request
 from jaxdiff.data.source import ArraySource
 from jaxdiff.errors import InputError
@@ -41,21 +45,33 @@ class Npz(Reader):
 
     def read(self, request: Request) -> Read:
         path = request.path
-        arrays = _load(path)
+        arrays, notes = _load(path), []
+        if "images" not in arrays and "arr_0" in arrays:
+            arrays["images"] = arrays.pop("arr_0")
+            if "arr_1" in arrays:
+                arrays["labels"] = arrays.pop("arr_1")
+            notes.append("images are the array arr_0, labels " + ("the array arr_1" if "labels" in arrays else "none"))
         if "images" not in arrays:
             raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
-        images = _bytes(arrays["images"], f"`images` of {path}")
+        images, note = _bytes(arrays["images"], request.range, f"`images` of {path}")
         columns = _columns(arrays, len(images), str(path))
         own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
         value_names = {**own_names, **request.value_names}
-        found, labels = label(columns, len(images), where=str(path), attributes=request.attributes, value_names=value_names)
-        source = ArraySource(images, labels, found, name=str(path))
-        if "split" not in arrays:
-            return Read(source, splits.by_hash(map(str, range(len(images)))))
-        assigned = arrays["split"]
-        if assigned.shape != (len(images),) or not np.isin(assigned, splits.SPLITS).all():
-            raise InputError(f"`split` of {path} must be one of {', '.join(splits.SPLITS)} for each of {len(images)} images")
-        return Read(source, assigned)
+        found = label(columns, len(images), where=str(path), attributes=request.attributes, value_names=value_names)
+        assigned, hashed = _splits(arrays, len(images), str(path))
+        kept = images if len(found.kept) == len(images) else images[found.kept]
+        source = ArraySource(kept, found.labels, found.attributes, name=str(path))
+        return Read(source, assigned[found.kept], (*notes, *note, *found.notes), hashed)
+
+
+def _splits(arrays: Mapping[str, np.ndarray], count: int, where: str) -> tuple[Shaped[np.ndarray, " n"], bool]:
+    """The split of each image, and whether it comes from a hash of the index."""
+    if "split" not in arrays:
+        return splits.by_hash(map(str, range(count))), True
+    assigned = arrays["split"]
+    if assigned.shape != (count,) or not np.isin(assigned, splits.SPLITS).all():
+        raise InputError(f"`split` of {where} must be one of {', '.join(splits.SPLITS)} for each of {count} images")
+    return assigned, False
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -69,31 +85,19 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is not a readable npz file: {error}") from error
 
 
-def _bytes(images: Shaped[np.ndarray, "..."], what: str) -> UInt8[np.ndarray, "n height width c"]:
-    """The images as uint8."""
+def _bytes(
+    images: Shaped[np.ndarray, "..."], given: tuple[float, float] | None, what: str
+) -> tuple[UInt8[np.ndarray, "n height width c"], tuple[str, ...]]:
+    """The images as uint8, and a note on their range."""
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in CHANNELS or 0 in images.shape:
         raise InputError(f"{what} must have shape (N, H, W), or (N, H, W, C) with C = 1, 3 or 4, got {images.shape}")
     if images.dtype.kind == "f":
-        images = _quantised(images, what)
+        return quantised(images, given, what)
     if images.dtype != np.uint8:
         raise InputError(f"{what} must be uint8 or floating point, got {images.dtype}")
-    return images
-
-
-def _quantised(images: Float[np.ndarray, "*shape"], what: str) -> UInt8[np.ndarray, "*shape"]:
-    """Floats in [-1, 1] or [0, 1], rounded to 256 levels."""
-    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
-    if len(bad):
-        raise InputError(f"{what} must be finite; {len(bad)} images contain NaN or infinity, the first is image {bad[0]}")
-    low, high = images.min(), images.max()
-    if low < -1 or high > 1:
-        raise InputError(f"{what} must be in [-1, 1] or [0, 1] if floating point, got {low} to {high}")
-    unit = images.astype(np.float32)
-    if low < 0:
-        unit = (unit + 1) / 2
-    return np.rint(unit * 255).astype(np.uint8)
+    return images, ()
 
 
 def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[str, np.ndarray]:

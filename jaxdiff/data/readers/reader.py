@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxdiff.data import splits
-from jaxdiff.data.columns import label
+from jaxdiff.data.columns import ValueNames, label
 from jaxdiff.data.files import Files, open_files
 from jaxdiff.data.source import FileSource, Source
 
@@ -23,14 +23,15 @@ class Request:
 
     Attributes:
         spec: the data set's name, without a selection.
-        size, attributes, value_names, manual_dir: see `jaxdiff.data.open_data`.
+        size, attributes, value_names, manual_dir, range: see `jaxdiff.data.open_data`.
     """
 
     spec: str
     size: int | tuple[int, int] | None = None
     attributes: Sequence[str] | None = None
-    value_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    value_names: Mapping[str, ValueNames] = field(default_factory=dict)
     manual_dir: str | PathLike[str] | None = None
+    range: tuple[float, float] | None = None
 
     @property
     def path(self) -> Path:
@@ -57,11 +58,13 @@ class Read:
         splits: the split of each image; None if every split is the whole set.
         notes: what a person should know of how the data set was read, a line each: files that were skipped, values that were
             missing, a range that was inferred. Programs print them.
+        hashed: whether the data set has no splits of its own and `splits` come from a hash.
     """
 
     source: Source
     splits: Shaped[np.ndarray, " n"] | None
     notes: tuple[str, ...] = ()
+    hashed: bool = False
 
 
 class Reader(abc.ABC):
@@ -105,15 +108,17 @@ class Table:
     columns: Mapping[str, Shaped[np.ndarray, " n"]]
     splits: Shaped[np.ndarray, " n"] | None = None
     keys: Sequence[str] | None = None
-    value_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    value_names: Mapping[str, ValueNames] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def labelled(self, files: Files, request: Request) -> Read:
         """The images with their columns as attributes; see `jaxdiff.data.columns.label`. The request's names of values take
-        precedence over the data set's."""
-        found, labels = label(
+        precedence over the data set's. Images without a value of an attribute that was asked for are left out."""
+        found = label(
             self.columns, len(self.names), where=files.where, attributes=request.attributes,
             value_names={**self.value_names, **request.value_names},
         )  # fmt: skip
-        assigned = self.splits if self.splits is not None else splits.by_hash(self.keys or self.names)
-        return Read(FileSource(self.names, files.read, labels, found, name=files.where), assigned, self.notes)
+        assigned = splits.by_hash(self.keys or self.names) if self.splits is None else self.splits
+        names = [self.names[i] for i in found.kept]
+        source = FileSource(names, files.read, found.labels, found.attributes, name=files.where)
+        return Read(source, np.asarray(assigned)[found.kept], (*self.notes, *found.notes), self.splits is None)

@@ -50,7 +50,10 @@ class StyleGAN(Reader):
             notes.append(f"{len(files.images) - len(present)} of {len(files.images)} images have no label and are left out")
         if len(present) < len(given):
             notes.append(f"{len(given) - len(present)} of {len(given)} labels have no image")
-        return Table(present, _columns([given[name] for name in present], what), notes=tuple(notes)).labelled(files, request)
+        columns = _columns([given[name] for name in present], what)
+        classes = {each: each for each in sorted(set(columns.get("label", ())), key=int)}
+        value_names = {"label": classes} if classes else {}  # named, so that there may be any number
+        return Table(present, columns, value_names=value_names, notes=tuple(notes)).labelled(files, request)
 
 
 def _labels(data: bytes, what: str) -> list[tuple[str, Any]] | None:

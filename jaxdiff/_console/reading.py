@@ -1,0 +1,34 @@
+"""Options of how data are read, which several programs share, and what is printed of the data sets that were read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.markup import escape
+
+from jaxdiff._console import arguments
+from jaxdiff._console.terminal import console
+from jaxdiff.data import Source
+from jaxdiff.data.describing import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How labelled data are read."""
+
+    value_names: tuple[str, ...] = ()
+    """Names of the values of attributes of the data: gender=male,female for the codes 0, 1, ..., or race=1:White,2:Black with
+    codes. A backslash makes a comma or colon part of a name."""
+    layout: str | None = None
+    """Layout of the data, by default recognised from the content: table, npz, samples, tfds or embedded."""
+    range: tuple[float, float] | None = None
+    """Values of floating-point images that are black and white, such as -1 1; by default inferred and printed."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments `value_names`, `layout` and `range` of `open_data`. Raises `InputError` for invalid names."""
+        return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
+
+
+def show(source: Source) -> None:
+    """Prints what was understood of a data set."""
+    console.print(escape(describe(source)), highlight=False, soft_wrap=True)
