@@ -1,0 +1,136 @@
+"""Each layout is recognised by exactly the reader that is meant for it, by names and small tables alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxdiff.data import open_data
+from jaxdiff.data.files import Files, open_files
+from jaxdiff.data.readers import READERS, Request
+from jaxdiff.errors import InputError
+from tests.data.layouts import encoded, fair_face_table, numbers, values, write, write_tar, write_zip
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq  # noqa: E402
+
+
+def _parquet():
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"image": [encoded(0)], "label": ["a"]}), sink)
+    return sink.getvalue().to_pybytes()
+
+
+PNG = {f"{i}.png": encoded(i) for i in range(4)}
+COPIES = {
+    "table": PNG | {"labels.csv": "file,gender\n0.png,a\n"},
+    "celeba": {"list_attr_celeba.csv": "", "img_align_celeba/img_align_celeba/000001.jpg": encoded(0, "JPEG")},
+    "fairface": {"fairface_label_train.csv": fair_face_table([]), "train/1.jpg": encoded(0), "val/1.jpg": encoded(1)},
+    "stylegan": {f"{i:05d}/img{i:08d}.png": encoded(i) for i in range(3)} | {"dataset.json": '{"labels": null}'},
+    "imagefolder": {f"train/{name}": data for name, data in PNG.items()} | {"train/metadata.jsonl": "{}"},
+    "parquet": {"README.md": "", "data/train-00000-of-00001.parquet": _parquet()},
+    "webdataset": {"000000.jpg": encoded(0, "JPEG"), "000000.json": "{}", "000000.txt": "a face"},
+    "utkface": {f"part{i}/2{i}_{i % 2}_3_20170116174525125.jpg.chip.jpg": encoded(i) for i in (1, 2, 3)},
+    "folders": {f"{name}/{i}.png": encoded(i) for i, name in enumerate("abab")},
+    "images": PNG,
+}
+GUESSES = ("folders", "images")
+
+
+def recognising(path):
+    request = Request(str(path))
+    return [reader.name for reader in READERS if reader.recognises(request)]
+
+
+@pytest.mark.parametrize("layout", COPIES)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_copy_is_recognised_by_exactly_the_reader_that_is_meant(tmp_path, layout, zipped):
+    if zipped and layout == "parquet":
+        pytest.skip("a zip of parquet files is not read")
+    path = write_zip(tmp_path / "data.zip", COPIES[layout]) if zipped else write(tmp_path / "data", COPIES[layout])
+    found = recognising(path)
+    assert found[0] == layout
+    # class folders and images alone are guesses from folders, for what no other reader takes
+    assert [name for name in found if name not in GUESSES] == ([] if layout in GUESSES else [layout])
+
+
+def test_other_kinds_are_recognised_by_exactly_one_reader(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8))
+    write(tmp_path, {"one.parquet": _parquet(), "set/samples.json": json.dumps({})})
+    write_tar(tmp_path / "faces-000000.tar", COPIES["webdataset"])
+    assert recognising(tmp_path / "a.npz") == ["npz"]
+    assert recognising(tmp_path / "one.parquet") == ["parquet"]
+    assert recognising(tmp_path / "faces-000000.tar") == ["webdataset", "images"]
+    assert recognising("embedded?seed=1") == ["embedded"]
+    assert recognising("tfds:mnist") == ["tfds"]
+    assert recognising(tmp_path / "nowhere") == []
+
+
+def test_recognising_reads_no_image(tmp_path, monkeypatch):
+    for layout, files in COPIES.items():
+        write(tmp_path / layout, files)
+    monkeypatch.setattr(Files, "read", lambda *_: pytest.fail("a file is read"))
+    for layout in COPIES:
+        assert recognising(tmp_path / layout)[0] == layout
+
+
+def test_a_layout_that_is_named_comes_first(tmp_path):
+    path = write(tmp_path / "data", COPIES["utkface"])
+    source = open_data(path, split="all", layout="folders")
+    assert values(source) == {1: ("part1",), 2: ("part2",), 3: ("part3",)}
+    assert open_data(path, split="all", layout="images").attributes == ()
+    with pytest.raises(InputError, match="is not of the layout 'celeba'"):
+        open_data(path, layout="celeba")
+
+
+def test_names_of_layouts_are_distinct():
+    assert len({reader.name for reader in READERS}) == len(READERS)
+    assert [reader.name for reader in READERS[-2:]] == list(GUESSES)
+
+
+def test_several_archives_of_a_folder_are_read_and_are_no_classes(tmp_path):
+    for part in (1, 2, 3):
+        write_zip(tmp_path / "set" / f"part{part}.zip", {f"part{part}/{i}.png": encoded(4 * part + i) for i in range(4)})
+    source = open_data(tmp_path / "set", split="all")
+    assert source.layout == "images" and sorted(numbers(source)) == list(range(4, 16))
+    for k, part in enumerate(("train", "val", "test")):
+        write_zip(tmp_path / "split" / f"{part}.zip", {f"{'ab'[i % 2]}/{i}.png": encoded(4 * k + i) for i in range(4)})
+    for k, part in enumerate(("train", "validation", "test")):
+        source = open_data(tmp_path / "split", split=part)
+        assert source.layout == "folders" and values(source) == {4 * k + i: ("ab"[i % 2],) for i in range(4)}
+
+
+def test_images_beside_an_archive_come_first_and_hidden_files_do_not_count(tmp_path):
+    write(tmp_path, {"a/0.png": encoded(0), ".cache/1.png": encoded(1), "a/._0.png": b"", "__MACOSX/a/2.png": b""})
+    write_zip(tmp_path / "old.zip", {"3.png": encoded(3)})
+    assert numbers(open_data(tmp_path, split="all")) == [0]
+
+
+def test_tars_are_read_at_their_offsets_and_damage_is_an_error(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {f"./data/{i}.png": encoded(i) for i in range(5)})
+    assert sorted(numbers(open_data(path, split="all"))) == list(range(5))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 512 + 512 + 200])
+    with pytest.raises(InputError, match="a.tar"):
+        open_data(path, split="all")
+    path.write_bytes(b"no tar" * 200)
+    with pytest.raises(InputError, match="is not a readable tar file"):
+        open_data(path)
+    compressed = write_tar(tmp_path / "b.tar.gz", {"0.png": encoded(0)}, mode="w:gz")
+    with pytest.raises(InputError, match="compressed tar, .* unpack it: tar -xf b.tar.gz"):
+        open_data(compressed)
+
+
+def test_links_in_tars_are_not_followed(tmp_path):
+    import io
+    import tarfile
+
+    (tmp_path / "secret.png").write_bytes(encoded(7))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.png")
+        archive.addfile(link)
+        member = tarfile.TarInfo("../0.png")
+        member.size = len(encoded(0))
+        archive.addfile(member, io.BytesIO(encoded(0)))
+    assert list(open_files(tmp_path / "a.tar").names) == ["0.png"] or "link.png" not in open_files(tmp_path / "a.tar").names
