@@ -147,6 +147,12 @@ def _tar(path: Path) -> Files:
                 for each in opened
                 if each.isreg() and not each.issparse() and not _hidden(each.name.removeprefix("./"))
             }
+            end = opened.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            # tarfile takes a tar that is cut off in or before a header for a shorter one
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"it has no end-of-archive block after {len(places)} files; it may be cut off")
     except (OSError, tarfile.TarError) as error:
         raise InputError(f"{path} is not a readable tar file: {error}") from error
     prefix = _common_folder(list(places))
