@@ -91,8 +91,8 @@ class ImageGuard(Guard):
 
     unsafe: str | None = None
     """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
-    unsafe_split: Literal["train", "validation", "test", "all"] = "train"
-    """Split of the unsafe images to use."""
+    unsafe_split: Literal["train", "validation", "test", "all"] | None = None
+    """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
     unsafe_count: int | None = None
     """Number of unsafe images to use, a random subset (seed 0); by default all. The cost of a step is proportional to it."""
     value_names: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class ImageGuard(Guard):
         images = encoded(self.unsafe, self.unsafe_split, chosen.model.space, self.unsafe_count, self.value_names)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
         around, more = self.around(chosen, references(images, mesh=spread))
-        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False)
+        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False, markup=False)
         return Ready(
             self,
             around,
