@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
@@ -189,7 +189,7 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
     wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
     sources = {key: source_of(options, *key) for key in wanted}
     for source in sources.values():
-        show(source)
+        show_data(source)
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}
     values = options.values or known[options.real, "train"]
     if len(values) < 2 or len(set(values)) != len(values):

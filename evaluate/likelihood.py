@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.batches import in_batches
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
@@ -57,7 +57,7 @@ def _open(options: Likelihood, model: Model) -> Source:
     source = open_data(
         options.data, split=options.split, size=(height, width), channels=channels, attributes=names, **options.reading
     )
-    show(source)
+    show_data(source)
     require_condition(model, source, own=own)
     return source
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -103,7 +103,7 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
         for spec in options.samples
     }  # fmt: skip
     for source in (known, others, *sources.values()):
-        show(source)
+        show_data(source)
     require_one_size([known, others, *sources.values()])
     return sources, known, others
 

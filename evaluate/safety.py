@@ -13,7 +13,7 @@ from jaxdiff import guidance
 from jaxdiff import process as processes
 from jaxdiff._console import pictures, plots
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
@@ -80,7 +80,7 @@ def safety(options: Safety) -> dict[str, Any]:
         for spec in options.synthetic
     }
     for source in sources.values():
-        show(source)
+        show_data(source)
     require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
     sets = {spec: _images(options, source) for spec, source in sources.items()}
     classifiers, rejector, extractors = _train_classifiers(options, train, test)
@@ -114,7 +114,7 @@ def safety(options: Safety) -> dict[str, Any]:
 def _real(options: Safety, split: str) -> Real:
     """Real images, with the label safe or unsafe and then those of the other attributes."""
     source = open_data(options.real, split=split, **options.image_format, **options.reading)
-    show(source)
+    show_data(source)
     wanted = parse_selection(options.unsafe)
     unsafe = matches(source, wanted)
     if not 0 < unsafe.sum() < len(source):
@@ -240,7 +240,10 @@ def _false_positives(
 ) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
-    unsafe = encoded(about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]))
+    unsafe = encoded(
+        about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]),
+        layout=about.get("unsafe_layout"), range=about.get("unsafe_range"),
+    )  # fmt: skip
     temperature = about["temperature"]
     kernel = (
         {"temperature": temperature if temperature in (None, "root", "dimension") else float(temperature)}

@@ -27,7 +27,7 @@ class Reading:
         return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
 
 
-def show(source: "Source") -> None:
+def show_data(source: "Source") -> None:
     """Prints what was understood of a data set."""
     from rich.markup import escape
 

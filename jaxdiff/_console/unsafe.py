@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxdiff._console import arguments
-from jaxdiff._console.reading import show
+from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
@@ -51,7 +51,7 @@ def encoded(
         spec, split=split, size=(height, width), channels=channels, attributes=(), layout=layout, range=range,
         value_names=arguments.value_names(value_names),
     )  # fmt: skip
-    show(source)
+    show_data(source)
     how = [str(split), f"{height}x{width}x{channels}", *value_names, str(layout), str(range)]
     images = load_arrays(source)[0] if spec.startswith("tfds:") else _cached(source, [READ_AS, spec, *how, *_state(spec)])
     if count is None:
