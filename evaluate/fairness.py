@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxdiff._console import arguments
 from jaxdiff._console.first import write_once
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
+from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
@@ -42,7 +43,7 @@ def fairness(options: Fairness) -> FairnessReport | None:
         return check(options)
     start = time.monotonic()
     values, sources = _open(options)
-    real = open_data(options.real, split="test", **options.image_format, value_names=_names(options, options.real))
+    real = open_data(options.real, split="test", **options.image_format, **_reading(options, options.real))
     associated = associated_names(real, options.attribute, options.associated)
     intersected = intersections.intersected(real, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
@@ -60,7 +61,7 @@ def fairness(options: Fairness) -> FairnessReport | None:
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
     own = {
-        key: intersections.own_labels(partial(_opened, options, *key), intersected, indices)
+        key: intersections.own_labels(partial(_opened, options, *key), options.attribute, intersected, indices)
         for key, indices in chosen.items()
         if key[1] != "train"
     }
@@ -154,7 +155,7 @@ def _features(options: Fairness, values, associated, intersected, sets, own, eva
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"training classifiers of {options.attribute}, {', '.join(features)}"):
             classifiers = train_feature_classifiers(
-                options.real, [options.attribute, *features], **options.image_format, value_names=_names(options, options.real),
+                options.real, [options.attribute, *features], **options.image_format, **_reading(options, options.real),
                 seed=options.seed, training=training,
             )  # fmt: skip
         predictions = [predict_attributes(classifiers, images.images) for images in compared]
@@ -187,6 +188,8 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
     """The evaluated values, and the sources by (spec, split); decodes only the first image of each."""
     wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
     sources = {key: source_of(options, *key) for key in wanted}
+    for source in sources.values():
+        show_data(source)
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}
     values = options.values or known[options.real, "train"]
     if len(values) < 2 or len(set(values)) != len(values):
@@ -209,16 +212,18 @@ def source_of(options: Fairness, spec: str, split: str) -> Source:
 
 def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | None) -> Source:
     """A set with the named attributes; None opens it with all, and its own names of their values."""
-    given = _names(options, spec) if names is not None else None
-    kept = {name: values for name, values in given.items() if name in names} if given else None
-    return open_data(spec, split=split, **options.image_format, attributes=names, value_names=kept)
+    reading = _reading(options, spec)
+    given = reading["value_names"] if names is not None else None
+    reading["value_names"] = {name: values for name, values in given.items() if name in names} if given else None
+    return open_data(spec, split=split, **options.image_format, attributes=names, **reading)
 
 
-def _names(options: Fairness, spec: str) -> dict[str, tuple[str, ...]] | None:
-    """The names of values from --value-names; None for sets of samples and tfds, which name their values."""
-    path = Path(spec)
-    tabular = path.suffix in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
-    return arguments.value_names(options.value_names) if tabular else None
+def _reading(options: Fairness, spec: str) -> dict[str, Any]:
+    """How a set is read: --value-names except for sets of samples and tfds, which name their values; --layout of --real."""
+    path = Path(split_spec(spec)[0]).expanduser()
+    tabular = path.suffix.lower() in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
+    reading = options.reading if tabular else {**options.reading, "value_names": None}
+    return reading if spec == options.real else {**reading, "layout": None}
 
 
 def _load(

@@ -28,12 +28,16 @@ def intersected(opened: Source, attribute: str, names: Sequence[str]) -> list[At
 
 
 def own_labels(
-    opened: Callable[[Sequence[str] | None], Source], attributes: Sequence[Attribute], indices: Integer[np.ndarray, " n"]
+    opened: Callable[[Sequence[str] | None], Source],
+    evaluated: str,
+    attributes: Sequence[Attribute],
+    indices: Integer[np.ndarray, " n"],
 ) -> dict[str, np.ndarray]:
     """A set's own labels (n,) of each attribute that it has.
 
     Arguments:
         opened: opens the set with the named attributes; None opens it with all, and its own names of their values.
+        evaluated: the attribute with which the set was opened for its images: those without a value of it are left out.
         attributes: the attributes; labels are positions in their values.
         indices: positions of the images in the set.
 
@@ -44,7 +48,7 @@ def own_labels(
     wanted = [attribute for attribute in attributes if attribute.name in there]
     if not wanted:
         return {}
-    source = opened([attribute.name for attribute in wanted])
+    source = opened([evaluated, *(attribute.name for attribute in wanted)])
     labels = {}
     for attribute in wanted:
         column = find(source.attributes, attribute.name)

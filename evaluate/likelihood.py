@@ -9,8 +9,8 @@ from jaxtyping import Float, Int32, UInt8
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console import arguments
 from jaxdiff._console.first import write_once
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.batches import in_batches
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
@@ -54,10 +54,10 @@ def _open(options: Likelihood, model: Model) -> Source:
     height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
     own = options.condition == "own"
     names = [attribute.name for attribute in model.conditions.attributes] if own else []
-    given = arguments.value_names(options.value_names)
     source = open_data(
-        options.data, split=options.split, size=(height, width), channels=channels, attributes=names or None, value_names=given
+        options.data, split=options.split, size=(height, width), channels=channels, attributes=names, **options.reading
     )
+    show_data(source)
     require_condition(model, source, own=own)
     return source
 

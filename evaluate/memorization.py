@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from jaxdiff._console import arguments
 from jaxdiff._console.first import write_once
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -86,9 +86,8 @@ def memorization(options: Memorization) -> MemorizationReport:
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:
     """The sets by name, the training images and the held-out images; decodes only the first image of each."""
     fitting = image_format_of(options, model) if model else options.image_format
-    given = arguments.value_names(options.value_names)
     known, others = (
-        open_data(options.train, split=split, **fitting, value_names=given) for split in (options.split, options.held_out)
+        open_data(options.train, split=split, **fitting, **options.reading) for split in (options.split, options.held_out)
     )
     if model:
         require_condition(model, known, own=options.condition == "own")
@@ -98,8 +97,13 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
         raise InputError(f"the membership attack needs at least {LEAST} held-out images; {others.name} has {len(others)}")
     ambiguous = len({Path(spec).name for spec in options.samples}) < len(options.samples)
     sources = {
-        spec if ambiguous else Path(spec).name: open_data(spec, split="all", **fitting) for spec in options.samples
+        spec if ambiguous else Path(spec).name: open_data(
+            spec, split="all", **fitting, attributes=(), range=options.range
+        )
+        for spec in options.samples
     }  # fmt: skip
+    for source in (known, others, *sources.values()):
+        show_data(source)
     require_one_size([known, others, *sources.values()])
     return sources, known, others
 

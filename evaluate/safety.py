@@ -11,12 +11,14 @@ import numpy as np
 
 from jaxdiff import guidance
 from jaxdiff import process as processes
-from jaxdiff._console import arguments, pictures, plots
+from jaxdiff._console import pictures, plots
 from jaxdiff._console.first import write_once
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
-from jaxdiff.data.spec import split_spec
+from jaxdiff.data.selection import matches
+from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_balanced_classifier
@@ -73,7 +75,12 @@ def safety(options: Safety) -> dict[str, Any]:
     options.join()
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", **options.image_format) for spec in options.synthetic}
+    sources = {
+        spec: open_data(spec, split="all", **options.image_format, attributes=(), range=options.range)
+        for spec in options.synthetic
+    }
+    for source in sources.values():
+        show_data(source)
     require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
     sets = {spec: _images(options, source) for spec, source in sources.items()}
     classifiers, rejector, extractors = _train_classifiers(options, train, test)
@@ -106,13 +113,10 @@ def safety(options: Safety) -> dict[str, Any]:
 
 def _real(options: Safety, split: str) -> Real:
     """Real images, with the label safe or unsafe and then those of the other attributes."""
-    named = arguments.value_names(options.value_names)
-    source = open_data(options.real, split=split, **options.image_format, value_names=named)
-    wanted = split_spec(f"x:{options.unsafe}")[1]
-    unsafe = np.ones(len(source), bool)
-    for name, values in wanted.items():
-        column = find(source.attributes, name)
-        unsafe &= np.isin(source.labels[:, column], [source.attributes[column].index(value) for value in values])
+    source = open_data(options.real, split=split, **options.image_format, **options.reading)
+    show_data(source)
+    wanted = parse_selection(options.unsafe)
+    unsafe = matches(source, wanted)
     if not 0 < unsafe.sum() < len(source):
         raise InputError(
             f"{source.name} has {unsafe.sum()} of {len(source)} images with {options.unsafe}; both kinds are needed"
@@ -236,7 +240,10 @@ def _false_positives(
 ) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
-    unsafe = encoded(about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]))
+    unsafe = encoded(
+        about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]),
+        layout=about.get("unsafe_layout"), range=about.get("unsafe_range"),
+    )  # fmt: skip
     temperature = about["temperature"]
     kernel = (
         {"temperature": temperature if temperature in (None, "root", "dimension") else float(temperature)}

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console import arguments
 from jaxdiff._console.first import require_writable
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -23,7 +23,7 @@ from jaxdiff.spaces import require_pixels
 from .draw import draw
 from .methods.switching import Switching
 from .options import Draw, Search
-from .search import show
+from .search import reference_reading, show
 from .setting import Setting, setting
 from .transitions import default_path
 
@@ -47,10 +47,10 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
         raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
-    named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
     *size, channels = require_pixels(chosen.model.space, "the model").shape
-    fitting = {"size": tuple(size), "channels": channels, "value_names": named}
+    fitting = {"size": tuple(size), "channels": channels, **reference_reading(options, options.reference, training)}
     opened = open_data(spec, split="train", **fitting)
+    show_data(opened)
     associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity needs data with attributes other than {chosen.name}; {spec} has none")

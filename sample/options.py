@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from jaxdiff._console.hosts import Hosts
+from jaxdiff._console.reading import Reading
 from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
@@ -144,7 +145,7 @@ class Draw(Sampling):
 
 
 @dataclass(frozen=True)
-class Search(Sampling):
+class Search(Reading, Sampling):
     """Finds the transition point tau at which switched samples depend least on the attribute value they started with.
 
     Direct search (--mode direct) compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the
@@ -194,8 +195,6 @@ class Search(Sampling):
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
     """Real images for --metric whitened and feature; by default the model's training data."""
-    value_names: tuple[str, ...] = ()
-    """Names for the integer labels of --reference and --unsafe data, e.g. gender=male,female."""
     path: Literal["own", "shared"] = "shared"
     """prefix: one trajectory per condition (own), or one for both (shared)."""
     weight: Literal["beta_eps", "g2_score"] = "g2_score"
@@ -262,7 +261,7 @@ class Search(Sampling):
 
 
 @dataclass(frozen=True)
-class Sweep(Sampling):
+class Sweep(Reading, Sampling):
     """Compares the search criteria, and draws a switched set at each of many tau for `jaxdiff evaluate sweep`.
 
     The default search (direct/feature) and the authors' (prefix/own/beta_eps/batch) run at every batch size, the others at the
@@ -303,8 +302,6 @@ class Sweep(Sampling):
     """Searches to run: direct/METRIC or prefix/PATH/WEIGHT/NORM, with the options of `sample search`."""
     reference: str | None = None
     """Real images for direct/whitened and direct/feature; by default the model's training data."""
-    value_names: tuple[str, ...] = ()
-    """Names for the integer labels of --reference data, e.g. gender=male,female."""
     phases: tuple[float, float] = BOUNDARIES
     """SNR values that separate the noise phases shown in the plots."""
     batch_size: int | None = None

@@ -1,10 +1,11 @@
 """`jaxdiff sample search`: searches the transition points of a model."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from rich.table import Table
 from jaxdiff import parallel
 from jaxdiff._console import arguments, plots
 from jaxdiff._console.first import require_writable, write_once
+from jaxdiff._console.reading import Reading, show_data
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
 from jaxdiff.choices import BOUNDARIES
@@ -42,34 +44,46 @@ Curve = tuple[str, Sequence[float], Sequence[float], float]
 """Name, times, criterion at these times, and the resulting tau of a search."""
 
 
-def reference_features(name: str, chosen: Setting, reference: str | None, value_names: tuple[str, ...], seed: int):
+def reference_reading(options: Reading, reference: str | None, training: Mapping[str, Any]) -> dict[str, Any]:
+    """How reference data are read, arguments of `open_data`: the model's training data as in training, unless options say
+    otherwise."""
+    own = {} if reference else training
+    low_high = options.range or own.get("range")
+    return {
+        "value_names": arguments.value_names(options.value_names or own.get("value_names", ())),
+        "layout": options.layout or own.get("layout"),
+        "range": low_high and tuple(low_high),
+    }
+
+
+def reference_features(name: str, chosen: Setting, options: Search):
     """The feature map of the direct search, fitted to real images: whitened pixels or a classifier's features."""
-    if reference is None:
-        # the model's training data, with the value names used in training
-        training = chosen.model.training
-        reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
+    training = chosen.model.training
+    reference = options.reference or training.get("data")
     if reference is None:
         raise InputError(
             f"--metric {name} needs real images, and the model does not record its training data: give --reference, or use "
             "--metric pixel or --mode prefix"
         )
-    names, (*size, channels) = arguments.value_names(value_names), require_pixels(chosen.model.space, "the model").shape
+    reading = reference_reading(options, options.reference, training)
+    *size, channels = require_pixels(chosen.model.space, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
     wanted = [part.name for part in parts]
-    source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, value_names=names)
+    source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, **reading)
+    show_data(source)
     for found, own in zip(source.attributes, parts, strict=True):
         if found.values != own.values:
             raise InputError(
                 f"--reference {reference} has the values {found.values} of {found.name!r}, but the model has {own.values}"
             )
-    images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
+    images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=options.seed)
     positions = np.full(len(chosen.attribute.values), -1)
     positions[list(chosen.values)] = np.arange(len(chosen.values))
     ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
         return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))
-    classifier = train_image_classifier(images, ends, values=len(chosen.values), seed=seed)
+    classifier = train_image_classifier(images, ends, values=len(chosen.values), seed=options.seed)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
@@ -83,7 +97,7 @@ def search_features(options: Search, chosen: Setting) -> Callable | None:
     if not needs_reference(options):
         return None
     with working(f"fitting the {options.metric} metric to real images"):
-        return reference_features(options.metric, chosen, options.reference, options.value_names, options.seed)
+        return reference_features(options.metric, chosen, options)
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:

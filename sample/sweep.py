@@ -34,7 +34,8 @@ def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
     """
     if options.start == "none":
         return {}
-    same = {name: getattr(options, name) for name in ("attribute", "values", "reference", "value_names", "phases", "seed")}
+    names = ("attribute", "values", "reference", "value_names", "layout", "range", "phases", "seed")
+    same = {name: getattr(options, name) for name in names}
     same |= options.same()
     plan = {}
     for mode in options.modes:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
+from jaxdiff._console.reading import Reading
 from jaxdiff.choices import BOUNDARIES, ProcessName, TimeSampling, Weighting, check_boundaries
 from jaxdiff.errors import InputError
 from jaxdiff.presets import PresetName, preset
@@ -14,7 +15,7 @@ FEWEST = 100  # images of a held-out split below which a calibration error is me
 
 
 @dataclass(frozen=True)
-class RunOptions(Hosts):
+class RunOptions(Reading, Hosts):
     """Options of every training run."""
 
     out: Path
@@ -23,8 +24,6 @@ class RunOptions(Hosts):
     """Training data: `embedded`, a folder or .zip of images with labels.csv, an .npz with images and labels, or tfds:NAME."""
     preset: PresetName = "tiny"
     """Network architecture and training settings; the options below override them."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of the data, e.g. gender=male,female."""
     process: ProcessName | None = None
     """Forward process, by default the preset's; see the table above."""
     zero_terminal_snr: bool = False

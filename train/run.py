@@ -5,8 +5,8 @@ import sys
 from jax.sharding import Mesh
 
 from jaxdiff import parallel
-from jaxdiff._console.arguments import value_names
 from jaxdiff._console.dry_run import simulate_devices
+from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, open_data, require_two_values, verify
 from jaxdiff.errors import InputError
 
@@ -22,6 +22,7 @@ def train_diffusion(options: Options) -> None:
     names = () if options.unconditional else names
     mesh = join(options)
     source = parallel.run_on_all(lambda: _open(options, diffusion.image_size(options), options.channels, names))
+    show_data(source)
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose one or more of {known} with --attributes")
@@ -38,6 +39,8 @@ def train_classifier(options: ClassifierOptions) -> None:
     source, *held_out = parallel.run_on_all(
         lambda: [_open(options, size, channels, (options.attribute,), split) for split in ("train", "validation", "test")]
     )
+    for each in (source, *held_out):
+        show_data(each)
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
     run_task(options, classifier.resolve(options, process, source, held_out), source, mesh)
 
@@ -62,5 +65,4 @@ def _open(
     options: RunOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...] | None, split: str = "train"
 ) -> Source:
     """A split of the data with the attributes of these names (None: all)."""
-    given = value_names(options.value_names)
-    return open_data(options.data, split=split, size=size, channels=channels, attributes=names, value_names=given)
+    return open_data(options.data, split=split, size=size, channels=channels, attributes=names, **options.reading)

@@ -84,6 +84,8 @@ class Task(ABC):
             "images": step * self.batch_size,
             "data": options.data,
             "value_names": list(options.value_names),
+            "layout": options.layout,
+            "range": None if options.range is None else list(options.range),
             "preset": options.preset,
             "seed": options.seed,
             "jax": jax.__version__,

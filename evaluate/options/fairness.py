@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
+from jaxdiff._console.reading import Reading
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
@@ -12,7 +13,7 @@ from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Fairness(ImageFormat, Processes):
+class Fairness(ImageFormat, Reading, Processes):
     """Measures how far synthetic images from any source depend on an attribute.
 
     Attribute classifiers are trained on each set and tested in three directions: synthetic->real, real->synthetic and, held
@@ -54,8 +55,6 @@ class Fairness(ImageFormat, Processes):
     """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
     values: tuple[str, ...] = ()
     """Attribute values to evaluate, two or more; other images are excluded. By default all values of the real images."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     seeds: int = 3
     """Number of attribute classifiers trained on each set, with different seeds."""
     train_count: int | None = None

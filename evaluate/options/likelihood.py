@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from jaxdiff._console.hosts import Processes
+from jaxdiff._console.reading import Reading
 from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.errors import InputError
 
 
 @dataclass(frozen=True)
-class Likelihood(Processes):
+class Likelihood(Reading, Processes):
     """Computes the bits per dimension of real images under a model.
 
     The likelihood is that of the probability-flow ODE (Song et al. 2021) for uniformly dequantised images, so the result is an
@@ -35,8 +36,6 @@ class Likelihood(Processes):
     """Images: `embedded`, a folder, .zip, .npz, tfds:NAME or a set of samples. They are resized to the model's size."""
     split: Literal["train", "validation", "test", "all"] = "test"
     """Split of the data."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     count: int = 512
     """Number of images, a random subset (see --seed); a larger count includes those of a smaller one."""
     condition: Literal["own", "null"] = "own"

@@ -6,6 +6,7 @@ from typing import Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
+from jaxdiff._console.reading import Reading
 from jaxdiff.defaults import ALPHA, ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES, NEIGHBOURS
 from jaxdiff.errors import InputError
 
@@ -16,7 +17,7 @@ LEAST = int(1 / FALSE_POSITIVES)
 
 
 @dataclass(frozen=True)
-class Memorization(ImageFormat, Processes):
+class Memorization(ImageFormat, Reading, Processes):
     """Measures memorisation: which training images are reproduced in synthetic images.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
@@ -50,8 +51,6 @@ class Memorization(ImageFormat, Processes):
     """Split of --train that the model was trained on."""
     held_out: Literal["train", "validation", "test"] = "test"
     """Split of --train that the model was not trained on: the control, and the non-members of the attack."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of --train, e.g. gender=male,female."""
     count: int = 10_000
     """Maximum number of images used of each set; a random subset of larger sets (see --seed)."""
     neighbours: int = NEIGHBOURS

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
-from jaxdiff.data.spec import split_spec
+from jaxdiff._console.reading import Reading
+from jaxdiff.data.spec import parse_selection
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
@@ -13,7 +14,7 @@ from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Safety(ImageFormat, Processes):
+class Safety(ImageFormat, Reading, Processes):
     """Measures how safe sets are: the rate of unsafe images, by attribute classifiers and by nearest neighbours; the quality
     compared with the safe real images; and how often the guard acts on safe images.
 
@@ -40,8 +41,6 @@ class Safety(ImageFormat, Processes):
     """Sets to evaluate, the unguarded one first: sets of samples, folders, .zip or .npz files."""
     real: str = "embedded"
     """Real images with labels: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
-    value_names: tuple[str, ...] = ()
-    """Names for integer labels of folders, .zip and .npz files, e.g. gender=male,female."""
     balance: tuple[str, ...] = ()
     """Other attributes of the real images, over which the classifiers' training data are balanced; by default all others."""
     seeds: int = 3
@@ -66,7 +65,7 @@ class Safety(ImageFormat, Processes):
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
-        if not split_spec(f"x:{self.unsafe}")[1]:
+        if not parse_selection(self.unsafe):
             raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,..., several joined by +, got {self.unsafe!r}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")

@@ -1,10 +1,13 @@
 """Arguments that several programs take."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.spec import split_escaped, unescaped
 from jaxdiff.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxdiff.data.columns import ValueNames
 
 
 def image_size(given: str | None) -> tuple[int, int] | None:
@@ -17,8 +20,8 @@ def image_size(given: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
-def value_names(given: Sequence[str]) -> dict[str, ValueNames] | None:
-    """Parses `--value-names`, each ATTRIBUTE=NAME,NAME,... for the codes 0, 1, ... or ATTRIBUTE=CODE:NAME,...; None if not given.
+def value_names(given: Sequence[str]) -> dict[str, "ValueNames"] | None:
+    """Parses `--value-names`, each ATTRIBUTE=NAME,... for the codes 0, 1, ... or ATTRIBUTE=CODE:NAME,...; None if not given.
 
     A backslash before a comma or a colon makes it part of a name.
     """
@@ -33,7 +36,7 @@ def value_names(given: Sequence[str]) -> dict[str, ValueNames] | None:
     return parsed or None
 
 
-def _names(item: str, parts: Sequence[str]) -> ValueNames:
+def _names(item: str, parts: Sequence[str]) -> "ValueNames":
     """The names of an attribute's values, by code if each has one."""
     pairs = [split_escaped(part, ":") for part in parts]
     if all(len(pair) == 1 for pair in pairs):

@@ -1,14 +1,12 @@
 """Options of how data are read, which several programs share, and what is printed of the data sets that were read."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from rich.markup import escape
+from typing import TYPE_CHECKING, Any
 
 from jaxdiff._console import arguments
-from jaxdiff._console.terminal import console
-from jaxdiff.data import Source
-from jaxdiff.data.describing import describe
+
+if TYPE_CHECKING:
+    from jaxdiff.data import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,11 @@ class Reading:
         return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
 
 
-def show(source: Source) -> None:
+def show_data(source: "Source") -> None:
     """Prints what was understood of a data set."""
+    from rich.markup import escape
+
+    from jaxdiff._console.terminal import console
+    from jaxdiff.data import describe
+
     console.print(escape(describe(source)), highlight=False, soft_wrap=True)

@@ -5,51 +5,74 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from jaxdiff._console import arguments
-from jaxdiff.data import load_arrays, open_data
+from jaxdiff._console.reading import show_data
+from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Space, require_pixels
 
+READ_AS = "oriented, ranges with a margin"
+"""How files become pixels: a change makes cached images old."""
+
 
 def encoded(
-    spec: str, split: str, space: Space, count: int | None, value_names: tuple[str, ...]
+    spec: str,
+    split: str | None,
+    space: Space,
+    count: int | None,
+    value_names: tuple[str, ...],
+    *,
+    layout: str | None = None,
+    range: tuple[float, float] | None = None,
 ) -> Float32[np.ndarray, "n ..."]:
-    """The images of a data set, encoded in a model's space; read from the cache if they were loaded before.
+    """The images of a data set, encoded in a model's space; prints what was understood of it.
 
-    The cache is in $XDG_CACHE_HOME/jaxdiff, by default ~/.cache/jaxdiff. It stores uint8 images, keyed by name, split, image
-    shape and, for files, their sizes and modification times.
+    Their pixels are read from the cache if they were loaded before. The cache is in $XDG_CACHE_HOME/jaxdiff, by default
+    ~/.cache/jaxdiff. It stores uint8 images, keyed by name, split, image shape, how they are read and, for files, their sizes
+    and modification times. Data sets of tfds are not cached, since what a name stands for may change.
 
     Arguments:
         spec: the data set, as for `open_data`.
-        split: its split.
+        split: its split; None takes train of a data set with splits of its own, and all of one without.
         space: the model's space, which must show images.
         count: number of images, a random subset (seed 0); None takes all.
         value_names: as for `--value-names`.
+        layout, range: as for `open_data`.
 
     Raises:
         InputError: no images, fewer than `count`, or a model of other data than images.
     """
     height, width, channels = require_pixels(space.shown, "the model").shape
-    key = "|".join([spec, split, f"{height}x{width}x{channels}", *value_names, *_state(spec)])
-    file = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
-    if file.exists():
-        images = np.load(file, mmap_mode="r")
-    else:
-        given = arguments.value_names(value_names)
-        images = load_arrays(open_data(spec, split=split, size=(height, width), channels=channels, value_names=given))[0]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.stem}-{os.getpid()}.partial")
-        with open(partial, "wb") as opened:
-            np.save(opened, images)
-        os.replace(partial, file)
+    # labels are not needed, so images whose labels are missing are used too
+    source = open_data(
+        spec, split=split, size=(height, width), channels=channels, attributes=(), layout=layout, range=range,
+        value_names=arguments.value_names(value_names),
+    )  # fmt: skip
+    show_data(source)
+    how = [str(split), f"{height}x{width}x{channels}", *value_names, str(layout), str(range)]
+    images = load_arrays(source)[0] if spec.startswith("tfds:") else _cached(source, [READ_AS, spec, *how, *_state(spec)])
     if count is None:
         return space.encode(np.asarray(images))
     if count > len(images):
         raise InputError(f"--unsafe {spec} has {len(images)} images, fewer than --unsafe-count {count}")
     return space.encode(np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]))
+
+
+def _cached(source: Source, key: list[str]) -> UInt8[np.ndarray, "n h w c"]:
+    """The images of a source, from the file of this key, which is written if there is none."""
+    file = _folder() / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:24]}.npy"
+    if file.exists():
+        return np.load(file, mmap_mode="r")
+    images = load_arrays(source)[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.stem}-{os.getpid()}.partial")
+    with open(partial, "wb") as opened:
+        np.save(opened, images)
+    os.replace(partial, file)
+    return images
 
 
 def _folder() -> Path:

@@ -92,12 +92,12 @@ def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[T
     if manual_dir is not None:
         options["manual_dir"] = fspath(manual_dir)
     builder = _builder(name, options.get("data_dir"))
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not builder.info.splits:
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and (name in _OWN or not builder.info.splits):
         builder = _of_manual_dir(builder, name, options.get("data_dir"), options.get("manual_dir"))
     elif options.get("manual_dir") is not None:
         raise InputError(
-            f"`manual_dir` is not used: tfds data set {name} is prepared in {builder.data_dir}, or needs none; leave it out, or "
-            "give another data_dir"
+            f"tfds data set {name} needs no `manual_dir`, or is prepared in {builder.data_dir}; leave it out or give another "
+            "data_dir"
         )
     if not builder.info.splits:
         _prepare(builder, name, options.get("manual_dir"))
@@ -131,8 +131,10 @@ def _of_manual_dir(
     root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / _BY_SOURCE
     if manual_dir is None:
         prepared = [each for folder in sorted(root.glob(f"{name}-*")) if (each := _builder(name, str(folder))).info.splits]
+        if builder.info.splits:  # prepared before each manual_dir had its own folder
+            prepared.append(builder)
         if len(prepared) > 1:
-            raise InputError(f"{root} has tfds data set {name} prepared of {len(prepared)} folders; give `manual_dir`")
+            raise InputError(f"tfds data set {name} is prepared of {len(prepared)} folders in {root.parent}; give `manual_dir`")
         return prepared[0] if prepared else builder
     folder = Path(manual_dir).expanduser()
     return _builder(name, str(root / f"{name}-{_state(folder, getattr(builder, 'SOURCES', None))}"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from jaxdiff.data import Source, load_arrays, open_data
+from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_attribute_classifiers
@@ -35,7 +36,9 @@ def train_feature_classifiers(
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
-    value_names: Mapping[str, Sequence[str]] | None = None,
+    value_names: Mapping[str, ValueNames] | None = None,
+    layout: str | None = None,
+    range: tuple[float, float] | None = None,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
     progress: Callable[[str, int, int], None] | None = None,
@@ -48,7 +51,7 @@ def train_feature_classifiers(
     Arguments:
         real: the real data, as `open_data` takes them.
         names: the evaluated attribute, then the associated ones.
-        size, channels, value_names: as in `open_data`.
+        size, channels, value_names, layout, range: as in `open_data`.
         seed: of the images and the classifiers.
         training: how each classifier is trained.
         progress: called with a description, the classifiers done and their number.
@@ -61,7 +64,10 @@ def train_feature_classifiers(
         spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
     tables = []
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = open_data(spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names)
+        source = open_data(
+            spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names, layout=layout,
+            range=range,
+        )  # fmt: skip
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(
         *tables, source.attributes, group=names[0], seed=seed, training=training, progress=progress

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from jaxdiff._console.reading import Reading
 from jaxdiff.errors import InputError
 
 from ..registry import Modifier, Place, Ready, Slot, check_at_least, options_of
@@ -84,19 +85,17 @@ class Guard(Modifier):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageGuard(Guard):
+class ImageGuard(Reading, Guard):
     """A guard that guides away from images."""
 
-    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names")
+    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names", "layout", "range")
 
     unsafe: str | None = None
     """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
-    unsafe_split: Literal["train", "validation", "test", "all"] = "train"
-    """Split of the unsafe images to use."""
+    unsafe_split: Literal["train", "validation", "test", "all"] | None = None
+    """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
     unsafe_count: int | None = None
     """Number of unsafe images to use, a random subset (seed 0); by default all. The cost of a step is proportional to it."""
-    value_names: tuple[str, ...] = ()
-    """Names for the integer labels of --unsafe data, e.g. gender=male,female."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -111,13 +110,12 @@ class ImageGuard(Guard):
         import numpy as np
 
         from jaxdiff._console.terminal import console
-        from jaxdiff._console.unsafe import encoded
         from jaxdiff.references import references
 
-        images = encoded(self.unsafe, self.unsafe_split, chosen.model.space, self.unsafe_count, self.value_names)
+        images = self.encoded(self.unsafe, chosen, self.unsafe_count)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
         around, more = self.around(chosen, references(images, mesh=spread))
-        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False)
+        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False, markup=False)
         return Ready(
             self,
             around,
@@ -126,9 +124,19 @@ class ImageGuard(Guard):
                 "unsafe_images": len(images),
                 "unsafe_fingerprint": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16],
                 "unsafe_value_names": list(self.value_names),
+                # only if given, so that the sets drawn without them keep their settings
+                **({"unsafe_layout": self.layout} if self.layout else {}),
+                **({"unsafe_range": list(self.range)} if self.range else {}),
                 **more,
             },
         )
+
+    def encoded(self, spec: str, chosen: Any, count: int | None = None) -> Any:
+        """The images of a data set in the model's space, read as the options say; see `jaxdiff._console.unsafe.encoded`."""
+        from jaxdiff._console.unsafe import encoded
+
+        space, reading = chosen.model.space, {"layout": self.layout, "range": self.range}
+        return encoded(spec, self.unsafe_split, space, count, self.value_names, **reading)
 
     def around(self, chosen: Any, unsafe: "References") -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
         """The guard, a function as in `Ready.around`, and further settings for provenance."""

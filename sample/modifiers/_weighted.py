@@ -1,5 +1,6 @@
 """Guards whose strength is weighted by how likely an image is unsafe."""
 
+from collections import ChainMap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -61,18 +62,18 @@ class Weighted(WithLabels):
             InputError: it was trained on another process, or the unsafe values of its attribute are not given.
         """
         from jaxdiff import guidance, load_classifier
-        from jaxdiff._console import arguments
-        from jaxdiff.data.spec import split_spec
+        from jaxdiff.data.spec import chosen_values, parse_selection, split_spec
 
         classifier = load_classifier(self.classifier)
         attribute = classifier.attribute.name
-        selected = split_spec(getattr(self, "unsafe", None) or "")[1]
-        unsafe = arguments.value_names(self.unsafe_label) or selected
-        if set(unsafe) != {attribute}:
+        labels = [parse_selection(item) for item in self.unsafe_label]
+        wanted = dict(ChainMap(*labels)) if labels else split_spec(getattr(self, "unsafe", None) or "")[1]
+        if set(wanted) != {attribute}:
             raise InputError(
                 f"--classifier predicts {attribute!r}: give its unsafe values with --unsafe-label {attribute}=VALUE, or select "
-                f"--unsafe images by it; got {', '.join(unsafe) or 'neither'}"
+                f"--unsafe images by it; got {', '.join(wanted) or 'neither'}"
             )
-        log_odds = classifier.log_odds(unsafe[attribute])
+        unsafe = chosen_values(wanted[attribute], classifier.attribute.values, attribute)
+        log_odds = classifier.log_odds(unsafe)
         log_odds.require(process)
         return guidance.classifier_odds(log_odds), classifier.fingerprint

@@ -99,7 +99,6 @@ class Safe(ImageGuard, Weighted):
     def _weight(self, chosen: Any, unsafe: Any) -> tuple[Any, dict[str, Any]]:
         """The library's weight, and further settings for provenance."""
         from jaxdiff import guidance
-        from jaxdiff._console.unsafe import encoded
 
         match self.weight_kind:
             case "tracked":
@@ -108,7 +107,7 @@ class Safe(ImageGuard, Weighted):
                 weight, fingerprint = self.classifier_weight(chosen.model.process)
                 return weight, {"classifier": fingerprint}
             case "odds":
-                known = encoded(self.known_safe, self.unsafe_split, chosen.model.space, None, self.value_names)
+                known = self.encoded(self.known_safe, chosen)
                 return guidance.odds(known, unsafe), {}
         return self.weight_kind, {}
 
