@@ -171,7 +171,7 @@ def _tar(path: Path) -> Files:
 
 def _hidden(name: str) -> bool:
     # zips made on macOS contain a metadata file `__MACOSX/._NAME` for every file; caches and trash lie in folders `.NAME`
-    return any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
 def _common_folder(names: Sequence[str]) -> str:
