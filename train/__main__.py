@@ -11,7 +11,7 @@ def _tables() -> str:
 OPTIONS = Program(
     "train",
     __package__,
-    "Trains diffusion models and classifiers of noised images, and exports and imports models.",
+    "Trains diffusion models and classifiers of noised images, shows how data are read, and exports and imports models.",
     {
         "diffusion": Command("train a diffusion model on images", "options:Options", "run:train_diffusion", _tables),
         "classifier": Command(
@@ -19,6 +19,9 @@ OPTIONS = Program(
             "options:ClassifierOptions",
             "run:train_classifier",
             lambda: choices.table(Processes=choices.PROCESSES),
+        ),
+        "inspect": Command(
+            "show how a data set is read, with some of its images", "inspect_options:Inspect", "inspection:inspect_data"
         ),
         "export": Command("export a model to the diffusers format", "exchange_options:Export", "exchange:export_model"),
         "import": Command(

@@ -17,7 +17,8 @@ class Reading:
     """Names of the values of attributes of the data: gender=male,female for the codes 0, 1, ..., or race=1:White,2:Black with
     codes. A backslash makes a comma or colon part of a name."""
     layout: str | None = None
-    """Layout of the data, by default recognised from the content: table, npz, samples, tfds or embedded."""
+    """Layout of the data, by default recognised from the content: embedded, tfds, npz, samples, table, celeba, fairface, stylegan,
+    imagefolder, parquet, webdataset, utkface, folders or images."""
     range: tuple[float, float] | None = None
     """Values of floating-point images that are black and white, such as -1 1; by default inferred and printed."""
 
