@@ -51,7 +51,8 @@ class StyleGAN(Reader):
         if len(present) < len(given):
             notes.append(f"{len(given) - len(present)} of {len(given)} labels have no image")
         columns = _columns([given[name] for name in present], what)
-        classes = {each: each for each in sorted(set(columns.get("label", ())), key=int)}
+        numbered = columns["label"].tolist() if "label" in columns else []
+        classes: dict[str, str] = {each: each for each in sorted(set(numbered), key=int)}
         value_names = {"label": classes} if classes else {}  # named, so that there may be any number
         return Table(present, columns, value_names=value_names, notes=tuple(notes)).labelled(files, request)
 
