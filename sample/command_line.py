@@ -8,10 +8,9 @@ without the method or modifier that it belongs to is an error.
 from collections.abc import Mapping, Sequence
 from dataclasses import field, make_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-import tyro
-
+from jaxdiff._console.commands import HELP
 from jaxdiff.choices import SOLVERS, SPACINGS, table
 from jaxdiff.errors import InputError
 
@@ -53,14 +52,10 @@ def options_on_line(command: type) -> Mapping[str, Option]:
 def on_line(command: type) -> type:
     """The dataclass of all options of a command, for tyro. Its `command` attribute is the resulting command."""
     options = sorted(options_on_line(command).values(), key=lambda option: not required(option))
-    parts = [
-        (
-            option.name,
-            Annotated[option.type, tyro.conf.arg(help=option.about)],
-            field() if required(option) else field(default=option.default),
-        )
-        for option in options
-    ]
+    parts = []
+    for option in options:
+        default = {} if required(option) else {"default": option.default}
+        parts.append((option.name, option.type, field(**default, metadata={HELP: option.about})))
 
     def make(self: Any) -> None:
         object.__setattr__(self, "command", made(command, **vars(self)))

@@ -7,15 +7,13 @@ from them. Neither this file nor the top level of a method's or modifier's file 
 are fast; functions import what they need.
 """
 
-import ast
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from jaxdiff._console.help_text import docstrings
 from jaxdiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,27 +46,6 @@ class Option(NamedTuple):
 def flag(name: str) -> str:
     """The command-line flag of an option: `guidance_scale` becomes `--guidance-scale`."""
     return f"--{name.replace('_', '-')}"
-
-
-@cache
-def _classes(file: str) -> Mapping[str, ast.ClassDef]:
-    """The classes that a file defines, by name."""
-    return {each.name: each for each in ast.parse(Path(file).read_text("utf-8")).body if isinstance(each, ast.ClassDef)}
-
-
-@cache
-def docstrings(cls: type) -> Mapping[str, str]:
-    """The docstrings of the fields of a class, including inherited fields."""
-    found: dict[str, str] = {}
-    for each in reversed(cls.__mro__):
-        if not is_dataclass(each):
-            continue
-        definition = _classes(sys.modules[each.__module__].__file__)[each.__name__]
-        for above, below in pairwise(definition.body):
-            match above, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
-    return found
 
 
 @cache

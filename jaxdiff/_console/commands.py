@@ -5,32 +5,106 @@ A program's `--help` lists its commands; a command's own `--help` lists its opti
 
 import importlib
 import inspect
+import io
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TextIO, get_type_hints
 
 import tyro
 
 from jaxdiff._console.device import prepare
+from jaxdiff._console.help_text import docstrings, wrapped
 from jaxdiff._console.terminal import run
 from jaxdiff._version import __version__
 from jaxdiff.errors import InputError
 
 
+HELP = "help"
+"""Metadata of a field of options that gives its help text instead of its docstring."""
+REGISTRY = tyro.constructors.ConstructorRegistry()
+"""How tyro builds options: their help text comes from `docstrings`, and an `InputError` passes through it."""
+_ABOUT = "{about}"  # stands for the text about a command until tyro has laid out its help
+
+
+class _WrongOptions(Exception):
+    """An `InputError` of a dataclass of options. It is no `ValueError`, which tyro would print in a box."""
+
+    def __init__(self, kind: type, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+@REGISTRY.struct_rule
+def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
+    kind = info.type
+    if not is_dataclass(kind):
+        return None
+
+    def make(**given: Any) -> Any:
+        try:
+            return kind(**given)
+        except InputError as error:
+            raise _WrongOptions(kind, str(error)) from error
+
+    types = get_type_hints(kind, include_extras=True)
+    specs = []
+    for field in fields(kind):
+        default = tyro.MISSING if field.default is MISSING else field.default
+        about = field.metadata.get(HELP) or partial(_docstring, kind, field.name)
+        specs.append(tyro.constructors.StructFieldSpec(field.name, types[field.name], default, about))
+    return tyro.constructors.StructConstructorSpec(make, tuple(specs))
+
+
+def _docstring(kind: type, name: str) -> str | None:
+    return docstrings(kind).get(name)
+
+
+class _Held(io.StringIO):
+    """Holds printed text, in the encoding and colours of the standard output that it replaces."""
+
+    def __init__(self, replaced: TextIO):
+        super().__init__()
+        self._replaced = replaced
+
+    encoding = property(lambda self: self._replaced.encoding)
+
+    def isatty(self) -> bool:
+        return self._replaced.isatty()
+
+
 def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
-    """Parses command-line arguments; exits after `--help`, or with status 2 if they are wrong.
+    """Parses command-line arguments; exits after `--help`, or with status 2 if tyro cannot parse them.
 
     Arguments:
         kind: the dataclass of the options, whose docstring is the help text.
         spelled: the command as called.
         arguments: the arguments.
-        tables: further help text.
+        tables: tables of choices for the help text.
+
+    Raises:
+        InputError: the options refuse their values.
     """
-    about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
-    return tyro.cli(kind, prog=spelled, args=arguments, description=about)
+    held = _Held(sys.stdout)
+    try:
+        with redirect_stdout(held):
+            return tyro.cli(kind, prog=spelled, args=arguments, description=_ABOUT, registry=REGISTRY)
+    except _WrongOptions as wrong:
+        raise InputError(_as_typed(str(wrong), wrong.kind, kind)) from None
+    except SystemExit:
+        print(held.getvalue().replace(_ABOUT, wrapped(inspect.getdoc(kind) or "", *tables), 1), end="")
+        raise
+
+
+def _as_typed(message: str, inner: type, kind: type) -> str:
+    """A message in which the fields of `inner`, the options or a part of them, are named as on the command line."""
+    prefix = "".join(f"{field.name}." for field in fields(kind) if field.type is inner)
+    for field in fields(inner):
+        message = message.replace(f"`{field.name}`", f"--{prefix}{field.name}".replace("_", "-"))
+    return message
 
 
 @dataclass(frozen=True)

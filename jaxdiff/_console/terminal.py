@@ -24,11 +24,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from jaxdiff._console.pipes import quiet_end
 from jaxdiff.errors import InputError, LostProcess
 
-console = Console()
-_errors = Console(stderr=True)
-_progress = Console(stderr=True)  # progress
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # `run` ends the process
+
+
+console = _Console()
+_errors = _Console(stderr=True)
+_progress = _Console(stderr=True)  # progress
 
 
 def only_errors() -> None:
@@ -121,7 +129,7 @@ def working(description: str) -> Generator[None, None, None]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program: turns an `InputError` into a one-line message and exit status 2.
+    """Runs a program: turns an `InputError` into a one-line message and exit status 2, and ends quietly if its output is closed.
 
     In a run of several processes all print the `InputError`, and they end together. Any other exception ends this process at
     once, with its traceback and exit status 1; the others, which cannot continue without it, end within seconds.
@@ -131,6 +139,11 @@ def run(main: Callable[[], None]) -> None:
     """
     # Orbax logs pages for what we print in one line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    with quiet_end():
+        _run(main)
+
+
+def _run(main: Callable[[], None]) -> None:
     try:
         main()
     except InputError as error:
