@@ -4,7 +4,7 @@ import importlib
 import sys
 from importlib.util import find_spec
 
-from jaxdiff._console.pipes import quiet_end
+from jaxdiff._console.pipes import surviving_output
 from jaxdiff._version import __version__
 
 PROGRAMS = {
@@ -15,7 +15,7 @@ PROGRAMS = {
 }
 COMPLETION = "completion"
 NEEDED = ("matplotlib", "rich", "tyro")
-"""What the programs need beside the library: the extra `programs`."""
+"""What the programs need in addition to the library: the extra `programs`."""
 
 USAGE = "\n".join(
     [
@@ -36,7 +36,7 @@ USAGE = "\n".join(
 
 def main() -> None:
     """Runs the program that the first argument names, with the arguments after it."""
-    with quiet_end():
+    with surviving_output():
         _main()
 
 

@@ -1,38 +1,43 @@
-"""Output into a pipe whose reader is gone, as after `| head`."""
+"""Output into a pipe whose reader may go away, as `| head` does."""
 
 import os
-import select
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TextIO
-
-_STATUS = 141  # what a shell reports of a program that SIGPIPE ended: 128 + 13
+from typing import Any
 
 
 @contextmanager
-def quiet_end() -> Generator[None, None, None]:
-    """Ends the process without a traceback, with status 141, if nobody reads its output any more."""
+def surviving_output() -> Generator[None, None, None]:
+    """Within, output that nobody reads any more is discarded instead of raising `BrokenPipeError`, so that the work goes on."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_Output, streams)
     try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+
+
+class _Output:
+    """An output stream that discards what follows once its reader is gone."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
         try:
-            yield
-        except SystemExit:
-            sys.stdout.flush()
-            raise
-        sys.stdout.flush()  # here, since Python prints a traceback if it fails at exit
-    except BrokenPipeError:
-        closed = [stream for stream in (sys.stdout, sys.stderr) if _closed(stream)]
-        if not closed:
-            raise
-        # what is still buffered goes nowhere
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in closed:
-            os.dup2(nowhere, stream.fileno())
-        raise SystemExit(_STATUS) from None
+            action()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
-
-def _closed(stream: TextIO) -> bool:
-    """Whether a stream is a pipe without a reader."""
-    poll = select.poll()
-    poll.register(stream, select.POLLOUT)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -24,19 +24,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from jaxdiff._console.pipes import quiet_end
+from jaxdiff._console.pipes import surviving_output
 from jaxdiff.errors import InputError, LostProcess
 
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise  # `run` ends the process
-
-
-console = _Console()
-_errors = _Console(stderr=True)
-_progress = _Console(stderr=True)  # progress
+console = Console()
+_errors = Console(stderr=True)
+_progress = Console(stderr=True)  # progress
 
 
 def only_errors() -> None:
@@ -129,7 +122,7 @@ def working(description: str) -> Generator[None, None, None]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program: turns an `InputError` into a one-line message and exit status 2, and ends quietly if its output is closed.
+    """Runs a program: turns an `InputError` into a one-line message and exit status 2.
 
     In a run of several processes all print the `InputError`, and they end together. Any other exception ends this process at
     once, with its traceback and exit status 1; the others, which cannot continue without it, end within seconds.
@@ -139,7 +132,7 @@ def run(main: Callable[[], None]) -> None:
     """
     # Orbax logs pages for what we print in one line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    with quiet_end():
+    with surviving_output():
         _run(main)
 
 
