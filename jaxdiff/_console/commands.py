@@ -22,7 +22,6 @@ from jaxdiff._console.terminal import run
 from jaxdiff._version import __version__
 from jaxdiff.errors import InputError
 
-
 HELP = "help"
 """Metadata of a field of options that gives its help text instead of its docstring."""
 REGISTRY = tyro.constructors.ConstructorRegistry()
@@ -41,7 +40,7 @@ class _WrongOptions(Exception):
 @REGISTRY.struct_rule
 def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
     kind = info.type
-    if not is_dataclass(kind):
+    if not is_dataclass(kind) or getattr(kind, "__parameters__", ()):  # tyro has generic ones of its own
         return None
 
     def make(**given: Any) -> Any:
