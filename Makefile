@@ -24,7 +24,7 @@ demo: $(STAMP)  ## search, sample fairly and evaluate on the embedded faces, wit
 WORKERS ?= 2
 
 test: lint  ## lint, then run all tests with WORKERS processes (2)
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; warnings are errors
 	$(INSTALL) -e '.[programs,test,docs]'

@@ -25,8 +25,10 @@ from pathlib import Path  # noqa: E402
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+import jaxlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler as compiler_options  # noqa: E402
 
 from jaxdiff import model as models  # noqa: E402
 from jaxdiff._console.terminal import run  # noqa: E402
@@ -34,6 +36,7 @@ from jaxdiff.data import Attribute  # noqa: E402
 from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402
 from jaxdiff.process import vp_cosine  # noqa: E402
+from tests.processes import EMITTER_VERSIONS  # noqa: E402
 
 # No deadline, since a first call compiles; the same examples on every run, so that a red build can be repeated.
 hypothesis.settings.register_profile("jaxdiff", deadline=None, derandomize=True)
@@ -68,6 +71,18 @@ def call_program(monkeypatch, tmp_path):
     return call
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    """What was imported stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Forgets what a file compiled: thousands of programs in one process run into the kernel's limit on memory maps."""
@@ -76,13 +91,29 @@ def forget_programs():
     gc.collect()
 
 
-@pytest.fixture(scope="module")
-def quick_compiling():
-    """Compiles in half the time, to slower programs: which computations are done stays the same."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def _compile_quickly(quick: bool) -> None:
+    """How programs are compiled from now on; those that were compiled the other way are forgotten."""
+    if quick != jax.config.read("jax_disable_most_optimizations"):
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture(autouse=True)
+def compiler(request):
+    """Compiles in a third of the time, to slower programs that compute the same; tests marked `optimized` as users do."""
+    _compile_quickly(request.node.get_closest_marker("optimized") is None)
+
+
+def _options(*arguments, **named):
+    """JAX's options of the compiler; with few optimisations also without the fusion emitters, half of what is left."""
+    options = _get_compile_options(*arguments, **named)
+    if jax.config.read("jax_disable_most_optimizations") and jaxlib.__version__ in EMITTER_VERSIONS:
+        options.env_option_overrides = [*options.env_option_overrides, ("xla_cpu_use_fusion_emitters", False)]
+    return options
+
+
+_get_compile_options, compiler_options.get_compile_options = compiler_options.get_compile_options, _options
+_compile_quickly(True)  # fixtures of modules and sessions, too
 
 
 @contextmanager

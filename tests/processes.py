@@ -10,12 +10,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 900
 """Seconds before a process counts as stuck: over ten times what the slowest takes on an idle machine."""
+EMITTER_VERSIONS = ("0.10.2",)
+"""Versions of jaxlib that know the flag of the fusion emitters; an unknown flag ends the process."""
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Variables of processes that compile quickly, to slower programs."""
+if version("jaxlib") in EMITTER_VERSIONS:
+    QUICK["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 _JOINED = """
 from jaxdiff._console import device
 device.prepare()

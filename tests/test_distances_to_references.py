@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxdiff.references import references, squared_distances
+from tests.processes import QUICK
 
 
 def brute(x, images):
@@ -75,7 +76,7 @@ print("the same")
 
 def test_sharded_over_three_devices_they_are_the_same():
     """Of 2 references one device holds none."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "3", "JAX_PLATFORMS": "cpu", **QUICK}
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", DEALT],
         cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, check=False,

@@ -18,8 +18,6 @@ from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, Heun, driver
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 PROCESS, SOLVER, COUNT, SHAPE = vp_cosine(), DDIM(10), 16, (3, 2, 2)
 NODES = np.float32(np.linspace(0.8, 0.0, 9))  # of the solver, from 0.8
 SOURCE = jnp.arange(COUNT) % 2

@@ -20,8 +20,6 @@ from jaxdiff.spaces import Pixels
 SHAPE = (24, 40, 1)
 NETWORK = UNetConfig(base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2)
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

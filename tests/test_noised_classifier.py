@@ -29,8 +29,6 @@ CONFIG = ClassifierConfig(
 TONE = Attribute("tone", ("dark", "grey", "light"))
 PROCESS = vp_cosine()
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def draw(rng, count):
     """Images (N, 8, 8, 1) and labels (N,)."""

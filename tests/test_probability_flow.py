@@ -15,8 +15,6 @@ from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, sample
 from jaxdiff.solvers.driver import steps_from
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 PROCESSES = [pytest.param(process, id=process.name) for process in (vp_linear(), vp_cosine(), ve(), edm(), sub_vp(), flow())]
 CLASSES = ((np.array([0.5, -0.3]), 0.4), (np.array([-0.4, 0.2]), 0.7))  # mean and std of each class
 FIRST = jnp.zeros(64, jnp.int32)

@@ -2,9 +2,6 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import jax
@@ -17,6 +14,7 @@ from scipy.special import logsumexp, softmax
 from jaxdiff.errors import InputError
 from jaxdiff.process import ve, vp_cosine, vp_linear
 from jaxdiff.references import references
+from tests.processes import QUICK, succeed
 
 SHAPE = (4, 4, 3)
 DEVICES = """
@@ -153,6 +151,7 @@ def test_deviations_of_noised_references_are_standard_normal(rng):
         assert abs(deviation.mean()) < 0.25 and 0.75 < deviation.var() < 1.25
 
 
+@pytest.mark.optimized
 def test_memory_grows_with_batch_and_tile_alone():
     """The temporaries of the compiled sums, by XLA's own account: as large at four times the references."""
 
@@ -169,12 +168,8 @@ def test_memory_grows_with_batch_and_tile_alone():
 
 def test_sets_sharded_over_devices_equal_those_on_one():
     """On eight devices that the host simulates, in a process of their own."""
-    done = subprocess.run(
-        [sys.executable, "-c", DEVICES, json.dumps([[3, 37], [4]])],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+    (output,) = succeed(("-c", DEVICES, json.dumps([[3, 37], [4]])), 1, devices=8, **QUICK)
+    assert output.strip() == "equal"
 
 
 @pytest.mark.parametrize(

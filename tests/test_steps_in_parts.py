@@ -12,12 +12,12 @@ from jaxdiff.classifier import Classification
 from jaxdiff.models.network import Network
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
-from tests.processes import succeed
+from tests.processes import QUICK, succeed
 
 SHAPE = (4, 4, 3)
 OPTIMIZATION = Optimization(learning_rate=0.05, warmup=1)
 
-pytestmark = pytest.mark.usefixtures("double_precision", "quick_compiling")
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 class Curved(nnx.Module):
@@ -130,7 +130,7 @@ print("RESULTS", json.dumps(results))
 
 
 def test_a_step_over_eight_devices_is_that_of_one_and_exchanges_what_it_must():
-    (output,) = succeed(("-c", MESHES), 1, devices=8, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    (output,) = succeed(("-c", MESHES), 1, devices=8, **QUICK)
     results = json.loads(output.split("RESULTS ")[1])
     one = results.pop("one")
     for each in results.values():

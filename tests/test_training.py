@@ -23,9 +23,6 @@ MEAN, STD, SHAPE = 0.3, 0.5, (2, 2, 3)
 COUNT = 20_000
 
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
-
 def gaussian_batch(count=COUNT) -> dict:
     """Images of independent pixels N(MEAN, STD²) with labels of one attribute."""
     rng = np.random.default_rng(1)

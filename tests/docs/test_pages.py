@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks
-from tests.processes import LIMIT
+from tests.processes import LIMIT, QUICK
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^ *(```+).*?^ *\1 *$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -68,7 +68,7 @@ def test_runnable_code_runs(tmp_path):
         script += [f"exec(compile({block.text!r}, {block.name!r}, 'exec'), names)" for block in shown]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(script)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **QUICK},
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -12,8 +12,6 @@ from jaxdiff import model as models
 from jaxdiff import spaces
 from tests.spaces.series import SERIES, Series
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 ASKED = {
     "likelihood": (
         "--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "2", "--out", "out.json",

@@ -17,8 +17,6 @@ from jaxdiff.models.network import unet
 from jaxdiff.probability_flow import bits_per_dimension
 from jaxdiff.process import vp_cosine
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 COUNT, BATCH, STEPS = 6, 4, 2
 QUICK = ["--split", "all", "--count", str(COUNT), "--batch-size", str(BATCH), "--steps", str(STEPS)]
 GROUP = Attribute("group", ("square", "round"))

@@ -13,8 +13,6 @@ from jaxdiff import model as models
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.safety.membership import attack_losses, membership_attack
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 COUNTS = {"train": 300, "test": 120}
 
 

@@ -86,7 +86,7 @@ def swept(tmp_path_factory):
         folder / "real.npz", images=lit(images, sides), labels=np.stack([labels, sides], 1), attributes=["group", "side"],
         values_group=list(sweeps.GROUP.values), values_side=["left", "right"],
     )  # fmt: skip
-    for i, (tau, look) in enumerate({0.1: {"turned": True}, 0.5: {"told": False}, 0.95: {}}.items()):
+    for i, (tau, look) in enumerate({0.1: {"turned": True}, 0.5: {"labelled": False}, 0.95: {}}.items()):
         images, labels = sweeps.drawn(80, seed=i + 1, **look)
         sides = labels if tau == 0.95 else np.arange(80) // 4 % 2
         sweeps.made(folder / "sweep" / f"tau-{tau:.3f}", tau, lit(images, sides), labels)
@@ -107,7 +107,7 @@ def evaluated(swept):
 
     arguments = [
         "evaluate", "sweep", "--sweep", swept / "sweep", "--attribute", "group", "--real", swept / "real.npz", "--out",
-        swept / "sweep" / "report", *sweeps.JUDGING, "--steps", "45", "--no-flip", "--no-quality", "--associated", "all",
+        swept / "sweep" / "report", *sweeps.CLASSIFIERS, "--steps", "45", "--no-flip", "--no-quality", "--associated", "all",
         "--retain", "0.4",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):

@@ -179,7 +179,6 @@ def patches(count, *, follow, seed):
     return np.clip(images, 0, 255).astype(np.uint8), labels
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_a_balanced_classifier_reads_the_group_where_an_ordinary_one_reads_what_follows_it():
     attributes = [Attribute("group", ("square", "round")), BEARD]
     images, labels = patches(1200, follow=0.9, seed=0)

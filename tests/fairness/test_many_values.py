@@ -32,7 +32,6 @@ from sample.setting import setting
 COSINE = ddpm("cosine")
 STEPS = 4
 ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("hair", ("dark", "fair", "red")))
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def gaussians(std, values) -> GaussianMixture:

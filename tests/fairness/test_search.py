@@ -26,9 +26,6 @@ PREFIX = {"conditions": (0, 1), "shape": (DIMENSION,), "solver": DDIM(250), "bat
 COSINE = ddpm("cosine")
 
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
-
 def gaussians(process, std, mean=1.5) -> GaussianMixture:
     """Two Gaussians of one covariance that differ by a shift, each as components that coincide."""
     means = np.full((CLASSES, COMPONENTS, DIMENSION), 0.2, np.float32)

@@ -20,8 +20,6 @@ BANDS = Bands((), jnp.asarray([0, 0, 1, 1, 2, 2]), 3)
 COSINE = vp_cosine()
 ARGUMENTS = {"bands": BANDS, "conditions": (0, 1), "shape": (6,), "solver": DDIM(150), "batch": BATCH}
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

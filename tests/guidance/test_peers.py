@@ -12,8 +12,6 @@ from jaxdiff.process import ve, vp_cosine
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 ALWAYS = (0.0, float("inf"))
 
 

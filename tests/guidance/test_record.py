@@ -2,14 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from jaxdiff import guidance
 from jaxdiff.denoiser import Memory, initial_memory
 from jaxdiff.process import vp_cosine
 from jaxdiff.solvers import DDIM, sample
-
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 N = 6
 PROCESS = vp_cosine()

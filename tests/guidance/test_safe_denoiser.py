@@ -19,8 +19,6 @@ from jaxdiff.references import References, references
 from jaxdiff.solvers import DDIM, DDPM, sample
 from jaxdiff.solvers.driver import _sample
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 EXACT = dict(temperature=1.0, window=(0.0, math.inf), cap=math.inf)
 
 
@@ -69,6 +67,7 @@ def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(mak
         np.testing.assert_allclose(found[beta < 100], wanted[beta < 100], atol=1e-10)
 
 
+@pytest.mark.optimized
 def test_samples_with_the_exact_weight_follow_the_safe_distribution(key):
     """A mixture of an unsafe and two safe Gaussians: energy distance to exact safe samples, n = 20,000, at level 1 %."""
     process, n = vp_cosine(), 20_000
@@ -162,6 +161,7 @@ def drawn(denoise, model, key, condition=None, solver=DDIM(6), **settings):  # n
     return sample(denoise, model.process, shape=model.shape, solver=solver, key=key, condition=condition, **settings)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     "off", [dict(strength=0.0), dict(window=(0.1, 0.1)), dict(threshold=2.0), dict(deviation=-1e9)], ids=str
 )
@@ -243,6 +243,7 @@ def test_the_unconditional_anchor_is_the_order_of_the_paper(network, key):
     np.testing.assert_allclose(after, guided + 0.4 * (guided - unsafe), atol=1e-5)
 
 
+@pytest.mark.optimized
 def test_fair_and_safe_nest_in_both_orders(network, key):
     """Each property holds inside the other: tau at an end is the plain safe sampler, strength 0 the plain switching."""
     model, refs = network

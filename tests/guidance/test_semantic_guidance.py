@@ -79,6 +79,7 @@ def test_semantic_guidance_is_its_formula_in_eps(name, key):
     np.testing.assert_allclose(path[-1], by_hand, atol=2e-3 * np.abs(by_hand).max())
 
 
+@pytest.mark.optimized
 def test_semantic_guidance_without_strength_is_classifier_free_guidance_bit_for_bit(key):
     common = {"shape": SHAPE, "solver": DDIM(5), "key": key}
     prompt, concepts = jnp.zeros(2, int), (jnp.ones(2, int),)

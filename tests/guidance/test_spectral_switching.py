@@ -184,6 +184,7 @@ def drawn(denoise, key, condition, solver=SIX):
 
 
 # a multistep update is a sum of several products, whose multiply-adds the compiler contracts as it likes round a branch
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     "solver, rounding", [(DDIM(6), 0.0), (DPMSolver(6, spacing="uniform"), 3e-6)], ids=["ddim", "dpm_solver"]
 )

@@ -25,8 +25,6 @@ from jaxdiff.models.layers import (
 )
 from tests.models.test_unet import filled, named
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 4), (48, 16), (6, 2), (7, 1)])
 @pytest.mark.parametrize("offset", [0.0, 300.0])

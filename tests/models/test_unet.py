@@ -25,9 +25,6 @@ CONFIG = UNetConfig(size=8, values=(2, 3), base=16, multipliers=(1, 2), blocks=1
 TINY = UNetConfig(size=4, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=8, dropout=0.5, stem=2)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
-
 def perturbed(tree, scale=0.1):
     """A tree of arrays (or of their shapes) with noise on top, so that nothing in it is zero."""
     rng = np.random.default_rng(3)

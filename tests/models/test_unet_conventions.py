@@ -33,8 +33,6 @@ OTHERS = {
     "null_label": False,
 }
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def drawn(tree):
     """Arrays in place of shapes, none of them zero."""

@@ -45,7 +45,6 @@ from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
 from jaxdiff.solvers.grid import nodes
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compiling"),
     # diffusers hands PyTorch's tensors to NumPy in a way that both have left behind
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]

@@ -28,8 +28,6 @@ from jaxdiff.solvers import DDIM, sample
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 from tests.evaluate.test_speed import network_flops
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 SHAPE, BATCH, STEPS, TAU = (4, 4, 3), 6, 10, 0.6
 SPREADS, SHIFTS = (0.3, 0.8), (-0.5, 0.4)
 PROCESS = ddpm("cosine")

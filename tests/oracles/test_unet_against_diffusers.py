@@ -32,8 +32,6 @@ from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.solvers import DDIM, sample
 from jaxdiff.weight_file import named
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 FACES64 = dataclasses.replace(PRESETS["faces64"].network, size=32, attention=(16, 8, 4), blocks=1)
 FACES128 = dataclasses.replace(PRESETS["faces128"].network, size=32, attention=(8, 4, 2), blocks=1, dtype="float32")
 SMALL = UNetConfig(size=16, base=32, multipliers=(1, 2), blocks=1, attention=(), head_channels=32, dropout=0.0)

@@ -20,8 +20,6 @@ from jaxdiff.quality import extractors, inception
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
 from tests.interop.test_torch_file import saved
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def random_state(seed: int) -> dict[str, np.ndarray]:
     """A state dictionary of PyTorch's network; He-normal behind its batch norms, whose shifts cancel."""

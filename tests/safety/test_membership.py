@@ -12,8 +12,6 @@ from jaxdiff.errors import InputError
 from jaxdiff.process import ve, vp_cosine
 from jaxdiff.safety.membership import attack_losses, membership_attack
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 PROCESS = vp_cosine()
 
 

@@ -21,7 +21,6 @@ from sample.options import Draw, Sampling
 from sample.setting import setting
 
 COUNT, STEPS = 12, 4
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from sample.search import search
 COUNT, STEPS = 12, 6
 UNSAFE = "embedded:glasses=yes+hair=long"
 ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("glasses", ("no", "yes")))
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,6 +97,7 @@ def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder
     assert about["evaluations"] == STEPS and len(about["unsafe_fingerprint"]) == 16
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("off", [dict(strength=0.0), dict(window=(0.1, 0.1))], ids=str)
 def test_a_guard_that_does_nothing_draws_the_plain_set_and_says_so(off, drawn, capsys):
     plain = images(drawn())

@@ -24,7 +24,7 @@ REFUSED = {
     *product(["fair_diffusion", "editing"], ["interval"]),
 }
 """The pairs of a method and a modifier that there are not."""
-pytestmark = pytest.mark.usefixtures("quick_compiling", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_every_modifier_is_tried():

@@ -18,8 +18,6 @@ from tests.sample.modifying import (
     require_tau_of_its_own,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 def test_it_takes_the_place_of_plain_guidance(folder):
     def make(model, null):
@@ -33,6 +31,7 @@ def test_it_takes_the_place_of_plain_guidance(folder):
     assert min(np.abs(drawn - other).max() for other in (plain(folder), unprojected)) > 1e-3
 
 
+@pytest.mark.optimized
 def test_without_projection_it_is_plain_guidance_bit_for_bit(folder):
     whole = {"adaptive_projected": True, "projected_eta": 1.0, "projected_momentum": 0.0}
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, **whole)))

@@ -12,8 +12,6 @@ from sample.draw import draw
 from sample.options import Draw
 from tests.sample.modifying import STEPS, VALUES, by_hand, drawing_of, first, options_of, require_tau_of_its_own
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_it_rescales_a_mean_that_nothing_has_clipped(folder, scale):

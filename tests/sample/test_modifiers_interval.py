@@ -9,7 +9,7 @@ from sample.command_line import made
 from sample.options import Search
 from tests.sample.modifying import UNSAFE, VALUES, by_hand, drawing_of, evaluations_made, first, options_of, plain
 
-pytestmark = pytest.mark.usefixtures("quick_compiling", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_it_wraps_the_guidance_and_uses_the_plain_denoiser_outside(folder):
@@ -23,6 +23,7 @@ def test_it_wraps_the_guidance_and_uses_the_plain_denoiser_outside(folder):
     assert min(np.abs(drawn - other).max() for other in (plain(folder), everywhere)) > 1e-3
 
 
+@pytest.mark.optimized
 def test_an_empty_interval_is_plain_sampling_bit_for_bit(folder):
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, guidance_interval=(0.5, 0.5))))
     np.testing.assert_array_equal(drawn, plain(folder))

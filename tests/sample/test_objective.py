@@ -20,7 +20,6 @@ from sample.__main__ import main
 
 QUICK = ClassifierTraining(steps=80, batch=32, widths=(8, 16), flip=False)
 GROUP, HAIR = Attribute("group", ("square", "round")), Attribute("hair", ("short", "long"))
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 class Perfect(ImageClassifier):

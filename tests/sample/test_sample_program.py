@@ -28,13 +28,10 @@ from sample.__main__ import main
 from sample.command_line import made
 from sample.options import Draw, Sampling
 from sample.setting import setting
-from tests.processes import LIMIT, succeed
+from tests.processes import LIMIT, QUICK, succeed
 
 COUNT, BATCH, STEPS = 20, 8, 4
 GROUP = Attribute("group", ("square", "round"))
-
-
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +159,7 @@ print("DONE")
 
 def test_a_batch_is_as_large_as_memory_lets_it_be(model):
     # in a process whose shapes are not checked: JAX's report of a lowered program has none
-    assert "DONE" in succeed(("-c", BATCHES, model), 1)[0]
+    assert "DONE" in succeed(("-c", BATCHES, model), 1, **QUICK)[0]
 
 
 @pytest.mark.parametrize("lost", [[0], [1, 2]])

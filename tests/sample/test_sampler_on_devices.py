@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import parallel
-from tests.processes import run, succeed
+from tests.processes import QUICK, run, succeed
 
 PROGRAMS = """
 import json
@@ -66,7 +66,7 @@ reports("fsdp=8", 8, "classifier-free")
 @pytest.fixture(scope="module")
 def reports():
     """By mesh, devices and name: the parameters that are sharded, operations, bytes, and the collectives."""
-    (output,) = succeed(("-c", PROGRAMS), 1, devices=8)
+    (output,) = succeed(("-c", PROGRAMS), 1, devices=8, **QUICK)
     lines = [json.loads(line.removeprefix("REPORT ")) for line in output.splitlines() if line.startswith("REPORT ")]
     return {tuple(line[:3]): line[3:] for line in lines}
 

@@ -14,9 +14,8 @@ from sample.command_line import made
 from sample.options import Draw
 from tests import processes
 
-succeed = partial(processes.succeed, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+succeed = partial(processes.succeed, **processes.QUICK)
 COUNT = 44  # six shards of eight, the last of four
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 GUARDED = {"unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0), "deviation": 1e3, "guidance_scale": 2.0}
 PATCH = """
 import json, sys
@@ -46,12 +45,12 @@ options = made(Search, model=model, attribute="group", steps=4, solver="ddim", b
 found = sample.search.search(options)
 draw(made(Draw, model=model, out=out / "set", method="switching", tau_file=out / "tau.json", **given))
 draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
-judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
+report = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
-energy = judged.evaluation.synthetic[0].energy["features"][0, 1].distance
-told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.evaluation.classifier.logits(
+energy = report.evaluation.synthetic[0].energy["features"][0, 1].distance
+found_values = [found.tau, found.curve, energy, report.extras[1]["quality"]["frechet"], report.evaluation.classifier.logits(
     np.zeros((1, 16, 16, 3), np.uint8)).tolist()]
-print("RESULT", json.dumps(told))
+print("RESULT", json.dumps(found_values))
 """
 )
 

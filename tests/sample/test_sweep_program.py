@@ -60,7 +60,7 @@ PROVENANCE = {
     "method": "switching",
     "seed": 0,
 }
-JUDGING = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "19", "--replicates", "100"]
+CLASSIFIERS = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "19", "--replicates", "100"]
 
 
 def made(folder, tau, images, labels, **provenance):
@@ -108,7 +108,7 @@ def evaluated(tmp_path) -> Path:
 @pytest.fixture
 def evaluate(call_program):
     """Runs `jaxdiff evaluate sweep` on the sweep of `evaluated`; gives its exit status, 0 where it returns."""
-    common = ["--real", "real.npz", "--out", "report", *JUDGING]
+    common = ["--real", "real.npz", "--out", "report", *CLASSIFIERS]
     return lambda *given, attribute="group", folder="sweep": call_program(
         evaluate_main, "evaluate", "sweep", "--sweep", folder, "--attribute", attribute, *common, *given
     )
@@ -250,7 +250,7 @@ def refused(call, evaluated, capsys, words):
 
 
 @pytest.fixture(scope="module")
-def model(quick_compiling, save_model, tmp_path_factory) -> Path:
+def model(save_model, tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("models") / "run", attributes=(GROUP,), size=16)
 
 

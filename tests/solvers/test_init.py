@@ -64,6 +64,7 @@ def test_states_of_the_exact_law_at_the_start_end_with_the_law_of_the_data(solve
         assert side.std() == pytest.approx(0.2, rel=4 / (2 * len(side)) ** 0.5 + 0.03)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit(name, key):
     # few steps of Euler-Maruyama are unstable

@@ -19,7 +19,7 @@ from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
 from jaxdiff.solvers.grid import on_breakpoints
 from jaxdiff.solvers.multistep import Last
 
-pytestmark = pytest.mark.usefixtures("quick_compiling", "double_precision")
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 # Trajectories: a mixture of two classes, 32 points of its flow ------------------------------------------------------------

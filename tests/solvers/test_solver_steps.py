@@ -11,8 +11,6 @@ from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DDPM, SOLVERS, Heun, PredictorCorrector
 from jaxdiff.solvers.base import Node
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 VARIANTS = {
     **SOLVERS,
     "ddim_half": partial(DDIM, eta=0.5),

@@ -28,8 +28,6 @@ from jaxdiff.solvers import (
 from jaxdiff.solvers.driver import begin, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import nodes, on_breakpoints
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 VARIANTS = {
     **SOLVERS,
     "ddim_one": partial(DDIM, eta=1.0),

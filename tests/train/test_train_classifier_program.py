@@ -21,7 +21,7 @@ from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.parallel import make_mesh
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.training import Optimization
-from tests.processes import succeed
+from tests.processes import QUICK, succeed
 from train.__main__ import main
 from train.classifier import ClassifierOptions, NoisedClassification
 from train.loop import STOPPED
@@ -29,9 +29,6 @@ from train.loop import STOPPED
 STEPS = 5
 TONE = Attribute("tone", ("dark", "light"))
 NETWORK = ClassifierConfig(size=16, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.1, stem=2)
-
-
-pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 def source(seed, count, share=0.25) -> ArraySource:
@@ -139,7 +136,7 @@ run(lambda: run_task(options, TASK, TRAINING, parallel.make_mesh("fsdp=2")))
 
 @pytest.mark.slow
 def test_two_processes_train_and_calibrate_as_one(whole, tmp_path):
-    succeed(("-c", HERE, tmp_path / "run"), 2, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    succeed(("-c", HERE, tmp_path / "run"), 2, **QUICK)
     np.testing.assert_allclose(lines(tmp_path / "run"), lines(whole), rtol=1e-5)
     one, two = (json.loads((out / "calibration.json").read_text())["levels"] for out in (whole, tmp_path / "run"))
     for expected, got in zip(one, two, strict=True):

@@ -12,8 +12,6 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.presets import PRESETS, Preset
 from jaxdiff.spaces import Pixels
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
 NETWORK = UNetConfig(base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2)
 DATA = ("--data", "data.npz", "--size", "8x12")
 

@@ -40,9 +40,6 @@ NETWORK = UNetConfig(
 TASK = Diffusion(NETWORK, vp_cosine(), Objective(), Optimization(learning_rate=1e-3, warmup=2), STEPS, batch_size=8)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
-
-
 @pytest.fixture(scope="module")
 def source() -> ArraySource:
     """40 images, five batches: a run of six steps goes into its second epoch."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import model as models
-from tests.processes import run, started, succeed
+from tests.processes import QUICK, run, started, succeed
 
 # compiled once for all: the folder of a cache is a test session's
 TRAIN = ("-m", "tests.small_training", "--preview-every", 0, "--log-every", 1)
@@ -20,7 +20,7 @@ def quick(tmp_path_factory) -> dict[str, str]:
     """What makes programs compile quickly, and once."""
     cache = tmp_path_factory.mktemp("compiled")
     return {
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        **QUICK,
         "JAX_ENABLE_COMPILATION_CACHE": "1",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
