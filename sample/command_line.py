@@ -104,12 +104,12 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
         return
     given = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
     if by_method := supporting(METHODS, name) if command is Draw else []:
-        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got --method {method.name}: {given}")
+        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got {method.spelled()}: {given}")
     names = supporting(MODIFIERS, name)
     guards = [each for each in names if each in GUARDS]
-    guard = next((each.name for each in on if each.slot == "guard"), None)
+    guard = next((each for each in on if each.slot == "guard"), None)
     if guards and guard:
-        raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got --guard {guard}")
+        raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got {guard.spelled()}")
     if guards:
         raise InputError(f"{flag(name)} needs --unsafe or --guard, and neither is given")
     enabling = " or ".join(dict.fromkeys(flag(MODIFIERS[each].enabled_by) for each in names))

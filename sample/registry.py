@@ -71,6 +71,11 @@ class Entry:
     name: ClassVar[str]
     about: ClassVar[str]
 
+    @classmethod
+    def spelled(cls) -> str:
+        """The command-line option that chooses it, for messages."""
+        raise NotImplementedError
+
     @property
     def needs_null(self) -> bool:
         """Whether it needs a model with a null label."""
@@ -94,6 +99,10 @@ class Method(Entry):
     extrapolates: ClassVar[bool] = False
     takes_scale: ClassVar[bool] = False
     start = "other"
+
+    @classmethod
+    def spelled(cls) -> str:
+        return f"--method {cls.name}"
 
     def refuses(self, modifier: "Modifier") -> str | None:
         """The reason why it cannot be combined with a modifier; None if it can."""
@@ -203,6 +212,10 @@ class Modifier(Entry):
     def enabled(cls, options: Mapping[str, Any]) -> bool:
         """Whether these command-line options, by name, enable it."""
         return options[cls.enabled_by] != options_of(cls)[cls.enabled_by].default
+
+    @classmethod
+    def spelled(cls) -> str:
+        return f"--guard {cls.name}" if cls.slot == "guard" else flag(cls.enabled_by)
 
     @property
     def takes_scale(self) -> bool:

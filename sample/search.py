@@ -50,8 +50,8 @@ def reference_features(name: str, chosen: Setting, reference: str | None, value_
         reference, value_names = training.get("data"), value_names or tuple(training.get("value_names", ()))
     if reference is None:
         raise InputError(
-            f"--metric {name} needs real images, and the model does not record its training data: give --reference, or use "
-            "--metric pixel or --mode prefix"
+            f"--metric {name} needs real images, and the model does not record its training data: name real images with "
+            "--reference of `jaxdiff sample search` or `sweep`, or search with --metric pixel or --mode prefix"
         )
     names, (*size, channels) = arguments.value_names(value_names), require_pixels(chosen.model.space, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any, TextIO, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
+from jaxdiff._console.arguments import named_as_typed
 from jaxdiff._console.device import prepare
 from jaxdiff._console.help_text import docstrings, wrapped
 from jaxdiff._console.terminal import run
@@ -65,17 +66,19 @@ def _docstring(kind: type, name: str) -> str | None:
 class _Held(io.StringIO):
     """Holds printed text, in the encoding and colours of the standard output that it replaces."""
 
-    def __init__(self, replaced: TextIO):
+    def __init__(self, replaced: Any):
         super().__init__()
         self._replaced = replaced
 
-    encoding = property(lambda self: self._replaced.encoding)
+    @property
+    def encoding(self) -> str:  # ty: ignore[incompatible-property-override]
+        return self._replaced.encoding
 
     def isatty(self) -> bool:
         return self._replaced.isatty()
 
 
-def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
+def parsed(kind: Any, spelled: str, arguments: list[str], *tables: str) -> Any:
     """Parses command-line arguments; exits after `--help`, or with status 2 if tyro cannot parse them.
 
     Arguments:
@@ -92,18 +95,12 @@ def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
         with redirect_stdout(held):
             return tyro.cli(kind, prog=spelled, args=arguments, description=_ABOUT, registry=REGISTRY)
     except _WrongOptions as wrong:
-        raise InputError(_as_typed(str(wrong), wrong.kind, kind)) from None
+        prefix = "".join(f"{field.name}." for field in fields(kind) if field.type is wrong.kind)
+        with named_as_typed(wrong.kind, prefix):
+            raise InputError(str(wrong)) from None
     except SystemExit:
         print(held.getvalue().replace(_ABOUT, wrapped(inspect.getdoc(kind) or "", *tables), 1), end="")
         raise
-
-
-def _as_typed(message: str, inner: type, kind: type) -> str:
-    """A message in which the fields of `inner`, the options or a part of them, are named as on the command line."""
-    prefix = "".join(f"{field.name}." for field in fields(kind) if field.type is inner)
-    for field in fields(inner):
-        message = message.replace(f"`{field.name}`", f"--{prefix}{field.name}".replace("_", "-"))
-    return message
 
 
 @dataclass(frozen=True)
