@@ -303,7 +303,7 @@ def test_wrong_input_is_an_error_before_any_compute(program, tmp_path, capsys, a
 def test_a_run_in_a_file_is_an_error(program, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert program("--data", "embedded", "--out", "file") == 2
-    assert capsys.readouterr().err == "error: --out file is a file; choose another folder\n"
+    assert capsys.readouterr().err == "error: --out must be a folder, file is a file\n"
 
 
 def test_help_has_examples(tmp_path):
