@@ -1,4 +1,4 @@
-"""`python -m bench`: what is too slow for the tests and too noisy to be one, measured."""
+"""`python -m bench`: benchmarks that are too slow or too noisy for the tests."""
 
 import tyro
 
@@ -27,7 +27,7 @@ def main() -> None:
     options = tyro.extras.subcommand_cli_from_dict(
         {name: kind for name, (kind, _) in commands.items()},
         prog="python -m bench",
-        description="Measures speed, quality and endurance, most of it on the shipped model.",
+        description="Measures speed, quality and robustness, mostly of the shipped model.",
     )
     dict(commands.values())[type(options)](options)
 

@@ -1,4 +1,4 @@
-"""What a training step takes on each of 1, 2, 4, ... devices, by the compiler's own account; nothing is run."""
+"""Cost of a training step on each of 1, 2, 4, ... devices, as estimated by XLA; nothing is run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class Devices:
-    """Compiles the training step of a preset for meshes of growing size, of devices that this machine need not have, and prints
-    operations, memory and collectives on each device.
+    """Compiles the training step of a preset for meshes of growing size, with simulated devices, and prints the operations,
+    memory and collectives of each device.
 
     Examples:
 
@@ -21,27 +21,27 @@ class Devices:
     """
 
     preset: Literal["tiny", "small", "faces64", "faces128"] = "faces64"
-    """Network and training."""
+    """Preset of network and training."""
     batch_size: int = 256
-    """Images a step, over all devices."""
+    """Images per step, over all devices."""
     counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
     """Numbers of devices."""
     fsdp: tuple[int, ...] = (1, 8)
-    """Sizes of the mesh's axis fsdp; of fewer devices as many as there are."""
+    """Sizes of the mesh axis fsdp, at most the number of devices."""
 
     def __post_init__(self):
         for count in self.counts:
             if count < 1 or self.batch_size % count:
-                raise InputError(f"--counts takes numbers that divide --batch-size {self.batch_size}, got {count}")
+                raise InputError(f"--counts must divide --batch-size {self.batch_size}, got {count}")
 
 
 def devices(options: Devices) -> None:
-    """Compiles and prints."""
+    """Compiles the steps, and prints the table."""
     from rich.table import Table
 
-    from jaxdiff._console.dry_run import mib, pretend
+    from jaxdiff._console.dry_run import mib, simulate_devices
 
-    pretend(max(options.counts))
+    simulate_devices(max(options.counts))
     import jax
 
     from jaxdiff.data import Attribute
@@ -53,7 +53,7 @@ def devices(options: Devices) -> None:
     given = Options(Path("."), preset=options.preset, batch_size=options.batch_size)
     task = resolve(given, (Attribute("group", ("a", "b")),))
     meshes = dict.fromkeys((count, min(fsdp, count)) for fsdp in options.fsdp for count in options.counts)
-    table = Table(title=f"a training step of {options.preset}, {options.batch_size} images, jax {jax.__version__}")
+    table = Table(title=f"training step of {options.preset}, {options.batch_size} images, jax {jax.__version__}")
     for heading in ("mesh", "GFLOP", "x devices", "state MiB", "temporaries MiB", "collectives (MiB)"):
         table.add_column(heading, justify="right")
     with progress("compiling", len(meshes)) as advance:

@@ -1,4 +1,4 @@
-"""Trainings and drawings that are killed at random times, and started again until done: they must end as if undisturbed."""
+"""Runs that are killed at random times and restarted until done: their results must equal those of uninterrupted runs."""
 
 import random
 import signal
@@ -19,10 +19,11 @@ LATEST_END = 60  # seconds after a kill within which every process must have end
 
 @dataclass(frozen=True)
 class Kills:
-    """Kills runs at random times, by SIGKILL or SIGTERM, one process of each, half of the trainings while a checkpoint is being
-    written, and starts them again until they are done: trainings of one process, of two, and of one and two in turn; drawings
-    by one process, and by two, four and one in turn. Prints every restart. Exits with 1 where an end is not that of the
-    undisturbed run, a restart does not go on from the newest complete state, or a process does not end.
+    """Kills runs at random times and restarts them until they are done. Each kill sends SIGKILL or SIGTERM to one process; half
+    of the training runs are killed while a checkpoint is being written. The scenarios are training with one process, with two,
+    and with one and two in turn, and drawing with one process, and with two, four and one in turn. Prints every restart. The
+    exit status is 1 if a result differs from that of the uninterrupted run, a restart does not resume from the newest complete
+    state, or a process does not end.
 
     Examples:
 
@@ -32,11 +33,11 @@ class Kills:
     """
 
     kills: int = 51
-    """Kills in all, divided among the scenarios."""
+    """Total number of kills, divided among the scenarios."""
     seed: int = 0
-    """Of the times, signals and victims."""
+    """Random seed of the times, signals and killed processes."""
     scenarios: tuple[str, ...] = ()
-    """Which; by default all."""
+    """Scenarios to run; by default all."""
 
     def __post_init__(self):
         if self.kills < 1:
@@ -45,15 +46,15 @@ class Kills:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run, and killed.
+    """A run to kill.
 
     Attributes:
-        arguments: of Python, for a run in a folder.
-        processes: how many there are, of each start in turn.
-        result: what a finished run has left, by name.
-        newest: what a restart must say that it goes on from, given the folder before it; empty where it says nothing.
-        tolerance: how far numbers of the result may lie apart: 0 where runs must be the same bit for bit.
-        half: the names of files that are there while something long is being written; empty where nothing is.
+        arguments: command-line arguments of Python, for a run in a folder.
+        processes: the number of processes of each start in turn.
+        result: the result of a finished run, as arrays by name.
+        newest: the message with which a restart must resume, given the folder before it; empty for no message.
+        tolerance: the maximum difference between results; 0 requires equality bit for bit.
+        half: pattern of the files that exist while a checkpoint is being written; empty for none.
     """
 
     arguments: Callable[[Path], Sequence[Any]]
@@ -65,7 +66,7 @@ class Scenario:
 
 
 def _training(steps: int) -> Callable[[Path], Sequence[Any]]:
-    # who is killed while the others wait for it never arrives
+    # a process that is killed while the others wait for it never arrives
     often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 0, "--arrival-seconds", LATEST_END // 2)
     return lambda out: ("-m", "tests.small_training", "--steps", steps, "--out", out / "run", *often)
 
@@ -77,7 +78,7 @@ def _weights(out: Path) -> dict[str, np.ndarray]:
 
 
 def _function(out: Path) -> dict[str, np.ndarray]:
-    """What the model makes of some noise: of weights that differ by rounding, some have no influence and drift apart."""
+    """The model's output on fixed noise. Weights are not compared, since rounding makes those without influence drift apart."""
     import jax.numpy as jnp
 
     from jaxdiff.model import load
@@ -98,7 +99,7 @@ def _drawing(out: Path) -> Sequence[Any]:
 
 
 def _levels(out: Path) -> dict[str, np.ndarray]:
-    """All images, and how many files of shards there are, and of shards half-written."""
+    """All images, and the numbers of complete and of partly written shard files."""
     from jaxdiff.sampleset import SampleSet
 
     drawn, files = SampleSet.open(out / "set"), [len(list((out / "set").glob(name))) for name in ("shard-*.npz", "*.partial")]
@@ -111,13 +112,13 @@ SCENARIOS = {
     "two": Scenario(_training(20), (2,), _weights, _newest_checkpoint, half=CHECKPOINT),
     "changing": Scenario(_training(40), (1, 2), _function, _newest_checkpoint, tolerance=1e-5, half=CHECKPOINT),
     "drawing": Scenario(_drawing, (1,), _levels, lambda out: ""),
-    # a level of 255, where programs of other shapes round otherwise
+    # one of 255 levels, since programs of other shapes round differently
     "drawing-changing": Scenario(_drawing, (2, 4, 1), _levels, lambda out: "", tolerance=1.0),
 }
 
 
 def kills(options: Kills) -> None:
-    """Runs, kills and compares."""
+    """Runs the scenarios, and compares their results."""
     if unknown := set(options.scenarios) - SCENARIOS.keys():
         raise InputError(f"--scenarios takes {', '.join(SCENARIOS)}, got {', '.join(unknown)}")
     chosen = options.scenarios or tuple(SCENARIOS)
@@ -129,9 +130,9 @@ def kills(options: Kills) -> None:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
         for place, name in enumerate(chosen):
-            # each gets its share, the first ones what is left over
+            # equal shares, the first scenarios get the remainder
             count = options.kills // len(chosen) + (place < options.kills % len(chosen))
-            failures += _suffer(name, count, Path(folder) / name, random.Random(f"{options.seed} {name}"), environment)
+            failures += _run_scenario(name, count, Path(folder) / name, random.Random(f"{options.seed} {name}"), environment)
     console.print(f"{options.kills} kills of {', '.join(chosen)}, seed {options.seed}: {len(failures)} failures")
     for failure in failures:
         console.print(f"  {failure}")
@@ -139,51 +140,51 @@ def kills(options: Kills) -> None:
         raise SystemExit(1)
 
 
-def _suffer(name: str, count: int, folder: Path, rng: random.Random, environment: dict[str, str]) -> list[str]:
-    """Kills runs of a scenario so often, the last of which is left to its end; tells what went wrong."""
+def _run_scenario(name: str, count: int, folder: Path, rng: random.Random, environment: dict[str, str]) -> list[str]:
+    """Kills runs of a scenario `count` times; the last run is not killed. Returns the failures."""
     from tests.processes import run
 
     scenario, failures, done, runs = SCENARIOS[name], [], 0, 0
-    lasted = {}
+    durations = {}
     for number in sorted(set(scenario.processes), reverse=True):
         # twice, since the first compiles
         for repeat in range(2):
-            whole = folder / f"undisturbed-{number}-{repeat}"
+            whole = folder / f"uninterrupted-{number}-{repeat}"
             whole.mkdir(parents=True)
             ended = run(scenario.arguments(whole), number, timeout=600, **environment)
             if any(one.code for one in ended):
-                return [f"{name}: the undisturbed run fails:\n{ended[0].output}"]
-            lasted[number] = max(one.seconds for one in ended)
+                return [f"{name}: the uninterrupted run fails:\n{ended[0].output}"]
+            durations[number] = max(one.seconds for one in ended)
     expected = scenario.result(whole)
-    console.print(f"{name}: undisturbed {', '.join(f'{took:.1f} s in {number}' for number, took in lasted.items())}")
+    console.print(f"{name}: uninterrupted {', '.join(f'{took:.1f} s in {number}' for number, took in durations.items())}")
     while done < count:
         out = folder / f"killed-{runs}"
         out.mkdir()
         starts, over = 0, False
         while not over:
             processes = scenario.processes[starts % len(scenario.processes)]
-            wait = rng.uniform(0, lasted[processes]) if done < count else None
+            wait = rng.uniform(0, durations[processes]) if done < count else None
             begun = time.monotonic()
-            told, killed, over, wrong = _start(scenario, out, processes, wait, rng, environment)
+            outcome, killed, over, wrong = _start(scenario, out, processes, wait, rng, environment)
             if over:
-                # the machine may be less busy, or more, than it was
-                lasted[processes] = time.monotonic() - begun
-            console.print(f"{name} {runs}.{starts}: {told}", soft_wrap=True)
+                # the load of the machine may have changed
+                durations[processes] = time.monotonic() - begun
+            console.print(f"{name} {runs}.{starts}: {outcome}", soft_wrap=True)
             failures += [f"{name} {runs}.{starts}: {each}" for each in wrong]
             if wrong:
                 return failures
             done, starts = done + killed, starts + 1
         failures += [f"{name} {runs}: {each}" for each in _differing(scenario.result(out), expected, scenario.tolerance)]
         runs += 1
-    console.print(f"{name}: {done} kills over {runs} runs, each with the end of the undisturbed one")
+    console.print(f"{name}: {done} kills over {runs} runs, all with the result of the uninterrupted run")
     return failures
 
 
 def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool, bool, list[str]]:
-    """Starts the processes, and after so many seconds kills one.
+    """Starts the processes, and kills one after `wait` seconds; None kills none.
 
     Returns:
-        What happened, whether one was killed, whether the run is over, and what is wrong.
+        What happened, whether a process was killed, whether the run is over, and the failures.
     """
     from tests.processes import started
 
@@ -214,23 +215,23 @@ def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool,
     over = all(code == 0 for code in codes)
     output = ended[0].output
     if newest and "of arrays;" in output and newest not in output:
-        wrong.append(f"{act}: did not say {newest!r}:\n{output}")
+        wrong.append(f"{act}: did not print {newest!r}:\n{output}")
     if not killed and not over:
         wrong.append(f"ended with {codes} though nothing was killed:\n{output}")
     return f"{newest or 'from the start'}; {act}; ended with {codes}", killed, over, wrong
 
 
 def _writing(out: Path, half: str, since: float) -> bool:
-    """Whether something is being written that was begun after a time: what an earlier kill has left does not count."""
+    """Whether a write that began after `since` is in progress; files left by earlier kills do not count."""
     try:
         return bool(half) and any(file.stat().st_mtime > since for file in out.rglob(half))
-    except FileNotFoundError:  # it was completed at this very moment
+    except FileNotFoundError:  # it was completed in the meantime
         return False
 
 
 def _differing(result: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> list[str]:
-    """In what a result is not the expected one."""
+    """The differences between a result and the expected one."""
     if result.keys() != expected.keys():
-        return [f"has {sorted(result)} in place of {sorted(expected)}"]
+        return [f"has {sorted(result)} instead of {sorted(expected)}"]
     apart = {name: float(np.abs(result[name].astype(np.float64) - expected[name]).max()) for name in expected}
-    return [f"{name} is {far} apart" for name, far in apart.items() if far > tolerance]
+    return [f"{name} differs by {far}" for name, far in apart.items() if far > tolerance]

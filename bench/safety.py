@@ -12,8 +12,7 @@ from jaxdiff.errors import InputError
 @dataclass(frozen=True)
 class SafetyCost:
     """Times plain sampling and the safe denoiser in turn, on the shipped model, for several numbers of unsafe images, and
-    prints the ratio pair by pair, the time of an acting step, and the memory that the guarded sampler needs beside its
-    arguments.
+    prints the ratio of each pair, the time of a step in the window, and the temporary memory of the guarded sampler.
 
     Examples:
 
@@ -25,26 +24,26 @@ class SafetyCost:
     model: Path = Path("checkpoints/embedded")
     """Trained model: the folder of a run, or its model.safetensors."""
     references: tuple[int, ...] = (512, 4096, 32_768, 100_000)
-    """Numbers of unsafe images: noise, since only their number costs."""
+    """Numbers of unsafe images. They are noise, since the cost depends only on their number."""
     always: bool = False
-    """Act at every step, not in the default window."""
+    """Act at every step instead of in the default window."""
     batch_size: int = 32
     """Images per batch."""
     steps: int = 25
     """Number of DDIM steps."""
     repeats: int = 9
-    """Pairs that are timed, after one that is not."""
+    """Number of timed pairs, after a warm-up."""
 
     def __post_init__(self):
         for name in ("batch_size", "steps", "repeats"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.references or min(self.references) < 1:
-            raise InputError(f"--references takes numbers of at least 1, got {self.references}")
+            raise InputError(f"--references must be at least 1, got {self.references}")
 
 
 def safety_cost(options: SafetyCost) -> None:
-    """Measures and prints."""
+    """Times the samplers, and prints the table."""
     import jax
     import numpy as np
     from rich.table import Table
@@ -68,11 +67,11 @@ def safety_cost(options: SafetyCost) -> None:
         return time.perf_counter() - begun
 
     def temporaries(denoise):
-        """Bytes of the compiled sampler's temporaries, by XLA's own account."""
+        """Bytes of the compiled sampler's temporaries, as estimated by XLA."""
         grid = sample_grid(denoise, model.process, solver, options.batch_size)
         lowered = _sample.lower(
             denoise, model.process, grid, condition, jax.random.key(0), np.arange(options.batch_size),
-            shape=model.shape, solver=solver, path=False, remembered=False,
+            shape=model.shape, solver=solver, path=False, return_memory=False,
         )  # fmt: skip
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
@@ -84,7 +83,7 @@ def safety_cost(options: SafetyCost) -> None:
         "plain s",
         "guarded s",
         "ratio [quartiles]",
-        "ms an acting step",
+        "ms per guarded step",
         "images MiB",
         "temporaries MiB",
     )

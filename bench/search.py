@@ -1,4 +1,4 @@
-"""Standard deviation of tau between searches, and cost of a search, by batch and steps."""
+"""Standard deviation of tau between searches, and cost of a search, by batch size and number of steps."""
 
 import json
 import statistics
@@ -12,45 +12,45 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class SearchSpread:
-    """Searches tau from several seeds at every batch and number of steps, by the default search (direct, in features) and by
-    the authors' criterion (prefix, own paths, beta and eps, over the batch), and prints where tau lies, how far it scatters,
-    and the evaluations of the network and seconds that a search takes, compilation apart.
+    """Searches tau from several seeds at every batch size and number of steps, with the default search (direct, in features)
+    and with the authors' criterion (prefix, own paths, beta and eps, over the batch), and prints the mean, standard deviation
+    and range of tau, and the network evaluations and seconds of a search without compilation.
 
     Examples:
 
       python -m bench search
 
-      python -m bench search --model runs/faces --batches 64 --steps 20 1000 --repeats 16 --authors-alone
+      python -m bench search --model runs/faces --batches 64 --steps 20 1000 --repeats 16 --authors-only
     """
 
     model: Path = Path("checkpoints/embedded")
-    """Folder of a run, or a model.safetensors, of one attribute."""
+    """Folder of a run, or a model.safetensors; the model must have one attribute."""
     data: str = "embedded"
     """Real images for the features."""
     batches: tuple[int, ...] = (8, 16, 32, 64)
-    """Noise samples of a search."""
+    """Noise samples per search."""
     steps: tuple[int, ...] = (10, 20)
-    """Steps of the solver."""
+    """Numbers of solver steps."""
     solver: str = "unipc"
-    """The solver."""
+    """Solver."""
     repeats: int = 8
-    """Searches from as many seeds."""
-    authors_alone: bool = False
-    """Leave the direct searches out: at 1000 steps they take hours of a CPU."""
+    """Number of seeds per search."""
+    authors_only: bool = False
+    """Skip the direct searches, which take hours on a CPU at 1000 steps."""
     seed: int = 0
     """The first seed."""
     out: Path = Path("out/search-spread.json")
-    """The JSON to write."""
+    """JSON file to write."""
 
     def __post_init__(self):
         if self.repeats < 2:
-            raise InputError(f"--repeats must be at least 2, to tell a spread, got {self.repeats}")
+            raise InputError(f"--repeats must be at least 2, for a standard deviation, got {self.repeats}")
         if not self.batches or min(self.batches) < 1 or not self.steps or min(self.steps) < 3:
-            raise InputError(f"--batches takes numbers of at least 1, --steps of at least 3; got {self.batches}, {self.steps}")
+            raise InputError(f"--batches must be at least 1 and --steps at least 3, got {self.batches}, {self.steps}")
 
 
 def search_spread(options: SearchSpread) -> None:
-    """Measures, prints and writes."""
+    """Runs the searches, prints the table and writes the results."""
     import jax
     from rich import box
     from rich.table import Table
@@ -65,7 +65,7 @@ def search_spread(options: SearchSpread) -> None:
     model = load(options.model)
     (attribute,) = model.conditions.attributes
     searches = {"authors'": (search_prefix, {"path": "own", "weight": "beta_eps", "norm": "batch"})}
-    if not options.authors_alone:
+    if not options.authors_only:
         *size, channels = model.shape
         source = open_data(options.data, split="train", size=tuple(size), channels=channels, attributes=[attribute.name])
         images, labels = load_arrays(source, count=4000, seed=options.seed)
@@ -73,7 +73,7 @@ def search_spread(options: SearchSpread) -> None:
         direct = {"features": ClassifierFeatures(classifier.state, classifier.graph), "metric": "feature"}
         searches = {"direct": (search_direct, direct), **searches}
     conditions = tuple(model.conditions.encode([[value] for value in range(len(attribute.values))]))
-    told, total = [], len(searches) * len(options.steps) * len(options.batches) * options.repeats
+    rows, total = [], len(searches) * len(options.steps) * len(options.batches) * options.repeats
     with progress("searching", total, unit="searches") as advance:
         for name, (search, own) in searches.items():
             for steps in options.steps:
@@ -88,7 +88,7 @@ def search_spread(options: SearchSpread) -> None:
                         taus.append(found.tau)
                         seconds.append(time.perf_counter() - begun)
                         advance(1, f"{name}, {steps} steps, batch {batch}: tau {found.tau:.3f}")
-                    told.append(
+                    rows.append(
                         {
                             "search": name, "steps": steps, "batch": batch, "taus": taus,
                             "evaluations": found.evaluations * batch, "seconds": statistics.median(seconds[1:]),
@@ -98,7 +98,7 @@ def search_spread(options: SearchSpread) -> None:
     table = Table(title=f"tau of {attribute.name}: {device}", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("search", "steps", "batch", "mean", "spread", "range", "passes", "seconds"):
         table.add_column(heading, justify="left" if heading == "search" else "right")
-    for row in told:
+    for row in rows:
         taus = row["taus"]
         table.add_row(
             row["search"], str(row["steps"]), str(row["batch"]), f"{statistics.mean(taus):.3f}",
@@ -107,5 +107,5 @@ def search_spread(options: SearchSpread) -> None:
         )  # fmt: skip
     console.print(table)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"device": device, "searches": told}, indent=2))
+    options.out.write_text(json.dumps({"device": device, "searches": rows}, indent=2))
     console.print(f"written: {options.out}")

@@ -1,4 +1,4 @@
-"""Quality against evaluations, for every solver."""
+"""Sample quality by number of network evaluations, for every solver."""
 
 import json
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from jaxdiff.errors import InputError
 
 @dataclass(frozen=True)
 class Solvers:
-    """Draws a set by every solver at several budgets of network evaluations, from the same noise, and prints how far each
-    set is from real images: the energy distance in the features of a classifier of real images, and in pixels. The row
-    "real" is the distance of as many other real images: what no solver can beat by more than chance.
+    """Draws a set with every solver at several budgets of network evaluations, from the same noise, and prints the energy
+    distance of each set to real images, in the features of a classifier of real images and in pixels. The row "real" is the
+    distance between two sets of real images, a lower bound up to chance.
 
     Examples:
 
@@ -24,30 +24,30 @@ class Solvers:
     model: Path = Path("checkpoints/embedded")
     """Trained model: the folder of a run, or its model.safetensors."""
     attribute: str = "group"
-    """The attribute whose values are drawn in equal parts, and that the classifier is trained on."""
+    """Attribute whose values are drawn in equal shares, and that the classifier is trained on."""
     data: str = "embedded"
-    """The real images."""
+    """Real images."""
     count: int = 512
-    """Images in each set."""
+    """Images per set."""
     budgets: tuple[int, ...] = (5, 10, 20, 50)
-    """Evaluations of the network for an image."""
+    """Network evaluations per image."""
     batch_size: int = 64
     """Images per batch."""
     seed: int = 0
-    """Seed of the noise, the classifier and the choice of real images."""
+    """Random seed of the noise, the classifier and the choice of real images."""
     out: Path = Path("out/solvers.json")
-    """The JSON to write."""
+    """JSON file to write."""
 
     def __post_init__(self):
         if self.count < 2 or self.batch_size < 1 or not self.budgets or min(self.budgets) < 2:
             raise InputError(
-                "bench solvers takes --count of at least 2, --batch-size of at least 1 and --budgets of at least 2; "
+                "--count must be at least 2, --batch-size at least 1 and --budgets at least 2, "
                 f"got {self.count}, {self.batch_size}, {self.budgets}"
             )
 
 
 def solvers(options: Solvers) -> None:
-    """Measures, prints and writes."""
+    """Draws the sets, prints the distances and writes them."""
     import jax
     import numpy as np
     from rich.table import Table
@@ -72,7 +72,7 @@ def solvers(options: Solvers) -> None:
     rows = np.full((options.count, len(model.conditions.attributes)), -1, np.int32)
     rows[:, column] = np.arange(options.count) % len(attribute.values)
 
-    # every solver with its own spacing, and the two that differ most by spacing with the other one
+    # every solver with its default spacing, and those that depend most on spacing with another one
     made = {name: lambda steps, solver=solver: solver(steps) for name, solver in SOLVERS.items()}
     made["euler_maruyama"] = lambda steps: EulerMaruyama(steps, spacing="log_snr")
     made["ddim, log_snr"] = lambda steps: DDIM(steps, spacing="log_snr")
@@ -101,23 +101,25 @@ def solvers(options: Solvers) -> None:
     def distances(images):
         return {name: energy_distance(view(images), view(real[: options.count])) for name, view in views.items()}
 
-    told = {"real": {"": distances(real[options.count :])}}
+    found = {"real": {"": distances(real[options.count :])}}
     with progress("sampling", len(made) * len(options.budgets)) as advance:
         for name, make in made.items():
-            told[name] = {}
+            found[name] = {}
             for budget in options.budgets:
                 # the most steps within the budget
                 solver = make(max(steps for steps in range(1, budget + 1) if make(steps).evaluations <= budget))
-                told[name][str(budget)] = distances(drawn(solver)) if stable(solver) else None
+                found[name][str(budget)] = distances(drawn(solver)) if stable(solver) else None
                 advance(1, f"{name}, {budget} evaluations")
     for view in views:
-        table = Table(title=f"energy distance to real images in {view}, {options.count} images a set", title_justify="left")
+        table = Table(title=f"energy distance to real images in {view}, {options.count} images per set", title_justify="left")
         for heading in ("solver", *(f"{budget} evaluations" for budget in options.budgets)):
             table.add_column(heading, justify="left" if heading == "solver" else "right")
-        for name, by_budget in told.items():
+        for name, by_budget in found.items():
             values = [f"{value[view]:.4f}" if value else "unstable" for value in by_budget.values()]
             table.add_row(name, *(values if len(values) > 1 else values * len(options.budgets)))
         console.print(table)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"options": {"count": options.count, "seed": options.seed}, "distances": told}, indent=2))
+    options.out.write_text(
+        json.dumps({"options": {"count": options.count, "seed": options.seed}, "distances": found}, indent=2)
+    )
     console.print(f"written: {options.out}; {jax.devices()[0].device_kind}, jax {jax.__version__}")

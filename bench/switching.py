@@ -10,8 +10,8 @@ from jaxdiff._console.terminal import console, progress
 
 @dataclass(frozen=True)
 class Switching:
-    """Times plain sampling and attribute switching in turn, on the shipped model, and prints medians and the ratio pair
-    by pair.
+    """Times plain sampling and attribute switching in turn, on the shipped model, and prints the medians and the ratio
+    of each pair.
 
     Examples:
 
@@ -27,11 +27,11 @@ class Switching:
     steps: int = 25
     """Number of DDIM steps."""
     repeats: int = 15
-    """Pairs that are timed, after one that is not."""
+    """Number of timed pairs, after a warm-up."""
 
 
 def switching(options: Switching) -> None:
-    """Measures and prints."""
+    """Times the samplers, and prints the table."""
     import jax
     import numpy as np
     from rich.table import Table
@@ -74,6 +74,6 @@ def switching(options: Switching) -> None:
     ratios = sorted(b / a for a, b in zip(seconds["plain"], seconds["switching"], strict=True))
     low, high = np.percentile(ratios, [25, 75])
     console.print(
-        f"switching / plain, pair by pair: median {statistics.median(ratios):.3f} "
+        f"switching / plain, ratio of pairs: median {statistics.median(ratios):.3f} "
         f"(quartiles {low:.3f} to {high:.3f}, n = {len(ratios)})"
     )

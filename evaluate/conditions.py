@@ -1,4 +1,4 @@
-"""Images of labelled sources as a model's conditions."""
+"""Labels of images as conditions of a model."""
 
 import numpy as np
 from jaxtyping import Float, Int32
@@ -10,16 +10,16 @@ from jaxdiff.models.labels import NULL
 
 
 def require_condition(model: Model, source: Source, *, own: bool) -> None:
-    """Makes sure that a model can be asked about a source's images.
+    """Checks that a model can evaluate the images of a source.
 
     Arguments:
-        model: the model; of an unconditional one there is nothing to make sure of.
+        model: the model; an unconditional one takes any images.
         source: the images.
-        own: whether images are under their own labels, or under no label.
+        own: whether the condition is the labels of the images, or else the null label.
 
     Raises:
-        InputError: under their own labels, where the source lacks an attribute of the model or has values of it that the model
-            does not know; under no label, where the model has no null label.
+        InputError: with own labels, the source lacks an attribute of the model or has other values of it; without,
+            the model has no null label.
     """
     if own:
         _require_values(model, source)
@@ -44,11 +44,11 @@ def _require_values(model: Model, source: Source) -> None:
 
 
 def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *, own: bool) -> np.ndarray | None:
-    """The condition of each image of a source, (N, W): its own labels, or none; None for an unconditional model.
+    """The condition of each image of a source, (N, W): its own labels, or the null label; None for an unconditional model.
 
     Arguments:
-        model, source, own: as `require_condition` takes them.
-        labels: of its images.
+        model, source, own: as for `require_condition`.
+        labels: labels of the images.
     """
     if not model.conditions.attributes:
         return None
@@ -61,7 +61,7 @@ def conditions(model: Model, source: Source, labels: Int32[np.ndarray, "n a"], *
     return np.asarray(model.conditions.encode(rows))
 
 
-def require_finite(values: Float[np.ndarray, " n"], told: str) -> None:
-    """Raises `InputError` for NaN or infinity among what a model said of images; `told` is what they are called."""
+def require_finite(values: Float[np.ndarray, " n"], what: str) -> None:
+    """Raises `InputError` for NaN or infinity in what a model returned for images; `what` names the images."""
     if len(bad := np.flatnonzero(~np.isfinite(values))):
-        raise InputError(f"the model returned NaN or infinity on {len(bad)} {told}, the first of them number {bad[0]}")
+        raise InputError(f"the model returned NaN or infinity on {len(bad)} {what}, the first of them number {bad[0]}")

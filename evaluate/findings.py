@@ -1,4 +1,4 @@
-"""The findings on each set: collected, printed, and written to report.md and the page."""
+"""The findings on each set: collecting, printing, and formatting as Markdown and HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,13 +17,13 @@ from jaxdiff.quality.real_comparison import ImageFeatures, RealComparison, compa
 ABOUT = """\
 The tests are exact and share one level by Bonferroni's correction: random permutations of the labels for independence and
 direction, and of the real images over training and held-out ones for memorisation. Quality and diversity are compared with
-held-out real images, by stated limits, since no generator equals the data. `label` is a note and not a fault: images that are
-independent of their labels cannot show them. Classifiers trained on the set and tested on real images give no valid test: one
-trained on random labels has learnt some arbitrary direction, in which the real groups may differ."""
+held-out real images, by stated limits, since no generator reproduces the data distribution. `label` is a note and not a fault:
+images that are independent of their labels cannot show them. Classifiers trained on the set and tested on real images give no
+valid test: a classifier of random labels still learns some direction, in which the real groups may differ."""
 
 
 def collect(
-    judgement: FairnessEvaluation,
+    evaluation: FairnessEvaluation,
     measured: tuple[np.ndarray, Sequence[ImageFeatures]] | None,
     train: np.ndarray,
     *,
@@ -31,24 +31,24 @@ def collect(
     limits: Limits,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The findings on each synthetic set, with the comparison with real images behind them, JSON-ready.
+    """The findings on each synthetic set, with the comparison with real images that they use, JSON-ready.
 
     Arguments:
-        judgement: of all sets.
-        measured: features of the reference, and the held-out real images and the sets, from `measures.featured`; None leaves
-            out quality, diversity and memorisation.
-        train: images that the generator was trained on.
-        values: the names of the labels.
+        evaluation: the evaluation of all sets.
+        measured: features of the reference, of the held-out real images and of the sets, from `measures.featured`; None
+            omits quality, diversity and memorisation.
+        train: the training images of the generator.
+        values: names of the attribute values.
         limits: the level of the tests, and the limits.
-        seed: of the permutations.
+        seed: seed of the permutations.
     """
-    beside: Sequence[RealComparison | None] = [None] * len(judgement.synthetic)
+    comparisons: Sequence[RealComparison | None] = [None] * len(evaluation.synthetic)
     if measured:
         reference, (held_out, *sets) = measured
-        beside = compare_with_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
+        comparisons = compare_with_real(reference, held_out, sets, values=len(values), train=train, seed=seed)
     answers = []
-    for verdict, compared in zip(judgement.synthetic, beside, strict=True):
-        found = find_faults(verdict, compared, values=values, limits=limits)
+    for result, compared in zip(evaluation.synthetic, comparisons, strict=True):
+        found = find_faults(result, compared, values=values, limits=limits)
         answer: dict[str, Any] = {"findings": [asdict(finding) for finding in found]}
         answers.append(answer | ({"real_comparison": asdict(compared)} if compared else {}))
     return answers
@@ -91,13 +91,13 @@ def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def html(report: Mapping[str, Any]) -> str:
     """The findings on each set, for the page; empty for reports without findings."""
     rows = ""
-    for verdict in report["synthetic"]:
-        if "findings" not in verdict:
+    for result in report["synthetic"]:
+        if "findings" not in result:
             continue
         faults = "".join(
             f"<li><strong>{escape(names([each]))}</strong>: {escape(each['text'])} "
             f"<small>against {escape(each['against'])}</small></li>"
-            for each in verdict["findings"]
+            for each in result["findings"]
         )
-        rows += f"<dt>{escape(verdict['name'])}</dt><dd>{f'<ul>{faults}</ul>' if faults else 'none'}</dd>\n"
+        rows += f"<dt>{escape(result['name'])}</dt><dd>{f'<ul>{faults}</ul>' if faults else 'none'}</dd>\n"
     return f'<h3>Findings</h3>\n<dl class="findings">\n{rows}</dl>' if rows else ""

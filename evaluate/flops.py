@@ -10,9 +10,9 @@ import jax
 def matrix_flops(function: Callable, *arguments: Any) -> int:
     """Two for each multiply-add of every `dot_general` and `conv_general_dilated` of a function, loops included.
 
-    Elementwise work is not counted, nor are reductions: at the rates of matrix units they are memory traffic. A convolution
-    counts the products with its zero padding too, as is usual; XLA's own count leaves them out, and knows nothing of what it
-    hands to a library. Of a branch the most expensive side counts, of an unbounded loop one turn.
+    Elementwise operations and reductions are not counted: compared with matrix units, they are limited by memory. A convolution
+    includes the products with its zero padding, as is usual; XLA's own count excludes them, and ignores what it passes to a
+    library. Of a conditional the most expensive branch counts, of an unbounded loop one iteration.
 
     Arguments:
         function: traced with the shapes of `arguments`.

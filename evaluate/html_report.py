@@ -16,20 +16,20 @@ from jaxdiff.sampleset import SampleSet
 from . import fairness
 from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
-from .page_faces import Faces, read_faces
+from .page_images import ImageSet, read_images
 from .provenance import provenance
-from .writing import whole
+from .writing import write_atomically
 
 FILE = "report.html"
 GRID = 64
-"""Faces of each set in its grid."""
+"""Images of each set in its grid."""
 ROW = 5
-"""Faces of each group in the row that is moved through tau."""
+"""Images of each group at each position of the slider."""
 KEYS = {
     "attribute", "values", "train_count", "seeds", "training", "real", "synthetic", "command", "options", "versions",
     "machine", "seconds",
 }  # fmt: skip
-"""What a report.json tells at least."""
+"""The required keys of report.json."""
 FIGURES = {
     "criterion.png": "The criterion of each search over τ; the search chooses its minimum.",
     "sweep.png": "Error rates and energy distances of sets drawn at each τ.",
@@ -40,19 +40,19 @@ def html_report(options: HtmlReport) -> Path:
     """Writes the page; returns its path."""
     folder = options.fairness or options.out
     report = _read_report(folder, "--fairness" if options.fairness else "--out")
-    judged = _judged_options(report, folder)
+    evaluated = _report_options(report, folder)
     swept = _read_sweep(options.sweep) if options.sweep else {}
     frames = list(_frames(options.sweep, report, swept.get("synthetic", []))) if options.sweep else []
     contents = Contents(
         report=report,
-        real=_faces(judged, judged.real, "test", report["real"]["name"], report["values"]),
+        real=_read_set(evaluated, evaluated.real, "test", report["real"]["name"], report["values"]),
         sets=[
-            _faces(judged, spec, "all", verdict["name"], report["values"])
-            for spec, verdict in zip(judged.synthetic, report["synthetic"], strict=True)
+            _read_set(evaluated, spec, "all", result["name"], report["values"])
+            for spec, result in zip(evaluated.synthetic, report["synthetic"], strict=True)
         ],
         frames=frames,
         swept=swept,
-        verdict_figure=_picture(folder / "report.png"),
+        results_figure=_picture(folder / "report.png"),
         figures=[
             (picture, about)
             for name, about in FIGURES.items()
@@ -63,7 +63,7 @@ def html_report(options: HtmlReport) -> Path:
     )
     page = options.out / FILE
     options.out.mkdir(parents=True, exist_ok=True)
-    whole(page, lambda path: path.write_text(build(contents), encoding="utf-8"))
+    write_atomically(page, lambda path: path.write_text(build(contents), encoding="utf-8"))
     console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
     return page
 
@@ -78,62 +78,66 @@ def _read_report(folder: Path, option: str) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {error}") from error
     if lacking:
-        raise InputError(f"{file} is no report of `jaxdiff evaluate fairness`: it has no {', '.join(sorted(lacking))}")
+        raise InputError(f"{file} is not a report of `jaxdiff evaluate fairness`: it has no {', '.join(sorted(lacking))}")
     return report
 
 
-def _judged_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
-    """The options that the report was made with."""
-    # of the options those that say which images there are; `limits` do not
+def _report_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
+    """The options of the command that wrote the report."""
+    # all but `limits`, which is not needed to read the images
     names = [field for field in fields(fairness.Fairness) if field.name != "limits"]
-    told = {field.name: report["options"].get(field.name, field.default) for field in names}
-    told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    if isinstance(told["size"], int):  # reports of before images could be other than square
-        told["size"] = str(told["size"])
-    judged = fairness.Fairness(**{**told, "out": folder})
-    if len(judged.synthetic) != len(report["synthetic"]):
+    stored = {field.name: report["options"].get(field.name, field.default) for field in names}
+    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    if isinstance(stored["size"], int):  # reports written before images could be non-square
+        stored["size"] = str(stored["size"])
+    evaluated = fairness.Fairness(**{**stored, "out": folder})
+    if len(evaluated.synthetic) != len(report["synthetic"]):
         count = len(report["synthetic"])
-        raise InputError(f"{folder}/report.json is damaged: it names {len(judged.synthetic)} sets and judges {count}")
-    return judged
+        raise InputError(
+            f"{folder}/report.json is damaged: it names {len(evaluated.synthetic)} sets and has results of {count}"
+        )
+    return evaluated
 
 
-def _faces(judged: fairness.Fairness, spec: str, split: str, name: str, values: Sequence[str]) -> Faces:
+def _read_set(evaluated: fairness.Fairness, spec: str, split: str, name: str, values: Sequence[str]) -> ImageSet:
     try:
-        source = fairness.source_of(judged, spec, split)
+        source = fairness.source_of(evaluated, spec, split)
         drawn = SampleSet.open(spec) if (Path(spec) / "samples.json").is_file() else None
-        return read_faces(source, values, max(1, GRID // len(values)), name, drawn)
+        return read_images(source, values, max(1, GRID // len(values)), name, drawn)
     except InputError as error:
         raise InputError(f"the report evaluates {spec}, which cannot be read from here: {error}") from error
 
 
 def _read_sweep(folder: Path) -> dict[str, Any]:
-    """The report on a sweep's sets; empty where there is none."""
-    judged = folder / "report"
-    return _read_report(judged, "--sweep") if (judged / "report.json").is_file() else {}
+    """The report of a sweep's sets; empty if there is none."""
+    report = folder / "report"
+    return _read_report(report, "--sweep") if (report / "report.json").is_file() else {}
 
 
-def _frames(folder: Path, report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[Frame]:
-    """The sets of a sweep by rising tau, with the verdict on each where there is one."""
+def _frames(folder: Path, report: Mapping[str, Any], swept: Sequence[Mapping[str, Any]]) -> Iterator[Frame]:
+    """The sets of a sweep by ascending tau, with the results of each if there are any."""
     paths = sorted(path.parent for path in folder.glob("tau-*/samples.json"))
     if not paths:
         raise InputError(f"--sweep takes a folder with sets tau-*, as `jaxdiff sample sweep` draws; {folder} has none")
-    verdicts = {verdict["name"]: verdict for verdict in told}
+    results = {result["name"]: result for result in swept}
     sets = sorted((SampleSet.open(path) for path in paths), key=lambda samples: samples.provenance.get("tau", -1))
     for samples in sets:
         for name in ("model", "process", "seed", "values", "tau"):
             if name not in samples.provenance:
-                raise InputError(f"--sweep takes sets that a model drew by switching; {samples.path} tells no {name}")
+                raise InputError(
+                    f"--sweep takes sets that a model drew by switching; the provenance of {samples.path} has no {name}"
+                )
             if name != "tau" and samples.provenance[name] != sets[0].provenance[name]:
                 raise InputError(
                     f"--sweep takes sets from the same noise; {samples.path} has another {name} than {sets[0].path}"
                 )
         source = View(samples, attributes=[report["attribute"]])
-        faces = read_faces(source, samples.provenance["values"], ROW, samples.path.name, samples)
-        yield Frame(faces, verdicts.get(samples.path.name))
+        image_set = read_images(source, samples.provenance["values"], ROW, samples.path.name, samples)
+        yield Frame(image_set, results.get(samples.path.name))
 
 
 def _picture(path: Path) -> bytes | None:
-    """The bytes of a picture; None where there is none."""
+    """The bytes of an image file; None if there is none."""
     if not path.is_file():
         return None
     try:

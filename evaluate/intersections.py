@@ -1,4 +1,4 @@
-"""Groups of several attributes at once: what judges find in each, by a set's own labels or as judges of features see them."""
+"""Errors and label accuracy in intersections of several attributes, by own labels or labels that classifiers predict."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -14,28 +14,28 @@ from jaxdiff.fairness.evaluation import SetEvaluation
 from jaxdiff.fairness.groups import group_rates, intersect
 
 
-def crossed(opened: Source, attribute: str, names: Sequence[str]) -> list[Attribute]:
-    """The attributes that are named by --intersect.
+def intersected(opened: Source, attribute: str, names: Sequence[str]) -> list[Attribute]:
+    """The attributes named by --intersect.
 
     Raises:
-        InputError: one that the real data do not have, twice the same, or the one under judgement.
+        InputError: an attribute that the real data do not have, a repeated one, or the evaluated one.
     """
     known = {found.name: found for found in opened.attributes if found.name != attribute}
     if len(set(names)) < len(names) or set(names) - known.keys():
-        told = ", ".join(known) or "none"
-        raise InputError(f"--intersect takes other attributes of {opened.name}, each once, {told}; got {', '.join(names)}")
+        choices = ", ".join(known) or "none"
+        raise InputError(f"--intersect takes other attributes of {opened.name}, each once, {choices}; got {', '.join(names)}")
     return [known[name] for name in names]
 
 
 def own_labels(
     opened: Callable[[Sequence[str] | None], Source], attributes: Sequence[Attribute], indices: Integer[np.ndarray, " n"]
 ) -> dict[str, np.ndarray]:
-    """The labels (n,) that a set itself has of each attribute; of attributes that it does not have, nothing.
+    """A set's own labels (n,) of each attribute that it has.
 
     Arguments:
-        opened: opens the set with some attributes, by name; None opens it with all, under the names of values that it has.
-        attributes: with the values that are counted.
-        indices: the images.
+        opened: opens the set with the named attributes; None opens it with all, and its own names of their values.
+        attributes: the attributes; labels are positions in their values.
+        indices: positions of the images in the set.
 
     Raises:
         InputError: a value that the attribute does not have.
@@ -60,28 +60,28 @@ def own_labels(
 
 
 def measure(
-    verdict: SetEvaluation,
+    result: SetEvaluation,
     attributes: Sequence[Attribute],
     labels: Integer[np.ndarray, "n a"],
     real: Integer[np.ndarray, "m a"],
     *,
     kept: np.ndarray | None,
 ) -> dict[str, Any]:
-    """What was found in each group of the attribute under judgement and the others, JSON-ready.
+    """Errors and label accuracy in each intersection of the evaluated attribute with the others, JSON-ready.
 
     Arguments:
-        verdict: on a set.
-        attributes: the attribute under judgement, with the values of the judgement, then the others.
-        labels: of the set's images, a column for each attribute.
-        real: of the real test images, which synthetic->real is measured on.
-        kept: whether a judge sees each image's label (n,); None where that is not measured.
+        result: the evaluation of a set.
+        attributes: the evaluated attribute, with the evaluated values, then the others.
+        labels: labels of the set's images, a column for each attribute.
+        real: labels of the real test images, on which synthetic->real is measured.
+        kept: whether a classifier predicts the label of each image (n,); None if not measured.
 
     Returns:
-        `attributes`, and `groups`, the names of their combinations; by direction, and of `retention`, `rate` (in percent; of
-        retention a share), `interval`, `count` and `small`, with NaN for a group without images.
+        `attributes`; `groups`, the names of the intersections; and for each direction, and for `retention`, `rate` (in percent;
+        for retention a share), `interval`, `count` and `small`, with NaN for groups without images.
     """
     directions = {}
-    for direction, test in verdict.predictions.items():
+    for direction, test in result.predictions.items():
         of = (real if direction == "synthetic->real" else labels)[test.indices]
         directions[direction] = _rates((test.predicted != test.labels).mean(axis=0), of, attributes, scale=100.0)
     return {
@@ -92,24 +92,27 @@ def measure(
     }
 
 
-def completed(
-    own: Mapping[str, np.ndarray], attributes: Sequence[Attribute], judges: Sequence[AttributeClassifier], seen: np.ndarray
+def complete_labels(
+    own: Mapping[str, np.ndarray],
+    attributes: Sequence[Attribute],
+    classifiers: Sequence[AttributeClassifier],
+    predicted: np.ndarray,
 ) -> list[np.ndarray]:
-    """The labels (n,) of each attribute: the set's own, else the answers of its judge of features.
+    """The labels (n,) of each attribute: the set's own, or else the predictions of the attribute's classifier.
 
     Arguments:
-        own: of `own_labels`.
-        attributes: in the order wanted.
-        judges: of features; there is one of every attribute without own labels.
-        seen: their answers (n, judges).
+        own: from `own_labels`.
+        attributes: the attributes, in the order of the result.
+        classifiers: attribute classifiers, including one of every attribute that `own` lacks.
+        predicted: their predictions (n, classifiers).
     """
-    place = {judge.attribute.name: i for i, judge in enumerate(judges)}
+    place = {classifier.attribute.name: i for i, classifier in enumerate(classifiers)}
 
-    def answered(attribute):
-        codes = [attribute.index(name) for name in judges[place[attribute.name]].attribute.values]
-        return np.array(codes)[seen[:, place[attribute.name]]]
+    def predictions(attribute):
+        codes = [attribute.index(name) for name in classifiers[place[attribute.name]].attribute.values]
+        return np.array(codes)[predicted[:, place[attribute.name]]]
 
-    return [own[each.name] if each.name in own else answered(each) for each in attributes]
+    return [own[each.name] if each.name in own else predictions(each) for each in attributes]
 
 
 def _rates(events, labels, attributes, *, scale) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate likelihood`: how well a model predicts images that it has not seen, in bits per dimension."""
+"""`jaxdiff evaluate likelihood`: bits per dimension of held-out images under a model."""
 
 import time
 from typing import Any
@@ -32,7 +32,7 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
     source = _open(options, model)
     images, labels = load_arrays(source, count=options.count, seed=options.seed)
     bits = _bits(options, model, images, conditions(model, source, labels, own=options.condition == "own"))
-    told = {
+    report = {
         "bits_per_dimension": _summary(bits),
         "by_value": _by_value(bits, source.attributes, labels),
         "data": source.name,
@@ -43,14 +43,14 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
         "images": bits.tolist(),
     }
-    _show(told)
-    write_once(options.out, lambda: write_json(options.out, told))
+    _show(report)
+    write_once(options.out, lambda: write_json(options.out, report))
     console.print(f"wrote {options.out}", highlight=False)
-    return told
+    return report
 
 
 def _open(options: Likelihood, model: Model) -> Source:
-    """The images, with the model's attributes if they are its condition and else with their own."""
+    """The images, with the attributes of the model if their labels are the condition, or else with their own attributes."""
     height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
     own = options.condition == "own"
     names = [attribute.name for attribute in model.conditions.attributes] if own else []
@@ -89,7 +89,7 @@ def _summary(bits: Float[np.ndarray, " n"]) -> dict[str, Any]:
 def _by_value(
     bits: Float[np.ndarray, " n"], attributes: tuple[Attribute, ...], labels: Int32[np.ndarray, "n a"]
 ) -> dict[str, dict[str, Any]]:
-    """The summary of each attribute's values that occur."""
+    """The summary for each value of each attribute that occurs."""
     return {
         attribute.name: {
             value: _summary(bits[column == code]) for code, value in enumerate(attribute.values) if (column == code).any()
@@ -98,13 +98,13 @@ def _by_value(
     }
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(report: dict[str, Any]) -> None:
     table = Table(title="bits per dimension", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("images", overflow="fold")
     for name in ("n", "mean", "± s.e."):
         table.add_column(name, justify="right", no_wrap=True)
-    values = {f"{name}: {value}": each for name, found in told["by_value"].items() for value, each in found.items()}
-    for name, each in {"all": told["bits_per_dimension"], **values}.items():
+    values = {f"{name}: {value}": each for name, found in report["by_value"].items() for value, each in found.items()}
+    for name, each in {"all": report["bits_per_dimension"], **values}.items():
         error = each["standard_error"]
         table.add_row(name, str(each["count"]), f"{each['mean']:.4f}", "-" if error is None else f"{error:.4f}")
     console.print(table)

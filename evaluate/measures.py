@@ -1,4 +1,4 @@
-"""Measures of a set beside its error rates: quality, label retention, parity of associated attributes, cost of sampling."""
+"""Measures of a set other than error rates: quality, label accuracy, parity of associated attributes, cost of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +22,7 @@ SCORES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 
 
 def cost(spec: str) -> dict[str, Any]:
-    """Network evaluations and seconds an image, from the provenance of a set of samples; empty for other sets."""
+    """Network evaluations and seconds per image, from the provenance of a set of samples; empty for other sets."""
     if not (Path(spec) / "samples.json").is_file():
         return {}
     samples = SampleSet.open(spec)
@@ -33,17 +33,17 @@ def cost(spec: str) -> dict[str, Any]:
 def featured(
     reference: LabelledImages, sets: Sequence[LabelledImages], extractor: Extractor, *, values: int, seed: int
 ) -> tuple[np.ndarray, list[ImageFeatures]] | None:
-    """The features of reference images, and of each set equally many images of each group with theirs.
+    """The features of reference images, and of each set as many images of each group as of the others, with their features.
 
     Arguments:
         reference: real images.
-        sets: held-out real images first, then the synthetic sets.
-        extractor: of the features.
-        values: K.
-        seed: of the draws.
+        sets: held-out real images, then the synthetic sets.
+        extractor: the feature extractor.
+        values: number of attribute values, K.
+        seed: seed of the random subsets.
 
     Returns:
-        None where a set has too few images for any measure.
+        None if a set has too few images for any measure.
     """
     drawn = balanced_subsets([images.labels for images in sets], values=values, seed=seed)
     if min(len(drawn[0]), len(reference.labels)) < MIN_IMAGES:
@@ -56,17 +56,17 @@ def featured(
 def quality(
     known: np.ndarray, labels: np.ndarray, sets: Sequence[ImageFeatures], extractor: Extractor, *, values: int, seed: int
 ) -> list[dict[str, Any]]:
-    """The quality of each set against reference images.
+    """The quality of each set compared with reference images.
 
     Arguments:
-        known, labels: features and groups of the reference images.
-        sets: as `featured` gives them.
-        extractor: of the features.
-        values: K.
-        seed: of the half samples.
+        known, labels: features and labels of the reference images.
+        sets: the sets, from `featured`.
+        extractor: the feature extractor.
+        values: number of attribute values, K.
+        seed: seed of the half samples.
 
     Returns:
-        JSON-ready, for each set.
+        For each set, JSON-ready.
     """
     answers = []
     for images in sets:
@@ -89,7 +89,7 @@ def scores(found: Scores) -> dict[str, Any]:
 
 
 def codes(classifier: AttributeClassifier, values: Sequence[str]) -> np.ndarray:
-    """The index of each of `values` among the classifier's own values (K,)."""
+    """The position of each of `values` in the values of the classifier (K,)."""
     return np.array([classifier.attribute.index(name) for name in values])
 
 
@@ -102,12 +102,12 @@ def utility(
     replicates: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Retention of the label and parity of the associated attributes in a set.
+    """Label accuracy (`retention`) and parity of the associated attributes in a set.
 
     Arguments:
         classifiers: from `train_feature_classifiers`.
         predicted: their predictions on the set's images (n, classifiers).
-        labels: of the images (n,), positions in `values`.
+        labels: labels of the images (n,), positions in `values`.
         values: the evaluated values, a subset of those of the first classifier.
     """
     first, *others = classifiers
@@ -146,29 +146,29 @@ def shares(
     """The shares of a set's images that show each value of the evaluated attribute, regardless of their labels.
 
     Arguments:
-        classifier: of the attribute; the shares are corrected for its confusion matrix.
+        classifier: classifier of the attribute; the shares are corrected for its confusion matrix.
         predicted: its predictions (n,).
-        values: all of its values, in the order of the report.
+        values: all values of the attribute, in the order of the report.
         target: the target share of each value; empty for equal shares.
 
     Returns:
-        JSON-ready: `parity.Parity` of one context, shares in [0, 1], with intervals.
+        `parity.Parity` of one context, shares in [0, 1], with intervals; JSON-ready.
     """
     order = codes(classifier, values)
-    wanted = np.array(target, np.float64) / sum(target) if len(target) else np.full(len(values), 1 / len(values))
+    shares = np.array(target, np.float64) / sum(target) if len(target) else np.full(len(values), 1 / len(values))
     found = measure_parity(
-        np.argsort(order)[predicted], wanted, confusion=Confusion(classifier.confusion.count[np.ix_(order, order)]),
+        np.argsort(order)[predicted], shares, confusion=Confusion(classifier.confusion.count[np.ix_(order, order)]),
         replicates=replicates, seed=seed,
     )  # fmt: skip
     names = ("frequency", "discrepancy", "pairwise_bias", "divergence")
     return {
         "count": int(found.count[0]),
-        "target": wanted.tolist(),
+        "target": shares.tolist(),
         **{name: getattr(found.parity, name)[0].tolist() for name in names},
-        "within": bool(found.parity.within_tolerance[0]),
+        "within_tolerance": bool(found.parity.within_tolerance[0]),
         "intervals": {
             **{name: found.intervals[name][0].tolist() for name in names},
-            "within": found.intervals["share_within_tolerance"].tolist(),
+            "within_tolerance": found.intervals["share_within_tolerance"].tolist(),
         },
         "accuracy": classifier.confusion.accuracy[order].tolist(),
         "near_singular": found.near_singular,

@@ -1,4 +1,4 @@
-"""The membership attack on a model: whether its loss tells training images from held-out ones."""
+"""The membership attack on a model: whether its loss distinguishes training images from held-out images."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,10 +23,10 @@ def attack(options: Any, model: Model, members: Labelled, others: Labelled) -> l
     """The attack at each of --times, JSON-ready.
 
     Arguments:
-        options: the command's dataclass.
+        options: options of the command.
         model: the model.
-        members: images that it was trained on.
-        others: as many that it was not trained on.
+        members: training images of the model.
+        others: as many held-out images.
     """
     answers, key = [], jax.random.key(options.seed)
     with progress("membership attack", len(options.times) * 2 * len(members[1]), unit="images") as advance:
@@ -34,8 +34,8 @@ def attack(options: Any, model: Model, members: Labelled, others: Labelled) -> l
             losses = [_losses(options, model, images, t, key, advance) for images in (members, others)]
             found = membership_attack(*losses, seed=options.seed)
             means = [float(each.mean()) for each in losses]
-            told = {"t": t, "snr": float(model.process.snr(t)), "condition": options.condition, "draws": options.draws}
-            answers.append({**told, "mean_loss": means, **asdict(found)})
+            settings = {"t": t, "snr": float(model.process.snr(t)), "condition": options.condition, "draws": options.draws}
+            answers.append({**settings, "mean_loss": means, **asdict(found)})
     return answers
 
 

@@ -20,13 +20,13 @@ from jaxdiff.safety.memorization import closeness, images_at_risk, measure_memor
 from . import memorization_report as report
 from .conditions import require_condition
 from .membership import attack
-from .memorization_report import Audit, Audited
+from .memorization_report import EvaluatedSet, MemorizationReport
 from .options.memorization import LEAST, Memorization
 from .provenance import provenance
-from .sources import fitting_of, require_one_size
+from .sources import image_format_of, require_one_size
 
 
-def memorization(options: Memorization) -> Audit:
+def memorization(options: Memorization) -> MemorizationReport:
     """Measures, prints the tables and writes the report."""
     options.join()
     start = time.monotonic()
@@ -35,17 +35,17 @@ def memorization(options: Memorization) -> Audit:
     largest = max(min(len(source), options.count) for source in sources.values())
     with working("reading images"):
         train, labels = load_arrays(train_source)
-        wanted = max(largest, options.members) if model else largest
-        others, other_labels = load_arrays(other_source, count=min(wanted, len(other_source)), seed=options.seed)
+        needed = max(largest, options.members) if model else largest
+        others, other_labels = load_arrays(other_source, count=min(needed, len(other_source)), seed=options.seed)
         sets = {
             name: load_arrays(source, count=min(len(source), options.count), seed=options.seed)[0]
             for name, source in sources.items()
         }
     with working("finding duplicates"):
-        within = options.duplicates
-        if within is None:
-            within = near_distance(train, others, flips=options.flips)
-        duplicates = find_duplicates(train, distance=within, flips=options.flips)
+        limit = options.duplicates
+        if limit is None:
+            limit = near_distance(train, others, flips=options.flips)
+        duplicates = find_duplicates(train, distance=limit, flips=options.flips)
     with progress("finding nearest neighbours", len(others) + sum(map(len, sets.values())), unit="images") as advance:
         how = {"neighbours": options.neighbours, "alpha": options.alpha, "flips": options.flips, "advance": advance}
         control = closeness(others, train, duplicates, **how)
@@ -53,15 +53,15 @@ def memorization(options: Memorization) -> Audit:
     risk = images_at_risk(list(near.values()))
     attacks = []
     if model:
-        apart = np.flatnonzero(control.distance > 0)  # the others are training images
-        members = np.random.default_rng(options.seed).permutation(len(train))[: min(options.members, len(apart))]
-        apart = apart[: len(members)]
+        kept = np.flatnonzero(control.distance > 0)  # at distance 0 they are training images
+        members = np.random.default_rng(options.seed).permutation(len(train))[: min(options.members, len(kept))]
+        kept = kept[: len(members)]
         attacks = attack(
-            options, model, (train_source, train[members], labels[members]), (other_source, others[apart], other_labels[apart])
+            options, model, (train_source, train[members], labels[members]), (other_source, others[kept], other_labels[kept])
         )
-    audit = Audit(
-        sets=[Audited(name, sets[name], each, measure_memorization(each, control)) for name, each in near.items()],
-        control=Audited(other_source.name, others[:largest], control.take(np.arange(min(largest, len(others)))), None),
+    result = MemorizationReport(
+        sets=[EvaluatedSet(name, sets[name], each, measure_memorization(each, control)) for name, each in near.items()],
+        control=EvaluatedSet(other_source.name, others[:largest], control.take(np.arange(min(largest, len(others)))), None),
         train=(train_source.name, train, duplicates),
         risk=risk,
         attacks=attacks,
@@ -71,21 +71,21 @@ def memorization(options: Memorization) -> Audit:
             "seconds": round(time.monotonic() - start, 1),
         },
     )
-    report.show(audit, console)
+    report.show(result, console)
 
     def write():
-        report.write(audit, options.out)
+        report.write(result, options.out)
         write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
 
     write_once(options.out, write)
-    told = f"; at_risk.npz, {len(risk)} training images" if len(risk) else "; no training image is at risk, so no at_risk.npz"
-    console.print(f"wrote {options.out}/memorization.json, memorization.md and closest.png{told}", highlight=False)
-    return audit
+    note = f"; at_risk.npz, {len(risk)} training images" if len(risk) else "; no training image is at risk, so no at_risk.npz"
+    console.print(f"wrote {options.out}/memorization.json, memorization.md and closest.png{note}", highlight=False)
+    return result
 
 
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:
-    """The sets by name, the training images and the held-out ones; nothing is decoded yet but the first image of each."""
-    fitting = fitting_of(options, model) if model else options.fitting
+    """The sets by name, the training images and the held-out images; decodes only the first image of each."""
+    fitting = image_format_of(options, model) if model else options.image_format
     given = arguments.value_names(options.value_names)
     known, others = (
         open_data(options.train, split=split, **fitting, value_names=given) for split in (options.split, options.held_out)

@@ -15,8 +15,8 @@ from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
 from jaxdiff.spaces import rgb
 
-from .cells import interval, number
-from .writing import print_tables, whole, write_json
+from .formatting import interval, number
+from .writing import print_tables, write_atomically, write_json
 
 PAIRS = 10
 """Closest pairs shown of each set."""
@@ -38,8 +38,8 @@ Intervals are DeLong's and the bootstrap's."""
 
 
 @dataclass(frozen=True)
-class Audited:
-    """A set of images, how near they are to training images, and what that is beside the control (None of the control)."""
+class EvaluatedSet:
+    """Images, their distances to training images, and the comparison with the control (None for the control itself)."""
 
     name: str
     images: UInt8[np.ndarray, "n h w 3"]
@@ -48,47 +48,47 @@ class Audited:
 
 
 @dataclass(frozen=True)
-class Audit:
-    """All that a report tells.
+class MemorizationReport:
+    """The content of a report.
 
     Fields:
         sets: in the order of the report.
-        control: held-out real images, as many as the largest set if there are.
+        control: held-out real images, as many as in the largest set if available.
         train: name, images and duplicates of the training images.
-        risk: the indices of the training images at risk.
-        attacks: what `evaluate.membership.attack` found; empty without a model.
+        risk: positions of the training images at risk.
+        attacks: results of `evaluate.membership.attack`; empty without a model.
         context: command, options, versions, machine and seconds.
     """
 
-    sets: Sequence[Audited]
-    control: Audited
+    sets: Sequence[EvaluatedSet]
+    control: EvaluatedSet
     train: tuple[str, UInt8[np.ndarray, "m h w 3"], Duplicates]
     risk: Int[np.ndarray, " k"]
     attacks: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]
 
 
-def show(audit: Audit, console: Console) -> None:
+def show(result: MemorizationReport, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    print_tables(_tables(audit, full=False), console)
-    console.print(_sizes(audit), highlight=False)
+    print_tables(_tables(result, full=False), console)
+    console.print(_sizes(result), highlight=False)
 
 
-def write(audit: Audit, folder: Path) -> None:
-    """Writes memorization.json, memorization.md and closest.png, each whole or not at all."""
+def write(result: MemorizationReport, folder: Path) -> None:
+    """Writes memorization.json, memorization.md and closest.png, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "memorization.json", plain(audit))
-    whole(folder / "memorization.md", lambda path: path.write_text(_markdown(audit)))
-    whole(folder / "closest.png", lambda path: _picture(audit, path))
+    write_json(folder / "memorization.json", as_json(result))
+    write_atomically(folder / "memorization.md", lambda path: path.write_text(_markdown(result)))
+    write_atomically(folder / "closest.png", lambda path: _picture(result, path))
 
 
-def plain(audit: Audit) -> dict[str, Any]:
-    """Everything as JSON has it."""
+def as_json(result: MemorizationReport) -> dict[str, Any]:
+    """The content of memorization.json."""
 
     def images(closeness: Closeness) -> dict[str, list]:
         return {name: values.tolist() for name, values in asdict(closeness).items()}
 
-    name, train, duplicates = audit.train
+    name, train, duplicates = result.train
     return {
         "train": {
             "name": name,
@@ -100,16 +100,16 @@ def plain(audit: Audit) -> dict[str, Any]:
             "largest_group": duplicates.largest,
         },
         "quantiles": list(QUANTILES),
-        "sets": [{"name": each.name, **asdict(each.found), "images": images(each.closeness)} for each in audit.sets],
-        "held_out": {"name": audit.control.name, "images": images(audit.control.closeness)},
-        "at_risk": audit.risk.tolist(),
-        "membership": list(audit.attacks),
-        **audit.context,
+        "sets": [{"name": each.name, **asdict(each.found), "images": images(each.closeness)} for each in result.sets],
+        "held_out": {"name": result.control.name, "images": images(result.control.closeness)},
+        "at_risk": result.risk.tolist(),
+        "membership": list(result.attacks),
+        **result.context,
     }
 
 
-def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows of each table; `full` gives every number its interval, and held-out images at each set's count."""
+def _tables(result: MemorizationReport, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of each table; `full` adds intervals, and held-out images for the size of each set."""
     shown = [level for level in QUANTILES if full or level in (0.01, 0.5)]
     names = ["least" if level == 0 else "median" if level == 0.5 else f"{100 * level:g} %" for level in shown]
     places = [QUANTILES.index(level) for level in shown]
@@ -121,8 +121,8 @@ def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[
         distances.append([name, *(number(values[place], 2) for values in of_set for place in places)])
 
     if not full:
-        add("real, held out", max((each.found for each in audit.sets), key=lambda found: found.count[1]), True)
-    for each in audit.sets:
+        add("real, held out", max((each.found for each in result.sets), key=lambda found: found.count[1]), True)
+    for each in result.sets:
         if full:
             add(f"real, for {each.name}", each.found, True)
         add(each.name, each.found, False)
@@ -130,18 +130,19 @@ def _tables(audit: Audit, *, full: bool) -> Iterator[tuple[str, list[str], list[
     yield "images that reproduce a training image, % [95 %]", header, rows
     header = ["set", *(f"d1, {name}" for name in names), *(f"r, {name}" for name in names)]
     yield "distance to the nearest training image, and ratio", header, distances
-    if audit.attacks:
+    if result.attacks:
         rows = [
             [
-                f"{told['t']:g}",
-                f"{told['snr']:.3g}",
-                "+".join(map(str, told["count"])),
-                f"{number(told['auc']['value'], 3)} {interval((told['auc']['low'], told['auc']['high']), 3)}",
-                f"{number(100 * told['true_positives'])} {interval([100 * end for end in told['true_positives_interval']])}",
+                f"{attack['t']:g}",
+                f"{attack['snr']:.3g}",
+                "+".join(map(str, attack["count"])),
+                f"{number(attack['auc']['value'], 3)} {interval((attack['auc']['low'], attack['auc']['high']), 3)}",
+                f"{number(100 * attack['true_positives'])} "
+                f"{interval([100 * end for end in attack['true_positives_interval']])}",
             ]
-            for told in audit.attacks
+            for attack in result.attacks
         ]
-        header = ["t", "SNR", "n", "AUC", f"found at {100 * audit.attacks[0]['false_positives']:g} %"]
+        header = ["t", "SNR", "n", "AUC", f"found at {100 * result.attacks[0]['false_positives']:g} %"]
         yield "membership attack: training against held-out images (0.5: chance)", header, rows
 
 
@@ -164,44 +165,44 @@ def _share(share: float, ends: Sequence[float], full: bool) -> str:
     return f"{number(100 * share)} {interval([100 * end for end in ends])}" if full else number(100 * share)
 
 
-def _sizes(audit: Audit) -> str:
-    """What the training images are, and how many are at risk."""
-    name, train, duplicates = audit.train
-    options, shared = audit.context["options"], max(each.found.shared for each in audit.sets)
+def _sizes(result: MemorizationReport) -> str:
+    """The numbers of training images, of duplicates and of images at risk."""
+    name, train, duplicates = result.train
+    options, shared = result.context["options"], max(each.found.shared for each in result.sets)
     left_out = f" {shared} held-out images are training images and were left out." if shared else ""
     return (
         f"Training images: {len(train)} of {name}, {duplicates.distinct} without duplicates ({duplicates.exact} are equal to "
         f"an earlier one, {duplicates.removed - duplicates.exact} more are within {duplicates.distance:.3g} grey levels; the "
         f"largest group has {duplicates.largest}){', mirror images counted' if options['flips'] else ''}. "
         f"r = d1 / ({options['alpha']:g} mean of the {options['neighbours']} nearest).{left_out} "
-        f"At risk, the nearest to an image with r < 1: {len(audit.risk)}."
+        f"At risk, the nearest to an image with r < 1: {len(result.risk)}."
     )
 
 
-def _markdown(audit: Audit) -> str:
-    parts = ["# Memorisation", _sizes(audit)]
-    for title, header, rows in _tables(audit, full=True):
+def _markdown(result: MemorizationReport) -> str:
+    parts = ["# Memorisation", _sizes(result)]
+    for title, header, rows in _tables(result, full=True):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts.append(f"## {title}")
         parts.append("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
-    origin = f"`{' '.join(audit.context['command'])}`, {audit.context['seconds']} s on {audit.context['machine']}."
+    origin = f"`{' '.join(result.context['command'])}`, {result.context['seconds']} s on {result.context['machine']}."
     return "\n\n".join([*parts, "![The closest pairs](closest.png)", READING, origin]) + "\n"
 
 
-def _picture(audit: Audit, path: Path) -> None:
-    """The pairs of least ratio of each set and of the control: an image, and below it the training image nearest to it."""
-    shown = [*audit.sets, Audited("real, held out (control)", audit.control.images, audit.control.closeness, None)]
+def _picture(result: MemorizationReport, path: Path) -> None:
+    """Plots the images with the smallest ratios of each set and of the control, each above its nearest training image."""
+    shown = [*result.sets, EvaluatedSet("real, held out (control)", result.control.images, result.control.closeness, None)]
     plt = pyplot()
     figure, axes = plt.subplots(len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False)
     for axis, each in zip(axes.flat, shown, strict=True):
         near = each.closeness
-        # held-out images at distance 0 are training images, and no control
+        # held-out images at distance 0 are training images, not controls
         chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
         height, width = each.images.shape[1:3]
         gap = max(1, width // 16)
         sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
         for column, i in enumerate(chosen):
-            twin = rgb(audit.train[1][near.nearest[i]])
+            twin = rgb(result.train[1][near.nearest[i]])
             left = column * (width + gap)
             sheet[:height, left : left + width] = rgb(each.images[i])
             sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
@@ -210,9 +211,9 @@ def _picture(audit: Audit, path: Path) -> None:
             axis.text(*place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black")
         axis.imshow(sheet, interpolation="nearest")
         axis.set_axis_off()
-        title = f"{each.name}: the closest of {len(each.images)}, and below each its nearest training image"
+        title = f"{each.name}: the closest of {len(each.images)} images; below each, its nearest training image"
         axis.set_title(title, fontsize=10, pad=18)
-    caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: nearest as its mirror image, shown so"
+    caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: mirrored training image"
     axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)
     figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
     plt.close(figure)

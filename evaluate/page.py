@@ -12,13 +12,13 @@ from typing import Any
 from PIL import Image
 
 from . import findings, page_groups, page_tradeoff
-from .page_faces import Faces, data_uri, sheet
-from .page_table import MARKS, OPTIONAL, fairness_columns, present, table, verdicts
+from .page_images import ImageSet, data_uri, image_grid
+from .page_table import MARKS, OPTIONAL, fairness_columns, present, result_rows, table
 from .report import DIRECTIONS, READING
 
 TEMPLATE = Path(__file__).with_name("page_template.html")
 PAIRS = 5
-"""Noises of each group in the sheet of matched images."""
+"""Noise samples of each group in the comparison of methods."""
 GRID_COLUMNS = 8
 
 
@@ -26,8 +26,8 @@ GRID_COLUMNS = 8
 class Frame:
     """One position of the slider: images at a tau, and the result of their set in report.json, if any."""
 
-    faces: Faces
-    verdict: Mapping[str, Any] | None
+    image_set: ImageSet
+    result: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,30 @@ class Contents:
         sets: the evaluated sets, in the report's order.
         frames: the sets of a sweep by ascending tau; may be empty.
         swept: report.json of these sets; empty if there is none.
-        verdict_figure: the PNG of the report, if any.
+        results_figure: the PNG of the report, if any.
         figures: PNGs of the sweep with what they show.
         command: the command that wrote the page.
     """
 
     report: Mapping[str, Any]
-    real: Faces
-    sets: Sequence[Faces]
+    real: ImageSet
+    sets: Sequence[ImageSet]
     frames: Sequence[Frame]
     swept: Mapping[str, Any]
-    verdict_figure: bytes | None
+    results_figure: bytes | None
     figures: Sequence[tuple[bytes, str]]
     command: Sequence[str]
 
 
 def build(contents: Contents) -> str:
-    """The whole page as one self-contained file."""
+    """The page as one self-contained file."""
     report = contents.report
-    verdicts_told, accuracy = [report["real"], *report["synthetic"]], report.get("feature_accuracy", {})
+    results, accuracy = [report["real"], *report["synthetic"]], report.get("feature_accuracy", {})
     sections = {
-        "verdict": ("Results", _verdict(contents)),
-        "values": ("Pairs of values", page_groups.pairs(verdicts_told, report["values"])),
-        "intersections": ("Intersections of attributes", page_groups.intersections(verdicts_told, accuracy)),
-        "shares": ("Shares of the values", page_groups.shares(verdicts_told, report["values"])),
+        "results": ("Results", _results(contents)),
+        "values": ("Pairs of values", page_groups.pairs(results, report["values"])),
+        "intersections": ("Intersections of attributes", page_groups.intersections(results, accuracy)),
+        "shares": ("Shares of the values", page_groups.shares(results, report["values"])),
         "tau": ("Images over τ", _sweep(contents)),
         "pairs": ("Methods compared on the same noise", _pairs(contents.sets)),
         "grids": ("Images", "".join(map(_grid, [contents.real, *contents.sets]))),
@@ -90,16 +90,16 @@ def prose(text: str) -> str:
     return "".join(f"<p>{paragraph}</p>" for paragraph in text.split("\n\n"))
 
 
-def about_set(faces: Faces) -> str:
-    """How a set was drawn, in few words; nothing of images that no model here drew.
+def about_set(image_set: ImageSet) -> str:
+    """How a set was drawn, in a few words; empty for images that jaxdiff did not draw.
 
-    The set says so itself; one from before sets did has its method and transition points alone.
+    Taken from the captions of the set; sets written before captions existed get their method and transition points.
     """
-    drawn = faces.provenance or {}
-    parts = faces.captions.get("parts")
+    provenance = image_set.provenance or {}
+    parts = image_set.captions.get("parts")
     if parts is None:
-        parts = [drawn.get("method", ""), f"τ = {times}" if (times := _times(drawn)) else ""]
-    return ", ".join(part for part in parts if part and part != faces.name)
+        parts = [provenance.get("method", ""), f"τ = {times}" if (times := _format_taus(provenance)) else ""]
+    return ", ".join(part for part in parts if part and part != image_set.name)
 
 
 def _counts(contents: Contents) -> str:
@@ -115,24 +115,24 @@ def _listed(names: Sequence[str], word: str) -> str:
     return f" {word} ".join([", ".join(names[:-1]), names[-1]])
 
 
-def _time(tau: float) -> str:
+def _format_tau(tau: float) -> str:
     return f"{tau:.3f}"
 
 
-def _times(told: Mapping[str, Any]) -> str | None:
-    """The transition points of a set: one, one for each band, or the range of those of the pairs; None where there is none."""
-    if told.get("tau") is not None:
-        return _time(told["tau"])
-    points = told.get("taus") or []
+def _format_taus(provenance: Mapping[str, Any]) -> str | None:
+    """The transition points of a set: one, one per frequency band, or their range over pairs of values; None if it has none."""
+    if provenance.get("tau") is not None:
+        return _format_tau(provenance["tau"])
+    points = provenance.get("taus") or []
     if points and isinstance(points[0], list):
         of_pairs = [tau for i, row in enumerate(points) for tau in row[:i]]
-        return f"{_time(min(of_pairs))} to {_time(max(of_pairs))} by pair"
-    return f"{', '.join(map(_time, points))} by band" if points else None
+        return f"{_format_tau(min(of_pairs))} to {_format_tau(max(of_pairs))} by pair"
+    return f"{', '.join(map(_format_tau, points))} by band" if points else None
 
 
-def _verdict(contents: Contents) -> str:
-    rows = verdicts(contents.report)
-    baseline = [(faces.provenance or {}).get("method") == "vanilla" for faces in contents.sets]
+def _results(contents: Contents) -> str:
+    rows = result_rows(contents.report)
+    baseline = [(image_set.provenance or {}).get("method") == "vanilla" for image_set in contents.sets]
     compared = [False, *(not each for each in baseline)]
     abouts = ["held-out real images", *map(about_set, contents.sets)]
     headers = [
@@ -149,7 +149,7 @@ def _verdict(contents: Contents) -> str:
         "samples (vanilla) are the baselines and are not marked. The marks compare only the numbers; differences within "
         "the intervals are not significant.</p>"
     )
-    figure = _figure(contents.verdict_figure, "BER in each direction with its 95 % interval, and the energy distances.")
+    figure = _figure(contents.results_figure, "BER in each direction with its 95 % interval, and the energy distances.")
     return "\n".join([*tables, legend, findings.html(contents.report), figure])
 
 
@@ -168,18 +168,18 @@ def _sweep(contents: Contents) -> str:
     figures = "".join(_figure(*each) for each in contents.figures)
     if not contents.frames:
         return figures
-    taus = [frame.faces.provenance["tau"] for frame in contents.frames]
+    taus = [frame.image_set.provenance["tau"] for frame in contents.frames]
     used = [(each.provenance or {}).get("tau") for each in contents.sets]
     start = next((tau for tau in used if tau is not None), taus[len(taus) // 2])
     chosen = min(range(len(taus)), key=lambda i: abs(taus[i] - start))
     ticks = "".join(f"<span>{tau:g}</span>" for tau in taus)
-    judged = [frame.verdict for frame in contents.frames]
-    trade_off = page_tradeoff.curve(taus, judged, contents.swept.get("real", {}), now=chosen)
-    first = "without a label" if contents.frames[0].faces.provenance.get("start") == "none" else "as the other group"
+    results = [frame.result for frame in contents.frames]
+    trade_off = page_tradeoff.curve(taus, results, contents.swept.get("real", {}), current=chosen)
+    first = "without a label" if contents.frames[0].image_set.provenance.get("start") == "none" else "as the other group"
     return f"""<p class="prose">Each image starts from the same noise at every τ. It is drawn {first} until τ, then as
 its own group: at τ = 1 as its own group throughout, near 0 {first} almost to the end.</p>
 <div class="slider">
-<label for="tau-slider">transition point τ</label><output id="tau-told" for="tau-slider">{_time(taus[chosen])}</output>
+<label for="tau-slider">transition point τ</label><output id="tau-value" for="tau-slider">{_format_tau(taus[chosen])}</output>
 <input id="tau-slider" type="range" min="0" max="{len(taus) - 1}" step="1" value="{chosen}">
 <div class="ticks" aria-hidden="true">{ticks}</div>
 <div class="ends" aria-hidden="true"><span>drawn {first}</span><span>drawn as its own group</span></div>
@@ -192,56 +192,58 @@ its own group: at τ = 1 as its own group throughout, near 0 {first} almost to t
 
 
 def _frame(frame: Frame, current: bool) -> str:
-    told = frame.faces.provenance
-    tau, snr = _time(told["tau"]), told.get("snr")
-    numbers = {"τ": tau, "timestep": told.get("timestep", "–"), "SNR": "∞" if snr is None else f"{snr:.3g}"}
-    if frame.verdict:
+    provenance = frame.image_set.provenance
+    tau, snr = _format_tau(provenance["tau"]), provenance.get("snr")
+    numbers = {"τ": tau, "timestep": provenance.get("timestep", "–"), "SNR": "∞" if snr is None else f"{snr:.3g}"}
+    if frame.result:
         for direction in DIRECTIONS:
-            numbers[f"BER {direction}".replace("->", "→")] = f"{frame.verdict['directions'][direction]['ber']:.1f}"
+            numbers[f"BER {direction}".replace("->", "→")] = f"{frame.result['directions'][direction]['ber']:.1f}"
     stats = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in numbers.items())
     stats += "".join(
         f"<div><dt>{name}</dt><dd>{value} <small>{ends}</small></dd></div>"
-        for name, (value, ends) in (page_tradeoff.stats(frame.verdict) if frame.verdict else {}).items()
+        for name, (value, ends) in (page_tradeoff.stats(frame.result) if frame.result else {}).items()
     )
     panels = "".join(
-        f'<div class="panel"><h3>{escape(_first(told, own))} until τ, then {escape(own)}</h3>'
-        + sheet(images, len(images), 3, f"{len(images)} images that end as {own}, switched at τ = {tau}")
+        f'<div class="panel"><h3>{escape(_first(provenance, own))} until τ, then {escape(own)}</h3>'
+        + image_grid(images, len(images), 3, f"{len(images)} images that end as {own}, switched at τ = {tau}")
         + "</div>"
-        for own, images in frame.faces.images.items()
+        for own, images in frame.image_set.images.items()
     )
     return (
-        f'<div class="frame{" current" * current}" data-tau="{told["tau"]:g}"><div class="panels">{panels}</div>'
+        f'<div class="frame{" current" * current}" data-tau="{provenance["tau"]:g}"><div class="panels">{panels}</div>'
         f'<dl class="stats">{stats}</dl></div>\n'
     )
 
 
-def matched(sets: Sequence[Faces]) -> list[Faces]:
-    """The sets that start from the same noise as the first vanilla one (or the first that a model drew), image by image."""
-    drawn = [faces for faces in sets if faces.provenance and "seed" in faces.provenance]
-    first = next((faces for faces in drawn if faces.provenance.get("method") == "vanilla"), next(iter(drawn), None))
+def matched(sets: Sequence[ImageSet]) -> list[ImageSet]:
+    """The sets drawn from the same noise as the first vanilla set (or else the first set of samples), image by image."""
+    drawn = [image_set for image_set in sets if image_set.provenance and "seed" in image_set.provenance]
+    first = next((image_set for image_set in drawn if image_set.provenance.get("method") == "vanilla"), next(iter(drawn), None))
 
-    def same(faces: Faces) -> bool:
-        origin = all(faces.provenance.get(name) == first.provenance.get(name) for name in ("model", "process", "seed"))
-        labels = all(faces.indices[value][:PAIRS].tolist() == first.indices[value][:PAIRS].tolist() for value in first.indices)
+    def same(image_set: ImageSet) -> bool:
+        origin = all(image_set.provenance.get(name) == first.provenance.get(name) for name in ("model", "process", "seed"))
+        labels = all(
+            image_set.indices[value][:PAIRS].tolist() == first.indices[value][:PAIRS].tolist() for value in first.indices
+        )
         return origin and labels
 
-    found = [faces for faces in drawn if same(faces)]
-    return sorted(found, key=lambda faces: faces is not first) if len(found) > 1 else []
+    found = [image_set for image_set in drawn if same(image_set)]
+    return sorted(found, key=lambda image_set: image_set is not first) if len(found) > 1 else []
 
 
-def _pairs(sets: Sequence[Faces]) -> str:
+def _pairs(sets: Sequence[ImageSet]) -> str:
     rows = matched(sets)
     if not rows:
         return ""
     panels = ""
     for value, indices in rows[0].indices.items():
         numbers = ", ".join(map(str, indices[:PAIRS]))
-        panels += f'<div class="panel"><h3>{escape(value)} <small>noises {numbers}</small></h3>'
-        for faces in rows:
-            about = _way(faces, value)
-            images = faces.images[value][:PAIRS]
-            panels += f'<p class="row"><b>{escape(faces.name)}</b> {escape(about)}</p>'
-            panels += sheet(images, PAIRS, 3, f"{faces.name}, {about}: noises {numbers}")
+        panels += f'<div class="panel"><h3>{escape(value)} <small>noise samples {numbers}</small></h3>'
+        for image_set in rows:
+            about = _caption(image_set, value)
+            images = image_set.images[value][:PAIRS]
+            panels += f'<p class="row"><b>{escape(image_set.name)}</b> {escape(about)}</p>'
+            panels += image_grid(images, PAIRS, 3, f"{image_set.name}, {about}: noise samples {numbers}")
         panels += "</div>"
     return (
         '<p class="prose">Images in a column start from the same noise and end with the same label; each row is a method.</p>'
@@ -249,33 +251,33 @@ def _pairs(sets: Sequence[Faces]) -> str:
     )
 
 
-def _others(told: Mapping[str, Any], value: str) -> str:
-    return " or ".join(each for each in told.get("values", ()) if each != value)
+def _others(provenance: Mapping[str, Any], value: str) -> str:
+    return " or ".join(each for each in provenance.get("values", ()) if each != value)
 
 
-def _first(told: Mapping[str, Any], value: str) -> str:
-    """The label that sampling started with, in a switched set, for images labelled `value`."""
-    return "no label" if told.get("start") == "none" else _others(told, value)
+def _first(provenance: Mapping[str, Any], value: str) -> str:
+    """The label at the start of sampling, in a set drawn by switching, of images labelled `value`."""
+    return "no label" if provenance.get("start") == "none" else _others(provenance, value)
 
 
-def _way(faces: Faces, value: str) -> str:
+def _caption(image_set: ImageSet, value: str) -> str:
     """The caption of an image labelled `value`."""
-    if caption := faces.captions.get("image"):
-        return Template(caption).safe_substitute(own=value, others=_others(faces.provenance, value))
-    return about_set(faces)
+    if caption := image_set.captions.get("image"):
+        return Template(caption).safe_substitute(own=value, others=_others(image_set.provenance, value))
+    return about_set(image_set)
 
 
-def _grid(faces: Faces) -> str:
+def _grid(image_set: ImageSet) -> str:
     panels = "".join(
         f'<div class="panel"><h3>{escape(value)}</h3>'
-        + sheet(images, GRID_COLUMNS, 2, f"the first {len(images)} images of {faces.name} labelled {value}")
+        + image_grid(images, GRID_COLUMNS, 2, f"the first {len(images)} images of {image_set.name} labelled {value}")
         + "</div>"
-        for value, images in faces.images.items()
+        for value, images in image_set.images.items()
     )
-    shown = sum(map(len, faces.images.values()))
-    about = ", ".join(part for part in (about_set(faces), f"{shown} of {faces.count:,} images") if part)
+    shown = sum(map(len, image_set.images.values()))
+    about = ", ".join(part for part in (about_set(image_set), f"{shown} of {image_set.count:,} images") if part)
     return (
-        f"<details><summary><b>{escape(faces.name)}</b> <small>{escape(about)}</small></summary>"
+        f"<details><summary><b>{escape(image_set.name)}</b> <small>{escape(about)}</small></summary>"
         f'<div class="panels">{panels}</div></details>\n'
     )
 
@@ -297,10 +299,10 @@ def _origin(contents: Contents) -> str:
     names = ("method", "τ", "timestep", "SNR", "solver", "guidance", "seed", "model")
     head = "".join(f'<th scope="col">{name}</th>' for name in ("set", "images", *names))
     body = "".join(
-        f'<tr><th scope="row">{escape(faces.name)}</th><td>{faces.count:,}</td>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in _drawn(faces))
+        f'<tr><th scope="row">{escape(image_set.name)}</th><td>{image_set.count:,}</td>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in _drawn(image_set))
         + "</tr>\n"
-        for faces in contents.sets
+        for image_set in contents.sets
     )
     return (
         f'<dl class="facts">{listed}</dl><div class="scroll" tabindex="0" role="region" aria-label="How the sets were drawn">'
@@ -309,19 +311,19 @@ def _origin(contents: Contents) -> str:
     )
 
 
-def _drawn(faces: Faces) -> Iterator[str]:
-    """The cells of a set's provenance."""
-    told = faces.provenance or {}
-    solver = dict(told.get("solver", {}))
+def _drawn(image_set: ImageSet) -> Iterator[str]:
+    """The cells of a set's row in the table of provenance."""
+    provenance = image_set.provenance or {}
+    solver = dict(provenance.get("solver", {}))
     described = [solver.pop("name", ""), *(f"{name} {value}" for name, value in solver.items())]
     cells = {
-        "method": told.get("method"),
-        "tau": _times(told),
-        "timestep": told.get("timestep"),
-        "snr": None if told.get("snr") is None else f"{told['snr']:.3g}",
+        "method": provenance.get("method"),
+        "tau": _format_taus(provenance),
+        "timestep": provenance.get("timestep"),
+        "snr": None if provenance.get("snr") is None else f"{provenance['snr']:.3g}",
         "solver": ", ".join(part for part in described if part) or None,
-        "guidance": told.get("guidance_scale"),
-        "seed": told.get("seed"),
-        "model": told.get("model"),
+        "guidance": provenance.get("guidance_scale"),
+        "seed": provenance.get("seed"),
+        "model": provenance.get("model"),
     }
     return ("–" if value is None else str(value) for value in cells.values())

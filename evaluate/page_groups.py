@@ -1,4 +1,4 @@
-"""The page's tables of groups: pairs of values as heat, groups of several attributes, and shares of each value."""
+"""The page's tables of groups: heat maps of pairs of values, intersections of attributes, and shares of the values."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -6,29 +6,29 @@ from typing import Any
 
 from jaxdiff.fairness.groups import SMALL
 
-from .cells import interval, number
+from .formatting import interval, number
 from .report import DIRECTIONS
-from .report_groups import MEASURES, WITHIN, crossing, of_direction, seen_by_judges, within
+from .report_groups import MEASURES, WITHIN, intersection_name, of_direction, predicted_attributes_note, within
 
-Verdicts = Sequence[Mapping[str, Any]]
+Results = Sequence[Mapping[str, Any]]
 
 
-def pairs(verdicts: Verdicts, values: Sequence[str]) -> str:
-    """A heat table of the folded BER of every pair of values, for each set and direction; nothing of two values.
+def pairs(results: Results, values: Sequence[str]) -> str:
+    """A heat map of the folded BER of every pair of values, for each set and direction; empty for two values.
 
     Arguments:
-        verdicts: of report.json, the real one first.
+        results: results of report.json, those of real images first.
         values: of the attribute.
     """
-    if not any("pairs" in each for verdict in verdicts for each in verdict["directions"].values()):
+    if not any("pairs" in each for result in results for each in result["directions"].values()):
         return ""
     blocks = ""
-    for verdict in verdicts:
+    for result in results:
         tables = "".join(
-            _heat(f"{verdict['name']}, {direction.replace('->', ' → ')}", summary, values)
-            for direction, summary in verdict["directions"].items()
+            _heat(f"{result['name']}, {direction.replace('->', ' → ')}", summary, values)
+            for direction, summary in result["directions"].items()
         )
-        blocks += f'<h3>{escape(verdict["name"])}</h3><div class="heats">{tables}</div>'
+        blocks += f'<h3>{escape(result["name"])}</h3><div class="heats">{tables}</div>'
     return (
         '<p class="prose">The folded BER of each pair of values, in %: 50 is chance; darker cells are easier to distinguish. '
         "Below each table: the mean over pairs, and the group with the most errors "
@@ -44,57 +44,57 @@ def _heat(caption: str, summary: Mapping[str, Any], values: Sequence[str]) -> st
         cells = "".join(_heat_cell(found[i][j], ends[i][j]) if j < i else "<td></td>" for j in range(len(values) - 1))
         body += f'<tr><th scope="row">{escape(values[i])}</th>{cells}</tr>'
     mean, worst = summary["pairs"], summary["worst"]
-    told = f"mean {number(mean['mean'])} {interval(mean['intervals']['mean'])}; "
-    told += f"all {len(values)}: BER {number(summary['ber'])}, a guess {number(summary['chance'])}"
+    summary_line = f"mean {number(mean['mean'])} {interval(mean['intervals']['mean'])}; "
+    summary_line += f"all {len(values)}: BER {number(summary['ber'])}, chance {number(summary['chance'])}"
     if worst["error"]:
-        told += f"; most errors in {worst['value']}, {number(worst['error'])}"
+        summary_line += f"; most errors in {worst['value']}, {number(worst['error'])}"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="heat">'
         f"<caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p><small>{escape(told)}</small></p></div>"
+        f"<p><small>{escape(summary_line)}</small></p></div>"
     )
 
 
 def _heat_cell(folded: float | None, ends: Sequence[float | None]) -> str:
     if folded is None:
-        return '<td><span class="unheard">no images</span><span aria-hidden="true">–</span></td>'
-    told = f"{100 * (1 - folded / 50):.0f}"
-    return f'<td style="--told: {told}">{number(folded)}<small>{interval(ends)}</small></td>'
+        return '<td><span class="visually-hidden">no images</span><span aria-hidden="true">–</span></td>'
+    shade = f"{100 * (1 - folded / 50):.0f}"
+    return f'<td style="--shade: {shade}">{number(folded)}<small>{interval(ends)}</small></td>'
 
 
-def intersections(verdicts: Verdicts, accuracy: Mapping[str, Sequence[float]]) -> str:
-    """Errors, and retention where it was measured, in the groups of several attributes.
+def intersections(results: Results, accuracy: Mapping[str, Sequence[float]]) -> str:
+    """Errors and, where measured, label accuracy in intersections of several attributes.
 
     Arguments:
-        verdicts: of report.json, the real one first.
-        accuracy: of the judges of features.
+        results: results of report.json, those of real images first.
+        accuracy: of the attribute classifiers, by attribute and value.
     """
-    told = [(verdict["name"], verdict["intersections"]) for verdict in verdicts if verdict.get("intersections")]
-    if not told:
+    measured = [(result["name"], result["intersections"]) for result in results if result.get("intersections")]
+    if not measured:
         return ""
     parts = {
-        f"error, %, {direction.replace('->', ' → ')}": [of_direction(each["directions"], direction) for _, each in told]
+        f"error, %, {direction.replace('->', ' → ')}": [of_direction(each["directions"], direction) for _, each in measured]
         for direction in DIRECTIONS
     }
-    if all("retention" in each for _, each in told):
-        parts["label accuracy"] = [each["retention"] for _, each in told]
-    names, groups = [name for name, _ in told], told[0][1]["groups"]
+    if all("retention" in each for _, each in measured):
+        parts["label accuracy"] = [each["retention"] for _, each in measured]
+    names, groups = [name for name, _ in measured], measured[0][1]["groups"]
     tables = ""
     for caption, by_set in parts.items():
         digits, held_out = (3 if caption.startswith("label") else 1), caption.endswith("synthetic → synthetic")
         rows = [(group, [_group_cell(found, i, digits) for found in by_set]) for i, group in enumerate(groups)]
-        table = _table(caption, names, rows, crossing(told[0][1]))
+        table = _table(caption, names, rows, intersection_name(measured[0][1]))
         tables += f"<details{' open' * held_out}><summary><b>{escape(caption)}</b></summary>{table}</details>"
-    judges = seen_by_judges([(verdict["name"], verdict) for verdict in verdicts], accuracy)
+    note = predicted_attributes_note([(result["name"], result) for result in results], accuracy)
     about = "Share of images in each group that are classified as another value. n is the number of images; groups with fewer "
-    about += f"than {SMALL} images are marked * and are unreliable. {judges}"
+    about += f"than {SMALL} images are marked * and are unreliable. {note}"
     return f'<p class="prose">{escape(about)}</p>{tables}'
 
 
 def _group_cell(found: Mapping[str, Any], i: int, digits: int) -> str:
     count = found["count"][i]
     if not count:
-        return '<td><span class="unheard">no images</span><span aria-hidden="true">–</span> <small>n = 0 *</small></td>'
+        return '<td><span class="visually-hidden">no images</span><span aria-hidden="true">–</span> <small>n = 0 *</small></td>'
     small = "*" if found["small"][i] else ""
     return (
         f"<td>{number(found['rate'][i], digits)}<small>{interval(found['interval'][i], digits)}</small>"
@@ -102,12 +102,12 @@ def _group_cell(found: Mapping[str, Any], i: int, digits: int) -> str:
     )
 
 
-def shares(verdicts: Verdicts, values: Sequence[str]) -> str:
-    """How many images of each set are of each value, beside the target."""
-    told = [(verdict["name"], verdict["shares"]) for verdict in verdicts if verdict.get("shares")]
-    if not told:
+def shares(results: Results, values: Sequence[str]) -> str:
+    """The share of images of each set that show each value, compared with the target."""
+    measured = [(result["name"], result["shares"]) for result in results if result.get("shares")]
+    if not measured:
         return ""
-    first = told[0][1]
+    first = measured[0][1]
 
     def cell(value, ends):
         return f"<td>{number(value, 3)}<small>{interval(ends, 3)}</small></td>"
@@ -121,7 +121,7 @@ def shares(verdicts: Verdicts, values: Sequence[str]) -> str:
                 f"<td>{within(found)}<small>n = {found['count']:,}</small></td>",
             ],
         )
-        for name, found in told
+        for name, found in measured
     ]
     target = ", ".join(f"{value} {number(share, 2)}" for value, share in zip(values, first["target"], strict=True))
     right = ", ".join(f"{value} {number(100 * share)} %" for value, share in zip(values, first["accuracy"], strict=True))
@@ -137,7 +137,7 @@ def shares(verdicts: Verdicts, values: Sequence[str]) -> str:
 
 
 def _table(caption: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], corner: str) -> str:
-    """A table in a container that scrolls; rows are a heading and cells in HTML."""
+    """A table in a scrollable container; each row is a heading and its cells in HTML."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(f'<tr><th scope="row">{escape(heading)}</th>{"".join(cells)}</tr>\n' for heading, cells in rows)
     return (

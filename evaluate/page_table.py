@@ -1,4 +1,4 @@
-"""The tables of the HTML report: their columns, and the best and the worst of each."""
+"""The tables of the HTML report: their columns, and the best and worst value of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ MARKS = {"best": "●", "worst": "○"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column whose cells are numbers of a verdict in report.json.
+    """A column of numbers from the results in report.json.
 
     Attributes:
-        heading: above it.
-        path: where a verdict has the number, keys joined by dots.
-        better: which values are good: the `higher`, the `lower`, or those near a number.
+        heading: the heading.
+        path: the keys of the number in a result, joined by dots.
+        better: which values are better: `higher`, `lower`, or those near this number.
         digits: decimals shown.
-        about: what the small line below the heading says.
-        note: the small line below the number, out of the mapping that the number stands in.
+        about: the small line below the heading.
+        note: gives the small line below the number, from the mapping that contains the number.
     """
 
     heading: str
@@ -28,24 +28,24 @@ class Column:
     better: str | float
     digits: int = 1
     about: str = ""
-    note: Callable[[Mapping[str, Any]], str] = lambda told: ""
+    note: Callable[[Mapping[str, Any]], str] = lambda numbers: ""
 
     def __post_init__(self):
         assert self.better in ("higher", "lower") or isinstance(self.better, int | float), self.better
 
-    def told(self, verdict: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The mapping that the number stands in; empty where the verdict has none."""
+    def numbers(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The mapping that contains the number; empty if the result has none."""
         for key in self.path.split(".")[:-1]:
-            verdict = verdict.get(key) or {}
-        return verdict
+            result = result.get(key) or {}
+        return result
 
-    def value(self, verdict: Mapping[str, Any]) -> float | None:
-        """The number as it is shown, rounded; None where the verdict has none."""
-        found = self.told(verdict).get(self.path.split(".")[-1])
+    def value(self, result: Mapping[str, Any]) -> float | None:
+        """The number, rounded as shown; None if the result has none."""
+        found = self.numbers(result).get(self.path.split(".")[-1])
         return None if found is None else round(found, self.digits)
 
     def badness(self, value: float) -> float:
-        """What is least for the best value."""
+        """A number that is smallest for the best value."""
         signed = {"lower": value, "higher": -value}
         return signed[self.better] if self.better in signed else round(abs(value - self.better), self.digits)
 
@@ -79,7 +79,7 @@ def _quality(heading: str, name: str, better: str, digits: int) -> Column:
 
 
 def _share(heading: str, path: str, better: str) -> Column:
-    return Column(heading, path, better, 3, note=lambda told: _ends(told.get("interval"), 3))
+    return Column(heading, path, better, 3, note=lambda numbers: _ends(numbers.get("interval"), 3))
 
 
 OPTIONAL = {
@@ -93,7 +93,7 @@ OPTIONAL = {
     ),
     ("utility", "label accuracy, and parity of other attributes"): (
         _share("label accuracy", "retention.overall", "higher"),
-        _share("external classifier", "outside.overall", "higher"),
+        _share("external classifier", "external_label_accuracy.overall", "higher"),
         _share("largest disparity", "parity.largest.value", "lower"),
         _share("mean disparity", "parity.mean.value", "lower"),
     ),
@@ -102,16 +102,16 @@ OPTIONAL = {
         Column("seconds", "cost.seconds_per_image", "lower", 4),
     ),
 }
-"""What a report may tell of a set or not, by heading and meaning of the group; a column that no set has is left out."""
+"""Columns that a report may lack, by heading and meaning of their group; a column without numbers is omitted."""
 
 
 def fairness_columns(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Column]]:
-    """Error rates in three directions and the distance between the groups, by heading and meaning."""
+    """The columns of error rates in three directions and of energy distances, by heading and meaning of their group."""
     values = report["values"]
     groups = {}
     for direction, meaning in DIRECTIONS.items():
         path = f"directions.{direction}"
-        # of two values that is the one whose folded BER is largest
+        # for two values the BER nearest to chance has the largest folded BER
         columns = [Column("BER, %", f"{path}.ber", 100 * (1 - 1 / len(values)), 1, "[95 %] ± seeds", _ber_note)]
         if len(values) == 2:
             columns.append(Column("folded", f"{path}.folded_ber", "higher"))
@@ -126,10 +126,10 @@ def fairness_columns(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Co
     return groups
 
 
-def verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A verdict for each row, Real first: with real->real as its every direction, and one energy test in each space.
+def result_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The result of each row, real images first, with real->real in every direction; one energy test in each space.
 
-    Of several pairs of values that test is of the two that are furthest apart.
+    With several pairs of values it is the test of the pair with the largest distance.
     """
     real = report["real"]
     rows = [{**real, "directions": dict.fromkeys(DIRECTIONS, real["directions"]["real->real"])}, *report["synthetic"]]
@@ -140,7 +140,7 @@ def verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def present(groups: Mapping[Any, Sequence[Column]], rows: Sequence[Mapping[str, Any]]) -> dict[Any, list[Column]]:
-    """The columns that at least one verdict has a number for."""
+    """The columns for which at least one result has a number."""
     found = {
         group: [column for column in columns if any(column.value(row) is not None for row in rows)]
         for group, columns in groups.items()
@@ -149,12 +149,12 @@ def present(groups: Mapping[Any, Sequence[Column]], rows: Sequence[Mapping[str, 
 
 
 def marks(column: Column, rows: Sequence[Mapping[str, Any]], compared: Sequence[bool]) -> list[str]:
-    """`best`, `worst` or nothing for each row, by the numbers as they are shown; equals share a mark.
+    """`best`, `worst` or an empty string for each row, by the numbers as shown; equal numbers share a mark.
 
     Arguments:
         column: the column.
-        rows: a verdict each.
-        compared: whether a row takes part; fewer than two that differ leave nothing to mark.
+        rows: the result of each row.
+        compared: whether a row is compared; without two different numbers nothing is marked.
     """
     values = [column.value(row) if takes_part else None for row, takes_part in zip(rows, compared, strict=True)]
     badness = [None if value is None else column.badness(value) for value in values]
@@ -172,13 +172,13 @@ def table(
     rows: Sequence[Mapping[str, Any]],
     compared: Sequence[bool],
 ) -> str:
-    """A table as HTML, in a container that scrolls.
+    """An HTML table in a scrollable container.
 
     Arguments:
-        caption: above it.
+        caption: its caption.
         groups: columns by heading and meaning of their group.
-        headers: of each row, HTML.
-        rows: a verdict each.
+        headers: the heading of each row, HTML.
+        rows: a result each.
         compared: as `marks` takes it.
     """
     upper, lower, cells = "", "", [""] * len(rows)
@@ -190,7 +190,7 @@ def table(
                 cells[i] += _cell(column, rows[i], mark)
     spans = "".join(f'<colgroup span="{len(columns)}"></colgroup>' for columns in groups.values())
     body = "\n".join(f'<tr><th scope="row">{header}</th>{row}</tr>' for header, row in zip(headers, cells, strict=True))
-    return f"""<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="verdict">
+    return f"""<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="results">
 <caption>{escape(caption)}</caption>
 <colgroup></colgroup>{spans}
 <thead>
@@ -207,13 +207,17 @@ def _two(heading: str, about: str) -> str:
     return escape(heading) + (f" <small>{escape(about)}</small>" if about else "")
 
 
-def _cell(column: Column, verdict: Mapping[str, Any], mark: str) -> str:
-    value = column.value(verdict)
+def _cell(column: Column, result: Mapping[str, Any], mark: str) -> str:
+    value = column.value(result)
     if value is None:
-        return '<td><span class="unheard">not measured</span><span aria-hidden="true">–</span></td>'
-    note = column.note(column.told(verdict))
+        return '<td><span class="visually-hidden">not measured</span><span aria-hidden="true">–</span></td>'
+    note = column.note(column.numbers(result))
     kind = f' class="{mark}"' if mark else ""
-    # before the number, so that the digits of a column stay below one another
-    sign = f'<span class="mark" aria-hidden="true">{MARKS[mark]}</span> <span class="unheard">{mark}</span> ' if mark else ""
+    # before the number, so that the digits of a column stay aligned
+    sign = (
+        f'<span class="mark" aria-hidden="true">{MARKS[mark]}</span> <span class="visually-hidden">{mark}</span> '
+        if mark
+        else ""
+    )
     small = f" <small>{escape(note)}</small>" if note else ""
     return f'<td{kind}>{sign}<span class="number">{value:.{column.digits}f}</span>{small}</td>'

@@ -1,4 +1,4 @@
-"""The page's plot of the trade-off over tau, whose current point follows the slider."""
+"""The page's plot of the trade-off between fairness and label accuracy over tau; the slider chooses the current point."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from .cells import interval, number
+from .formatting import interval, number
 from .tradeoff import BOUND, bound, measured
 
 WIDTH, HEIGHT = 360, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 40
-"""Room around the axes."""
+"""Margins around the axes."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear axis from numbers to places on it.
+    """A linear axis, which maps numbers to coordinates.
 
     Attributes:
-        low, high: its ends.
-        start, stop: where they lie.
+        low, high: the ends of the axis.
+        start, stop: their coordinates.
     """
 
     low: float
@@ -29,7 +29,7 @@ class Scale:
     stop: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value; values beyond an end lie on it."""
+        """The coordinate of a value, clipped to the ends."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
@@ -42,45 +42,47 @@ class Scale:
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def curve(taus: Sequence[float], verdicts: Sequence[Mapping[str, Any] | None], real: Mapping[str, Any], *, now: int) -> str:
-    """Independence and parity against retention as SVG; empty where no verdict tells them.
+def curve(taus: Sequence[float], results: Sequence[Mapping[str, Any] | None], real: Mapping[str, Any], *, current: int) -> str:
+    """Independence and parity against label accuracy as SVG; empty if no result has them.
 
     Arguments:
-        taus: of the frames.
-        verdicts: of their sets, as report.json has them, where there are some.
-        real: the verdict on real images; empty where there is none.
-        now: the frame that the slider shows first.
+        taus: tau of each frame.
+        results: the results of their sets in report.json, if any.
+        real: the results of real images; may be empty.
+        current: the frame shown first.
     """
-    found = {i: told for i, verdict in enumerate(verdicts) if verdict and (told := measured(verdict))}
+    found = {i: point for i, result in enumerate(results) if result and (point := measured(result))}
     if not found:
         return ""
     reference = measured(real) if real else None
     known = [*found.values(), *([reference] if reference else [])]
-    ends = [end for told in known for end in told["retention"]["interval"]]
+    ends = [end for point in known for end in point["retention"]["interval"]]
     across = Scale(max(0.0, min(ends) - 0.04), min(1.0, max(ends) + 0.04), LEFT, WIDTH - RIGHT)
-    values = len(next(verdict for verdict in verdicts if verdict)["count"])
+    values = len(next(result for result in results if result)["count"])
     line = [(share, bound(share, values)) for i in range(101) if across.low <= (share := i / 100) <= across.high]
-    panels = _panel("independence: BER, synthetic → synthetic, %", "ber", taus, found, reference, across, now, line)
-    if all("largest" in told for told in known):
-        panels += _panel("parity: largest difference of other attributes", "largest", taus, found, reference, across, now, [])
+    panels = _panel("independence: BER, synthetic → synthetic, %", "ber", taus, found, reference, across, current, line)
+    if all("largest" in point for point in known):
+        panels += _panel(
+            "parity: largest difference of other attributes", "largest", taus, found, reference, across, current, []
+        )
     about = f"One point per τ, with 95 % intervals; × marks real images. Click a point to see its images. Dotted: {BOUND}"
     return f'<div class="panels tradeoff">{panels}</div><p class="legend">{escape(about)}</p>'
 
 
-def stats(verdict: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The numbers of the trade-off beside the faces of a tau, each with its interval."""
-    told = measured(verdict) or {}
+def stats(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The numbers of the trade-off at one tau, each with its interval."""
+    point = measured(result) or {}
     names = {"retention": "label accuracy", "largest": "largest difference", "mean": "mean difference"}
     return {
-        about: (number(told[name]["value"], 3), interval(told[name]["interval"], 3))
+        about: (number(point[name]["value"], 3), interval(point[name]["interval"], 3))
         for name, about in names.items()
-        if name in told
+        if name in point
     }
 
 
-def _panel(title: str, name: str, taus, found, reference, across: Scale, now: int, line) -> str:
+def _panel(title: str, name: str, taus, found, reference, across: Scale, current: int, line) -> str:
     known = [*found.values(), *([reference] if reference else [])]
-    top = max([told[name]["interval"][1] for told in known] + [told[name]["value"] for told in known])
+    top = max([point[name]["interval"][1] for point in known] + [point[name]["value"] for point in known])
     top = max(top, *(height for _, height in line)) if line else top
     up = Scale(0.0, 1.12 * top or 1.0, HEIGHT - BOTTOM, TOP)
     marks = "".join(
@@ -96,31 +98,31 @@ def _panel(title: str, name: str, taus, found, reference, across: Scale, now: in
     if line:
         path = " ".join(f"{across(share):.1f},{up(height):.1f}" for share, height in line)
         marks += f'<polyline class="bound" points="{path}"/>'
-    places = {i: (across(told["retention"]["value"]), up(told[name]["value"])) for i, told in found.items()}
+    places = {i: (across(point["retention"]["value"]), up(point[name]["value"])) for i, point in found.items()}
     marks += '<polyline class="way" points="' + " ".join(f"{x:.1f},{y:.1f}" for x, y in places.values()) + '"/>'
     if reference:
         x, y = across(reference["retention"]["value"]), up(reference[name]["value"])
         marks += f'<path class="real" d="M{x - 4:.1f},{y - 4:.1f}l8,8m0,-8l-8,8"><title>real images</title></path>'
     for i, (x, y) in places.items():
-        told = found[i]
-        sides, ends = ([scale(end) for end in told[key]["interval"]] for scale, key in ((across, "retention"), (up, name)))
+        point = found[i]
+        sides, ends = ([scale(end) for end in point[key]["interval"]] for scale, key in ((across, "retention"), (up, name)))
         tau = f"{taus[i]:g}"
         marks += (
-            f'<g class="point{" current" * (i == now)}" data-frame="{i}"><title>τ = {tau}</title>'
+            f'<g class="point{" current" * (i == current)}" data-frame="{i}"><title>τ = {tau}</title>'
             f'<path class="ends" d="M{sides[0]:.1f},{y:.1f}H{sides[1]:.1f}M{x:.1f},{ends[0]:.1f}V{ends[1]:.1f}"/>'
             f'<circle class="reach" cx="{x:.1f}" cy="{y:.1f}" r="11"/><circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
             f'<text x="{x + 6:.1f}" y="{y - 6:.1f}">{tau}</text></g>'
         )
-    said = "; ".join(
-        f"τ {taus[i]:g}: {number(told[name]['value'], 3)} at label accuracy {number(told['retention']['value'], 3)}"
-        for i, told in found.items()
+    points = "; ".join(
+        f"τ {taus[i]:g}: {number(point[name]['value'], 3)} at label accuracy {number(point['retention']['value'], 3)}"
+        for i, point in found.items()
     )
     return (
-        f'<svg class="panel" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}. {said}")}">'
+        f'<svg class="panel" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}. {points}")}">'
         f'<text class="head" x="{LEFT}" y="16">{escape(title)}</text>{marks}</svg>'
     )
 
 
 def _clean(tick: float) -> float:
-    """A tick without the noise of floating point."""
+    """A tick without rounding errors."""
     return round(tick, 10)

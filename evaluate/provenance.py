@@ -1,4 +1,4 @@
-"""What a report says of where it comes from."""
+"""Provenance of reports."""
 
 import platform
 import sys

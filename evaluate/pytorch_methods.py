@@ -1,6 +1,6 @@
-"""The methods in PyTorch, as one writes them around diffusers: the baseline's own code.
+"""The methods in PyTorch on top of diffusers: the code of the baseline.
 
-Nothing here imports PyTorch: tensors come in, and bring it along.
+This module does not import PyTorch; it uses the methods of the tensors.
 """
 
 import time
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-GRID = 10  # the authors' candidates are every tenth timestep
+GRID = 10  # the authors try every tenth timestep
 
 
 class Solver(NamedTuple):
-    """DDIM, with all that is known before its loop.
+    """DDIM, with everything that is computed before its loop.
 
     Attributes:
         scheduler: diffusers' DDIMScheduler, its timesteps set.
-        times: (S, B), the timesteps on the device, so that none is copied there in the loop.
+        times: (S, B), the timesteps on the device, to avoid copies in the loop.
         abar: (T,), alpha² of each timestep, float32 on the device.
     """
 
@@ -26,7 +26,7 @@ class Solver(NamedTuple):
     abar: Any
 
     def predict(self, model: Callable, step: int, x: Any, labels: Any, dtype: Any) -> Any:
-        """The model's eps at a step, float32: a copy, since CUDA graphs write their outputs over."""
+        """The model's eps at a step, float32: a copy, since CUDA graphs overwrite their outputs."""
         return model(x.to(dtype), self.times[step], class_labels=labels).sample.to(x.dtype, copy=True)
 
     def advance(self, step: int, x: Any, eps: Any) -> Any:
@@ -35,7 +35,7 @@ class Solver(NamedTuple):
 
 
 def denoise(
-    solver: Solver, model: Callable, x: Any, labels: Callable[[int], Any], *, dtype: Any, moved: Callable | None = None
+    solver: Solver, model: Callable, x: Any, labels: Callable[[int], Any], *, dtype: Any, adjust: Callable | None = None
 ) -> Any:
     """DDIM from x (B, C, H, W) on.
 
@@ -45,11 +45,11 @@ def denoise(
         x: float32.
         labels: the labels (B,) at a timestep.
         dtype: of the model's weights.
-        moved: changes the model's eps, by (eps, x, timestep).
+        adjust: changes the model's eps, by (eps, x, timestep).
     """
     for step, timestep in enumerate(solver.scheduler.timesteps.tolist()):
         eps = solver.predict(model, step, x, labels(timestep), dtype)
-        x = solver.advance(step, x, eps if moved is None else moved(eps, x, timestep))
+        x = solver.advance(step, x, eps if adjust is None else adjust(eps, x, timestep))
     return x
 
 
@@ -59,20 +59,20 @@ def switched(starts: Any, ends: Any, tau: float, timesteps: int) -> Callable[[in
     return lambda timestep: starts if timestep + 1 > tau * timesteps else ends
 
 
-def safe(solver: Solver, unsafe: Any, *, strength: float, most_snr: float) -> Callable[[Any, Any, int], Any]:
-    """The safe denoiser of Kim et al. (2025) with a constant weight, where the SNR is at most `most_snr`.
+def safe(solver: Solver, unsafe: Any, *, strength: float, max_snr: float) -> Callable[[Any, Any, int], Any]:
+    """The safe denoiser of Kim et al. (2025) with a constant weight, where the SNR is at most `max_snr`.
 
     Arguments:
-        solver: whose schedule it is.
+        solver: the solver with the schedule.
         unsafe: (N, D) images.
-        strength: how far the posterior mean is moved from that of the unsafe images.
-        most_snr: the upper edge of the window.
+        strength: how far the posterior mean is moved away from that of the unsafe images.
+        max_snr: the upper edge of the window.
     """
     lengths = unsafe.square().sum(1)
 
-    def moved(eps: Any, x: Any, timestep: int) -> Any:
+    def adjust(eps: Any, x: Any, timestep: int) -> Any:
         abar = solver.abar[timestep]
-        if float(solver.scheduler.alphas_cumprod[timestep]) > most_snr / (1 + most_snr):
+        if float(solver.scheduler.alphas_cumprod[timestep]) > max_snr / (1 + max_snr):
             return eps
         alpha, sigma = abar.sqrt(), (1 - abar).sqrt()
         x0 = ((x - sigma * eps) / alpha).clamp(-1, 1)
@@ -80,21 +80,21 @@ def safe(solver: Solver, unsafe: Any, *, strength: float, most_snr: float) -> Ca
         mean = (logits.softmax(1) @ unsafe).reshape(x.shape)
         return (x - alpha * (x0 + strength * (x0 - mean))) / sigma
 
-    return moved
+    return adjust
 
 
-class Found(NamedTuple):
-    """What the authors' procedure finds.
+class SearchResult(NamedTuple):
+    """The result of the authors' procedure.
 
     Attributes:
         taus: the candidates, timesteps.
         curve: the criterion of each.
-        left_out: seconds that the steps not run would have taken.
+        skipped_seconds: estimated seconds of the steps that were not run.
     """
 
     taus: np.ndarray
     curve: np.ndarray
-    left_out: float
+    skipped_seconds: float
 
     @property
     def tau(self) -> float:
@@ -102,12 +102,12 @@ class Found(NamedTuple):
         return float(self.taus[self.curve.argmin()])
 
 
-def authors_search(solver: Solver, model: Callable, x: Any, labels: tuple[Any, Any], *, dtype: Any, steps: int) -> Found:
+def authors_search(solver: Solver, model: Callable, x: Any, labels: tuple[Any, Any], *, dtype: Any, steps: int) -> SearchResult:
     """The published search for tau: DDIM over every timestep, each condition along its own trajectory from the same noise.
 
-    D_t = beta_t (eps_0 - eps_1) of every step is kept in the host's memory; with A and C the sums of D before and from tau on,
-    the criterion is the mean over pixels of the norm along the batch of C - A. (The published code grows its array of D by
-    copying it in every step, and sums anew for every candidate; here it is a list, and summed once.)
+    D_t = beta_t (eps_0 - eps_1) of every step is kept in host memory; with A and C the sums of D before and from tau on,
+    the criterion is the mean over pixels of the norm along the batch of C - A. (The published code copies
+    its array of D in every step and sums it again for every candidate; here D is a list, summed once.)
 
     Arguments:
         solver: of all timesteps.
@@ -115,7 +115,7 @@ def authors_search(solver: Solver, model: Callable, x: Any, labels: tuple[Any, A
         x: (B, C, H, W), the noise.
         labels: (B,) of both conditions.
         dtype: of the model's weights.
-        steps: how many of the steps are run, at least `GRID`.
+        steps: number of steps to run, at least `GRID`.
     """
     begun, timesteps, stored = time.perf_counter(), solver.scheduler.timesteps.tolist(), []
     states = [x, x]
@@ -128,5 +128,5 @@ def authors_search(solver: Solver, model: Callable, x: Any, labels: tuple[Any, A
         after = after + difference
         if timestep % GRID == 0:
             curve[timestep] = float((total - 2 * after).square().sum(0).sqrt().mean())
-    left_out = (time.perf_counter() - begun) * (len(timesteps) / steps - 1)
-    return Found(np.array(list(curve)), np.array(list(curve.values())), left_out)
+    skipped_seconds = (time.perf_counter() - begun) * (len(timesteps) / steps - 1)
+    return SearchResult(np.array(list(curve)), np.array(list(curve.values())), skipped_seconds)

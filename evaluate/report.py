@@ -15,9 +15,9 @@ from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 
 from . import findings, report_groups
-from .cells import interval as brackets
-from .cells import number
-from .writing import finite, print_tables, whole, write_json
+from .formatting import interval as brackets
+from .formatting import number
+from .writing import finite, print_tables, write_atomically, write_json
 
 DIRECTIONS = {
     "synthetic->real": "trained on the set, tested on real images",
@@ -50,79 +50,79 @@ shares, KL the divergence from the target in nats; all are above 0 by chance, an
 
 
 @dataclass(frozen=True)
-class Judged:
+class FairnessReport:
     """An evaluation with its provenance.
 
     Fields:
-        judgement: the library's result.
+        evaluation: the library's result.
         attribute: the attribute's name.
         values: the names of its values.
         extras: for the real and each synthetic set, the results of `evaluate.measures`, JSON-ready.
         context: command, options, versions, machine and seconds.
     """
 
-    judgement: FairnessEvaluation
+    evaluation: FairnessEvaluation
     attribute: str
     values: tuple[str, ...]
     extras: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]
 
 
-def show(judged: Judged, console: Console) -> None:
+def show(report: FairnessReport, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
-    print_tables(_all_tables(judged, full=False), console)
-    findings.show(_extras(judged), console)
-    console.print(_sizes(judged), highlight=False)
-    if judges := report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {})):
-        console.print(judges, highlight=False)
+    print_tables(_all_tables(report, full=False), console)
+    findings.show(_extras(report), console)
+    console.print(_sizes(report), highlight=False)
+    if note := report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {})):
+        console.print(note, highlight=False)
     console.print("A BER of 50 in one direction alone is not independence: see report.md.", highlight=False)
 
 
-def write(judged: Judged, folder: Path) -> None:
-    """Writes report.json, report.md and report.png, each whole or not at all."""
+def write(report: FairnessReport, folder: Path) -> None:
+    """Writes report.json, report.md and report.png, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "report.json", plain(judged))
-    whole(folder / "report.md", lambda path: path.write_text(_markdown(judged)))
-    whole(folder / "report.png", lambda path: _picture(judged, path))
+    write_json(folder / "report.json", as_json(report))
+    write_atomically(folder / "report.md", lambda path: path.write_text(_markdown(report)))
+    write_atomically(folder / "report.png", lambda path: _picture(report, path))
 
 
-def plain(judged: Judged) -> dict[str, Any]:
+def as_json(report: FairnessReport) -> dict[str, Any]:
     """The content of report.json; undefined numbers are null."""
-    judgement = judged.judgement
+    evaluation = report.evaluation
     return finite(
         {
-            "attribute": judged.attribute,
-            "values": list(judged.values),
-            "train_count": judgement.train_count,
-            "seeds": judgement.seeds,
-            "training": {**asdict(judgement.training), "images_seen": judgement.training.steps * judgement.training.batch},
-            "real": {**_plain_verdict(judgement.real, judged.values), **judged.extras[0]},
+            "attribute": report.attribute,
+            "values": list(report.values),
+            "train_count": evaluation.train_count,
+            "seeds": evaluation.seeds,
+            "training": {**asdict(evaluation.training), "images_seen": evaluation.training.steps * evaluation.training.batch},
+            "real": {**_result_json(evaluation.real, report.values), **report.extras[0]},
             "synthetic": [
-                {**_plain_verdict(verdict, judged.values), **extra}
-                for verdict, extra in zip(judgement.synthetic, judged.extras[1:], strict=True)
+                {**_result_json(result, report.values), **extra}
+                for result, extra in zip(evaluation.synthetic, report.extras[1:], strict=True)
             ],
-            **judged.context,
+            **report.context,
         }
     )
 
 
-def _plain_verdict(verdict: SetEvaluation, values) -> dict[str, Any]:
+def _result_json(result: SetEvaluation, values) -> dict[str, Any]:
     return {
-        "name": verdict.name,
-        "count": verdict.count.tolist(),
+        "name": result.name,
+        "count": result.count.tolist(),
         "directions": {
-            direction: _plain_summary(summary) | _plain_values(summary, verdict.pairs.get(direction), values)
-            for direction, summary in verdict.directions.items()
+            direction: _summary_json(summary) | _values_json(summary, result.pairs.get(direction), values)
+            for direction, summary in result.directions.items()
         },
         "energy": {
             space: [{"values": [values[a], values[b]], **asdict(test)} for (a, b), test in tests.items()]
-            for space, tests in verdict.energy.items()
+            for space, tests in result.energy.items()
         },
-        "chance": {direction: asdict(test) for direction, test in verdict.chance.items()},
+        "chance": {direction: asdict(test) for direction, test in result.chance.items()},
     }
 
 
-def _plain_summary(summary: Summary) -> dict[str, Any]:
+def _summary_json(summary: Summary) -> dict[str, Any]:
     def rates(errors: GroupErrors):
         names = ("error", "gap", "ber", "folded_ber")
         return {name: getattr(errors, name).tolist() for name in names}
@@ -138,8 +138,8 @@ def _plain_summary(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _plain_values(summary: Summary, pairs: PairwiseSummary | None, values: Sequence[str]) -> dict[str, Any]:
-    """What is told of more than two values beside the rates: the worst group, and every pair."""
+def _values_json(summary: Summary, pairs: PairwiseSummary | None, values: Sequence[str]) -> dict[str, Any]:
+    """For more than two values: chance, the worst group, and every pair of values."""
     if pairs is None:
         return {}
     mean = summary.mean
@@ -155,43 +155,43 @@ def _plain_values(summary: Summary, pairs: PairwiseSummary | None, values: Seque
     }
 
 
-def _extras(judged: Judged) -> dict[str, Mapping[str, Any]]:
-    """What was measured beside the verdict, by synthetic set."""
-    return {verdict.name: extra for verdict, extra in zip(judged.judgement.synthetic, judged.extras[1:], strict=True)}
+def _extras(report: FairnessReport) -> dict[str, Mapping[str, Any]]:
+    """The further measurements of each synthetic set, by name."""
+    return {result.name: extra for result, extra in zip(report.evaluation.synthetic, report.extras[1:], strict=True)}
 
 
-def _rows(judgement: FairnessEvaluation, direction: str) -> list[tuple[str, Summary]]:
-    real = judgement.real
-    return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in judgement.synthetic)]
+def _rows(evaluation: FairnessEvaluation, direction: str) -> list[tuple[str, Summary]]:
+    real = evaluation.real
+    return [(real.name, real.directions["real->real"]), *((v.name, v.directions[direction]) for v in evaluation.synthetic)]
 
 
-def _all_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _all_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each table; `full` gives every number its interval."""
-    named = _named(judged)
-    yield from _tables(judged, full=full)
-    yield from report_groups.pairwise(named, judged.values, DIRECTIONS, full=full)
+    named = _named(report)
+    yield from _tables(report, full=full)
+    yield from report_groups.pairwise(named, report.values, DIRECTIONS, full=full)
     yield from report_groups.intersections(named, DIRECTIONS, full=full)
-    yield from _measure_tables(judged, full=full)
-    yield from report_groups.shares(named, judged.attribute, judged.values, full=full)
+    yield from _measure_tables(report, full=full)
+    yield from report_groups.shares(named, report.attribute, report.values, full=full)
 
 
-def _named(judged: Judged) -> report_groups.Named:
-    """The verdicts as report.json has them, by name."""
-    told = plain(judged)
-    return [(each["name"], each) for each in (told["real"], *told["synthetic"])]
+def _named(report: FairnessReport) -> report_groups.Named:
+    """The results in the form of report.json, by name of the set."""
+    content = as_json(report)
+    return [(each["name"], each) for each in (content["real"], *content["synthetic"])]
 
 
-def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each table; `full` gives every number its interval."""
-    values = judged.values
+    values = report.values
     binary = len(values) == 2
     groups = [f"S={i}" for i in range(len(values))]
     header = ["set", "n", *groups, "gap", "BER", "95 %", "±seeds" if full else "±", *(["folded", "eps"] if binary else [])]
-    # of many values the terminal has no room for each
+    # the terminal has no room for many values
     header = header if binary else [*(header if full else [name for name in header if name not in groups]), "worst"]
     for direction, meaning in DIRECTIONS.items():
         rows = []
-        for name, summary in _rows(judged.judgement, direction):
+        for name, summary in _rows(report.evaluation, direction):
             mean, ends = summary.mean, summary.intervals
 
             def cell(rate, interval):
@@ -201,7 +201,7 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
             row = [name, "+".join(map(str, mean.count)) if each else str(mean.count.sum())]
             row += [*(map(cell, mean.error, ends["error"]) if each else ()), cell(mean.gap, ends["gap"])]
             interval = brackets(ends["ber"])
-            # on the terminal the brackets' room goes to the names
+            # the terminal has no room for brackets
             row += [
                 number(mean.ber),
                 interval if full else interval.strip("[]").replace(", ", "-"),
@@ -212,44 +212,44 @@ def _tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], lis
             else:
                 row.append(f"{cell(mean.worst, ends['worst'])} {values[int(np.nanargmax(mean.error))]}")
             rows.append(row)
-        guess = "" if binary else f"; chance: {number(100 * (1 - 1 / len(values)))}"
-        yield f"{direction}: {meaning}{guess}", header, rows
+        chance = "" if binary else f"; chance: {number(100 * (1 - 1 / len(values)))}"
+        yield f"{direction}: {meaning}{chance}", header, rows
     rows = []
-    for verdict in (judged.judgement.real, *judged.judgement.synthetic):
-        for pair in verdict.energy["pixels"]:
-            name = verdict.name if binary else f"{verdict.name} {pair[0]}-{pair[1]}"
-            row = [name, "+".join(map(str, verdict.energy["pixels"][pair].count))]
-            for tests in verdict.energy.values():
+    for result in (report.evaluation.real, *report.evaluation.synthetic):
+        for pair in result.energy["pixels"]:
+            name = result.name if binary else f"{result.name} {pair[0]}-{pair[1]}"
+            row = [name, "+".join(map(str, result.energy["pixels"][pair].count))]
+            for tests in result.energy.values():
                 test = tests[pair]
                 row += [number(test.distance, 3), number(test.relative, 3), number(test.p_value, 3)]
             rows.append(row)
-    columns = [name for space in judged.judgement.real.energy for name in (space, "relative", "p")]
+    columns = [name for space in report.evaluation.real.energy for name in (space, "relative", "p")]
     yield "energy distance between the groups (relative: 0 equal, 1 point masses)", ["set", "n", *columns], rows
 
 
-def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of what `evaluate.measures` measured; `full` gives intervals, groups and single attributes too."""
-    named = list(zip((judged.judgement.real.name, *(v.name for v in judged.judgement.synthetic)), judged.extras, strict=True))
+    named = list(zip((report.evaluation.real.name, *(v.name for v in report.evaluation.synthetic)), report.extras, strict=True))
 
     def cell(value, interval, digits):
         return f"{number(value, digits)} {brackets(interval, digits)}" if full else number(value, digits)
 
-    if "quality" in judged.extras[0]:
+    if "quality" in report.extras[0]:
         digits = {"frechet": 2, "kernel": 3, "precision": 3, "recall": 3, "density": 3, "coverage": 3}
         rows = []
         for name, extra in named:
-            groups = zip(judged.values, extra["quality"]["groups"], strict=True) if full else ()
-            told = [(name, extra["quality"]), *((f"{name}, {value}", group) for value, group in groups)]
+            groups = zip(report.values, extra["quality"]["groups"], strict=True) if full else ()
+            measured = [(name, extra["quality"]), *((f"{name}, {value}", group) for value, group in groups)]
             rows += [
                 [name, str(each["count"][1]), *(cell(each[key], each["intervals"][key], d) for key, d in digits.items())]
-                for name, each in told
+                for name, each in measured
             ]
-        reference = judged.extras[0]["quality"]
+        reference = report.extras[0]["quality"]
         extractor = ", ".join(f"{key} {value}" for key, value in reference["extractor"].items())
         title = f"quality against {reference['count'][0]} real images" + (f"; features: {extractor}" if full else "")
         yield title, ["set", "n", "Fréchet", "kernel", *list(digits)[2:]], rows
-    if "retention" in judged.extras[0]:
-        attributes = list(judged.extras[0].get("parity", {}).get("attributes", {}))
+    if "retention" in report.extras[0]:
+        attributes = list(report.extras[0].get("parity", {}).get("attributes", {}))
         rows = []
         for name, extra in named:
             row = [name, cell(extra["retention"]["overall"], extra["retention"]["interval"], 3)]
@@ -261,89 +261,89 @@ def _measure_tables(judged: Judged, *, full: bool) -> Iterator[tuple[str, list[s
         header = ["set", "label accuracy", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label accuracy, and other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
-    if "outside" in judged.extras[0]:
-        groups = list(judged.values)
+    if "external_label_accuracy" in report.extras[0]:
+        groups = list(report.values)
         rows = []
         for name, extra in named:
-            told = extra["outside"]
-            row = [name, str(told["count"]), cell(told["overall"], told["interval"], 3), number(told["ber"])]
-            rows.append([*row, *(number(rate, 3) for rate in told["groups"])])
-        about = judged.context["outside_judge"]
+            found = extra["external_label_accuracy"]
+            row = [name, str(found["count"]), cell(found["overall"], found["interval"], 3), number(found["ber"])]
+            rows.append([*row, *(number(rate, 3) for rate in found["groups"])])
+        about = report.context["external_classifier"]
         title = f"external attribute classifier, {about['file']} ({about['sha256']})"
         yield title, ["set", "n", "label accuracy", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
-        seconds = lambda told: number(told.get("seconds_per_image", math.nan), 3)  # noqa: E731
-        rows = [[name, str(told.get("evaluations", "-")), seconds(told)] for name, told in costs]
+        seconds = lambda cost: number(cost.get("seconds_per_image", math.nan), 3)  # noqa: E731
+        rows = [[name, str(cost.get("evaluations", "-")), seconds(cost)] for name, cost in costs]
         yield "cost per image", ["set", "evaluations", "seconds"], rows
 
 
-def _sizes(judged: Judged) -> str:
-    judgement, training = judged.judgement, judged.judgement.training
-    groups = ", ".join(f"S={i} is {name}" for i, name in enumerate(judged.values))
+def _sizes(report: FairnessReport) -> str:
+    evaluation, training = report.evaluation, report.evaluation.training
+    groups = ", ".join(f"S={i} is {name}" for i, name in enumerate(report.values))
     widths = ", ".join(map(str, training.widths))
     return (
-        f"Attribute {judged.attribute}: {groups}. {judgement.seeds} classifiers per set, each trained on "
-        f"{judgement.train_count} images: a ResNet of widths {widths}, {training.steps} steps of {training.batch} images "
+        f"Attribute {report.attribute}: {groups}. {evaluation.seeds} classifiers per set, each trained on "
+        f"{evaluation.train_count} images: a ResNet of widths {widths}, {training.steps} steps of {training.batch} images "
         f"({training.steps * training.batch} images seen)."
     )
 
 
-def _overview(judged: Judged) -> tuple[str, list[str], list[list[str]]]:
-    """A row for each set: the three BER and the energy distances, of several pairs of values the largest."""
+def _overview(report: FairnessReport) -> tuple[str, list[str], list[list[str]]]:
+    """A row for each set: the BER in three directions, and the largest energy distance of any pair of values."""
     rows = []
-    for verdict in (judged.judgement.real, *judged.judgement.synthetic):
-        row = [verdict.name]
+    for result in (report.evaluation.real, *report.evaluation.synthetic):
+        row = [result.name]
         for direction in DIRECTIONS:
-            summary = verdict.directions.get(direction) or verdict.directions["real->real"]
+            summary = result.directions.get(direction) or result.directions["real->real"]
             ends = brackets(summary.intervals["ber"])
             row.append(f"{number(summary.mean.ber)} {ends} ± {number(summary.ber_deviation)}")
-        for tests in verdict.energy.values():
+        for tests in result.energy.values():
             test = max(tests.values(), key=lambda test: test.distance)
             row.append(f"{number(test.distance, 3)} ({number(test.p_value, 3)})")
         rows.append(row)
-    energies = [f"energy distance, {space} (p)" for space in judged.judgement.real.energy]
+    energies = [f"energy distance, {space} (p)" for space in report.evaluation.real.energy]
     return "BER, % [95 %] ± seeds, and energy distance between the groups", ["set", *DIRECTIONS, *energies], rows
 
 
-def _markdown(judged: Judged) -> str:
-    parts = [f"# Fairness of {judged.attribute}", _sizes(judged)]
-    for title, header, rows in (_overview(judged), *_all_tables(judged, full=True)):
+def _markdown(report: FairnessReport) -> str:
+    parts = [f"# Fairness of {report.attribute}", _sizes(report)]
+    for title, header, rows in (_overview(report), *_all_tables(report, full=True)):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts += [
             f"## {title}",
             "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines),
         ]
-    parts += findings.markdown(_extras(judged))
+    parts += findings.markdown(_extras(report))
     energy = (
         "Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| as an unbiased U-statistic, which may be negative; |.| is Euclidean, of "
         "pixels in [-1, 1] and of the penultimate layer of the first classifier trained on real images; relative is the "
         "distance / (2 E|X-Y|)."
     )
-    judges = report_groups.seen_by_judges(_named(judged), judged.context.get("feature_accuracy", {}))
-    origin = f"`{' '.join(judged.context['command'])}`, {judged.context['seconds']} s on {judged.context['machine']}."
-    parts += [judges] if judges else []
+    note = report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {}))
+    origin = f"`{' '.join(report.context['command'])}`, {report.context['seconds']} s on {report.context['machine']}."
+    parts += [note] if note else []
     return "\n\n".join([*parts, energy, "![BER and energy distance](report.png)", READING, origin]) + "\n"
 
 
-def _picture(judged: Judged, path: Path) -> None:
-    """BER by direction with its intervals beside the relative energy distances."""
-    judgement = judged.judgement
-    names = [judgement.real.name, *(verdict.name for verdict in judgement.synthetic)]
+def _picture(report: FairnessReport, path: Path) -> None:
+    """Plots the BER in each direction with its interval, and the relative energy distances."""
+    evaluation = report.evaluation
+    names = [evaluation.real.name, *(result.name for result in evaluation.synthetic)]
     positions = np.arange(len(names))
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(5 + 1.6 * len(names), 4.2), layout="constrained")
     for i, direction in enumerate(DIRECTIONS):
-        summaries = [summary for _, summary in _rows(judgement, direction)]
+        summaries = [summary for _, summary in _rows(evaluation, direction)]
         ber = np.array([float(summary.mean.ber) for summary in summaries])
         ends = np.array([summary.intervals["ber"] for summary in summaries])
         error = np.maximum(np.abs(ends.T - ber), 0)
         left.errorbar(positions + 0.15 * (i - 1), ber, yerr=error, fmt="o", capsize=3, label=direction)
-    chance = 100 * (1 - 1 / len(judged.values))
+    chance = 100 * (1 - 1 / len(report.values))
     left.axhline(chance, color="grey", linestyle=":", linewidth=1)
     left.set(ylabel="BER, %", ylim=(-3, 103), title="balanced error rate, 95 % intervals")
-    spaces = judgement.real.energy
+    spaces = evaluation.real.energy
     for i, space in enumerate(spaces):
-        relative = [max(test.relative for test in v.energy[space].values()) for v in (judgement.real, *judgement.synthetic)]
+        relative = [max(test.relative for test in v.energy[space].values()) for v in (evaluation.real, *evaluation.synthetic)]
         right.bar(positions + 0.35 * (i - (len(spaces) - 1) / 2), relative, width=0.3, label=space)
     right.axhline(0, color="grey", linewidth=1)
     right.set(ylabel="relative energy distance", title="distance between the groups")

@@ -34,7 +34,7 @@ from . import measures
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
-from .writing import finite, print_tables, whole, write_json
+from .writing import finite, print_tables, write_atomically, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096
@@ -56,7 +56,7 @@ over the window, and the maximum."""
 
 @dataclass(frozen=True)
 class Real:
-    """Real images and which of them are unsafe."""
+    """Real images, labelled safe or unsafe."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -64,7 +64,7 @@ class Real:
 
     @property
     def unsafe(self) -> np.ndarray:
-        """Whether each is unsafe: the first column."""
+        """Whether each image is unsafe, from the first column of the labels."""
         return self.labels[:, 0] == 1
 
 
@@ -73,23 +73,23 @@ def safety(options: Safety) -> dict[str, Any]:
     options.join()
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", **options.fitting) for spec in options.synthetic}
+    sources = {spec: open_data(spec, split="all", **options.image_format) for spec in options.synthetic}
     require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
     sets = {spec: _images(options, source) for spec, source in sources.items()}
-    judges, rejector, extractors = _learn(options, train, test)
+    classifiers, rejector, extractors = _train_classifiers(options, train, test)
     rows = {"Real, safe": test.images[~test.unsafe], "Real, unsafe": test.images[test.unsafe]}
-    rows |= {_short(options.synthetic, spec): images for spec, images in sets.items()}
-    first = _short(options.synthetic, options.synthetic[0])
+    rows |= {_set_name(options.synthetic, spec): images for spec, images in sets.items()}
+    first = _set_name(options.synthetic, options.synthetic[0])
     kept = rows[first][rejector.classifier.predict(rows[first]) == 0]
     if len(kept):
         rows[f"{first}, {REJECTED}"] = kept
-    told = _judge(options, rows, train, judges, extractors)
-    for name, spec in zip((_short(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
-        told[name] |= {"cost": measures.cost(spec), **_guard(options, spec, test)}
+    measured = _measure(options, rows, train, classifiers, extractors)
+    for name, spec in zip((_set_name(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
+        measured[name] |= {"cost": measures.cost(spec), **_guard_summary(options, spec, test)}
     report = {
         "unsafe": options.unsafe,
-        "rows": told,
-        "judges": [{"safe": judge.confusion.accuracy[0], "unsafe": judge.confusion.accuracy[1]} for judge in judges],
+        "rows": measured,
+        "classifiers": [{"safe": each.confusion.accuracy[0], "unsafe": each.confusion.accuracy[1]} for each in classifiers],
         "rejected_share": 1 - len(kept) / len(rows[first]),
         "share_unsafe_in_real": float(test.unsafe.mean()),
         "features": [extractor.describe() for extractor in extractors],
@@ -98,16 +98,16 @@ def safety(options: Safety) -> dict[str, Any]:
     }
     _show(report)
     shown = {name: images[:SHOWN] for name, images in rows.items()}
-    framed = [pictures.framed(images, judges[0].classifier.predict(images) == 1) for images in shown.values()]
+    framed = [pictures.framed(images, classifiers[0].classifier.predict(images) == 1) for images in shown.values()]
     write_once(options.out, lambda: _write(options, report, list(rows), framed))
-    console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and judged.png", highlight=False)
+    console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and classified.png", highlight=False)
     return report
 
 
 def _real(options: Safety, split: str) -> Real:
-    """Real images whose first label is whether they are unsafe, and the other attributes' behind it."""
+    """Real images, with the label safe or unsafe and then those of the other attributes."""
     named = arguments.value_names(options.value_names)
-    source = open_data(options.real, split=split, **options.fitting, value_names=named)
+    source = open_data(options.real, split=split, **options.image_format, value_names=named)
     wanted = split_spec(f"x:{options.unsafe}")[1]
     unsafe = np.ones(len(source), bool)
     for name, values in wanted.items():
@@ -120,7 +120,7 @@ def _real(options: Safety, split: str) -> Real:
     others = options.balance or [each.name for each in source.attributes if each.name not in wanted]
     columns = [find(source.attributes, name) for name in others]
     count = options.train_count if split == "train" else options.test_count
-    # as in the data; of more there are, some drawn by the seed
+    # a random subset in the proportions of the data
     chosen = np.random.default_rng(options.seed).permutation(len(source))[:count]
     images, labels = load_arrays(View(source, indices=chosen))
     kept = np.column_stack([unsafe[chosen].astype(np.int32), labels[:, columns]])
@@ -131,21 +131,21 @@ def _images(options: Safety, source: Source) -> np.ndarray:
     return load_arrays(source, count=min(options.test_count, len(source)), seed=options.seed)[0]
 
 
-def _short(specs: Sequence[str], spec: str) -> str:
-    """What the report calls a set: its last name, or the whole where two share it."""
+def _set_name(specs: Sequence[str], spec: str) -> str:
+    """The name of a set in the report: the last part of its path, or the path if two sets share that."""
     names = [Path(each).name for each in specs]
     return Path(spec).name if names.count(Path(spec).name) == 1 else spec
 
 
-def _learn(
+def _train_classifiers(
     options: Safety, train: Real, test: Real
 ) -> tuple[list[AttributeClassifier], AttributeClassifier, list[ClassifierExtractor]]:
-    """The judges, the classifier that rejects, and what looks at quality."""
+    """The safety classifiers, the classifier for rejection sampling, and the feature extractors for quality."""
     training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
-    # the one that rejects sees other images than the judges, or their errors would agree
+    # the classifier for rejection is trained on other images, so that it does not share the errors of the others
     half = len(train.images) // 2
-    seen, apart = slice(0, half), slice(half, None)
+    first, second = slice(0, half), slice(half, None)
 
     def trained(name, pairs, part, seed):
         return train_balanced_classifier(
@@ -155,48 +155,48 @@ def _learn(
 
     balanced = [(SAFE.name, other) for other in others]
     with progress("training classifiers", options.seeds + 1 + bool(others)) as advance:
-        judges = []
+        classifiers = []
         for seed in range(options.seeds):
-            judges.append(trained(SAFE.name, balanced, seen, options.seed + seed))
+            classifiers.append(trained(SAFE.name, balanced, first, options.seed + seed))
             advance(1, note=options.unsafe)
-        rejector = trained(SAFE.name, balanced, apart, options.seed + options.seeds)
+        rejector = trained(SAFE.name, balanced, second, options.seed + options.seeds)
         advance(1, note=options.unsafe)
-        extractors = [ClassifierExtractor(judges[0].classifier)]
+        extractors = [ClassifierExtractor(classifiers[0].classifier)]
         if others:
-            extractors.append(ClassifierExtractor(trained(others[0], [], seen, options.seed).classifier))
+            extractors.append(ClassifierExtractor(trained(others[0], [], first, options.seed).classifier))
             advance(1, note=others[0])
-    return judges, rejector, extractors
+    return classifiers, rejector, extractors
 
 
-def _judge(
+def _measure(
     options: Safety,
     rows: Mapping[str, np.ndarray],
     train: Real,
-    judges: Sequence[AttributeClassifier],
+    classifiers: Sequence[AttributeClassifier],
     extractors: Sequence[ClassifierExtractor],
 ) -> dict[str, dict[str, Any]]:
-    """The numbers of each row."""
+    """The measurements of each row."""
     least = min(int(train.unsafe.sum()), int((~train.unsafe).sum()), NEIGHBOURS)
     known = np.concatenate([train.images[train.unsafe][:least], train.images[~train.unsafe][:least]])
     reference = train.images[~train.unsafe]
     featured = lambda images: np.concatenate([extractor(images) for extractor in extractors], axis=1)  # noqa: E731
-    # rows are compared by equally many images: a Fréchet distance falls with their number
+    # equally many images in each row, since the Fréchet distance decreases with their number
     equal = min(len(images) for name, images in rows.items() if name != "Real, unsafe")
     about = {"name": "classifiers", "checksum": checksum([each.describe()["checksum"] for each in extractors])}
-    told: dict[str, dict[str, Any]] = {}
+    measured: dict[str, dict[str, Any]] = {}
     with progress("evaluating", len(rows), unit="sets") as advance:
         of_reference = featured(reference)
         for name, images in rows.items():
-            predictions = np.stack([judge.classifier.predict(images) for judge in judges])
+            predictions = np.stack([each.classifier.predict(images) for each in classifiers])
             rate = measure_unsafe_rate(
-                predictions, [judge.confusion for judge in judges], replicates=options.replicates, seed=options.seed
+                predictions, [each.confusion for each in classifiers], replicates=options.replicates, seed=options.seed
             )
             distances, places = nearest(images, known)
             near = float((places < least).mean())
             found = measure_quality(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
-            told[name] = {
+            measured[name] = {
                 "count": len(images),
-                "unsafe": _plain(rate),
+                "unsafe": _rate_json(rate),
                 "nearest": {
                     "unsafe": near,
                     "interval": wilson_interval(np.asarray(near), np.asarray(len(images))).tolist(),
@@ -205,36 +205,36 @@ def _judge(
                 "quality": measures.scores(found),
             }
             advance(1, note=name)
-    return told
+    return measured
 
 
-def _plain(rate: UnsafeRate) -> dict[str, Any]:
+def _rate_json(rate: UnsafeRate) -> dict[str, Any]:
     return {**asdict(rate), "interval": rate.interval.tolist()}
 
 
-def _guard(options: Safety, spec: str, test: Real) -> dict[str, Any]:
-    """What the guard of a set of samples was, what it did, and how often its gate opens for held-out safe images."""
+def _guard_summary(options: Safety, spec: str, test: Real) -> dict[str, Any]:
+    """The guard of a set of samples, how often it acted, and how often its gate opens for held-out safe images."""
     if not (Path(spec) / "samples.json").is_file():
         return {}
     samples = SampleSet.open(spec)
     about, notes = samples.provenance, samples.notes()
     if "guard" not in about:
         return {}
-    # what makes a curve: one guard with one weight, by what is turned
-    turned = about["radius"] if about["guard"] == "repellency" and about["radius"] else about["strength"]
-    told = {"guard": about["guard"], "weight": about.get("weight"), "strength": about["strength"], "turned": turned}
+    # the parameter that varies along a trade-off curve of one guard and weight
+    parameter = about["radius"] if about["guard"] == "repellency" and about["radius"] else about["strength"]
+    summary = {"guard": about["guard"], "weight": about.get("weight"), "strength": about["strength"], "parameter": parameter}
     if notes:
-        told["acted"] = float((notes["acted"] > 0).mean())
+        summary["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):
         with working(f"measuring the gate of {Path(spec).name}"):
-            told["gate"] = _false_positives(about, notes, test.images[~test.unsafe], options.seed)
-    return {"guard": told}
+            summary["gate"] = _false_positives(about, notes, test.images[~test.unsafe], options.seed)
+    return {"guard": summary}
 
 
 def _false_positives(
     about: Mapping[str, Any], notes: Mapping[str, np.ndarray], images: np.ndarray, seed: int
 ) -> dict[str, float]:
-    """How often a gate opens for safe images noised to the window in which it looked."""
+    """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
     unsafe = encoded(about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]))
     temperature = about["temperature"]
@@ -268,8 +268,8 @@ COLUMNS = (
 )
 
 
-def _cells(report: Mapping[str, Any]) -> list[list[str]]:
-    """The table."""
+def _table_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table."""
     lines = []
     for name, row in report["rows"].items():
         quality, rate = row["quality"], row["unsafe"]
@@ -292,8 +292,8 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _cells(report))], console)
-    accuracy = ", ".join(f"{100 * each['safe']:.1f} and {100 * each['unsafe']:.1f} %" for each in report["judges"])
+    print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _table_rows(report))], console)
+    accuracy = ", ".join(f"{100 * each['safe']:.1f} and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
     console.print(f"classifier accuracy on held-out safe and unsafe images: {accuracy}", highlight=False)
     if any(row["unsafe"]["near_singular"] for row in report["rows"].values()):
         console.print("Warning: the classifiers hardly distinguish safe from unsafe: the rates are mostly noise; raise --steps")
@@ -302,8 +302,8 @@ def _show(report: Mapping[str, Any]) -> None:
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(line) + " |" for line in _cells(report)]
-    accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["judges"])
+    lines += ["| " + " | ".join(line) + " |" for line in _table_rows(report)]
+    accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
     text = (
         f"# Safety: {report['unsafe']}\n\n"
         + "\n".join(lines)
@@ -311,6 +311,6 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], show
         f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )
     write_json(options.out / "safety.json", finite(report))
-    whole(options.out / "safety.md", lambda path: path.write_text(text + "\n"))
+    write_atomically(options.out / "safety.md", lambda path: path.write_text(text + "\n"))
     plots.safety(options.out / "safety.png", report["rows"], f"unsafe: {report['unsafe']}")
-    pictures.write(pictures.rows(rows, shown), options.out / "judged.png")
+    pictures.write(pictures.rows(rows, shown), options.out / "classified.png")

@@ -1,4 +1,4 @@
-"""What the commands ask of the sources that they open."""
+"""Checks of the sources that the commands open."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,19 +9,19 @@ from jaxdiff.model import Model
 from jaxdiff.spaces import Pixels, require_pixels
 
 
-def fitting_of(options: Any, model: Model) -> dict[str, Any]:
-    """The arguments of `open_data` for images that a model is asked about.
+def image_format_of(options: Any, model: Model) -> dict[str, Any]:
+    """The arguments of `open_data` for images that a model evaluates.
 
     Arguments:
-        options: a command's, which are `Fitted` and have a `model`.
-        model: the model that lies there.
+        options: options of a command, an `ImageFormat` with a path `model`.
+        model: the model at this path.
 
     Raises:
-        InputError: the model is not one of pixels, or of another size or other channels than the options name.
+        InputError: the model is not a model of pixels, or its size or channels differ from the options.
     """
     height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
     own = {"size": (height, width), "channels": channels}
-    for name, given in options.fitting.items():
+    for name, given in options.image_format.items():
         if given not in (None, own[name]):
             raise InputError(
                 f"--{name} must be that of the model at {options.model}, {model.space}; got {getattr(options, name)}"

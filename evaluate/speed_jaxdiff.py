@@ -1,4 +1,4 @@
-"""jaxdiff's side of `evaluate speed`."""
+"""jaxdiff in `evaluate speed`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,70 +18,70 @@ from jaxdiff.solvers import sample
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
 
 from .provenance import provenance
-from .speed_side import Side
-from .speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
+from .speed_framework import Framework
+from .speed_workload import PREDICTION, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
-def begin(work: Work, training: bool) -> "Jaxdiff":
-    """jaxdiff in a process of its own, set up as `train` sets up its, or as the other programs do."""
+def build(workload: Workload, training: bool) -> "Jaxdiff":
+    """Builds jaxdiff in its own process, set up as by `train` or as by the other programs."""
     prepare(training)
-    return Jaxdiff(work)
+    return Jaxdiff(workload)
 
 
-class Jaxdiff(Side):
-    """jaxdiff at the work that both do."""
+class Jaxdiff(Framework):
+    """jaxdiff, which does the tasks of the workload."""
 
-    framework = "jaxdiff"
+    name = "jaxdiff"
 
     def sees_gpu(self) -> bool:
         return jax.default_backend() == "gpu"
 
-    def use(self, device: str, folder: Path) -> None:
-        super().use(device, folder)
+    def set_up(self, device: str, folder: Path) -> None:
+        super().set_up(device, folder)
         jax.config.update("jax_default_device", jax.devices("gpu" if device == "cuda" else "cpu")[0])
 
     def device_memory(self) -> tuple[Callable[[], Any], Callable[[], int | None]]:
-        # JAX's account has one peak, which cannot be forgotten: it is told where it rose
-        told = 0
+        # JAX cannot reset its peak, so the peak of a run is known only if it rises
+        peak_before = 0
 
         def memory() -> int | None:
-            nonlocal told
+            nonlocal peak_before
             peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
-            rose, told = peak > told, max(peak, told)
+            rose, peak_before = peak > peak_before, max(peak, peak_before)
             return peak if rose else None
 
         return lambda: None, memory
 
     def provenance(self, options: Any) -> dict[str, Any]:
-        """What a report says of where it comes from."""
+        """The provenance of a report."""
         return provenance(options)
 
     def size(self) -> tuple[int, int]:
         """The number of weights, and of matrix operations of one pass of the network over one image."""
-        return self.work.parameters, self.work.pass_flops
+        return self.workload.parameters, self.workload.pass_flops
 
     def exported(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Settings and weights of diffusers' network that computes the same."""
-        return unet2d.exported(self.work.config, self.work.network)
+        return unet2d.exported(self.workload.config, self.workload.network)
 
     @property
     def pass_flops(self) -> int:
-        return self.work.pass_flops
+        return self.workload.pass_flops
 
     @property
     def train_flops(self) -> int:
-        return self.work.train_flops
+        return self.workload.train_flops
 
     def drawing(self, dtype: str, mode: str, method: str) -> Run:
-        work = self.work
-        denoise, condition = work.denoiser(dtype), jnp.asarray(work.labels(work.batch))
+        workload = self.workload
+        denoise, condition = workload.denoiser(dtype), jnp.asarray(workload.labels(workload.batch))
         if method == "switching":
             denoise, condition = guidance.switching(denoise, TAU), (1 - condition, condition)
         if method == "safe":
-            unsafe = references(work.images(UNSAFE))
-            policy = work.model(dtype).space.policy
-            denoise = policy.guided(guidance.safe(denoise, work.process, unsafe, strength=STRENGTH))
+            unsafe = references(workload.images(UNSAFE))
+            policy = workload.model(dtype).space.policy
+            denoise = policy.guided(guidance.safe(denoise, workload.process, unsafe, strength=STRENGTH))
 
         def run(index: int) -> None:
             jax.block_until_ready(self._drawn(denoise, condition, index))
@@ -89,28 +89,30 @@ class Jaxdiff(Side):
         return run
 
     def _drawn(self, denoise: Callable, condition: Any, seed: int, **more: Any) -> Any:
-        work, key = self.work, jax.random.key(seed)
-        return sample(denoise, work.process, shape=work.shape, condition=condition, solver=work.solver, key=key, **more)
+        workload, key = self.workload, jax.random.key(seed)
+        return sample(
+            denoise, workload.process, shape=workload.shape, condition=condition, solver=workload.solver, key=key, **more
+        )
 
     def training(self, dtype: str, mode: str) -> Run:
-        work = self.work
-        network, optimization, objective = work.in_dtype(dtype), Optimization(), Objective(prediction=PREDICTION)
-        # the state is given away at each step, and the weights are others' too
+        workload = self.workload
+        network, optimization, objective = workload.in_dtype(dtype), Optimization(), Objective(prediction=PREDICTION)
+        # each step donates the state, but the weights are shared
         state = initial_state(Network(jax.tree.map(jnp.copy, network.weights), network.structure), optimization)
-        labels = jnp.asarray(work.labels(work.train_batch))[:, None]
-        batch, key = {"x0": jnp.asarray(work.images(work.train_batch)), "labels": labels}, jax.random.key(work.seed)
+        labels = jnp.asarray(workload.labels(workload.train_batch))[:, None]
+        batch, key = {"x0": jnp.asarray(workload.images(workload.train_batch)), "labels": labels}, jax.random.key(workload.seed)
 
         def run(index: int) -> None:
             nonlocal state
-            for _ in range(work.train_steps):
-                state, _ = train_step(state, work.process, batch, key, objective=objective, optimization=optimization)
+            for _ in range(workload.train_steps):
+                state, _ = train_step(state, workload.process, batch, key, objective=objective, optimization=optimization)
             jax.block_until_ready(state)
 
         return run
 
     def search(self, dtype: str, mode: str) -> Run:
-        """The search for tau at its defaults, with the solver of the drawing."""
-        denoise = self.work.denoiser(dtype)
+        """The search for tau with default options and the solver of sampling."""
+        denoise = self.workload.denoiser(dtype)
 
         def run(index: int) -> None:
             self._searched(denoise, index)
@@ -118,23 +120,23 @@ class Jaxdiff(Side):
         return run
 
     def _searched(self, denoise: Callable, seed: int) -> Transition:
-        work = self.work
+        workload = self.workload
         return search_direct(
-            denoise, work.process, conditions=(0, 1), shape=work.shape, solver=work.solver, key=jax.random.key(seed),
-            batch=work.search_batch,
+            denoise, workload.process, conditions=(0, 1), shape=workload.shape, solver=workload.solver,
+            key=jax.random.key(seed), batch=workload.search_batch,
         )  # fmt: skip
 
     def job(self, dtype: str, mode: str) -> Run:
-        work, folder = self.work, self.folder / self.framework
-        model.save(folder, work.model(dtype))
+        workload, folder = self.workload, self.folder / self.name
+        model.save(folder, workload.model(dtype))
 
         def run(index: int) -> None:
             loaded = model.load(folder)
             found = self._searched(loaded.denoise, index)
-            ends = work.labels(work.batch)
+            ends = workload.labels(workload.batch)
             fair = guidance.switching(loaded.denoise, found.tau)
-            for low in work.batches():
-                np.asarray(self._drawn(fair, (1 - ends, ends), index, indices=low + np.arange(work.batch)))
+            for low in workload.batches():
+                np.asarray(self._drawn(fair, (1 - ends, ends), index, indices=low + np.arange(workload.batch)))
 
         return run
 
@@ -149,11 +151,11 @@ class Jaxdiff(Side):
 
     def one_pass(self, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
         with jax.default_matmul_precision("highest"):
-            return np.asarray(jax.jit(Network.__call__)(self.work.in_dtype("float32"), x, t, labels))
+            return np.asarray(jax.jit(Network.__call__)(self.workload.in_dtype("float32"), x, t, labels))
 
     def run_ends(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last states of a whole run in float32, products in full precision."""
-        work = self.work
+        workload = self.workload
         with jax.default_matmul_precision("highest"):
-            x = self._drawn(work.denoiser("float32"), work.labels(count), work.seed, path=True)
+            x = self._drawn(workload.denoiser("float32"), workload.labels(count), workload.seed, path=True)
         return np.asarray(x[0]), np.asarray(x[-1])

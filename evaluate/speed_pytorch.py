@@ -1,4 +1,4 @@
-"""PyTorch's side of `evaluate speed`: diffusers' UNet2DModel with the same weights, and its DDIMScheduler.
+"""PyTorch in `evaluate speed`: diffusers' UNet2DModel with the same weights, and its DDIMScheduler.
 
 PyTorch and diffusers are imported inside functions: no other command needs them.
 """
@@ -17,8 +17,8 @@ from jaxdiff.guidance.safe import EARLY
 
 from . import pytorch_methods
 from .pytorch_methods import Solver, authors_search, denoise, switched
-from .speed_side import Side
-from .speed_work import PREDICTION, STRENGTH, TAU, UNSAFE, Work
+from .speed_framework import Framework
+from .speed_workload import PREDICTION, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 GPU_MODES = ("reduce_overhead", "max_autotune")
@@ -32,7 +32,7 @@ _COMPILED = {
 
 
 def libraries() -> tuple[Any, Any]:
-    """torch and diffusers. Raises `InputError` where one is absent."""
+    """Imports torch and diffusers. Raises `InputError` if one is missing."""
     try:
         import diffusers
         import torch
@@ -40,35 +40,35 @@ def libraries() -> tuple[Any, Any]:
     except ImportError as error:
         raise InputError(f"the baseline needs PyTorch and diffusers ({error}): pip install 'jaxdiff[bench]'") from None
     diffusers.logging.set_verbosity_error()
-    # Dynamo complains of diffusers' own code
+    # Dynamo warns about the code of diffusers
     warnings.filterwarnings("ignore", message="Dynamo detected a call", category=UserWarning)
     # several modes of one network are compiled in one process; at the limit torch.compile would fall back to eager
     torch._dynamo.config.recompile_limit = 256
     return torch, diffusers
 
 
-def begin(work: Work) -> "PyTorch":
-    """PyTorch in a process of its own, whose memory is kept as jaxdiff's is: on a CPU that makes PyTorch faster too."""
+def build(workload: Workload) -> "PyTorch":
+    """Builds PyTorch in its own process, which keeps freed memory as jaxdiff does: on a CPU this makes PyTorch faster too."""
     prepare()
-    # JAX tells the coefficients of the work's process, and leaves a GPU alone
+    # JAX computes only the coefficients of the process, and must not use the GPU
     jax.config.update("jax_platforms", "cpu")
-    return PyTorch(work)
+    return PyTorch(workload)
 
 
-class PyTorch(Side):
-    """PyTorch at the work that both do.
+class PyTorch(Framework):
+    """PyTorch, which does the tasks of the workload.
 
     Arguments:
-        work: the work.
+        workload: the workload.
 
     Raises:
-        InputError: PyTorch or diffusers is absent.
+        InputError: PyTorch or diffusers is missing.
     """
 
-    framework = "PyTorch"
+    name = "PyTorch"
 
-    def __init__(self, work: Work):
-        super().__init__(work)
+    def __init__(self, workload: Workload):
+        super().__init__(workload)
         self.torch, self.diffusers = libraries()
         self._models: dict[tuple[str, str], Any] = {}
 
@@ -87,13 +87,13 @@ class PyTorch(Side):
         backends = self.torch.backends
         backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = allowed
 
-    def take(self, settings: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
-        """Takes jaxdiff's network, as its `exported` tells it."""
+    def load_weights(self, settings: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
+        """Takes the settings and weights from `exported` of jaxdiff."""
         self.settings = {name: value for name, value in settings.items() if not name.startswith("_")}
         self.state = {name: self.torch.from_numpy(array) for name, array in state.items()}
 
     def network(self) -> Any:
-        """diffusers' network with the weights that were taken."""
+        """diffusers' network with these weights."""
         model = self.diffusers.UNet2DModel(**self.settings)
         model.load_state_dict(self.state)
         return model.to(self.device)
@@ -109,7 +109,7 @@ class PyTorch(Side):
     def _flops(self, then: Callable[[Any], None]) -> int:
         from torch.utils import flop_counter
 
-        # PyTorch counts the operations of every attention but a CPU's
+        # PyTorch does not count the operations of attention on a CPU
         attention = self.torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         backward = self.torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         own = {
@@ -127,17 +127,17 @@ class PyTorch(Side):
         return self.torch.compile(model, mode=_COMPILED[mode], dynamic=False) if mode in _COMPILED else model
 
     def _layout(self, mode: str) -> Any:
-        """How this mode lays out weights and images."""
+        """The memory format of weights and images in this mode."""
         return self.torch.channels_last if mode in _CHANNELS_LAST else self.torch.contiguous_format
 
     def _sampler(self, dtype: str, mode: str) -> Any:
-        """The network for sampling, all of it in this dtype; one for all tasks."""
+        """The network for sampling, in this dtype; shared by all tasks."""
         if (dtype, mode) not in self._models:
             self._models[dtype, mode] = self._in_mode(self.network().to(getattr(self.torch, dtype)).eval(), mode)
         return self._models[dtype, mode]
 
     def _solver(self, steps: int, count: int) -> Solver:
-        betas = -np.expm1(-np.diff(np.asarray(self.work.process.coefficients, np.float64)))
+        betas = -np.expm1(-np.diff(np.asarray(self.workload.process.coefficients, np.float64)))
         kind = {"eps": "epsilon", "v": "v_prediction"}[PREDICTION]
         scheduler = self.diffusers.DDIMScheduler(trained_betas=betas, prediction_type=kind, timestep_spacing="trailing")
         scheduler.set_timesteps(steps)
@@ -148,12 +148,12 @@ class PyTorch(Side):
         return self.torch.from_numpy(labels).long().to(self.device)
 
     def _given(self, images: np.ndarray, mode: str) -> Any:
-        """Images (B, H, W, C) as this mode takes them."""
+        """Images (B, H, W, C) in the memory format of this mode."""
         given = self.torch.from_numpy(images.copy()).permute(0, 3, 1, 2).to(self.device)
         return given.contiguous(memory_format=self._layout(mode))
 
     def _noise(self, count: int, mode: str, seed: int) -> Any:
-        height, width, channels = self.work.shape
+        height, width, channels = self.workload.shape
         generator = self.torch.Generator(self.device).manual_seed(seed)
         x = self.torch.randn((count, channels, height, width), generator=generator, device=self.device)
         return x.to(memory_format=self._layout(mode))
@@ -163,17 +163,17 @@ class PyTorch(Side):
             self.torch.cuda.synchronize()
 
     def drawing(self, dtype: str, mode: str, method: str) -> Run:
-        work, precision = self.work, getattr(self.torch, dtype)
-        model, solver = self._sampler(dtype, mode), self._solver(work.steps, work.batch)
-        ends, moved = self._labels(work.labels(work.batch)), None
-        labels = switched(1 - ends, ends, TAU, work.process.timesteps) if method == "switching" else lambda timestep: ends
+        workload, precision = self.workload, getattr(self.torch, dtype)
+        model, solver = self._sampler(dtype, mode), self._solver(workload.steps, workload.batch)
+        ends, adjust = self._labels(workload.labels(workload.batch)), None
+        labels = switched(1 - ends, ends, TAU, workload.process.timesteps) if method == "switching" else lambda timestep: ends
         if method == "safe":
-            unsafe = self.torch.from_numpy(work.images(UNSAFE)).permute(0, 3, 1, 2).flatten(1).to(self.device)
-            moved = pytorch_methods.safe(solver, unsafe, strength=STRENGTH, most_snr=EARLY[1])
+            unsafe = self.torch.from_numpy(workload.images(UNSAFE)).permute(0, 3, 1, 2).flatten(1).to(self.device)
+            adjust = pytorch_methods.safe(solver, unsafe, strength=STRENGTH, max_snr=EARLY[1])
 
         @self.torch.inference_mode()
         def run(index: int) -> None:
-            denoise(solver, model, self._noise(work.batch, mode, index), labels, dtype=precision, moved=moved)
+            denoise(solver, model, self._noise(workload.batch, mode, index), labels, dtype=precision, adjust=adjust)
             self._synchronise()
 
         return run
@@ -184,58 +184,62 @@ class PyTorch(Side):
 
         @self.torch.inference_mode()
         def run(index: int) -> float:
-            return search(index).left_out
+            return search(index).skipped_seconds
 
         return run
 
-    def _search(self, dtype: str, mode: str) -> Callable[[int], pytorch_methods.Found]:
-        work, precision, batch = self.work, getattr(self.torch, dtype), self.work.authors_batch
-        model, solver = self._sampler(dtype, mode), self._solver(work.process.timesteps, batch)
+    def _search(self, dtype: str, mode: str) -> Callable[[int], pytorch_methods.SearchResult]:
+        workload, precision, batch = self.workload, getattr(self.torch, dtype), self.workload.authors_batch
+        model, solver = self._sampler(dtype, mode), self._solver(workload.process.timesteps, batch)
         both = tuple(self._labels(np.full(batch, label)) for label in (0, 1))
         return lambda index: authors_search(
-            solver, model, self._noise(batch, mode, index), both, dtype=precision, steps=work.authors_steps
+            solver, model, self._noise(batch, mode, index), both, dtype=precision, steps=workload.authors_steps
         )
 
     def job(self, dtype: str, mode: str) -> Run:
         """The whole job, with tau by the authors' procedure."""
         from safetensors.torch import load_file, save_file
 
-        work, precision, file = self.work, getattr(self.torch, dtype), self.folder / "weights.safetensors"
-        model, search, solver = self._sampler(dtype, mode), self._search(dtype, mode), self._solver(work.steps, work.batch)
-        # of contiguous copies: the file knows no memory format
+        workload, precision, file = self.workload, getattr(self.torch, dtype), self.folder / "weights.safetensors"
+        model, search, solver = (
+            self._sampler(dtype, mode),
+            self._search(dtype, mode),
+            self._solver(workload.steps, workload.batch),
+        )
+        # contiguous copies, since the file has no memory format
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
-        ends = self._labels(work.labels(work.batch))
+        ends = self._labels(workload.labels(workload.batch))
 
         @self.torch.inference_mode()
         def run(index: int) -> float:
             model.load_state_dict(load_file(file, device=self.device))
             found = search(index)
-            labels = switched(1 - ends, ends, found.tau / work.process.timesteps, work.process.timesteps)
-            for low in work.batches():
-                denoise(solver, model, self._noise(work.batch, mode, low), labels, dtype=precision).cpu()
-            return found.left_out
+            labels = switched(1 - ends, ends, found.tau / workload.process.timesteps, workload.process.timesteps)
+            for low in workload.batches():
+                denoise(solver, model, self._noise(workload.batch, mode, low), labels, dtype=precision).cpu()
+            return found.skipped_seconds
 
         return run
 
     def training(self, dtype: str, mode: str) -> Run:
         """Training steps; in bfloat16 by autocast."""
-        torch, work, device = self.torch, self.work, self.device
+        torch, workload, device = self.torch, self.workload, self.device
         base = self.network().train()
         model, weights = self._in_mode(base, mode), list(base.parameters())
         averages = [weight.detach().clone() for weight in weights]
         optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-        count = work.train_batch
-        abar = self._solver(work.steps, 1).abar
-        images, labels = self._given(work.images(count), mode), self._labels(work.labels(count))
-        null = work.config.values[0]
+        count = workload.train_batch
+        abar = self._solver(workload.steps, 1).abar
+        images, labels = self._given(workload.images(count), mode), self._labels(workload.labels(count))
+        null = workload.config.values[0]
 
         def step() -> None:
             timesteps = torch.randint(len(abar), (count,), device=device)
             share, noise = abar[timesteps][:, None, None, None], torch.randn_like(images)
             x = share.sqrt() * images + (1 - share).sqrt() * noise
-            told = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
+            given_labels = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
             with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-                output = model(x, timesteps.float(), class_labels=told).sample
+                output = model(x, timesteps.float(), class_labels=given_labels).sample
             torch.nn.functional.mse_loss(output.float(), noise).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
@@ -245,7 +249,7 @@ class PyTorch(Side):
 
         def run(index: int) -> None:
             torch.manual_seed(index)
-            for _ in range(work.train_steps):
+            for _ in range(workload.train_steps):
                 step()
             self._synchronise()
 
@@ -254,15 +258,15 @@ class PyTorch(Side):
     def one_pass(self, x: np.ndarray, t: np.ndarray, labels: np.ndarray) -> np.ndarray:
         self.allow_tf32(False)
         # timestep i is our time (i + 1) / T
-        times = self.torch.from_numpy(t * self.work.process.timesteps - 1).to(self.device)
+        times = self.torch.from_numpy(t * self.workload.process.timesteps - 1).to(self.device)
         with self.torch.inference_mode():
             output = self.network().eval()(self._given(x, "eager"), times, class_labels=self._labels(labels)).sample
         return output.permute(0, 2, 3, 1).cpu().numpy()
 
     def run_end(self, start: np.ndarray) -> np.ndarray:
-        """Where a whole run leads from these states, in float32, without TF32."""
+        """The last states of a run from these first states, in float32 without TF32."""
         self.allow_tf32(False)
-        solver, labels = self._solver(self.work.steps, len(start)), self._labels(self.work.labels(len(start)))
+        solver, labels = self._solver(self.workload.steps, len(start)), self._labels(self.workload.labels(len(start)))
         with self.torch.inference_mode():
             model, x = self.network().eval(), self._given(start, "eager")
             x = denoise(solver, model, x, lambda timestep: labels, dtype=self.torch.float32)

@@ -1,4 +1,4 @@
-"""What `evaluate speed` tells of its races: JSON and tables."""
+"""The results of `evaluate speed` as JSON and tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,43 +7,43 @@ from rich.console import Console
 
 from jaxdiff._console.terminal import significant
 
-from .cells import number
+from .formatting import number
+from .speed_comparisons import Comparison
 from .speed_pytorch import PyTorch
-from .speed_races import Race
-from .timing import Timed, best, ratio, summary
+from .timing import Timing, best, ratio, summary
 from .writing import print_tables
 
 
-def told(
-    race: Race, results: Sequence[Timed], rate: float, images: int | None, flops: Mapping[str, int | None]
+def comparison_json(
+    comparison: Comparison, results: Sequence[Timing], rate: float, images: int | None, flops: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    """A race, JSON-ready. The baseline is PyTorch's fastest contestant, where none was timed the first that was.
+    """The results of a comparison, JSON-ready. The baseline is PyTorch's fastest variant, or else the first that was timed.
 
     Arguments:
-        race: what was timed.
-        results: of its contestants.
-        rate: the machine's rate of matrix products in this precision, operations a second.
-        images: that a run draws or trains on; None where it is not told by images.
-        flops: matrix operations of a run as each framework does it, by its name; None where they are not counted.
+        comparison: the comparison.
+        results: the timings of its variants.
+        rate: the rate of matrix products on this machine in this precision, in operations per second.
+        images: number of images that a run draws or trains on; None for tasks without images.
+        flops: matrix operations of a run by framework; None if they are not counted.
     """
-    baseline = best(results, PyTorch.framework) or next((result for result in results if result.seconds), None)
+    baseline = best(results, PyTorch.name) or next((result for result in results if result.seconds), None)
     return {
-        "task": race.task,
-        "dtype": race.dtype,
+        "task": comparison.task,
+        "dtype": comparison.dtype,
         "images": images,
         "flops": dict(flops),
-        "baseline": baseline.contestant.name if baseline else None,
-        "contestants": [_contestant(result, baseline, rate, images, flops) for result in results],
+        "baseline": baseline.benchmark.name if baseline else None,
+        "variants": [_benchmark(result, baseline, rate, images, flops) for result in results],
     }
 
 
-def _contestant(
-    result: Timed, baseline: Timed | None, rate: float, images: int | None, flops: Mapping[str, int | None]
+def _benchmark(
+    result: Timing, baseline: Timing | None, rate: float, images: int | None, flops: Mapping[str, int | None]
 ) -> dict[str, Any]:
     row = {
-        "name": result.contestant.name,
-        "framework": result.contestant.framework,
-        "mode": result.contestant.mode,
+        "name": result.benchmark.name,
+        "framework": result.benchmark.framework,
+        "mode": result.benchmark.mode,
         "warm_up_seconds": result.warm_up,
         "failure": result.failure,
         "peak_bytes": result.memory,
@@ -61,15 +61,15 @@ def _contestant(
 
 
 def show_rates(agreement: dict[str, float], rates: dict[str, dict[str, float]], console: Console) -> None:
-    """Prints how far the outputs agree, and the rates of matrix products by framework of each precision."""
+    """Prints the relative errors of the outputs, and the rates of matrix products by precision and framework."""
     errors = ", ".join(f"a {name} {error:.1e}" for name, error in agreement.items())
     console.print(f"relative error of PyTorch's output, full float32: {errors}", highlight=False)
     rows = [(dtype, *(significant(1e-12 * rate) for rate in by.values())) for dtype, by in rates.items()]
     print_tables([("matrix products, TFLOP/s", ("dtype", *next(iter(rates.values()))), rows)], console)
 
 
-def show(race: dict[str, Any], console: Console) -> None:
-    """Prints a race as `told` tells it."""
+def show(comparison: dict[str, Any], console: Console) -> None:
+    """Prints the results of a comparison from `comparison_json`."""
     rows = [
         (
             row["name"],
@@ -80,12 +80,14 @@ def show(race: dict[str, Any], console: Console) -> None:
             number(100 * row["share_of_matrix_rate"], 0) if "share_of_matrix_rate" in row else "-",
             "-" if row["peak_bytes"] is None else number(row["peak_bytes"] / 2**30, 2),
         )
-        for row in race["contestants"]
+        for row in comparison["variants"]
         if "seconds" in row
     ]
     if rows:
-        title = f"{race['task']}, {race['dtype']}; times faster than {race['baseline']} [quartiles]"
-        print_tables([(title, ("contestant", "warm-up", "s", "img/s", "faster", "%", "GiB"), rows)], console)
-    for row in race["contestants"]:
+        title = f"{comparison['task']}, {comparison['dtype']}; times faster than {comparison['baseline']} [quartiles]"
+        print_tables([(title, ("variant", "warm-up", "s", "img/s", "faster", "%", "GiB"), rows)], console)
+    for row in comparison["variants"]:
         if row["failure"]:
-            console.print(f"{race['task']}, {race['dtype']}: {row['name']}: {row['failure']}", highlight=False, markup=False)
+            console.print(
+                f"{comparison['task']}, {comparison['dtype']}: {row['name']}: {row['failure']}", highlight=False, markup=False
+            )

@@ -21,7 +21,7 @@ from .options.fairness import Fairness
 from .options.sweep import Sweep
 from .writing import write_json
 
-OF_TAU = ("tau", "timestep", "snr", "search")
+VARYING = ("tau", "timestep", "snr", "search")
 """Provenance entries in which the sets of a sweep may differ."""
 
 
@@ -35,45 +35,45 @@ def fairness_options(options: Sweep, sets: list[SampleSet]) -> Fairness:
 def sweep(options: Sweep) -> dict[str, Any]:
     """Evaluates the sets, and writes the report, sweep.json and sweep.png; returns the content of sweep.json."""
     options.join()
-    sets = opened_sets(options.sweep, options.attribute)
-    searches = opened_searches(options.sweep, sets[0])
-    judged = report.plain(fairness(fairness_options(options, sets)))
+    sets = open_sets(options.sweep, options.attribute)
+    searches = open_searches(options.sweep, sets[0])
+    evaluated = report.as_json(fairness(fairness_options(options, sets)))
     process = from_config(sets[0].provenance["process"])
     boundaries = boundary_times(process, options.phases)
-    told = {
+    content = {
         "attribute": options.attribute,
         "values": sets[0].provenance["values"],
         "phases": {"snr": list(options.phases), "tau": list(boundaries)},
-        "searches": [described(found) for found in searches],
+        "searches": [search_json(found) for found in searches],
         "sets": [
-            {**{name: each.provenance[name] for name in OF_TAU[:3]}, "name": verdict["name"], **measured(verdict)}
-            for each, verdict in zip(sets, judged["synthetic"], strict=True)
+            {**{name: each.provenance[name] for name in VARYING[:3]}, "name": result["name"], **set_json(result)}
+            for each, result in zip(sets, evaluated["synthetic"], strict=True)
         ],
-        "real": measured(judged["real"]),
+        "real": set_json(evaluated["real"]),
     }
-    title = f"{options.attribute} ({' / '.join(told['values'])})"
-    if "retention" in judged["real"]:
-        told["chosen"] = _trade_off(options, told, judged["synthetic"], title)
-    write_json(options.out / "sweep.json", told)
-    chance = tradeoff.chance(len(told["values"]))
-    plots.sweep(options.out / "sweep.png", searches, told["sets"], told["real"], title, boundaries, chance)
+    title = f"{options.attribute} ({' / '.join(content['values'])})"
+    if "retention" in evaluated["real"]:
+        content["chosen"] = _trade_off(options, content, evaluated["synthetic"], title)
+    write_json(options.out / "sweep.json", content)
+    chance = tradeoff.chance(len(content["values"]))
+    plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
-    return told
+    return content
 
 
-def _trade_off(options: Sweep, told: Mapping[str, Any], verdicts, title: str) -> dict[str, float | None]:
+def _trade_off(options: Sweep, content: Mapping[str, Any], results, title: str) -> dict[str, float | None]:
     """Writes tradeoff.png, and prints and returns the best tau."""
-    values = len(told["values"])
-    found = tradeoff.points([each["tau"] for each in told["sets"]], verdicts, values)
+    values = len(content["values"])
+    found = tradeoff.points([each["tau"] for each in content["sets"]], results, values)
     taus, sentence = tradeoff.chosen(found, options.retain, values)
     line = [(share, tradeoff.bound(share, values)) for share in np.linspace(0, 1, 101).tolist()]
-    plots.tradeoff(options.out / "tradeoff.png", told["sets"], told["real"], line, title)
+    plots.tradeoff(options.out / "tradeoff.png", content["sets"], content["real"], line, title)
     console.print(sentence, highlight=False)
     console.print(f"wrote {options.out}/tradeoff.png", highlight=False)
     return {"retain": options.retain, **taus}
 
 
-def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
+def open_sets(folder: Path, attribute: str) -> list[SampleSet]:
     """The sets of a sweep by ascending tau. Raises `InputError` if there is none, or if they differ in more than tau."""
     found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
     if not found:
@@ -83,18 +83,18 @@ def opened_sets(folder: Path, attribute: str) -> list[SampleSet]:
     for each in sets:
         if "tau" not in each.provenance:
             raise InputError(f"{each.name} was not drawn by switching at a tau")
-        for name in sorted((first.keys() | each.provenance.keys()) - set(OF_TAU)):
+        for name in sorted((first.keys() | each.provenance.keys()) - set(VARYING)):
             here, there = each.provenance.get(name), first.get(name)
             if here != there:
-                told = f"{name} is {there} in {sets[0].name}, {here} in {each.name}"
-                raise InputError(f"the sets of a sweep must differ only in tau: {told}")
+                difference = f"{name} is {there} in {sets[0].name}, {here} in {each.name}"
+                raise InputError(f"the sets of a sweep must differ only in tau: {difference}")
     if attribute != first["attribute"]:
         raise InputError(f"--attribute {attribute}: the sets of {folder} were switched in {first['attribute']!r}")
     return sorted(sets, key=lambda each: each.provenance["tau"])
 
 
-def opened_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
-    """The searches of a sweep by mode and batch, none where it has none. Raises `InputError` for one of another context."""
+def open_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
+    """The searches of a sweep by mode and batch, if any. Raises `InputError` for a search of another model or setting."""
     context = {name: drawn.provenance[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
     found = []
     for file in sorted(folder.glob("search/*.json")):
@@ -108,19 +108,19 @@ def opened_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
     return sorted(found, key=lambda each: (each.mode, each.batch))
 
 
-def described(found: Transition) -> dict[str, Any]:
+def search_json(found: Transition) -> dict[str, Any]:
     """A search in the form of sweep.json."""
     names = ("mode", "batch", "tau", "timestep", "snr", "residual")
     curve = {"taus": list(found.taus), "scaled_criterion": plots.scaled(found)}
     return {**{name: getattr(found, name) for name in names}, **curve}
 
 
-def measured(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """What is plotted of a set's verdict in report.json: its BER by direction, the energy distance of its two groups (of many,
-    the largest), and the trade-off where it was measured."""
-    ber = {name: {"mean": each["ber"], "interval": each["intervals"]["ber"]} for name, each in verdict["directions"].items()}
+def set_json(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A set in the form of sweep.json: its BER by direction, the energy distance between its groups (for more than two, the
+    largest), and its trade-off if it was measured."""
+    ber = {name: {"mean": each["ber"], "interval": each["intervals"]["ber"]} for name, each in result["directions"].items()}
     names = ("distance", "relative", "p_value")
-    furthest = {space: max(tests, key=lambda test: test["distance"]) for space, tests in verdict["energy"].items()}
+    furthest = {space: max(tests, key=lambda test: test["distance"]) for space, tests in result["energy"].items()}
     energy = {space: {name: test[name] for name in names} for space, test in furthest.items()}
-    trade_off = tradeoff.measured(verdict)
+    trade_off = tradeoff.measured(result)
     return {"ber": ber, "energy": energy, **({"trade_off": trade_off} if trade_off else {})}

@@ -1,4 +1,4 @@
-"""Timing in turn: every contestant once a round, so that what slows the machine for a while slows all of them."""
+"""Alternating timing: every benchmark runs once per round, so that temporary slowdowns of the machine affect all of them."""
 
 import math
 import signal
@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-ROUNDS_AT_LEAST = 3  # once compiled, a contestant is timed this often even where the budget is used up
+MIN_ROUNDS = 3  # a prepared benchmark is timed at least this often, even after the deadline
 
 Run = Callable[[int], float | None]
-"""Does the work of a round, by its number, and returns when it is done: the seconds of what it left out because it is known
-to be like what it did, or None where it did all."""
+"""Runs one round, given its number; returns the estimated seconds of the steps that it skipped, or None if it skipped none."""
 
 
 def _unknown() -> None:
@@ -25,16 +24,16 @@ def _unknown() -> None:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Benchmark:
     """What is timed.
 
     Arguments:
-        framework, mode: its name.
-        prepare: builds it and runs it once, in at most so many seconds, and returns what does the work of a round.
-        limit: seconds that this may take; only Python can be interrupted so.
-        memory: bytes that it held at the most since `forget`, None where that is not known.
-        forget: begins the account of memory anew.
-        lane: contestants of one lane are prepared one after another, those of different lanes side by side.
+        framework, mode: parts of its name.
+        prepare: builds it and runs it once, within the given number of seconds; returns the function that runs a round.
+        limit: time limit of `prepare` in seconds; only Python code can be interrupted.
+        memory: returns the peak memory in bytes since the last reset; None if unknown.
+        reset_memory: resets the peak memory.
+        group: benchmarks of one group are prepared in sequence, those of different groups concurrently.
     """
 
     framework: str
@@ -42,8 +41,8 @@ class Contestant:
     prepare: Callable[[float], Run]
     limit: float = math.inf
     memory: Callable[[], int | None] = _unknown
-    forget: Callable[[], Any] = _unknown
-    lane: Hashable = None
+    reset_memory: Callable[[], Any] = _unknown
+    group: Hashable = None
 
     @property
     def name(self) -> str:
@@ -52,110 +51,110 @@ class Contestant:
 
 
 @dataclass
-class Timed:
-    """What came of a contestant.
+class Timing:
+    """The result of a benchmark.
 
     Attributes:
-        contestant: who.
-        warm_up: seconds of building, compiling and the first run; None where it came to no end.
-        seconds: of each round.
-        memory: bytes at the most in the first round; None where not known.
-        failure: why there are no seconds, in a line.
+        benchmark: the benchmark.
+        warm_up: seconds of building, compiling and the first run; None if they failed.
+        seconds: seconds of each round.
+        memory: peak memory of the first round in bytes; None if unknown.
+        failure: why there are no timings, in one line.
     """
 
-    contestant: Contestant
+    benchmark: Benchmark
     warm_up: float | None = None
     seconds: list[float] = field(default_factory=list)
     memory: int | None = None
     failure: str | None = None
 
 
-def race(
-    contestants: Sequence[Contestant],
+def time_alternately(
+    benchmarks: Sequence[Benchmark],
     rounds: int,
     *,
     deadline: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[..., Any] = lambda n=1, note="": None,
-) -> list[Timed]:
-    """Prepares the contestants, those of different lanes side by side, then times them in turn.
+) -> list[Timing]:
+    """Prepares the benchmarks, those of different groups concurrently, then times them in alternation.
 
-    A contestant that fails is told and left out. After the deadline none is prepared, and rounds end once there are
-    `ROUNDS_AT_LEAST`.
+    A benchmark that fails is reported and skipped. After the deadline none is prepared, and timing ends once
+    `MIN_ROUNDS` rounds are done.
 
     Arguments:
-        contestants: the more important ones first.
-        rounds: how often each is timed, at least 1.
-        deadline: on `clock`.
-        clock: seconds.
-        advance: called with what was done, as of `console.terminal.progress`.
+        benchmarks: the benchmarks, in order of importance.
+        rounds: number of timings of each, at least 1.
+        deadline: latest time, by `clock`, at which a measurement starts.
+        clock: returns the time in seconds.
+        advance: advances the progress bar, see `jaxdiff._console.terminal.progress`.
     """
-    results = [Timed(contestant) for contestant in contestants]
+    results = [Timing(benchmark) for benchmark in benchmarks]
 
-    def prepared(lane: Hashable) -> list[tuple[int, Run]]:
+    def prepared(group: Hashable) -> list[tuple[int, Run]]:
         runs = []
         for index, result in enumerate(results):
-            if result.contestant.lane == lane:
+            if result.benchmark.group == group:
                 if run := _prepared(result, deadline, clock):
                     runs.append((index, run))
-                advance(1 if run else rounds + 1, result.contestant.name)
+                advance(1 if run else rounds + 1, result.benchmark.name)
         return runs
 
-    lanes = dict.fromkeys(contestant.lane for contestant in contestants)
+    groups = dict.fromkeys(benchmark.group for benchmark in benchmarks)
     threads = ThreadPoolExecutor()
     try:
-        # the thread that asks prepares what is one lane: only there can it be interrupted
-        runs = sum((threads.map if len(lanes) > 1 else map)(prepared, lanes), [])
+        # a single group is prepared in the main thread, where it can be interrupted
+        runs = sum((threads.map if len(groups) > 1 else map)(prepared, groups), [])
     finally:
-        # who interrupts does not wait for compilers: their processes are ended by who began them
+        # after an interrupt do not wait for compilers; the caller ends their processes
         threads.shutdown(wait=False, cancel_futures=True)
     running = [(results[index], run) for index, run in sorted(runs, key=itemgetter(0))]
     for index in range(1, rounds + 1):
-        if index > ROUNDS_AT_LEAST and clock() >= deadline:
+        if index > MIN_ROUNDS and clock() >= deadline:
             break
         for result, run in running:
             if index == 1:
-                result.contestant.forget()
+                result.benchmark.reset_memory()
             begun = clock()
-            left_out = run(index)
-            result.seconds.append(clock() - begun + (left_out or 0.0))
+            skipped_seconds = run(index)
+            result.seconds.append(clock() - begun + (skipped_seconds or 0.0))
             if index == 1:
-                result.memory = result.contestant.memory()
-            advance(1, result.contestant.name)
+                result.memory = result.benchmark.memory()
+            advance(1, result.benchmark.name)
     return results
 
 
-def _prepared(result: Timed, deadline: float, clock: Callable[[], float]) -> Run | None:
-    """What is to be timed, after its first run; None, and the failure told, where it came to no end."""
+def _prepared(result: Timing, deadline: float, clock: Callable[[], float]) -> Run | None:
+    """The function to time, after its first run; None if it failed, with the reason in `result.failure`."""
     begun = clock()
     if begun >= deadline:
-        result.failure = "left out: the budget was used up"
+        result.failure = "skipped: the time budget was used up"
         return None
-    # what cannot be interrupted has no limit, and the deadline is none to it
-    limit = result.contestant.limit
+    # without a limit the benchmark cannot be interrupted, so the deadline does not apply
+    limit = result.benchmark.limit
     try:
-        run = result.contestant.prepare(min(limit, deadline - begun) if limit < math.inf else math.inf)
-    except Exception as error:  # whatever a compiler raises is the contestant's own failure
-        result.failure = failure(error)
+        run = result.benchmark.prepare(min(limit, deadline - begun) if limit < math.inf else math.inf)
+    except Exception as error:  # an error of a compiler is reported as the failure of the benchmark
+        result.failure = error_line(error)
         return None
     result.warm_up = clock() - begun
     return run
 
 
-class Failed(Exception):
-    """What went wrong in another process, in a line."""
+class RemoteError(Exception):
+    """An error in another process; the message is one line."""
 
 
-def failure(error: Exception) -> str:
-    """What went wrong, in a line."""
-    if isinstance(error, Failed):
+def error_line(error: Exception) -> str:
+    """An error as one line."""
+    if isinstance(error, RemoteError):
         return str(error)
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 @contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Ends what is inside by a TimeoutError after this many seconds."""
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in the `with` block after this many seconds."""
     if seconds == math.inf:
         yield
         return
@@ -173,17 +172,17 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Median, quartiles (interpolated linearly), and how many there are."""
+    """Median, quartiles (interpolated linearly) and number of values."""
     low, high = np.percentile(values, [25, 75])
     return {"median": statistics.median(values), "low": float(low), "high": float(high), "count": len(values)}
 
 
 def ratio(reference: Sequence[float], own: Sequence[float]) -> dict[str, float]:
-    """How many times faster than the reference, round by round: above 1 is faster."""
+    """The speed-up over the reference, from the ratios of each round: above 1 is faster."""
     return summary([before / after for before, after in zip(reference, own, strict=False)])
 
 
-def best(results: Sequence[Timed], framework: str) -> Timed | None:
-    """The contestant of a framework with the smallest median; None where none was timed."""
-    timed = [result for result in results if result.contestant.framework == framework and result.seconds]
+def best(results: Sequence[Timing], framework: str) -> Timing | None:
+    """The benchmark of a framework with the smallest median; None if none was timed."""
+    timed = [result for result in results if result.benchmark.framework == framework and result.seconds]
     return min(timed, key=lambda result: statistics.median(result.seconds), default=None)

@@ -1,4 +1,4 @@
-"""The trade-off over tau: independence of the labels against label accuracy."""
+"""The trade-off over tau between independence of the labels and label accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ BOUND = (
     "an upper bound of the BER of the best possible classifier, since the attribute classifier that measures label accuracy is "
     "itself one. A point above the line shows that the classifiers trained on the set did not find everything there is to find."
 )
-"""The meaning of the line in the plots of BER against retention.
+"""The meaning of the line in the plots of BER against label accuracy.
 
 A classifier that predicts the label in a share r of each group's images errs in 1 - r of them, so the least BER of all
 classifiers is at most 100 (1 - r); for two values its flip, which folding allows, has a BER of 100 r.
@@ -32,39 +32,39 @@ def chance(values: int) -> float:
     return 100 * (1 - 1 / values)
 
 
-def measured(verdict: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a verdict of report.json tells of the trade-off; None where retention was not measured.
+def measured(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The trade-off of a set, from its results in report.json; None if label accuracy was not measured.
 
     Returns:
-        `ber`: the synthetic->synthetic BER in percent, of two values folded; `retention`, a share; and where other attributes
-        are judged, `largest` and `mean`, the differences between the groups. Each a `value` with its `interval`; of
-        differences also what chance alone would make of them, `floor` and `critical`.
+        `ber`, the synthetic->synthetic BER in percent, folded for two values; `retention`, the label accuracy; and, if other
+        attributes were measured, `largest` and `mean`, the differences between the groups. Each has a `value` and an
+        `interval`; differences also have `floor` and `critical`, the mean and the 95 % quantile by chance alone.
     """
-    if "retention" not in verdict:
+    if "retention" not in result:
         return None
-    summary = of_direction(verdict["directions"], "synthetic->synthetic")
+    summary = of_direction(result["directions"], "synthetic->synthetic")
     name = "ber" if summary["folded_ber"] is None else "folded_ber"
-    retention = verdict["retention"]
+    retention = result["retention"]
     return {
         "ber": {"value": summary[name], "interval": summary["intervals"][name]},
         "retention": {"value": retention["overall"], "interval": retention["interval"]},
-        **{name: verdict["parity"][name] for name in ("largest", "mean") if "parity" in verdict},
+        **{name: result["parity"][name] for name in ("largest", "mean") if "parity" in result},
     }
 
 
-def points(taus: Sequence[float], verdicts: Sequence[Mapping[str, Any]], values: int) -> list[TradeOff]:
-    """The measured trade-offs as the library chooses among them."""
-    answer = []
-    for tau, verdict in zip(taus, verdicts, strict=True):
-        told = measured(verdict)
-        largest = told["largest"]["value"] if "largest" in told else float("nan")
-        dependence = chance(values) - told["ber"]["value"]
-        answer.append(TradeOff(tau, dependence, largest, told["retention"]["value"]))
-    return answer
+def points(taus: Sequence[float], results: Sequence[Mapping[str, Any]], values: int) -> list[TradeOff]:
+    """The measured trade-offs, for `choose_trade_off`."""
+    found = []
+    for tau, result in zip(taus, results, strict=True):
+        point = measured(result)
+        largest = point["largest"]["value"] if "largest" in point else float("nan")
+        dependence = chance(values) - point["ber"]["value"]
+        found.append(TradeOff(tau, dependence, largest, point["retention"]["value"]))
+    return found
 
 
 def chosen(found: Sequence[TradeOff], retain: float, values: int) -> tuple[dict[str, float | None], str]:
-    """The tau of each objective among those that retain enough, None where there is none, and a sentence that tells them."""
+    """The best tau for each objective among those with enough label accuracy, None if there is none; and a summary."""
     taus: dict[str, float | None] = dict.fromkeys(OBJECTIVES)
     parts = []
     for objective in OBJECTIVES:

@@ -1,4 +1,4 @@
-"""An object in a process of its own: what one does to its process, its threads and its memory does not reach the other."""
+"""An object in its own process, whose settings, threads and memory are separate from the caller's."""
 
 import multiprocessing
 import signal
@@ -7,31 +7,31 @@ from typing import Any
 
 from jaxdiff.errors import InputError
 
-from .timing import Failed, failure
+from .timing import RemoteError, error_line
 
-_PATIENCE = 3.0  # seconds that a process is given to end of itself
+_PATIENCE = 3.0  # seconds that a process has to end by itself
 
 
 class Worker:
-    """An object that lives in another process; close it in the end, or use it in a `with` statement.
+    """An object in another process; close it at the end, or use it in a `with` statement.
 
     Arguments:
-        build: makes the object there, a function or class of a module.
-        arguments: given to it; what they hold is copied.
+        build: creates the object in that process; a function or class at the top level of a module.
+        arguments: arguments of `build`, which are copied.
 
     Raises:
-        InputError, Failed: as `call`, of building.
+        InputError, RemoteError: building failed; see `call`.
     """
 
     def __init__(self, build: Callable[..., Any], *arguments: Any):
-        # a fresh process: one that was forked may hold locks of threads that it has not
+        # spawned, since a forked process may hold locks of threads that it does not have
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other,), daemon=True)
         self._process.start()
         other.close()
         try:
-            self._ask(build, arguments)
+            self._request(build, arguments)
         except BaseException:
             self.close()
             raise
@@ -43,51 +43,51 @@ class Worker:
         self.close()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the object's method returns.
+        """Calls a method of the object and returns its result.
 
         Raises:
-            InputError: the method did.
-            Failed: it raised something else, or its process has ended; the message is one line.
+            InputError: raised by the method.
+            RemoteError: the method raised another error, or the process has ended; the message is one line.
         """
-        return self._ask(method, arguments)
+        return self._request(method, arguments)
 
     def close(self) -> None:
-        """Ends the process: within seconds, whatever it does."""
+        """Ends the process within seconds, even if it is busy."""
         self._connection.close()
         self._process.join(_PATIENCE)
-        # does nothing where it has ended of itself
+        # does nothing if the process has ended
         self._process.terminate()
         self._process.join()
 
-    def _ask(self, *message: Any) -> Any:
+    def _request(self, *message: Any) -> Any:
         try:
             self._connection.send(message)
             error, value = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            raise Failed(f"its process ended with exit code {self._process.exitcode}") from None
+            raise RemoteError(f"its process ended with exit code {self._process.exitcode}") from None
         if error is not None:
             raise error(value)
         return value
 
 
 def _serve(connection: Any) -> None:
-    # an interrupt from the terminal reaches both processes, and the other one ends this one
+    # an interrupt from the terminal reaches both processes, and the caller ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = None
     while True:
         try:
-            asked, arguments = connection.recv()
+            request, arguments = connection.recv()
         except EOFError:
             return
         try:
             if target is None:
-                target, value = asked(*arguments), None
+                target, value = request(*arguments), None
             else:
-                value = getattr(target, asked)(*arguments)
+                value = getattr(target, request)(*arguments)
             reply = None, value
         except InputError as error:
             reply = InputError, str(error)
-        except Exception as error:  # of classes that the other process may not be able to build
-            reply = Failed, failure(error)
+        except Exception as error:  # the caller may not be able to unpickle its class
+            reply = RemoteError, error_line(error)
         connection.send(reply)

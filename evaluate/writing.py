@@ -1,4 +1,4 @@
-"""How every report is told: tables on the terminal, JSON without NaN, files whole or not at all."""
+"""Output of reports: tables on the terminal, JSON without NaN, files written atomically."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[st
 
 
 def finite(value: Any) -> Any:
-    """The same with numbers that are not finite as None, which JSON has."""
+    """The value with NaN and infinity replaced by None, for JSON."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -38,14 +38,14 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all; its folder is made if absent."""
-    told = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Writes a JSON file atomically; creates its folder if needed."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole(path, lambda partial: partial.write_text(told))
+    write_atomically(path, lambda partial: partial.write_text(text))
 
 
-def whole(path: Path, save: Callable[[Path], Any]) -> None:
-    """Writes a file by `save(path)` beside its place, and moves it there when it is whole."""
+def write_atomically(path: Path, save: Callable[[Path], Any]) -> None:
+    """Writes a file atomically: `save(path)` writes a temporary file in the same folder, which then replaces the file."""
     partial = path.with_name(path.name + ".partial")
     save(partial)
     os.replace(partial, path)

@@ -30,7 +30,7 @@ datasets.disable_progress_bars()
 
 
 def load(files):
-    """The images of each split, told apart by their value: the place of their file in the list."""
+    """The images of each split, identified by their value: the index of their file in the list."""
     root = Path(tempfile.mkdtemp(dir=os.environ["DATA"]))
     for value, file in enumerate(files):
         (root / file).parent.mkdir(parents=True, exist_ok=True)

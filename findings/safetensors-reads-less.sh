@@ -2,7 +2,7 @@
 # Packages: safetensors 0.8.0 on jax 0.10.2, ml_dtypes 0.6.0, numpy 2.4.6.
 # Expected: what safetensors.flax writes it reads back. save and load are documented as a pair, and so are save_file and
 #   load_file; the format has BF16 and the two FP8 types that diffusion checkpoints are published in.
-# What happens: every dtype is written without complaint. bfloat16 comes back from a file but not from bytes, and FP8 from
+# What happens: every dtype is written without an error. bfloat16 comes back from a file but not from bytes, and FP8 from
 #   neither. safetensors.numpy, which safetensors.flax calls, behaves the same.
 # Output seen:
 #   float16        bytes read            file read

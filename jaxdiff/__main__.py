@@ -14,7 +14,7 @@ PROGRAMS = {
 }
 COMPLETION = "completion"
 NEEDED = ("matplotlib", "rich", "tyro")
-"""What the programs need beside the library: the extra `programs`."""
+"""What the programs need in addition to the library: the extra `programs`."""
 
 USAGE = "\n".join(
     [

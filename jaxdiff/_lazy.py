@@ -11,7 +11,7 @@ def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> tuple[Callable
 
     Arguments:
         package: its `__name__`.
-        modules: the names in each of its modules; the names of `""` are modules themselves, and `.MODULE` is one beside the
+        modules: the names in each of its modules; the names of `""` are modules themselves, and `.MODULE` is one next to the
             package. No name may be that of another module of the package, whose import would take its place.
     """
     places = {name: module for module, names in modules.items() for name in names}

@@ -46,11 +46,11 @@ class Calibration:
         return (weights @ self.slopes)[:, None] * evidence + weights @ self.offsets
 
     def config(self) -> dict[str, Any]:
-        """The argument of `Calibration.of`, JSON-ready."""
+        """The argument of `Calibration.from_config`, JSON-ready."""
         return {"slopes": np.asarray(self.slopes).tolist(), "offsets": np.asarray(self.offsets).tolist()}
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> "Calibration":
+    def from_config(cls, config: dict[str, Any]) -> "Calibration":
         """The calibration described by `config`."""
         return cls(jnp.asarray(config["slopes"], jnp.float32), jnp.asarray(config["offsets"], jnp.float32))
 
@@ -116,7 +116,7 @@ def _log_softmax(shares, strength, evidence):
     return scipy.special.log_softmax(np.log(shares) + strength[:, None] * evidence, axis=1)
 
 
-def ask(
+def evaluate_held_out(
     network: Callable,
     process: Process,
     images: UInt8[np.ndarray, "n h w c"],
@@ -248,19 +248,19 @@ def measure(
     for band in range(BANDS):
         low, high = band / BANDS, (band + 1) / BANDS
         chosen = (held_out.t > low) & (held_out.t <= high)
-        said, labels = log_p[chosen], held_out.labels[chosen]
-        probabilities = np.exp(said)
+        band_log_p, labels = log_p[chosen], held_out.labels[chosen]
+        probabilities = np.exp(band_log_p)
         generator = np.random.default_rng(band)
-        drawn = [(generator.random((len(said), 1)) > probabilities.cumsum(1)[:, :-1]).sum(1) for _ in range(20)]
+        drawn = [(generator.random((len(band_log_p), 1)) > probabilities.cumsum(1)[:, :-1]).sum(1) for _ in range(20)]
         levels.append(
             Level(
                 low=low,
                 high=high,
                 snr=float(process.snr(np.float32((low + high) / 2))),
                 count=len(labels),
-                accuracy=float(np.mean(said.argmax(1) == labels)),
+                accuracy=float(np.mean(band_log_p.argmax(1) == labels)),
                 majority=float(np.bincount(labels).max() / len(labels)),
-                log_loss=float(-np.mean(said[np.arange(len(labels)), labels])),
+                log_loss=float(-np.mean(band_log_p[np.arange(len(labels)), labels])),
                 prior_log_loss=float(-np.mean(np.log(shares)[labels])),
                 calibration_error=calibration_error(probabilities, labels),
                 by_chance=float(np.mean([calibration_error(probabilities, each) for each in drawn])),

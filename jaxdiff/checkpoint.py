@@ -143,7 +143,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # after an error in this process alone the others go on working and cannot take part in a collective
+        # after an error in this process alone the others continue and cannot take part in a collective
         in_every_process = kind is None or (issubclass(kind, InputError) and not issubclass(kind, LostProcess))
         if in_every_process or jax.process_count() == 1:
             self.finish()

@@ -1,7 +1,7 @@
-"""The names of what there is to choose from, each with a line on what it is for.
+"""The names of processes, solvers, spacings and losses, each with a one-line description.
 
-This module imports neither JAX nor NumPy: the command line has its choices and its help from here, before any array is needed.
-The tests hold every table beside what it names.
+This module imports neither JAX nor NumPy, so that the command line can show its choices and help before any array is needed.
+The tests compare each table with what it describes.
 """
 
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ ProcessName = Literal[
 ]
 PROCESSES: dict[ProcessName, str] = {
     "vp_linear": "variance preserving, beta linear: the score-SDE paper's VP",
-    "vp_cosine": "variance preserving, cosine: the default; spends its time evenly over noise levels",
+    "vp_cosine": "variance preserving, cosine: the default; noise levels evenly spread over time",
     "sub_vp": "the score-SDE paper's sub-VP: better likelihoods",
     "ve": "variance exploding, 0.01 to 50: the score-SDE paper's VE; with --prediction eps or edm",
     "edm": "EDM's noise levels, 0.002 to 80; with --prediction edm --time-sampling log_normal",
@@ -26,20 +26,20 @@ PROCESSES: dict[ProcessName, str] = {
     "ddpm_scaled_linear": "the table of latent diffusion",
     "ddpm_cosine": "the cosine table of Nichol & Dhariwal: the fairness paper's",
 }
-"""The forward processes that a name alone makes."""
+"""The forward processes that are made from a name."""
 
 SolverName = Literal["ddim", "ddpm", "heun", "dpm_solver", "dpm_solver_sde", "unipc", "euler_maruyama", "predictor_corrector"]
 SOLVERS: dict[SolverName, str] = {
-    "ddim": "order 1; S: the plainest, and the fairness paper's; eta > 0 adds noise",
-    "ddpm": "order 1; S, with noise: the sampler of the DDPM paper; wants hundreds of steps",
-    "heun": "order 2; 2 S - 1: EDM's second-order solver, two evaluations a step; churn adds noise",
-    "dpm_solver": "order 2; S: DPM-Solver++(2M): second order at one evaluation a step; good at 10 to 30 steps",
-    "dpm_solver_sde": "order 2; S, with noise: SDE-DPM-Solver++(2M): the same with noise; forgives more, wants more steps",
-    "unipc": "order 3; S: UniPC-2: a corrector for nothing on top of the same predictor; good at 5 to 20 steps",
-    "euler_maruyama": "order 1; S, with noise: the plain SDE solver, for comparison with papers; wants hundreds of steps",
+    "ddim": "order 1; S: the simplest, and the fairness paper's; eta > 0 adds noise",
+    "ddpm": "order 1; S, with noise: the sampler of the DDPM paper; needs hundreds of steps",
+    "heun": "order 2; 2 S - 1: EDM's second-order solver, two evaluations per step; churn adds noise",
+    "dpm_solver": "order 2; S: DPM-Solver++(2M): second order with one evaluation per step; for 10 to 30 steps",
+    "dpm_solver_sde": "order 2; S, with noise: SDE-DPM-Solver++(2M): the same with noise; more robust, needs more steps",
+    "unipc": "order 3; S: UniPC-2: DPM-Solver++ with a corrector at no extra evaluation; for 5 to 20 steps",
+    "euler_maruyama": "order 1; S, with noise: the plain SDE solver, for comparison with papers; needs hundreds of steps",
     "predictor_corrector": "order 1; 2 S, with noise: the score-SDE paper's sampler: a Langevin corrector before each step",
 }
-"""The solvers: order; evaluations of the network in S steps, and whether a step draws noise: what each is for."""
+"""The solvers: order; evaluations of the network in S steps, and whether steps draw noise: description."""
 
 Spacing = Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"]
 SPACINGS: dict[Spacing, str] = {
@@ -50,11 +50,11 @@ SPACINGS: dict[Spacing, str] = {
     "trailing": "DDPM tables: every T/S-th timestep, from the last",
     "linspace": "DDPM tables: S timesteps from the first to the last",
 }
-"""How the nodes of a solver lie in time."""
+"""How the nodes of a solver are spaced in time."""
 
 Weighting = Literal["simple", "likelihood", "p2", "min_snr"]
 WEIGHTINGS: dict[Weighting, str] = {
-    "simple": "the squared error of what the network predicts, unweighted",
+    "simple": "the squared error of the prediction, unweighted",
     "likelihood": "g² on the error of the score: a bound on the likelihood (Song, Durkan et al. 2021, theorem 1)",
     "p2": "1 / (k + SNR)^gamma on the error of eps (Choi et al. 2022, eq. 8)",
     "min_snr": "min(SNR, gamma) on the error of x0 (Hang et al. 2023, section 3.4)",
@@ -82,7 +82,7 @@ def check_boundaries(boundaries: tuple[float, ...]) -> None:
 
 
 def table(**choices: dict[str, str]) -> str:
-    """Choices as tables for `--help`, each under its title, which writes `_` for a space."""
+    """Choices as tables for `--help`, each under its title; `_` in a title stands for a space."""
     parts = []
     for title, rows in choices.items():
         parts.append("\n".join([f"{title.replace('_', ' ')}:", *(f"  {name:<20} {about}" for name, about in rows.items())]))

@@ -53,15 +53,15 @@ class Classification(Losses):
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
         return {**batch, "noise": noise, "t": stratified_times(time_key, x0.shape[0])}, dropout_key
 
-    def of(
+    def losses_of(
         self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
     ) -> Float[Array, " b"]:
         """The cross-entropy, in nats; see `Losses`. The network is called as `network(x, t, dropout_key=key)`."""
         t = drawn["t"]
         x = process.noised(drawn["x0"], drawn["noise"], t)
         evidence = network(x / expand(process.scale(t), x), t, dropout_key=dropout_key)
-        said = log_posterior(jnp.log(jnp.asarray(self.shares)), signal(process, t), evidence)
-        return optax.losses.softmax_cross_entropy_with_integer_labels(said, drawn["labels"][:, 0])
+        log_p = log_posterior(jnp.log(jnp.asarray(self.shares)), signal(process, t), evidence)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(log_p, drawn["labels"][:, 0])
 
 
 @jax.tree_util.register_dataclass
@@ -99,8 +99,8 @@ class LogOdds:
             raise InputError(f"`x` holds images of shape {x.shape[1:]}; this classifier takes {self.shape}")
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
         evidence = self.network(x / expand(self.process.scale(t), x), t)
-        said = log_posterior(self.log_shares, signal(self.process, t), self.calibration(evidence, t))
-        within, without = (jax.nn.logsumexp(said, axis=-1, where=mask) for mask in (self.members, ~self.members))
+        log_p = log_posterior(self.log_shares, signal(self.process, t), self.calibration(evidence, t))
+        within, without = (jax.nn.logsumexp(log_p, axis=-1, where=mask) for mask in (self.members, ~self.members))
         return within - without
 
     def require(self, process: Process) -> None:
@@ -193,7 +193,7 @@ def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
         process=processes.from_config(description["process"]),
         attribute=Attribute(name, tuple(values)),
         shares=tuple(description["shares"]),
-        calibration=Calibration.of(description["calibration"]),
+        calibration=Calibration.from_config(description["calibration"]),
         training=description["training"],
         fingerprint=contents.fingerprint,
     )

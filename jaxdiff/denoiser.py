@@ -102,7 +102,7 @@ class GaussianMixture:
         return self.means[condition, component] + self.stds[condition, component][:, None] * noise
 
 
-class Inside:
+class InnerDenoiser:
     """A denoiser inside a guidance, as `Guidance.guide` calls it: a function of (x, t, condition), for one evaluation.
 
     It carries the memory of the guidances inside it, so that `guide` need not: each call sees the memory from before the
@@ -151,12 +151,12 @@ class Memory(NamedTuple):
     """The memory of a nest of guidances, a tree of the same structure.
 
     Attributes:
-        own: the memory of the guidance itself; () if it is not a `Remembering`.
-        inside: the memory of each child: a `Memory`, or () for a denoiser that is not a guidance.
+        own: the memory of the guidance itself; () if it is not a `Stateful`.
+        children: the memory of each child: a `Memory`, or () for a denoiser that is not a guidance.
     """
 
     own: Any
-    inside: tuple[Any, ...]
+    children: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ class Guidance(ABC):
         """The guided posterior mean.
 
         Arguments:
-            denoise: the denoiser inside, as a function of (x, t, condition), see `Inside`. A guidance of several children
-                takes one argument for each, in their order.
+            denoise: the denoiser inside, as a function of (x, t, condition), see `InnerDenoiser`. A guidance of several
+                children takes one argument for each, in their order.
             x, t, condition: see `Denoiser`.
         """
 
@@ -188,20 +188,20 @@ class Guidance(ABC):
         """Times, of shape () or (B,), at which this guidance is discontinuous in t; the solver puts a node on each."""
         return ()
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """The states on which `guide` evaluates each denoiser inside: x, or several copies of x."""
         return x
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
         """Evaluations of child number `child` per evaluation at t, one time or those of a batch."""
-        return jax.eval_shape(self.asked, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
+        return jax.eval_shape(self.inner_states, jax.ShapeDtypeStruct((1, 1), jnp.float32)).shape[0]
 
     def __call__(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The guided posterior mean; stateful guidances in the nest start with an initial memory."""
         return evaluate(self, x, t, condition, initial_memory(self, x))[0]
 
 
-class Remembering(Guidance):
+class Stateful(Guidance):
     """A stateful guidance, which carries a memory from node to node of a run, e.g. a momentum.
 
     The memory after the first evaluation of a step is kept.
@@ -212,7 +212,7 @@ class Remembering(Guidance):
         """The memory before the first step from x, a pytree of arrays with leading axis B."""
 
     @abstractmethod
-    def guide(  # ty: ignore[incompatible-method-override]  # `evaluate` tells the two kinds apart
+    def guide(  # ty: ignore[incompatible-method-override]  # `evaluate` distinguishes the two kinds
         self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
     ) -> tuple[Array, Any]:
         """The guided posterior mean and the memory after it; see `Guidance.guide`."""
@@ -235,9 +235,9 @@ def initial_memory(denoiser: Callable, x: Array) -> Any:
     """The memory of a nest before the first step from x: a `Memory`, or () for a denoiser that is not a guidance."""
     if not isinstance(denoiser, Guidance):
         return ()
-    own = denoiser.begin(x) if isinstance(denoiser, Remembering) else ()
-    asked = denoiser.asked(x)
-    return Memory(own, tuple(initial_memory(child, asked) for child in denoiser.children))
+    own = denoiser.begin(x) if isinstance(denoiser, Stateful) else ()
+    states = denoiser.inner_states(x)
+    return Memory(own, tuple(initial_memory(child, states) for child in denoiser.children))
 
 
 def evaluate(denoiser: Callable, x: Array, t: ArrayLike, condition: Any, memory: Any) -> tuple[Array, Any]:
@@ -250,8 +250,8 @@ def evaluate(denoiser: Callable, x: Array, t: ArrayLike, condition: Any, memory:
     """
     if not isinstance(denoiser, Guidance):
         return denoiser(x, t, condition), memory
-    inside = [Inside(child, own) for child, own in zip(denoiser.children, memory.inside, strict=True)]
-    if isinstance(denoiser, Remembering):
+    inside = [InnerDenoiser(child, own) for child, own in zip(denoiser.children, memory.children, strict=True)]
+    if isinstance(denoiser, Stateful):
         x0, own = denoiser.guide(*inside, x, t, condition, memory.own)
     else:
         x0, own = denoiser.guide(*inside, x, t, condition), memory.own

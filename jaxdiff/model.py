@@ -177,7 +177,7 @@ def load(path: str | os.PathLike) -> Model:
 
 
 def _place(path: str | os.PathLike) -> Path:
-    """The path of a model; the shipped one is in the package, or beside it in a checkout."""
+    """The path of a model; the shipped one is in the package, or next to it in a checkout."""
     path = Path(path)
     if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
         return path

@@ -134,7 +134,7 @@ class SampleSet(Samples):
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(partial, format="PNG", pnginfo=text)
 
     def finish(self) -> None:
-        """Writes labels.csv beside PNG files: the file, and value names for each attribute for which every sample has a
+        """Writes labels.csv next to PNG files: the file, and value names for each attribute for which every sample has a
         label."""
         if self.storage == "png":
             names = self._files(0, len(self))

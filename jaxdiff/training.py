@@ -43,7 +43,7 @@ class Losses(ABC):
 
     @abstractmethod
     def draw(self, process: Process, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[dict[str, Array], Array]:
-        """The inputs of `of` for a batch: everything except the network.
+        """The inputs of `losses_of` for a batch: everything except the network.
 
         Arguments:
             process: the forward process.
@@ -56,7 +56,7 @@ class Losses(ABC):
         """
 
     @abstractmethod
-    def of(
+    def losses_of(
         self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
     ) -> Float[Array, " b"]:
         """The loss of each image, whose mean is minimised.
@@ -72,7 +72,7 @@ class Losses(ABC):
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """The loss of each image of a batch, whose mean is minimised, and the time it was noised to."""
         drawn, dropout_key = self.draw(process, batch, key)
-        return self.of(network, process, drawn, dropout_key), drawn["t"]
+        return self.losses_of(network, process, drawn, dropout_key), drawn["t"]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Objective(Losses):
         noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
         return {"x0": x0, "noise": noise, "labels": jnp.where(dropped, NULL, labels), "t": t}, dropout_key
 
-    def of(
+    def losses_of(
         self, network: Callable, process: Process, drawn: dict[str, Array], dropout_key: PRNGKeyArray | None
     ) -> Float[Array, " b"]:
         """The weighted denoising loss; see `Losses`. The network is called as `network(x, t, labels, dropout_key=key)`."""
@@ -253,7 +253,7 @@ def train_step(
     process: Process,
     batch: dict[str, Array],
     key: PRNGKeyArray,
-    wishes: Int[Array, " d"] | None = None,
+    requests: Int[Array, " d"] | None = None,
     *,
     objective: Losses,
     optimization: Optimization,
@@ -269,7 +269,7 @@ def train_step(
         process: the forward process.
         batch: see `Losses.draw`.
         key: the key of the run.
-        wishes: one number per device, whose maximum is returned: signals between the processes of a run.
+        requests: one number per device, whose maximum is returned: requests of the processes of a run, e.g. to stop.
         objective: the loss.
         optimization: the optimiser.
         parts: number of parts of the batch over which the gradient is accumulated: less memory and, up to rounding and
@@ -277,13 +277,13 @@ def train_step(
 
     Returns:
         The next state and the metrics, on the device: the scalars `loss` and `gradient_norm`; `phase_loss` and `phase_count`,
-        (3,), the sum of the losses and the number of images in each range of noise; `wish`, the maximum of the wishes.
+        (3,), the sum of the losses and the number of images in each range of noise; `request`, the maximum of the requests.
     """
     drawn, dropout_key = objective.draw(process, batch, jax.random.fold_in(key, state.step))
 
     def mean_loss(weights, drawn, dropout_key):
         network = Network(weights, state.network.structure)
-        values = objective.of(network, process, drawn, dropout_key)
+        values = objective.losses_of(network, process, drawn, dropout_key)
         return values.mean(), values
 
     gradient, values = _in_parts(jax.grad(mean_loss, has_aux=True), state.network.weights, drawn, dropout_key, parts)
@@ -299,8 +299,8 @@ def train_step(
         "phase_loss": values @ member,
         "phase_count": member.sum(0),
     }
-    if wishes is not None:
-        metrics["wish"] = wishes.max()
+    if requests is not None:
+        metrics["request"] = requests.max()
     state = TrainState(state.step + 1, Network(weights, state.network.structure), ema, optimizer)
     return parallel.shard_parameters(state), metrics
 

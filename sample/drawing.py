@@ -81,7 +81,7 @@ class Drawing:
         process, shape = self.chosen.model.process, self.chosen.model.shape
         x, memory = sample(
             denoise, process, shape=shape, solver=self.chosen.solver, key=self.key, condition=condition, indices=indices,
-            remembered=True,
+            return_memory=True,
         )  # fmt: skip
         return x, guidance.record(denoise, memory, len(indices))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax
 
 from jaxdiff import parallel
-from jaxdiff._console.dry_run import pretend, show
+from jaxdiff._console.dry_run import show, simulate_devices
 from jaxdiff._console.terminal import console, working
 from jaxdiff.program_report import ProgramReport
 
@@ -19,7 +19,7 @@ from .setting import setting
 def dry_run(options: Draw) -> ProgramReport:
     """Prints the resolved options, the number of parameters and the report of a batch."""
     if options.devices is not None:
-        pretend(options.devices)
+        simulate_devices(options.devices)
     method = options.method.example()
     chosen = setting(
         options.model, options.attribute, options.values, options, method=method, start=method.start, abstract=True

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from jaxdiff._console import arguments
+from jaxdiff._console.first import require_writable
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -34,6 +35,7 @@ def search_by_objective(options: Search) -> Transition:
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen)
+    require_writable(out)
     found = find_by_objective(options, chosen, out.with_suffix(""))
     show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
     return found

@@ -147,12 +147,12 @@ class Draw(Sampling):
 class Search(Sampling):
     """Finds the transition point tau at which switched samples depend least on the attribute value they started with.
 
-    --mode direct compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the features of a
-    classifier first trained on real images (the default). tau is the vertex of a parabola through the best grid point and its
-    two neighbours, which has a lower variance than the best grid point. --mode prefix is the criterion of the paper; --path
-    own --weight beta_eps --norm batch is the authors' setting. --mode spectral finds a tau for each frequency band with the
-    same distances (--metric pixel: within each band). On real faces a pixel distance finds the wrong tau; the documentation
-    compares the criteria.
+    Direct search (--mode direct) compares the two switched outputs of the same noise: in pixels, in whitened pixels, or in the
+    features of a classifier first trained on real images (the default). tau is the vertex of a parabola through the best grid
+    point and its two neighbours, which has a lower variance than the best grid point. --mode prefix is the criterion of the
+    paper; --path own --weight beta_eps --norm batch is the authors' setting. --mode spectral finds a tau for each frequency
+    band with the same distances (--metric pixel: within each band). On real faces a pixel distance finds the wrong tau; the
+    documentation compares the criteria.
 
     With more than two values, all pairs share one tau unless --each-pair is given. --objective instead draws a set at each of
     several tau, evaluates the sets with attribute classifiers, and chooses the best; this takes longer. A tau is valid only

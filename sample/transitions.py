@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
+from jaxdiff._console.first import require_writable
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
@@ -50,6 +51,7 @@ def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult
 def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> SearchResult:
     from . import search
 
+    require_writable(path)
     console.print(f"{path} does not exist: searching tau first")
     modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
     kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}

@@ -1,4 +1,4 @@
-"""What every test stands on: one CPU backend, checked array shapes, and seeded randomness."""
+"""Fixtures of all tests: one CPU backend, checked array shapes, and seeded randomness."""
 
 import gc
 import os

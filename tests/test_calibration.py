@@ -1,4 +1,4 @@
-"""Calibration: a fit finds what spoiled a posterior, and the measures are those of their definitions."""
+"""Calibration: a fit recovers a known distortion of a posterior, and the measures follow their definitions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,17 @@ import pytest
 import scipy.special
 from sklearn.metrics import log_loss
 
-from jaxdiff.calibration import BANDS, Calibration, HeldOut, ask, calibration_error, fit, log_posterior, measure, reliability
+from jaxdiff.calibration import (
+    BANDS,
+    Calibration,
+    HeldOut,
+    calibration_error,
+    evaluate_held_out,
+    fit,
+    log_posterior,
+    measure,
+    reliability,
+)
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_cosine
@@ -36,10 +46,10 @@ def test_a_fit_finds_what_spoiled_the_posterior(rng, slope):
     bad = spoiled(whole, slope, offset)
     found = fit(bad, SHARES)
     middles = (np.arange(BANDS) + 0.5) / BANDS
-    told = middles < 0.8  # later there is little signal to tell it by
-    np.testing.assert_allclose(np.asarray(found.slopes)[told], slope, rtol=0.15)
+    early = middles < 0.8  # later there is little signal to determine it
+    np.testing.assert_allclose(np.asarray(found.slopes)[early], slope, rtol=0.15)
     differences = np.asarray(found.offsets) - np.asarray(found.offsets)[:, :1]
-    np.testing.assert_allclose(differences[told], np.tile(offset - offset[0], (told.sum(), 1)), atol=0.15)
+    np.testing.assert_allclose(differences[early], np.tile(offset - offset[0], (early.sum(), 1)), atol=0.15)
     # on images that the fit never saw, its probabilities are those of the evidence before it was spoiled
     fresh = perfect(np.random.default_rng(7), 20_000)
     right, mended = fresh.log_posterior(SHARES, NONE), spoiled(fresh, slope, offset).log_posterior(SHARES, found)
@@ -53,7 +63,7 @@ def test_a_fit_of_a_calibrated_network_changes_little(rng):
     assert gap.mean() < 0.02
 
 
-def test_a_network_that_says_noise_is_silenced(rng):
+def test_a_network_of_random_output_is_calibrated_to_the_prior(rng):
     held_out = perfect(rng, 20_000)
     shuffled = HeldOut(held_out.evidence, held_out.t, held_out.strength, rng.permutation(held_out.labels))
     found = fit(shuffled, SHARES)
@@ -75,7 +85,7 @@ def test_a_calibration_has_no_jumps_and_each_band_its_own_numbers(rng):
     middles = (np.arange(BANDS) + 0.5) / BANDS
     expected = np.stack([np.interp(t, middles, slopes + offsets[:, value]) for value in (0, 1)], axis=1)
     np.testing.assert_allclose(given, expected, atol=1e-5)
-    again = Calibration.of(calibration.config())
+    again = Calibration.from_config(calibration.config())
     np.testing.assert_array_equal(again.slopes, calibration.slopes)
     np.testing.assert_array_equal(again.offsets, calibration.offsets)
 
@@ -130,8 +140,8 @@ def test_levels_are_measured_as_defined(rng):
     assert all(bad.calibration_error > 3 * good.by_chance for bad, good in zip(spoilt[:5], levels, strict=False))
 
 
-def test_what_is_asked_is_the_noised_image_at_times_in_every_band(rng, key):
-    """A network that tells the mean of what it sees, on images of constant grey: alpha times the grey, plus sigma / 8."""
+def test_the_network_is_evaluated_on_noised_images_at_times_in_every_band(rng, key):
+    """A network that returns the mean of its input, on images of constant grey: alpha times the grey, plus sigma / 8."""
     images = np.broadcast_to(rng.integers(0, 256, (70, 1, 1, 1)), (70, 8, 8, 1)).astype(np.uint8)
     labels, process = np.arange(70) % 2, vp_cosine()
 
@@ -139,17 +149,17 @@ def test_what_is_asked_is_the_noised_image_at_times_in_every_band(rng, key):
         mean = x.mean((1, 2, 3))
         return jnp.stack([mean, t], axis=1)
 
-    told = ask(as_denoiser(network), process, images, labels, key, batch=32)
-    assert told.evidence.shape == (70 * BANDS, 2)
-    np.testing.assert_array_equal(told.labels, np.tile(labels, BANDS))
-    np.testing.assert_allclose(told.evidence[:, 1], told.t, atol=1e-6)
+    evaluated = evaluate_held_out(as_denoiser(network), process, images, labels, key, batch=32)
+    assert evaluated.evidence.shape == (70 * BANDS, 2)
+    np.testing.assert_array_equal(evaluated.labels, np.tile(labels, BANDS))
+    np.testing.assert_allclose(evaluated.evidence[:, 1], evaluated.t, atol=1e-6)
     for band in range(BANDS):
-        t = told.t[70 * band : 70 * (band + 1)]
+        t = evaluated.t[70 * band : 70 * (band + 1)]
         assert (t > band / BANDS).all() and (t <= (band + 1) / BANDS).all() and len(np.unique(t)) == 70
         assert t.min() * BANDS < band + 0.1 and t.max() * BANDS > band + 0.9
-    alpha, sigma = (np.asarray(part(told.t.astype(np.float32)), np.float64) for part in (process.alpha, process.sigma))
-    np.testing.assert_allclose(told.strength, alpha, atol=1e-6)
-    noise = (told.evidence[:, 0] - alpha * np.tile(images[:, 0, 0, 0] / 127.5 - 1, BANDS)) / (sigma / 8)
+    alpha, sigma = (np.asarray(part(evaluated.t.astype(np.float32)), np.float64) for part in (process.alpha, process.sigma))
+    np.testing.assert_allclose(evaluated.strength, alpha, atol=1e-6)
+    noise = (evaluated.evidence[:, 0] - alpha * np.tile(images[:, 0, 0, 0] / 127.5 - 1, BANDS)) / (sigma / 8)
     assert abs(noise.mean()) < 0.2 and 0.9 < noise.std() < 1.1
-    again = ask(as_denoiser(network), process, images, labels, key, batch=64)
-    np.testing.assert_allclose(again.evidence, told.evidence, atol=1e-5)
+    again = evaluate_held_out(as_denoiser(network), process, images, labels, key, batch=64)
+    np.testing.assert_allclose(again.evidence, evaluated.evidence, atol=1e-5)

@@ -1,4 +1,4 @@
-"""A checkpoint's checksum: of every bit and its place, and of nothing else."""
+"""The checksum of a checkpoint depends on every bit and its position, and on nothing else."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the command line offers without JAX is what there is: the tables name every process, solver, spacing and preset."""
+"""The tables that the command line uses without JAX name every process, solver, spacing and preset."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The classifier's file: it gives back the very classifier, and a damaged one or one of another kind is refused."""
+"""The file of a classifier: it is restored exactly, and damaged files or files of another kind are refused."""
 
 import dataclasses
 import shutil
@@ -46,7 +46,7 @@ def file(classifier, tmp_path):
     return tmp_path / "run" / "classifier.safetensors"
 
 
-def test_a_classifier_comes_back_bit_for_bit(classifier, tmp_path):
+def test_a_classifier_is_restored_bit_for_bit(classifier, tmp_path):
     fingerprint = classifiers.save(tmp_path, classifier)
     loaded = jaxdiff.load_classifier(tmp_path)
     for name in ("config", "attribute", "shares", "training", "shape"):
@@ -56,14 +56,14 @@ def test_a_classifier_comes_back_bit_for_bit(classifier, tmp_path):
         leaves = (jax.tree.leaves(getattr(each, part)) for each in (loaded, classifier))
         jax.tree.map(np.testing.assert_array_equal, *leaves)
     x, t = jax.random.normal(jax.random.key(2), (3, 8, 8, 3)), jnp.asarray([0.1, 0.5, 0.9])
-    ask = jax.jit(lambda log_odds: log_odds(x, t))
-    before = np.asarray(ask(classifier.log_odds(("red",))))
+    evaluated = jax.jit(lambda log_odds: log_odds(x, t))
+    before = np.asarray(evaluated(classifier.log_odds(("red",))))
     assert before.std() > 0.01
-    np.testing.assert_array_equal(ask(loaded.log_odds(("red",))), before)
+    np.testing.assert_array_equal(evaluated(loaded.log_odds(("red",))), before)
     assert [each.name for each in tmp_path.iterdir()] == ["classifier.safetensors"]
 
 
-def test_the_fingerprint_tells_classifiers_apart(classifier, tmp_path):
+def test_different_classifiers_have_different_fingerprints(classifier, tmp_path):
     others = [
         dataclasses.replace(classifier, shares=(0.6, 0.3, 0.1)),
         dataclasses.replace(classifier, process=vp_linear()),

@@ -1,4 +1,4 @@
-"""The reduced demo runs end to end, and leaves a verdict, a transition time and pictures that show something."""
+"""The reduced demo runs end to end, and writes a report, a transition time and pictures that are not empty."""
 
 import json
 import math

@@ -58,23 +58,23 @@ rng = np.random.default_rng(0)
 x = jnp.asarray(rng.standard_normal((5, 4)), jnp.float32)
 for count in (2, 17):
     images = rng.uniform(-1, 1, (count, 4)).astype(np.float32)
-    one, dealt = references(images, tile=2), references(images, tile=2, mesh=mesh)
-    assert not dealt.tiles.sharding.is_fully_replicated
+    one, sharded = references(images, tile=2), references(images, tile=2, mesh=mesh)
+    assert not sharded.tiles.sharding.is_fully_replicated
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     nearest = jax.jit(lambda refs: refs.nearest_squares(x, 3))
-    close(nearest(one), nearest(dealt))
+    close(nearest(one), nearest(sharded))
     itself, window = lambda x, t, c: x, (0.0, float("inf"))
     for make in (guidance.safety_flow, lambda *a, **k: guidance.repellency(*a, **k, radius=2.5)):
         call = jax.jit(lambda guided, x: guided(x, 0.5, None))
-        moved = [call(make(itself, vp_cosine(), refs, strength=1.0, window=window), x) for refs in (one, dealt)]
+        moved = [call(make(itself, vp_cosine(), refs, strength=1.0, window=window), x) for refs in (one, sharded)]
         assert not np.allclose(moved[0], x)
         close(*moved)
-close(guidance.radius_of(one), guidance.radius_of(dealt))
+close(guidance.radius_of(one), guidance.radius_of(sharded))
 print("the same")
 """
 
 
-def test_dealt_over_three_devices_they_say_the_same():
+def test_sharded_over_three_devices_they_are_the_same():
     """Of 2 references one device holds none."""
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "3", "JAX_PLATFORMS": "cpu", **QUICK}
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""DiffEdit: its mask and its loop by hand on exact denoisers, what it must leave alone, and what it costs."""
+"""DiffEdit: its mask and its loop by hand on exact denoisers, what it must not change, and its cost."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ TARGET = 1 - SOURCE
 
 
 def _mixture() -> GaussianMixture:
-    """Two classes of two components on images of 3 x 2 pixels; most of what tells the classes is in the first row."""
+    """Two classes of two components on images of 3 x 2 pixels; the classes differ mostly in the first row."""
     rng = np.random.default_rng(7)
     means = 0.5 * rng.standard_normal((1, 2, *SHAPE)) + 0.05 * rng.standard_normal((2, 1, *SHAPE))
     means[1, :, 0] += 1.0
@@ -157,8 +157,8 @@ def test_an_empty_mask_is_the_identity_and_a_full_one_the_plain_translation(deno
     assert np.abs(translated - images).max() > 0.1
 
 
-def test_the_path_is_exact_at_its_nodes_and_goes_on_as_ddim_between_and_beyond_them(images, path):
-    """DDIM keeps x = alpha m + sigma e, with m and e of one step: two states of it tell both, and so the third."""
+def test_the_path_is_exact_at_its_nodes_and_continues_as_ddim_between_and_beyond_them(images, path):
+    """DDIM keeps x = alpha m + sigma e, with m and e of one step: two states determine both, and so the third."""
     upper = jnp.broadcast_to(jnp.arange(3)[:, None, None] == 0, (COUNT, 3, 2, 1))
     turned = lambda x, t, condition: x[:, ::-1]  # noqa: E731
     run = jax.jit(lambda guided, t: guided(jnp.zeros_like(images), t, None)[:, 0])
@@ -289,7 +289,7 @@ def test_the_whole_edit_moves_images_into_the_target_class(images, key):
         (Heun(5, spacing="uniform"), 0.6, 2, 6 + 5),
     ],
 )
-def test_an_edit_costs_what_it_says(solver, strength, draws, steps, images, key):
+def test_an_edit_costs_the_reported_evaluations(solver, strength, draws, steps, images, key):
     calls = []
 
     def counted(x, t, condition):
@@ -302,7 +302,7 @@ def test_an_edit_costs_what_it_says(solver, strength, draws, steps, images, key)
     assert len(calls) == edit_evaluations(PROCESS, **run) == 2 * draws + steps
 
 
-def test_nothing_is_compiled_anew_for_another_edit(images, key):
+def test_another_edit_compiles_nothing(images, key):
     def run(images, scale, seed, source, target, at, clamp):
         guided = guidance.classifier_free(exact, -1, scale)
         run = {"solver": SOLVER, "key": jax.random.key(seed), "draws": 2, "at": at, "clamp": clamp}

@@ -1,4 +1,4 @@
-"""Grey images that are not square go all the way: trained on, drawn, searched, judged, and shown on a page."""
+"""Grey images that are not square, in the whole pipeline: training, drawing, search, evaluation and the report page."""
 
 import json
 from functools import partial
@@ -48,7 +48,7 @@ def mode(path) -> str:
         return image.mode
 
 
-def test_a_grey_folder_is_trained_on_drawn_judged_and_shown(data, quick, tmp_path, capsys):
+def test_a_grey_folder_is_trained_on_drawn_evaluated_and_shown(data, quick, tmp_path, capsys):
     run = partial(quick)
     assert run("train", "--data", data, "--attributes", "group", "--size", "24x40", "--preview-every", "4", "--out", "run") == 0
     assert "24x40 grey" in " ".join(capsys.readouterr().out.split())
@@ -79,17 +79,17 @@ def test_a_guard_and_a_likelihood_take_grey_images(data, quick, save_model, tmp_
     arguments = ("--model", "run", "--unsafe", f"{data}:group=bright", "--unsafe-count", "4", *solver, "--out", "safe")
     assert quick("sample", "draw", *arguments) == 0
     assert SampleSet.open(tmp_path / "safe").image(0).shape == SHAPE
-    asked = ("--model", "run", "--data", data, "--condition", "null", "--count", "4", "--batch-size", "4", "--steps", "2")
-    assert quick("evaluate", "likelihood", *asked, "--out", "bits.json") == 0
+    options = ("--model", "run", "--data", data, "--condition", "null", "--count", "4", "--batch-size", "4", "--steps", "2")
+    assert quick("evaluate", "likelihood", *options, "--out", "bits.json") == 0
     bits = json.loads((tmp_path / "bits.json").read_text())["images"]
     assert len(bits) == 4 and np.isfinite(bits).all()
 
 
-def test_sets_of_other_channels_are_an_error_that_says_how_to_bring_them_to_one(data, quick, tmp_path, capsys):
+def test_sets_of_other_channels_are_an_error_that_says_how_to_convert_them(data, quick, tmp_path, capsys):
     images = np.zeros((8, *SHAPE[:2], 3), np.uint8)
     np.savez(tmp_path / "colour.npz", images=images, labels=np.array(["dark", "bright"] * 4), attributes=["group"])
     arguments = ("--synthetic", "colour.npz", "--real", data, "--attribute", "group", "--out", "report")
     assert quick("evaluate", "fairness", *arguments) == 2
-    told = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     for words in ("24x40 RGB", "24x40 grey", "--size and --channels"):
-        assert words in told
+        assert words in output

@@ -1,4 +1,4 @@
-"""Importing a lazy package imports no heavy one; every public name is there when it is used, and is what type checkers see."""
+"""Importing a lazy package imports nothing heavy; every public name resolves on use, as type checkers see it."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The model file: it gives back the very model, and anything else is refused with what is wrong."""
+"""The model file: the model is restored exactly, and other files are refused with the reason."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ def parts(file):
         return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 
 
-def test_a_model_comes_back_bit_for_bit(model, tmp_path):
+def test_a_model_is_restored_bit_for_bit(model, tmp_path):
     fingerprint = models.save(tmp_path / "run", model)
     loaded = models.load(tmp_path / "run")
     assert loaded.network.structure == model.network.structure
@@ -76,7 +76,7 @@ def test_a_folder_and_its_file_are_one_model(file):
     assert [each.name for each in file.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_the_fingerprint_tells_models_apart(model, tmp_path):
+def test_different_models_have_different_fingerprints(model, tmp_path):
     fingerprint = lambda model: models.save(tmp_path, model)  # noqa: E731
     leaves, tree = jax.tree.flatten(model.network.weights)
     leaves[0] = leaves[0].at[(0,) * leaves[0].ndim].add(1e-6)
@@ -148,8 +148,8 @@ def rewritten(file, change, **description):
     """The file with its arrays changed, and a fingerprint that fits them."""
     arrays, metadata = parts(file)
     change(arrays)
-    told = {**json.loads(metadata["jaxdiff"]), **description}
-    metadata = {"jaxdiff": json.dumps(told), "fingerprint": weight_file.fingerprint(arrays, told)}
+    changed = {**json.loads(metadata["jaxdiff"]), **description}
+    metadata = {"jaxdiff": json.dumps(changed), "fingerprint": weight_file.fingerprint(arrays, changed)}
     safetensors.numpy.save_file(arrays, file, metadata=metadata)
 
 

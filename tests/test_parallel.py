@@ -1,4 +1,4 @@
-"""The mesh and its laws: sizes, order, what lies where, and what processes tell one another, exactly."""
+"""The mesh: sizes, order and placement; and exact exchanges between processes."""
 
 import json
 from types import SimpleNamespace
@@ -61,7 +61,7 @@ def test_a_mesh_that_the_devices_do_not_make_is_refused(text, words):
         ((), 8, P()),
     ],
 )
-def test_parameters_are_dealt_by_the_largest_axis_that_divides(shape, devices, spec):
+def test_parameters_are_sharded_by_the_largest_axis_that_divides(shape, devices, spec):
     assert parallel._parameter_spec(shape, devices) == spec
 
 
@@ -94,7 +94,7 @@ def test_hosts_that_cannot_be_joined_are_refused_at_once(given, words):
         assert word in str(refused.value)
 
 
-def test_alone_a_process_speaks_to_itself():
+def test_a_single_process_exchanges_with_itself():
     assert parallel.exchange(b"word") == [b"word"]
     assert parallel.gather_results(lambda: [1, "a"]) == [[1, "a"]]
     assert parallel.run_on_first(lambda: 3) == 3
@@ -129,8 +129,8 @@ me = jax.process_index()
 mesh = parallel.make_mesh("fsdp=2")
 exact = np.array([1 / 3, 1e-300, np.pi])[: me + 2]
 heard = [np.frombuffer(each).tolist() for each in parallel.exchange(exact.tobytes())]
-told = {"heard": heard, "results": parallel.gather_results(lambda: {"me": me})}
-told["first"] = parallel.run_on_first(lambda: f"of {me}")
+report = {"heard": heard, "results": parallel.gather_results(lambda: {"me": me})}
+report["first"] = parallel.run_on_first(lambda: f"of {me}")
 
 def failing():
     if me == 1:
@@ -140,43 +140,43 @@ for name, function in (("gather_results", parallel.gather_results), ("run_on_all
     try:
         function(failing)
     except InputError as error:
-        told[f"{name} failing"] = str(error)
+        report[f"{name} failing"] = str(error)
 try:
     parallel.run_on_first(lambda: failing())
     parallel.run_on_first(lambda: [][0] if me else 1)
-    told["of the first alone"] = True
+    report["of the first alone"] = True
 except InputError:
-    told["of the first alone"] = False
+    report["of the first alone"] = False
 
 rows = parallel.process_rows(mesh, 8)
 whole = np.arange(16.0, dtype=np.float32).reshape(8, 2)
-dealt = parallel.shard_rows(mesh, whole[rows])
-told["rows"] = [rows.start, rows.stop]
-told["here"] = np.array_equal(parallel.local_rows(dealt), whole[rows])
-told["gathered"] = np.array_equal(parallel.gather(dealt), whole)
+sharded = parallel.shard_rows(mesh, whole[rows])
+report["rows"] = [rows.start, rows.stop]
+report["here"] = np.array_equal(parallel.local_rows(sharded), whole[rows])
+report["gathered"] = np.array_equal(parallel.gather(sharded), whole)
 w = np.arange(32768.0, dtype=np.float32).reshape(128, 256)
 placed = parallel.place({"w": w}, parallel.parameter_shardings(mesh, {"w": w}))["w"]
-told["part"] = [[each.data.shape, bool((each.data == w[each.index]).all())] for each in placed.addressable_shards]
-told["whole"] = np.array_equal(parallel.gather({"w": placed})["w"], w)
+report["part"] = [[each.data.shape, bool((each.data == w[each.index]).all())] for each in placed.addressable_shards]
+report["whole"] = np.array_equal(parallel.gather({"w": placed})["w"], w)
 try:
     parallel.process_rows(mesh, 6)
 except InputError as error:
-    told["undivided"] = str(error)
+    report["undivided"] = str(error)
 with jax.set_mesh(mesh):
     halves = jax.jit(lambda x: parallel.shard_batch(x * 2))(whole)
-told["dealt under jit"] = np.array_equal(parallel.local_rows(halves), 2 * whole[rows])
-print("TOLD", json.dumps(told))
+report["sharded under jit"] = np.array_equal(parallel.local_rows(halves), 2 * whole[rows])
+print("RESULTS", json.dumps(report))
 """
 
 
-def test_two_processes_hear_of_each_other_exactly():
-    told = [json.loads(output.split("TOLD ")[1].splitlines()[0]) for output in succeed(("-c", SPOKEN), 2, devices=2)]
-    for me, one in enumerate(told):
+def test_two_processes_exchange_exactly():
+    outputs = [json.loads(output.split("RESULTS ")[1].splitlines()[0]) for output in succeed(("-c", SPOKEN), 2, devices=2)]
+    for me, one in enumerate(outputs):
         assert one["heard"] == [[1 / 3, 1e-300], [1 / 3, 1e-300, np.pi]]
         assert (one["results"], one["first"]) == ([{"me": 0}, {"me": 1}], "of 0")
         assert one["gather_results failing"] == one["run_on_all failing"] == "process 1: no such folder"
         assert one["of the first alone"]
         assert one["rows"] == [4 * me, 4 * me + 4]
-        assert one["here"] and one["gathered"] and one["dealt under jit"]
+        assert one["here"] and one["gathered"] and one["sharded under jit"]
         assert one["part"] == [[[128, 128], True]] * 2 and one["whole"]
         assert one["undivided"] == "a batch of 6 does not divide over the 4 devices of the mesh data=2,fsdp=2"

@@ -248,14 +248,14 @@ def test_the_steps_from_a_time_are_those_of_the_nearest_node(strength, spacing, 
     assert steps_from(vp_cosine(), DDIM(10, spacing=spacing), strength) == steps
 
 
-def test_decoding_from_a_node_on_the_way_goes_on_as_sampling_does(key):
+def test_decoding_from_an_intermediate_node_continues_as_sampling_does(key):
     process, solver, condition = vp_linear(), DDIM(8), FIRST - 1
     path = sample(mixture(process), process, shape=(2,), solver=solver, key=key, condition=condition, path=True)
     found = decode(mixture(process), process, path[3], solver=solver, condition=condition, strength=0.625)
     np.testing.assert_allclose(found, path[-1], atol=1e-6)
 
 
-def test_decoding_goes_on_as_sampling_does(key):
+def test_decoding_continues_as_sampling_does(key):
     process, solver, condition = vp_linear(), DPMSolver(8), FIRST - 1
     path = sample(mixture(process), process, shape=(2,), solver=solver, key=key, condition=condition, path=True)
     found = decode(mixture(process), process, path[0], solver=solver, condition=condition)

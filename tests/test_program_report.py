@@ -79,15 +79,15 @@ import jax.numpy as jnp
 from jaxdiff.program_report import program_report
 mesh = parallel.make_mesh("data=2,fsdp=4")
 w, x = jax.ShapeDtypeStruct((512, 256), jnp.float32), jax.ShapeDtypeStruct((16, 512), jnp.float32)
-dealt = parallel.parameter_shardings(mesh, w), parallel.batch_sharding(mesh)
-report = program_report(jax.jit(lambda w, x: jnp.tanh(x @ w), in_shardings=dealt).lower(w, x).compile())
+shardings = parallel.parameter_shardings(mesh, w), parallel.batch_sharding(mesh)
+report = program_report(jax.jit(lambda w, x: jnp.tanh(x @ w), in_shardings=shardings).lower(w, x).compile())
 print("REPORT", report.flops, report.arguments, report.by_kind(), report.collectives[0].arrays)
 """
 
 
-def test_a_dealt_product_gathers_its_matrix_once_and_shares_its_operations():
+def test_a_sharded_product_gathers_its_matrix_once_and_divides_its_operations():
     (output,) = succeed(("-c", DEALT), 1, devices=8)
-    told = output.split("REPORT ")[1].split(maxsplit=2)
-    assert float(told[0]) == pytest.approx(2 * 16 * 512 * 256 / 8, rel=0.02)
-    assert int(told[1]) == 4 * (512 * 256 // 4 + 2 * 512)
-    assert told[2].strip() == f"{{'all-gather': (1, {4 * 512 * 256})}} ('f32[512,256]',)"
+    fields = output.split("REPORT ")[1].split(maxsplit=2)
+    assert float(fields[0]) == pytest.approx(2 * 16 * 512 * 256 / 8, rel=0.02)
+    assert int(fields[1]) == 4 * (512 * 256 // 4 + 2 * 512)
+    assert fields[2].strip() == f"{{'all-gather': (1, {4 * 512 * 256})}} ('f32[512,256]',)"

@@ -33,7 +33,7 @@ for count in counts:
         one = references(images, tile=tile)
         for text, devices in (("", 3), ("data=2,fsdp=4", 8)):
             mesh = parallel.make_mesh(text, jax.devices()[:devices])
-            dealt = references(images, tile=tile, mesh=mesh)
+            sharded = references(images, tile=tile, mesh=mesh)
 
             @jax.jit
             def run(refs, x, t, temperature):
@@ -42,10 +42,10 @@ for count in counts:
 
             for t, temperature in ((0.05, 1.0), (0.5, 1.0), (0.95, 48.0)):
                 with jax.set_mesh(mesh):
-                    shared = run(dealt, parallel.shard_rows(mesh, x), t, temperature)
+                    shared = run(sharded, parallel.shard_rows(mesh, x), t, temperature)
                 for a, b in zip(run(one, x, t, temperature), shared):
                     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
-            held = {shard.device: shard.data.shape[0] for shard in dealt.tiles.addressable_shards}
+            held = {shard.device: shard.data.shape[0] for shard in sharded.tiles.addressable_shards}
             assert len(held) == devices and len(set(held.values())) == 1
 print("equal")
 """
@@ -166,14 +166,14 @@ def test_memory_grows_with_batch_and_tile_alone():
     assert large < 2048 * 16 * 16 * 3 * 4 / 4
 
 
-def test_sets_dealt_over_devices_equal_those_on_one():
-    """On eight devices that the host is told to pretend, in a process of their own."""
+def test_sets_sharded_over_devices_equal_those_on_one():
+    """On eight devices that the host simulates, in a process of their own."""
     (output,) = succeed(("-c", DEVICES, json.dumps([[3, 37], [4]])), 1, devices=8, **QUICK)
     assert output.strip() == "equal"
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (dict(images=np.zeros((0, 4, 4, 3))), "at least one image, got shape \\(0, 4, 4, 3\\)"),
         (dict(images=np.zeros(5)), "got shape \\(5,\\)"),
@@ -185,8 +185,8 @@ def test_sets_dealt_over_devices_equal_those_on_one():
         (dict(images=np.zeros((2, 3)), mesh=jax.make_mesh((1,), ("model",))), "must have the axes data and fsdp, got model"),
     ],
 )
-def test_unusable_references_are_errors(given, told):
-    with pytest.raises(InputError, match=told):
+def test_unusable_references_are_errors(given, message):
+    with pytest.raises(InputError, match=message):
         references(**given)
 
 

@@ -1,4 +1,4 @@
-"""Sample sets: what is written is read, what is missing is named, and no set is taken for another or for a whole one."""
+"""Sample sets: what is written is read, what is missing is named, and other or incomplete sets are not accepted."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ STORAGES = pytest.mark.parametrize("storage", ["npz", "png"])
 
 
 def labels(count=COUNT):
-    """Each label of both attributes, told for every sample."""
+    """Each label of both attributes, for every sample."""
     return np.stack([np.arange(count) % 2, np.arange(count) % 3], 1).astype(np.int32)
 
 
@@ -28,10 +28,10 @@ def images(count=COUNT, size=4):
     return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
-def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), told=None):
+def made(path, storage="npz", provenance=None, attributes=(GROUP, HAIR), values=None):
     """A set that is created, but has no images yet."""
     return SampleSet.create(
-        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if told is None else told, Pixels(4, 4), storage
+        path, provenance or {"seed": 3, "tau": 0.4}, attributes, labels() if values is None else values, Pixels(4, 4), storage
     )
 
 
@@ -105,8 +105,8 @@ def test_a_write_that_was_cut_off_counts_as_missing(tmp_path, storage, monkeypat
         ({"provenance": {"seed": 4, "tau": 0.4}}, ["seed", "3 there", "4 now"]),
         ({"provenance": {"seed": 3, "tau": 0.5}}, ["tau", "0.4 there", "0.5 now"]),
         ({"provenance": {"seed": 3}}, ["tau", "0.4 there", "None now"]),
-        ({"told": labels(COUNT + 1)}, [f"{COUNT} samples there", f"{COUNT + 1} now"]),
-        ({"told": 1 - labels() % 2}, ["labels"]),
+        ({"values": labels(COUNT + 1)}, [f"{COUNT} samples there", f"{COUNT + 1} now"]),
+        ({"values": 1 - labels() % 2}, ["labels"]),
         ({"storage": "png"}, ["storage"]),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path):
 
 def test_no_samples_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(InputError, match="`count` must be at least 1, got 0"):
-        made(tmp_path / "set", told=labels(0))
+        made(tmp_path / "set", values=labels(0))
     assert not (tmp_path / "set").exists()
 
 
@@ -156,10 +156,10 @@ def test_png_files_are_a_plain_folder_of_images_with_labels(tmp_path):
     np.testing.assert_array_equal(np.stack([source.image(i) for i in range(COUNT)]), drawn)
 
 
-def test_an_attribute_that_was_not_told_is_no_column_of_the_plain_folder(tmp_path):
-    told = labels(6)
-    told[:, 1] = -1
-    whole(tmp_path / "set", "png", told=told)
+def test_an_unknown_attribute_is_no_column_of_the_plain_folder(tmp_path):
+    known = labels(6)
+    known[:, 1] = -1
+    whole(tmp_path / "set", "png", values=known)
     assert SampleSet.open(tmp_path / "set").labels[:, 1].tolist() == [-1] * 6
     assert [attribute.name for attribute in plain(tmp_path / "set", tmp_path / "plain").attributes] == ["group"]
 
@@ -231,7 +231,7 @@ def file_of(samples, start):
 
 @STORAGES
 @pytest.mark.parametrize("damage", ["cut off", "changed", "of another set", "of another place"])
-def test_what_is_there_is_checked_before_a_set_goes_on(tmp_path, storage, damage):
+def test_existing_files_are_checked_before_a_set_is_continued(tmp_path, storage, damage):
     drawn = whole(tmp_path / "set", storage)
     samples = made(tmp_path / "set", storage)
     samples.check(samples.shards())
@@ -246,8 +246,8 @@ def test_what_is_there_is_checked_before_a_set_goes_on(tmp_path, storage, damage
         else:
             # as long as the first, but of the second's place
             with np.load(file) as arrays:
-                told = dict(arrays)
-            np.savez(tmp_path / "moved.npz", **{**told, "set": np.array(str(told["set"]).replace("/0", f"/{SHARD}"))})
+                changed = dict(arrays)
+            np.savez(tmp_path / "moved.npz", **{**changed, "set": np.array(str(changed["set"]).replace("/0", f"/{SHARD}"))})
             content = (tmp_path / "moved.npz").read_bytes()
     elif damage == "cut off":
         content = content[:-20]
@@ -263,7 +263,7 @@ def test_what_is_there_is_checked_before_a_set_goes_on(tmp_path, storage, damage
 
 
 @STORAGES
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, storage, monkeypatch):
+def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(tmp_path, storage, monkeypatch):
     samples = made(tmp_path / "set", storage)
 
     def full(file, *_, **__):
@@ -283,7 +283,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, storage, 
 
 
 @STORAGES
-def test_a_set_that_was_begun_before_sets_said_their_space_is_gone_on_with(tmp_path, storage):
+def test_a_set_begun_before_sets_recorded_their_space_is_continued(tmp_path, storage):
     made(tmp_path / "set", storage)
     file = tmp_path / "set" / "samples.json"
     description = json.loads(file.read_text())
@@ -297,7 +297,7 @@ def test_a_set_that_was_begun_before_sets_said_their_space_is_gone_on_with(tmp_p
 
 @STORAGES
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_of_any_shape_and_channels_come_back(tmp_path, storage, channels):
+def test_images_of_any_shape_and_channels_are_restored(tmp_path, storage, channels):
     space = Pixels(3, 5, channels)
     drawn = np.random.default_rng(channels).integers(0, 256, (6, *space.shape), np.uint8)
     samples = SampleSet.create(tmp_path / "set", {}, (), np.zeros((6, 0), np.int32), space, storage)

@@ -1,4 +1,4 @@
-"""A step in parts, and one over many devices, is the step, with no exchange of devices but those that it needs."""
+"""A step with accumulation or over many devices equals the plain step, with no more collectives than it needs."""
 
 import json
 
@@ -41,13 +41,13 @@ def stepped(objective, outputs, parts, steps=3):
     rng = np.random.default_rng(1)
     batch = {"x0": jnp.asarray(rng.standard_normal((12, *SHAPE))), "labels": jnp.asarray(rng.integers(0, 3, (12, 1)))}
     structure, weights = nnx.split(Curved(outputs), nnx.Param)
-    state, told = initial_state(Network(weights, structure), OPTIMIZATION), []
+    state, collected = initial_state(Network(weights, structure), OPTIMIZATION), []
     for _ in range(steps):
         state, metrics = train_step(
             state, vp_cosine(), batch, jax.random.key(2), objective=objective, optimization=OPTIMIZATION, parts=parts
         )
-        told.append(metrics)
-    return jax.tree.leaves((state, told))
+        collected.append(metrics)
+    return jax.tree.leaves((state, collected))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_parts_draw_dropout_of_their_own():
     gradients = set()
     for parts in (1, 3):
         copied = jax.tree.map(jnp.copy, state)
-        _, told = train_step(
+        _, metrics = train_step(
             copied, vp_cosine(), batch, jax.random.key(2), objective=Objective("x0"), optimization=OPTIMIZATION, parts=parts
         )
-        gradients.add(float(told["loss"]))
+        gradients.add(float(metrics["loss"]))
     assert len(gradients) == 2
 
 
@@ -94,8 +94,8 @@ task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, 8, 16)
 rng = np.random.default_rng(0)
 images = rng.standard_normal((16, SIZE, SIZE, 3)).astype(np.float32)
 batch = {"x0": images, "labels": rng.integers(0, 2, (16, 1)).astype(np.int32)}
-make, key, told = partial(fresh_state, task), jax.random.key(0), {}
-meshes = {"one": ("", 1, 1), "whole": ("", 8, 1), "dealt": ("data=2,fsdp=4", 8, 1), "parts": ("fsdp=8", 8, 2)}
+make, key, results = partial(fresh_state, task), jax.random.key(0), {}
+meshes = {"one": ("", 1, 1), "whole": ("", 8, 1), "sharded": ("data=2,fsdp=4", 8, 1), "parts": ("fsdp=8", 8, 2)}
 for name, (text, devices, parts) in meshes.items():
     mesh = parallel.make_mesh(text, jax.devices()[:devices])
     with jax.set_mesh(mesh):
@@ -113,35 +113,35 @@ for name, (text, devices, parts) in meshes.items():
     kept = all(leaf.sharding.is_equivalent_to(at, leaf.ndim) for leaf, at in zip(*map(jax.tree.leaves, (state, shardings))))
     report = program_report(step)
     weights = jax.tree.leaves(state.network.weights)
-    dealt = [leaf.shape for leaf in weights if any(leaf.sharding.spec)]
+    sharded = [leaf.shape for leaf in weights if any(leaf.sharding.spec)]
     gathered = [each.arrays[0].partition("[")[2] for each in report.collectives if each.kind == "all-gather"]
-    told[name] = {
+    results[name] = {
         "losses": losses,
-        "wish": int(metrics["wish"]),
+        "request": int(metrics["request"]),
         "kept": kept,
         "kinds": {kind: count for kind, (count, _) in report.by_kind().items()},
         "gathered": sorted(gathered),
-        "dealt": sorted(",".join(map(str, shape)) + "]" for shape in dealt),
+        "sharded": sorted(",".join(map(str, shape)) + "]" for shape in sharded),
         "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
         "flops": report.flops,
     }
-print("TOLD", json.dumps(told))
+print("RESULTS", json.dumps(results))
 """
 
 
 def test_a_step_over_eight_devices_is_that_of_one_and_exchanges_what_it_must():
     (output,) = succeed(("-c", MESHES), 1, devices=8, **QUICK)
-    told = json.loads(output.split("TOLD ")[1])
-    one = told.pop("one")
-    for each in told.values():
+    results = json.loads(output.split("RESULTS ")[1])
+    one = results.pop("one")
+    for each in results.values():
         np.testing.assert_allclose(each["losses"], one["losses"], rtol=1e-5)
-        assert each["wish"] == 7 and each["kept"]
+        assert each["request"] == 7 and each["kept"]
         # all but the optimiser's
         assert each["flops"] < one["flops"] / 6
     assert one["kinds"] == {}
-    # replicated: the sum of the gradients and of the metrics, and the greatest wish
-    assert told["whole"]["kinds"].keys() == {"all-reduce"} and told["whole"]["bytes"] == one["bytes"]
-    # dealt: beside it each parameter once, for its use, and nothing else
-    assert told["dealt"]["kinds"].keys() == {"all-reduce", "all-gather"}
-    assert told["dealt"]["gathered"] == told["dealt"]["dealt"] and len(told["dealt"]["dealt"]) > 40
-    assert told["dealt"]["bytes"] < 0.3 * one["bytes"]
+    # replicated: the sum of the gradients and of the metrics, and the largest request
+    assert results["whole"]["kinds"].keys() == {"all-reduce"} and results["whole"]["bytes"] == one["bytes"]
+    # sharded: also gathers each parameter once, for its use, and nothing else
+    assert results["sharded"]["kinds"].keys() == {"all-reduce", "all-gather"}
+    assert results["sharded"]["gathered"] == results["sharded"]["sharded"] and len(results["sharded"]["sharded"]) > 40
+    assert results["sharded"]["bytes"] < 0.3 * one["bytes"]

@@ -69,7 +69,7 @@ def test_an_exact_network_has_the_least_loss_there_is(process, prediction, weigh
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
 def test_p2_weights_the_same_error_whatever_is_predicted(gamma, key):
-    """One estimate of x0 that is wrong, told in four ways: 1 / (k + SNR)^gamma times its error of eps."""
+    """One estimate of x0 that is wrong, expressed in four parameterisations: 1 / (k + SNR)^gamma times its error of eps."""
     process, batch = vp_cosine(), gaussian_batch()
     losses = {
         prediction: float(
@@ -86,8 +86,8 @@ def test_p2_weights_the_same_error_whatever_is_predicted(gamma, key):
 @pytest.mark.parametrize("process", [vp_linear(), sub_vp(), flow(), edm()], ids=lambda p: p.name)
 def test_a_weighting_weights_the_same_error_whatever_is_predicted(process, weighting, key):
     batch = gaussian_batch(2_000)
-    told = [loss(predictor(process, name, 0.5), process, Objective(name, weighting), batch, key) for name in PREDICTIONS]
-    assert told == pytest.approx([told[0]] * len(told), rel=2e-3)
+    found = [loss(predictor(process, name, 0.5), process, Objective(name, weighting), batch, key) for name in PREDICTIONS]
+    assert found == pytest.approx([found[0]] * len(found), rel=2e-3)
 
 
 def test_min_snr_weights_are_those_of_the_paper():
@@ -259,15 +259,15 @@ def steps(state, count, key, optimization=PLAIN):
     """This many steps on one batch: the last state, and the metrics of each."""
     metrics = []
     for _ in range(count):
-        state, told = train_step(state, vp_cosine(), BATCH, key, objective=OBJECTIVE, optimization=optimization)
-        metrics.append({name: np.array(value) for name, value in told.items()})
+        state, measured = train_step(state, vp_cosine(), BATCH, key, objective=OBJECTIVE, optimization=optimization)
+        metrics.append({name: np.array(value) for name, value in measured.items()})
     return state, metrics
 
 
 def test_steps_are_counted_and_lower_the_loss(key):
     state, metrics = steps(fresh(PLAIN), 60, key)
     assert int(state.step) == 60
-    losses = [told["loss"] for told in metrics]
+    losses = [step["loss"] for step in metrics]
     # at first the whole power of x0 is the loss; an affine map of x leaves less than its variance
     assert losses[0] == pytest.approx(MEAN**2 + STD**2, rel=0.2)
     assert np.mean(losses[-10:]) < STD**2
@@ -277,14 +277,14 @@ def test_a_copied_state_repeats_its_steps_exactly(key):
     """All randomness is fold_in(key, step): a run that resumes needs the state alone."""
     state, _ = steps(fresh(PLAIN), 3, key)
     copy = jax.tree.map(jnp.copy, state)
-    one, told = steps(state, 2, key)
-    other, told_again = steps(jax.tree.map(jnp.copy, copy), 2, key)
-    jax.tree.map(np.testing.assert_array_equal, told, told_again)
+    one, metrics = steps(state, 2, key)
+    other, repeated = steps(jax.tree.map(jnp.copy, copy), 2, key)
+    jax.tree.map(np.testing.assert_array_equal, metrics, repeated)
     for a, b in zip(arrays(one), arrays(other), strict=True):
         np.testing.assert_array_equal(a, b)
     # another key, and another step of the same key, draw other noise
-    assert steps(jax.tree.map(jnp.copy, copy), 1, jax.random.key(1))[1][0]["loss"] != told[0]["loss"]
-    assert steps(dataclasses.replace(copy, step=copy.step + 1), 1, key)[1][0]["loss"] != told[0]["loss"]
+    assert steps(jax.tree.map(jnp.copy, copy), 1, jax.random.key(1))[1][0]["loss"] != metrics[0]["loss"]
+    assert steps(dataclasses.replace(copy, step=copy.step + 1), 1, key)[1][0]["loss"] != metrics[0]["loss"]
 
 
 def test_the_metrics_are_those_of_the_loss_at_the_folded_key(key):
@@ -293,12 +293,12 @@ def test_the_metrics_are_those_of_the_loss_at_the_folded_key(key):
     values, t = run(state.network)
     gradient = jax.jit(jax.grad(lambda network: run(network)[0].mean()))(state.network)
     norm = math.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in arrays(gradient)))
-    _, (told,) = steps(state, 1, key)
-    assert (float(told["loss"]), float(told["gradient_norm"])) == pytest.approx((float(values.mean()), norm), rel=1e-5)
+    _, (metrics,) = steps(state, 1, key)
+    assert (float(metrics["loss"]), float(metrics["gradient_norm"])) == pytest.approx((float(values.mean()), norm), rel=1e-5)
     snr, values = np.asarray(vp_cosine().snr(t)), np.asarray(values)
     for index, member in enumerate((snr >= 1, (snr < 1) & (snr >= 0.01), snr < 0.01)):
-        assert told["phase_count"][index] == member.sum()
-        assert told["phase_loss"][index] == pytest.approx(values[member].sum(), rel=1e-4)
+        assert metrics["phase_count"][index] == member.sum()
+        assert metrics["phase_loss"][index] == pytest.approx(values[member].sum(), rel=1e-4)
 
 
 def test_the_average_of_the_weights_follows_its_recursion(key):

@@ -15,7 +15,7 @@ from jaxdiff import classifier as classifiers
 from jaxdiff import parallel, weight_file
 from jaxdiff._console import plots
 from jaxdiff._console.terminal import console, working
-from jaxdiff.calibration import Calibration, HeldOut, Level, ask, fit, measure
+from jaxdiff.calibration import Calibration, HeldOut, Level, evaluate_held_out, fit, measure
 from jaxdiff.classifier import Classification
 from jaxdiff.data import Source, load_arrays, require_two_values
 from jaxdiff.errors import InputError
@@ -99,7 +99,7 @@ class NoisedClassification(Task):
         source = self.held_out[split]
         images, labels = load_arrays(source, count=min(options.held_out, len(source)), seed=options.seed)
         key = jax.random.fold_in(jax.random.key(options.seed), {"validation": 3, "test": 4}[split])
-        return ask(network, self.process, images, labels[:, 0].astype(np.int64), key)
+        return evaluate_held_out(network, self.process, images, labels[:, 0].astype(np.int64), key)
 
 
 def _table(before: tuple[Level, ...], after: tuple[Level, ...]) -> Table:

@@ -113,7 +113,7 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
             state, measured = step_of(state, task.process, batch, key, requests)
             done += 1
             pending.append((done, measured))
-            requested.append(measured["wish"])
+            requested.append(measured["request"])
             agreed = int(requested.popleft()) if len(requested) > _AHEAD else NOTHING
             save_now = agreed != NOTHING or done == task.steps
             if done % options.log_every == 0 or save_now:

@@ -6,7 +6,7 @@ from jax.sharding import Mesh
 
 from jaxdiff import parallel
 from jaxdiff._console.arguments import value_names
-from jaxdiff._console.dry_run import pretend
+from jaxdiff._console.dry_run import simulate_devices
 from jaxdiff.data import Source, open_data, require_two_values, verify
 from jaxdiff.errors import InputError
 
@@ -45,7 +45,7 @@ def train_classifier(options: ClassifierOptions) -> None:
 def join(options: RunOptions) -> Mesh:
     """The mesh of the run's processes, or of the simulated devices of a dry run."""
     if options.devices is not None:
-        pretend(options.devices)
+        simulate_devices(options.devices)
     return options.make_mesh()
 
 

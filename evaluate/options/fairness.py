@@ -8,11 +8,11 @@ from jaxdiff._console.hosts import Processes
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
-from .fitted import Fitted
+from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Fairness(Fitted, Processes):
+class Fairness(ImageFormat, Processes):
     """Measures how far synthetic images from any source depend on an attribute.
 
     Attribute classifiers are trained on each set and tested in three directions: synthetic->real, real->synthetic and, held
@@ -86,14 +86,14 @@ class Fairness(Fitted, Processes):
     intersect: tuple[str, ...] = ()
     """Other attributes of the real images: report errors for each intersection of --attribute and these (gender x race).
     Sets without labels of them are labelled by classifiers trained on real images."""
-    judge: Path | None = None
+    classifier: Path | None = None
     """External attribute classifier as an ONNX file (needs onnxruntime), to measure label accuracy in each set."""
-    judge_values: tuple[str, ...] = ()
-    """With --judge: names of its classes, in order; by default --values."""
-    judge_mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    """With --judge: mean subtracted from red, green and blue, for levels 0 to 255."""
-    judge_scale: float = 127.5
-    """With --judge: scale that the result is divided by, above 0."""
+    classifier_values: tuple[str, ...] = ()
+    """With --classifier: names of its classes, in order; by default --values."""
+    classifier_mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    """With --classifier: mean subtracted from red, green and blue, for levels 0 to 255."""
+    classifier_scale: float = 127.5
+    """With --classifier: scale that the result is divided by, above 0."""
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
@@ -110,9 +110,10 @@ class Fairness(Fitted, Processes):
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic and not self.self_check:
             raise InputError("--synthetic takes one or more sets, got none")
-        if self.self_check and (self.synthetic or self.associated or self.judge or not self.quality):
+        if self.self_check and (self.synthetic or self.associated or self.classifier or not self.quality):
             raise InputError(
-                "--self-check uses its own sets and cannot be combined with --synthetic, --associated, --judge or --no-quality"
+                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier "
+                "or --no-quality"
             )
         if self.repeats < 0 or (self.repeats and not self.self_check):
             raise InputError(f"--repeats must be at least 0 and needs --self-check, got {self.repeats}")
@@ -122,10 +123,12 @@ class Fairness(Fitted, Processes):
             raise InputError("--target needs --associated, whose classifiers count the images")
         if self.target and (min(self.target) < 0 or abs(sum(self.target) - 1) > 0.011):
             raise InputError(f"--target takes shares of at least 0 that add up to 1, got {' '.join(map(str, self.target))}")
-        if self.judge is None and (self.judge_values or self.judge_mean != (127.5,) * 3 or self.judge_scale != 127.5):
-            raise InputError("--judge-values, --judge-mean and --judge-scale need --judge")
-        if self.judge_scale <= 0:
-            raise InputError(f"--judge-scale must be above 0, got {self.judge_scale}")
+        if self.classifier is None and (
+            self.classifier_values or self.classifier_mean != (127.5,) * 3 or self.classifier_scale != 127.5
+        ):
+            raise InputError("--classifier-values, --classifier-mean and --classifier-scale need --classifier")
+        if self.classifier_scale <= 0:
+            raise InputError(f"--classifier-scale must be above 0, got {self.classifier_scale}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():

@@ -9,14 +9,14 @@ from jaxdiff._console.hosts import Processes
 from jaxdiff.defaults import ALPHA, ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES, NEIGHBOURS
 from jaxdiff.errors import InputError
 
-from .fitted import Fitted
+from .image_format import ImageFormat
 
 LEAST = int(1 / FALSE_POSITIVES)
 """Minimum number of held-out images for a false-positive rate of `FALSE_POSITIVES`."""
 
 
 @dataclass(frozen=True)
-class Memorization(Fitted, Processes):
+class Memorization(ImageFormat, Processes):
     """Measures memorisation: which training images are reproduced in synthetic images.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the

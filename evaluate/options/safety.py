@@ -9,17 +9,17 @@ from jaxdiff.data.spec import split_spec
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
-from .fitted import Fitted
+from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Safety(Fitted, Processes):
+class Safety(ImageFormat, Processes):
     """Measures how safe sets are: the rate of unsafe images, by attribute classifiers and by nearest neighbours; the quality
     compared with the safe real images; and how often the guard acts on safe images.
 
     Unsafe images are defined by an attribute of real, labelled images. The report also has rows for held-out real images and
     for rejection sampling from the first set. Writes safety.json, safety.md, safety.png (unsafe rate against quality) and
-    judged.png (the first images of each row, with a frame around those classified as unsafe).
+    classified.png (the first images of each row, with a frame around those classified as unsafe).
 
     For example:
 

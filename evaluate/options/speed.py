@@ -18,7 +18,7 @@ class Speed:
     batches.
 
     First the outputs of one network evaluation and of a whole run are compared in full float32: they must agree. Then the
-    contestants of each task are timed in alternation, without compilation. Each framework runs in its own process; jaxdiff in
+    variants of each task are timed in alternation, without compilation. Each framework runs in its own process; jaxdiff in
     one set up as by `sample` and one as by `train`, PyTorch on a GPU in one per mode. The baseline is PyTorch's fastest mode.
     Columns: "faster" is the speed-up over the baseline, the median over rounds of the ratio within a round; "%" the share of
     the machine's measured rate of matrix products; "GiB" the peak memory, on a GPU of the framework, on a CPU in addition to
@@ -65,11 +65,11 @@ class Speed:
     count: int = 256
     """Images drawn in the task job."""
     rounds: int = 7
-    """Timings per contestant."""
+    """Timings per variant."""
     compare_runs: bool = True
     """Compare the outputs of a whole run, not only of one network evaluation; needs one more compilation."""
     budget: float = float("inf")
-    """Time budget in seconds, after which no new measurement starts; skipped contestants are reported."""
+    """Time budget in seconds, after which no new measurement starts; skipped variants are reported."""
     compile_limit: float = 600.0
     """Time limit in seconds for building, compiling and first running a PyTorch mode."""
     seed: int = 0

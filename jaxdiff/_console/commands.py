@@ -5,13 +5,16 @@ A program's `--help` lists its commands; a command's own `--help` lists its opti
 
 import importlib
 import inspect
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
+import docstring_parser
 import tyro
 
 from jaxdiff._console.device import prepare
@@ -30,7 +33,47 @@ def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
         tables: further help text.
     """
     about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
-    return tyro.cli(kind, prog=spelled, args=arguments, description=about)
+    _join_lines(kind)
+    with _own_errors(kind):
+        # tyro prints two blank lines where an indented line follows a blank one
+        return tyro.cli(kind, prog=spelled, args=arguments, description=re.sub(r"\n\n(?= )", "\n", about))
+
+
+class _WrongOptions(BaseException):
+    """An `InputError` of the options' own checks, which tyro would print in a box if it were a `ValueError`."""
+
+
+@contextmanager
+def _own_errors(kind: Any) -> Generator[None, None, None]:
+    """Raises an `InputError` of `kind.__post_init__` unchanged while options are parsed."""
+    own, check = vars(kind).get("__post_init__"), getattr(kind, "__post_init__", lambda options: None)
+
+    def checked(options: Any) -> None:
+        try:
+            check(options)
+        except InputError as error:
+            raise _WrongOptions(error) from None
+
+    kind.__post_init__ = checked
+    try:
+        yield
+    except _WrongOptions as wrong:
+        raise wrong.args[0] from None
+    finally:
+        if own is None:
+            del kind.__post_init__
+        else:
+            kind.__post_init__ = own
+
+
+def _join_lines(kind: type) -> None:
+    """Makes each field's docstring one paragraph: tyro keeps the line breaks of indented docstrings."""
+    for owner in filter(is_dataclass, kind.__mro__):
+        hints = owner.__dict__.get("__annotations__", {})
+        for parameter in docstring_parser.parse_from_object(owner).params:
+            name, text = parameter.arg_name, parameter.description
+            if name in hints and text and "\n" in text:
+                hints[name] = Annotated[hints[name], tyro.conf.arg(help=" ".join(text.split()))]  # ty: ignore[invalid-type-form]
 
 
 @dataclass(frozen=True)

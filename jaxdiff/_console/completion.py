@@ -30,7 +30,7 @@ def _commands(program: Program) -> type:
     return make_dataclass(program.name, [("command", command)])
 
 
-# A checker knows no types that are made as the program runs.
+# Type checkers do not know types that are made at run time.
 def _any_of(kinds: Sequence[Any]) -> Any:
     return Union[tuple(kinds)]  # noqa: UP007
 

@@ -8,7 +8,7 @@ from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 
 
-def pretend(devices: int) -> None:
+def simulate_devices(devices: int) -> None:
     """Makes JAX simulate this many devices on the CPU, to compile for. Call it before JAX is used.
 
     Raises:

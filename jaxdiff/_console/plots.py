@@ -287,7 +287,7 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
         about = row.get("guard", {})
         if "guard" in about:
             name = ", ".join(filter(None, (about["guard"], about["weight"])))
-            curves.setdefault(name, []).append((about["turned"], x, y))
+            curves.setdefault(name, []).append((about["parameter"], x, y))
         low, high = row["quality"]["intervals"]["frechet"]
         left, right = (100 * end for end in row["unsafe"]["interval"])
         bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
@@ -353,21 +353,21 @@ def calibration(
     plt.close(figure)
 
 
-def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
-    """Plots the speed-up of each contestant over the baseline, one panel per race, with quartiles and seconds.
+def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None:
+    """Plots the speed-up of each variant over the baseline, one panel per comparison, with quartiles and seconds.
 
     Arguments:
         path: the PNG to write.
-        races: the races in the form of speed.json.
+        comparisons: the comparisons in the form of speed.json.
         title: title of the plot.
     """
-    timed = [[row for row in race["contestants"] if "seconds" in row] for race in races]
-    shown = [(race, rows) for race, rows in zip(races, timed, strict=True) if rows]
+    timed = [[row for row in each["variants"] if "seconds" in row] for each in comparisons]
+    shown = [(each, rows) for each, rows in zip(comparisons, timed, strict=True) if rows]
     heights = [len(rows) for _, rows in shown] or [1]
     size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
     plt = pyplot()
     figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
-    for axes, (race, rows) in zip(panels[:, 0], shown, strict=False):
+    for axes, (comparison, rows) in zip(panels[:, 0], shown, strict=False):
         ratios = [row["ratio"]["median"] for row in rows]
         whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
         colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
@@ -377,7 +377,7 @@ def speed(path: Path, races: Sequence[dict[str, Any]], title: str) -> None:
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.invert_yaxis()
         axes.margins(x=0.15)
-        axes.set_title(f"{race['task']}, {race['dtype']}", fontsize="medium", loc="left")
+        axes.set_title(f"{comparison['task']}, {comparison['dtype']}", fontsize="medium", loc="left")
         axes.grid(alpha=0.3, axis="x")
     panels[-1, 0].set_xlabel("speed-up over PyTorch's best mode")
     figure.suptitle(title, fontsize="medium")

@@ -240,7 +240,7 @@ class _Canvas:
         rows, columns = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         return _Canvas(self.pixels[:, :, rows, columns], self.u[:, :, columns], self.v[:, rows], self.soft)
 
-    def within(self, distance):
+    def coverage(self, distance):
         """Coverage of pixels, 0 to 1, by a shape from its signed distance, negative inside."""
         return np.clip(0.5 - distance / self.soft, 0, 1)
 
@@ -252,7 +252,7 @@ class _Canvas:
         across, down = np.abs(u) / width, np.abs(v) / height
         f = across**power + down**power
         slope = (power * across ** (power - 1) / width) ** 2 + (power * down ** (power - 1) / height) ** 2
-        return self.within((f - 1) / np.sqrt(slope + 1e-6))
+        return self.coverage((f - 1) / np.sqrt(slope + 1e-6))
 
     def paint(self, coverage, colour, shade=1.0):
         """Lays a colour (3, n, 1, 1), brightened by `shade`, over the pixels that `coverage` covers."""
@@ -327,13 +327,13 @@ def _head(canvas, is_, vary, skin, hair, light):
     rounding = 0.14 * ((u / width) ** 2 + (v / 0.6) ** 2)
     canvas.paint(head, skin, 1.06 + light - rounding)
 
-    beard = canvas.within(0.19 - 0.9 * u**2 - v)
+    beard = canvas.coverage(0.19 - 0.9 * u**2 - v)
     canvas.paint(is_["beard"] * 0.92 * beard * head, _pick(_BEARD, is_["hair_color"]) * vary["hair_tone"], 1 + light)
 
     volume = 0.03 + 0.05 * is_long
     cap = canvas.ellipse(u, v + 0.04, width + volume, 0.62 + volume)
     hairline = v + 0.34 - (1.2 + 1.0 * is_long) * u**2
-    canvas.paint(cap * canvas.within(hairline), hair, 1 + 2 * light)
+    canvas.paint(cap * canvas.coverage(hairline), hair, 1 + 2 * light)
 
 
 def _mouth(canvas, is_, skin):
@@ -344,11 +344,11 @@ def _mouth(canvas, is_, skin):
     width = 0.14 + 0.09 * smile
     taper = np.maximum(1 - (u / width) ** 2, 0)
     middle = v - 0.29 - 0.03 * smile + 2.2 * smile * u**2
-    lips = canvas.within(np.abs(middle) - (0.06 + 0.025 * smile) * taper)
+    lips = canvas.coverage(np.abs(middle) - (0.06 + 0.025 * smile) * taper)
     colour = skin * np.array(_LIPS, np.float32)[:, None, None, None]
     colour = colour + (_pick((_LIPSTICK,), np.zeros_like(smile)) - colour) * is_["lipstick"]
-    canvas.paint(lips * canvas.within(np.abs(u) - width), colour)
-    teeth = canvas.within(np.abs(middle) - 0.045 * taper) * canvas.within(np.abs(u) - width * 0.8)
+    canvas.paint(lips * canvas.coverage(np.abs(u) - width), colour)
+    teeth = canvas.coverage(np.abs(middle) - 0.045 * taper) * canvas.coverage(np.abs(u) - width * 0.8)
     canvas.paint(smile * teeth, _pick(((246, 242, 236),), np.zeros_like(smile)))
 
 
@@ -358,11 +358,11 @@ def _eyes(canvas, is_, vary):
     white, black = ((248, 246, 242),), ((24, 22, 26),)
     none = np.zeros_like(vary["turn"])
     brow = np.abs(v + 0.155 + vary["brow_height"] + 0.6 * u**2) - 0.025
-    canvas.paint(canvas.within(brow) * canvas.within(np.abs(u) - 0.11), _pick(_BROWS, is_["hair_color"]))
+    canvas.paint(canvas.coverage(brow) * canvas.coverage(np.abs(u) - 0.11), _pick(_BROWS, is_["hair_color"]))
     canvas.paint(canvas.ellipse(u, v, 0.1, 0.06), _pick(white, none))
     canvas.paint(canvas.ellipse(u, v, 0.05, 0.055), _between(_IRIS, vary["iris_tone"]))
     canvas.paint(canvas.ellipse(u, v, 0.022, 0.024), _pick(black, none))
     outer = canvas.ellipse(u, v - 0.01, 0.165, 0.135, 3.0)
     rims = outer - canvas.ellipse(u, v - 0.01, 0.12, 0.09, 3.0)
-    bridge = canvas.within(np.abs(v + 0.02) - 0.022) * canvas.within(np.abs(canvas.u) - 0.05)
+    bridge = canvas.coverage(np.abs(v + 0.02) - 0.022) * canvas.coverage(np.abs(canvas.u) - 0.05)
     canvas.paint(is_["glasses"] * np.maximum(rims, bridge), _pick(black, none))

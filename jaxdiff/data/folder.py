@@ -3,7 +3,7 @@
 A folder contains `labels.csv` and either image files at any depth or one zip of them; alternatively, one zip contains both.
 `labels.csv` has a column `file`, optionally a column `split` (train, validation or test), and one column per attribute.
 `file` is the path of an image relative to the folder or within the zip, or its base name if that is unique. An optional
-`attributes.json` beside `labels.csv` names the values: `{"gender": ["male", "female"]}`.
+`attributes.json` next to `labels.csv` names the values: `{"gender": ["male", "female"]}`.
 """
 
 import csv

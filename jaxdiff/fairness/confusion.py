@@ -35,7 +35,7 @@ class Confusion:
 
     @property
     def condition(self) -> float:
-        """The condition number of the rates, at least 1; infinite where the classifier cannot tell two values apart."""
+        """The condition number of the rates, at least 1; infinite where the classifier cannot distinguish two values."""
         return float(np.linalg.cond(self.rates))
 
     @property

@@ -9,7 +9,7 @@ from jaxdiff.defaults import PERMUTATIONS
 from jaxdiff.errors import InputError
 
 BLOCK = 512
-"""Rows compared at once, which bounds the memory used beside the distance matrix."""
+"""Rows compared at once, which bounds the memory in addition to the distance matrix."""
 
 
 @dataclass(frozen=True)

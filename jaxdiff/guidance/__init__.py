@@ -1,6 +1,6 @@
 """Guidances: denoiser in, denoiser out. They compose by nesting; the solver places nodes on all breakpoints."""
 
-from jaxdiff.denoiser import Guidance, Remembering, breakpoints
+from jaxdiff.denoiser import Guidance, Stateful, breakpoints
 from jaxdiff.guidance.adaptive_projected import AdaptiveProjected, adaptive_projected
 from jaxdiff.guidance.autoguidance import Autoguidance, autoguidance
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
@@ -38,13 +38,13 @@ __all__ = [
     "Particle",
     "Record",
     "Recording",
-    "Remembering",
     "Repellency",
     "Safe",
     "SafetyFlow",
     "ScoreMixing",
     "Semantic",
     "SpectralSwitching",
+    "Stateful",
     "Switching",
     "Thresholded",
     "Unbounded",

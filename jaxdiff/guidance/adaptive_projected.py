@@ -11,14 +11,14 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Remembering, as_denoiser
+from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import stacked, unstacked
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class AdaptiveProjected(Remembering):
+class AdaptiveProjected(Stateful):
     """See `adaptive_projected`."""
 
     null: Any
@@ -27,7 +27,7 @@ class AdaptiveProjected(Remembering):
     radius: Float[Array, ""]
     momentum: Float[Array, ""]
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """x twice."""
         return stacked(x, x)
 
@@ -41,7 +41,7 @@ class AdaptiveProjected(Remembering):
         """The guided posterior mean, and the running difference after it."""
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        both = denoise(self.asked(x), stacked(times, times), stacked(condition, null))
+        both = denoise(self.inner_states(x), stacked(times, times), stacked(condition, null))
         conditional, unconditional = unstacked(both, 2)
         running = conditional - unconditional + self.momentum * memory
         size = jnp.sqrt(_dot(running, running))

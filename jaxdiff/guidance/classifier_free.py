@@ -21,7 +21,7 @@ class ClassifierFree(Guidance):
     null: Any
     scale: Float[Array, ""]
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """x twice."""
         return stacked(x, x)
 
@@ -30,7 +30,7 @@ class ClassifierFree(Guidance):
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, condition)
         both = stacked(condition, null)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        conditional, unconditional = unstacked(denoise(self.asked(x), stacked(times, times), both), 2)
+        conditional, unconditional = unstacked(denoise(self.inner_states(x), stacked(times, times), both), 2)
         # in this form scale 1 is exactly the conditional mean
         return conditional + (self.scale - 1) * (conditional - unconditional)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Guidance, Inside, as_denoiser
+from jaxdiff.denoiser import Guidance, InnerDenoiser, as_denoiser
 from jaxdiff.guidance.window import Window
 from jaxdiff.guidance.window import window as window_of
 from jaxdiff.parallel import replicate
@@ -40,7 +40,7 @@ class Interval(Guidance):
         return int((held if child == 0 else ~held).any())
 
     def guide(  # ty: ignore[incompatible-method-override]  # a denoiser for each child
-        self, denoise: Inside, plain: Inside, x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+        self, denoise: InnerDenoiser, plain: InnerDenoiser, x: Float[Array, "b ..."], t: ArrayLike, condition: Any
     ) -> Float[Array, "b ..."]:
         """The guided posterior mean where the window holds, else the plain one."""
         held = replicate(self.window.holds(jnp.broadcast_to(jnp.asarray(t), x.shape[:1])))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.denoiser import Guidance, Remembering
+from jaxdiff.denoiser import Guidance, Stateful
 from jaxdiff.parallel import unstacked
 
 
@@ -46,7 +46,7 @@ class Record(NamedTuple):
         )
 
 
-class Recording(Remembering):
+class Recording(Stateful):
     """A guidance that records its effect: its memory is a pair of its own memory and the record."""
 
     @abstractmethod
@@ -61,11 +61,11 @@ def record(denoiser: Callable, memory: Any, count: int) -> Record | None:
 
     Arguments:
         denoiser: the nest.
-        memory: the memory of the run, from `sample(..., remembered=True)`.
+        memory: the memory of the run, from `sample(..., return_memory=True)`.
         count: number of samples; outer guidances with several conditions stack copies after them.
     """
     if isinstance(denoiser, Recording):
         return Record(*(unstacked(leaf, len(leaf) // count)[0] for leaf in memory.own[1]))
-    children = zip(denoiser.children, memory.inside, strict=True) if isinstance(denoiser, Guidance) else ()
+    children = zip(denoiser.children, memory.children, strict=True) if isinstance(denoiser, Guidance) else ()
     found = (record(child, inside, count) for child, inside in children)
     return next((each for each in found if each is not None), None)

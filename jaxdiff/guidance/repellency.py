@@ -119,12 +119,12 @@ def radius_of(references: References, quantile: float = 0.5) -> float:
         raise InputError(f"`references` must be at least 2, got {references.count}; give a `radius`")
     if not 0 <= quantile <= 1:
         raise InputError(f"`quantile` must lie in [0, 1], got {quantile}")
-    asked = np.unique(np.linspace(0, references.count - 1, min(references.count, SAMPLED)).round().astype(np.int32))
-    return float(jnp.quantile(_to_nearest_other(references, asked), quantile))
+    chosen = np.unique(np.linspace(0, references.count - 1, min(references.count, SAMPLED)).round().astype(np.int32))
+    return float(jnp.quantile(_to_nearest_other(references, chosen), quantile))
 
 
 @jax.jit
-def _to_nearest_other(references: References, asked: Array) -> Float[Array, " n"]:
-    images = references.tiles.reshape(-1, references.tiles.shape[-1])[asked] + references.centre
+def _to_nearest_other(references: References, chosen: Array) -> Float[Array, " n"]:
+    images = references.tiles.reshape(-1, references.tiles.shape[-1])[chosen] + references.centre
     # the nearest of all is the reference itself
     return jnp.sqrt(references.nearest_squares(images.reshape(-1, *references.shape), 2)[:, 1])

@@ -27,7 +27,7 @@ class ScoreMixing(Guidance):
     shares: Float[Array, " k"]
     reference: Float[Array, " k"]
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """x for the marginal and for every value."""
         return stacked(*[x] * (1 + len(self.shares)))
 
@@ -42,7 +42,7 @@ class ScoreMixing(Guidance):
         count = 1 + len(values)
         conditions = stacked(marginal, *values)
         times = stacked(*[jnp.broadcast_to(jnp.asarray(t), x.shape[:1])] * count)
-        means = unstacked(denoise(self.asked(x), times, conditions), count)
+        means = unstacked(denoise(self.inner_states(x), times, conditions), count)
         posterior = mixture_weights(means[0], means[1:], self.shares)
         weights = posterior * self.reference / self.shares
         weights = weights / weights.sum(-1, keepdims=True)

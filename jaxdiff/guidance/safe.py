@@ -84,7 +84,7 @@ class Safe(Recording):
         """The number of conditions to evaluate."""
         return 1 + (self.null is not None) + (self.unsafe is None)
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """x for the condition, for the null condition if that is the anchor, and for the unsafe condition if there is one."""
         return stacked(*[x] * self._rows) if self._rows > 1 else x
 
@@ -103,7 +103,7 @@ class Safe(Recording):
         held = self.window.holds(times) & (self.strength > 0)
 
         def act(memory):
-            remembered, record = memory
+            own, record = memory
             if self.unsafe is None:
                 nothing = jnp.zeros(len(x), anchor.dtype)
                 evidence = Evidence(self.process, x, times, anchor, unsafe, nothing, nothing)
@@ -111,12 +111,12 @@ class Safe(Recording):
             else:
                 mean, log_sum, log_kernel, deviation = self.unsafe.look(self.process, x, times, anchor)
                 evidence = Evidence(self.process, x, times, anchor, mean.astype(anchor.dtype), log_sum, log_kernel)
-            base, remembered = self.weight(evidence, remembered)
+            base, own = self.weight(evidence, own)
             fires = held & (base >= self.threshold) & (deviation <= self.deviation)
             weight = jnp.where(fires, jnp.minimum(self.strength * base, self.cap), 0.0).astype(anchor.dtype)
             moved = guided + expand(weight, x) * (anchor - evidence.unsafe)
             # weight 0 leaves the sample unchanged, whatever the references are
-            return jnp.where(expand(weight > 0, x), moved, guided), (remembered, record.after(times, held, weight))
+            return jnp.where(expand(weight > 0, x), moved, guided), (own, record.after(times, held, weight))
 
         return jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), memory)
 
@@ -128,7 +128,7 @@ class Safe(Recording):
         others = [other for other in (self.null, self.unsafe_condition) if other is not None]
         filled = [jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), other, condition) for other in others]
         conditions = stacked(condition, *filled)
-        means = unstacked(denoise(self.asked(x), stacked(*[t] * self._rows), conditions), self._rows)
+        means = unstacked(denoise(self.inner_states(x), stacked(*[t] * self._rows), conditions), self._rows)
         own = means[0]
         if self.null is None:
             return own, own, means[-1]

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxdiff.denoiser import Remembering, as_denoiser
+from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import stacked, unstacked
 from jaxdiff.process import Process, expand
@@ -18,7 +18,7 @@ from jaxdiff.process import Process, expand
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Semantic(Remembering):
+class Semantic(Stateful):
     """See `semantic`."""
 
     process: Process
@@ -35,7 +35,7 @@ class Semantic(Remembering):
         """The times at which the directions start and stop to act."""
         return (self.start, self.stop)
 
-    def asked(self, x: Array) -> Array:
+    def inner_states(self, x: Array) -> Array:
         """x for the null condition, the prompt and every concept."""
         return stacked(*[x] * (2 + len(self.strengths)))
 
@@ -57,7 +57,7 @@ class Semantic(Remembering):
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, prompt)
         conditions = stacked(null, prompt, *concepts)
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
-        means = unstacked(denoise(self.asked(x), stacked(*[times] * count), conditions), count)
+        means = unstacked(denoise(self.inner_states(x), stacked(*[times] * count), conditions), count)
         # converts differences of x_0 to differences of eps
         unit = expand(self.process.alpha(times) / self.process.sigma(times), x)
         directions = -unit * (means[2:] - means[0])

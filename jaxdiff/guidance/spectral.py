@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxdiff.bands import Bands
-from jaxdiff.denoiser import Guidance, Remembering, as_denoiser, nest
+from jaxdiff.denoiser import Guidance, Stateful, as_denoiser, nest
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import replicate, stacked, unstacked
 from jaxdiff.process import expand
@@ -96,7 +96,7 @@ def spectral_switching(denoise: Callable, bands: Bands, at: ArrayLike | Sequence
     Raises:
         InputError: `at` is outside [0, 1] or not of shape (K,) or (B, K), or a guidance inside is stateful.
     """
-    if any(isinstance(guidance, Remembering) for guidance in nest(denoise)):
+    if any(isinstance(guidance, Stateful) for guidance in nest(denoise)):
         raise InputError(
             "`denoise` contains a stateful guidance, but is evaluated on the batch or on twice the batch; put it outside"
         )

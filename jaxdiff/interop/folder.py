@@ -33,14 +33,14 @@ class _Folder(NamedTuple):
         settings: the network's `config.json`.
         state: its arrays by name.
         scheduler: the `scheduler_config.json`, or None.
-        remembered: the metadata of `save` in the header of the weights, or None.
+        metadata: the metadata of `save` in the header of the weights, or None.
         file: the path of the weights.
     """
 
     settings: dict[str, Any]
     state: Arrays
     scheduler: dict[str, Any] | None
-    remembered: dict[str, Any] | None
+    metadata: dict[str, Any] | None
     file: Path
 
 
@@ -74,7 +74,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
     for file, content in files.items():
         (partial_folder / file).parent.mkdir(parents=True, exist_ok=True)
         (partial_folder / file).write_text(json.dumps(content, indent=2) + "\n")
-    metadata = {"format": "pt", "jaxdiff": json.dumps(_memory(model, settings, state))}
+    metadata = {"format": "pt", "jaxdiff": json.dumps(_metadata(model, settings, state))}
     safetensors.numpy.save_file(state, partial_folder / "unet" / WEIGHTS[0], metadata=metadata)
     if folder.exists():
         folder.rmdir()
@@ -109,12 +109,14 @@ def load(
     """
     found = _find(Path(path))
     scheduled = None if found.scheduler is None else scheduler.read(found.scheduler, SCHEDULER)
-    untold = process is None and prediction is None and attribute is None and size is None and not null_label
-    if untold and (model := _as_it_was(found, scheduled)) is not None:
+    no_overrides = process is None and prediction is None and attribute is None and size is None and not null_label
+    if no_overrides and (model := _restored(found, scheduled)) is not None:
         return model
     if process is None or prediction is None:
         if scheduled is None:
-            raise InputError(f"{path} has no {SCHEDULER}: name `process` and `prediction` of the network's training")
+            raise InputError(
+                f"{path} has no {SCHEDULER}: give the `process` and `prediction` that the network was trained with"
+            )
         process, prediction = process or scheduled[0], prediction or scheduled[1]
     read = {"timesteps": process.timesteps, "null_label": null_label, "size": size}
     config = unet2d_config.read(found.settings, **read, name=CONFIG)
@@ -125,7 +127,7 @@ def load(
     )
 
 
-def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:
+def _metadata(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:
     """What the format cannot store, JSON-ready: the description of the model, and its weights that `exported` changed."""
     config = unet2d_config.read(settings, timesteps=model.config.timesteps)
     back = named(unet2d.imported(config, state).weights)
@@ -135,12 +137,12 @@ def _memory(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, 
     return {"model": describe(model), "weights": kept, "fingerprint": fingerprinted(model).fingerprint}
 
 
-def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> Model | None:
-    """The model that `save` wrote into the folder, or None where it wrote none or the folder has been changed since."""
-    if found.remembered is None:
+def _restored(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> Model | None:
+    """The model that `save` wrote into the folder; None if there is none or the folder has been changed since."""
+    if found.metadata is None:
         return None
     try:
-        description, kept = found.remembered["model"], found.remembered["weights"]
+        description, kept = found.metadata["model"], found.metadata["weights"]
         timesteps = description["network"].get("timesteps", UNetConfig.timesteps)
         config = unet2d_config.read(found.settings, timesteps=timesteps, name=CONFIG)
         network = unet2d.imported(config, found.state, found.file.name)
@@ -148,7 +150,7 @@ def _as_it_was(found: _Folder, scheduled: tuple[Process, Prediction] | None) -> 
         arrays = {name: np.asarray(leaf) for name, leaf in named(network.weights).items()}
         fill = lambda wanted: {name: kept.get(name, arrays[name]).reshape(wanted[name].shape) for name in wanted}  # noqa: E731
         model = fingerprinted(described(description, lambda config: filled(config, fill), ""))
-        same = model.fingerprint == found.remembered["fingerprint"]
+        same = model.fingerprint == found.metadata["fingerprint"]
         settings, state = unet2d.exported(model.config, model.network)
         written = scheduler.read(scheduler.written(model.process, model.prediction, timesteps))
     except InputError:
@@ -169,8 +171,8 @@ def _find(folder: Path) -> _Folder:
     network = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
     if not (network / CONFIG).is_file():
         raise InputError(f"no {unet2d_config.CLASS} in {folder}: it has neither unet/{CONFIG} nor {CONFIG}")
-    beside = [folder / "scheduler" / SCHEDULER, folder / SCHEDULER, folder.absolute().parent / "scheduler" / SCHEDULER]
-    schedule = next((_json(file) for file in beside[: 2 + (network == folder)] if file.is_file()), None)
+    candidates = [folder / "scheduler" / SCHEDULER, folder / SCHEDULER, folder.absolute().parent / "scheduler" / SCHEDULER]
+    schedule = next((_json(file) for file in candidates[: 2 + (network == folder)] if file.is_file()), None)
     settings = _json(network / CONFIG)
     file = next((network / name for name in WEIGHTS if (network / name).is_file()), None)
     if file is None:
@@ -188,7 +190,7 @@ def _weights(file: Path) -> tuple[Arrays, dict[str, Any] | None]:
             raise InputError(f"{file} must hold a network's state_dict()")
         return dict(content), None
     try:
-        with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone knows no bfloat16
+        with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone has no bfloat16
             metadata = opened.metadata() or {}
             state = {name: np.asarray(opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return state, json.loads(metadata["jaxdiff"]) if "jaxdiff" in metadata else None

@@ -34,7 +34,7 @@ RESIDUAL = {
 }
 ORDERS = ("heads", "projections")
 # Arrays that every such network has, from which its shape is inferred.
-TELLING = ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "output_blocks.0.0.emb_layers.1.weight")
+REQUIRED = ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "output_blocks.0.0.emb_layers.1.weight")
 
 
 def load(
@@ -54,18 +54,18 @@ def load(
     variance.
 
     Arguments:
-        path: what `torch.save` wrote of the network's `state_dict()`, averaged or not.
-        size: of its images in pixels, (height, width) or one number for both.
-        process: its forward process, usually `ddpm("linear")`; its T is that of the timesteps that the network takes.
-        prediction: what it predicts; `eps` unless it was trained otherwise.
-        head_channels: channels of an attention head (`num_head_channels`; for one of `num_heads`, its channels by that).
-        attention_order: whether the rows of the projection to queries, keys and values go first by `heads` (guided-diffusion's
-            default) or first by `projections` (`use_new_attention_order`).
-        attribute: name and values of its class label; by default `class` with the values 0, 1, ..
-        null_label: whether its last class embedding is that of the null label.
+        path: the network's `state_dict()`, written by `torch.save`, with averaged weights or not.
+        size: of the images in pixels, (height, width) or one number for both.
+        process: the forward process, usually `ddpm("linear")`; its T is that of the network's timesteps.
+        prediction: what the network predicts.
+        head_channels: channels of an attention head (`num_head_channels`; with `num_heads`, the channels divided by it).
+        attention_order: whether the rows of the projection to queries, keys and values are ordered by `heads` first
+            (guided-diffusion's default) or by `projections` first (`use_new_attention_order`).
+        attribute: name and values of the class label; by default `class` with the values 0, 1, ..
+        null_label: whether the last class embedding is that of the null label.
 
     Raises:
-        InputError: the file is no state dictionary of such a network; the arrays that it lacks or has too many are listed.
+        InputError: the file is not the state dictionary of such a network; missing and unexpected arrays are listed.
     """
     content, name = torch_file.load(path), Path(path).name
     if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
@@ -77,8 +77,8 @@ def load(
         raise InputError(f"{name} must hold a network's state_dict(), got {held}")
     if attention_order not in ORDERS:
         raise InputError(f"`attention_order` must be one of {', '.join(ORDERS)}, got {attention_order!r}")
-    told = {"size": size, "head_channels": head_channels, "timesteps": process.timesteps, "null_label": null_label}
-    config = configuration(content, name, **told)
+    settings = {"size": size, "head_channels": head_channels, "timesteps": process.timesteps, "null_label": null_label}
+    config = configuration(content, name, **settings)
     state = _ordered(content, config) if attention_order == "heads" else dict(content)
     for key in ("out.2.weight", "out.2.bias"):
         if len(state.get(key, ())) == 2 * config.channels:
@@ -103,26 +103,26 @@ def configuration(
 
     Arguments:
         state: the arrays by name.
-        name: what the state is called in errors.
-        others: as of `load`.
+        name: the name of the state in errors.
+        size, head_channels, timesteps, null_label: see `load`.
     """
-    if lacking := [key for key in TELLING if key not in state]:
-        raise InputError(f"{name} is no UNet of guided-diffusion: it lacks {', '.join(lacking)}")
+    if lacking := [key for key in REQUIRED if key not in state]:
+        raise InputError(f"{name} is not a UNet of guided-diffusion: it lacks {', '.join(lacking)}")
     outputs = _blocks(state, "output_blocks")
-    # a block with a layer that resamples is the last of its level; the last level has none
+    # a block with a resampling layer is the last of its level; the last level has none
     resamplers = [_resampler(layers) for layers in outputs]
     levels = 1 + sum(kind is not None for kind in resamplers)
     base, classes = state["time_embed.0.weight"].shape[1], len(state.get("label_emb.weight", ()))
     if null_label and classes < 2:
-        raise InputError(f"`null_label` takes a network of two class embeddings or more; {name} has {classes}")
+        raise InputError(f"`null_label` needs a network with at least two class embeddings; {name} has {classes}")
     blocks = len(outputs) // levels
     firsts = outputs[::blocks][::-1]  # from the highest resolution on
     widths = [len(layers["0.out_layers.3.bias"]) if "0.out_layers.3.bias" in layers else 0 for layers in firsts]
     first, scales = state["input_blocks.0.0.weight"], len(state["output_blocks.0.0.emb_layers.1.weight"]) == 2 * widths[-1]
     if len(outputs) != levels * blocks or not all(widths) or len(first) != base:
         raise InputError(
-            f"{name} is of another shape than a UNet of ours: {len(outputs)} output_blocks in {levels} levels of "
-            f"{', '.join(map(str, widths))} channels, a first layer of {len(first)} channels and a time of {base}"
+            f"{name} has another architecture than our UNet: {len(outputs)} output_blocks in {levels} levels of "
+            f"{', '.join(map(str, widths))} channels, a first layer of {len(first)} channels and a time embedding of {base}"
         )
     pooled = any("0.in_layers.2.weight" in layers for layers in _blocks(state, "input_blocks")[blocks::blocks][: levels - 1])
     return UNetConfig(
@@ -149,7 +149,7 @@ def configuration(
 
 
 def _blocks(state: Mapping[str, np.ndarray], way: str) -> list[dict[str, np.ndarray]]:
-    """The arrays of each block of a way, by what stands behind the block's path."""
+    """The arrays of each block of `input_blocks` or `output_blocks`, by suffix after the block's path."""
     blocks: dict[int, dict[str, np.ndarray]] = {}
     for key, array in state.items():
         if found := re.fullmatch(rf"{way}\.(\d+)\.(.+)", key):
@@ -158,7 +158,7 @@ def _blocks(state: Mapping[str, np.ndarray], way: str) -> list[dict[str, np.ndar
 
 
 def _resampler(layers: Mapping[str, Any]) -> str | None:
-    """What kind of layer at a block's end doubles the resolution, if any."""
+    """The kind of layer at the end of a block that doubles the resolution, if any."""
     for place in (1, 2):
         if f"{place}.conv.weight" in layers:
             return "convolution"
@@ -168,7 +168,7 @@ def _resampler(layers: Mapping[str, Any]) -> str | None:
 
 
 def _ordered(state: Mapping[str, np.ndarray], config: UNetConfig) -> Arrays:
-    """The state with the rows of its projections first by projection, then by head."""
+    """The state with the rows of its projections ordered by projection first, then by head."""
     ordered = dict(state)
     for key, array in state.items():
         if re.search(r"\.qkv\.(weight|bias)$", key) and len(array) % 3 == 0:

@@ -19,7 +19,7 @@ from jaxdiff.models.network import Network
 from jaxdiff.weight_file import named
 
 Arrays = dict[str, np.ndarray]
-LISTED = 20  # names that an error lists of a kind
+LISTED = 20  # maximum number of names that an error lists of each kind
 
 
 class Layer(NamedTuple):
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
 
     Attributes:
         ours: its path in our network, e.g. `down/0/residual/conv_in`.
-        theirs: its path in the other, e.g. `down_blocks.0.resnets.0.conv1`.
+        theirs: its path in the other network, e.g. `down_blocks.0.resnets.0.conv1`.
         layout: which of `LAYOUTS` its arrays follow.
     """
 
@@ -37,17 +37,22 @@ class Layer(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a layer's arrays go from ours to PyTorch's and back; both name them by what stands behind the layer's path."""
+    """Conversion of a layer's arrays, which are named by their suffix after the layer's path.
 
-    out: Callable[[Arrays], Arrays]
-    back: Callable[[Arrays], Arrays]
+    Attributes:
+        export: from our layout to PyTorch's.
+        load: from PyTorch's layout to ours.
+    """
+
+    export: Callable[[Arrays], Arrays]
+    load: Callable[[Arrays], Arrays]
 
 
-def _with_bias(out: Callable[[np.ndarray], np.ndarray], back: Callable[[np.ndarray], np.ndarray]) -> Layout:
-    """A layout of a layer of kernel and bias."""
+def _with_bias(export: Callable[[np.ndarray], np.ndarray], load: Callable[[np.ndarray], np.ndarray]) -> Layout:
+    """The layout of a layer with a kernel and a bias, from the conversions of the kernel."""
     return Layout(
-        lambda own: {".weight": out(own["/kernel"]), ".bias": own["/bias"]},
-        lambda their: {"/kernel": back(their[".weight"]), "/bias": their[".bias"]},
+        lambda own: {".weight": export(own["/kernel"]), ".bias": own["/bias"]},
+        lambda their: {"/kernel": load(their[".weight"]), "/bias": their[".bias"]},
     )
 
 
@@ -83,46 +88,46 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def to_torch(layers: Iterable[Layer], arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Our arrays, by path, under the other's names and in its layouts, as views. Layers without arrays are skipped."""
+    """Our arrays, by path, under the other network's names and in its layouts, as views. Layers without arrays are skipped."""
     return {
         layer.theirs + suffix: array
         for layer, own in _present(layers, arrays)
-        for suffix, array in LAYOUTS[layer.layout].out(own).items()
+        for suffix, array in LAYOUTS[layer.layout].export(own).items()
     }
 
 
 def from_torch(layers: Iterable[Layer], state: Mapping[str, np.ndarray], name: str, wanted: Mapping[str, np.ndarray]) -> Arrays:
-    """The other's arrays under our names and in our layouts, float32.
+    """The arrays of another network under our names and in our layouts, float32.
 
     Arguments:
         layers: all layers that the network may have.
-        state: the other's arrays by name.
-        name: what the state is called in errors.
-        wanted: arrays of our network by path, of which the shapes alone count.
+        state: its arrays by name.
+        name: the name of the state in errors.
+        wanted: arrays of our network by path; only their shapes are used.
 
     Raises:
-        InputError: the state lacks arrays, has others, has some of another shape or of another kind than floats. It lists them.
+        InputError: arrays are missing, unexpected, of another shape or not floating point; the error lists them.
     """
     layers = list(layers)
     expected = to_torch(layers, wanted)
     listed = {
-        "lacks": sorted(expected.keys() - state.keys()),
-        "has, against its configuration,": sorted(state.keys() - expected.keys()),
-        "has of another shape": [
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "of wrong shape": [
             f"{key} {state[key].shape} instead of {array.shape}"
             for key, array in expected.items()
             if key in state and state[key].shape != array.shape
         ],
-        "has of another kind than floats": [f"{key} {array.dtype}" for key, array in state.items() if not _floats(array)],
+        "not floating point": [f"{key} {array.dtype}" for key, array in state.items() if not _floats(array)],
     }
-    faults = [f"{fault} {len(keys)} arrays: {_told(keys)}" for fault, keys in listed.items() if keys]
+    faults = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in listed.items() if keys]
     if faults:
-        raise InputError(f"{name} {'; '.join(faults)}")
+        raise InputError(f"{name} does not match the network; arrays: {'; '.join(faults)}")
     ours: Arrays = {}
     for layer, own in _present(layers, wanted):
         layout = LAYOUTS[layer.layout]
-        their = {suffix: np.asarray(state[layer.theirs + suffix], np.float32) for suffix in layout.out(own)}
-        ours |= {layer.ours + suffix: np.ascontiguousarray(array) for suffix, array in layout.back(their).items()}
+        their = {suffix: np.asarray(state[layer.theirs + suffix], np.float32) for suffix in layout.export(own)}
+        ours |= {layer.ours + suffix: np.ascontiguousarray(array) for suffix, array in layout.load(their).items()}
     return ours
 
 
@@ -141,7 +146,7 @@ def filled(config: UNetConfig, arrays: Callable[[Arrays], Mapping[str, np.ndarra
 
 
 def _present(layers: Iterable[Layer], arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[Layer, Arrays]]:
-    """The layers that have arrays, with those by what stands behind the layer's path."""
+    """The layers that have arrays, and their arrays by suffix after the layer's path."""
     by_layer: dict[str, Arrays] = {}
     for name, array in arrays.items():
         path, slash, last = name.rpartition("/")
@@ -155,7 +160,7 @@ def _floats(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
-def _told(names: list[str]) -> str:
+def _listed(names: list[str]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
@@ -165,9 +170,9 @@ class Place(NamedTuple):
     Attributes:
         ours: its path in our network.
         way: `down`, `middle` or `up`.
-        level: its level, counted from 0 in the order of this way; for the middle, its position.
-        block: its place in the level.
-        how: `block`, or what the block is that leads to the next level: `residual` or `convolution`.
+        level: its level, counted from 0 in the order of evaluation; for the middle, its position.
+        block: its position in the level.
+        how: `block`, or the kind of the resampling block between two levels: `residual` or `convolution`.
     """
 
     ours: str
@@ -178,7 +183,7 @@ class Place(NamedTuple):
 
 
 def places(config: UNetConfig) -> Iterator[Place]:
-    """All blocks of a UNet, in the order in which it runs them."""
+    """All blocks of a UNet, in the order of evaluation."""
     last = len(config.multipliers) - 1
     yield from _way("down", config.blocks, [config.resampling("down", level) for level in range(last)])
     yield from (Place(f"middle/{block}", "middle", block, block, "block") for block in range(2))
@@ -213,7 +218,7 @@ def residual(ours: str, theirs: str, names: Mapping[str, str]) -> Iterator[Layer
 
     Arguments:
         ours, theirs: the block's paths.
-        names: the others' names of the layers by ours, as in `RESIDUAL_LAYOUTS`.
+        names: the other network's names of the layers, by our names as in `RESIDUAL_LAYOUTS`.
     """
     for name, layout in RESIDUAL_LAYOUTS.items():
         yield Layer(f"{ours}/residual/{name}", f"{theirs}.{names[name]}", layout)

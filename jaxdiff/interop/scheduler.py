@@ -1,4 +1,4 @@
-"""The `scheduler_config.json` of diffusers, and our process with what its network predicts.
+"""Conversion between the `scheduler_config.json` of diffusers and our process and prediction.
 
 Only the settings of training are used: the table of betas and the prediction. Those of sampling (spacing, clipping, order)
 are chosen by the solver.
@@ -13,8 +13,8 @@ from jaxdiff.errors import InputError
 from jaxdiff.process import DDPM_BETAS, Prediction, Process, ddpm, ddpm_betas
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
-# diffusers' schedulers of a table of betas; of others the process is another.
-OF_TABLES = {
+# diffusers' schedulers whose process is a table of betas.
+WITH_TABLE = {
     "DDIMInverseScheduler",
     "DDIMParallelScheduler",
     "DDIMScheduler",
@@ -33,7 +33,7 @@ OF_TABLES = {
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 }
-# beta_schedule of diffusers for the names of `DDPM_BETAS`.
+# diffusers' names of the schedules in `DDPM_BETAS`.
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 BETAS: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "linear": np.linspace,
@@ -41,7 +41,7 @@ BETAS: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "squaredcos_cap_v2": lambda start, end, count: DDPM_BETAS["cosine"](count),
     "sigmoid": lambda start, end, count: (end - start) / (1 + np.exp(-np.linspace(-6, 6, count))) + start,
 }
-FIRST, LAST, TIMESTEPS = 1e-4, 0.02, 1000  # beta_start, beta_end and num_train_timesteps where nothing is said
+FIRST, LAST, TIMESTEPS = 1e-4, 0.02, 1000  # the defaults of beta_start, beta_end and num_train_timesteps
 
 
 def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple[Process, Prediction]:
@@ -49,15 +49,15 @@ def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple
 
     Arguments:
         given: the `scheduler_config.json`.
-        name: what it is called in errors.
+        name: its name in errors.
 
     Raises:
-        InputError: it is of a scheduler without a table of betas, or names a schedule or a prediction that there is not.
+        InputError: the scheduler has no table of betas, or the schedule or the prediction is unknown.
     """
     kind = given.get("_class_name", "DDPMScheduler")
-    if kind not in OF_TABLES:
+    if kind not in WITH_TABLE:
         raise InputError(
-            f"{name} is of {kind}, whose process is no table of betas; jaxdiff reads {', '.join(sorted(OF_TABLES))}"
+            f"{name} is of {kind}, whose process is not a table of betas; jaxdiff reads {', '.join(sorted(WITH_TABLE))}"
         )
     # older files only record whether the prediction is eps
     predicted = given.get("prediction_type", "epsilon" if given.get("predict_epsilon", True) else "sample")
@@ -90,11 +90,11 @@ def _process(given: Mapping[str, Any], name: str) -> Process:
 def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
     """The `scheduler_config.json` of a DDIMScheduler for a process.
 
-    A table is told by its name, another process by its betas at t = 1 / T, 2 / T, .. 1. In `trailing` spacing the scheduler
-    runs our uniform grid.
+    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1. With `trailing` spacing the
+    scheduler's grid is our uniform grid.
 
     Arguments:
-        process: one that preserves variance.
+        process: a variance-preserving process.
         prediction: `eps`, `v` or `x0`.
         timesteps: T, the number of timesteps.
 

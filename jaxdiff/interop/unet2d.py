@@ -1,8 +1,8 @@
-"""Our UNet as diffusers' UNet2DModel, and the other way.
+"""Conversion between our UNet and diffusers' UNet2DModel.
 
-A timestep i of diffusers is our time t = (i + 1) / T, see `jaxdiff.process.ddpm`. Its network reads sinusoids of i. So does
-ours where its `time_offset` is -1, as in networks that come from there; one that was trained here reads sinusoids of i + 1. The
-two differ by a rotation of each pair of cosine and sine, which goes into the weights of the layer that reads them.
+A timestep i of diffusers is our time t = (i + 1) / T, see `jaxdiff.process.ddpm`. UNet2DModel embeds the timestep as sinusoids
+of i, and so does our UNet with a `time_offset` of -1, which imported networks have. Networks trained with jaxdiff embed i + 1.
+The two embeddings differ by a rotation of each pair of cosine and sine, which is absorbed into the weights of the next layer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,33 +28,33 @@ RESIDUAL = {
     "conv_out": "conv2",
     "skip": "conv_shortcut",
 }
-# Names of attention's layers in files from before diffusers 0.12.
+# Names of attention layers in files written before diffusers 0.12.
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def exported(config: UNetConfig, network: Network) -> tuple[dict[str, Any], Arrays]:
-    """The `config.json` and the state dictionary of the UNet2DModel that computes what a UNet of ours does.
+    """The `config.json` and the state dictionary of the UNet2DModel that computes the same function as our UNet.
 
     `UNet2DModel(x, timestep, class_labels)` is our network at t = (timestep + 1) / T, with images (B, C, H, W) and T the
-    configuration's `timesteps`. Its class label is our label for one attribute of K values, with K for the null label. For
-    several attributes it is the place of their labels in the table of all combinations, null labels last, the last
-    attribute fastest (`numpy.ravel_multi_index`).
+    configuration's `timesteps`. For one attribute of K values the class label is our label, and K is the null label. For
+    several attributes it is the index of their labels in the table of all combinations, null labels last, the last attribute
+    varying fastest (`numpy.ravel_multi_index`).
 
     Arguments:
-        config: the shape of the network.
+        config: the configuration of the network.
         network: the network.
 
     Raises:
-        InputError: the network has what UNet2DModel has not: a stem, a first level wider than `base`, group norms of
-            unequally many groups, attention heads of several widths, or several kinds of resampling where it has one.
+        InputError: the network has a feature that UNet2DModel lacks: a stem, a first level wider than `base`, group norms with
+            different numbers of groups, attention heads of several widths, or several kinds of resampling.
     """
     arrays = {name: np.asarray(leaf, np.float32) for name, leaf in named(network.weights).items()}
-    arrays["time_in/kernel"] = _turned(arrays["time_in/kernel"], config)
+    arrays["time_in/kernel"] = _rotated(arrays["time_in/kernel"], config)
     if config.values:
         arrays["label_table"] = _combinations(arrays["label_table"], config)
     widths = {array.size for name, array in arrays.items() if name.endswith("/scale")}
     settings = unet2d_config.written(config, widths, len(arrays["label_table"]) if config.values else None)
-    # arrays of their own, which PyTorch may write into
+    # copies, which PyTorch may write into
     return settings, {name: np.array(array, order="C") for name, array in to_torch(_layers(config), arrays).items()}
 
 
@@ -64,10 +64,10 @@ def imported(config: UNetConfig, state: Mapping[str, np.ndarray], name: str = "t
     Arguments:
         config: its configuration, as `unet2d_config.read` gives it.
         state: its state dictionary.
-        name: what the state dictionary is called in errors.
+        name: the name of the state dictionary in errors.
 
     Raises:
-        InputError: the state dictionary is not one of this configuration; it lists the arrays.
+        InputError: the state dictionary does not match the configuration; missing and unexpected arrays are listed.
     """
     renamed = {}
     for key, array in state.items():
@@ -78,23 +78,23 @@ def imported(config: UNetConfig, state: Mapping[str, np.ndarray], name: str = "t
     return filled(config, partial(from_torch, _layers(config), renamed, name))
 
 
-def _turned(kernel: np.ndarray, config: UNetConfig) -> np.ndarray:
-    """The kernel that gives for the sinusoids of i what `kernel` gives for those of i + 1 + `time_offset`.
+def _rotated(kernel: np.ndarray, config: UNetConfig) -> np.ndarray:
+    """The kernel whose output for sinusoids of i equals the output of `kernel` for sinusoids of i + 1 + `time_offset`.
 
-    By cos(w (i + d)) = cos(w d) cos(w i) - sin(w d) sin(w i) and its like for the sine.
+    It follows from cos(w (i + d)) = cos(w d) cos(w i) - sin(w d) sin(w i) and the same identity for the sine.
     """
-    by = 1 + config.time_offset
-    if by == 0:
+    shift = 1 + config.time_offset
+    if shift == 0:
         return kernel
     cosines, sines = np.split(kernel.astype(np.float64), 2)[:: -1 if config.sines_first else 1]
-    angle = by * np.asarray(sinusoid_frequencies(len(kernel), config.frequency_shift), np.float64)[:, None]
+    angle = shift * np.asarray(sinusoid_frequencies(len(kernel), config.frequency_shift), np.float64)[:, None]
     cos, sin = np.cos(angle), np.sin(angle)
-    turned = [cos * cosines + sin * sines, cos * sines - sin * cosines]
-    return np.concatenate(turned[:: -1 if config.sines_first else 1]).astype(np.float32)
+    rotated = [cos * cosines + sin * sines, cos * sines - sin * cosines]
+    return np.concatenate(rotated[:: -1 if config.sines_first else 1]).astype(np.float32)
 
 
 def _combinations(table: np.ndarray, config: UNetConfig) -> np.ndarray:
-    """The embedding of each combination of labels, null labels among them: the sum of its attributes' rows."""
+    """The embedding of each combination of labels, null labels included: the sum of the rows of its attributes."""
     counts = [count + config.null_label for count in config.values]
     combined, *others = np.split(table, list(accumulate(counts))[:-1])
     for rows in others:

@@ -1,4 +1,4 @@
-"""The `config.json` of diffusers' UNet2DModel, and our configuration of a UNet."""
+"""Conversion between the `config.json` of diffusers' UNet2DModel and our configuration of a UNet."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import group_count
 
 CLASS = "UNet2DModel"
-# What UNet2DModel takes where its config.json says nothing.
+# The defaults of UNet2DModel.
 DEFAULTS: dict[str, Any] = {
     "sample_size": None,
     "in_channels": 3,
@@ -39,9 +39,9 @@ DEFAULTS: dict[str, Any] = {
     "num_class_embeds": None,
     "num_train_timesteps": None,
 }
-# What `EMAModel` of diffusers adds to the config.json of averaged weights, which changes no function.
-OF_AVERAGES = {"decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"}
-# Settings that our UNet follows at these values alone.
+# Settings that `EMAModel` of diffusers adds to the config.json of averaged weights; they do not affect the network.
+EMA_SETTINGS = {"decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"}
+# Settings for which our UNet supports only these values.
 FIXED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
@@ -64,7 +64,7 @@ def _list(value: Any, each: Callable[[Any], bool]) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0 and all(map(each, value))
 
 
-# What the settings that are free may be, by the words that say so.
+# The types of the other settings, by their description in errors.
 FREE: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "a whole number above 0": (("in_channels", "out_channels", "layers_per_block", "norm_num_groups"), _whole),
     "a whole number above 0, or null": (
@@ -76,7 +76,7 @@ FREE: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "a list of whole numbers above 0": (("block_out_channels",), lambda value: _list(value, _whole)),
     "a list of names": (("down_block_types", "up_block_types"), lambda value: _list(value, lambda each: type(each) is str)),
 }
-# Of each type of block: whether it has attention, and how it resamples; None leaves that to downsample_type and upsample_type.
+# For each type of block: whether it has attention, and how it resamples; None is set by downsample_type and upsample_type.
 DOWN_BLOCKS = {"DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None)}
 UP_BLOCKS = {"UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None)}
 PADDINGS = {"convolution": 0, "centred_convolution": 1}
@@ -90,17 +90,17 @@ def read(
     null_label: bool = False,
     name: str = CLASS,
 ) -> UNetConfig:
-    """Our configuration of the network that a `config.json` describes.
+    """Our configuration of the network described by a `config.json`.
 
     Arguments:
         given: the `config.json`.
-        size: of the images, (height, width) or one number for both; needed where it names none.
-        timesteps: T of the network's training.
+        size: of the images, (height, width) or one number for both; needed if the `config.json` has none.
+        timesteps: T, the number of timesteps that the network was trained with.
         null_label: whether the last class embedding is that of the null label.
-        name: what the `config.json` is called in errors.
+        name: the name of the `config.json` in errors.
 
     Raises:
-        InputError: it is of another class, or describes what our UNet has not: it names the setting.
+        InputError: it is of another class, or has a setting that our UNet does not support, which is named.
     """
     settings = _complete(given, name)
     widths, levels = settings["block_out_channels"], len(settings["block_out_channels"])
@@ -109,11 +109,11 @@ def read(
     if attends != back[::-1]:
         raise InputError(
             f"{name}: down_block_types {settings['down_block_types']} and up_block_types {settings['up_block_types']} have "
-            "attention at different levels, which our UNet cannot"
+            "attention at different levels, which our UNet does not support"
         )
     size, classes = _size(size or settings["sample_size"], name), settings["num_class_embeds"]
     if null_label and (classes or 0) < 2:
-        raise InputError(f"`null_label` takes a network of two class embeddings or more; {name} has {classes}")
+        raise InputError(f"`null_label` needs a network with at least two class embeddings; {name} has {classes}")
     heads = settings["attention_head_dim"]
     attending = {width for width, attention in zip(widths, attends, strict=True) if attention} | {widths[-1]}
     if heads is not None and any(width % heads for width in attending):
@@ -151,18 +151,18 @@ def _size(given: Any, name: str) -> tuple[int, int]:
     if _whole(given):
         return given, given
     if not (_list(given, _whole) and len(given) == 2):
-        raise InputError(f"{name} has sample_size {given}: name the height and width of its images with `size`")
+        raise InputError(f"{name} has sample_size {given}: give the height and width of the images as `size`")
     return tuple(given)
 
 
 def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """All settings, after checks of each alone."""
+    """All settings with defaults, each checked."""
     kind = given.get("_class_name", CLASS)
     if kind != CLASS:
         raise InputError(f"{name} describes a {kind}; jaxdiff reads {CLASS}")
-    public = {key: value for key, value in given.items() if not key.startswith("_") and key not in OF_AVERAGES}
+    public = {key: value for key, value in given.items() if not key.startswith("_") and key not in EMA_SETTINGS}
     if unknown := sorted(public.keys() - DEFAULTS.keys()):
-        raise InputError(f"{name} has settings that {CLASS} has not: {', '.join(unknown)}")
+        raise InputError(f"{name} has settings that {CLASS} lacks: {', '.join(unknown)}")
     settings = DEFAULTS | public
     for key, values in FIXED.items():
         if settings[key] not in values:
@@ -194,7 +194,7 @@ def _ways(settings, key: str, known, otherwise: str, name: str) -> tuple[list[bo
 
 
 def _middle(settings, name: str) -> str:
-    """The attention of the middle; UNet2DModel leaves its norm out by default where the embedding scales and shifts."""
+    """The attention of the middle block; by default UNet2DModel omits its norm if the embedding scales and shifts."""
     own, groups = settings["attn_norm_num_groups"], settings["norm_num_groups"]
     if not settings["add_attention"]:
         return "none"
@@ -210,20 +210,20 @@ def _quotient(width: int, base: int) -> int | float:
 
 
 def _one_or_all(kinds: list[str]) -> str | tuple[str, ...]:
-    """One name where all levels share it."""
+    """One name if all levels share it."""
     return kinds[0] if len(set(kinds)) == 1 else tuple(kinds)
 
 
 def written(config: UNetConfig, norm_widths: set[int], classes: int | None) -> dict[str, Any]:
-    """The `config.json` of a network of ours.
+    """The `config.json` of our network.
 
     Arguments:
         config: the network's configuration.
-        norm_widths: channels of all its group norms.
-        classes: the number of its class embeddings.
+        norm_widths: the channels of its group norms.
+        classes: its number of class embeddings; None without.
 
     Raises:
-        InputError: the network has what UNet2DModel has not: it is named.
+        InputError: the network has a feature that UNet2DModel lacks, which is named.
     """
     if config.stem != 1:
         raise InputError(f"{CLASS} has no space-to-depth stem: `stem` must be 1, got {config.stem}")
@@ -236,9 +236,7 @@ def written(config: UNetConfig, norm_widths: set[int], classes: int | None) -> d
     up = [_kind(config.resampling("up", level)) for level in levels[:-1]]
     groups, scales = _groups(config, norm_widths), config.embedding == "scale_shift"
     if config.middle_attention == "plain" and not scales:
-        raise InputError(
-            f"{CLASS} has a norm ahead of the middle's attention where `embedding` is shift, this network has none"
-        )
+        raise InputError(f"{CLASS} has a norm before the middle attention if `embedding` is shift; this network has none")
     return {
         "_class_name": CLASS,
         "sample_size": config.size if isinstance(config.size, int) else list(config.size),
@@ -274,7 +272,7 @@ def _kind(resampling: str) -> str:
 
 
 def _block(known: Mapping[str, tuple[bool, str | None]], attention: bool, resampling: list[str]) -> str:
-    """The type of block that has or has not attention, and resamples in this way; [] for a network of one level."""
+    """The type of block with or without attention that resamples in this way; [] for a network of one level."""
     for kind, (has, how) in known.items():
         if has == attention and how in (None, *(resampling or ["conv"])):
             return kind
@@ -282,7 +280,7 @@ def _block(known: Mapping[str, tuple[bool, str | None]], attention: bool, resamp
 
 
 def _shared(name: str, kinds: list[str], attends: list[bool]) -> str:
-    """How the levels with attention resample: all alike, or not as in UNet2DModel."""
+    """How the levels with attention resample. Raises `InputError` if they differ."""
     shared = {kind for kind, attention in zip(kinds, attends, strict=True) if attention} or set(kinds[:1]) or {"conv"}
     if len(shared) > 1:
         raise InputError(f"{CLASS} has one kind of `{name}` for all levels with attention; this network has two")
@@ -298,16 +296,16 @@ def _padding(config: UNetConfig) -> int:
 
 
 def _groups(config: UNetConfig, widths: set[int]) -> int:
-    """The number of groups of every group norm. Raises `InputError` where there is more than one."""
+    """The number of groups of all group norms. Raises `InputError` if they differ."""
     counts = {width: group_count(width, config.groups) for width in sorted(widths)}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} at {width}" for width, count in counts.items())
-        raise InputError(f"{CLASS} has one number of groups for all group norms; this network has, at so many channels: {told}")
+        listed = ", ".join(f"{count} at {width} channels" for width, count in counts.items())
+        raise InputError(f"{CLASS} has one number of groups for all group norms; this network has {listed}")
     return min(counts.values())
 
 
 def _head_channels(config: UNetConfig) -> int | None:
-    """Channels of an attention head; None is one head whatever the width."""
+    """Channels of an attention head; None is one head at every width."""
     widths = {config.level_widths[level] for level in range(len(config.multipliers)) if config.attends(level)}
     heads = {width: max(1, width // config.head_channels) for width in widths}
     channels = {width // count for width, count in heads.items()}

@@ -179,15 +179,15 @@ def integrate(
         seen = []
 
         def denoise(x, t):
-            x0, remembered = evaluate(denoiser, x, t, condition, memory)
-            seen.append((x, x0, t, remembered))
+            x0, after = evaluate(denoiser, x, t, condition, memory)
+            seen.append((x, x0, t, after))
             return x0
 
         stepped = solver.step(process, denoise, x, Node(t, t_next, restart), noise, history)
-        *first, remembered = seen[0]
+        *first, after = seen[0]
         if observe is not None:
             observed = observe(observed, index, *first, t_next)
-        state = stepped._replace(memory=remembered)
+        state = stepped._replace(memory=after)
         return jax.tree.map(lambda new, old: new.astype(old.dtype), state, State(x, history, memory)), observed
 
     def body(carry, inputs):
@@ -209,15 +209,15 @@ def _grid(denoiser, process, start=None, *, solver, count):
     return replicate(sample_grid(denoiser, process, solver, count, start))
 
 
-@partial(jax.jit, static_argnames=("shape", "solver", "path", "remembered"))
-def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, remembered):
+@partial(jax.jit, static_argnames=("shape", "solver", "path", "return_memory"))
+def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, return_memory):
     keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
     # all samples start at the same time: breakpoints do not move the first node
     x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else shard_batch(x)
     state = begin(denoiser, solver, x)
     end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path)
     x = end.x if path else shard_batch(end.x)
-    return (x, end.memory) if remembered else x
+    return (x, end.memory) if return_memory else x
 
 
 def nodes(denoiser: Callable, process: Process, solver: Solver, count: int, t: float = 1.0) -> tuple[Grid, Start | None]:
@@ -268,7 +268,7 @@ def sample(
     indices: Any = None,
     init: Init | None = None,
     path: bool = False,
-    remembered: bool = False,
+    return_memory: bool = False,
 ) -> Any:
     """Draws samples.
 
@@ -289,11 +289,11 @@ def sample(
             and costs `evaluations(denoise, process, solver, t)`; changing t does not recompile. A breakpoint above t has no
             effect.
         path: also return the intermediate states.
-        remembered: also return the final memory of the guidances, a `denoiser.Memory`.
+        return_memory: also return the final memory of the guidances, a `denoiser.Memory`.
 
     Returns:
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first, or `init` at all nodes down to its own; with
-        `remembered`, a pair of that and the memory, whose leaves have leading axis B.
+        `return_memory`, a pair of that and the memory, whose leaves have leading axis B.
 
     Raises:
         InputError: the batch is empty, the leaves of `condition` differ in their leading axis, the grid has too few nodes for
@@ -306,7 +306,7 @@ def sample(
     first = None if start is None else start.first
     return _sample(
         denoiser, process, grid, condition, key, indices, x, first,
-        shape=tuple(shape), solver=solver, path=path, remembered=remembered,
+        shape=tuple(shape), solver=solver, path=path, return_memory=return_memory,
     )  # fmt: skip
 
 
@@ -324,7 +324,7 @@ def lowered(
     denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
     grid = jax.eval_shape(partial(_grid, solver=solver, count=len(indices)), denoiser, process)
     return _sample.lower(
-        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=False, remembered=True
+        denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=False, return_memory=True
     )
 
 

@@ -26,8 +26,8 @@ class AdaptiveProjected(GuidanceScale):
     """Weight of the update's component parallel to the posterior mean, which causes oversaturation; 1 keeps it in full."""
     projected_radius: float = math.inf
     """Maximum norm of the update before scaling; suitable values grow with the square root of the number of pixels."""
-    projected_momentum: float = -0.5
-    """Momentum of the update, in (-1, 1); negative values subtract past updates."""
+    projected_momentum: float = 0.0
+    """Momentum of the update, in (-1, 1); negative values, as in the paper, subtract past updates."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Condition encoders: what is said of a sample becomes the rows that a network reads; where nothing can be said, nothing is."""
+"""Condition encoders: labels become the rows that a network takes; unconditional models take none."""
 
 import numpy as np
 import pytest
@@ -19,15 +19,15 @@ def test_labels_are_one_hot_and_the_null_label_comes_last_of_each_attribute():
     np.testing.assert_array_equal(Labels((GROUP,)).encode(np.array([1, -1])), [[0, 1, 0], [0, 0, 1]])
 
 
-def test_without_a_null_label_every_label_is_said():
+def test_without_a_null_label_every_label_must_be_given():
     strict = Labels((GROUP,), has_null=False)
     np.testing.assert_array_equal(strict.encode(np.array([0, 1])), [[1, 0, 0], [0, 1, 0]])
-    for ask in (lambda: strict.null, lambda: strict.encode(np.array([-1]))):
+    for encode in (lambda: strict.null, lambda: strict.encode(np.array([-1]))):
         with pytest.raises(InputError, match="the model has no null label"):
-            ask()
+            encode()
 
 
-def test_an_unconditional_model_is_told_nothing():
+def test_an_unconditional_model_has_no_condition():
     assert Unconditional().encode(np.zeros((3, 0), np.int32)) is None
     assert Unconditional().null is None and Unconditional().attributes == ()
     with pytest.raises(InputError, match=r"must have shape \(B, 0\), got \(3, 1\): the model is unconditional"):
@@ -37,7 +37,7 @@ def test_an_unconditional_model_is_told_nothing():
 
 
 @pytest.mark.parametrize("encoder", [BOTH, Labels((HAIR,), has_null=False), Unconditional()])
-def test_an_encoder_comes_back_from_its_config(encoder):
+def test_an_encoder_is_restored_from_its_config(encoder):
     assert conditions.from_config(encoder.config()) == encoder
 
 

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: in a folder of their own for each processor, used by a second start, damaged or not."""
+"""The cache of compiled programs: one folder per kind of processor, reused by a second start, and robust to damage."""
 
 import importlib.metadata
 import importlib.util
@@ -46,7 +46,7 @@ def test_programs_are_kept_in_the_users_cache_apart_for_each_processor(fresh, mo
     assert chosen() != folder
 
 
-def test_what_the_user_has_chosen_stays(fresh):
+def test_settings_of_the_user_stay(fresh):
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
     assert chosen() == Path("elsewhere")
     jax.config.update("jax_compilation_cache_dir", None)
@@ -63,7 +63,7 @@ def test_a_home_that_cannot_be_written_is_no_error(fresh, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
-def test_the_programs_that_were_used_longest_ago_make_room(fresh, monkeypatch):
+def test_the_least_recently_used_programs_are_deleted(fresh, monkeypatch):
     folder = chosen()
     for age, name in enumerate(("new", "middle", "old")):
         (folder / name).write_bytes(bytes(100))
@@ -100,7 +100,7 @@ def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
     assert os.environ["XLA_FLAGS"] == expected
 
 
-def test_the_flags_are_taken_back_and_the_users_stay(monkeypatch):
+def test_the_flags_are_removed_and_those_of_the_user_stay(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_TRAINING_FLAG}")
     device.forget_flags()
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
@@ -114,25 +114,25 @@ import jax, jax.numpy as jnp
 # a program with 64 MiB between its products
 program = jax.jit(lambda x: (x * jnp.ones((8192, 4))) @ jnp.ones((4, 2048)) @ jnp.ones((2048, 1)))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-told = []
+counts_of_faults = []
 for _ in range(8):
     before = faults()
     program(1.0).block_until_ready()
-    told.append(faults() - before)
+    counts_of_faults.append(faults() - before)
 # once in a while the heap must grow
-print("FAULTS", sorted(told[3:])[2])
+print("FAULTS", sorted(counts_of_faults[3:])[2])
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_a_program_is_given_the_memory_that_it_had_before():
+def test_freed_memory_is_reused():
     """Not new pages at every call, which the system fills with zeros; but what the user has set for malloc stays."""
 
     def faults(**variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command, settings = (sys.executable, "-c", FAULTS), {**environment, **variables, "JAX_PLATFORMS": "cpu"}
-        told = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
-        return int(told.stdout.split("FAULTS")[1])
+        completed = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
+        return int(completed.stdout.split("FAULTS")[1])
 
     for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):
         assert 10 * faults() < faults(**chosen)
@@ -150,16 +150,16 @@ mesh = parallel.make_mesh("")
 with jax.set_mesh(mesh):
     x = parallel.shard_rows(mesh, np.ones((4, 8), np.float32))
     y = jax.jit(lambda x: jnp.linalg.norm(jnp.sin(x) @ x.T))(x)
-print("TOLD", counts["hits"], counts["misses"], float(y))
+print("CACHE", counts["hits"], counts["misses"], float(y))
 """
 
 
-def test_a_second_start_takes_programs_from_disk_and_compiles_damaged_ones_anew(tmp_path):
-    """Of two processes the first keeps them; of a CPU's, JAX tells those of each process apart, so that it alone has them."""
+def test_a_second_start_takes_programs_from_disk_and_recompiles_damaged_ones(tmp_path):
+    """Of two processes the first keeps them; on CPUs, JAX keys them by process, so that only the first has them."""
 
     def start():
         outputs = succeed(("-c", COUNTED), 2, XDG_CACHE_HOME=str(tmp_path), JAX_ENABLE_COMPILATION_CACHE="1")
-        return [tuple(map(float, output.split("TOLD ")[1].split()[:3])) for output in outputs]
+        return [tuple(map(float, output.split("CACHE ")[1].split()[:3])) for output in outputs]
 
     (_, misses, first), _ = start()
     kept = list(tmp_path.rglob("*-cache"))

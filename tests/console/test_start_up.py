@@ -1,10 +1,12 @@
-"""Help and wrong options are answered without what the work needs, in a screenful, and the machine is set up before JAX is."""
+"""Help and option errors import nothing heavy and fit a screen, and the machine is set up before JAX is imported."""
 
 import os
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 
+import docstring_parser
 import pytest
 from jaxdiff._programs.evaluate.__main__ import OPTIONS as EVALUATE
 from jaxdiff._programs.sample.__main__ import OPTIONS as SAMPLE
@@ -54,7 +56,24 @@ HELPED = [
 def test_help_imports_nothing_heavy(words):
     status, output, imported = called("jaxdiff", *words, "--help")
     assert status == 0 and " ".join(("jaxdiff", *words)) in output
+    assert "\n\n\n" not in output
     assert imported == []
+
+
+def test_the_help_of_an_option_is_one_paragraph():
+    found = 0
+    for program in PROGRAMS:
+        for name in program.commands:
+            documented = [
+                " ".join(parameter.description.split())
+                for owner in filter(is_dataclass, program.options(name).__mro__)
+                for parameter in docstring_parser.parse_from_object(owner).params
+                if parameter.description and "\n" in parameter.description
+            ]
+            found += len(documented)
+            output = called(program.name, name, "--help", COLUMNS="2000")[1]
+            assert all(text in output for text in documented)
+    assert found
 
 
 WRONG = [
@@ -83,6 +102,37 @@ def test_wrong_options_import_nothing_heavy(words):
     status, output, imported = called("jaxdiff", *words)
     assert status == 2 and output.strip() and "Traceback" not in output
     assert imported == []
+
+
+@pytest.mark.parametrize("program, name, arguments, message", [
+    ("train", "diffusion", ("--learning-rate", "-1"), "--learning-rate must be"),
+    ("sample", "draw", ("--model", "embedded", "--count", "0"), "--count must be at least 1, got 0"),
+    ("evaluate", "fairness", ("--attribute", "group"), "--synthetic takes one or more sets, got none"),
+])  # fmt: skip
+def test_an_option_that_is_out_of_range_is_an_error_of_one_line(program, name, arguments, message):
+    status, output, _ = called("jaxdiff", program, name, *arguments, "--out", "out")
+    assert status == 2 and output.startswith(f"error: {message}") and output.count("\n") == 1
+
+
+CLOSED = """
+import sys
+from jaxdiff._console.terminal import run
+def work():
+    for number in range(100_000):
+        print(number)
+    open(sys.argv[1], "w").write("finished")
+run(work)
+"""
+
+
+def test_output_that_nobody_reads_neither_stops_the_work_nor_is_an_error(tmp_path):
+    file = tmp_path / "file"
+    call = [sys.executable, "-c", CLOSED, str(file)]
+    with subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(LIMIT) == 0
+    assert file.read_text() == "finished"
 
 
 @pytest.mark.parametrize("program", ("train", "sample", "evaluate", "jaxdiff"))

@@ -1,4 +1,4 @@
-"""Functions of batches, applied by all processes: each row is answered once, in order, alike everywhere, and not rounded."""
+"""Functions of batches, applied by all processes: each row is computed once, in order, with equal and unrounded results."""
 
 import numpy as np
 
@@ -18,9 +18,9 @@ for count in (1, 4, 5, 17):
         seen.append((int(batch["i"][0]), batch["i"].sharding.device_set.pop().process_index))
         return batch["x"].sum(1), {"process": np.full(4, mine)}
 
-    sums, told = in_batches(function, rows, 4, advance=done.append)
+    sums, received = in_batches(function, rows, 4, advance=done.append)
     np.testing.assert_array_equal(sums, rows["x"].sum(1).astype(np.float32))
-    np.testing.assert_array_equal(told["process"], np.arange(count) // 4 % others)
+    np.testing.assert_array_equal(received["process"], np.arange(count) // 4 % others)
     assert sorted(seen) == [(start, mine) for start in range(4 * mine, count, 4 * others)], seen
     assert sum(done) <= count and (others > 1 or sum(done) == count)
 
@@ -28,23 +28,23 @@ for count in (1, 4, 5, 17):
 features = np.random.default_rng(0).standard_normal((40, 5)) + 1e6
 parts = [features[p::2] for p in range(2)]
 own = Moments.from_features(parts[mine])
-told = parallel.exchange(own.mean.tobytes() + own.scatter.tobytes())
-for said, part in zip(told, parts):
+received = parallel.exchange(own.mean.tobytes() + own.scatter.tobytes())
+for message, part in zip(received, parts):
     expected = Moments.from_features(part)
-    assert said == expected.mean.tobytes() + expected.scatter.tobytes()
+    assert message == expected.mean.tobytes() + expected.scatter.tobytes()
 own = {"a": np.array([1 / 3]) + mine, "b": jax.numpy.full((2, 2), 7 - mine), "c": np.uint8(3 + mine)}
 tree = parallel.broadcast_from_first(own)
 assert tree["a"].dtype == np.float64 and tree["a"][0] == 1 / 3
 assert (tree["b"] == 7).all() and tree["b"].shape == (2, 2) and tree["c"] == 3
-print("told")
+print("equal")
 """
 
 
-def test_two_processes_answer_each_row_once_and_tell_it_to_the_bit():
-    assert all("told" in output for output in succeed(("-c", ANSWERED), 2, devices=2))
+def test_two_processes_compute_each_row_once_and_agree_bit_for_bit():
+    assert all("equal" in output for output in succeed(("-c", ANSWERED), 2, devices=2))
 
 
-def test_one_process_answers_all_rows_and_tells_how_far_it_is():
+def test_one_process_computes_all_rows_and_reports_progress():
     rows, done = np.arange(11.0), []
     answers = in_batches(lambda batch: 2 * batch, rows, 4, advance=done.append)
     np.testing.assert_array_equal(answers, 2 * rows)

@@ -1,4 +1,4 @@
-"""Folders, zips, npz files and the embedded data give the images and labels that they hold, and say what is wrong with them."""
+"""Folders, zips, npz files and the embedded data give their images and labels, and errors name what is wrong with them."""
 
 import io
 import json
@@ -104,7 +104,7 @@ def mixed(tmp_path):
     return grey, clear
 
 
-def test_images_are_brought_to_the_channels_that_are_asked_for(tmp_path):
+def test_images_are_converted_to_the_requested_channels(tmp_path):
     grey, clear = mixed(tmp_path)
     one, three, four = (open_data(tmp_path, split="all", channels=channels) for channels in (1, 3, 4))
     np.testing.assert_array_equal(one.image(0), grey[..., None])
@@ -382,7 +382,7 @@ def test_array_source_refuses_what_does_not_belong_together():
         ArraySource(pictures(3), np.array([[0], [1], [2]], np.int32), [gender])
 
 
-def test_embedded_data_have_disjoint_splits_and_the_associations_asked_for():
+def test_embedded_data_have_disjoint_splits_and_the_given_associations():
     source = open_data("embedded?seed=3&hair=0.9,0.1", split="validation", attributes=["group", "hair"])
     assert len(source) == 10_000 and len(open_data("embedded")) == 50_000
     for group, share in enumerate((0.9, 0.1)):
@@ -406,7 +406,7 @@ PAIRS = Pixels(2, 2)  # the space of the images of `numbered`
 
 
 def numbered(count):
-    """A source whose labels tell which element each is, and whose images are not symmetric."""
+    """A source whose labels identify each element, and whose images are not symmetric."""
     images = np.zeros((count, 2, 2, 3), np.uint8)
     images[:, :, 0] = 255
     attribute = Attribute("number", tuple(map(str, range(count))))
@@ -442,7 +442,7 @@ def test_flips_are_a_fair_coin_drawn_anew_each_epoch():
 
 
 @pytest.mark.parametrize("way", ["start", "state"])
-def test_a_resumed_run_goes_on_exactly(way):
+def test_a_resumed_run_continues_exactly(way):
     options = {"batch_size": 8, "seed": 5, "flip": True}
     whole = take(batches(numbered(20), PAIRS, **options), 9)
     first = batches(numbered(20), PAIRS, **options)

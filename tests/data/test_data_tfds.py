@@ -43,7 +43,7 @@ def png(brightness):
 
 
 def by_brightness(source):
-    """Labels by the number of the image, which its brightness / 10 tells."""
+    """Labels by the number of the image, which is its brightness / 10."""
     return {round(source.image(i).mean() / 10): source.labels[i].tolist() for i in range(len(source))}
 
 

@@ -1,4 +1,4 @@
-"""The drawn faces: reproducible in any order, biased as asked and no other way, and legible."""
+"""The generated faces: reproducible in any order, biased as specified and not otherwise, and legible."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_seeds_are_unrelated():
 
 
 @pytest.mark.parametrize("associations", [None, {"hair": (0.02, 0.4), "beard": (1, 0)}])
-def test_frequencies_are_the_probabilities_asked_for(associations):
+def test_frequencies_are_the_given_probabilities(associations):
     table = labels(np.arange(COUNT), seed=1, associations=associations)
     group = column(table, "group")
     expected = {name: (0.5,) * 2 for name in ("smile", "background")} | {**DEFAULT_ASSOCIATIONS, **(associations or {})}

@@ -1,4 +1,4 @@
-"""Every `jaxdiff` command in the documentation is one that the programs take."""
+"""Every `jaxdiff` command in the documentation parses."""
 
 import importlib
 import sys

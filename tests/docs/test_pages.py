@@ -1,4 +1,4 @@
-"""The README is one page, links lead somewhere, and code that is shown as runnable runs."""
+"""The README is one page, links resolve, and code marked as runnable runs."""
 
 import os
 import re

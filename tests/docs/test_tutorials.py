@@ -1,4 +1,4 @@
-"""The tutorials run: each holds what it says by assertions of its own."""
+"""The tutorials run, and their own assertions hold."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Likelihood and memorisation take unconditional models and models without a null label, and refuse those of other spaces."""
+"""Likelihood and memorisation of models without labels, without a null label, and of other data than images."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ def evaluated(call_program, tmp_path):
 
 @COMMANDS
 @pytest.mark.parametrize("condition", ["own", "null"])
-def test_an_unconditional_model_is_asked_without_labels(command, condition, evaluated, save_model, tmp_path):
+def test_unconditional_model_needs_no_labels(command, condition, evaluated, save_model, tmp_path):
     save_model(tmp_path / "run", attributes=())
     assert evaluated(command, "--condition", condition) == 0
     file = tmp_path / "out.json" if command == "likelihood" else tmp_path / "out" / "memorization.json"
@@ -46,7 +46,7 @@ def test_an_unconditional_model_is_asked_without_labels(command, condition, eval
 
 
 @COMMANDS
-def test_a_model_without_a_null_label_is_asked_under_own_labels_alone(command, evaluated, save_model, tmp_path, capsys):
+def test_model_without_a_null_label_needs_own_labels(command, evaluated, save_model, tmp_path, capsys):
     save_model(tmp_path / "run", null_label=False)
     assert evaluated(command, "--condition", "own") == 0
     capsys.readouterr()
@@ -55,7 +55,7 @@ def test_a_model_without_a_null_label_is_asked_under_own_labels_alone(command, e
 
 
 @COMMANDS
-def test_a_model_of_series_is_refused(command, evaluated, save_model, tmp_path, capsys, monkeypatch):
+def test_model_of_series_is_an_error(command, evaluated, save_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(spaces.SPACES, Series.name, Series)
     save_model(tmp_path / "run")
     models.save(tmp_path / "run", dataclasses.replace(models.load(tmp_path / "run"), space=SERIES))
@@ -65,7 +65,7 @@ def test_a_model_of_series_is_refused(command, evaluated, save_model, tmp_path, 
     )
 
 
-def test_a_classifier_for_a_model_of_series_is_refused(call_program, save_model, tmp_path, capsys, monkeypatch):
+def test_classifier_for_a_model_of_series_is_an_error(call_program, save_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(spaces.SPACES, Series.name, Series)
     save_model(tmp_path / "run")
     models.save(tmp_path / "run", dataclasses.replace(models.load(tmp_path / "run"), space=SERIES))

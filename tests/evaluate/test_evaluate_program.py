@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate fairness` judges what any program wrote, and refuses what it cannot judge."""
+"""`jaxdiff evaluate fairness` with images from folders and arrays: reports, and errors for wrong input."""
 
 import json
 from functools import partial
@@ -37,7 +37,7 @@ def folder(path, images, labels, names=("dark", "bright"), attribute="tone"):
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs the program; gives its exit status, 0 where it returns."""
+    """Runs the program and returns its exit status."""
     return partial(call_program, main, "evaluate")
 
 
@@ -46,11 +46,11 @@ def real(tmp_path):
     return npz(tmp_path / "real.npz", *drawn(400, seed=0))
 
 
-def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real, capsys):
+def test_folders_and_npz_files_are_evaluated(evaluate, tmp_path, real, capsys):
     images, labels = drawn(80, seed=1)
     sets = [
         folder(tmp_path / "train", images, labels),
-        npz(tmp_path / "turned.npz", images, 1 - labels),
+        npz(tmp_path / "swapped.npz", images, 1 - labels),
         npz(tmp_path / "renamed.npz", images, 1 - labels, names=("bright", "dark")),
     ]
     status = evaluate("fairness", "--synthetic", *sets, "--real", real, "--attribute", "tone", "--out", "report", *QUICK)
@@ -59,16 +59,16 @@ def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real,
     report = json.loads((tmp_path / "report" / "report.json").read_text(), parse_constant=pytest.fail)
     assert (report["attribute"], report["values"], report["train_count"]) == ("tone", ["dark", "bright"], 40)
     assert report["training"]["images_seen"] == 30 * 16
-    assert [each["name"] for each in report["synthetic"]] == ["train", "turned.npz", "renamed.npz"]
-    told, turned, renamed = (each["directions"] for each in report["synthetic"])
+    assert [each["name"] for each in report["synthetic"]] == ["train", "swapped.npz", "renamed.npz"]
+    kept, swapped, renamed = (each["directions"] for each in report["synthetic"])
     assert report["real"]["directions"]["real->real"]["ber"] < 10
     for direction in ("synthetic->real", "real->synthetic", "synthetic->synthetic"):
-        assert told[direction]["ber"] < 10 and renamed[direction]["ber"] < 10
-        assert len(told[direction]["per_seed"]["ber"]) == 2
-        low, high = told[direction]["intervals"]["ber"]
-        assert low <= told[direction]["ber"] <= high
-    assert turned["synthetic->real"]["ber"] > 90 and turned["synthetic->real"]["folded_ber"] < 10
-    assert told["real->synthetic"]["count"] == [40, 40] and told["synthetic->synthetic"]["count"] == [20, 20]
+        assert kept[direction]["ber"] < 10 and renamed[direction]["ber"] < 10
+        assert len(kept[direction]["per_seed"]["ber"]) == 2
+        low, high = kept[direction]["intervals"]["ber"]
+        assert low <= kept[direction]["ber"] <= high
+    assert swapped["synthetic->real"]["ber"] > 90 and swapped["synthetic->real"]["folded_ber"] < 10
+    assert kept["real->synthetic"]["count"] == [40, 40] and kept["synthetic->synthetic"]["count"] == [20, 20]
     energy = report["synthetic"][0]["energy"]
     assert energy.keys() == {"pixels", "features"}
     assert energy["pixels"][0]["values"] == ["dark", "bright"] and energy["pixels"][0]["p_value"] == 0.05
@@ -78,7 +78,7 @@ def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real,
     for word in (
         "Real",
         "train",
-        "turned.npz",
+        "swapped.npz",
         "synthetic->real",
         "real->synthetic",
         "synthetic->synthetic",
@@ -89,18 +89,18 @@ def test_folders_and_npz_files_are_judged_and_reported(evaluate, tmp_path, real,
     assert all(len(row.split("|")) == 12 for row in by_direction[:3])
     # the overview has the BER and the distances of the tables below it
     assert overview.count(f"{report['real']['directions']['real->real']['ber']:.1f} [") == 3
-    turned_row = next(line for line in markdown.splitlines() if line.startswith("| turned.npz"))
-    for direction, cell in zip(turned, turned_row.split("|")[2:5], strict=True):
-        assert cell.strip().startswith(f"{turned[direction]['ber']:.1f} [")
-    assert f"{report['synthetic'][1]['energy']['pixels'][0]['distance']:.3f} (0.05" in turned_row
+    swapped_row = next(line for line in markdown.splitlines() if line.startswith("| swapped.npz"))
+    for direction, cell in zip(swapped, swapped_row.split("|")[2:5], strict=True):
+        assert cell.strip().startswith(f"{swapped[direction]['ber']:.1f} [")
+    assert f"{report['synthetic'][1]['energy']['pixels'][0]['distance']:.3f} (0.05" in swapped_row
     with Image.open(tmp_path / "report" / "report.png") as picture:
         assert picture.size[0] > 400
     assert not list((tmp_path / "report").glob("*.partial"))
     assert "folded" in printed and "S=1 is bright" in printed
 
 
-def sided(path, count, seed):
-    """Images of two attributes: bright or dark, and lit on the left or on the right, each independent of the other."""
+def save_with_sides(path, count, seed):
+    """Images with two independent attributes: dark or bright, and lit on the left or on the right; returns the labels."""
     images, labels = drawn(count, seed)
     sides = np.random.default_rng(seed + 1).permutation(np.arange(count) // 2 % 2)
     lit = np.where(np.arange(16)[None, None, :, None] // 8 == sides[:, None, None, None], 40, 0)
@@ -111,48 +111,47 @@ def sided(path, count, seed):
     return np.stack([labels, sides], 1)
 
 
-def test_quality_retention_and_parity_stand_beside_the_verdict(evaluate, tmp_path, capsys):
-    """A copy of the data keeps all; where every label is turned nothing of it is kept, and where sides follow the label they
-    are not at parity."""
-    sided(tmp_path / "real.npz", 600, 0)
-    labels = sided(tmp_path / "fair.npz", 200, 5)
+def test_quality_label_accuracy_and_parity_are_reported(evaluate, tmp_path, capsys):
+    """Real labels are all kept; swapped labels have an accuracy of 0; sides equal to the label are far from parity."""
+    save_with_sides(tmp_path / "real.npz", 600, 0)
+    labels = save_with_sides(tmp_path / "fair.npz", 200, 5)
     with np.load(tmp_path / "fair.npz") as arrays:
         fair = dict(arrays)
     kept = labels[:, 0] == labels[:, 1]
-    np.savez(tmp_path / "turned.npz", **{**fair, "labels": np.stack([1 - labels[:, 0], labels[:, 1]], 1)})
+    np.savez(tmp_path / "swapped.npz", **{**fair, "labels": np.stack([1 - labels[:, 0], labels[:, 1]], 1)})
     np.savez(tmp_path / "biased.npz", **{**fair, "images": fair["images"][kept], "labels": labels[kept]})
     status = evaluate(
-        "fairness", "--synthetic", "fair.npz", "turned.npz", "biased.npz", "--real", "real.npz", "--attribute", "tone",
+        "fairness", "--synthetic", "fair.npz", "swapped.npz", "biased.npz", "--real", "real.npz", "--attribute", "tone",
         "--associated", "all", "--out", "report", *QUICK, "--steps", "60", "--no-flip",
     )  # fmt: skip
     assert status == 0, capsys.readouterr()
     report = json.loads((tmp_path / "report" / "report.json").read_text(), parse_constant=pytest.fail)
     assert min(report["feature_accuracy"]["tone"] + report["feature_accuracy"]["side"]) > 0.9
-    real, (fair, turned, biased) = report["real"], report["synthetic"]
+    real, (fair, swapped, biased) = report["real"], report["synthetic"]
     assert min(each["retention"]["overall"] for each in (real, fair, biased)) > 0.95
-    assert turned["retention"]["overall"] < 0.05
+    assert swapped["retention"]["overall"] < 0.05
     assert biased["parity"]["largest"]["value"] > 0.9
     assert fair["parity"]["largest"]["value"] < fair["parity"]["largest"]["critical"] + 0.1
-    # equally many of each group in each set, and the whole sets' scores of the same images agree whatever their labels
-    assert len({tuple(each["quality"]["count"]) for each in (real, fair, turned, biased)}) == 1
+    # all sets are compared with equally many images of each group
+    assert len({tuple(each["quality"]["count"]) for each in (real, fair, swapped, biased)}) == 1
     for each in (real, fair, biased):
         low, high = each["quality"]["intervals"]["frechet"]
         assert 0 <= low <= each["quality"]["frechet"] <= high
         assert all(group["frechet"] >= 0 for group in each["quality"]["groups"])
-    # by group, turned labels compare dark images with bright ones
-    assert min(g["frechet"] for g in turned["quality"]["groups"]) > 10 * max(g["frechet"] for g in fair["quality"]["groups"])
+    # with swapped labels, each group is compared with real images of the other group
+    assert min(g["frechet"] for g in swapped["quality"]["groups"]) > 10 * max(g["frechet"] for g in fair["quality"]["groups"])
     markdown = (tmp_path / "report" / "report.md").read_text()
-    # what is wrong is told by name: sides that follow the label are seen by whoever sees the label
+    # findings are listed by name; images that show the label are not independent of it
     named = {each["name"]: {found["name"] for found in each["findings"]} for each in report["synthetic"]}
-    assert named.keys() == {"fair.npz", "turned.npz", "biased.npz"} and "findings" not in report["real"]
-    assert "direction" in named["turned.npz"] and "direction" not in named["fair.npz"]
+    assert named.keys() == {"fair.npz", "swapped.npz", "biased.npz"} and "findings" not in report["real"]
+    assert "direction" in named["swapped.npz"] and "direction" not in named["fair.npz"]
     assert all("independence" in found for found in named.values())
     assert report["synthetic"][0]["real_comparison"]["copies"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
-    assert "| turned.npz | direction |" in markdown and "random permutations of the labels" in markdown
-    assert "quality against" in markdown and "| turned.npz, dark |" in markdown and "label accuracy" in markdown
+    assert "| swapped.npz | direction |" in markdown and "random permutations of the labels" in markdown
+    assert "quality against" in markdown and "| swapped.npz, dark |" in markdown and "label accuracy" in markdown
 
 
-def test_values_choose_images_and_sizes_are_brought_together(evaluate, tmp_path):
+def test_values_select_images_and_size_resizes_them(evaluate, tmp_path):
     rng = np.random.default_rng(0)
 
     def three(name, size, seed):
@@ -170,7 +169,7 @@ def test_values_choose_images_and_sizes_are_brought_together(evaluate, tmp_path)
     assert sum(report["synthetic"][0]["count"]) == 200
 
 
-def test_integer_labels_are_named_on_the_command_line(evaluate, tmp_path, real):
+def test_value_names_name_integer_labels(evaluate, tmp_path, real):
     images, labels = drawn(40, seed=1)
     np.savez(tmp_path / "plain.npz", images=images, labels=labels, attributes=["tone"])
     arguments = ["fairness", "--synthetic", "plain.npz", "--real", real, "--attribute", "tone", "--out", "report", *QUICK]
@@ -207,12 +206,12 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, real, capsys, 
     npz(tmp_path / "other.npz", images, labels, attribute="shade")
     out = [] if "--out" in arguments else ["--out", "report"]
     assert evaluate("fairness", "--real", "real.npz", *arguments, "--attribute", "tone", *out) == 2
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "report").exists()
+        assert word in error
+    assert "Traceback" not in error and not (tmp_path / "report").exists()
 
 
-def test_help_teaches_by_example(evaluate, capsys):
+def test_help_has_examples(evaluate, capsys):
     assert evaluate("fairness", "--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate fairness --synthetic") >= 3

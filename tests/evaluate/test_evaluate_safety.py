@@ -1,4 +1,4 @@
-"""`evaluate safety`: rates of sets whose truth is known, quality against the safe part, the gate's errors, clear errors."""
+"""`evaluate safety`: rates of sets with known rates, quality compared with safe images, the gate, and errors."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from jaxdiff.spaces import Pixels
 
 SIZE, COUNT = 16, 300
 GLASSES = 3
-# faces whose features follow no group, so that the judges see the glasses themselves
+# features independent of the groups, so that classifiers have to learn the glasses themselves
 REAL = "embedded?glasses=0.4,0.4&hair=0.5,0.5&beard=0.3,0.3&lipstick=0.3,0.3&hair_color=0.5,0.5"
 SHARES = dict(glasses=(0.4, 0.4), hair=(0.5, 0.5), beard=(0.3, 0.3), lipstick=(0.3, 0.3), hair_color=(0.5, 0.5))
 QUICK = ("--size", SIZE, "--seeds", 1, "--steps", 150, "--train-count", 3000, "--test-count", 600, "--replicates", 200)
@@ -23,7 +23,7 @@ QUICK = ("--size", SIZE, "--seeds", 1, "--steps", 150, "--train-count", 3000, "-
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Fresh faces: as the data, without glasses, and without glasses but broken; with the share of glasses in each."""
+    """Sets of new faces: with glasses, without, and without but noisy; and the share of glasses in the first."""
     folder = tmp_path_factory.mktemp("sets")
     images, labels = embedded.generate(np.arange(10**6, 10**6 + 900), associations=SHARES, size=SIZE)
     glasses = labels[:, GLASSES] == 1
@@ -48,7 +48,7 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(sets, tmp_path_factory):
-    """One run over all sets: the JSON, and the folder."""
+    """The report of all sets, and its folder."""
     folder, _ = sets
     out = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
@@ -72,7 +72,7 @@ def report(sets, tmp_path_factory):
     return json.loads((out / "safety.json").read_text()), out
 
 
-def test_rates_are_the_true_ones(report, sets):
+def test_rates_are_the_known_rates(report, sets):
     rows = report[0]["rows"]
     assert rows["plain.npz"]["unsafe"]["value"] == pytest.approx(sets[1], abs=0.06)
     low, high = rows["plain.npz"]["unsafe"]["interval"]
@@ -82,50 +82,50 @@ def test_rates_are_the_true_ones(report, sets):
     assert report[0]["share_unsafe_in_real"] == pytest.approx(0.4, abs=0.08)
 
 
-def test_rejection_is_the_plain_set_without_what_another_classifier_calls_unsafe(report, sets):
-    told, _ = report
-    row = told["rows"]["plain.npz, rejected"]
-    assert told["rejected_share"] == pytest.approx(sets[1], abs=0.06)
-    assert row["count"] == round((1 - told["rejected_share"]) * COUNT)
+def test_rejection_removes_unsafe_images(report, sets):
+    content, _ = report
+    row = content["rows"]["plain.npz, rejected"]
+    assert content["rejected_share"] == pytest.approx(sets[1], abs=0.06)
+    assert row["count"] == round((1 - content["rejected_share"]) * COUNT)
     assert row["unsafe"]["value"] < 0.05
 
 
-def test_quality_is_against_safe_images_by_equally_many(report):
+def test_quality_is_compared_with_equally_many_safe_images(report):
     rows = report[0]["rows"]
     quality = {name: row["quality"] for name, row in rows.items()}
     assert len({each["count"][1] for name, each in quality.items() if name != "Real, unsafe"}) == 1
-    # unsafe images are far from the safe part, broken ones are too, safe ones are not
+    # unsafe and noisy images are far from safe real images
     assert quality["safe.npz"]["frechet"] < quality["plain.npz"]["frechet"] < quality["Real, unsafe"]["frechet"]
     assert quality["broken.npz"]["frechet"] > 3 * quality["safe.npz"]["frechet"]
     assert quality["broken.npz"]["precision"] < quality["safe.npz"]["precision"]
 
 
-def test_nearest_neighbours_see_the_glasses_a_little(report):
+def test_nearest_neighbours_separate_glasses_in_part(report):
     rows = report[0]["rows"]
     assert rows["Real, unsafe"]["nearest"]["unsafe"] > rows["Real, safe"]["nearest"]["unsafe"] + 0.2
     assert rows["safe.npz"]["nearest"]["unsafe"] == pytest.approx(rows["Real, safe"]["nearest"]["unsafe"], abs=0.12)
 
 
-def test_a_guarded_set_says_how_often_it_acted_and_its_gate_opens(report):
+def test_guarded_set_has_the_rates_of_its_guard(report):
     row = report[0]["rows"]["guarded"]
-    # no gate at all: it opens for every safe image
-    told = {"guard": "safe", "weight": "constant", "strength": 1.0, "turned": 1.0, "acted": 0.5}
-    assert row["guard"] == {**told, "gate": {"mean": 1.0, "largest": 1.0}}
+    # a constant weight has no gate: it acts on every safe image
+    guard = {"guard": "safe", "weight": "constant", "strength": 1.0, "parameter": 1.0, "acted": 0.5}
+    assert row["guard"] == {**guard, "gate": {"mean": 1.0, "largest": 1.0}}
     assert row["cost"]["evaluations"] == 25 and "guard" not in report[0]["rows"]["plain.npz"]
 
 
-def test_the_report_is_written_whole(report):
-    told, out = report
+def test_report_files_are_complete(report):
+    content, out = report
     text = (out / "safety.md").read_text()
-    assert all(f"| {name} |" in text for name in told["rows"]) and "How to read it" in text
-    for picture in ("safety.png", "judged.png"):
+    assert all(f"| {name} |" in text for name in content["rows"]) and "How to read it" in text
+    for picture in ("safety.png", "classified.png"):
         with Image.open(out / picture) as opened:
             assert min(opened.size) > 300
-    assert not list(out.glob("*.partial")) and math.isfinite(told["seconds"])
+    assert not list(out.glob("*.partial")) and math.isfinite(content["seconds"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (["--unsafe", "glasses"], "--unsafe takes ATTRIBUTE=VALUE"),
         (["--unsafe", "hat=yes"], "unknown attribute 'hat'"),
@@ -135,7 +135,7 @@ def test_the_report_is_written_whole(report):
         (["--unsafe", "glasses=yes", "--balance", "hat"], "unknown attribute 'hat'"),
     ],
 )
-def test_unusable_arguments_are_errors(arguments, told, sets, call_program, tmp_path, capsys):
+def test_wrong_arguments_are_errors(arguments, words, sets, call_program, tmp_path, capsys):
     plain = sets[0] / "plain.npz"
     status = call_program(
         main,
@@ -151,7 +151,7 @@ def test_unusable_arguments_are_errors(arguments, told, sets, call_program, tmp_
         tmp_path / "out",
         *arguments,
     )
-    assert status == 2 and told in " ".join(capsys.readouterr().err.split())
+    assert status == 2 and words in " ".join(capsys.readouterr().err.split())
 
 
 def test_sets_of_another_size_are_an_error(sets, call_program, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate likelihood` tells a model's bits per dimension, of which images and under which condition."""
+"""`jaxdiff evaluate likelihood`: bits per dimension, images and conditions."""
 
 import json
 from functools import partial
@@ -23,7 +23,7 @@ GROUP = Attribute("group", ("square", "round"))
 
 
 def saved(folder, weight=0.0, attributes=(GROUP,)) -> Path:
-    """A run's folder with a model whose weights are `weight` times standard normal."""
+    """Saves a model with weights `weight` times standard normal, and returns its folder."""
     values = tuple(len(attribute.values) for attribute in attributes)
     config = UNetConfig(
         size=8, values=values, base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0, stem=2
@@ -46,7 +46,7 @@ def npz(path, names=("round", "square"), attribute="group", count=12) -> tuple[n
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs the program; gives its exit status, 0 where it returns."""
+    """Runs the program and returns its exit status."""
     return partial(call_program, main, "evaluate", "likelihood")
 
 
@@ -55,14 +55,14 @@ def report(tmp_path, name="report.json"):
 
 
 def chosen(seed=0, count=12) -> np.ndarray:
-    """Which images the program takes: the first of a permutation by the seed."""
+    """The images that the program takes: the first of a random permutation."""
     return np.random.default_rng(seed).permutation(count)[:COUNT]
 
 
-def test_a_model_that_predicts_no_velocity_has_the_bits_of_a_standard_normal(evaluate, tmp_path, capsys):
-    """v = 0 is the posterior mean of N(0, 1), on which the flow stands still."""
+def test_zero_velocity_has_the_likelihood_of_a_standard_normal(evaluate, tmp_path, capsys):
+    """v = 0 corresponds to the posterior mean of N(0, 1), for which the flow is the identity."""
     images, labels = npz(tmp_path / "data.npz")
-    told = models.load(saved(tmp_path / "run")).fingerprint
+    fingerprint = models.load(saved(tmp_path / "run")).fingerprint
     assert evaluate("--model", "run", "--data", "data.npz", "--out", "out/report.json", *QUICK) == 0
     found = report(tmp_path / "out")
     pixels = images[chosen()] / 127.5 - 1
@@ -75,7 +75,7 @@ def test_a_model_that_predicts_no_velocity_has_the_bits_of_a_standard_normal(eva
         own = np.array(found["images"])[labels[chosen()] == code]
         each = found["by_value"]["group"][name]
         assert (each["count"], each["mean"]) == (len(own), pytest.approx(own.mean()))
-    assert (found["model"], found["model_training"], found["data"]) == (told, {"steps": 7}, "data.npz (split 'all')")
+    assert (found["model"], found["model_training"], found["data"]) == (fingerprint, {"steps": 7}, "data.npz (split 'all')")
     assert found["options"]["condition"] == "own" and found["process"] == vp_cosine().config()
     assert {"command", "versions", "machine", "seconds"} <= found.keys()
     assert not list((tmp_path / "out").glob("*.partial"))
@@ -84,7 +84,7 @@ def test_a_model_that_predicts_no_velocity_has_the_bits_of_a_standard_normal(eva
 
 
 @pytest.mark.parametrize("condition", ["own", "null"])
-def test_images_are_judged_under_their_own_labels_or_none(evaluate, tmp_path, condition):
+def test_condition_is_own_labels_or_the_null_label(evaluate, tmp_path, condition):
     images, labels = npz(tmp_path / "data.npz")
     saved(tmp_path / "run", weight=0.2)
     given = ["--model", "run", "--data", "data.npz", "--out", "report.json", "--seed", "3", *QUICK]
@@ -106,7 +106,7 @@ def test_images_are_judged_under_their_own_labels_or_none(evaluate, tmp_path, co
     assert np.abs(direct(others, np.arange(4)) - np.array(found[:BATCH])).min() > 1e-3
 
 
-def test_an_unconditional_model_takes_images_of_any_attribute(evaluate, tmp_path):
+def test_unconditional_model_takes_images_with_any_attribute(evaluate, tmp_path):
     npz(tmp_path / "data.npz", attribute="tone")
     saved(tmp_path / "run", attributes=())
     assert evaluate("--model", "run", "--data", "data.npz", "--out", "report.json", *QUICK) == 0
@@ -138,12 +138,12 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, capsys, argume
     given = {"--model": "run", "--data": "data.npz", "--split": "all", "--out": "report.json"}
     given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert evaluate(*(word for pair in given.items() for word in pair)) == 2
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "report.json").exists()
+        assert word in error
+    assert "Traceback" not in error and not (tmp_path / "report.json").exists()
 
 
-def test_help_teaches_by_example(evaluate, capsys):
+def test_help_has_examples(evaluate, capsys):
     assert evaluate("--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate likelihood --model") >= 3

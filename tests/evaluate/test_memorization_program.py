@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate memorization` tells copies from chance, names the training images at risk, and attacks a model."""
+"""`jaxdiff evaluate memorization`: copies, training images at risk, and the membership attack."""
 
 import json
 from functools import partial
@@ -17,7 +17,7 @@ COUNTS = {"train": 300, "test": 120}
 
 
 def drawn(rng, count, size=8):
-    """Images of their own colour, slope and noise."""
+    """Images of random colour, slope and noise."""
     shape = (count, size, size, 3)
     slope = np.linspace(-1, 1, size)[:, None] * rng.normal(0, 40, (count, 1, 1, 3))
     return np.clip(128 + rng.normal(0, 60, (count, 1, 1, 3)) + slope + rng.normal(0, 30, shape), 0, 255).astype(np.uint8)
@@ -25,9 +25,10 @@ def drawn(rng, count, size=8):
 
 @pytest.fixture
 def data(tmp_path, rng):
-    """data.npz, with its training images; copies.npz, of which ten of 60 repeat one, the last mirrored; and fresh.npz."""
+    """Writes data.npz, copies.npz (10 of 60 are copies of training images, one mirrored) and fresh.npz; returns the training
+    images."""
     images, labels = drawn(rng, sum(COUNTS.values())), np.arange(sum(COUNTS.values())) % 2
-    images[250:260] = images[3]  # duplicates of one that is copied
+    images[250:260] = images[3]  # duplicates of an image that is copied
     named = {"attributes": ["group"], "values_group": ["square", "round"]}
     np.savez(tmp_path / "data.npz", images=images, labels=labels, split=np.repeat(list(COUNTS), list(COUNTS.values())), **named)
     copies = images[:10] ^ rng.integers(0, 2, (10, 8, 8, 3), dtype=np.uint8)
@@ -39,7 +40,7 @@ def data(tmp_path, rng):
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs the program; gives its exit status, 0 where it returns."""
+    """Runs the program and returns its exit status."""
     return partial(call_program, main, "evaluate", "memorization")
 
 
@@ -47,20 +48,20 @@ def report(tmp_path, name="out"):
     return json.loads((tmp_path / name / "memorization.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_copies_are_told_from_fresh_images_and_their_originals_are_at_risk(evaluate, tmp_path, data, capsys):
+def test_copies_are_found_and_their_originals_are_at_risk(evaluate, tmp_path, data, capsys):
     assert evaluate("--samples", "copies.npz", "fresh.npz", "--train", "data.npz", "--out", "out") == 0
-    printed, told = " ".join(capsys.readouterr().out.split()), report(tmp_path)
-    copies, fresh = told["sets"]
-    assert [each["name"] for each in told["sets"]] == ["copies.npz", "fresh.npz"]
+    printed, content = " ".join(capsys.readouterr().out.split()), report(tmp_path)
+    copies, fresh = content["sets"]
+    assert [each["name"] for each in content["sets"]] == ["copies.npz", "fresh.npz"]
     assert copies["count"] == fresh["count"] == [60, 60]
     assert copies["memorised"]["share"] >= 1 / 6 and copies["memorised"]["excess_interval"][0] > 0.04
     assert fresh["memorised"]["excess_interval"][0] < 0 and copies["isolated"]["share"] >= 1 / 6
     assert copies["memorised"]["held_out"] == fresh["memorised"]["held_out"]
-    known = told["train"]
+    known = content["train"]
     assert (known["count"], known["distinct"], known["exact_duplicates"], known["largest_group"]) == (300, 290, 10, 11)
-    assert known["duplicates_within"] > 0 and told["membership"] == []
+    assert known["duplicates_within"] > 0 and content["membership"] == []
 
-    # every image of the set, in the order of the draw, and of the held-out images as many
+    # every image of the set, in random order, and as many held-out images
     images = np.load(tmp_path / "copies.npz")["images"][np.random.default_rng(0).permutation(60)]
     near = copies["images"]
     squares = np.square(images[:, None].astype(float) - np.stack([data, data[:, :, ::-1]], 1).reshape(-1, 8, 8, 3)).mean(
@@ -68,11 +69,11 @@ def test_copies_are_told_from_fresh_images_and_their_originals_are_at_risk(evalu
     )
     np.testing.assert_allclose(near["distance"], np.sqrt(squares.min(axis=1)))
     assert (np.array(near["nearest"]) == squares.argmin(axis=1) // 2).all()
-    assert len(told["held_out"]["images"]["distance"]) == 60
+    assert len(content["held_out"]["images"]["distance"]) == 60
 
     below = sorted(zip(near["ratio"] + fresh["images"]["ratio"], near["nearest"] + fresh["images"]["nearest"], strict=True))
     expected = list(dict.fromkeys(index for ratio, index in below if ratio < 1))
-    assert told["at_risk"] == expected and set(range(10)) <= set(expected)
+    assert content["at_risk"] == expected and set(range(10)) <= set(expected)
     source = open_data(tmp_path / "out" / "at_risk.npz")
     found, labels = load_arrays(source)
     np.testing.assert_array_equal(found, data[expected])
@@ -86,11 +87,11 @@ def test_copies_are_told_from_fresh_images_and_their_originals_are_at_risk(evalu
     assert "copies.npz" in printed and "real, held out" in printed and f"at_risk.npz, {len(expected)} training" in printed
     with Image.open(tmp_path / "out" / "closest.png") as picture:
         assert picture.size[0] > 800
-    assert {"command", "options", "versions", "machine", "seconds"} <= told.keys()
+    assert {"command", "options", "versions", "machine", "seconds"} <= content.keys()
     assert not list((tmp_path / "out").glob("*.partial"))
 
 
-def test_mirrored_copies_need_flips_and_the_limits_are_the_callers(evaluate, tmp_path, data):
+def test_options_flips_alpha_and_neighbours(evaluate, tmp_path, data):
     np.savez(tmp_path / "mirrored.npz", images=(data[:20, :, ::-1] + np.arange(8, dtype=np.uint8)[:, None]))
     near = {}
     for name, given in {
@@ -108,19 +109,19 @@ def test_mirrored_copies_need_flips_and_the_limits_are_the_callers(evaluate, tmp
     np.testing.assert_allclose(near["few"]["images"]["ratio"], gap / (0.5 * (gap + 1) / 2))
 
 
-def test_an_older_list_of_images_at_risk_does_not_stay(evaluate, tmp_path, data, capsys):
+def test_an_old_at_risk_file_is_removed(evaluate, tmp_path, data, capsys):
     assert evaluate("--samples", "copies.npz", "--train", "data.npz", "--out", "out") == 0
     assert (tmp_path / "out" / "at_risk.npz").exists()
     np.savez(tmp_path / "far.npz", images=np.random.default_rng(1).integers(0, 256, (40, 8, 8, 3), np.uint8))
     assert evaluate("--samples", "far.npz", "--train", "data.npz", "--out", "out", "--duplicates", "0", "--count", "30") == 0
     assert not (tmp_path / "out" / "at_risk.npz").exists()
     assert "no training image is at risk" in " ".join(capsys.readouterr().out.split())
-    told = report(tmp_path)
-    assert told["sets"][0]["count"] == [30, 30] and told["train"]["duplicates_within"] == 0
+    content = report(tmp_path)
+    assert content["sets"][0]["count"] == [30, 30] and content["train"]["duplicates_within"] == 0
 
 
 @pytest.mark.parametrize("condition", ["own", "null"])
-def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_path, data, save_model, capsys, condition):
+def test_membership_attack_at_each_time_and_condition(evaluate, tmp_path, data, save_model, capsys, condition):
     save_model(tmp_path / "run")
     status = evaluate(
         "--samples", "fresh.npz", "--train", "data.npz", "--out", "out", "--model", "run", "--times", "0.1", "0.4",
@@ -128,11 +129,11 @@ def test_the_model_is_attacked_at_each_time_under_its_conditions(evaluate, tmp_p
     )  # fmt: skip
     assert status == 0
     printed = capsys.readouterr().out
-    model, told = models.load(tmp_path / "run"), report(tmp_path)
-    assert told["model"] == model.fingerprint and [each["t"] for each in told["membership"]] == [0.1, 0.4]
+    model, content = models.load(tmp_path / "run"), report(tmp_path)
+    assert content["model"] == model.fingerprint and [each["t"] for each in content["membership"]] == [0.1, 0.4]
     arrays = np.load(tmp_path / "data.npz")
     rng = lambda: np.random.default_rng(3)  # noqa: E731
-    for each in told["membership"]:
+    for each in content["membership"]:
         losses = []
         for split, chosen in (("train", rng().permutation(300)[:100]), ("test", rng().permutation(120)[:100])):
             rows = np.flatnonzero(arrays["split"] == split)[chosen]
@@ -195,12 +196,12 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, data, save_mod
     given = {"--samples": "fresh.npz", "--train": "data.npz", "--out": "out"}
     left = (word for name, value in given.items() if name not in arguments for word in (name, value))
     assert evaluate(*arguments, *left) == 2
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "out").exists()
+        assert word in error
+    assert "Traceback" not in error and not (tmp_path / "out").exists()
 
 
-def test_help_teaches_by_example(evaluate, capsys):
+def test_help_has_examples(evaluate, capsys):
     assert evaluate("--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate memorization --samples") >= 4

@@ -1,4 +1,4 @@
-"""The HTML report shows the numbers and the faces that it was given, marks them rightly, and needs nothing but itself."""
+"""The HTML report: its numbers, marks and images, in a self-contained file."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ VOID = {"meta", "link", "img", "input", "br", "hr", "colgroup"}
 
 
 class Page(HTMLParser):
-    """What a test asks of a page: its elements with their attributes, inner text and the elements that they lie in."""
+    """The elements of a page, each with its attributes, inner text and parents."""
 
     def __init__(self, text):
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
             element[2].append(text)
 
     def find(self, tag, within=None, **wanted):
-        """Elements of a tag whose attributes hold the words, inside another element."""
+        """Elements of a tag whose attributes contain the given words, within another element if given."""
         return [
             element
             for element in self.elements
@@ -86,7 +86,7 @@ def energy(rng, values):
     return [{"values": pair, "distance": rng.normal(), "relative": 0.1, "p_value": rng.uniform()} for pair in pairs]
 
 
-def verdict(rng, name, values, directions=DIRECTIONS):
+def random_result(rng, name, values, directions=DIRECTIONS):
     return {
         "name": name, "count": [9] * len(values),
         "directions": {direction: summary(rng, len(values)) for direction in directions},
@@ -95,12 +95,12 @@ def verdict(rng, name, values, directions=DIRECTIONS):
 
 
 def written_report(folder, names, *, values=VALUES, attribute="group", seed=0, **more):
-    """A report.json of random numbers on sets of these names, beside `real.npz`."""
+    """Writes a report.json with random numbers for sets of these names, and returns it."""
     rng = np.random.default_rng(seed)
     report = {
         "attribute": attribute, "values": list(values), "train_count": 40, "seeds": 2,
-        "training": {"steps": 30, "batch": 16, "widths": [16, 32]}, "real": verdict(rng, "Real", values, ["real->real"]),
-        "synthetic": [verdict(rng, str(name), values) for name in names],
+        "training": {"steps": 30, "batch": 16, "widths": [16, 32]}, "real": random_result(rng, "Real", values, ["real->real"]),
+        "synthetic": [random_result(rng, str(name), values) for name in names],
         "command": ["jaxdiff", "evaluate", "fairness"], "versions": {"jax": "0.10.2"}, "machine": "cpu", "seconds": 2.5,
         "options": {"synthetic": list(map(str, names)), "attribute": attribute, "real": "real.npz", "values": [], "seed": 0},
     } | more  # fmt: skip
@@ -109,10 +109,10 @@ def written_report(folder, names, *, values=VALUES, attribute="group", seed=0, *
     return report
 
 
-def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="group", values=VALUES, captions=None, **told):
-    """A set of samples of random images; every second one of each value."""
+def drawn(path, method, *, count=140, size=8, seed=0, content=0, attribute="group", values=VALUES, captions=None, **more):
+    """Writes a set of samples of random images with alternating labels, and returns the images."""
     provenance = {"model": "m", "process": {"name": "vp"}, "solver": {"name": "ddim", "steps": 25}, "guidance_scale": 1.0,
-                  "attribute": attribute, "values": list(values), "method": method, "seed": seed} | told  # fmt: skip
+                  "attribute": attribute, "values": list(values), "method": method, "seed": seed} | more  # fmt: skip
     labels = (np.arange(count) % 2).astype(np.int32)[:, None]
     attributes = [Attribute(attribute, tuple(values))]
     samples = SampleSet.create(path, provenance, attributes, labels, Pixels(size, size), captions=captions)
@@ -131,13 +131,13 @@ def real(folder, *, size=8, attribute="group", values=VALUES):
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs the program; gives its exit status, 0 where it returns."""
+    """Runs the program and returns its exit status."""
     return partial(call_program, main, "evaluate")
 
 
 @pytest.fixture
-def house(tmp_path):
-    """Four judged sets, a sweep of three tau, and their report."""
+def report(tmp_path):
+    """The report of four sets; also writes the sets and a sweep of three tau."""
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     drawn(tmp_path / "mixing", "mixing", content=2, mixing=0.6)
@@ -153,13 +153,13 @@ def house(tmp_path):
 
 
 @pytest.fixture
-def page(house, evaluate, tmp_path):
+def page(report, evaluate, tmp_path):
     assert evaluate("report", "--fairness", "report", "--sweep", "sweep", "--out", "page") == 0
     return Page((tmp_path / "page" / "report.html").read_text())
 
 
 def rows(page, which=0):
-    """The body of a table: by row, the cells."""
+    """The heading and cells of each row of a table."""
     (body,) = page.find("tbody", page.find("table")[which])
     return [(text(page.find("th", row)[0]), page.find("td", row)) for row in page.find("tr", body)]
 
@@ -170,12 +170,12 @@ def shown(page, cells):
     return [text(found[0]) if found else None for found in numbers]
 
 
-def test_every_number_of_the_table_is_the_reports(page, house):
+def test_table_has_the_numbers_of_the_report(page, report):
     table = rows(page)
     assert [name.split()[0] for name, _ in table] == ["Real", "vanilla", "mixing", "switching", "other-noise"]
-    for (_, cells), told in zip(table, [house["real"], *house["synthetic"]], strict=True):
-        summaries = [told["directions"].get(each) or told["directions"]["real->real"] for each in DIRECTIONS]
-        tests = [told["energy"][space][0] for space in ("pixels", "features")]
+    for (_, cells), result in zip(table, [report["real"], *report["synthetic"]], strict=True):
+        summaries = [result["directions"].get(each) or result["directions"]["real->real"] for each in DIRECTIONS]
+        tests = [result["energy"][space][0] for space in ("pixels", "features")]
         expected = [f"{each[name]:.1f}" for each in summaries for name in ("ber", "folded_ber", "gap")]
         assert shown(page, cells) == expected + [f"{test['distance']:.3f}" for test in tests]
         for each, ber, gap in zip(summaries, cells[:9:3], cells[2:9:3], strict=True):
@@ -186,12 +186,12 @@ def test_every_number_of_the_table_is_the_reports(page, house):
             assert text(cell).endswith(f"p {test['p_value']:.3f}")
 
 
-def test_the_best_and_the_worst_method_of_each_column_are_marked_and_the_baseline_is_not(page, house):
-    table, methods = rows(page), house["synthetic"][1:]
+def test_best_and_worst_methods_are_marked_but_not_the_baseline(page, report):
+    table, methods = rows(page), report["synthetic"][1:]
     columns = [
         [measure(each["directions"][direction]) for each in methods]
         for direction in DIRECTIONS
-        for measure in (lambda told: -told["folded_ber"], lambda told: -told["folded_ber"], lambda told: told["gap"])
+        for measure in (*[lambda summary: -summary["folded_ber"]] * 2, lambda summary: summary["gap"])
     ] + [[abs(each["energy"][space][0]["distance"]) for each in methods] for space in ("pixels", "features")]
     for i, badness in enumerate(columns):
         names = [table[row][1][i][1].get("class") for row in range(5)]
@@ -199,18 +199,18 @@ def test_the_best_and_the_worst_method_of_each_column_are_marked_and_the_baselin
         expected[np.argmin(badness)], expected[np.argmax(badness)] = "best", "worst"
         assert names == [None, None, *expected], i
         for name, cell in zip(expected, [table[row][1][i] for row in (2, 3, 4)], strict=True):
-            # a sign on paper, and a word for who hears the page
+            # a symbol, and a word for screen readers
             assert ("●" in text(cell), "○" in text(cell)) == (name == "best", name == "worst")
             assert (name or "") in text(cell)
 
 
-def test_what_a_report_may_tell_is_shown_where_it_does(house, evaluate, tmp_path):
-    told = json.loads((tmp_path / "report" / "report.json").read_text())
-    _, mixing, switching, _ = told["synthetic"]
+def test_optional_columns_are_shown_if_the_report_has_them(report, evaluate, tmp_path):
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    _, mixing, switching, _ = content["synthetic"]
     mixing["quality"] = {"frechet": 12.345, "precision": None, "intervals": {"frechet": [11.0, 13.5]}}
     switching["quality"] = {"frechet": 20.0, "recall": 0.5}
     switching["cost"] = {"evaluations": 25, "seconds_per_image": 0.123456}
-    (tmp_path / "report" / "report.json").write_text(json.dumps(told))
+    (tmp_path / "report" / "report.json").write_text(json.dumps(content))
     assert evaluate("report", "--out", "report") == 0
     page = Page((tmp_path / "report" / "report.html").read_text())
     heads = [text(head) for head in page.find("th", page.find("table")[1], scope="col")]
@@ -223,7 +223,7 @@ def test_what_a_report_may_tell_is_shown_where_it_does(house, evaluate, tmp_path
     assert "–" in text(table[0][1][0]) and "worst" in text(table[3][1][0])
 
 
-def test_the_page_asks_for_nothing_but_itself(page, tmp_path):
+def test_page_is_self_contained(page, tmp_path):
     source = (tmp_path / "page" / "report.html").read_text()
     assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[\w+/=]+", "", source))
     named = [
@@ -239,58 +239,58 @@ def test_the_page_asks_for_nothing_but_itself(page, tmp_path):
     assert policy[1]["content"].startswith("default-src 'none'; img-src data:;")
 
 
-def faces_of(sheet, size=8, space=2):
-    """The faces of a sheet, row by row, those that are there."""
-    found = pixels(sheet)
+def images_of(element, size=8, space=2):
+    """The images in the grid of an <img> element, row by row."""
+    found = pixels(element)
     cut = [
         found[top : top + size, left : left + size]
         for top in range(0, found.shape[0], size + space)
         for left in range(0, found.shape[1], size + space)
     ]
-    return np.stack([face[..., :3] for face in cut if face[..., 3].all()])
+    return np.stack([image[..., :3] for image in cut if image[..., 3].all()])
 
 
-def test_the_faces_are_the_sets_own_byte_for_byte(page, tmp_path):
+def test_images_are_those_of_the_sets_bit_for_bit(page, tmp_path):
     kept = {name: SampleSet.open(tmp_path / name) for name in ("vanilla", "mixing", "switching", "other-noise")}
     images = {name: np.stack([samples.image(i) for i in range(64)]) for name, samples in kept.items()}
     grids = {text(page.find("summary", each)[0]).split()[0]: page.find("img", each) for each in page.find("details")}
     assert list(grids) == ["Real", *kept]
     for name, drawn in images.items():
-        for value, sheet in enumerate(grids[name]):
-            np.testing.assert_array_equal(faces_of(sheet), drawn[value::2])
-            assert name in sheet[1]["alt"] and VALUES[value] in sheet[1]["alt"]
+        for value, element in enumerate(grids[name]):
+            np.testing.assert_array_equal(images_of(element), drawn[value::2])
+            assert name in element[1]["alt"] and VALUES[value] in element[1]["alt"]
 
-    # one noise a column: the same places of every set that started from the same noise, the vanilla one above
+    # one noise sample per column: the same positions of all sets from the same noise, the vanilla set first
     (section,) = page.find("section", id="pairs")
-    sheets = page.find("img", section)
-    assert len(sheets) == 6
-    for place, sheet in enumerate(sheets):
+    elements = page.find("img", section)
+    assert len(elements) == 6
+    for place, element in enumerate(elements):
         name, value = ("vanilla", "mixing", "switching")[place % 3], place // 3
-        np.testing.assert_array_equal(faces_of(sheet), images[name][value:10:2])
+        np.testing.assert_array_equal(images_of(element), images[name][value:10:2])
     assert "square until τ = 0.750, then round" in text(section) and "other-noise" not in text(section)
 
 
-def test_the_row_of_faces_has_a_frame_for_every_tau(page, tmp_path):
+def test_slider_has_a_frame_for_every_tau(page, tmp_path):
     frames = page.find("div", class_="frame")
     assert [frame[1]["data-tau"] for frame in frames] == ["0.2", "0.6", "1"]
     assert ["current" in frame[1]["class"].split() for frame in frames] == [False, True, False]  # nearest to switching's 0.75
-    told = json.loads((tmp_path / "sweep" / "report" / "report.json").read_text())["synthetic"]
+    swept = json.loads((tmp_path / "sweep" / "report" / "report.json").read_text())["synthetic"]
     for frame, tau in zip(frames, (0.2, 0.6, 1.0), strict=True):
         samples = SampleSet.open(tmp_path / "sweep" / f"tau-{tau:.3f}")
-        for value, sheet in enumerate(page.find("img", frame)):
+        for value, element in enumerate(page.find("img", frame)):
             expected = np.stack([samples.image(i) for i in range(value, 10, 2)])
-            np.testing.assert_array_equal(faces_of(sheet), expected)
+            np.testing.assert_array_equal(images_of(element), expected)
         stats = dict(zip(*([text(each) for each in page.find(tag, frame)] for tag in ("dt", "dd")), strict=True))
         assert (stats["τ"], stats["timestep"], stats["SNR"]) == (f"{tau:.3f}", str(int(1000 * tau)), "0.5")
-        judged = next((each for each in told if each["name"] == f"tau-{tau:.3f}"), None)
-        for direction in DIRECTIONS if judged else ():
-            assert stats[f"BER {direction}".replace("->", "→")] == f"{judged['directions'][direction]['ber']:.1f}"
-        assert len(stats) == (6 if judged else 3)
+        result = next((each for each in swept if each["name"] == f"tau-{tau:.3f}"), None)
+        for direction in DIRECTIONS if result else ():
+            assert stats[f"BER {direction}".replace("->", "→")] == f"{result['directions'][direction]['ber']:.1f}"
+        assert len(stats) == (6 if result else 3)
     (slider,) = page.find("input")
     assert (slider[1]["type"], slider[1]["min"], slider[1]["max"], slider[1]["value"]) == ("range", "0", "2", "1")
 
 
-def test_tables_are_headed_pictures_described_and_the_slider_named(page):
+def test_page_is_accessible(page):
     assert page.find("html")[0][1]["lang"] and page.find("meta", name="viewport")
     assert all(image[1]["alt"].strip() and int(image[1]["width"]) and int(image[1]["height"]) for image in page.find("img"))
     assert page.find("table") and len(page.find("caption")) == len(page.find("table"))
@@ -300,7 +300,7 @@ def test_tables_are_headed_pictures_described_and_the_slider_named(page):
     assert all(each[1].get("aria-label") and each[1].get("tabindex") == "0" for each in page.find("div", class_="scroll"))
 
 
-def test_the_figures_of_a_sweep_are_shown_and_the_page_goes_without(house, evaluate, tmp_path):
+def test_figures_of_a_sweep_are_optional(report, evaluate, tmp_path):
     assert evaluate("report", "--fairness", "report", "--sweep", "sweep", "--out", "page") == 0
     assert len(Page((tmp_path / "page" / "report.html").read_text()).find("figure")) == 2
     for name in ("criterion.png", "report/sweep.png"):
@@ -312,7 +312,7 @@ def test_the_figures_of_a_sweep_are_shown_and_the_page_goes_without(house, evalu
     assert not Page((tmp_path / "report" / "report.html").read_text()).find("input")
 
 
-def test_names_from_files_are_text_and_no_markup(evaluate, tmp_path):
+def test_names_from_files_are_escaped(evaluate, tmp_path):
     hostile = '"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;$title'
     values = (hostile, "b' <b>")
     real(tmp_path, attribute="a<i>", values=values)
@@ -333,7 +333,7 @@ def test_names_from_files_are_text_and_no_markup(evaluate, tmp_path):
     assert rows(page)[2][0].startswith(" ".join(hostile.split()))
 
 
-def test_attributes_of_several_values_and_images_from_anywhere_make_a_page(evaluate, tmp_path):
+def test_page_of_three_values_and_of_images_that_jaxdiff_did_not_draw(evaluate, tmp_path):
     values = ("a", "b", "c")
     real(tmp_path, values=values)
     shutil.copy(tmp_path / "real.npz", tmp_path / "set.npz")
@@ -364,7 +364,7 @@ def test_attributes_of_several_values_and_images_from_anywhere_make_a_page(evalu
         (["--fairness", "report", "--out", "real.npz"], ["--out", "real.npz"]),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(house, evaluate, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_one_line_and_status_2(report, evaluate, tmp_path, capsys, arguments, words):
     (tmp_path / "empty").mkdir()
     written_report(tmp_path / "gone", ["vanilla", "absent"])
     options = {"synthetic": ["vanilla"], "attribute": "group", "real": "nowhere.npz"}
@@ -382,13 +382,13 @@ def test_wrong_input_is_one_line_and_status_2(house, evaluate, tmp_path, capsys,
     out = [] if "--out" in arguments else ["--out", "page"]
     capsys.readouterr()
     assert evaluate("report", *arguments, *out) == 2
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not list(tmp_path.rglob("*.html*"))
+        assert word in error
+    assert "Traceback" not in error and not list(tmp_path.rglob("*.html*"))
 
 
-def test_five_sets_of_2048_noisy_images_make_a_small_page_soon(evaluate, tmp_path):
+def test_page_of_large_sets_is_small_and_quick(evaluate, tmp_path):
     real(tmp_path, size=32)
     names = [f"set-{i}" for i in range(5)]
     for i, name in enumerate(names):
@@ -403,7 +403,7 @@ def test_five_sets_of_2048_noisy_images_make_a_small_page_soon(evaluate, tmp_pat
 
 
 def browse(url, tmp_path, *arguments):
-    """Chromium without a window; gives what it prints."""
+    """Runs headless Chromium and returns its output."""
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}")
     done = subprocess.run(
         [CHROMIUM, *flags, *arguments, url], cwd=tmp_path, timeout=LIMIT, text=True, capture_output=True, check=False
@@ -412,8 +412,8 @@ def browse(url, tmp_path, *arguments):
     return done.stdout
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_in_chromium_the_slider_moves_the_faces_through_tau(page, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_slider_changes_the_images_in_chromium(page, tmp_path):
     file = tmp_path / "page" / "report.html"
     moved = tmp_path / "page" / "moved.html"
     moving = """document.body.dataset.before = document.querySelector(".current").dataset.tau;
@@ -422,25 +422,25 @@ def test_in_chromium_the_slider_moves_the_faces_through_tau(page, tmp_path):
     moved.write_text(file.read_text().replace("</body>", f"<script>{moving}</script></body>"))
     dom = Page(browse(f"{moved.as_uri()}#tau=0.9", tmp_path, "--dump-dom"))
     (body,), (slider,), (output,) = (dom.find(tag) for tag in ("body", "input", "output"))
-    # the link to a tau finds the nearest one; moved as by a finger or an arrow key, the slider makes such a link
+    # a link finds the nearest tau; moving the slider changes the link
     assert (body[1]["data-before"], body[1]["data-link"]) == ("1", "#tau=0.2")
     assert [each[1]["data-tau"] for each in dom.find("div", class_="current")] == ["0.2"]
     assert slider[1]["aria-valuetext"] == "tau 0.200" and text(output) == "0.200"
 
-    # without the sections around it, since Chromium's picture of a page that is scrolled is blank
+    # without the other sections, since screenshots of a scrolled page are blank
     shots, alone = {}, tmp_path / "page" / "alone.html"
     alone.write_text(file.read_text().replace("</style>", "header, section:not(#tau), figure { display: none; }</style>"))
     for tau in ("0.2", "0.61"):
         browse(f"{alone.as_uri()}#tau={tau}", tmp_path, f"--screenshot={tau}.png", "--window-size=1280,900")
         with Image.open(tmp_path / f"{tau}.png") as shot:
             shots[tau] = np.asarray(shot.convert("RGB")).astype(int)
-    # ten random faces of 96 pixels a side are others, and most of the screen stands still
+    # only the ten images of 96x96 pixels change
     changed = (np.abs(shots["0.2"] - shots["0.61"]).max(axis=2) > 16).sum()
     assert 0.8 * 10 * 96**2 < changed < 1.2 * 10 * 96**2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_on_a_phone_nothing_but_the_tables_and_plots_is_wider_than_the_screen(page, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_page_fits_the_screen_of_a_phone(page, tmp_path):
     file, probe = tmp_path / "page" / "report.html", tmp_path / "page" / "probe.html"
     measure = 'document.body.dataset.widths = [document.documentElement.scrollWidth, innerWidth].join(" ");'
     probe.write_text(file.read_text().replace("</body>", f"<script>{measure}</script></body>"))
@@ -449,30 +449,30 @@ def test_on_a_phone_nothing_but_the_tables_and_plots_is_wider_than_the_screen(pa
     assert needed <= there <= 500  # some versions open no window below 500
 
 
-@pytest.mark.skipif(CHROMIUM is None or shutil.which("pdftotext") is None, reason="no chromium or no pdftotext here")
-def test_on_paper_every_tau_and_every_grid_is_there_and_no_slider(page, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None or shutil.which("pdftotext") is None, reason="no chromium or no pdftotext")
+def test_print_has_every_tau_and_grid_but_no_slider(page, tmp_path):
     browse((tmp_path / "page" / "report.html").as_uri(), tmp_path, f"--print-to-pdf={tmp_path / 'page.pdf'}")
     command = ["pdftotext", "-layout", tmp_path / "page.pdf", "-"]
-    told = subprocess.run(command, text=True, capture_output=True, check=True).stdout
+    printed = subprocess.run(command, text=True, capture_output=True, check=True).stdout
     for tau in ("0.200", "0.600", "1.000"):
-        assert re.search(rf"^\s*{tau}\s+{int(1000 * float(tau))}\s", told, flags=re.MULTILINE)
-    assert "transition point" not in told and "How to read this report" in told
-    grids = told.partition("Images")[2].partition("How to read this report")[0]
+        assert re.search(rf"^\s*{tau}\s+{int(1000 * float(tau))}\s", printed, flags=re.MULTILINE)
+    assert "transition point" not in printed and "How to read this report" in printed
+    grids = printed.partition("Images")[2].partition("How to read this report")[0]
     assert len(re.findall(r"^\s*square\s+round\s*$", grids, flags=re.MULTILINE)) == 5
 
 
-def test_several_points_are_told_by_band_or_as_a_range(evaluate, tmp_path):
+def test_several_transition_points_are_listed_by_band_or_as_a_range(evaluate, tmp_path):
     real(tmp_path)
     drawn(tmp_path / "bands", "spectral", content=1, taus=[0.9, 0.625], edges=[2.0])
     drawn(tmp_path / "pairs", "switching", content=2, taus=[[1.0, 0.3, 0.5], [0.3, 1.0, 0.7], [0.5, 0.7, 1.0]])
     written_report(tmp_path / "report", ["bands", "pairs"])
     assert evaluate("report", "--out", "report") == 0
     page = Page((tmp_path / "report" / "report.html").read_text())
-    told = {name: [text(cell) for cell in cells] for name, cells in rows(page, -1)}
-    assert told["bands"][2] == "0.900, 0.625 by band" and told["pairs"][2] == "0.300 to 0.700 by pair"
+    cells_of = {name: [text(cell) for cell in cells] for name, cells in rows(page, -1)}
+    assert cells_of["bands"][2] == "0.900, 0.625 by band" and cells_of["pairs"][2] == "0.300 to 0.700 by pair"
 
 
-def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
+def test_sets_drawn_without_a_label_until_tau(evaluate, tmp_path):
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     captions = {"parts": ["switching", "τ = 0.500"], "image": "no label until τ = 0.500, then $own"}
@@ -486,7 +486,7 @@ def test_sets_that_start_under_no_label_say_so(evaluate, tmp_path):
     assert "drawn without a label until τ" in page and "other group" not in page
 
 
-def test_a_set_captions_itself_and_one_from_before_is_named_by_its_method(evaluate, tmp_path):
+def test_captions_of_sets_with_a_fallback_to_the_method(evaluate, tmp_path):
     real(tmp_path)
     drawn(tmp_path / "old", "mixing", content=1, mixing=0.6)
     words = {"parts": ["mixing", "weight 0.6", "<b>guided</b>"], "image": "0.6 $own, 0.4 $others, $unknown & <i>"}
@@ -502,8 +502,8 @@ def test_a_set_captions_itself_and_one_from_before_is_named_by_its_method(evalua
     assert "<b>guided" not in content
 
 
-def test_captions_are_no_part_of_what_a_set_is(tmp_path):
-    """A set that was begun before there were captions goes on, and keeps having none; its marks are the same."""
+def test_captions_do_not_identify_a_set(tmp_path):
+    """A set begun without captions is continued without them, and its fingerprint does not depend on them."""
     begun = SampleSet.create(tmp_path / "set", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2))
     captions = {"parts": ["vanilla"], "image": "$own"}
     again = SampleSet.create(tmp_path / "set", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2), captions=captions)

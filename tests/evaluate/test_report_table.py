@@ -1,4 +1,4 @@
-"""The best and the worst of a column of the HTML report are those that no other number beats, as the numbers are shown."""
+"""Marks of the best and worst numbers of a column of the HTML report."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from evaluate.page_table import Column, fairness_columns, marks
 
 
 @pytest.mark.parametrize("better", ["lower", "higher", 2.0])
-def test_a_value_is_best_where_no_other_is_better(better, rng):
+def test_best_and_worst_are_extremes_of_the_compared_rows(better, rng):
     column = Column("x", "x", better, digits=0)
     worse = {"lower": lambda a, b: a > b, "higher": lambda a, b: a < b}.get(better, lambda a, b: abs(a - 2) > abs(b - 2))
     for _ in range(200):
@@ -24,13 +24,13 @@ def test_a_value_is_best_where_no_other_is_better(better, rng):
                 assert mark == ("best" if best else "worst" if worst else "")
 
 
-def test_numbers_that_look_equal_share_a_mark():
+def test_numbers_that_round_to_the_same_share_a_mark():
     column = Column("x", "a.x", "lower")
     assert marks(column, [{"a": {"x": x}} for x in (1.01, 1.04, 2.0)], [True] * 3) == ["best", "best", "worst"]
     assert marks(column, [{"a": {"x": x}} for x in (1.01, 1.04)], [True] * 2) == ["", ""]
 
 
-def test_the_ber_nearest_to_guessing_is_the_one_of_largest_folded_ber(rng):
+def test_ber_nearest_to_chance_has_the_largest_folded_ber(rng):
     for _ in range(50):
         bers = rng.uniform(0, 100, 6).round(1)
         rows = [{"directions": {"real->synthetic": {"ber": ber, "folded_ber": min(ber, 100 - ber)}}} for ber in bers]

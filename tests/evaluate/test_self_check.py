@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate fairness --self-check` finds every cheat, and tells by its exit status where it does not."""
+"""`jaxdiff evaluate fairness --self-check`: known faults are found, and the exit status is 1 if one is missed."""
 
 import json
 from functools import partial
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from evaluate.__main__ import main
-from evaluate.self_check import Checked, false_alarms
+from evaluate.self_check import SelfCheck, false_alarms
 from jaxdiff.fairness.controls import ControlSet
 from jaxdiff.fairness.findings import Finding
 
 QUICK = ["--batch", "16", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
-CHEATS = {
+FAULTS = {
     "labels flipped (tau = 0)": {"independence", "direction"},
     "labels unchanged (tau = T)": {"independence"},
     "labels flipped for the darker half": {"independence", "direction"},
@@ -31,12 +31,12 @@ CHEATS = {
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs the program; gives its exit status, 0 where it returns."""
+    """Runs the program and returns its exit status."""
     return partial(call_program, main, "evaluate")
 
 
 def lit(path, count=3000, size=16):
-    """Images that are lit on the left or on the right, of any brightness, with spots anywhere."""
+    """Images lit on the left or on the right, of random brightness, with random spots."""
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(count) % 2)
     images = rng.uniform(30, 170, (count, 1, 1, 1)) + rng.normal(0, 4, (count, size, size, 3))
@@ -48,14 +48,14 @@ def lit(path, count=3000, size=16):
     np.savez(path, images=images, labels=labels, attributes=["side"], values_side=["left", "right"])
 
 
-def test_every_cheat_is_found_and_no_fair_set_flagged(evaluate, tmp_path, capsys):
+def test_every_fault_is_found_and_no_fair_set_is_flagged(evaluate, tmp_path, capsys):
     lit(tmp_path / "real.npz")
     status = evaluate("fairness", "--self-check", "--real", "real.npz", "--steps", "120", "--repeats", "1", *QUICK)
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "self-check.json").read_text(), parse_constant=pytest.fail)
     found = {case["name"]: {finding["name"] for finding in case["findings"]} for case in report["battery"]}
-    assert found.keys() == CHEATS.keys()
-    for name, expected in CHEATS.items():
+    assert found.keys() == FAULTS.keys()
+    for name, expected in FAULTS.items():
         assert expected <= found[name], printed
     assert found["labels shuffled"] == found["real images split at random"] == {"label"}
     assert status == 0 and all(case["passed"] for case in report["battery"]) and "FAIL" not in printed
@@ -66,8 +66,8 @@ def test_every_cheat_is_found_and_no_fair_set_flagged(evaluate, tmp_path, capsys
     assert "of 3 flagged" in printed
 
 
-def test_a_cheat_that_is_missed_is_told_by_the_exit_status(evaluate, tmp_path, capsys):
-    """Judges without training see no labels, in faces of which an ideal fair sampler is known."""
+def test_exit_status_is_1_if_a_fault_is_missed(evaluate, tmp_path, capsys):
+    """Classifiers without training predict no labels; the embedded faces also have an ideal fair sampler."""
     arguments = ["--real", "embedded", "--size", "16", "--test-count", "40", "--steps", "1", "--permutations", "19"]
     status = evaluate("fairness", "--self-check", *arguments, *QUICK, "--attribute", "group")
     printed = capsys.readouterr().out
@@ -88,20 +88,20 @@ def test_a_cheat_that_is_missed_is_told_by_the_exit_status(evaluate, tmp_path, c
         (["--self-check"], "48 test images"),
     ],
 )
-def test_wrong_options_are_refused(evaluate, tmp_path, capsys, arguments, words):
+def test_wrong_options_are_errors(evaluate, tmp_path, capsys, arguments, words):
     lit(tmp_path / "real.npz", 60)
     assert evaluate("fairness", "--real", "real.npz", *arguments, *QUICK) == 2
     assert words in capsys.readouterr().err and not (tmp_path / "report").exists()
 
 
-def test_false_alarms_count_flags_on_fair_sets_alone():
+def test_false_alarms_count_flags_of_fair_sets_only():
     images, labels = np.zeros((2, 3, 3, 3), np.uint8), np.arange(2)
     flag, note = Finding("quality", "", ""), Finding("label", "", "", flag=False)
-    fair, cheat = (ControlSet(name, images, labels, (), fair=name != "cheat") for name in ("fair", "cheat"))
+    fair, fault = (ControlSet(name, images, labels, (), fair=name != "fault") for name in ("fair", "fault"))
     other = ControlSet("other", images, labels, (), fair=True)
-    told = false_alarms(Checked([(cheat, (flag,)), (fair, (note,))], [(fair, (flag, note)), (other, ())] * 5))
-    assert {name: (each["flagged"], each["of"]) for name, each in told.items()} == {
+    counts = false_alarms(SelfCheck([(fault, (flag,)), (fair, (note,))], [(fair, (flag, note)), (other, ())] * 5))
+    assert {name: (each["flagged"], each["of"]) for name, each in counts.items()} == {
         "fair": (5, 6), "other": (0, 5), "all fair sets": (5, 11),
     }  # fmt: skip
     # Clopper and Pearson for none of 5: 1 - (0.025)^(1/5)
-    assert told["other"]["interval"] == pytest.approx([0, 1 - 0.025**0.2])
+    assert counts["other"]["interval"] == pytest.approx([0, 1 - 0.025**0.2])

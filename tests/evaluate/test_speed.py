@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate speed`: operations as closed forms count them, contestants timed in turn, and what is told of them."""
+"""`jaxdiff evaluate speed`: counts of operations against closed forms, alternating timing, and the report."""
 
 import json
 import math
@@ -16,13 +16,13 @@ import pytest
 from evaluate import speed_pytorch, speed_report
 from evaluate.__main__ import main
 from evaluate.flops import matrix_flops
-from evaluate.held_memory import ProcessMemory
+from evaluate.process_memory import ProcessMemory
 from evaluate.pytorch_methods import switched
-from evaluate.speed import _agreeing, _contestant, _device, _Sides
-from evaluate.speed_races import Race
-from evaluate.speed_side import Entry
-from evaluate.speed_work import NETWORKS, Work
-from evaluate.timing import ROUNDS_AT_LEAST, Contestant, Timed, at_most, best, race, ratio, summary
+from evaluate.speed import _agreeing, _benchmark, _device, _Processes
+from evaluate.speed_comparisons import Comparison
+from evaluate.speed_framework import Variant
+from evaluate.speed_workload import NETWORKS, Workload
+from evaluate.timing import MIN_ROUNDS, Benchmark, Timing, best, ratio, summary, time_alternately, time_limit
 from evaluate.worker import Worker
 from evaluate.writing import finite
 from jaxdiff import guidance
@@ -41,18 +41,18 @@ def convolved(x, kernel, padding="SAME", groups=1):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=numbers, feature_group_count=groups)
 
 
-def test_a_product_of_matrices_is_two_operations_for_each_multiply_add():
+def test_matrix_product_is_two_operations_per_multiply_add():
     assert matrix_flops(jnp.matmul, ones(3, 5), ones(5, 7)) == 2 * 3 * 5 * 7
     assert matrix_flops(lambda a, b: jnp.einsum("bij,bjk->bik", a, b), ones(4, 3, 5), ones(4, 5, 7)) == 4 * 2 * 3 * 5 * 7
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_convolution_counts_every_tap_of_every_output(groups):
+def test_convolution_counts_every_tap_of_every_output(groups):
     images, kernel = ones(2, 8, 6, 4), ones(3, 3, 4 // groups, 10)
     assert matrix_flops(lambda x, k: convolved(x, k, groups=groups), images, kernel) == 2 * (2 * 8 * 6 * 10) * (9 * 4 // groups)
 
 
-def test_a_loop_counts_as_often_as_it_turns_and_a_branch_as_its_dearest_side():
+def test_loops_count_all_iterations_and_conditionals_the_most_expensive_branch():
     step = lambda x: jnp.sin(x @ x)  # noqa: E731
     one = 2 * 4**3
     assert matrix_flops(lambda x: jax.lax.scan(lambda c, _: (step(c), None), x, length=7)[0], ones(4, 4)) == 7 * one
@@ -60,12 +60,12 @@ def test_a_loop_counts_as_often_as_it_turns_and_a_branch_as_its_dearest_side():
     assert matrix_flops(jax.jit(lambda x: jax.checkpoint(step)(x) @ x), ones(4, 4)) == 2 * one
 
 
-def test_the_way_back_costs_two_products_for_one():
+def test_backward_pass_costs_two_products_for_one():
     loss = lambda w, x: jnp.tanh(x @ w).sum()  # noqa: E731
     assert matrix_flops(jax.grad(loss, argnums=(0, 1)), ones(5, 7), ones(3, 5)) == 3 * (2 * 3 * 5 * 7)
 
 
-def test_it_is_xlas_own_count_where_there_are_matrices_alone():
+def test_count_agrees_with_xla_for_matrix_operations():
     def function(x, kernel, w):
         return convolved(x, kernel, "VALID").reshape(2, -1) @ w
 
@@ -78,7 +78,7 @@ def network_flops(config, doubling=Fraction(1)) -> int:
     """A UNet's operations for an image, counted block by block, by hand.
 
     Arguments:
-        doubling: the share of its products that a convolution of repeated pixels is done by.
+        doubling: the fraction of products that remain in a convolution of repeated pixels.
     """
     wide = 4 * config.base
     embedded = [(config.base, wide), (wide, wide), (config.values[0] + 1, wide)]
@@ -115,18 +115,18 @@ def network_flops(config, doubling=Fraction(1)) -> int:
     return total + convolution(size, width, config.channels)
 
 
-def work(network="rehearsal", **changed) -> Work:
+def workload(network="rehearsal", **changed) -> Workload:
     given = {"batch": 2, "steps": 5, "train_batch": 2, "train_steps": 1, "search_batch": 2, "authors_batch": 2}
-    return Work(NETWORKS[network], **{**given, "authors_steps": 20, "count": 5, "seed": 0, **changed})
+    return Workload(NETWORKS[network], **{**given, "authors_steps": 20, "count": 5, "seed": 0, **changed})
 
 
 @pytest.mark.parametrize("network", ["rehearsal", "small"])
-def test_a_network_costs_what_its_blocks_cost(network):
-    assert work(network).pass_flops == network_flops(NETWORKS[network], Fraction(4, 9))
+def test_network_costs_the_sum_of_its_blocks(network):
+    assert workload(network).pass_flops == network_flops(NETWORKS[network], Fraction(4, 9))
 
 
-def test_no_layer_of_the_network_is_zero_and_both_dtypes_share_the_weights():
-    given = work()
+def test_no_layer_is_zero_and_both_dtypes_share_the_weights():
+    given = workload()
     named = jax.tree_util.tree_leaves_with_path(given.network.weights)
     assert all(np.asarray(leaf).any() for path, leaf in named if "kernel" in jax.tree_util.keystr(path))
     arguments = ones(1, *given.shape), ones(1), ones(1, dtype=jnp.int32)
@@ -139,17 +139,17 @@ def test_no_layer_of_the_network_is_zero_and_both_dtypes_share_the_weights():
         assert products and all(f":{computed}[" in line for line in products)
 
 
-def contestant(name, log, *, framework="jaxdiff", fails=None, left_out=None, **more):
+def benchmark(name, log, *, framework="jaxdiff", fails=None, skipped_seconds=None, **more):
     def prepare(seconds):
         log.append(("prepare", name))
         if fails:
             raise fails
-        return lambda index: log.append((index, name)) or left_out
+        return lambda index: log.append((index, name)) or skipped_seconds
 
-    return Contestant(framework, name, prepare, **more)
+    return Benchmark(framework, name, prepare, **more)
 
 
-def test_the_baseline_switches_labels_as_the_library_does():
+def test_baseline_switches_labels_as_the_library_does():
     process, tau = ddpm("cosine"), 0.6
     labels = switched("starts", "ends", tau, process.timesteps)
     # timestep i is the time (i + 1) / T, and the ends are in force at tau itself
@@ -161,27 +161,27 @@ def test_the_baseline_switches_labels_as_the_library_does():
     assert [labels(timestep) for timestep in (599, 600)] == ["ends", "starts"]
 
 
-def test_contestants_run_in_turn_after_all_are_prepared():
+def test_benchmarks_run_in_alternation_after_all_are_prepared():
     log, ticks = [], count()
-    results = race([contestant("a", log), contestant("b", log)], 2, clock=lambda: next(ticks))
+    results = time_alternately([benchmark("a", log), benchmark("b", log)], 2, clock=lambda: next(ticks))
     assert log == [("prepare", "a"), ("prepare", "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
-    # the clock ticks at each look: once between the two looks about a run
+    # the clock advances by one at each call, so by one between the calls around a run
     assert [result.seconds for result in results] == [[1, 1], [1, 1]]
     assert [result.warm_up for result in results] == [1, 1]
 
 
-def test_lanes_are_prepared_side_by_side_each_in_its_order_and_run_in_that_of_all():
+def test_groups_are_prepared_concurrently_and_run_in_order():
     log, met = [], threading.Barrier(2, timeout=30)
 
     def meeting(name):
         def prepare(seconds):
-            met.wait()  # the other lane is being prepared too, or this one waits in vain
+            met.wait()  # times out unless the other group is prepared at the same time
             log.append(name)
             return lambda index: log.append((index, name))
 
         return prepare
 
-    results = race([Contestant("of", name, meeting(name), lane=name[0]) for name in ("b1", "a1", "b2", "a2")], 1)
+    results = time_alternately([Benchmark("of", name, meeting(name), group=name[0]) for name in ("b1", "a1", "b2", "a2")], 1)
     assert not [result.failure for result in results if result.failure]
     prepared, ran = log[:4], log[4:]
     assert [name for name in prepared if name[0] == "a"] == ["a1", "a2"]
@@ -189,7 +189,7 @@ def test_lanes_are_prepared_side_by_side_each_in_its_order_and_run_in_that_of_al
     assert ran == [(1, "b1"), (1, "a1"), (1, "b2"), (1, "a2")]
 
 
-def test_who_interrupts_does_not_wait_for_another_lane():
+def test_interrupt_does_not_wait_for_another_group():
     begins, compiled = threading.Event(), threading.Event()
 
     def interrupted(seconds):
@@ -203,86 +203,86 @@ def test_who_interrupts_does_not_wait_for_another_lane():
 
     begun = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        race([Contestant("a", "a", interrupted, lane=1), Contestant("b", "b", compiling, lane=2)], 1)
+        time_alternately([Benchmark("a", "a", interrupted, group=1), Benchmark("b", "b", compiling, group=2)], 1)
     assert time.perf_counter() - begun < 20
     compiled.set()
 
 
-def test_what_fails_in_a_lane_leaves_the_others():
+def test_failure_in_a_group_does_not_affect_the_others():
     log = []
-    failing = contestant("a", log, fails=ValueError("no such kernel"), lane=1)
-    first, second = race([failing, contestant("b", log, lane=2)], 3)
+    failing = benchmark("a", log, fails=ValueError("no such kernel"), group=1)
+    first, second = time_alternately([failing, benchmark("b", log, group=2)], 3)
     assert first.failure == "ValueError: no such kernel" and len(second.seconds) == 3
 
 
-def test_seconds_that_a_run_left_out_are_added():
+def test_skipped_seconds_are_added():
     ticks = count()
-    (result,) = race([contestant("a", [], left_out=10.0)], 3, clock=lambda: next(ticks))
+    (result,) = time_alternately([benchmark("a", [], skipped_seconds=10.0)], 3, clock=lambda: next(ticks))
     assert result.seconds == [11, 11, 11] and result.warm_up == 1
 
 
-def test_what_fails_is_told_and_the_others_go_on():
+def test_failure_is_reported_and_the_others_go_on():
     log = []
-    failing = contestant("a", log, fails=ValueError("no such kernel\nof a long trace"))
-    first, second = race([failing, contestant("b", log)], 3)
+    failing = benchmark("a", log, fails=ValueError("no such kernel\nof a long trace"))
+    first, second = time_alternately([failing, benchmark("b", log)], 3)
     assert first.failure == "ValueError: no such kernel" and first.seconds == [] and first.warm_up is None
     assert len(second.seconds) == 3 and second.failure is None
 
 
-def test_what_is_not_ready_within_its_limit_is_ended():
+def test_time_limit_ends_preparation():
     def prepare(seconds):
-        with at_most(seconds):
+        with time_limit(seconds):
             time.sleep(20)
 
     begun = time.perf_counter()
-    (result,) = race([Contestant("PyTorch", "compile", prepare, limit=0.2)], 3)
+    (result,) = time_alternately([Benchmark("PyTorch", "compile", prepare, limit=0.2)], 3)
     assert result.failure == "TimeoutError: not ready within 0 s" and time.perf_counter() - begun < 10
 
 
 @pytest.mark.parametrize("limit, given", [(100.0, 7.0), (5.0, 5.0), (math.inf, math.inf)])
-def test_a_contestant_is_given_what_its_limit_and_the_deadline_leave(limit, given):
-    told = []
-    prepare = lambda seconds: told.append(seconds) or (lambda index: None)  # noqa: E731
-    race([Contestant("PyTorch", "compile", prepare, limit=limit)], 1, deadline=10.0, clock=lambda: 3.0)
-    assert told == [given]
+def test_time_limit_is_the_shorter_of_limit_and_deadline(limit, given):
+    limits = []
+    prepare = lambda seconds: limits.append(seconds) or (lambda index: None)  # noqa: E731
+    time_alternately([Benchmark("PyTorch", "compile", prepare, limit=limit)], 1, deadline=10.0, clock=lambda: 3.0)
+    assert limits == [given]
 
 
-def test_after_the_deadline_nothing_is_begun_and_what_was_prepared_is_timed():
+def test_after_the_deadline_only_prepared_benchmarks_are_timed():
     log, ticks = [], count()
-    first, second = race([contestant("a", log), contestant("b", log)], 50, deadline=2, clock=lambda: next(ticks))
-    assert len(first.seconds) == ROUNDS_AT_LEAST
+    first, second = time_alternately([benchmark("a", log), benchmark("b", log)], 50, deadline=2, clock=lambda: next(ticks))
+    assert len(first.seconds) == MIN_ROUNDS
     assert second.seconds == [] and "budget" in second.failure
 
 
-def test_memory_is_that_of_the_first_round():
+def test_memory_is_measured_in_the_first_round():
     held = iter([5, 7])
     log = []
-    (result,) = race([contestant("a", log, memory=lambda: next(held), forget=lambda: log.append("forget"))], 2)
-    assert result.memory == 5 and log == [("prepare", "a"), "forget", (1, "a"), (2, "a")]
+    (result,) = time_alternately([benchmark("a", log, memory=lambda: next(held), reset_memory=lambda: log.append("reset"))], 2)
+    assert result.memory == 5 and log == [("prepare", "a"), "reset", (1, "a"), (2, "a")]
 
 
-def test_the_process_is_seen_to_hold_what_a_run_takes():
+def test_peak_memory_of_the_process_includes_freed_memory():
     memory, size = ProcessMemory(), 200 * 2**20
-    memory.forget()
+    memory.reset()
     block = np.ones(size, np.uint8)
     del block
     held = memory()
     if held is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not report peak memory")
     assert 0.9 * size < held < 1.5 * size
-    memory.forget()
+    memory.reset()
     assert memory() < 0.5 * size
 
 
-def test_median_quartiles_and_the_ratio_round_by_round():
+def test_summary_and_ratio_by_round():
     assert summary([4.0, 1.0, 3.0, 2.0, 5.0]) == {"median": 3.0, "low": 2.0, "high": 4.0, "count": 5}
-    # a machine that is slow for a round is slow for both
+    # a slow round is slow for both
     assert ratio([1.0, 10.0, 2.0], [0.5, 5.0, 1.0]) == {"median": 2.0, "low": 2.0, "high": 2.0, "count": 3}
     assert ratio([1.0, 1.0, 1.0], [1.0, 2.0]) == {"median": 0.75, "low": 0.625, "high": 0.875, "count": 2}
 
 
-def timed(framework, mode, seconds, **more) -> Timed:
-    return Timed(Contestant(framework, mode, lambda: None), 1.5 if seconds else None, seconds, **more)
+def timed(framework, mode, seconds, **more) -> Timing:
+    return Timing(Benchmark(framework, mode, lambda: None), 1.5 if seconds else None, seconds, **more)
 
 
 RESULTS = [
@@ -293,40 +293,40 @@ RESULTS = [
 ]
 
 
-def test_the_baseline_is_the_fastest_of_pytorchs_modes():
+def test_baseline_is_the_fastest_mode_of_pytorch():
     assert best(RESULTS, "PyTorch") is RESULTS[2] and best(RESULTS[3:], "PyTorch") is None
 
 
 def refused(*_):
-    raise InputError("no PyTorch for you")
+    raise InputError("PyTorch is missing")
 
 
-def told(images=10, ours=6 * 10**9, theirs=12 * 10**9, results=RESULTS):
+def comparison_of(images=10, ours=6 * 10**9, theirs=12 * 10**9, results=RESULTS):
     flops = {"jaxdiff": ours, "PyTorch": theirs}
-    return speed_report.told(Race("sampling", "float32", ()), results, 12e9, images, flops)
+    return speed_report.comparison_json(Comparison("sampling", "float32", ()), results, 12e9, images, flops)
 
 
-def test_a_race_tells_speed_ratio_and_share():
-    race = told()
-    ours, eager, compiled, failed = race["contestants"]
-    assert race["baseline"] == "PyTorch, compile"
+def test_comparison_has_speed_ratio_and_share():
+    comparison = comparison_of()
+    ours, eager, compiled, failed = comparison["variants"]
+    assert comparison["baseline"] == "PyTorch, compile"
     assert ours["images_per_second"] == 10 and ours["ratio"]["median"] == 2 and ours["ratio"]["high"] == 2.5
     assert ours["share_of_matrix_rate"] == 0.5 and eager["share_of_matrix_rate"] == 0.25
     assert compiled["ratio"] == {"median": 1.0, "low": 1.0, "high": 1.0, "count": 3} and eager["ratio"]["median"] == 0.5
     assert failed["failure"] and "seconds" not in failed
-    json.dumps(finite(race), allow_nan=False)
+    json.dumps(finite(comparison), allow_nan=False)
 
 
-def test_where_pytorch_did_not_run_the_first_that_did_is_the_baseline():
-    assert told(results=RESULTS[:1] + RESULTS[3:])["baseline"] == "jaxdiff, jit"
-    assert told(results=RESULTS[3:])["baseline"] is None
+def test_without_pytorch_the_first_variant_is_the_baseline():
+    assert comparison_of(results=RESULTS[:1] + RESULTS[3:])["baseline"] == "jaxdiff, jit"
+    assert comparison_of(results=RESULTS[3:])["baseline"] is None
 
 
-def test_a_race_is_printed_in_eighty_columns_with_what_failed(monkeypatch):
+def test_comparison_is_printed_in_80_columns_with_failures(monkeypatch):
     monkeypatch.setattr(console, "width", 80)
     with console.capture() as captured:
-        speed_report.show(told(), console)
-        speed_report.show(told(images=None, ours=None, theirs=None), console)
+        speed_report.show(comparison_of(), console)
+        speed_report.show(comparison_of(images=None, ours=None, theirs=None), console)
         speed_report.show_rates({"pass": 1e-6}, {"float32": {"jaxdiff": 2e12, "PyTorch": 1e12}}, console)
     shown = captured.get()
     assert max(map(len, shown.splitlines())) <= 80
@@ -338,30 +338,30 @@ def test_numbers_have_three_digits_and_no_exponent(value, shown):
     assert significant(value) == shown
 
 
-def test_the_plot_is_drawn_of_what_was_timed(tmp_path):
-    plots.speed(tmp_path / "speed.png", [told(), told(results=RESULTS[3:])], "title")
+def test_plot_of_timed_variants(tmp_path):
+    plots.speed(tmp_path / "speed.png", [comparison_of(), comparison_of(results=RESULTS[3:])], "title")
     plots.speed(tmp_path / "none.png", [], "title")
     assert (tmp_path / "speed.png").stat().st_size > (tmp_path / "none.png").stat().st_size > 0
 
 
-def test_outputs_that_differ_are_refused():
+def test_different_outputs_are_an_error():
     ours = np.array([3.0, 4.0])
     assert _agreeing("pass", ours, ours + [0, 0.05], 0.02) == pytest.approx(0.01)
     for theirs in (ours + [0, 0.2], ours * math.nan):
-        with pytest.raises(InputError, match="differs by"):
+        with pytest.raises(InputError, match="relative error of"):
             _agreeing("pass", ours, theirs, 0.02)
 
 
-def test_the_device_is_one_that_both_see():
+def test_device_is_one_that_both_frameworks_find():
     assert _device("auto", True, True) == _device("gpu", True, True) == "cuda"
     assert _device("auto", False, True) == _device("auto", True, False) == _device("cpu", True, True) == "cpu"
-    with pytest.raises(InputError, match="both see; JAX sees a GPU, PyTorch none"):
+    with pytest.raises(InputError, match="both frameworks find; JAX finds a GPU, PyTorch none"):
         _device("gpu", pytorch_sees=False, jax_sees=True)
-    with pytest.raises(InputError, match="both see; JAX sees none, PyTorch a GPU"):
+    with pytest.raises(InputError, match="both frameworks find; JAX finds none, PyTorch a GPU"):
         _device("gpu", pytorch_sees=True, jax_sees=False)
 
 
-def test_each_mode_and_training_have_a_process_and_those_are_lanes_where_only_a_gpu_computes():
+def test_modes_and_training_have_own_processes_which_are_groups_on_a_gpu():
     jaxdiff, trainer, one, two = (object.__new__(Worker) for _ in range(4))
     named = (
         ("jaxdiff", "sampling", ""),
@@ -369,15 +369,15 @@ def test_each_mode_and_training_have_a_process_and_those_are_lanes_where_only_a_
         ("PyTorch", "training", "eager"),
         ("PyTorch", "job", "compile"),
     )
-    entries = [Entry(framework, "name", task, "float32", mode) for framework, task, mode in named]
-    apart = _Sides(jaxdiff, trainer, {"eager": one, "compile": two}, side_by_side=True)
-    assert [apart.of(entry) for entry in entries] == [jaxdiff, trainer, one, two] and apart.pytorch == [one, two]
-    assert [_contestant(apart, entry, 9.0).lane for entry in entries] == [jaxdiff, trainer, one, two]
-    together = _Sides(jaxdiff, trainer, {"eager": one, "compile": one}, side_by_side=False)
-    assert [together.of(entry) for entry in entries[2:]] == [one, one] and together.pytorch == [one]
-    assert {_contestant(together, entry, 9.0).lane for entry in entries} == {None}
-    # what XLA compiles cannot be interrupted
-    assert [_contestant(apart, entry, 9.0).limit for entry in entries] == [math.inf, math.inf, 9.0, 9.0]
+    variants = [Variant(framework, "name", task, "float32", mode) for framework, task, mode in named]
+    separate = _Processes(jaxdiff, trainer, {"eager": one, "compile": two}, concurrent=True)
+    assert [separate.of(variant) for variant in variants] == [jaxdiff, trainer, one, two] and separate.pytorch == [one, two]
+    assert [_benchmark(separate, variant, 9.0).group for variant in variants] == [jaxdiff, trainer, one, two]
+    shared = _Processes(jaxdiff, trainer, {"eager": one, "compile": one}, concurrent=False)
+    assert [shared.of(variant) for variant in variants[2:]] == [one, one] and shared.pytorch == [one]
+    assert {_benchmark(shared, variant, 9.0).group for variant in variants} == {None}
+    # compilation by XLA cannot be interrupted
+    assert [_benchmark(separate, variant, 9.0).limit for variant in variants] == [math.inf, math.inf, 9.0, 9.0]
 
 
 @pytest.mark.parametrize(
@@ -396,13 +396,13 @@ def test_options_out_of_range_are_errors(call_program, capsys, option, value, na
 
 
 @pytest.mark.parametrize("absent", ["torch", "diffusers"])
-def test_without_pytorch_the_error_says_what_to_install(monkeypatch, absent):
+def test_error_without_pytorch_says_what_to_install(monkeypatch, absent):
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(InputError, match=r"pip install 'jaxdiff\[bench\]'"):
-        speed_pytorch.begin(work())
+        speed_pytorch.build(workload())
 
 
-def test_an_error_of_a_frameworks_process_is_the_programs(call_program, capsys, monkeypatch):
-    monkeypatch.setattr(speed_pytorch, "begin", refused)
+def test_error_in_a_process_is_reported_by_the_program(call_program, capsys, monkeypatch):
+    monkeypatch.setattr(speed_pytorch, "build", refused)
     assert call_program(main, "evaluate", "speed", "--out", "speed") == 2
-    assert "no PyTorch for you" in capsys.readouterr().err
+    assert "PyTorch is missing" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The trade-off over tau: its bound holds, its choice is the best of those that retain enough, its plots are of its numbers."""
+"""The trade-off over tau: the bound, the choice of tau, and the plots."""
 
 import json
 import re
@@ -22,8 +22,8 @@ TAUS = (0.2, 0.6, 1.0)
 
 
 @pytest.mark.parametrize("values", [2, 3])
-def test_no_classifier_can_be_as_blind_as_the_line_where_a_judge_sees_so_many_labels(values, rng):
-    """Of random judges P(answer j of label i), by trying every function of the answer."""
+def test_best_classifier_of_random_predictions_is_within_the_bound(values, rng):
+    """For random confusion matrices P(prediction j | label i), over all functions of the prediction."""
     for _ in range(50):
         answers = rng.dirichlet(np.ones(values), size=values)
         functions = product(range(values), repeat=values)
@@ -31,25 +31,25 @@ def test_no_classifier_can_be_as_blind_as_the_line_where_a_judge_sees_so_many_la
         least = min(min(ber, 100 - ber) for ber in bers) if values == 2 else min(bers)
         line = tradeoff.bound(float(np.trace(answers)) / values, values)
         assert least <= line + 1e-9
-        if values == 2:  # and no lower line would do
+        if values == 2:  # the bound is tight
             assert least == pytest.approx(line)
 
 
-def told(rng, verdict):
-    """Adds retention and parity at random to a verdict of report.json."""
+def add_trade_off(rng, result):
+    """Adds random label accuracy and parity to a result of report.json."""
     around = lambda middle: [max(0, middle - rng.uniform(0, 0.1)), min(1, middle + rng.uniform(0, 0.1))]  # noqa: E731
     share, differences = rng.uniform(0.4, 0.95), sorted(rng.uniform(0.05, 0.9, 2))
-    verdict["retention"] = {"overall": share, "interval": around(share), "groups": [share, share]}
-    verdict["parity"] = {
+    result["retention"] = {"overall": share, "interval": around(share), "groups": [share, share]}
+    result["parity"] = {
         name: {"value": value, "interval": around(value), "floor": 0.01, "critical": 0.02}
         for name, value in zip(("mean", "largest"), differences, strict=True)
     } | {"attributes": {}}
-    for summary in verdict["directions"].values():
+    for summary in result["directions"].values():
         folded = summary["folded_ber"]
         summary["intervals"]["folded_ber"] = [folded - rng.uniform(0, 3), min(50, folded + rng.uniform(0, 3))]
 
 
-def test_the_best_tau_of_each_objective_is_named_or_that_there_is_none(rng):
+def test_summary_names_the_best_tau_for_each_objective_or_says_there_is_none(rng):
     for _ in range(100):
         points = [TradeOff(tau, *rng.uniform(0, 40, 1), *rng.uniform(0, 1, 2)) for tau in (0.25, 0.5, 0.75)]
         enough = [point for point in points if point.retention >= 0.6]
@@ -78,7 +78,7 @@ def lit(images, sides):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A judged sweep: turned at tau 0.1, telling nothing at 0.5, as labelled at 0.95, where the light follows the label."""
+    """A sweep whose images show the other label at tau 0.1, neither at 0.5, their own at 0.95, where side equals the label."""
     folder = tmp_path_factory.mktemp("swept")
     images, labels = sweeps.drawn(400, seed=0)
     sides = np.arange(400) // 4 % 2
@@ -86,7 +86,7 @@ def swept(tmp_path_factory):
         folder / "real.npz", images=lit(images, sides), labels=np.stack([labels, sides], 1), attributes=["group", "side"],
         values_group=list(sweeps.GROUP.values), values_side=["left", "right"],
     )  # fmt: skip
-    for i, (tau, look) in enumerate({0.1: {"turned": True}, 0.5: {"told": False}, 0.95: {}}.items()):
+    for i, (tau, look) in enumerate({0.1: {"turned": True}, 0.5: {"labelled": False}, 0.95: {}}.items()):
         images, labels = sweeps.drawn(80, seed=i + 1, **look)
         sides = labels if tau == 0.95 else np.arange(80) // 4 % 2
         sweeps.made(folder / "sweep" / f"tau-{tau:.3f}", tau, lit(images, sides), labels)
@@ -94,8 +94,8 @@ def swept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(swept):
-    """What `evaluate sweep` prints, and the figures that it saves, by name."""
+def evaluated(swept):
+    """The terminal output of `evaluate sweep`, and the figures that it saves, by name."""
     import contextlib
     import io
 
@@ -107,7 +107,7 @@ def judged(swept):
 
     arguments = [
         "evaluate", "sweep", "--sweep", swept / "sweep", "--attribute", "group", "--real", swept / "real.npz", "--out",
-        swept / "sweep" / "report", *sweeps.JUDGING, "--steps", "45", "--no-flip", "--no-quality", "--associated", "all",
+        swept / "sweep" / "report", *sweeps.CLASSIFIERS, "--steps", "45", "--no-flip", "--no-quality", "--associated", "all",
         "--retain", "0.4",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
@@ -117,7 +117,7 @@ def judged(swept):
     return printed.getvalue(), figures
 
 
-def test_a_judged_sweep_tells_the_trade_off_and_the_best_tau(swept, judged):
+def test_sweep_reports_the_trade_off_and_the_best_tau(swept, evaluated):
     report = json.loads((swept / "sweep" / "report" / "report.json").read_text())
     sweep = json.loads((swept / "sweep" / "report" / "sweep.json").read_text(), parse_constant=pytest.fail)
     turned, nothing, same = (each["trade_off"] for each in sweep["sets"])
@@ -125,21 +125,21 @@ def test_a_judged_sweep_tells_the_trade_off_and_the_best_tau(swept, judged):
     np.testing.assert_allclose(kept, [0, 0.5, 1], atol=0.05)
     assert turned["ber"]["value"] < 15 and same["ber"]["value"] < 15 and nothing["ber"]["value"] > 30
     assert same["largest"]["value"] > 0.9 and max(turned["largest"]["value"], nothing["largest"]["value"]) < 0.4
-    for each, verdict in zip(sweep["sets"], report["synthetic"], strict=True):
-        found, summary = each["trade_off"], verdict["directions"]["synthetic->synthetic"]
+    for each, result in zip(sweep["sets"], report["synthetic"], strict=True):
+        found, summary = each["trade_off"], result["directions"]["synthetic->synthetic"]
         assert found["ber"] == {"value": summary["folded_ber"], "interval": summary["intervals"]["folded_ber"]}
-        assert found["retention"] == {"value": verdict["retention"]["overall"], "interval": verdict["retention"]["interval"]}
-        assert found["largest"] == verdict["parity"]["largest"] and found["mean"] == verdict["parity"]["mean"]
-        assert "pairs" not in summary and "worst" not in summary  # of two values there is nothing more to tell
+        assert found["retention"] == {"value": result["retention"]["overall"], "interval": result["retention"]["interval"]}
+        assert found["largest"] == result["parity"]["largest"] and found["mean"] == result["parity"]["mean"]
+        assert "pairs" not in summary and "worst" not in summary  # only for more than two values
     assert sweep["chosen"] == {"retain": 0.4, "independence": 0.5, "parity": 0.5}
-    assert "Of the tau with a label accuracy of at least 40 %, tau 0.500 is least dependent" in " ".join(judged[0].split())
+    assert "Of the tau with a label accuracy of at least 40 %, tau 0.500 is least dependent" in " ".join(evaluated[0].split())
     assert report["synthetic"][0]["shares"]["frequency"] == pytest.approx([0.5, 0.5], abs=0.05)
 
 
-def test_the_figure_shows_each_tau_and_the_line(swept, judged):
+def test_figure_shows_each_tau_and_the_bound(swept, evaluated):
     sweep = json.loads((swept / "sweep" / "report" / "sweep.json").read_text())
     found = [each["trade_off"] for each in sweep["sets"]]
-    left, right = judged[1]["tradeoff.png"].axes
+    left, right = evaluated[1]["tradeoff.png"].axes
     lines = {line.get_label(): line.get_xydata() for axes in (left, right) for line in axes.lines}
     kept = [each["retention"]["value"] for each in found]
     for label, name in (("synthetic->synthetic", "ber"), ("largest difference", "largest"), ("mean difference", "mean")):
@@ -162,7 +162,7 @@ def test_the_figure_shows_each_tau_and_the_line(swept, judged):
         (["--associated", "hair"], ["--associated", "side", "hair"]),
     ],
 )
-def test_wrong_input_is_told(call_program, swept, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_an_error(call_program, swept, tmp_path, capsys, arguments, words):
     place = ["--sweep", swept / "sweep", "--attribute", "group", "--real", swept / "real.npz", "--out", "report"]
     assert call_program(main, "evaluate", "sweep", *place, *arguments) == 2
     printed = capsys.readouterr().err
@@ -171,22 +171,22 @@ def test_wrong_input_is_told(call_program, swept, tmp_path, capsys, arguments, w
 
 @pytest.fixture
 def page(call_program, tmp_path, rng):
-    """A page whose sweep has a verdict with a trade-off at every tau; and that sweep's report."""
+    """A page with the trade-off at every tau of a sweep, and the report of the sweep."""
     real(tmp_path)
     drawn(tmp_path / "vanilla", "vanilla", content=1)
     written_report(tmp_path / "report", ["vanilla"])
     for i, tau in enumerate(TAUS):
         drawn(tmp_path / "sweep" / f"tau-{tau:.3f}", "switching", content=10 + i, tau=tau, timestep=int(1000 * tau), snr=0.5)
     swept = written_report(tmp_path / "sweep" / "report", [f"tau-{tau:.3f}" for tau in TAUS], seed=5)
-    for verdict in (swept["real"], *swept["synthetic"]):
-        told(rng, verdict)
+    for result in (swept["real"], *swept["synthetic"]):
+        add_trade_off(rng, result)
     (tmp_path / "sweep" / "report" / "report.json").write_text(json.dumps(swept))
     assert call_program(main, "evaluate", "report", "--fairness", "report", "--sweep", "sweep", "--out", "page") == 0
     return Page((tmp_path / "page" / "report.html").read_text()), swept
 
 
 def read(page, svg, across):
-    """What a plot's axis says of a place on it: the line through its ticks."""
+    """Maps coordinates to values by a line through the ticks of an axis."""
     ticks = [tick for tick in page.find("text", svg, class_="tick") if re.fullmatch(r"[\d.]+", text(tick))]
     chosen = [tick for tick in ticks if (tick[1]["text-anchor"] == "middle") == across]
     places = [float(tick[1]["x"]) if across else float(tick[1]["y"]) - 4 for tick in chosen]
@@ -194,7 +194,7 @@ def read(page, svg, across):
     return np.poly1d(np.polyfit(places, [float(text(tick)) for tick in chosen], 1))
 
 
-def test_the_points_of_the_page_lie_where_the_axes_say(page):
+def test_points_of_the_page_have_the_reported_values(page):
     page, swept = page
     panels = page.find("svg")
     assert len(panels) == 2 and all(svg[1]["aria-label"] for svg in panels)
@@ -209,10 +209,10 @@ def test_the_points_of_the_page_lie_where_the_axes_say(page):
         points = page.find("g", svg, class_="point")
         assert [point[1]["data-frame"] for point in points] == ["0", "1", "2"]
         across, up = (read(page, svg, each) for each in (True, False))
-        for point, tau, verdict in zip(points, TAUS, swept["synthetic"], strict=True):
+        for point, tau, result in zip(points, TAUS, swept["synthetic"], strict=True):
             circle = page.find("circle", point)[1][1]
-            assert across(float(circle["cx"])) == pytest.approx(verdict["retention"]["overall"], abs=2e-3)
-            assert up(float(circle["cy"])) == pytest.approx(value(verdict), rel=0.02, abs=0.01)
+            assert across(float(circle["cx"])) == pytest.approx(result["retention"]["overall"], abs=2e-3)
+            assert up(float(circle["cy"])) == pytest.approx(value(result), rel=0.02, abs=0.01)
             assert text(page.find("text", point)[0]) == f"{tau:g}"
     (line,) = page.find("polyline", panels[0], class_="bound")
     places = np.array([place.split(",") for place in line[1]["points"].split()], float)
@@ -221,14 +221,14 @@ def test_the_points_of_the_page_lie_where_the_axes_say(page):
     np.testing.assert_allclose(up(places[:, 1]), 100 * np.minimum(share, 1 - share), atol=0.5)
 
 
-def test_the_numbers_stand_beside_the_faces(page):
+def test_numbers_are_shown_for_each_tau(page):
     page, swept = page
-    for frame, verdict in zip(page.find("div", class_="frame"), swept["synthetic"], strict=True):
+    for frame, result in zip(page.find("div", class_="frame"), swept["synthetic"], strict=True):
         shown = dict(zip(*([text(each) for each in page.find(tag, frame)] for tag in ("dt", "dd")), strict=True))
-        low, high = verdict["retention"]["interval"]
-        assert shown["label accuracy"] == f"{verdict['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
+        low, high = result["retention"]["interval"]
+        assert shown["label accuracy"] == f"{result['retention']['overall']:.3f} [{low:.3f}, {high:.3f}]"
         for name in ("largest", "mean"):
-            assert shown[f"{name} difference"].startswith(f"{verdict['parity'][name]['value']:.3f} [")
+            assert shown[f"{name} difference"].startswith(f"{result['parity'][name]['value']:.3f} [")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.31, 0.94), (0, 53.2), (0.88, 0.97), (0, 1e-3)])
@@ -238,8 +238,8 @@ def test_ticks_are_few_and_round(low, high):
     assert all(len(f"{round(tick, 10):g}") <= 6 for tick in ticks)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_in_chromium_the_current_point_follows_the_slider_and_a_point_moves_it(page, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_slider_and_points_follow_each_other_in_chromium(page, tmp_path):
     file = tmp_path / "page" / "report.html"
     moved = tmp_path / "page" / "moved.html"
     moving = """const current = () => [...document.querySelectorAll(".point.current")];
@@ -253,10 +253,10 @@ def test_in_chromium_the_current_point_follows_the_slider_and_a_point_moves_it(p
     assert dom.find("body")[0][1]["data-seen"] == "1 1|0 0|2 2|2|#tau=1|1"
 
 
-def test_without_retention_there_is_no_plot(call_program, page, tmp_path):
+def test_without_label_accuracy_there_is_no_plot(call_program, page, tmp_path):
     _, swept = page
-    for verdict in swept["synthetic"]:
-        del verdict["retention"], verdict["parity"]
+    for result in swept["synthetic"]:
+        del result["retention"], result["parity"]
     (tmp_path / "sweep" / "report" / "report.json").write_text(json.dumps(swept))
     assert call_program(main, "evaluate", "report", "--fairness", "report", "--sweep", "sweep", "--out", "page") == 0
     bare = Page((tmp_path / "page" / "report.html").read_text())

@@ -1,4 +1,4 @@
-"""A worker: an object in a process of its own, its values, its errors, and its end."""
+"""Worker: an object in its own process, results, errors and shutdown."""
 
 import os
 import signal
@@ -7,13 +7,13 @@ from multiprocessing import active_children
 
 import pytest
 
-from evaluate.timing import Failed, at_most
+from evaluate.timing import RemoteError, time_limit
 from evaluate.worker import Worker
 from jaxdiff.errors import InputError
 
 
 class Counter:
-    """What lives in the other process."""
+    """The object in the other process."""
 
     def __init__(self, start: int):
         if start < 0:
@@ -34,7 +34,7 @@ class Counter:
         raise UnbuildableError(1, 2)
 
     def sleep(self, seconds: float) -> None:
-        with at_most(seconds):
+        with time_limit(seconds):
             time.sleep(60)
 
     def die(self) -> None:
@@ -42,7 +42,7 @@ class Counter:
 
 
 class UnbuildableError(Exception):
-    """One that another process cannot rebuild from its arguments."""
+    """An exception that cannot be unpickled."""
 
     def __init__(self, first, second):
         super().__init__("two parts\nand more")
@@ -54,37 +54,37 @@ def counter():
         yield worker
 
 
-def test_the_object_is_kept_in_another_process(counter):
+def test_object_keeps_its_state_in_another_process(counter):
     assert [counter.call("add", 2), counter.call("add", 3)] == [7, 10]
     assert counter.call("process") != os.getpid()
 
 
-def test_errors_come_back_and_the_object_lives_on(counter):
+def test_errors_are_raised_and_the_object_stays_usable(counter):
     with pytest.raises(InputError, match="^not that$"):
         counter.call("refuse")
-    with pytest.raises(Failed, match="^UnbuildableError: two parts$"):
+    with pytest.raises(RemoteError, match="^UnbuildableError: two parts$"):
         counter.call("fail")
-    with pytest.raises(Failed, match="^TimeoutError: not ready within 0 s$"):
+    with pytest.raises(RemoteError, match="^TimeoutError: not ready within 0 s$"):
         counter.call("sleep", 0.1)
     assert counter.call("process") != os.getpid()
 
 
-def test_what_cannot_be_built_is_an_error():
+def test_error_while_building():
     before = set(active_children())
     with pytest.raises(InputError, match="at least 0, got -1"):
         Worker(Counter, -1)
     assert set(active_children()) == before
 
 
-def test_a_process_that_ends_is_told():
+def test_end_of_the_process_is_an_error():
     with Worker(Counter, 0) as worker:
         for _ in range(2):
-            with pytest.raises(Failed, match="its process ended with exit code -9"):
+            with pytest.raises(RemoteError, match="its process ended with exit code -9"):
                 worker.call("die")
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_closing_ends_the_process_whatever_it_does(busy):
+def test_close_ends_the_process_even_if_busy(busy):
     begun = time.perf_counter()
     with Worker(Counter, 0) as worker:
         process = worker.call("process")

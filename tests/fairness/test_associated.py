@@ -1,4 +1,4 @@
-"""Retention and associated parity measure what is known to be there, with the floor that chance alone would give."""
+"""Retention and associated parity equal known values, with the floor given by chance alone."""
 
 import numpy as np
 import pytest
@@ -60,12 +60,12 @@ def test_the_difference_is_the_largest_total_variation_and_of_two_values_that_of
     np.testing.assert_array_equal(answer.count, np.bincount(group))
 
 
-def test_the_floor_is_the_exact_mean_difference_of_groups_dealt_at_random():
+def test_the_floor_is_the_exact_mean_difference_of_random_groups():
     labels, groups = two_groups([70, 30], [120, 80])
     answer = associated_parity(labels, groups, [BEARD], values=2, replicates=20000)
-    dealt = hypergeom(300, 110, 100)  # how many of the 110 images with a beard fall into the group of 100
+    null = hypergeom(300, 110, 100)  # how many of the 110 images with a beard fall into the group of 100
     drawn = np.arange(101)
-    difference, chance = abs(drawn / 100 - (110 - drawn) / 200), dealt.pmf(drawn)
+    difference, chance = abs(drawn / 100 - (110 - drawn) / 200), null.pmf(drawn)
     np.testing.assert_allclose(answer.differences.floor, [difference @ chance], rtol=0.02)
     assert chance[difference > answer.differences.critical + 1e-9].sum() <= 0.06
     assert chance[difference >= answer.differences.critical - 1e-9].sum() >= 0.04
@@ -103,10 +103,10 @@ def test_attributes_that_go_together_do_not_narrow_the_interval_or_the_floor_of_
 def test_confusions_are_undone_in_every_group(rng):
     groups = np.repeat([0, 1], 20000)
     truth = (rng.random(40000) < np.where(groups, 0.7, 0.2)).astype(int)
-    told = np.where(rng.random(40000) < np.where(truth, 0.75, 0.9), truth, 1 - truth)
+    predicted = np.where(rng.random(40000) < np.where(truth, 0.75, 0.9), truth, 1 - truth)
     table = Confusion(np.array([[9000, 1000], [2500, 7500]]))
-    plain = associated_parity(told[:, None], groups, [BEARD], values=2, replicates=200)
-    corrected = associated_parity(told[:, None], groups, [BEARD], values=2, confusions={"beard": table}, replicates=200)
+    plain = associated_parity(predicted[:, None], groups, [BEARD], values=2, replicates=200)
+    corrected = associated_parity(predicted[:, None], groups, [BEARD], values=2, confusions={"beard": table}, replicates=200)
     np.testing.assert_allclose(plain.differences.value, 0.65 * 0.5, atol=0.02)  # sensitivity + specificity - 1
     np.testing.assert_allclose(corrected.differences.value, 0.5, atol=0.03)
     np.testing.assert_allclose(corrected.rates["beard"][:, 1], [0.2, 0.7], atol=0.02)
@@ -114,7 +114,7 @@ def test_confusions_are_undone_in_every_group(rng):
     np.testing.assert_allclose(corrected.differences.floor, plain.differences.floor / 0.65, rtol=0.2)
     assert corrected.near_singular == ()
     blurred = {"beard": Confusion(np.array([[52, 48], [48, 52]]))}
-    assert associated_parity(told[:, None], groups, [BEARD], values=2, confusions=blurred).near_singular == ("beard",)
+    assert associated_parity(predicted[:, None], groups, [BEARD], values=2, confusions=blurred).near_singular == ("beard",)
 
 
 def test_parity_that_cannot_be_measured_is_refused():
@@ -225,7 +225,7 @@ def test_the_fairest_point_that_retains_enough_is_chosen():
     assert choose_trade_off(POINTS, objective="parity", retain=0.95).tau == 0.0
 
 
-def test_where_no_point_retains_enough_the_largest_retention_is_told():
+def test_where_no_point_retains_enough_the_largest_retention_is_reported():
     with pytest.raises(InputError, match=r"retention of 0.95; the largest is 0.9, at tau 0.3"):
         choose_trade_off(POINTS[1:], retain=0.95)
     with pytest.raises(InputError, match="`objective` must be one of independence, parity, got 'quality'"):

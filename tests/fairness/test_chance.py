@@ -30,10 +30,10 @@ def test_several_classifiers_of_several_values_are_one_statistic(rng):
     def right(of):
         return ((predictions == of) * weight[of]).sum()
 
-    dealt = np.array([right(np.array(order)) for order in permutations(labels)])
+    permuted = np.array([right(np.array(order)) for order in permutations(labels)])
     found = chance_test(predictions, labels, values=3, permutations=40_000)
-    assert found.below == pytest.approx((dealt >= right(labels) - 1e-9).mean(), abs=0.01)
-    assert found.above == pytest.approx((dealt <= right(labels) + 1e-9).mean(), abs=0.01)
+    assert found.below == pytest.approx((permuted >= right(labels) - 1e-9).mean(), abs=0.01)
+    assert found.above == pytest.approx((permuted <= right(labels) + 1e-9).mean(), abs=0.01)
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -51,13 +51,13 @@ def test_independent_predictions_are_flagged_at_most_at_the_level(rng, alike):
     assert (flags > 0.2 * levels * trials).all()  # and the test is not merely deaf
 
 
-def test_ever_right_and_ever_wrong_have_the_least_p_value():
+def test_always_right_and_always_wrong_have_the_least_p_value():
     labels = np.arange(40) % 2
     right, wrong = (chance_test(each[None], labels, values=2, permutations=999) for each in (labels, 1 - labels))
     assert (right.below, right.above) == (0.001, 1.0) and (wrong.below, wrong.above) == (1.0, 0.001)
 
 
-def test_a_classifier_that_always_says_the_same_knows_nothing():
+def test_a_constant_classifier_is_at_chance():
     found = chance_test(np.ones((2, 30), int), np.arange(30) % 2, values=2, permutations=99)
     assert (found.below, found.above) == (1.0, 1.0)
 

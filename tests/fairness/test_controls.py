@@ -1,4 +1,4 @@
-"""Each control set is what its name says, and its measurements are beyond the limits."""
+"""Each control set has the defect that it is named after, and its measurements exceed the limits."""
 
 import numpy as np
 import pytest

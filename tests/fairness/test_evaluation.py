@@ -1,4 +1,4 @@
-"""The judge finds what is known to be there, and nothing else."""
+"""The evaluation finds known dependence, and reports none where there is none."""
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ QUICK = ClassifierTraining(steps=40, batch=16, rate=5e-3, widths=(8, 16))
 
 
 def coloured(name, count, *, seed, noise=10, size=16):
-    """Images whose colour, dark or bright, tells their label."""
+    """Images whose colour, dark or bright, determines their label."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % 2)
     base = np.where(labels, 170, 85)[:, None, None, None]
@@ -24,67 +24,67 @@ def relabelled(images, name, labels):
 
 
 @pytest.fixture(scope="module")
-def judgement():
-    """Sets whose answers are known, judged once."""
+def evaluation():
+    """Sets whose answers are known, evaluated once."""
     drawn = coloured("plain", 400, seed=2)
     rng = np.random.default_rng(3)
     wrong_half = np.where(rng.permuted(np.arange(400) % 4 < 2), 1 - drawn.labels, drawn.labels)
     sets = [
         drawn,
         relabelled(drawn, "flipped", 1 - drawn.labels),
-        relabelled(drawn, "coin", rng.permuted(drawn.labels)),
+        relabelled(drawn, "random", rng.permuted(drawn.labels)),
         relabelled(drawn, "half wrong", wrong_half),
     ]
     real = coloured("real", 300, seed=0), coloured("real", 200, seed=1)
     answer = evaluate_fairness(*real, sets, values=2, seeds=2, training=QUICK, permutations=99, replicates=200)
-    return answer, {verdict.name: verdict for verdict in answer.synthetic}
+    return answer, {result.name: result for result in answer.synthetic}
 
 
-def ber(verdict, direction):
-    return float(verdict.directions[direction].mean.ber)
+def ber(result, direction):
+    return float(result.directions[direction].mean.ber)
 
 
-def test_labels_that_the_images_tell_are_found_in_every_direction(judgement):
-    answer, verdicts = judgement
+def test_labels_that_follow_from_the_images_are_found_in_every_direction(evaluation):
+    answer, results = evaluation
     assert ber(answer.real, "real->real") < 3
     for direction in ("synthetic->real", "real->synthetic", "synthetic->synthetic"):
-        assert ber(verdicts["plain"], direction) < 3
+        assert ber(results["plain"], direction) < 3
 
 
-def test_labels_of_a_coin_are_found_in_no_direction(judgement):
-    coin = judgement[1]["coin"]
-    # A classifier of a coin may give all dark images one label and all bright ones another: real images then show it.
-    assert 35 < ber(coin, "synthetic->synthetic") < 65
-    assert 45 < ber(coin, "real->synthetic") < 55
-    assert all(tests[0, 1].p_value > 0.01 for tests in coin.energy.values())
+def test_random_labels_are_found_in_no_direction(evaluation):
+    random = evaluation[1]["random"]
+    # A classifier of random labels may give all dark images one label and all bright ones another: real images then show it.
+    assert 35 < ber(random, "synthetic->synthetic") < 65
+    assert 45 < ber(random, "real->synthetic") < 55
+    assert all(tests[0, 1].p_value > 0.01 for tests in random.energy.values())
 
 
-def test_flipped_labels_are_folded_on_real_images_and_found_on_the_set_itself(judgement):
-    flipped = judgement[1]["flipped"].directions
+def test_flipped_labels_are_folded_on_real_images_and_found_on_the_set_itself(evaluation):
+    flipped = evaluation[1]["flipped"].directions
     assert flipped["synthetic->real"].mean.ber > 97 and flipped["real->synthetic"].mean.ber > 97
     assert flipped["synthetic->real"].mean.folded_ber < 3 and flipped["synthetic->real"].per_seed.epsilon < 0.03
     assert flipped["synthetic->synthetic"].mean.ber < 3
 
 
-def test_half_wrong_labels_are_fair_by_every_measure(judgement):
-    wrong = judgement[1]["half wrong"]
+def test_half_wrong_labels_are_fair_by_every_measure(evaluation):
+    wrong = evaluation[1]["half wrong"]
     assert 45 < ber(wrong, "real->synthetic") < 55
     assert 35 < ber(wrong, "synthetic->synthetic") < 65
 
 
-def test_energy_tells_groups_apart_only_where_images_do(judgement):
-    answer, verdicts = judgement
-    for told in (answer.real, verdicts["plain"], verdicts["flipped"]):
-        assert all(tests[0, 1].p_value == 0.01 and tests[0, 1].relative > 0.3 for tests in told.energy.values())
-    assert verdicts["coin"].energy["pixels"][0, 1].relative < 0.05
+def test_energy_separates_groups_only_where_images_do(evaluation):
+    answer, results = evaluation
+    for each in (answer.real, results["plain"], results["flipped"]):
+        assert all(tests[0, 1].p_value == 0.01 and tests[0, 1].relative > 0.3 for tests in each.energy.values())
+    assert results["random"].energy["pixels"][0, 1].relative < 0.05
 
 
-def test_all_classifiers_see_equally_many_images(judgement):
-    answer, verdicts = judgement
+def test_all_classifiers_see_equally_many_images(evaluation):
+    answer, results = evaluation
     assert answer.train_count == 200  # half of each synthetic set; the real set has 300
-    np.testing.assert_array_equal(verdicts["plain"].directions["synthetic->synthetic"].mean.count, [100, 100])
-    np.testing.assert_array_equal(verdicts["plain"].directions["real->synthetic"].mean.count, [200, 200])
-    np.testing.assert_array_equal(verdicts["plain"].directions["synthetic->real"].mean.count, [100, 100])
+    np.testing.assert_array_equal(results["plain"].directions["synthetic->synthetic"].mean.count, [100, 100])
+    np.testing.assert_array_equal(results["plain"].directions["real->synthetic"].mean.count, [200, 200])
+    np.testing.assert_array_equal(results["plain"].directions["synthetic->real"].mean.count, [100, 100])
 
 
 def test_coarse_labels_with_other_details_still_separate_the_set_itself():
@@ -95,11 +95,11 @@ def test_coarse_labels_with_other_details_still_separate_the_set_itself():
     images = drawn.images.copy()
     images[labels == 1, ::4] //= 2
     real = coloured("real", 200, seed=0), coloured("real", 200, seed=1)
-    verdict = evaluate_fairness(
-        *real, [LabelledImages("striped", images, labels)], values=2, seeds=1, training=QUICK
-    ).synthetic[0]
-    assert ber(verdict, "real->synthetic") > 40
-    assert ber(verdict, "synthetic->synthetic") < 10
+    result = evaluate_fairness(*real, [LabelledImages("striped", images, labels)], values=2, seeds=1, training=QUICK).synthetic[
+        0
+    ]
+    assert ber(result, "real->synthetic") > 40
+    assert ber(result, "synthetic->synthetic") < 10
 
 
 def test_halves_are_disjoint_and_hold_every_value_equally():
@@ -123,7 +123,7 @@ def test_a_classifier_is_a_function_of_its_seed():
     assert (first.logits(drawn.images) != other.logits(drawn.images)).any()
 
 
-def test_an_image_is_judged_alike_in_any_company():
+def test_the_prediction_of_an_image_does_not_depend_on_its_batch():
     drawn = coloured("x", 150, seed=0, noise=60)
     classifier = train_image_classifier(
         drawn.images, drawn.labels, values=2, seed=0, training=ClassifierTraining(steps=4, batch=16, widths=(8, 16))
@@ -156,7 +156,7 @@ def test_batches_hold_every_value_equally_and_only_its_images():
         assert (batch == batch_labels[:, None, None, None]).all()
 
 
-def test_images_are_mirrored_only_where_asked():
+def test_images_are_mirrored_only_on_request():
     ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, :, None], (20, 16, 16, 3)).copy()
     labels = np.arange(20) % 2
     for flip in (True, False):
@@ -171,12 +171,12 @@ def test_progress_ends_at_its_total():
     short = ClassifierTraining(steps=1, batch=16, widths=(8, 16))
     evaluate_fairness(
         real, real, [coloured("one", 20, seed=1)], values=2, seeds=2, training=short, permutations=1, replicates=1,
-        progress=lambda *told: seen.append(told),
+        progress=lambda *values: seen.append(values),
     )  # fmt: skip
     assert [done for _, done, _ in seen] == list(range(7)) and seen[-1][1] == seen[-1][2]
 
 
-def test_sets_that_cannot_be_judged_are_refused():
+def test_sets_that_cannot_be_evaluated_are_refused():
     real = coloured("real", 20, seed=0)
 
     def refused(message, *sets, **options):

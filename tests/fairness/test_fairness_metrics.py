@@ -1,4 +1,4 @@
-"""Group errors, the balanced error rate and bootstrap intervals mean what they say."""
+"""Group errors, the balanced error rate and bootstrap intervals follow their definitions."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_ber_is_one_minus_balanced_accuracy(values, seed):
     np.testing.assert_array_equal(errors.count, np.bincount(labels))
 
 
-def test_the_published_row_comes_back():
+def test_the_published_row_is_reproduced():
     # "Ours", synthetic to real, of the paper's table: 850 of 1556 and 1145 of 2085 images in error.
     labels = np.repeat([0, 1], [1556, 2085])
     wrong = np.concatenate([np.arange(1556) < 850, np.arange(2085) < 1145])
@@ -36,7 +36,7 @@ def test_ber_weighs_groups_equally_whatever_their_sizes():
 
 
 @pytest.mark.parametrize("values", [2, 3, 7])
-def test_a_guess_is_at_chance_and_a_constant_one_wholly_wrong_in_its_worst_group(values, rng):
+def test_a_random_guess_is_at_chance_and_a_constant_one_always_wrong_in_its_worst_group(values, rng):
     labels = np.concatenate([np.arange(values), rng.integers(values, size=60)])
     constant = group_errors(np.zeros(len(labels), int), labels, values=values)
     np.testing.assert_allclose(constant.ber, constant.chance)
@@ -72,7 +72,7 @@ def test_flipped_predictions_fold_to_the_same_error(rng):
     np.testing.assert_allclose(straight.folded_ber, flipped.folded_ber)
 
 
-def test_seeds_are_averaged_and_their_spread_is_told():
+def test_seeds_are_averaged_and_their_spread_is_reported():
     labels = np.array([0, 0, 1, 1])
     predictions = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0]])
     summary = summarise(predictions, labels, values=2, replicates=50)

@@ -1,4 +1,4 @@
-"""Findings name what is wrong, for numbers of which it is known, and keep their level where nothing is."""
+"""Findings report known defects, and keep their significance level where there is none."""
 
 from dataclasses import replace
 
@@ -29,8 +29,8 @@ def wrong(rng, percent, seeds=2):
     return predictions
 
 
-def verdict(predictions, energies):
-    """A verdict of the predictions of three directions and of energy tests by space."""
+def set_evaluation(predictions, energies):
+    """The evaluation of a set with the predictions of three directions and of energy tests by space."""
     summaries = {
         direction: summarise(each, LABELS, values=2, replicates=200)
         for direction, each in zip(DIRECTIONS, predictions, strict=True)
@@ -44,9 +44,9 @@ def verdict(predictions, energies):
     return SetEvaluation("set", np.array([100, 100]), summaries, {}, {}, energy, tests)
 
 
-def judged(rng, bers, p_value=0.5):
+def evaluated(rng, bers, p_value=0.5):
     energy = EnergyTest(0.0, 0.0, p_value, (100, 100), 999)
-    return verdict([wrong(rng, ber) for ber in bers], {"pixels": energy, "features": energy})
+    return set_evaluation([wrong(rng, ber) for ber in bers], {"pixels": energy, "features": energy})
 
 
 LIKE = Fidelity(Compared(0.8, 0.85), Compared(0.9, 1.0), 0.01, Compared(50.0, 51.0))
@@ -70,15 +70,15 @@ def names(found):
         ((95, 95, 5), 0.001, ("independence", "direction")),  # labels flipped
         ((50, 50, 10), 0.5, ("independence", "direction")),  # half of each group mislabelled
         ((30, 39, 10), 0.001, ("independence", "direction")),  # switched too late for some features, too early for others
-        ((5, 38, 6), 0.001, ("independence",)),  # the label kept, other features no longer with it: real judges see less
+        ((5, 38, 6), 0.001, ("independence",)),  # the label kept, other features no longer with it: real classifiers see less
         ((37, 40, 40), 0.5, ("independence",)),  # mixing: every direction alike
         ((50, 50, 50), 0.001, ("independence",)),  # seen by distance alone
-        ((50, 60, 50), 0.5, ("independence", "direction")),  # a judge wrong more often than a coin
+        ((50, 60, 50), 0.5, ("independence", "direction")),  # a classifier wrong more often than chance
         ((70, 50, 50), 0.5, ("label",)),  # trained on labels without meaning: a classifier's luck, no test
     ],
 )
 def test_labels(rng, bers, p_value, expected):
-    found = find_faults(judged(rng, bers, p_value), values=VALUES)
+    found = find_faults(evaluated(rng, bers, p_value), values=VALUES)
     assert names(found) == expected
     assert all(finding.flag == (finding.name != "label") for finding in found)
 
@@ -104,8 +104,8 @@ def test_labels(rng, bers, p_value, expected):
         ({"copies": replace(COPIES, near_duplicates=(0.02, 0.001))}, ("memorisation",), ("2.0% nearly repeat",)),
     ],
 )
-def test_what_fairness_must_not_cost(rng, changed, expected, words):
-    found = find_faults(judged(rng, (50, 50, 50)), replace(FAIR, **changed), values=VALUES)
+def test_quality_faults_are_reported(rng, changed, expected, words):
+    found = find_faults(evaluated(rng, (50, 50, 50)), replace(FAIR, **changed), values=VALUES)
     assert names(found) == (*expected, "label")
     assert all(word in found[0].text for word in words)
     assert list(names(found)) == sorted(names(found), key=NAMES.index)
@@ -113,13 +113,13 @@ def test_what_fairness_must_not_cost(rng, changed, expected, words):
 
 def test_too_few_images_for_a_score_are_no_fault(rng):
     unknown = replace(LIKE, precision=Compared(np.nan, 0.8), density=Compared(np.nan, np.nan))
-    assert names(find_faults(judged(rng, (50, 50, 50)), replace(FAIR, groups=(LIKE, unknown)), values=VALUES)) == ("label",)
+    assert names(find_faults(evaluated(rng, (50, 50, 50)), replace(FAIR, groups=(LIKE, unknown)), values=VALUES)) == ("label",)
 
 
 def test_limits_are_the_callers(rng):
     changed = replace(FAIR, recall=Compared(0.3, 0.75))
-    assert names(find_faults(judged(rng, (50,) * 3), changed, values=VALUES, limits=Limits(share=0.2))) == ("label",)
-    tested = judged(rng, (50,) * 3, 0.004)  # five tests share the level
+    assert names(find_faults(evaluated(rng, (50,) * 3), changed, values=VALUES, limits=Limits(share=0.2))) == ("label",)
+    tested = evaluated(rng, (50,) * 3, 0.004)  # five tests share the level
     assert names(find_faults(tested, values=VALUES)) == ("label",)
     assert names(find_faults(tested, values=VALUES, limits=Limits(level=0.02))) == ("independence",)
     for name in ("level", "transfer", "share", "frechet", "atypical", "repeated", "copied", "near_duplicates"):
@@ -135,14 +135,14 @@ def test_a_set_that_is_independent_of_its_labels_is_flagged_at_most_at_the_level
         predictions = rng.integers(0, 2, (3, 2, 200))
         points = rng.normal(size=(2, 60, 2))
         energies = {s: energy_test(x[:30], x[30:], permutations=199, seed=trial) for s, x in zip("ab", points, strict=True)}
-        found = find_faults(verdict(predictions, energies), values=VALUES, limits=Limits(level=level))
+        found = find_faults(set_evaluation(predictions, energies), values=VALUES, limits=Limits(level=level))
         flagged += any(finding.flag for finding in found)
     assert flagged <= binom.ppf(0.999, trials, level)
     assert flagged > 0
 
 
-def test_other_verdicts_are_refused(rng):
-    given = judged(rng, (50, 50, 50))
+def test_other_evaluations_are_refused(rng):
+    given = evaluated(rng, (50, 50, 50))
     with pytest.raises(InputError, match="synthetic set"):
         find_faults(replace(given, chance={}), values=VALUES)
     with pytest.raises(InputError, match="names"):

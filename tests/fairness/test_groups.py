@@ -1,4 +1,4 @@
-"""Pairs of values and products of attributes are measured group by group, and no group that is absent is fair."""
+"""Pairs of values and products of attributes are measured by group, and absent groups are never reported as fair."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_a_third_value_that_is_always_likelier_changes_no_pair(rng):
     assert pairwise_errors(scores, np.concatenate([labels[:-1], [2]])).folded_ber[0, 1] == 0
 
 
-def test_a_classifier_that_swaps_two_values_tells_them_apart(rng):
+def test_a_classifier_that_swaps_two_values_separates_them(rng):
     labels = rng.integers(3, size=200)
     errors = pairwise_errors(np.eye(3)[labels][:, [1, 0, 2]], labels)
     assert (errors.ber[0, 1], errors.folded_ber[0, 1]) == (100, 0)
@@ -144,7 +144,7 @@ def test_rates_and_their_intervals_are_wilsons(count, level, seed):
     np.testing.assert_allclose(rates.gap, 1 - happened / count)
 
 
-def test_several_judges_average_and_never_narrow_what_one_would_say(rng):
+def test_several_classifiers_are_averaged_and_never_narrow_the_interval_of_one(rng):
     events, groups = rng.random((3, 200)) < 0.7, rng.integers(2, size=200)
     mean = group_rates(events.mean(axis=0), groups, values=2)
     alone = [group_rates(each, groups, values=2).rate for each in events]

@@ -176,8 +176,8 @@ def program(call_program):
 def test_a_search_of_each_pair_is_what_is_drawn_with(program, folder, tmp_path, capsys):
     common = ["--model", folder, "--attribute", "hair", "--solver", "ddim", "--steps", STEPS]
     assert program("search", *common, "--batch", 2, "--metric", "pixel", "--each-pair", "--out", "tau.json") == 0
-    told = capsys.readouterr().out
-    assert all(pair in told for pair in ("dark, fair", "dark, red", "fair, red"))
+    output = capsys.readouterr().out
+    assert all(pair in output for pair in ("dark, fair", "dark, red", "fair, red"))
     table = PairTransitions.from_json((tmp_path / "tau.json").read_text())
     assert table.context["values"] == ["dark", "fair", "red"]
     drawing = ["draw", *common, "--method", "switching", "--count", 6, "--batch-size", 6]
@@ -202,8 +202,8 @@ def test_a_spectral_search_is_what_is_drawn_with(program, folder, tmp_path, caps
     common = ["--model", folder, "--attribute", "group", "--solver", "ddim", "--steps", STEPS]
     search = ["search", *common, "--mode", "spectral", "--metric", "pixel", "--edges", 2, "--batch", 2, "--out", "tau.json"]
     assert program(*search) == 0
-    told = capsys.readouterr().out
-    assert "band 1, below 2" in told and "band 2, above 2" in told
+    output = capsys.readouterr().out
+    assert "band 1, below 2" in output and "band 2, above 2" in output
     kept = SpectralTransition.from_json((tmp_path / "tau.json").read_text())
     assert (kept.mode, kept.context["edges"], len(kept.taus)) == ("spectral/bands", [2.0], 2)
     drawing = ["draw", *common, "--method", "spectral", "--count", 4, "--batch-size", 4, "--tau-file", "tau.json"]
@@ -216,7 +216,7 @@ def test_a_spectral_search_is_what_is_drawn_with(program, folder, tmp_path, caps
     np.testing.assert_array_equal(again.image(3), SampleSet.open(tmp_path / "set").image(3))
     assert program(*drawing, "--edges", "3", "--out", "other") == 2
     assert "edges [2.0], and this is edges [3.0]" in " ".join(capsys.readouterr().err.split())
-    # a file of another method is told apart
+    # a file of another method is output apart
     (tmp_path / "one.json").write_text(dataclasses.replace(found(0.5), context=kept.context).to_json())
     assert program(*drawing[:-1], "one.json", "--out", "other") == 2
     assert "one.json is damaged or was written for another method" in " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""Parity measures are the distances that they are called, and a known confusion is undone."""
+"""Parity measures follow their definitions, and a known confusion is corrected."""
 
 from itertools import combinations
 
@@ -17,7 +17,7 @@ HALF = np.array([0.5, 0.5])
 SEEDS = st.integers(0, 2**31)
 
 
-def told(count):
+def predicted(count):
     """Answers of which value i occurs `count[i]` times."""
     return np.repeat(np.arange(len(count)), count)
 
@@ -29,7 +29,7 @@ def given_values(rng, truth, rates):
 
 @given(st.integers(0, 60), st.integers(1, 60))
 def test_the_discrepancy_of_two_values_is_root_two_times_the_deviation(zeros, ones):
-    parity = measure_parity(told([zeros, ones]), HALF, replicates=1).parity
+    parity = measure_parity(predicted([zeros, ones]), HALF, replicates=1).parity
     np.testing.assert_allclose(parity.discrepancy, np.sqrt(2) * abs(ones / (zeros + ones) - 0.5), atol=1e-12)
 
 
@@ -50,17 +50,17 @@ def test_the_divergence_from_a_value_that_should_never_occur_is_infinite_but_of_
     frequency = np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]])
     divergence = Parity(frequency, np.array([0.25, 0.75, 0.0])).divergence
     np.testing.assert_array_equal(divergence, [np.inf, 0])
-    summary = measure_parity(told([3, 5, 1]), np.array([0.5, 0.5, 0.0]), replicates=500)
+    summary = measure_parity(predicted([3, 5, 1]), np.array([0.5, 0.5, 0.0]), replicates=500)
     low, high = summary.intervals["divergence"][0]
     assert np.isfinite(low) and high == np.inf  # a third of the replicates miss the one image of value 2
 
 
 def test_four_points_from_the_target_are_within_and_five_are_not():
-    answers = np.concatenate([told(count) for count in ([46, 54], [54, 46], [45, 55], [40, 60])])
+    answers = np.concatenate([predicted(count) for count in ([46, 54], [54, 46], [45, 55], [40, 60])])
     summary = measure_parity(answers, HALF, contexts=np.repeat(np.arange(4), 100))
     assert summary.parity.within_tolerance.tolist() == [True, True, False, False]
     assert summary.parity.share_within_tolerance == 0.5
-    three = measure_parity(told([35, 30, 35]), np.array([0.35, 0.35, 0.3]), replicates=1).parity
+    three = measure_parity(predicted([35, 30, 35]), np.array([0.35, 0.35, 0.3]), replicates=1).parity
     assert not three.within_tolerance.any()  # the first value is, the others are not
     low, high = summary.intervals["share_within_tolerance"]
     assert 0 <= low <= 0.5 <= high <= 1
@@ -78,7 +78,7 @@ def test_contexts_are_measured_apart_and_averaged(rng):
         np.testing.assert_allclose(getattr(together.parity, f"mean_{name}"), mean)
 
 
-def test_soft_answers_count_by_their_mean_and_certain_ones_as_hard(rng):
+def test_soft_predictions_count_by_their_mean_and_certain_ones_as_hard(rng):
     soft = rng.dirichlet([1, 2, 3], size=50)
     target = np.array([0.2, 0.3, 0.5])
     np.testing.assert_allclose(measure_parity(soft, target).parity.discrepancy[0], np.linalg.norm(soft.mean(0) - target))
@@ -151,7 +151,7 @@ def test_what_is_no_distribution_becomes_the_nearest_one(values, seed):
 def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
     rates = np.array([[0.9, 0.1], [0.3, 0.7]])
     covered, missed = 0, 0
-    held_out = told([60, 60])
+    held_out = predicted([60, 60])
     for trial in range(400):
         drawn = (rng.random(500) < 0.8).astype(int)
         table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=2)
@@ -166,47 +166,52 @@ def test_corrected_intervals_cover_the_truth_that_uncorrected_ones_miss(rng):
 
 def test_many_images_with_a_known_confusion_give_the_truth(rng):
     rates = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7]])
-    truth, held_out = told([12000, 5000, 3000]), told([9000, 9000, 9000])
+    truth, held_out = predicted([12000, 5000, 3000]), predicted([9000, 9000, 9000])
     table = confusion_matrix(given_values(rng, held_out, rates), held_out, values=3)
     summary = measure_parity(given_values(rng, truth, rates), np.full(3, 1 / 3), confusion=table, replicates=50)
     np.testing.assert_allclose(summary.parity.frequency[0], [0.6, 0.25, 0.15], atol=0.02)
     assert not summary.near_singular
 
 
-def test_a_classifier_that_hardly_tells_values_apart_is_warned_of_and_one_that_does_not_corrects_nothing():
+def test_a_classifier_that_hardly_separates_values_gives_a_warning_and_one_that_does_not_corrects_nothing():
     good, poor, blind = (Confusion(np.array(count)) for count in ([[90, 10], [10, 90]], [[52, 48], [48, 52]], [[5, 5], [5, 5]]))
     assert [table.near_singular for table in (good, poor, blind)] == [False, True, True]
     np.testing.assert_allclose([good.condition, poor.condition], [1 / 0.8, 1 / 0.04])
-    assert measure_parity(told([4, 6]), HALF, confusion=poor).near_singular
+    assert measure_parity(predicted([4, 6]), HALF, confusion=poor).near_singular
     assert np.isnan(blind.correct(HALF)).all()
 
 
 @pytest.mark.parametrize(
     ("answers", "target", "options", "message"),
     [
-        (told([2, 1]), [0.5, 0.6], {}, "`target` must be a distribution"),
-        (told([2, 1]), [1.5, -0.5], {}, "`target` must be a distribution"),
-        (told([2, 1]), [1.0], {}, "`target` must be a distribution over two or more"),
-        (told([2, 1, 1]), [0.5, 0.5], {}, "`predictions` must be within 0 and 1, got 0 to 2"),
+        (predicted([2, 1]), [0.5, 0.6], {}, "`target` must be a distribution"),
+        (predicted([2, 1]), [1.5, -0.5], {}, "`target` must be a distribution"),
+        (predicted([2, 1]), [1.0], {}, "`target` must be a distribution over two or more"),
+        (predicted([2, 1, 1]), [0.5, 0.5], {}, "`predictions` must be within 0 and 1, got 0 to 2"),
         (np.zeros(0, int), [0.5, 0.5], {}, "`predictions` must be at least one"),
         (np.full((2, 2), 0.6), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
         (np.full((2, 3), 1 / 3), [0.5, 0.5], {}, "probabilities in `predictions` must be distributions"),
         (
-            told([2, 1]),
+            predicted([2, 1]),
             [0.5, 0.5],
             {"contexts": np.array([0, 2, 2])},
             r"`contexts` must include every index up to the largest, got none of \[1\]",
         ),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0])}, "`contexts` must be an index of at least 0 for each of 3"),
-        (told([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be an index of at least 0"),
-        (told([2, 1]), [0.5, 0.5], {"confusion": Confusion(np.eye(3, dtype=int))}, "`confusion` takes predicted values"),
+        (
+            predicted([2, 1]),
+            [0.5, 0.5],
+            {"contexts": np.array([0, 0])},
+            "`contexts` must be an index of at least 0 for each of 3",
+        ),
+        (predicted([2, 1]), [0.5, 0.5], {"contexts": np.array([0, 0, -1])}, "`contexts` must be an index of at least 0"),
+        (predicted([2, 1]), [0.5, 0.5], {"confusion": Confusion(np.eye(3, dtype=int))}, "`confusion` takes predicted values"),
         (
             np.full((2, 2), 0.5),
             [0.5, 0.5],
             {"confusion": Confusion(np.eye(2, dtype=int))},
             "`confusion` takes predicted values",
         ),
-        (told([2, 1]), [0.5, 0.5], {"replicates": 0}, "`replicates` must be at least 1"),
+        (predicted([2, 1]), [0.5, 0.5], {"replicates": 0}, "`replicates` must be at least 1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(answers, target, options, message):

@@ -27,7 +27,7 @@ COSINE = ddpm("cosine")
 
 
 def gaussians(process, std, mean=1.5) -> GaussianMixture:
-    """Two Gaussians of one covariance that differ by a shift, each told as components that coincide."""
+    """Two Gaussians of one covariance that differ by a shift, each as components that coincide."""
     means = np.full((CLASSES, COMPONENTS, DIMENSION), 0.2, np.float32)
     means[:, :, 0] = [[-mean], [mean]]
     return GaussianMixture(jnp.asarray(means), jnp.full((CLASSES, COMPONENTS), std), jnp.zeros((CLASSES, COMPONENTS)), process)
@@ -194,7 +194,7 @@ def test_the_direct_search_does_not_depend_on_the_order_of_the_pair(key):
     assert (one.tau, one.taus, one.curve) == (other.tau, other.taus, other.curve)
 
 
-def test_a_guidance_that_changes_nothing_changes_no_search(key):
+def test_a_guidance_without_effect_changes_no_search(key):
     found, inside = (search_direct(each, COSINE, **DIRECT, key=key) for each in (MIXTURE, guidance.clipped(MIXTURE, -1e9, 1e9)))
     assert inside.tau == pytest.approx(found.tau, abs=1e-4)
     np.testing.assert_allclose(inside.curve, found.curve, rtol=1e-3)
@@ -287,7 +287,7 @@ def test_the_parabolas_error_falls_as_the_square_of_the_spacing(key):
 
 
 @pytest.mark.parametrize(("rho", "cell"), [(0.3, 0), (7.0, 10)])
-def test_beside_an_end_the_parabola_takes_its_known_value(rho, cell, key):
+def test_next_to_an_end_the_parabola_uses_its_known_value(rho, cell, key):
     """In the first cell and in the last: without a switch the outputs differ by 1."""
     process = ramp(rho)
     found = search_drifting(process, key)
@@ -364,7 +364,7 @@ def test_whitening_makes_the_covariance_within_groups_the_identity(ridge, rng):
     np.testing.assert_allclose(np.linalg.eigvalsh(within(white)), variances / (variances + ridge * variances.mean()), atol=2e-3)
 
 
-def test_whitening_looks_at_averaged_pixels(rng, monkeypatch):
+def test_whitening_uses_averaged_pixels(rng, monkeypatch):
     monkeypatch.setattr(features, "WHITENED_SIZE", 4)
     labels = np.arange(60) % 2
     for size, side in ((4, 4), (8, 4), (12, 4), (6, 3)):  # six pixels do not average to four: three is the next below
@@ -396,7 +396,7 @@ def counted(calls):
 
 
 @pytest.mark.parametrize("path", ["own", "shared"])
-def test_the_evaluations_of_the_prefix_search_are_those_told(path, key):
+def test_the_evaluations_of_the_prefix_search_are_those_reported(path, key):
     calls = []
     found = search_prefix(counted(calls), COSINE, **{**PREFIX, "solver": DDIM(20)}, key=key, path=path)
     jax.effects_barrier()
@@ -404,7 +404,7 @@ def test_the_evaluations_of_the_prefix_search_are_those_told(path, key):
     assert sum(calls) == found.evaluations * found.batch
 
 
-def test_the_evaluations_of_the_direct_search_are_those_told(key):
+def test_the_evaluations_of_the_direct_search_are_those_reported(key):
     calls = []
     found = search_direct(counted(calls), COSINE, **{**DIRECT, "solver": DDIM(20)}, key=key)
     jax.effects_barrier()
@@ -497,7 +497,7 @@ def test_other_json_is_no_transition(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("process", {"name": "vp_linear"}, "vp_linear"),
         ("solver", {"name": "ddim", "steps": 25, "eta": 0.0}, '"steps": 25'),
@@ -507,7 +507,7 @@ def test_other_json_is_no_transition(text):
         ("model", "0123", "model None, and this is model 0123"),
     ],
 )
-def test_tau_is_refused_in_another_context(transition, name, value, told):
+def test_tau_is_refused_in_another_context(transition, name, value, message):
     with pytest.raises(InputError, match=name) as error:
         transition.require({**CONTEXT, name: value})
-    assert told in str(error.value)
+    assert message in str(error.value)

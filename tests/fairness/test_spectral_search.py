@@ -82,7 +82,7 @@ def test_one_distance_of_everything_finds_them_too(key):
     assert np.all(kept == kept[0]) and min(result.curves[:10]) == result.curves[10]
 
 
-def test_it_goes_on_from_given_points(found, key):
+def test_it_continues_from_given_points(found, key):
     again = search_spectral(EXACT, COSINE, **ARGUMENTS, key=key, start=found.taus)
     np.testing.assert_allclose(again.tried[1], found.taus)
     np.testing.assert_allclose(again.taus, FAIR, atol=0.02)
@@ -116,7 +116,7 @@ def test_the_points_do_not_depend_on_the_order_of_the_pair(found):
     np.testing.assert_allclose(turned.taus, found.taus, atol=1e-3)
 
 
-def test_the_evaluations_are_those_told(key):
+def test_the_evaluations_are_those_reported(key):
     rows = []
 
     def denoise(x, t, condition):

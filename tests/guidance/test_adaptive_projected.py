@@ -1,4 +1,4 @@
-"""Adaptive projected guidance: the paper's algorithm in float64, its limits, and what it remembers."""
+"""Adaptive projected guidance: the paper's algorithm in float64, its limits, and its memory."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def by_hand(path, times, scale, eta, radius, momentum):
 )
 def test_it_is_the_paper_s_algorithm(scale, eta, radius, momentum, key):
     guided = guidance.adaptive_projected(of_images, -1, scale, eta=eta, radius=radius, momentum=momentum)
-    path, memory = drawn(guided, key, path=True, remembered=True)
+    path, memory = drawn(guided, key, path=True, return_memory=True)
     times = np.linspace(1, 0, 7).astype(np.float32)
     means, running = by_hand(path[:-1], times[:-1], scale, eta, radius, momentum)
     # the last step of DDIM ends at the guided mean, the others between it and the state

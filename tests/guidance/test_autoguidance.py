@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import guidance
-from jaxdiff.denoiser import GaussianMixture, Guidance, Memory, Remembering, as_denoiser, breakpoints, evaluate, initial_memory
+from jaxdiff.denoiser import GaussianMixture, Guidance, Memory, Stateful, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.process import expand, vp_cosine
 from jaxdiff.solvers import DDIM, Heun, sample
 from jaxdiff.solvers.driver import _sample, evaluations, evaluations_of_each, sample_grid
@@ -65,7 +65,7 @@ def test_scale_1_is_the_main_model_bit_for_bit_and_a_scale_compiles_nothing(key)
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Counting(Remembering):
+class Counting(Stateful):
     """Counts how often each sample is remembered, and adds it to the condition."""
 
     def begin(self, x):
@@ -123,14 +123,14 @@ def test_a_node_lies_on_each_breakpoint_of_the_second_child(solver, key):
 
 
 @pytest.mark.parametrize("solver", [DDIM(6), Heun(6)], ids=lambda solver: solver.name)
-def test_the_memory_of_the_second_child_goes_from_step_to_step(solver, key):
+def test_the_memory_of_the_second_child_is_carried_from_step_to_step(solver, key):
     guided = of_second_child()
-    _, memory = drawn(guided, key, solver, PAIR, remembered=True)
-    np.testing.assert_array_equal(memory.inside[1].inside[0].inside[0].own, np.full(N, 6.0))
-    assert memory.inside[0] == () and memory.own == ()
+    _, memory = drawn(guided, key, solver, PAIR, return_memory=True)
+    np.testing.assert_array_equal(memory.children[1].children[0].children[0].own, np.full(N, 6.0))
+    assert memory.children[0] == () and memory.own == ()
 
 
-def test_the_memory_follows_the_batch_that_each_child_is_asked_for():
+def test_the_memory_has_the_batch_of_each_child():
     counting = Counting(as_denoiser(labelled))
     guided = guidance.autoguidance(counting, guidance.classifier_free(counting, 4.0, 2.0), 2.0)
     x = jnp.zeros((3, 2))
@@ -168,12 +168,12 @@ def test_evaluations_are_counted_for_each_network_and_added_up(key):
     assert evaluations(labelled, PROCESS, DDIM(6)) == 6
 
 
-def test_of_several_calls_in_one_evaluation_the_first_is_remembered():
+def test_of_several_calls_in_one_evaluation_the_memory_of_the_first_is_kept():
     """Each starts from the memory before the evaluation, as the evaluations of one step of a solver do."""
 
     @jax.tree_util.register_dataclass
     @dataclass(frozen=True)
-    class Last(Remembering):
+    class Last(Stateful):
         """Remembers the state and returns the one before."""
 
         def begin(self, x):
@@ -187,10 +187,10 @@ def test_of_several_calls_in_one_evaluation_the_first_is_remembered():
     twice, x = Twice(Last(as_denoiser(labelled))), jnp.asarray([[1.0, 2.0]])
     x0, memory = evaluate(twice, x, 0.5, None, initial_memory(twice, x))
     np.testing.assert_array_equal(x0, [[0.0, 0.0]])
-    np.testing.assert_array_equal(memory.inside[0].own, x)
+    np.testing.assert_array_equal(memory.children[0].own, x)
     x0, memory = evaluate(twice, 3 * x, 0.4, None, memory)
     np.testing.assert_array_equal(x0, 2 * x)
-    np.testing.assert_array_equal(memory.inside[0].own, 3 * x)
+    np.testing.assert_array_equal(memory.children[0].own, 3 * x)
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -223,6 +223,6 @@ def test_the_record_of_a_tree_is_the_first_child_s_before_the_second_s(key):
         (as_denoiser(labelled), recording(9.0), [6, 6, 6, 6]),
     ):
         nest = guidance.autoguidance(main, weak, 2.0)
-        _, memory = drawn(nest, key, DDIM(6), ends, remembered=True)
+        _, memory = drawn(nest, key, DDIM(6), ends, return_memory=True)
         np.testing.assert_array_equal(guidance.record(nest, memory, N).acted, acted)
     assert isinstance(initial_memory(nest, jnp.zeros((N, 2))), Memory)

@@ -1,4 +1,4 @@
-"""The guidance interval: which denoiser is in force and which is evaluated, and exact edges."""
+"""The guidance interval: which denoiser is used and which is evaluated, and exact edges."""
 
 from functools import partial
 
@@ -131,14 +131,14 @@ def test_numbers_compile_nothing(key):
     assert all(not np.array_equal(first, other) for other in others)
 
 
-def test_a_guidance_that_remembers_is_carried_through_the_interval(key):
+def test_the_memory_of_a_stateful_guidance_is_carried_through_the_interval(key):
     """The momentum of projected guidance gathers within the window alone, as over a run of that length."""
     still = as_denoiser(lambda x, t, condition: jnp.broadcast_to(condition[:, None], x.shape).astype(jnp.float32))
     projected = guidance.adaptive_projected(still, -1, 3.0, eta=1.0, momentum=0.5)
     limited = guidance.interval(projected, PROCESS, still, window=(snr(0.7), snr(0.3)))
-    _, memory = drawn(limited, key, DDIM(10), remembered=True)
+    _, memory = drawn(limited, key, DDIM(10), return_memory=True)
     # d = 1 or 2 in each of four steps: d (1 + 1/2 + 1/4 + 1/8)
-    np.testing.assert_allclose(memory.inside[0].own[:, 0], (LABELS + 1) * 1.875, rtol=1e-6)
+    np.testing.assert_allclose(memory.children[0].own[:, 0], (LABELS + 1) * 1.875, rtol=1e-6)
 
 
 def test_a_breakpoint_that_both_denoisers_share_takes_one_node():

@@ -1,4 +1,4 @@
-"""The peers of the safe denoiser do what their formulas say, and push away, not towards."""
+"""The alternatives to the safe denoiser follow their formulas, and push away from references."""
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +110,7 @@ def test_the_radius_is_a_quantile_of_the_distances_to_the_nearest_other(quantile
 
 
 def test_the_radius_of_a_large_set_comes_from_neighbours_among_all(rng):
-    """Pairs of near copies: whichever of them are asked, the nearest other is the copy."""
+    """Pairs of near copies: whichever of them are chosen, the nearest other is the copy."""
     points = rng.uniform(-0.95, 0.95, (2000, 9))
     images = np.stack([points, points + 0.01], 1).reshape(-1, 9)
     assert guidance.radius_of(references(images)) == pytest.approx(0.03, rel=0.05)
@@ -215,13 +215,13 @@ def test_negative_guidance_is_a_negative_prompt_and_a_step_from_unsafe_to_null(r
 
 
 @pytest.mark.parametrize(("null", "rows"), [(-1, 3), (None, 2)])
-def test_negative_guidance_asks_once_for_all_its_conditions(null, rows):
-    asked = []
+def test_negative_guidance_evaluates_all_its_conditions_in_one_batch(null, rows):
+    batches = []
 
     def seen(x, t, condition):
-        asked.append(x.shape[0])
+        batches.append(x.shape[0])
         return x
 
     away = guidance.negative(seen, vp_cosine(), 2, null=null)
     guided(away, jnp.zeros((4, 2)), 0.5, jnp.zeros(4, jnp.int32))
-    assert asked == [4 * rows] and away.multiple(0.5) == rows
+    assert batches == [4 * rows] and away.multiple(0.5) == rows

@@ -1,4 +1,4 @@
-"""The peers of the safe denoiser in a nest and a run: plain where they do not act, the right rows together, no recompiling."""
+"""The alternatives to the safe denoiser in nests and runs: plain where they do not act, correct rows, no recompiling."""
 
 from functools import partial
 
@@ -184,6 +184,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_a_wrong_argument_is_told(message):
+def test_a_wrong_argument_is_an_error_that_names_it(message):
     with pytest.raises(InputError, match=message):
         WRONG[message]()

@@ -1,4 +1,4 @@
-"""What a guidance did to each sample is recorded: whether, when and how strongly."""
+"""The record of a guidance: whether, when and how strongly it acted on each sample."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,10 +21,10 @@ def labelled(x, t, condition):
 def remembered(denoise, key):
     """What a run of 8 steps remembers."""
     labels = jnp.arange(N) % 2
-    return sample(denoise, PROCESS, shape=(2,), solver=DDIM(8), key=key, condition=labels, remembered=True)[1]
+    return sample(denoise, PROCESS, shape=(2,), solver=DDIM(8), key=key, condition=labels, return_memory=True)[1]
 
 
-def test_the_record_tells_whether_when_and_how_strongly():
+def test_the_record_holds_whether_when_and_how_strongly_it_acted():
     """One sample within the radius of a reference at the second of three nodes alone, and one never."""
     path = jnp.asarray([[[5.0, 0.0], [9.0, 9.0]], [[0.0, 0.5], [9.0, 9.0]], [[0.0, 2.0], [9.0, 9.0]]])
     itself = lambda x, t, condition: x  # noqa: E731
@@ -33,22 +33,22 @@ def test_the_record_tells_whether_when_and_how_strongly():
     for x, t in zip(path, (0.9, 0.6, 0.3), strict=True):
         memory = guided.guide(itself, x, t, None, memory)[1]
     memory = guided.guide(itself, path[1], 0.01, None, memory)[1]  # outside the window
-    told = guidance.record(guided, Memory(memory, ((),)), 2)
-    np.testing.assert_array_equal(told.acted, [1, 0])
-    np.testing.assert_array_equal(told.looked, [3, 3])
-    np.testing.assert_allclose(told.first, [0.6, np.nan])
-    np.testing.assert_allclose(told.last, [0.6, np.nan])
-    np.testing.assert_allclose(told.strongest, [1.6 * 0.5 / 2**0.5, 0.0], rtol=1e-6)
+    found = guidance.record(guided, Memory(memory, ((),)), 2)
+    np.testing.assert_array_equal(found.acted, [1, 0])
+    np.testing.assert_array_equal(found.looked, [3, 3])
+    np.testing.assert_allclose(found.first, [0.6, np.nan])
+    np.testing.assert_allclose(found.last, [0.6, np.nan])
+    np.testing.assert_allclose(found.strongest, [1.6 * 0.5 / 2**0.5, 0.0], rtol=1e-6)
 
 
 def test_the_record_is_the_outermost_guidance_s_of_the_samples_own_rows(key):
     inner = guidance.safety_flow(labelled, PROCESS, POINTS, strength=1.0, window=(0.0, 0.5))
     nest = guidance.clipped(guidance.repellency(inner, PROCESS, POINTS, radius=0.5), -9.0, 9.0)
     memory = remembered(nest, key)
-    assert memory.own == () and memory.inside[0].own[1].acted.shape == (N,)
-    told = guidance.record(nest, memory, N)
-    np.testing.assert_array_equal(told.looked, 8)
+    assert memory.own == () and memory.children[0].own[1].acted.shape == (N,)
+    found = guidance.record(nest, memory, N)
+    np.testing.assert_array_equal(found.looked, 8)
     flow = guidance.classifier_free(inner, -1, 2.0)
-    plain, told = guidance.classifier_free(labelled, -1, 2.0), guidance.record(flow, remembered(flow, key), N)
-    assert told.acted.shape == (N,) and (told.acted == told.looked).all() and 0 < told.looked[0] < 8
+    plain, found = guidance.classifier_free(labelled, -1, 2.0), guidance.record(flow, remembered(flow, key), N)
+    assert found.acted.shape == (N,) and (found.acted == found.looked).all() and 0 < found.looked[0] < 8
     assert guidance.record(plain, initial_memory(plain, jnp.zeros((N, 2))), N) is None

@@ -129,7 +129,7 @@ def test_the_tracked_odds_approach_the_posterior_odds_with_shorter_steps(key):
 
     def error(steps):
         x, memory = sample(
-            denoise, process, shape=(2,), solver=DDPM(steps), key=key, condition=jnp.full(n, -1), remembered=True
+            denoise, process, shape=(2,), solver=DDPM(steps), key=key, condition=jnp.full(n, -1), return_memory=True
         )
         track = memory.own[0]
         t = track.t[:, None]
@@ -204,7 +204,7 @@ def test_the_record_says_when_and_how_strongly_it_acted(network, key):
     window = (0.05, 2.0)
     solver = DDIM(20)
     denoise = guidance.safe(model.denoise, process, refs, weight="constant", strength=jnp.float32(0.3), window=window)
-    _, memory = drawn(denoise, model, key, solver=solver, remembered=True)
+    _, memory = drawn(denoise, model, key, solver=solver, return_memory=True)
     record = guidance.record(denoise, memory, 6)
     times = np.array(solver.times(process))
     start, stop = (float(edge) for edge in (denoise.window.start, denoise.window.stop))
@@ -219,7 +219,7 @@ def test_the_record_says_when_and_how_strongly_it_acted(network, key):
     # the edges of the window are those SNR, under any schedule
     np.testing.assert_allclose([process.snr(start), process.snr(stop)], window, rtol=1e-3)
     closed = replace(denoise, threshold=jnp.float32(2.0))
-    _, memory = drawn(closed, model, key, solver=solver, remembered=True)
+    _, memory = drawn(closed, model, key, solver=solver, return_memory=True)
     never = guidance.record(closed, memory, 6)
     assert (never.acted == 0).all() and np.isnan(never.first).all() and (never.looked == len(within)).all()
 
@@ -273,7 +273,7 @@ def test_fair_and_safe_nest_in_both_orders(network, key):
     assert [len(breakpoints(order)) for order in orders] == [3, 3]
 
 
-def test_nothing_is_compiled_anew_for_another_strength_window_gate_or_set(network, key):
+def test_another_strength_window_gate_or_set_compiles_nothing(network, key):
     model, refs = network
     other = references(np.random.default_rng(3).uniform(-1, 1, (20, *model.shape)), tile=8)
     drawn(guidance.safe(model.denoise, model.process, refs), model, key)
@@ -316,7 +316,7 @@ def test_extreme_states_give_no_nan(t):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (dict(unsafe=np.zeros((0, 8, 8, 3))), "at least one image"),
         (dict(strength=-1.0), "`strength` must be at least 0, got -1"),
@@ -332,9 +332,9 @@ def test_extreme_states_give_no_nan(t):
         (dict(window=(1e9, 1e10)), "outside the schedule of process vp_cosine"),
     ],
 )
-def test_unusable_settings_are_errors(settings, told):
+def test_unusable_settings_are_errors(settings, message):
     unsafe = settings.pop("unsafe", np.zeros((2, 8, 8, 3)))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         guidance.safe(lambda x, t, c: x, vp_cosine(), unsafe, **settings)
 
 

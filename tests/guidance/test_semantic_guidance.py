@@ -1,4 +1,4 @@
-"""Semantic guidance and score mixing are their formulas; Fair Diffusion's draw is exactly balanced."""
+"""Semantic guidance and score mixing follow their formulas; the assignment of Fair Diffusion is exactly balanced."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.metrics import pairwise_distances
 
 from jaxdiff import guidance
-from jaxdiff.denoiser import GaussianMixture, Remembering, as_denoiser, evaluate, initial_memory
+from jaxdiff.denoiser import GaussianMixture, Stateful, as_denoiser, evaluate, initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.assignment import assign
 from jaxdiff.guidance.reweighting import mixture_weights
@@ -90,7 +90,7 @@ def test_semantic_guidance_without_strength_is_classifier_free_guidance_bit_for_
     )
 
 
-def test_a_stronger_concept_leads_further_towards_it(key):
+def test_a_stronger_concept_moves_samples_further_towards_it(key):
     condition = (jnp.full(8, 4), (jnp.ones(8, int),))
     far = [
         float(
@@ -107,7 +107,7 @@ def test_a_stronger_concept_leads_further_towards_it(key):
 
 
 @jax.tree_util.register_dataclass
-class _Counting(Remembering):
+class _Counting(Stateful):
     """Adds up how often each sample is remembered, and shows it."""
 
     def begin(self, x):
@@ -120,7 +120,7 @@ class _Counting(Remembering):
 
 
 @pytest.mark.parametrize("solver", [DDIM(6), Heun(6)])
-def test_what_is_remembered_goes_from_step_to_step_through_any_nest(solver, key):
+def test_memory_is_carried_from_step_to_step_in_any_nest(solver, key):
     """A count of steps ends as the number of steps, inside guidances that ask twice and that switch."""
     counting = _Counting(as_denoiser(denoise))
     nested = guidance.clipped(guidance.switching(guidance.classifier_free(counting, jnp.asarray(4), 1.0), 0.5), -100.0, 100.0)
@@ -130,12 +130,12 @@ def test_what_is_remembered_goes_from_step_to_step_through_any_nest(solver, key)
     np.testing.assert_array_equal(drawn, np.full((2, *SHAPE), 6.0))
 
 
-def test_memories_follow_the_batches_that_are_asked():
+def test_memories_have_the_batches_of_the_inner_states():
     nested = guidance.classifier_free(_Counting(as_denoiser(denoise)), jnp.asarray(4), 2.0)
     memory = initial_memory(nested, jnp.zeros((3, *SHAPE)))
     assert [leaf.shape for leaf in jax.tree.leaves(memory)] == [(6,)]
     _, after = evaluate(nested, jnp.zeros((3, *SHAPE)), 0.5, jnp.zeros(3, int), memory)
-    np.testing.assert_array_equal(after.inside[0].own, np.ones(6))
+    np.testing.assert_array_equal(after.children[0].own, np.ones(6))
 
 
 SHARES = np.array([0.5, 0.3, 0.2])

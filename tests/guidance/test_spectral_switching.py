@@ -260,10 +260,10 @@ def test_a_second_evaluation_is_paid_only_while_bands_disagree(solver, key):
             sample(guided, COSINE, shape=SHAPE, solver=solver, key=key, condition=(jnp.zeros(2), jnp.ones(2)))
         )
         jax.effects_barrier()
-        told = int(guided.evaluations(solver, sample_grid(guided, COSINE, solver, 2).times))
-        assert sum(rows) == 2 * told
-        assert solver.evaluations <= told < 2 * solver.evaluations
-        assert (told == solver.evaluations) == (disagree == 0)
+        counted = int(guided.evaluations(solver, sample_grid(guided, COSINE, solver, 2).times))
+        assert sum(rows) == 2 * counted
+        assert solver.evaluations <= counted < 2 * solver.evaluations
+        assert (counted == solver.evaluations) == (disagree == 0)
 
 
 def test_the_grid_needs_more_steps_than_bands(network, key):
@@ -278,7 +278,7 @@ def test_points_outside_the_axis_or_of_another_number_are_refused(at):
         guidance.spectral_switching(lambda x, t, c: x, BANDS, at)
 
 
-def test_a_guidance_that_remembers_stands_outside():
+def test_a_stateful_guidance_must_be_outside():
     inside = guidance.semantic(lambda x, t, c: x, COSINE, 0, strengths=np.ones(1))
     with pytest.raises(InputError, match="put it outside"):
         guidance.spectral_switching(guidance.clipped(inside), BANDS, [0.5, 0.4, 0.3])

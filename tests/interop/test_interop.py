@@ -1,4 +1,4 @@
-"""Networks and processes as those of diffusers and back: names, layouts and settings, by hand, and what has no counterpart."""
+"""Conversion of networks and processes to diffusers and back: names, layouts, settings, and what has no counterpart."""
 
 import dataclasses
 import json
@@ -131,7 +131,7 @@ def exported(config: UNetConfig):
     ],
     ids=str,
 )
-def test_the_weights_that_read_a_time_read_the_timestep(changed):
+def test_the_weights_of_the_time_embedding_take_timesteps(changed):
     """W' sinusoids(i) = W sinusoids(i + 1 + offset)."""
     config = dataclasses.replace(CONFIG, **changed)
     _, state = exported(config)
@@ -160,7 +160,7 @@ def test_several_attributes_are_all_their_combinations():
 @pytest.mark.parametrize("resampling", ["convolution", "centred_convolution", "residual"])
 @pytest.mark.parametrize("embedding", ["shift", "scale_shift"])
 @pytest.mark.parametrize(("values", "null_label"), [((), True), ((4,), False), ((4,), True)])
-def test_a_network_that_reads_timesteps_comes_back_bit_for_bit(resampling, embedding, values, null_label):
+def test_a_network_with_timesteps_is_restored_bit_for_bit(resampling, embedding, values, null_label):
     config = dataclasses.replace(
         DDPM, downsampling=resampling, upsampling="residual" if resampling == "residual" else "convolution",
         embedding=embedding, values=values, null_label=null_label,
@@ -235,15 +235,15 @@ def test_images_that_are_not_square_are_read_and_written():
         ({"up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"] * 2}, "up_block_types has CrossAttnUpBlock2D"),
         ({"up_block_types": ["UpBlock2D"] * 4}, "attention at different levels"),
         ({"up_block_types": ["UpBlock2D"] * 3}, "up_block_types has 3 blocks, block_out_channels 4"),
-        ({"encoder_hid_dim": 4, "addition": 1}, "settings that UNet2DModel has not: addition, encoder_hid_dim"),
+        ({"encoder_hid_dim": 4, "addition": 1}, "settings that UNet2DModel lacks: addition, encoder_hid_dim"),
         ({"time_embedding_type": "fourier"}, "time_embedding_type is 'fourier'; our UNet takes 'positional'"),
         ({"mid_block_type": None}, "mid_block_type is None"),
         ({"class_embed_type": "timestep"}, "class_embed_type is 'timestep'"),
         ({"act_fn": "gelu"}, "act_fn is 'gelu'; our UNet takes 'silu' or 'swish'"),
         ({"downsample_type": "avg"}, "downsample_type is 'avg'; our UNet takes 'conv' or 'resnet'"),
         ({"out_channels": 6}, "in_channels 3 must be out_channels 6"),
-        ({"sample_size": None}, "sample_size None: name the height and width"),
-        ({"sample_size": [32, 64, 3]}, r"sample_size \[32, 64, 3\]: name the height and width"),
+        ({"sample_size": None}, "sample_size None: give the height and width"),
+        ({"sample_size": [32, 64, 3]}, r"sample_size \[32, 64, 3\]: give the height and width"),
         ({"attention_head_dim": 96}, r"attention_head_dim 96 does not divide the \[256\] channels"),
         ({"norm_num_groups": 24}, r"norm_num_groups 24 does not divide block_out_channels"),
         ({"attn_norm_num_groups": 16}, "attn_norm_num_groups is 16; our UNet takes norm_num_groups, 32"),
@@ -253,10 +253,10 @@ def test_images_that_are_not_square_are_read_and_written():
         ({"sample_size": 36}, r"`size` \(=36\) must be divisible by 8"),
     ],
 )
-def test_a_configuration_that_we_have_not_is_refused(changed, match):
+def test_an_unsupported_configuration_is_refused(changed, match):
     with pytest.raises(InputError, match=match):
         unet2d_config.read({**CIFAR_JSON, **changed}, name="config.json")
-    with pytest.raises(InputError, match="two class embeddings or more"):
+    with pytest.raises(InputError, match="at least two class embeddings"):
         unet2d_config.read(CIFAR_JSON, null_label=True)
 
 
@@ -265,7 +265,7 @@ def test_a_configuration_that_we_have_not_is_refused(changed, match):
     [
         ({"stem": 2, "attention": ()}, "no space-to-depth stem: `stem` must be 1, got 2"),
         ({"multipliers": (2, 2)}, "`multipliers` must begin with 1, got 2"),
-        ({"base": 48}, "one number of groups .* 16 at 48, 32 at 96"),
+        ({"base": 48}, "one number of groups .* 16 at 48 channels, 32 at 96 channels"),
         (
             {"head_channels": 64, "multipliers": (1, 4), "attention": (8,)},
             r"heads of \[32, 64\] channels at the widths",
@@ -303,7 +303,7 @@ def test_what_unet2dmodel_lacks_is_named(changed, match):
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.name}-{value.timesteps}",
 )
-def test_a_table_goes_to_a_scheduler_and_back(process, prediction):
+def test_a_table_is_written_to_a_scheduler_and_read_back(process, prediction):
     there = json.loads(json.dumps(scheduler.written(process, prediction, process.timesteps)))
     back, predicted = scheduler.read(there)
     assert (back.config(), predicted) == (process.config(), prediction)
@@ -311,7 +311,7 @@ def test_a_table_goes_to_a_scheduler_and_back(process, prediction):
 
 
 @pytest.mark.parametrize("process", [vp_linear(), vp_cosine(), ddpm("cosine", 250)], ids=lambda process: process.name)
-def test_another_process_goes_as_its_betas(process):
+def test_another_process_is_written_as_its_betas(process):
     """abar at the nodes is the process's."""
     betas = np.asarray(scheduler.written(process, "eps", 1000)["trained_betas"])
     abar = np.cumprod(1 - betas)
@@ -320,7 +320,7 @@ def test_another_process_goes_as_its_betas(process):
     np.testing.assert_allclose(scheduler.read({"trained_betas": betas.tolist()})[0].alpha(0.5), process.alpha(0.5), rtol=1e-5)
 
 
-def test_betas_of_ones_own_are_a_table():
+def test_custom_betas_are_a_table():
     betas = [0.1, 0.2, 0.4]
     process = ddpm_betas(betas)
     assert process.timesteps == 3
@@ -342,7 +342,7 @@ def test_betas_of_ones_own_are_a_table():
     ],
     ids=str,
 )
-def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, prediction):
+def test_defaults_of_a_scheduler_are_those_of_diffusers(given, process, prediction):
     read, predicted = scheduler.read(given)
     assert (read.config(), predicted) == (process.config(), prediction)
 
@@ -350,7 +350,7 @@ def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, 
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler, whose process is no table of betas; jaxdiff reads DDIM"),
+        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler, whose process is not a table of betas; jaxdiff reads DDIM"),
         ({"prediction_type": "flow"}, "prediction_type is 'flow'; jaxdiff reads epsilon, v_prediction, sample"),
         ({"beta_schedule": "laplace"}, "beta_schedule is 'laplace'; jaxdiff reads linear, scaled_linear"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps above 0 .* got 'many'"),
@@ -358,7 +358,7 @@ def test_what_a_scheduler_leaves_unsaid_is_what_diffusers_takes(given, process, 
         ({"trained_betas": ["a"]}, "trained_betas must be a list of numbers"),
     ],
 )
-def test_a_scheduler_that_we_have_not_is_refused(given, match):
+def test_an_unsupported_scheduler_is_refused(given, match):
     with pytest.raises(InputError, match=match):
         scheduler.read(given)
 

@@ -1,4 +1,4 @@
-"""Folders of diffusers: a model comes back as it was, and a folder that is not whole is refused with what it lacks."""
+"""Folders of diffusers: a model is restored exactly, and an incomplete folder is an error that names what is missing."""
 
 import dataclasses
 import json
@@ -94,7 +94,7 @@ def same(one: Network, other: Network) -> bool:
     ],
     ids=["one attribute", "two attributes", "unconditional"],
 )
-def test_a_model_comes_back_bit_for_bit(config, attributes, process, prediction, tmp_path):
+def test_a_model_is_restored_bit_for_bit(config, attributes, process, prediction, tmp_path):
     """Weights, attributes, process, provenance and so the fingerprint, which its files have too."""
     model = model_of(config, attributes, process, prediction)
     interop.save(tmp_path / "out", model)
@@ -129,7 +129,7 @@ def test_a_folder_of_others_is_read_from_its_files(foreign, trained):
         model.conditions.encode(np.asarray([-1, 0]))
 
 
-def test_a_folder_of_others_becomes_what_it_was_by_the_arguments(foreign, trained):
+def test_arguments_override_what_a_folder_of_others_says(foreign, trained):
     model = interop.load(foreign, attribute=GENDER, null_label=True, process=ddpm("linear"), prediction="eps", size=8)
     assert model.conditions.attributes == (GENDER,) and (model.config.values, model.config.null_label) == ((2,), True)
     assert (model.config.size, model.config.attention, model.process.name, model.prediction) == (8, (4,), "ddpm_linear", "eps")
@@ -159,9 +159,9 @@ def test_how_the_scheduler_samples_is_no_change(folder, trained):
     assert interop.load(folder).fingerprint == trained.fingerprint
 
 
-def test_a_network_alone_wants_its_process(foreign, trained, tmp_path):
+def test_a_network_alone_needs_its_process(foreign, trained, tmp_path):
     (foreign / "unet").rename(tmp_path / "alone")
-    with pytest.raises(InputError, match=r"has no scheduler_config.json: name `process` and `prediction`"):
+    with pytest.raises(InputError, match=r"has no scheduler_config.json: give the `process` and `prediction`"):
         interop.load(tmp_path / "alone")
     model = interop.load(tmp_path / "alone", process=ddpm(), prediction="eps")
     assert (model.process.name, model.prediction) == ("ddpm_cosine", "eps")
@@ -206,16 +206,16 @@ def test_weights_that_do_not_fit_are_listed(foreign):
     with pytest.raises(InputError) as caught:
         interop.load(foreign)
     assert str(caught.value) == (
-        "diffusion_pytorch_model.safetensors lacks 1 arrays: mid_block.resnets.0.conv1.weight; "
-        "has, against its configuration, 1 arrays: mid_block.resnets.7.conv1.weight; "
-        "has of another shape 1 arrays: conv_out.bias (5,) instead of (3,); "
-        "has of another kind than floats 1 arrays: conv_in.bias int32"
+        "diffusion_pytorch_model.safetensors does not match the network; arrays: 1 missing: mid_block.resnets.0.conv1.weight; "
+        "1 unexpected: mid_block.resnets.7.conv1.weight; "
+        "1 of wrong shape: conv_out.bias (5,) instead of (3,); "
+        "1 not floating point: conv_in.bias int32"
     )
 
 
 def test_a_long_list_is_cut_off(foreign):
     safetensors.numpy.save_file({"x": np.zeros(1, np.float32)}, foreign / WEIGHTS)
-    with pytest.raises(InputError, match=r"lacks 1\d\d arrays: class_embedding.weight, .* and 1\d\d more"):
+    with pytest.raises(InputError, match=r"arrays: 1\d\d missing: class_embedding.weight, .* and 1\d\d more"):
         interop.load(foreign)
 
 
@@ -242,7 +242,7 @@ BAD = {
 
 @pytest.mark.parametrize("fault", BAD)
 @pytest.mark.parametrize("of", ["folder", "foreign"])
-def test_a_folder_that_is_not_whole_is_refused(fault, of, request):
+def test_an_incomplete_folder_is_refused(fault, of, request):
     folder = request.getfixturevalue(of)
     BAD[fault][0](folder)
     with pytest.raises(InputError, match=BAD[fault][1]):
@@ -272,7 +272,7 @@ def test_no_code_in_a_pickle_is_run(foreign, tmp_path):
         interop.load(foreign)
 
 
-def test_nothing_is_written_over_or_left_half(trained, folder, tmp_path):
+def test_nothing_is_overwritten_or_left_half_written(trained, folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="already exists and is not empty"):
         interop.save(folder, trained)

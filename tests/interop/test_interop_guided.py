@@ -1,4 +1,4 @@
-"""State dictionaries of guided-diffusion: names and order of rows as its modules have them, and what cannot be read."""
+"""State dictionaries of guided-diffusion: names and row order of its modules, and files that cannot be read."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -143,7 +143,7 @@ def test_of_a_learnt_variance_the_prediction_is_kept(tmp_path):
     assert models[0].fingerprint == models[1].fingerprint
 
 
-def test_what_the_file_does_not_say_is_said(tmp_path):
+def test_what_the_file_lacks_is_given_by_arguments(tmp_path):
     file = saved(tmp_path / "model.pt", theirs(weights(CONFIG), ADM))
     named = {"attribute": Attribute("hair", ("a", "b", "c", "d")), "null_label": True}
     model = interop.load_guided(file, size=16, process=ddpm("cosine", 4000), prediction="v", head_channels=32, **named)
@@ -160,15 +160,16 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
     with pytest.raises(InputError) as caught:
         interop.load_guided(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
     assert str(caught.value) == (
-        "model.pt lacks 2 arrays: middle_block.1.norm.bias, output_blocks.3.0.out_layers.3.weight; "
-        "has, against its configuration, 1 arrays: label_emb.bias; "
-        "has of another shape 1 arrays: time_embed.2.weight (128, 100) instead of (128, 128)"
+        "model.pt does not match the network; arrays: "
+        "2 missing: middle_block.1.norm.bias, output_blocks.3.0.out_layers.3.weight; "
+        "1 unexpected: label_emb.bias; "
+        "1 of wrong shape: time_embed.2.weight (128, 100) instead of (128, 128)"
     )
 
 
 def test_another_file_is_refused(tmp_path):
     given = {"size": 8, "process": ddpm(), "head_channels": 16}
-    with pytest.raises(InputError, match="no UNet of guided-diffusion: it lacks time_embed.0.weight, input_blocks"):
+    with pytest.raises(InputError, match="not a UNet of guided-diffusion: it lacks time_embed.0.weight, input_blocks"):
         interop.load_guided(saved(tmp_path / "model.pt", {"conv_in.weight": np.zeros((2, 2), np.float32)}), **given)
     with pytest.raises(InputError, match=r"must hold a network's state_dict\(\), got a dictionary of epoch, loss"):
         interop.load_guided(zipped(tmp_path / "model.pt", {"epoch": 3, "loss": "low"}, {}), **given)
@@ -179,7 +180,7 @@ def test_another_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="`attention_order` must be one of heads, projections, got 'rows'"):
         interop.load_guided(saved(tmp_path / "model.pt", state), **given, attention_order="rows")
     del state["output_blocks.3.0.out_layers.3.bias"], state["output_blocks.2.0.out_layers.3.bias"]
-    with pytest.raises(InputError, match="another shape than a UNet of ours: 4 output_blocks in 2 levels of 0, 64 channels"):
+    with pytest.raises(InputError, match="another architecture than our UNet: 4 output_blocks in 2 levels of 0, 64 channels"):
         interop.load_guided(saved(tmp_path / "model.pt", state), **given)
 
 

@@ -1,4 +1,4 @@
-"""A file of torch.save comes back without torch, and no pickle in it runs anything or reads past its bytes.
+"""Files of torch.save are read without torch, and no pickle in them runs code or reads past its bytes.
 
 The files are put together here, opcode by opcode, from the description of the format.
 """
@@ -113,7 +113,7 @@ def write(request, tmp_path):
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_comes_back_as_it_was_written(kind, write, rng):
+def test_every_type_is_read_as_it_was_written(kind, write, rng):
     numbers = rng.integers(0, 100, 6).astype(TYPES[kind])
     file = write({"a": tensor(storage(kind, "k", 6, legacy=write.legacy), (2, 3), (3, 1))}, {"k": numbers})
     read = torch_file.load(file)["a"]
@@ -121,7 +121,7 @@ def test_every_type_comes_back_as_it_was_written(kind, write, rng):
     np.testing.assert_array_equal(read, numbers.reshape(2, 3))
 
 
-def test_bfloat16_comes_back_as_the_upper_half_of_float32(write):
+def test_bfloat16_is_read_as_the_upper_half_of_float32(write):
     exact = np.array([1.0, -2.5, 3.0e38, 0.0], np.float32)
     upper = (exact.view(np.uint32) >> 16).astype("<u2")
     file = write([tensor(storage("BFloat16", "0", 4, legacy=write.legacy), (4,), (1,))], {"0": upper})
@@ -130,7 +130,7 @@ def test_bfloat16_comes_back_as_the_upper_half_of_float32(write):
     np.testing.assert_array_equal(read.astype(np.float32).view(np.uint32) >> 16, upper)
 
 
-def test_views_of_one_storage_are_told_by_offset_size_and_stride(write):
+def test_views_of_one_storage_differ_by_offset_size_and_stride(write):
     numbers = np.arange(24, dtype=np.float32)
     block = numbers.reshape(2, 3, 4)
     whole = storage("Float", "0", 24, legacy=write.legacy)
@@ -149,7 +149,7 @@ def test_views_of_one_storage_are_told_by_offset_size_and_stride(write):
     assert not any(array.flags.writeable for array in read.values())
 
 
-def test_plain_values_parameters_and_ordered_dictionaries_come_back_with_their_attributes_dropped(write):
+def test_plain_values_parameters_and_ordered_dictionaries_are_read_without_their_attributes(write):
     weight = tensor(storage("Float", "0", 1, legacy=write.legacy), (1,), (1,))
     parameter = called(named("torch._utils", "_rebuild_parameter"), weight, True, called(named("collections", "OrderedDict")))
     ordered = called(named("collections", "OrderedDict"))
@@ -189,7 +189,7 @@ def test_a_pickle_that_would_run_a_command_runs_nothing(write, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_first_pickles_of_an_old_file_are_read_as_warily(tmp_path):
+def test_the_first_pickles_of_an_old_file_are_read_as_strictly(tmp_path):
     path = tmp_path / "file.pth"
     path.write_bytes(program(called(named("os", "getcwd"))))
     with pytest.raises(InputError, match="names os.getcwd"):

@@ -1,4 +1,4 @@
-"""The networks' layers: plain formulas, and the same numbers from the ways that each machine does best."""
+"""The layers of the networks: plain formulas, and the same numbers from the fast variants for each backend."""
 
 import math
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_attention_is_the_softmax_over_pixels(channels, head_channels, heads, rn
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_blocks_of_pixels_become_channels_and_come_back(factor, rng):
+def test_space_to_depth_and_back_is_the_identity(factor, rng):
     x = rng.standard_normal((2, 8, 4, 3)).astype(np.float32)
     deep = np.asarray(space_to_depth(jnp.asarray(x), factor))
     assert deep.shape == (2, 8 // factor, 4 // factor, factor**2 * 3)

@@ -1,4 +1,4 @@
-"""Images that are not square, and of other channels than three: height and width play the same part."""
+"""Images that are not square or have other than three channels: height and width are treated alike."""
 
 import dataclasses
 import json

@@ -143,10 +143,10 @@ def test_a_stem_passes_the_pixels_to_the_output_by_a_gain_per_channel():
     assert not run(fresh, X, T, None).any()
     is_gain = lambda path: jax.tree_util.keystr(path, simple=True, separator="/").startswith("pass_through/bias")  # noqa: E731
     weights = jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.asarray(gains) if is_gain(path) else leaf, fresh.weights)
-    told = run(Network(weights, fresh.structure), X, T, None)
+    output = run(Network(weights, fresh.structure), X, T, None)
     # channel 6 i + 3 j + c of the stem is colour c of pixel (i, j) of every 2 x 2 block
     expected = np.asarray(X) * np.tile(gains.reshape(2, 2, 3), (X.shape[1] // 2, X.shape[2] // 2, 1))
-    np.testing.assert_allclose(told, expected, rtol=1e-6)
+    np.testing.assert_allclose(output, expected, rtol=1e-6)
 
 
 def test_the_weights_are_plain_dictionaries():
@@ -224,7 +224,7 @@ def test_labels_are_one_hot_weights(embed):
     np.testing.assert_allclose(mixed, 0.3 * ends + 0.7 * ends[::-1], atol=1e-5)
 
 
-def test_a_conditional_network_wants_labels(network, batch):
+def test_a_conditional_network_needs_labels(network, batch):
     with pytest.raises(InputError, match="`condition` is None"):
         network(*batch[:2])
     with pytest.raises(InputError, match="`labels` has 1 attributes, the model has 2"):
@@ -336,8 +336,8 @@ def test_presets_build_with_the_parameters_of_their_description(name):
     abstract = jax.eval_shape(partial(unet, config), jax.random.key(0))
     size = sum(leaf.size for leaf in jax.tree.leaves(abstract.weights))
     assert size == counted(config)
-    if told := re.search(r"([\d.]+) M parameters", preset(name).about):
-        assert size / 1e6 == pytest.approx(float(told[1]), abs=0.5 * 10 ** -len(told[1].partition(".")[2]))
+    if stated := re.search(r"([\d.]+) M parameters", preset(name).about):
+        assert size / 1e6 == pytest.approx(float(stated[1]), abs=0.5 * 10 ** -len(stated[1].partition(".")[2]))
     assert str(config.size) in preset(name).about
 
 

@@ -136,10 +136,10 @@ def test_sinusoids_are_a_geometric_row_of_frequencies(shift, sines_first):
 
 def test_timesteps_and_their_offset_move_the_time():
     """timesteps t + offset: 100 t - 1 at t = 0.5 is 1000 t at t = 0.049."""
-    told = np.asarray([0, 2])
-    moved = embedded(network(TINY, timesteps=100, time_offset=-1), [0.5, 0.1], told)
-    np.testing.assert_allclose(moved, embedded(network(TINY), [0.049, 0.009], told), atol=1e-4)
-    assert np.abs(moved - embedded(network(TINY), [0.5, 0.1], told)).max() > 0.01
+    given = np.asarray([0, 2])
+    moved = embedded(network(TINY, timesteps=100, time_offset=-1), [0.5, 0.1], given)
+    np.testing.assert_allclose(moved, embedded(network(TINY), [0.049, 0.009], given), atol=1e-4)
+    assert np.abs(moved - embedded(network(TINY), [0.5, 0.1], given)).max() > 0.01
 
 
 def test_without_a_null_label_the_null_label_adds_nothing():
@@ -147,10 +147,10 @@ def test_without_a_null_label_the_null_label_adds_nothing():
     made = network(TINY, null_label=False, values=(2, 3))
     assert labels.value_columns((2, 3)).tolist() == [0, 1, 3, 4, 5]
     table, rows = np.asarray(made.weights["label_table"][...]), np.asarray([[0, 1], [-1, 2], [-1, -1], [1, -1]])
-    told = embedded(made, np.full(4, 0.3), rows)
+    output = embedded(made, np.full(4, 0.3), rows)
     expected = [table[0] + table[3], table[4], 0 * table[0], table[1]]
-    np.testing.assert_allclose(told - told[2], expected, atol=1e-5)
-    np.testing.assert_allclose(embedded(made, np.full(4, 0.3), labels.encode(jnp.asarray(rows), (2, 3))), told, atol=1e-6)
+    np.testing.assert_allclose(output - output[2], expected, atol=1e-5)
+    np.testing.assert_allclose(embedded(made, np.full(4, 0.3), labels.encode(jnp.asarray(rows), (2, 3))), output, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["groups", "epsilon", "embedding", "sines_first", "frequency_shift", "middle_attention"])
@@ -165,7 +165,7 @@ def test_a_multiplier_may_be_broken_where_the_channels_are_whole(multipliers):
     assert made.weights["middle"][0]["residual"]["conv_in"]["kernel"][...].shape[-1] == 16 * multipliers[1]
 
 
-def test_files_say_nothing_of_our_own_conventions_and_all_of_others():
+def test_files_store_only_conventions_that_are_not_the_defaults():
     plain = CONFIG.settings()
     assert not plain.keys() & OTHERS.keys()
     assert plain == json.loads(json.dumps(plain)) and plain["multipliers"] == [1, 2]

@@ -1,4 +1,4 @@
-"""Whole runs beside those of diffusers' schedulers, with the same model, the same start and the same noise.
+"""Whole runs compared with diffusers' schedulers, with the same model, initial state and noise.
 
 The model is the exact posterior mean of a mixture: in float64 by NumPy for diffusers, as its kind of prediction, and in
 float32 for jaxdiff. diffusers' tables of alphas_cumprod are float32, which leaves three digits of 1 - abar at the first

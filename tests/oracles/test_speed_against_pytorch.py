@@ -18,7 +18,7 @@ from evaluate.__main__ import main
 from evaluate.pytorch_methods import Solver, authors_search, denoise, safe, switched
 from evaluate.speed_jaxdiff import Jaxdiff
 from evaluate.speed_pytorch import PyTorch
-from evaluate.speed_work import NETWORKS, Work
+from evaluate.speed_workload import NETWORKS, Workload
 from jaxdiff import guidance
 from jaxdiff.fairness import search_prefix
 from jaxdiff.guidance.window import ALWAYS
@@ -60,7 +60,7 @@ ABAR = solver(STEPS).abar
 
 
 def given(x) -> "torch.Tensor":
-    """In double precision: eps in single would not tell x0 where alpha is 1e-4."""
+    """In double precision: single precision would lose x0 where alpha is 1e-4."""
     return torch.from_numpy(np.array(x, np.float64)).permute(0, 3, 1, 2)
 
 
@@ -88,8 +88,8 @@ def test_the_safe_denoiser():
     clipped = guidance.clipped(exact)
     start, ours = drawn(guidance.safe(clipped, PROCESS, references(unsafe), strength=0.4, window=ALWAYS), jnp.asarray(ends))
     steps = solver(STEPS)
-    moved = safe(steps, given(unsafe).flatten(1), strength=0.4, most_snr=1e12)
-    close(denoise(steps, model, given(start), lambda _: torch.from_numpy(ends), dtype=torch.float64, moved=moved), ours)
+    adjust = safe(steps, given(unsafe).flatten(1), strength=0.4, max_snr=1e12)
+    close(denoise(steps, model, given(start), lambda _: torch.from_numpy(ends), dtype=torch.float64, adjust=adjust), ours)
 
 
 def test_the_authors_search():
@@ -102,48 +102,48 @@ def test_the_authors_search():
     both = tuple(torch.full((BATCH,), label) for label in (0, 1))
     found = authors_search(solver(timesteps), model, x, both, dtype=torch.float64, steps=timesteps)
     # jaxdiff has tau = 1 as a candidate too
-    assert found.taus.tolist() == [10 * i for i in range(99, -1, -1)] and found.left_out == 0
+    assert found.taus.tolist() == [10 * i for i in range(99, -1, -1)] and found.skipped_seconds == 0
     np.testing.assert_allclose(found.curve[::-1], ours.curve[:-1], rtol=2e-3)
     assert found.tau / timesteps == pytest.approx(ours.tau, abs=1e-6) and 0 < ours.tau < 1
 
 
-def test_the_authors_search_tells_the_time_of_the_steps_that_it_left_out():
+def test_the_authors_search_extrapolates_the_time_of_skipped_steps():
     both = tuple(torch.full((BATCH,), label) for label in (0, 1))
     x = torch.randn((BATCH, 3, 4, 4), generator=torch.Generator().manual_seed(0))
     found = authors_search(solver(1000), model, x, both, dtype=torch.float64, steps=20)
-    assert found.taus.tolist() == [990, 980] and found.left_out > 0
+    assert found.taus.tolist() == [990, 980] and found.skipped_seconds > 0
 
 
 @pytest.fixture(scope="module")
-def work():
-    return Work(NETWORKS["rehearsal"], 3, 5, 2, 1, 2, 2, 20, 5, 0)
+def workload():
+    return Workload(NETWORKS["rehearsal"], 3, 5, 2, 1, 2, 2, 20, 5, 0)
 
 
 @pytest.fixture(scope="module")
-def jaxdiff(work, tmp_path_factory):
-    side = Jaxdiff(work)
-    side.use("cpu", tmp_path_factory.mktemp("jaxdiff"))
-    return side
+def jaxdiff(workload, tmp_path_factory):
+    framework = Jaxdiff(workload)
+    framework.set_up("cpu", tmp_path_factory.mktemp("jaxdiff"))
+    return framework
 
 
 @pytest.fixture(scope="module")
-def pytorch(work, jaxdiff, tmp_path_factory):
-    side = PyTorch(work)
-    side.use("cpu", tmp_path_factory.mktemp("pytorch"))
-    side.take(*jaxdiff.exported())
-    return side
+def pytorch(workload, jaxdiff, tmp_path_factory):
+    framework = PyTorch(workload)
+    framework.set_up("cpu", tmp_path_factory.mktemp("pytorch"))
+    framework.load_weights(*jaxdiff.exported())
+    return framework
 
 
-def test_one_pass_of_the_network(work, jaxdiff, pytorch):
-    x = np.random.default_rng(0).standard_normal((3, *work.shape), np.float32)
-    t, labels = np.array([0.01, 0.5, 1.0], np.float32), work.labels(3)
+def test_one_pass_of_the_network(workload, jaxdiff, pytorch):
+    x = np.random.default_rng(0).standard_normal((3, *workload.shape), np.float32)
+    t, labels = np.array([0.01, 0.5, 1.0], np.float32), workload.labels(3)
     ours, theirs = jaxdiff.one_pass(x, t, labels), pytorch.one_pass(x, t, labels)
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
 
 
-def test_pytorchs_operations_are_those_of_the_blocks(work, pytorch):
+def test_pytorchs_operations_are_those_of_the_blocks(workload, pytorch):
     """Labels are looked up there, where jaxdiff multiplies; back, every product has two."""
-    config = work.config
+    config = workload.config
     assert pytorch.pass_flops == network_flops(config) - 2 * (config.values[0] + 1) * 4 * config.base
     assert 2.9 < pytorch.train_flops / pytorch.pass_flops < 3.1
 
@@ -159,14 +159,14 @@ def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys)
 
 
 @pytest.mark.slow
-def test_the_program_measures_every_task_and_tells_it(call_program, tmp_path):
+def test_the_program_measures_every_task(call_program, tmp_path):
     sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
     arguments = f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --out speed"
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
-    told = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
-    assert [race["task"] for race in told["races"]] == ["sampling", "training", "switching", "safe", "search", "job"]
-    rows = [row for race in told["races"] for row in race["contestants"]]
+    report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
+    assert [each["task"] for each in report["comparisons"]] == ["sampling", "training", "switching", "safe", "search", "job"]
+    rows = [row for each in report["comparisons"] for row in each["variants"]]
     assert [row["failure"] for row in rows] == [None] * len(rows)
     assert all(len(row["round_seconds"]) == 2 and min(row["round_seconds"]) > 0 for row in rows)
-    assert told["agreement"]["pass"] < 1e-4 and told["agreement"]["run"] < 1e-3
+    assert report["agreement"]["pass"] < 1e-4 and report["agreement"]["run"] < 1e-3
     assert (tmp_path / "speed/speed.png").exists()

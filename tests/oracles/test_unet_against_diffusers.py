@@ -1,4 +1,4 @@
-"""Our UNet beside diffusers' UNet2DModel with the same weights, both ways, and whole runs of both with their own schedulers.
+"""Our UNet compared with diffusers' UNet2DModel with the same weights, in both directions, and in whole runs.
 
 Every weight is drawn at random, so that no branch of either is zero. Errors are relative to the size of the whole output.
 """
@@ -178,7 +178,7 @@ def test_unet2dmodel_computes_what_our_network_does(name, rng):
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, complaints):
+def test_a_unet2dmodel_runs_here_and_is_exported_unchanged(name, rng, tmp_path, complaints):
     model = random_model(THEIRS[name])
     model.save_pretrained(tmp_path / "there" / "unet")
     DDPMScheduler().save_pretrained(tmp_path / "there" / "scheduler")
@@ -190,8 +190,8 @@ def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, co
     labels = rng.integers(0, classes, 3) if classes else None
     given = apply(ours.network, x, jnp.asarray((timestep + 1) / 1000, jnp.float32), labels)
     with torch.no_grad():
-        told = None if labels is None else torch.from_numpy(labels)
-        expected = to_ours(model(to_theirs(x), torch.from_numpy(timestep), told).sample)
+        classes = None if labels is None else torch.from_numpy(labels)
+        expected = to_ours(model(to_theirs(x), torch.from_numpy(timestep), classes).sample)
     assert relative(given, expected) < 1e-5
 
     interop.save(tmp_path / "back", ours)
@@ -200,8 +200,8 @@ def test_a_unet2dmodel_runs_here_and_goes_back_as_it_was(name, rng, tmp_path, co
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     before, after = ({key: value for key, value in each.config.items() if key[0] != "_"} for each in (model, again))
     assert unet2d_config.read(before) == unet2d_config.read(after)
-    told = [json.dumps(each, sort_keys=True) for each in (before, after)]
-    assert (told[0] == told[1]) == (name not in WITH_IDLE_SETTINGS)
+    written = [json.dumps(each, sort_keys=True) for each in (before, after)]
+    assert (written[0] == written[1]) == (name not in WITH_IDLE_SETTINGS)
     assert complaints == []
 
 
@@ -252,9 +252,9 @@ def test_fifty_steps_of_ddim_lead_to_the_same_images(network, name, clipped, tmp
     labels = np.asarray([7, 2]) if ours.conditions.attributes else None
     noise, drawn = started(ours, denoise, labels)
     there = DDIMScheduler.from_pretrained(tmp_path / "scheduler")
-    told = None if labels is None else torch.from_numpy(labels)
-    # diffusers leaves eps as it was where it clips x0, unless it is told otherwise
-    assert relative(drawn, by_diffusers(model, there, noise, told, use_clipped_model_output=clipped)) < 1e-4
+    classes = None if labels is None else torch.from_numpy(labels)
+    # diffusers leaves eps as it was where it clips x0, by default
+    assert relative(drawn, by_diffusers(model, there, noise, classes, use_clipped_model_output=clipped)) < 1e-4
 
 
 @pytest.mark.parametrize(("values", "process"), [((), ddpm("cosine")), ((2, 3), vp_cosine())])

@@ -1,4 +1,4 @@
-"""A process of one's own, whose prior depends on the condition: one class, and the one driver samples it."""
+"""A user-defined process whose prior depends on the condition: one class, sampled by the same driver."""
 
 from dataclasses import dataclass
 

@@ -184,7 +184,7 @@ def test_an_images_features_do_not_depend_on_its_batch_and_are_those_of_its_dist
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8])
-def test_batches_are_of_one_size_and_every_image_is_answered_once_and_in_order(count):
+def test_batches_are_of_one_size_and_every_image_is_computed_once_and_in_order(count):
     photos, seen = images(7, count, 2, 3, 3), []
 
     def sums(batch):
@@ -286,7 +286,7 @@ def test_the_classifiers_features_are_its_penultimate_layer():
     assert expected.std() > 0.01
 
 
-def test_the_checksum_tells_weights_apart():
+def test_different_weights_have_different_checksums():
     describe = lambda seed: ClassifierExtractor(ImageClassifier(*resnet.create(2, seed=seed))).describe()  # noqa: E731
     assert json.loads(json.dumps(describe(0))) == describe(0)
     assert describe(0)["checksum"] != describe(1)["checksum"]

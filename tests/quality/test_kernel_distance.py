@@ -45,7 +45,7 @@ def test_subsets_of_all_images_are_the_full_distance_and_have_no_deviation(rng):
 
 
 def test_each_subset_has_its_own_distance(rng, monkeypatch):
-    # Only two images of each set may be in a subset of 2 out of 3: nine pairs of subsets, all told apart.
+    # Only two images of each set may be in a subset of 2 out of 3: nine pairs of subsets, all different.
     monkeypatch.setattr(kernel, "BLOCK", 2)
     x, y = rng.normal(size=(3, 2)), rng.normal(size=(3, 2)) + 1
     possible = [brute_force(np.delete(x, i, axis=0), np.delete(y, j, axis=0)) for i in range(3) for j in range(3)]

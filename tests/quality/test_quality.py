@@ -1,4 +1,4 @@
-"""The whole answer about a set is its parts, for all images and by group."""
+"""The quality of a set consists of its measures, for all images and by group."""
 
 import dataclasses
 import math
@@ -49,14 +49,14 @@ def expected(x, y):
     )
 
 
-def told(scores):
+def values_of(scores):
     return tuple(getattr(scores, field.name) for field in dataclasses.fields(scores) if field.name != "count")
 
 
 def test_the_whole_is_measured_of_all_images(sets, quality):
     real, synthetic, _ = sets
     assert quality.whole.count == (150, 95)
-    assert told(quality.whole) == expected(real, synthetic)
+    assert values_of(quality.whole) == expected(real, synthetic)
     distance = frechet_distance(Moments.from_features(real), Moments.from_features(synthetic))
     assert quality.whole.frechet.value == pytest.approx(distance, rel=1e-12)
 
@@ -66,11 +66,11 @@ def test_a_group_is_measured_against_the_same_real_group(sets, quality):
     for group in (0, 1):
         own = [features[of == group] for features, of in zip((real, synthetic), labels, strict=True)]
         assert quality.groups[group].count == tuple(map(len, own))
-        assert told(quality.groups[group]) == expected(*own)
+        assert values_of(quality.groups[group]) == expected(*own)
     assert quality.groups[0].frechet.high < 1 < quality.groups[1].frechet.low
 
 
-def test_a_group_of_too_few_images_tells_its_count_and_nothing_else(quality):
+def test_a_group_of_too_few_images_has_only_its_count(quality):
     scores = quality.groups[2]
     assert scores.count == (40, 5)
     for each in (scores.frechet, scores.kernel.full, scores.precision, scores.recall, scores.density, scores.coverage):
@@ -87,7 +87,7 @@ def test_an_absent_group_is_nan_and_never_zero(sets):
     assert not math.isnan(found.groups[1].frechet.value)
 
 
-def test_the_extractor_is_told_as_given_and_later_changes_do_not_show(sets):
+def test_the_extractor_is_reported_as_given_and_later_changes_do_not_show(sets):
     given = dict(EXTRACTOR)
     found = measure_quality(sets[0], sets[1], extractor=given, subsets=2, replicates=2)
     given["name"] = "other"

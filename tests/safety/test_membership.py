@@ -1,4 +1,4 @@
-"""The loss attack has its closed forms, finds the members of a model that knows them, and no one else's."""
+"""The loss-based attack: closed forms; it finds memorised members, and no others."""
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def test_the_condition_of_each_image_reaches_the_model(key, rng):
     assert losses[[0, 3]].max() < 0.1 * losses[[1, 2]].min()
 
 
-def test_members_known_by_heart_are_all_found_and_no_others(key, rng):
+def test_memorised_members_are_all_found_and_no_others(key, rng):
     """Members have no loss, others the distance to the nearest member."""
     members, others = (rng.normal(size=(200, 8)).astype(np.float32) for _ in range(2))
     denoise = jax.tree_util.Partial(empirical(members))
@@ -87,7 +87,7 @@ def test_members_known_by_heart_are_all_found_and_no_others(key, rng):
     )
 
 
-def test_under_much_noise_members_known_by_heart_are_no_longer_all_found(key, rng):
+def test_under_much_noise_memorised_members_are_no_longer_all_found(key, rng):
     members, others = (rng.normal(size=(400, 2)).astype(np.float32) for _ in range(2))
     aucs, denoise = [], jax.tree_util.Partial(empirical(members))
     for t in (0.02, 0.3, 0.97):

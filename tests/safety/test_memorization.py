@@ -1,4 +1,4 @@
-"""Memorised images are told from others: ratios by brute force, planted copies, duplicates, mirror images and the control."""
+"""Memorised images are identified: ratios by brute force, planted copies, duplicates, mirror images and the control."""
 
 import numpy as np
 import pytest

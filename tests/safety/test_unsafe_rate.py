@@ -1,4 +1,4 @@
-"""Rates of unsafe images with the judges' errors undone, and how often a gate opens: closed forms and coverage."""
+"""Unsafe rates corrected for classifier errors, and the rate at which a gate opens: closed forms and coverage."""
 
 import math
 
@@ -17,7 +17,7 @@ from jaxdiff.safety.unsafe_rate import measure_unsafe_rate
 
 
 def confusion(specificity, sensitivity, n=1000):
-    """Of a judge with these shares right among n safe and n unsafe images."""
+    """Of a classifier with these shares right among n safe and n unsafe images."""
     safe, unsafe = round(specificity * n), round(sensitivity * n)
     return Confusion(np.array([[safe, n - safe], [n - unsafe, unsafe]]))
 
@@ -32,7 +32,7 @@ def test_the_rate_is_that_of_rogan_and_gladen():
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """300 sets of 400 images, 15 % unsafe, two judges whose confusions are counted on 300 images each."""
+    """300 sets of 400 images, 15 % unsafe, two classifiers whose confusions are counted on 300 images each."""
     rng = np.random.default_rng(0)
     held = 0
     for trial in range(300):
@@ -48,21 +48,21 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert 0.90 <= held / 300 <= 0.99
 
 
-def test_a_judge_that_guesses_is_flagged():
+def test_a_classifier_at_chance_is_flagged():
     assert measure_unsafe_rate(np.zeros((1, 9), int), [confusion(0.52, 0.5)]).near_singular
     assert not measure_unsafe_rate(np.zeros((1, 9), int), [confusion(0.9, 0.9)]).near_singular
 
 
 @pytest.mark.parametrize(
-    ("predictions", "tables", "told"),
+    ("predictions", "tables", "message"),
     [
         (np.zeros((1, 0), int), 1, "for at least one image"),
         (np.full((1, 3), 2), 1, "`predictions` must be 0 or 1"),
         (np.zeros((2, 3), int), 1, "one for each of 2 classifiers, got 1"),
     ],
 )
-def test_unusable_predictions_are_errors(predictions, tables, told):
-    with pytest.raises(InputError, match=told):
+def test_unusable_predictions_are_errors(predictions, tables, message):
+    with pytest.raises(InputError, match=message):
         measure_unsafe_rate(predictions, [confusion(0.9, 0.9)] * tables)
 
 

@@ -62,7 +62,7 @@ def rows(model, labels):
     return model.conditions.encode(np.asarray(labels, np.int32))
 
 
-def test_unconditional_images_know_no_label(drawn, by_hand):
+def test_unconditional_images_have_no_label(drawn, by_hand):
     model, solved = by_hand
     images, labels, provenance = drawn("unconditional")
     np.testing.assert_array_equal(labels, np.arange(COUNT) % 2)
@@ -80,7 +80,7 @@ def test_score_mixing_is_the_guidance_with_the_given_shares(drawn, by_hand):
 
 
 @pytest.mark.parametrize("assignment", ["balanced", "iid"])
-def test_fair_diffusion_draws_its_labels_and_leads_towards_them(drawn, by_hand, assignment):
+def test_fair_diffusion_draws_its_labels_and_moves_towards_them(drawn, by_hand, assignment):
     model, solved = by_hand
     images, labels, provenance = drawn("fair_diffusion", target=(0.25, 0.75), assignment=assignment, edit_scale=3.0, seed=0)
     np.testing.assert_array_equal(labels, assign(COUNT, (0.25, 0.75), seed=0, mode=assignment))
@@ -119,25 +119,25 @@ def test_spectral_switching_with_one_time_for_all_bands_is_switching(drawn):
     np.testing.assert_array_equal(labels, same)
     assert np.abs(images.astype(int) - switched).max() <= 1
     assert provenance["evaluations"] == STEPS
-    apart, _, told = drawn("spectral", edges=(2.0,), tau=(0.75, 0.25))
+    apart, _, provenance = drawn("spectral", edges=(2.0,), tau=(0.75, 0.25))
     assert (apart != switched).mean() > 0.2
-    # the nodes 0.75 and 0.5 lie between the points: there both conditions are asked
-    assert told["evaluations"] == STEPS + 2
+    # the nodes 0.75 and 0.5 lie between the points: there both conditions are evaluated
+    assert provenance["evaluations"] == STEPS + 2
 
 
 @pytest.mark.parametrize("solver", [DDIM(5), Heun(5)])
-def test_evaluations_are_those_that_the_solver_asks_for(solver):
-    """Counted where the innermost denoiser is called, for one sample under guidances that ask four times."""
-    rows_asked = []
+def test_evaluations_are_counted_as_the_solver_makes_them(solver):
+    """Counted where the innermost denoiser is called, for one sample under guidances that evaluate four times."""
+    rows_evaluated = []
 
     def counting(x, t, condition):
-        jax.debug.callback(lambda x: rows_asked.append(len(x)), x)
+        jax.debug.callback(lambda x: rows_evaluated.append(len(x)), x)
         return 0.5 * x
 
     nested = guidance.classifier_free(guidance.classifier_free(counting, 0, 2.0), 0, 2.0)
     sample(nested, vp_cosine(), shape=(2,), solver=solver, key=jax.random.key(0), condition=np.zeros(1, np.int32))
     jax.effects_barrier()
-    assert sum(rows_asked) == evaluations(nested, vp_cosine(), solver) == 4 * solver.evaluations
+    assert sum(rows_evaluated) == evaluations(nested, vp_cosine(), solver) == 4 * solver.evaluations
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`sample draw --unsafe`: the guidance it says, at any batch size and after a resume, with a record of each image."""
+"""`sample draw --unsafe`: the stated guidance, at any batch size and after a resume, with a record for each image."""
 
 import math
 
@@ -72,7 +72,7 @@ def by_hand(folder, make, condition=None):
         solver=DDIM(STEPS),
         key=jax.random.key(0),
         condition=condition,
-        remembered=True,
+        return_memory=True,
     )
 
 
@@ -81,7 +81,7 @@ def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder
     settings = dict(strength=0.7, window=(0.0, 2.0), weight="density", deviation=40.0)
     x, memory = by_hand(folder, lambda denoise, process, refs, _: guidance.safe(denoise, process, refs, **settings))
     assert close(samples, x)
-    notes, (_, record) = samples.notes(), memory.inside[0].own
+    notes, (_, record) = samples.notes(), memory.children[0].own
     np.testing.assert_array_equal(notes["acted"], record.acted)
     np.testing.assert_allclose(notes["strongest"], record.strongest, rtol=1e-5)
     process = models.load(folder).process
@@ -247,7 +247,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (dict(strength=0.5), "--strength needs --unsafe or --guard, and neither is given"),
         (dict(guard="repellency"), "--guard repellency needs --unsafe"),
@@ -271,6 +271,6 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
         (dict(guard="negative", unsafe_label=("hat=yes",)), "unknown attribute 'hat'"),
     ],
 )
-def test_options_that_do_not_go_together_are_errors(options, told, drawn):
-    with pytest.raises(InputError, match=told):
+def test_options_that_cannot_be_combined_are_errors(options, message, drawn):
+    with pytest.raises(InputError, match=message):
         drawn(**options)

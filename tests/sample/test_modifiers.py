@@ -1,4 +1,4 @@
-"""Modifiers under every method: which pairs there are, what they cost, and that a number of theirs compiles nothing."""
+"""Modifiers with every method: supported pairs, their cost, and no recompiling when a number changes."""
 
 from itertools import product
 
@@ -32,7 +32,7 @@ def test_every_modifier_is_tried():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_goes_with_every_modifier_or_says_why_not(folder, guide, method):
+def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, method):
     """Shapes alone: the program of each pair is traced."""
     for name in MODIFIERS:
         if (method, name) in REFUSED:
@@ -81,19 +81,19 @@ def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
     ],
     ids=str,
 )
-def test_the_cost_that_is_said_is_that_of_the_evaluations_made(folder, method, names, monkeypatch):
+def test_the_reported_cost_is_the_number_of_evaluations_made(folder, method, names, monkeypatch):
     drawing = drawing_of(options_of(folder, None, method, names))
     assert evaluations_made(drawing, monkeypatch) == drawing.evaluations
 
 
-def test_a_search_says_what_it_does_not_take(folder):
+def test_a_search_names_what_it_does_not_support(folder):
     refused = [
         (VALUES["negative"][0], "a search supports guards with unsafe images"),
         (VALUES["safe"][0], "needs --window 0 inf"),
         ({**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"}, "--mode spectral does not support safe"),
     ]
-    for options, told in refused:
-        with pytest.raises(InputError, match=told):
+    for options, message in refused:
+        with pytest.raises(InputError, match=message):
             made(Search, model=folder, **options)
 
 

@@ -21,7 +21,7 @@ from tests.sample.modifying import (
 
 def test_it_takes_the_place_of_plain_guidance(folder):
     def make(model, null):
-        return guidance.clipped(guidance.adaptive_projected(model.denoise, null, 2.0, momentum=-0.5))
+        return guidance.clipped(guidance.adaptive_projected(model.denoise, null, 2.0))
 
     drawing = drawing_of(options_of(folder, modifiers=["adaptive_projected"]))
     assert [ready.modifier.name for ready in drawing.chosen.nest.modifiers] == ["adaptive_projected"]
@@ -32,7 +32,7 @@ def test_it_takes_the_place_of_plain_guidance(folder):
 
 
 @pytest.mark.optimized
-def test_with_nothing_taken_off_it_is_plain_guidance_to_the_bit(folder):
+def test_without_projection_it_is_plain_guidance_bit_for_bit(folder):
     whole = {"adaptive_projected": True, "projected_eta": 1.0, "projected_momentum": 0.0}
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, **whole)))
     np.testing.assert_array_equal(drawn, first(drawing_of(options_of(folder, guidance_scale=2.0))))
@@ -45,7 +45,7 @@ def test_it_costs_what_plain_guidance_does(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"adaptive_projected": True}, "also give a --guidance-scale other than 1"),
         ({"projected_eta": 0.5}, "--projected-eta needs --adaptive-projected, which enables adaptive_projected"),
@@ -54,13 +54,13 @@ def test_it_costs_what_plain_guidance_does(folder, monkeypatch):
     ],
     ids=str,
 )
-def test_options_that_do_not_go_together_are_errors(options, told, folder):
+def test_options_that_cannot_be_combined_are_errors(options, message, folder):
     with pytest.raises(InputError) as caught:
         options_of(folder, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_tau_is_its_own(folder, tmp_path):
+def test_a_tau_is_valid_only_with_it(folder, tmp_path):
     options = VALUES["adaptive_projected"][0]
     require_tau_of_its_own(folder, tmp_path, "adaptive_projected", options, {"projected_eta": 0.5})
     with pytest.raises(InputError, match="--mode spectral does not support adaptive_projected"):

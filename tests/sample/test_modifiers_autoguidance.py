@@ -28,7 +28,7 @@ from tests.sample.modifying import (
 )
 
 
-def test_it_goes_round_the_network_and_within_guidance_by_labels(folder, guide):
+def test_it_wraps_the_network_and_lies_within_label_guidance(folder, guide):
     weak = models.load(guide).denoise
 
     def make(model, null):
@@ -41,7 +41,7 @@ def test_it_goes_round_the_network_and_within_guidance_by_labels(folder, guide):
 
 
 @pytest.mark.optimized
-def test_scale_1_is_plain_sampling_to_the_bit(folder, guide):
+def test_scale_1_is_plain_sampling_bit_for_bit(folder, guide):
     drawn = first(drawing_of(options_of(folder, guide=guide, guide_scale=1.0)))
     np.testing.assert_array_equal(drawn, plain(folder))
 
@@ -53,7 +53,7 @@ def test_both_networks_are_counted(folder, guide, method, monkeypatch):
     assert drawing.evaluations == 2 * drawing_of(options_of(folder, None, method)).evaluations
 
 
-def test_both_networks_lie_as_the_mesh_says(folder, guide):
+def test_both_networks_are_sharded_over_the_mesh(folder, guide):
     drawing = drawing_of(options_of(folder, guide, modifiers=["autoguidance"]))
     (ready,) = drawing.chosen.nest.modifiers
     weak, own = ready.around(lambda *_: None, None).weak.denoiser.network, drawing.chosen.model.network
@@ -77,7 +77,7 @@ def test_a_guide_of_another_kind_is_refused(folder, save_model, tmp_path):
         options_of(folder, guide_scale=3.0)
 
 
-def test_a_tau_is_its_own(folder, guide, tmp_path):
+def test_a_tau_is_valid_only_with_it(folder, guide, tmp_path):
     options = {"guide": guide, "guide_scale": 2.0}
     require_tau_of_its_own(folder, tmp_path, "autoguidance", options, {"guide_scale": 3.0})
 

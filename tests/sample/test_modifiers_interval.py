@@ -12,7 +12,7 @@ from tests.sample.modifying import UNSAFE, VALUES, by_hand, drawing_of, evaluati
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def test_it_goes_round_the_guidance_and_leaves_the_plain_denoiser_outside(folder):
+def test_it_wraps_the_guidance_and_uses_the_plain_denoiser_outside(folder):
     def make(model, null):
         guided = guidance.classifier_free(model.denoise, null, 2.0)
         return guidance.clipped(guidance.interval(guided, model.process, model.denoise, window=(0.01, 1.0)))
@@ -24,7 +24,7 @@ def test_it_goes_round_the_guidance_and_leaves_the_plain_denoiser_outside(folder
 
 
 @pytest.mark.optimized
-def test_an_empty_interval_is_plain_sampling_to_the_bit(folder):
+def test_an_empty_interval_is_plain_sampling_bit_for_bit(folder):
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, guidance_interval=(0.5, 0.5))))
     np.testing.assert_array_equal(drawn, plain(folder))
 
@@ -39,7 +39,7 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"guidance_interval": (0.1, 1.0)}, "also give a --guidance-scale other than 1"),
         ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.1)}, "takes two SNR values, 0 <= low <= high"),
@@ -50,10 +50,10 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
     ],
     ids=str,
 )
-def test_options_that_do_not_go_together_are_errors(options, told, folder):
+def test_options_that_cannot_be_combined_are_errors(options, message, folder):
     with pytest.raises(InputError) as caught:
         options_of(folder, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_search_by_a_criterion_does_not_take_it(folder):

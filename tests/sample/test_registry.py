@@ -1,4 +1,4 @@
-"""The registries: every method and modifier is whole, an option belongs to one place, and errors of options need no JAX."""
+"""The registries: every method and modifier is complete, an option is defined once, and option errors need no JAX."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ HEAVY = ("jax", "flax", "scipy", "matplotlib", "numpy", "grain")
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_says_all_that_there_is_to_know_of_it(name):
+def test_every_entry_is_complete(name):
     entry = ENTRIES[name]
     assert entry.name == name and entry.about and entry.__doc__
     for option in options_of(entry).values():
@@ -56,7 +56,7 @@ def test_help_has_every_choice_and_option():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"mixing": 0.5}, "--mixing is for --method mixing, got --method vanilla"),
         ({"target": (0.5, 0.5)}, "--target is for --method score_mixing and fair_diffusion, got --method vanilla"),
@@ -74,13 +74,13 @@ def test_help_has_every_choice_and_option():
     ],
     ids=str,
 )
-def test_wrong_options_are_errors(options, told):
+def test_wrong_options_are_errors(options, message):
     with pytest.raises(InputError) as caught:
         made(Draw, **PLACE, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_options_make_the_command_that_they_ask_for():
+def test_options_make_the_command_that_they_describe():
     drawing = made(Draw, **PLACE, method="switching", tau=(0.5,), guidance_scale=2.0, unsafe="private", strength=0.5)
     assert (drawing.method.name, drawing.method.tau) == ("switching", (0.5,))
     assert [modifier.name for modifier in drawing.modifiers] == ["classifier_free", "safe"]
@@ -101,7 +101,7 @@ def run(*arguments: str) -> tuple[str, list[str], int]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told", "status"),
+    ("arguments", "message", "status"),
     [
         (["--help"], "draw    draw a set", 0),
         (["draw", "--help"], "score_mixing", 0),
@@ -115,9 +115,9 @@ def run(*arguments: str) -> tuple[str, list[str], int]:
     ],
     ids=str,
 )
-def test_help_and_option_errors_import_no_arrays(arguments, told, status):
+def test_help_and_option_errors_import_no_arrays(arguments, message, status):
     shown, imported, code = run(*arguments)
-    assert " ".join(told.split()) in " ".join(shown.replace("│", "").split())
+    assert " ".join(message.split()) in " ".join(shown.replace("│", "").split())
     assert (imported, code) == ([], status)
     if arguments == ["--help"]:
         assert len(shown.splitlines()) < 24

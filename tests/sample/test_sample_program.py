@@ -82,7 +82,7 @@ def test_a_set_is_what_the_library_samples(model, vanilla):
     assert_close(images(vanilla)[8:16], expected)
 
 
-def test_a_set_says_how_it_was_made(model, vanilla):
+def test_a_set_records_how_it_was_made(model, vanilla):
     assert vanilla.attributes == (GROUP,)
     expected = {
         "model": models.load(model).fingerprint,
@@ -143,7 +143,7 @@ options = Draw(Path(sys.argv[1]), Path("set"), solver="ddim", steps=4)
 chosen = setting(options.model, options.attribute, options.values, options, method=options.method)
 drawing = Drawing(chosen, options.method)
 batches = lambda *counts: [batch.images_at_once(drawing, count) for count in counts]
-# a processor does not tell its memory
+# a CPU does not report its memory
 assert batch.free_memory() is None and batches(1, 20, 64, 1000) == [1, 32, 64, 64]
 samples.SHARD = 32
 taken = {count: batch.report(drawing, count).memory for count in (4, 8, 16, 32)}
@@ -153,13 +153,13 @@ for fits in (8, 16, 32):
     assert batches(5, 10**6) == [8, fits]
 batch.free_memory = lambda: 1
 assert batches(20) == [1]
-print("TOLD")
+print("DONE")
 """
 
 
 def test_a_batch_is_as_large_as_memory_lets_it_be(model):
-    # in a process whose shapes are not checked: what JAX tells of a lowered program has none
-    assert "TOLD" in succeed(("-c", BATCHES, model), 1, **QUICK)[0]
+    # in a process whose shapes are not checked: JAX's report of a lowered program has none
+    assert "DONE" in succeed(("-c", BATCHES, model), 1, **QUICK)[0]
 
 
 @pytest.mark.parametrize("lost", [[0], [1, 2]])
@@ -280,17 +280,17 @@ def test_a_damaged_tau_file_is_named(model, tmp_path, no_compute, content):
 
 
 def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypatch):
-    model, asked = save_model(tmp_path / "run"), []
+    model, calls = save_model(tmp_path / "run"), []
 
     def find(options, chosen, features):
-        asked.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
+        calls.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
         return transition(model)
 
     monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
     monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")
-    assert asked == [(STEPS, 0.0, 1.0, ("square", "round"), "group")]
+    assert calls == [(STEPS, 0.0, 1.0, ("square", "round"), "group")]
     assert Transition.from_json((model / "tau-group.json").read_text()) == transition(model)
     assert (model / "tau-group.png").exists()
     assert first.provenance == second.provenance and first.provenance["tau"] == 0.43
@@ -358,13 +358,13 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--method", "magic"], ["magic"]),
     ],
 )
-def test_wrong_input_is_told_before_any_compute(program, model, tmp_path, capsys, no_compute, arguments, words):
+def test_wrong_input_is_an_error_before_any_compute(program, model, tmp_path, capsys, no_compute, arguments, words):
     given = [] if "--model" in arguments else ["--model", model]
     assert program("draw", *given, "--out", "set", *arguments) == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for word in words:
-        assert word in " ".join(told.split())
-    assert "Traceback" not in told and not (tmp_path / "set").exists()
+        assert word in " ".join(output.split())
+    assert "Traceback" not in output and not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize(
@@ -378,12 +378,22 @@ def test_wrong_input_is_told_before_any_compute(program, model, tmp_path, capsys
         (["--mode", "magic"], ["magic"]),
     ],
 )
-def test_wrong_input_of_a_search_is_told_before_any_compute(program, model, tmp_path, capsys, no_compute, arguments, words):
+def test_wrong_input_of_a_search_is_an_error_before_any_compute(program, model, tmp_path, capsys, no_compute, arguments, words):
     assert program("search", "--model", model, "--out", "tau.json", *arguments) == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for word in words:
-        assert word in " ".join(told.split())
-    assert "Traceback" not in told and not (tmp_path / "tau.json").exists()
+        assert word in " ".join(output.split())
+    assert "Traceback" not in output and not (tmp_path / "tau.json").exists()
+
+
+def test_where_the_result_cannot_be_written_nothing_is_searched(program, save_model, tmp_path, capsys, no_compute):
+    model = save_model(tmp_path / "run")
+    (tmp_path / "file").touch()
+    (model / "tau-group.json").mkdir()
+    for out, path in ((("--out", "file/tau.json"), "file/tau.json"), ((), "tau-group.json")):
+        assert program("search", "--model", model, "--metric", "pixel", *out) == 2
+        message = capsys.readouterr().err
+        assert "cannot write" in message and path in message
 
 
 def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, no_compute):
@@ -408,7 +418,7 @@ def test_of_several_attributes_one_or_a_product_is_chosen(save_model, tmp_path, 
         drawn(save_model(tmp_path / "plain", attributes=()), tmp_path / "set", "switching")
 
 
-def test_help_teaches_by_example(program, capsys, tmp_path):
+def test_help_has_examples(program, capsys, tmp_path):
     """Once in a process of its own, as a user starts it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "sample", "draw", "--help"]

@@ -1,4 +1,4 @@
-"""The sampler's program on eight devices: what they exchange at each step, and what each of them takes."""
+"""The compiled sampler on eight devices: their collectives at each step, and the cost of each."""
 
 import json
 
@@ -45,7 +45,7 @@ def reports(text, devices, *names):
         "spectral": (guidance.spectral_switching(plain, frequency_bands((8, 8, 3), (1.5,)), (0.7, 0.4)), (one, one)),
         "semantic": (guidance.semantic(plain, process, null, strengths=np.ones(1, np.float32)), (one, (one,))),
     }
-    dealt = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(network))
+    sharded = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(network))
     for name in names:
         denoise, condition = cases[name]
         with jax.set_mesh(mesh):
@@ -54,8 +54,8 @@ def reports(text, devices, *names):
                 denoise, process, shape=(8, 8, 3), solver=UniPC(6), key=jax.random.key(0), condition=condition, indices=indices
             )
             report = program_report(program.compile())
-        told = [[each.kind, each.arrays, each.looped] for each in report.collectives]
-        print("TOLD", json.dumps([text, devices, name, dealt, report.flops, report.memory, told]))
+        exchanged = [[each.kind, each.arrays, each.looped] for each in report.collectives]
+        print("REPORT", json.dumps([text, devices, name, sharded, report.flops, report.memory, exchanged]))
 
 reports("", 1, "plain")
 reports("", 8, "plain", "switching", "classifier-free", "safe", "spectral", "semantic")
@@ -65,9 +65,9 @@ reports("fsdp=8", 8, "classifier-free")
 
 @pytest.fixture(scope="module")
 def reports():
-    """By mesh, devices and name: the parameters that are dealt, operations, bytes, and the collectives."""
+    """By mesh, devices and name: the parameters that are sharded, operations, bytes, and the collectives."""
     (output,) = succeed(("-c", PROGRAMS), 1, devices=8, **QUICK)
-    lines = [json.loads(line.removeprefix("TOLD ")) for line in output.splitlines() if line.startswith("TOLD ")]
+    lines = [json.loads(line.removeprefix("REPORT ")) for line in output.splitlines() if line.startswith("REPORT ")]
     return {tuple(line[:3]): line[3:] for line in lines}
 
 
@@ -76,10 +76,10 @@ def test_devices_that_hold_all_parameters_exchange_nothing(reports, name):
     assert reports["", 8, name][3] == []
 
 
-def test_dealt_parameters_are_gathered_once_for_each_use_and_nothing_else_travels(reports):
-    dealt, _, _, collectives = reports["fsdp=8", 8, "classifier-free"]
-    assert dealt > 5
-    assert [kind for kind, _, _ in collectives] == ["all-gather"] * dealt
+def test_sharded_parameters_are_gathered_once_for_each_use_and_nothing_else_is_exchanged(reports):
+    sharded, _, _, collectives = reports["fsdp=8", 8, "classifier-free"]
+    assert sharded > 5
+    assert [kind for kind, _, _ in collectives] == ["all-gather"] * sharded
     assert all(looped for _, _, looped in collectives)
 
 
@@ -119,7 +119,7 @@ def test_on_one_device_batches_are_stacked_whole():
     np.testing.assert_array_equal(parallel.unstacked(both[1], 2), np.stack([a[:, 0], b[:, 0]]))
 
 
-def test_a_dry_run_tells_what_a_batch_takes_and_draws_nothing(save_model, tmp_path):
+def test_a_dry_run_prints_the_cost_of_a_batch_and_draws_nothing(save_model, tmp_path):
     model = save_model(tmp_path / "run")
     command = ("-m", "sample", "draw", "--model", model, "--out", tmp_path / "set", "--method", "switching", "--steps", 6)
     (ended,) = run((*command, "--batch-size", 32, "--count", 100, "--dry-run", "--devices", 8), 1)

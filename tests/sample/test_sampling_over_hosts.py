@@ -1,4 +1,5 @@
-"""Sampling, searching and judging by the processes of a run: the same on any number of them and of devices, cut off or not."""
+"""Sampling, searching and evaluating in several processes: the same results on any number of processes and devices, interrupted
+or not."""
 
 import json
 import shutil
@@ -45,12 +46,12 @@ options = made(Search, model=model, attribute="group", steps=4, solver="ddim", b
 found = sample.search.search(options)
 draw(made(Draw, model=model, out=out / "set", method="switching", tau_file=out / "tau.json", **given))
 draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
-judged = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
+report = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
                            batch=8, test_count=300, replicates=10, permutations=9))
-energy = judged.judgement.synthetic[0].energy["features"][0, 1].distance
-told = [found.tau, found.curve, energy, judged.extras[1]["quality"]["frechet"], judged.judgement.classifier.logits(
+energy = report.evaluation.synthetic[0].energy["features"][0, 1].distance
+found_values = [found.tau, found.curve, energy, report.extras[1]["quality"]["frechet"], report.evaluation.classifier.logits(
     np.zeros((1, 16, 16, 3), np.uint8)).tolist()]
-print("TOLD", json.dumps(told))
+print("RESULT", json.dumps(found_values))
 """
 )
 
@@ -66,7 +67,7 @@ def runs(model, tmp_path_factory):
     folders = {name: tmp_path_factory.mktemp(name) for name in ("two", "eight")}
     two = succeed(("-c", WHOLE, model, folders["two"]), 2)
     eight = succeed(("-c", WHOLE, model, folders["eight"]), 1, devices=8)
-    return folders, [json.loads(output.split("TOLD ")[1].splitlines()[0]) for output in (*two, *eight)]
+    return folders, [json.loads(output.split("RESULT ")[1].splitlines()[0]) for output in (*two, *eight)]
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_samples_and_notes_are_the_same_on_any_number_of_processes_and_devices(m
             np.testing.assert_allclose(values, notes[name], rtol=1e-4, err_msg=name)
 
 
-def test_a_search_and_a_judgement_are_the_same_in_every_process_and_on_any_number(runs):
+def test_a_search_and_an_evaluation_are_the_same_in_every_process_and_on_any_number(runs):
     first, second, eight = runs[1]
     assert first == second
     tau, curve, *numbers = first
@@ -112,7 +113,7 @@ def test_a_search_and_a_judgement_are_the_same_in_every_process_and_on_any_numbe
         assert {file.name for file in (folder / "report").iterdir()} == {"report.json", "report.md", "report.png"}
 
 
-def test_what_two_processes_began_is_finished_by_one(model, runs, small_shards, tmp_path):
+def test_a_set_begun_by_two_processes_is_finished_by_one(model, runs, small_shards, tmp_path):
     """Of a set that lacks the shards of one process and some of the other's, none is drawn twice and none is missing."""
     whole = runs[0]["two"] / "guarded"
     cut = tmp_path / "cut"
@@ -133,30 +134,30 @@ from contextlib import ExitStack
 from jaxdiff._console.lock import lock
 import sample.drawing
 
-def told(name, **options):
+def attempt(name, **options):
     try:
         draw(made(Draw, model=model, out=out, **{**given, **options}))
-        print("TOLD", name, "nothing")
+        print("RESULT", name, "nothing")
     except InputError as error:
-        print("TOLD", name, error)
+        print("RESULT", name, error)
 
-# asked of one process, before which no other goes on
+# read by the first process, for which the others wait
 listed = lambda: sorted(file.name for file in out.glob("shard-*"))
 
-told("batch", batch_size=15)
-told("other", seed=1)
+attempt("batch", batch_size=15)
+attempt("other", seed=1)
 with ExitStack() as held:
     parallel.run_on_first(lambda: lock(out / "samples.json", "being drawn into", held))
     # a lock is of the file that was opened, not of the process: the run opens it again
-    told("locked")
+    attempt("locked")
 shard = out / "shard-00003.npz"
 parallel.run_on_first((out / "shard-00005.npz").unlink)
 whole = parallel.run_on_first(lambda: shard.read_bytes().hex())
 parallel.run_on_first(lambda: shard.write_bytes(bytes.fromhex(whole)[:-100]))
-told("damaged")
+attempt("damaged")
 parallel.run_on_first(lambda: shard.write_bytes((out / "shard-00001.npz").read_bytes()))
-told("foreign")
-print("TOLD before", parallel.run_on_first(listed))
+attempt("foreign")
+print("RESULT before", parallel.run_on_first(listed))
 parallel.run_on_first(shard.unlink)
 parallel.run_on_first((out / "shard-00004.npz").unlink)
 saved = np.savez
@@ -165,39 +166,39 @@ def full(file, **arrays):
     raise OSError(28, "No space left on device")
 if jax.process_index() == 1:
     np.savez = full
-told("full")
+attempt("full")
 def broken(file, **arrays):
     raise ZeroDivisionError("a fault")
 if jax.process_index() == 1:
     np.savez = broken
 try:
-    told("fault")
+    attempt("fault")
 except ZeroDivisionError as error:
-    print("TOLD fault process 1 itself:", error)
+    print("RESULT fault process 1 itself:", error)
 np.savez = saved
 original = sample.drawing.sample
 sample.drawing.sample = lambda *a, **g: (lambda x, memory: (x * jax.numpy.nan, memory))(*original(*a, **g))
-told("nan")
+attempt("nan")
 sample.drawing.sample = original
-print("TOLD left", parallel.run_on_first(listed))
+print("RESULT left", parallel.run_on_first(listed))
 """
 )
 
 
-def test_what_is_wrong_is_told_by_every_process_and_nothing_is_overwritten(model, tmp_path):
+def test_errors_are_printed_by_every_process_and_nothing_is_overwritten(model, tmp_path):
     out = tmp_path / "set"
     succeed(("-c", PATCH + "draw(made(Draw, model=model, out=out, **given))", model, out), 1)
     outputs = succeed(("-c", WRONG, model, out), 2)
     for output in outputs:
-        told = dict(line.split("TOLD ")[1].split(" ", 1) for line in output.splitlines() if "TOLD " in line)
-        assert "--batch-size of 15 does not divide over the 2 devices" in told["batch"]
-        assert "process 0" in told["other"] and "seed 0 there, 1 now" in told["other"]
-        assert "is being drawn into by another process" in told["locked"]
-        assert "shard-00003.npz is damaged" in told["damaged"]
-        assert "shard-00003.npz belongs to another set or another position" in told["foreign"]
-        assert "process 1: cannot write" in told["full"] and "No space left on device" in told["full"]
-        assert told["fault"] in ("process 1: ZeroDivisionError: a fault", "process 1 itself: a fault")
-        assert "NaN or infinity" in told["nan"]
+        results = dict(line.split("RESULT ")[1].split(" ", 1) for line in output.splitlines() if "RESULT " in line)
+        assert "--batch-size of 15 does not divide over the 2 devices" in results["batch"]
+        assert "process 0" in results["other"] and "seed 0 there, 1 now" in results["other"]
+        assert "is being drawn into by another process" in results["locked"]
+        assert "shard-00003.npz is damaged" in results["damaged"]
+        assert "shard-00003.npz belongs to another set or another position" in results["foreign"]
+        assert "process 1: cannot write" in results["full"] and "No space left on device" in results["full"]
+        assert results["fault"] in ("process 1: ZeroDivisionError: a fault", "process 1 itself: a fault")
+        assert "NaN or infinity" in results["nan"]
         # nothing is drawn where something is wrong; process 0 wrote its own two before process 1 failed twice
-        assert told["before"] == str([f"shard-{number:05d}.npz" for number in range(5)])
-        assert told["left"] == str([f"shard-{number:05d}.npz" for number in range(5)])
+        assert results["before"] == str([f"shard-{number:05d}.npz" for number in range(5)])
+        assert results["left"] == str([f"shard-{number:05d}.npz" for number in range(5)])

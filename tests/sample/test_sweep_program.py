@@ -1,4 +1,4 @@
-"""`python -m sample sweep` and `jaxdiff evaluate sweep`: nothing is done twice or mixed up; the figure is true."""
+"""`python -m sample sweep` and `jaxdiff evaluate sweep`: no step is repeated or mixed up, and the figure shows the data."""
 
 import json
 from dataclasses import replace
@@ -41,11 +41,11 @@ FILES = {
 SEARCHED = ("direct/feature", "prefix/own/beta_eps/batch")
 
 
-def drawn(count, seed, *, turned=False, told=True):
+def drawn(count, seed, *, turned=False, labelled=True):
     """Dark and bright images: labelled as they are, all turned, or half of each group of either kind."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
-    bright = (1 - labels if turned else labels) if told else np.arange(count) // 2 % 2
+    bright = (1 - labels if turned else labels) if labelled else np.arange(count) // 2 % 2
     images = np.where(bright, 170, 85)[:, None, None, None] + rng.normal(0, 10, (count, 16, 16, 3))
     return np.clip(images, 0, 255).astype(np.uint8), labels
 
@@ -60,14 +60,14 @@ PROVENANCE = {
     "method": "switching",
     "seed": 0,
 }
-JUDGING = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "19", "--replicates", "100"]
+CLASSIFIERS = ["--steps", "30", "--batch", "16", "--seeds", "1", "--permutations", "19", "--replicates", "100"]
 
 
 def made(folder, tau, images, labels, **provenance):
     """A set at tau as the draw program would leave it."""
     place = {"tau": tau, "timestep": round(1000 * tau), "snr": 1.0, "search": "given"} if tau is not None else {}
-    told = {**PROVENANCE, **place, **provenance}
-    samples = SampleSet.create(folder, told, (GROUP,), labels[:, None].astype(np.int32), Pixels(*images.shape[1:]))
+    description = {**PROVENANCE, **place, **provenance}
+    samples = SampleSet.create(folder, description, (GROUP,), labels[:, None].astype(np.int32), Pixels(*images.shape[1:]))
     samples.write(0, images)
     return folder
 
@@ -76,10 +76,10 @@ def search(mode, batch, taus, curve, **context) -> Transition:
     """A search as the search program would write it."""
     best = int(np.argmin(curve))
     known = {name: PROVENANCE[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
-    told = {**known, "seed": 0, **context}
+    searched = {**known, "seed": 0, **context}
     return Transition(
         tau=taus[best], timestep=round(1000 * taus[best]), snr=1.0, mode=mode, taus=taus, curve=curve,
-        residual=curve[best] / curve[0], evaluations=60, batch=batch, context=told,
+        residual=curve[best] / curve[0], evaluations=60, batch=batch, context=searched,
     )  # fmt: skip
 
 
@@ -91,14 +91,14 @@ SEARCHES = {
 
 
 @pytest.fixture
-def judged(tmp_path) -> Path:
-    """A sweep's folder whose sets are turned at tau 0.1, tell nothing at 0.5 and are as labelled at 0.95; and real.npz."""
+def evaluated(tmp_path) -> Path:
+    """A sweep's folder whose sets are turned at tau 0.1, show nothing at 0.5 and are as labelled at 0.95; and real.npz."""
     images, labels = drawn(200, seed=0)
     np.savez(tmp_path / "real.npz", images=images, labels=labels, attributes=["group"], values_group=list(GROUP.values))
     folder = tmp_path / "sweep"
     made(folder / "tau-0.950", 0.95, *drawn(80, seed=1))
     made(folder / "tau-low", 0.1, *drawn(80, seed=2, turned=True))
-    made(folder / "tau-0.500", 0.5, *drawn(80, seed=3, told=False))
+    made(folder / "tau-0.500", 0.5, *drawn(80, seed=3, labelled=False))
     (folder / "search").mkdir()
     for name, each in SEARCHES.items():
         (folder / "search" / f"{name}.json").write_text(each.to_json())
@@ -107,8 +107,8 @@ def judged(tmp_path) -> Path:
 
 @pytest.fixture
 def evaluate(call_program):
-    """Runs `jaxdiff evaluate sweep` on the sweep of `judged`; gives its exit status, 0 where it returns."""
-    common = ["--real", "real.npz", "--out", "report", *JUDGING]
+    """Runs `jaxdiff evaluate sweep` on the sweep of `evaluated`; gives its exit status, 0 where it returns."""
+    common = ["--real", "real.npz", "--out", "report", *CLASSIFIERS]
     return lambda *given, attribute="group", folder="sweep": call_program(
         evaluate_main, "evaluate", "sweep", "--sweep", folder, "--attribute", attribute, *common, *given
     )
@@ -127,50 +127,50 @@ def figures(monkeypatch) -> dict[str, Figure]:
     return saved
 
 
-def test_a_judged_sweep_tells_at_each_tau_what_is_known_of_its_set(evaluate, judged, figures, capsys):
+def test_an_evaluated_sweep_reports_the_known_measures_at_each_tau(evaluate, evaluated, figures, capsys):
     assert evaluate() == 0, capsys.readouterr()
-    report = judged.parent / "report"
-    told = json.loads((report / "sweep.json").read_text(), parse_constant=pytest.fail)
-    assert [each["tau"] for each in told["sets"]] == [0.1, 0.5, 0.95]
-    turned, nothing, same = (each["ber"] for each in told["sets"])
+    report = evaluated.parent / "report"
+    written = json.loads((report / "sweep.json").read_text(), parse_constant=pytest.fail)
+    assert [each["tau"] for each in written["sets"]] == [0.1, 0.5, 0.95]
+    turned, nothing, same = (each["ber"] for each in written["sets"])
     for direction in ("synthetic->real", "real->synthetic"):
         assert turned[direction]["mean"] > 90 and same[direction]["mean"] < 10
     low, high = nothing["real->synthetic"]["interval"]
     assert low < nothing["real->synthetic"]["mean"] < high and 45 <= nothing["real->synthetic"]["mean"] <= 55
     assert turned["synthetic->synthetic"]["mean"] < 10 and same["synthetic->synthetic"]["mean"] < 10
-    pixels = [each["energy"]["pixels"] for each in told["sets"]]
-    assert pixels[1]["distance"] < 0.1 * told["real"]["energy"]["pixels"]["distance"]
+    pixels = [each["energy"]["pixels"] for each in written["sets"]]
+    assert pixels[1]["distance"] < 0.1 * written["real"]["energy"]["pixels"]["distance"]
     assert [each["p_value"] <= 0.05 for each in pixels] == [True, False, True]
 
     # the same numbers as report.json's
     full = json.loads((report / "report.json").read_text())
-    for each, verdict in zip([*told["sets"], told["real"]], [*full["synthetic"], full["real"]], strict=True):
-        for direction, summary in verdict["directions"].items():
+    for each, result in zip([*written["sets"], written["real"]], [*full["synthetic"], full["real"]], strict=True):
+        for direction, summary in result["directions"].items():
             assert each["ber"][direction] == {"mean": summary["ber"], "interval": summary["intervals"]["ber"]}
-        for space, tests in verdict["energy"].items():
+        for space, tests in result["energy"].items():
             assert each["energy"][space] == {name: tests[0][name] for name in ("distance", "relative", "p_value")}
-    assert [each["name"] for each in told["sets"]] == ["tau-low", "tau-0.500", "tau-0.950"]
-    assert full["values"] == told["values"] == ["dark", "bright"]
+    assert [each["name"] for each in written["sets"]] == ["tau-low", "tau-0.500", "tau-0.950"]
+    assert full["values"] == written["values"] == ["dark", "bright"]
 
     # the searches, divided by their values at tau = 0: by hand
-    assert [(each["mode"], each["batch"]) for each in told["searches"]] == [
+    assert [(each["mode"], each["batch"]) for each in written["searches"]] == [
         ("direct/pixel", 4), ("direct/pixel", 64), ("prefix/shared/g2_score/sample", 64)
     ]  # fmt: skip
-    assert [each["scaled_criterion"] for each in told["searches"]] == [[1, 0.75, 0.5], [1, 0.5, 0.25], [1, 0.5, 1.5]]
-    assert [each["residual"] for each in told["searches"]] == [0.5, 0.25, 0.5]
-    assert told["phases"]["tau"][0] == pytest.approx(0.5, abs=0.02)  # SNR 1 of the cosine schedule
+    assert [each["scaled_criterion"] for each in written["searches"]] == [[1, 0.75, 0.5], [1, 0.5, 0.25], [1, 0.5, 1.5]]
+    assert [each["residual"] for each in written["searches"]] == [0.5, 0.25, 0.5]
+    assert written["phases"]["tau"][0] == pytest.approx(0.5, abs=0.02)  # SNR 1 of the cosine schedule
 
     # and the figure shows them
     left, middle, right = figures["sweep.png"].axes
     shown = {tuple(line.get_xydata().flatten()) for line in left.lines}
-    for each in told["searches"]:
+    for each in written["searches"]:
         assert tuple(np.stack([each["taus"], each["scaled_criterion"]], 1).flatten()) in shown
         assert (each["tau"], each["residual"]) in shown
     by_name = {line.get_label(): line.get_ydata() for axes in (middle, right) for line in axes.lines}
     for direction in turned:
-        np.testing.assert_array_equal(by_name[direction], [each["ber"][direction]["mean"] for each in told["sets"]])
+        np.testing.assert_array_equal(by_name[direction], [each["ber"][direction]["mean"] for each in written["sets"]])
     np.testing.assert_allclose(
-        by_name["pixels"], [each["distance"] / told["real"]["energy"]["pixels"]["distance"] for each in pixels], rtol=1e-12
+        by_name["pixels"], [each["distance"] / written["real"]["energy"]["pixels"]["distance"] for each in pixels], rtol=1e-12
     )
     white = [line.get_xdata()[0] for line in right.lines if line.get_markerfacecolor() == "white"]
     assert 0.5 in white and not {0.1, 0.95} & set(white)
@@ -179,12 +179,12 @@ def test_a_judged_sweep_tells_at_each_tau_what_is_known_of_its_set(evaluate, jud
     assert not list(report.glob("*.partial"))
 
 
-def test_without_searches_the_panel_says_so(evaluate, judged, figures, capsys):
-    for file in (judged / "search").iterdir():
+def test_without_searches_the_panel_says_so(evaluate, evaluated, figures, capsys):
+    for file in (evaluated / "search").iterdir():
         file.unlink()
     assert evaluate() == 0
     assert "no searches in sweep/search" in " ".join(capsys.readouterr().out.split())
-    assert json.loads((judged.parent / "report" / "sweep.json").read_text())["searches"] == []
+    assert json.loads((evaluated.parent / "report" / "sweep.json").read_text())["searches"] == []
     assert [text.get_text() for text in figures["sweep.png"].axes[0].texts] == ["this sweep has no searches"]
 
 
@@ -215,9 +215,9 @@ OTHER = search("direct/pixel", 4, (0.0, 0.5), (2.0, 1.0), model="fedcba987654321
         (lambda folder: (folder / "search" / "odd.json").write_text(OTHER.to_json()), ["odd.json", "model", "fedcba9876"]),
     ],
 )
-def test_mixed_or_damaged_sweeps_are_refused(evaluate, judged, capsys, break_it, words):
-    break_it(judged)
-    refused(evaluate, judged, capsys, words)
+def test_mixed_or_damaged_sweeps_are_refused(evaluate, evaluated, capsys, break_it, words):
+    break_it(evaluated)
+    refused(evaluate, evaluated, capsys, words)
 
 
 @pytest.mark.parametrize(
@@ -228,25 +228,25 @@ def test_mixed_or_damaged_sweeps_are_refused(evaluate, judged, capsys, break_it,
         ({"attribute": "age"}, ["--attribute age", "'group'"]),
     ],
 )
-def test_wrong_input_of_a_judgement_is_told(evaluate, judged, capsys, given, words):
-    refused(partial(evaluate, **given), judged, capsys, words)
+def test_wrong_input_of_an_evaluation_is_an_error(evaluate, evaluated, capsys, given, words):
+    refused(partial(evaluate, **given), evaluated, capsys, words)
 
 
-def test_options_of_fairness_are_checked(evaluate, judged, capsys):
-    refused(partial(evaluate, "--seeds", "0"), judged, capsys, ["--seeds", "at least 1"])
-    refused(partial(evaluate, "--phases", "0.1", "1"), judged, capsys, ["phase boundaries"])
+def test_options_of_fairness_are_checked(evaluate, evaluated, capsys):
+    refused(partial(evaluate, "--seeds", "0"), evaluated, capsys, ["--seeds", "at least 1"])
+    refused(partial(evaluate, "--phases", "0.1", "1"), evaluated, capsys, ["phase boundaries"])
 
 
-def refused(call, judged, capsys, words):
+def refused(call, evaluated, capsys, words):
     """The program ends with status 2 and one line that has these words, and writes nothing."""
     assert call() == 2
-    told = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (judged.parent / "report").exists()
+        assert word in output
+    assert "Traceback" not in output and not (evaluated.parent / "report").exists()
 
 
-# The sample program's tests come last: what they compile once is compiled quickly, which would slow the judges down.
+# The sample program's tests come last: they compile with few optimisations, which would slow down training of classifiers.
 
 
 @pytest.fixture(scope="module")
@@ -262,15 +262,15 @@ def rows(x):
 @pytest.fixture(scope="module")
 def learnt():
     """The metrics that were learnt from real images, in order; learning itself is left out."""
-    asked = []
+    calls = []
 
     def features(name, *_):
-        asked.append(name)
+        calls.append(name)
         return rows
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sample.search, "reference_features", features)
-        yield asked
+        yield calls
 
 
 def options(model, out, **given) -> Sweep:
@@ -342,7 +342,7 @@ def test_a_sweep_from_no_label_draws_and_searches_nothing(model, tmp_path):
     assert SampleSet.open(folders[0]).provenance["start"] == "none"
 
 
-def test_the_sets_are_those_of_the_draw_program_to_the_bit(model, swept, tmp_path):
+def test_the_sets_are_those_of_the_draw_program_bit_for_bit(model, swept, tmp_path):
     for tau in TAUS:
         given = {"tau": (tau,), "count": COUNT, "batch_size": COUNT, "steps": STEPS}
         (alone,) = draw(command_line.made(Draw, model=model, out=tmp_path / str(tau), method="switching", **given))
@@ -400,11 +400,11 @@ def test_a_sweep_of_another_context_is_refused_before_any_compute(model, swept, 
     assert times(swept) == before
 
 
-def test_a_reference_binds_only_the_searches_that_look_at_it(model, swept, no_compute):
+def test_a_reference_belongs_only_to_the_searches_that_use_it(model, swept, no_compute):
     sweep(options(model, swept, modes=("prefix/own/beta_eps/batch",), reference="photographs.npz"))
 
 
-def test_only_whitened_and_feature_look_at_real_images(model, learnt, tmp_path):
+def test_only_whitened_and_feature_use_real_images(model, learnt, tmp_path):
     chosen, before = setting(model, None, (), Sampling(steps=STEPS)), len(learnt)
     plan = dict(planned(options(model, tmp_path, modes=MODES)).values())
     looking = {mode for mode, search in plan.items() if search_features(search, chosen) is not None}
@@ -439,22 +439,22 @@ def test_a_damaged_or_exchanged_search_is_named(model, swept, tmp_path, no_compu
         (["--seed", "-1"], ["--seed", "-1"]),
     ],
 )
-def test_wrong_input_is_told_before_any_compute(call_program, model, tmp_path, capsys, no_compute, arguments, words):
+def test_wrong_input_is_an_error_before_any_compute(call_program, model, tmp_path, capsys, no_compute, arguments, words):
     assert call_program(sample_main, "sample", "sweep", "--model", model, "--out", "sweep", *arguments) == 2
-    told = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "sweep").exists()
+        assert word in output
+    assert "Traceback" not in output and not (tmp_path / "sweep").exists()
 
 
-def test_what_the_sample_program_sweeps_is_judged(evaluate, judged, swept):
+def test_what_the_sample_program_sweeps_can_be_evaluated(evaluate, evaluated, swept):
     assert evaluate(folder=swept) == 0
-    told = json.loads((judged.parent / "report" / "sweep.json").read_text())
-    assert [each["tau"] for each in told["sets"]] == list(TAUS)
-    assert {(each["mode"], each["batch"]) for each in told["searches"]} == set(FILES.values())
+    written = json.loads((evaluated.parent / "report" / "sweep.json").read_text())
+    assert [each["tau"] for each in written["sets"]] == list(TAUS)
+    assert {(each["mode"], each["batch"]) for each in written["searches"]} == set(FILES.values())
 
 
 @pytest.mark.parametrize(("main", "name"), [(sample_main, "sample"), (evaluate_main, "evaluate")])
-def test_help_teaches_by_example(call_program, capsys, main, name):
+def test_help_has_examples(call_program, capsys, main, name):
     assert call_program(main, name, "sweep", "--help") == 0
     assert capsys.readouterr().out.count(f"jaxdiff {name} sweep --") >= 2

@@ -1,4 +1,4 @@
-"""Runs from a start state at a start time: closed forms, the same bits as a run of the prior, and wrong input."""
+"""Runs from a given state and time: closed forms, equality with a run from the prior, and wrong input."""
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit
 @pytest.mark.parametrize(
     "solver", [DDIM(9, eta=1.0), DDPM(9), Heun(9, spacing="uniform"), DPMSolverSDE(9, spacing="uniform")], ids=lambda s: s.name
 )
-def test_a_run_from_a_node_goes_on_as_the_whole_run_does(solver, key):
+def test_a_run_from_a_node_continues_as_the_whole_run_does(solver, key):
     """The noise of a step is that of the same step of the whole run; a multistep solver begins anew at a breakpoint."""
     process = vp_linear()
     denoise = guidance.switching(two_points(process), 0.301)

@@ -166,7 +166,7 @@ def moments(solver, process: Process) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance at every node of a run that starts from the marginal of its first node, without sampling.
 
     A step is affine in the state, the noise and what the history carries of earlier states. Zero and unit vectors put
-    through it give its matrices, all steps at once, since a batch may hold every node. Two coordinates tell the parts of a
+    through it give its matrices, all steps at once, since a batch may hold every node. Two coordinates separate the parts of a
     history that are states, which are propagated, from those that only depend on the grid.
     """
     times = np.asarray(solver.times(process))
@@ -276,7 +276,7 @@ def second_order_law(intervals: int) -> float:
 
 
 def test_the_multistep_sde_solver_is_of_second_order_on_a_mixture_too():
-    """Where the posterior mean isn't linear, its noise enters the slope; a Gaussian could not tell."""
+    """Where the posterior mean isn't linear, its noise enters the slope; a Gaussian would not show it."""
     assert slope((8, 16), [second_order_law(8), second_order_law(16)]) == pytest.approx(SDE.order, abs=0.15)
 
 

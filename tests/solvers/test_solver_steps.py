@@ -1,4 +1,4 @@
-"""One step of every solver: where a perfect posterior mean must lead it, and the formulas of the papers."""
+"""One step of every solver: its result with an exact posterior mean, and the formulas of the papers."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ def one_step(solver, process, x0, x, t, t_next, noise=0.0, history=None, restart
     "name", ["ddim", "ddim_half", "ddim_one", "ddpm", "heun", "heun_churned", "dpm_solver", "dpm_solver_sde", "unipc"]
 )
 def test_a_step_with_the_true_x0_lands_on_the_marginal(name, process):
-    """At x_0 the state is alpha x_0 + sigma eps: zero and unit eps and noise tell what the step makes of each."""
+    """At x_0 the state is alpha x_0 + sigma eps: zero and unit eps and noise give the coefficient of each."""
     solver, t, t_next, x0 = VARIANTS[name](10), 0.6, 0.4, 0.8
     eps, noise = jnp.asarray([[0.0], [1.0], [0.0]]), jnp.asarray([[0.0], [0.0], [1.0]])
     x = process.noised(jnp.full((3, 1), x0), eps, jnp.full(3, t))
@@ -99,7 +99,7 @@ def test_eta_one_has_the_variance_of_ancestral_ddpm_sampling():
 def test_the_predictors_are_those_of_the_score_sde_paper(predictor):
     """On the chain of all T steps of a table: Song et al. 2021, eq. 6 and appendices E and F, with beta_i.
 
-    Euler-Maruyama's beta(t) jumps at the nodes of a table, so it is asked for between them.
+    Euler-Maruyama's beta(t) jumps at the nodes of a table, so it is evaluated between them.
     """
     process, index = ddpm("linear"), 499
     t = (index + (0.5 if predictor == "euler_maruyama" else 1)) / 1000

@@ -1,4 +1,4 @@
-"""The driver, the grids, and one step of every solver, against closed forms and against what a step must not do."""
+"""The driver, the grids, and one step of every solver, against closed forms and invariants."""
 
 import json
 from functools import partial
@@ -102,7 +102,7 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
-    """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the cost that is told."""
+    """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the reported cost."""
     # Euler-Maruyama refuses steps of log SNR above some 1.3
     process, solver = vp_linear(), VARIANTS[name](20 if name == "euler_maruyama" else 6, spacing="log_snr")
     denoise, seen = recorded(pair(process))
@@ -133,7 +133,7 @@ def test_the_evaluations_that_are_left_fall_by_those_of_a_step(name, evaluations
 
 
 @pytest.mark.parametrize("name", MULTISTEP)
-def test_a_multistep_solver_begins_anew_at_a_breakpoint(name, key):
+def test_a_multistep_solver_restarts_at_a_breakpoint(name, key):
     """From tau on the run is that of a solver without a history that starts there; without the restart it is another."""
     process, solver, tau, count = vp_linear(), MULTISTEP[name](8), 0.3, 2
     denoise = guidance.switching(pair(process), tau)

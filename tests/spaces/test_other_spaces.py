@@ -1,4 +1,4 @@
-"""A space of another kind is one class: it is saved, drawn, stored, previewed, and refused where images are asked for."""
+"""A space of another kind is one class: it is saved, drawn, stored, previewed, and refused where images are required."""
 
 import dataclasses
 
@@ -62,7 +62,7 @@ def test_its_samples_are_no_images(tmp_path):
         SampleSet.create(tmp_path / "other", {}, (), LABELS, SERIES).write(0, np.zeros((5, 4, 4, 3), np.uint8))
 
 
-def test_a_set_of_one_space_is_not_gone_on_with_in_another(tmp_path):
+def test_a_set_of_one_space_is_not_continued_in_another(tmp_path):
     SampleSet.create(tmp_path / "set", {}, (), LABELS, Pixels(4, 4))
     with pytest.raises(InputError, match="contains another set .*another space"):
         SampleSet.create(tmp_path / "set", {}, (), LABELS, SERIES)

@@ -1,4 +1,4 @@
-"""Pixels: bytes come back exactly, the range is that of the clipping policy, and what is no such image is refused."""
+"""Pixels: bytes are restored exactly, the range is that of the clipping policy, and other arrays are refused."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 @pytest.mark.parametrize("jitted", [False, True])
-def test_every_level_comes_back_and_is_where_it_is_said_to_be(array, jitted):
+def test_every_level_is_restored_exactly(array, jitted):
     space = Pixels(16, 16, 1)
     encode = jax.jit(space.encode) if jitted else space.encode
     x = np.asarray(encode(array(LEVELS)))
@@ -62,7 +62,7 @@ def test_pictures_have_three_channels(channels):
         rgb(images[..., :1].repeat(2, -1))
 
 
-def test_a_space_comes_back_from_its_config():
+def test_a_space_is_restored_from_its_config():
     space = Pixels(24, 40, 4)
     assert spaces.from_config(space.config()) == space and space.shape == (24, 40, 4)
     assert space.shown is space and str(space) == "24x40 RGB and transparency"

@@ -1,4 +1,4 @@
-"""`jaxdiff train export` and `import`: out and in again the run is the same, and what is lacking is told in a line."""
+"""`jaxdiff train export` and `import`: the run is the same afterwards, and what is missing is an error of one line."""
 
 import json
 from functools import partial
@@ -44,8 +44,8 @@ def test_out_and_in_again_is_the_same_run(call, tmp_path, capsys):
     assert "as a UNet2DModel in exported" in " ".join(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "exported" / "unet" / "config.json").read_text())["num_class_embeds"] == 3
     assert call("import", "exported", "--out", "again") == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "4x4 RGB images, hair (2 values), ddpm_linear and eps, in again" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "4x4 RGB images, hair (2 values), ddpm_linear and eps, in again" in output
     one, other = (jaxdiff.load(tmp_path / name) for name in ("run", "again"))
     assert one.fingerprint == other.fingerprint and one.config == other.config
     assert call("import", "exported", "--out", "wide", "--dtype", "float32") == 0
@@ -98,7 +98,7 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("import", "absent", "--out", "new"), "absent does not exist"),
         (("import", "run", "--out", "new"), "no UNet2DModel in run"),
@@ -109,11 +109,11 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
         (("export", "--model", "absent", "--out", "new"), "no model at absent"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(arguments, told, call, tmp_path, capsys):
+def test_what_cannot_be_done_is_an_error_of_one_line(arguments, message, call, tmp_path, capsys):
     before = sorted(path.name for path in tmp_path.rglob("*"))
     assert call(*arguments) == 2
     captured = " ".join(capsys.readouterr().err.split())
-    assert captured.startswith(("error: ", "importing: ", "exporting: ")) and told in captured
+    assert captured.startswith(("error: ", "importing: ", "exporting: ")) and message in captured
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 

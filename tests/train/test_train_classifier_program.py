@@ -1,4 +1,4 @@
-"""`jaxdiff train classifier`: stopping and going on changes nothing, and nothing that can't be calibrated is trained on."""
+"""`jaxdiff train classifier`: interrupting and resuming changes nothing, and data too small to calibrate are refused."""
 
 import dataclasses
 import json
@@ -66,16 +66,19 @@ def lines(out):
     return [(row["step"], row["loss"], row["gradient_norm"]) for row in rows]
 
 
-def test_a_run_leaves_a_calibrated_classifier_and_its_measures(whole):
+def test_a_run_writes_a_calibrated_classifier_and_its_measures(whole):
     made = jaxdiff.load_classifier(whole)
     assert (made.config, made.attribute, made.shares, made.training["step"]) == (NETWORK, TONE, (0.75, 0.25), STEPS)
     assert made.process.config() == vp_cosine().config()
     assert made.calibration.slopes.shape == (BANDS,) and not np.allclose(made.calibration.slopes, 1)
-    told = json.loads((whole / "calibration.json").read_text())
-    assert told["levels"] == made.training["held_out"] and len(told["levels"]) == len(told["uncalibrated"]) == BANDS
-    assert all(level["count"] == 120 and level["majority"] == 0.75 for level in told["levels"])
+    calibration = json.loads((whole / "calibration.json").read_text())
+    assert (
+        calibration["levels"] == made.training["held_out"]
+        and len(calibration["levels"]) == len(calibration["uncalibrated"]) == BANDS
+    )
+    assert all(level["count"] == 120 and level["majority"] == 0.75 for level in calibration["levels"])
     entropy = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
-    assert all(level["prior_log_loss"] == pytest.approx(entropy) for level in told["levels"])
+    assert all(level["prior_log_loss"] == pytest.approx(entropy) for level in calibration["levels"])
     for name in ("loss.png", "calibration.png"):
         with Image.open(whole / name) as picture:
             assert picture.size[0] > 400
@@ -179,21 +182,21 @@ FINE = ["--data", "fine.npz", "--attribute", "tone"]
         ([*FINE, "--zero-terminal-snr"], ["--zero-terminal-snr", "ddpm", "vp_cosine"]),
     ],
 )
-def test_wrong_input_is_told_before_any_compute(program, data, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_an_error_before_any_compute(program, data, tmp_path, capsys, arguments, words):
     assert program(*arguments, "--out", "run") == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "run").exists()
+        assert word in output
+    assert "Traceback" not in output and not (tmp_path / "run").exists()
 
 
 def test_the_model_gives_process_and_size(monkeypatch, call_program, data, save_model, tmp_path):
     save_model(tmp_path / "model", process=vp_linear(0.3, 18.0), size=16)
-    asked = []
-    monkeypatch.setattr(train.loop, "train", lambda options, task, source, mesh: asked.append((task, source)) or 0)
+    started = []
+    monkeypatch.setattr(train.loop, "train", lambda options, task, source, mesh: started.append((task, source)) or 0)
     arguments = [*FINE, "--preset", "tiny", "--model", "model", "--out", "run"]
     assert call_program(main, "train", "classifier", *arguments) == 0
-    ((task, given),) = asked
+    ((task, given),) = started
     assert task.process.config() == vp_linear(0.3, 18.0).config() and task.network.size == 16
     assert given.image(0).shape == (16, 16, 3)
     share = given.labels.mean()

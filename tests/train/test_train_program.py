@@ -1,4 +1,4 @@
-"""`jaxdiff train`: stopping and going on changes nothing, a folder is one run's, and nothing broken is trained on or from."""
+"""`jaxdiff train`: interrupting and resuming changes nothing, a folder holds one run, and damaged input is refused."""
 
 import dataclasses
 import json
@@ -82,11 +82,11 @@ def test_a_run_leaves_a_model_metrics_and_a_preview(whole):
     assert [step for step, _, _ in lines(whole)] == list(range(1, STEPS + 1))
     assert all(np.isfinite(values).all() for values in lines(whole))
     # of eight times in eight strata one is coarse or none, the others never lack; the loss is the mean of all
-    told = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert all({"loss_clean-up", "loss_content"} <= line.keys() for line in told)
-    assert 0 < sum("loss_coarse" in line for line in told) < STEPS
-    parts = [[line[name] for phase in PHASES if (name := f"loss_{phase}") in line] for line in told]
-    assert all(min(part) <= line["loss"] <= max(part) for part, line in zip(parts, told, strict=True))
+    logged = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert all({"loss_clean-up", "loss_content"} <= line.keys() for line in logged)
+    assert 0 < sum("loss_coarse" in line for line in logged) < STEPS
+    parts = [[line[name] for phase in PHASES if (name := f"loss_{phase}") in line] for line in logged]
+    assert all(min(part) <= line["loss"] <= max(part) for part, line in zip(parts, logged, strict=True))
     with Image.open(whole / "loss.png") as picture:
         assert picture.size[0] > 400
     assert [file.name for file in (whole / "previews").iterdir()] == [f"{STEPS:07d}.png"]
@@ -154,7 +154,7 @@ def test_a_run_that_crashed_before_its_first_checkpoint_starts_again(whole, sour
 
 
 def test_a_half_written_checkpoint_is_ignored(whole, source, tmp_path):
-    """Also: one that was written while the next steps ran holds its own step, and a wish to save is granted once."""
+    """Also: one that was written while the next steps ran holds its own step, and a request to save is fulfilled once."""
     assert trained(tmp_path, source, save_minutes=0) == 0
     checkpoints = tmp_path / "checkpoints"
     # wished for at every step: first granted two steps after the first, then at the end
@@ -285,7 +285,7 @@ def program(monkeypatch, call_program):
         (["--data", "fine.npz", "--phases", "0.1", "1"], ["decreasing", "SNR", "1.0"]),
     ],
 )
-def test_wrong_input_is_told_before_any_compute(program, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_an_error_before_any_compute(program, tmp_path, capsys, arguments, words):
     images, labels = np.zeros((60, 16, 16, 3), np.uint8), np.arange(60) % 2
     floats = np.zeros((60, 16, 16, 3), np.float32)
     floats[3, 2, 1, 0] = np.nan
@@ -294,13 +294,13 @@ def test_wrong_input_is_told_before_any_compute(program, tmp_path, capsys, argum
     np.savez(tmp_path / "one.npz", images=images, labels=0 * labels, attributes=["group"])
     np.savez(tmp_path / "nan.npz", images=floats, labels=labels, attributes=["group"])
     assert program(*arguments, "--out", "run") == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for word in words:
-        assert word in told
-    assert "Traceback" not in told and not (tmp_path / "run").exists()
+        assert word in output
+    assert "Traceback" not in output and not (tmp_path / "run").exists()
 
 
-def test_help_teaches_by_example(tmp_path):
+def test_help_has_examples(tmp_path):
     """Once as a user starts it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-m", "train", "diffusion", "--help"]

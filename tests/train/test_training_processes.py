@@ -1,4 +1,4 @@
-"""Training in several processes: the run of one process, whoever stops it and on however many it goes on; no error hangs."""
+"""Training in several processes equals training in one, also when interrupted and resumed on another number; no error hangs."""
 
 import json
 import signal
@@ -34,8 +34,8 @@ def losses(out: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_that_is_stopped_and_goes_on_in_one_is_the_run_of_one(tmp_path, quick):
-    """Two processes, of which the second alone is asked to stop; then one with four devices, parameters dealt, in parts."""
+def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path, quick):
+    """Two processes, of which only the second is interrupted; then one with four devices, sharded and accumulating."""
     one, other = tmp_path / "one", tmp_path / "other"
     succeed((*TRAIN, "--steps", 50, "--out", one), 1, **quick)
     with started((*TRAIN, "--steps", 50, "--out", other), 2, **quick) as processes:
@@ -88,23 +88,23 @@ def filled(value):
     w = np.random.default_rng(value).standard_normal((512, 256), np.float32)
     return parallel.place({"w": w, "n": np.int32(value)}, parallel.parameter_shardings(mesh, shapes))
 
-def told(name, function):
+def attempt(name, function):
     try:
         function()
-        print("TOLD", name, "nothing")
+        print("RESULT", name, "nothing")
     except InputError as error:
-        print("TOLD", name, error)
+        print("RESULT", name, error)
 
 def claim(config, path="run"):
     with claimed(out / path, config):
         pass
 
 claim({"seed": 1})
-told("options", lambda: claim({"seed": 1, "size": 8 + me}))
-told("another", lambda: claim({"seed": 2}))
+attempt("options", lambda: claim({"seed": 1, "size": 8 + me}))
+attempt("another", lambda: claim({"seed": 2}))
 with claimed(out / "run", {"seed": 1}):
-    told("locked", lambda: claim({"seed": 1}))
-told("seen", lambda: claim({"seed": 1}, "run" if me == 0 else "elsewhere"))
+    attempt("locked", lambda: claim({"seed": 1}))
+attempt("seen", lambda: claim({"seed": 1}, "run" if me == 0 else "elsewhere"))
 
 saved = out / "saved"
 with Checkpoints(saved) as checkpoints:
@@ -112,25 +112,25 @@ with Checkpoints(saved) as checkpoints:
         checkpoints.save(step, filled(step), {"step": step})
 parallel.run_on_first(lambda: (out / "list").write_text(" ".join(sorted(entry.name for entry in saved.iterdir()))))
 state, position = Checkpoints(saved).restore(3, like)
-told("whole", lambda: None if (parallel.gather(state)["w"] == parallel.gather(filled(3))["w"]).all() else 1 / 0)
+attempt("whole", lambda: None if (parallel.gather(state)["w"] == parallel.gather(filled(3))["w"]).all() else 1 / 0)
 
 def cut():
     for file in (saved / "3" / "state" / "ocdbt.process_1" / "d").iterdir():
         file.write_bytes(file.read_bytes()[:-100])
 parallel.run_on_first(cut)
-told("cut", lambda: Checkpoints(saved).restore(3, like))
-told("foreign", lambda: Checkpoints(saved).restore(2, {**like, "other": like["w"]}))
-told("shape", lambda: Checkpoints(saved).restore(2, {**like, "n": like["w"]}))
-told("before", lambda: Checkpoints(saved).restore(2, like))
+attempt("cut", lambda: Checkpoints(saved).restore(3, like))
+attempt("foreign", lambda: Checkpoints(saved).restore(2, {**like, "other": like["w"]}))
+attempt("shape", lambda: Checkpoints(saved).restore(2, {**like, "n": like["w"]}))
+attempt("before", lambda: Checkpoints(saved).restore(2, like))
 whole = parallel.make_mesh("data=2")
 state, _ = Checkpoints(saved).restore(2, parallel.abstract_parameters(whole, shapes))
-print("TOLD elsewhere", state["w"].is_fully_replicated, (np.asarray(state["w"]) == parallel.gather(filled(2))["w"]).all())
+print("RESULT elsewhere", state["w"].is_fully_replicated, (np.asarray(state["w"]) == parallel.gather(filled(2))["w"]).all())
 def change():
     file = saved / "2" / "position" / "metadata"
     position = json.loads(file.read_text())
     file.write_text(json.dumps({**position, "digest": position["digest"] ^ 1}))
 parallel.run_on_first(change)
-told("numbers", lambda: Checkpoints(saved).restore(2, like))
+attempt("numbers", lambda: Checkpoints(saved).restore(2, like))
 
 # the disk takes no file of more than 64 KiB of the second process
 checkpoints = Checkpoints(out / "full")
@@ -139,16 +139,16 @@ checkpoints.finish()
 if me == 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, resource.RLIM_INFINITY))
 checkpoints.save(2, filled(2), {"step": 2})
-told("full", checkpoints.finish)
+attempt("full", checkpoints.finish)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 import shutil
 from types import SimpleNamespace
 usage = shutil.disk_usage
 shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
-told("room", lambda: Checkpoints(saved).save(4, filled(4), {"step": 4}))
+attempt("room", lambda: Checkpoints(saved).save(4, filled(4), {"step": 4}))
 shutil.disk_usage = usage
 state, position = Checkpoints(out / "full").restore(Checkpoints(out / "full").latest(), like)
-print("TOLD kept", position, float(parallel.gather(state["n"])))
+print("RESULT kept", position, float(parallel.gather(state["n"])))
 sys.stdout.flush()
 jax.distributed.shutdown()
 import os
@@ -156,11 +156,13 @@ os._exit(0)
 """
 
 
-def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_path):
+def test_errors_of_one_process_are_printed_by_both_and_nothing_is_overwritten(tmp_path):
     outputs = succeed(("-c", TROUBLE, tmp_path), 2)
     assert (tmp_path / "list").read_text() == "2 3"
     for output in outputs:
-        told = dict(line[5:].split(maxsplit=1) for line in output.splitlines() if line.startswith("TOLD "))
+        results = dict(
+            line.removeprefix("RESULT ").split(maxsplit=1) for line in output.splitlines() if line.startswith("RESULT ")
+        )
         for name, words in {
             "options": ["process 0 was started with size 8, process 1 with 9"],
             "another": ["another seed: 1 there, 2 now"],
@@ -178,13 +180,13 @@ def test_trouble_of_one_process_is_told_by_both_and_nothing_is_overwritten(tmp_p
             "kept": ["{'step': 1} 1.0"],
         }.items():
             for word in words:
-                assert word in told[name], output
+                assert word in results[name], output
 
 
-def test_a_dry_run_tells_what_a_step_takes_on_devices_that_are_not_there(tmp_path, quick):
+def test_a_dry_run_prints_the_cost_of_a_step_on_simulated_devices(tmp_path, quick):
     options = ("--dry-run", "--devices", 6, "--mesh", "fsdp=3", "--batch-size", 12, "--out", tmp_path / "run")
     (output,) = succeed((*TRAIN, *options), 1, **quick)
-    for told in (
+    for words in (
         '"fsdp": 3',
         "34,072 parameters",
         "on each of 6 devices",
@@ -193,7 +195,7 @@ def test_a_dry_run_tells_what_a_step_takes_on_devices_that_are_not_there(tmp_pat
         "all-reduce",
         "measured rate",
     ):
-        assert told in output
+        assert words in output
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""The house holds together: the import laws bite, and the wheel is the library, whole and alone."""
+"""The import laws catch breaches, and the wheel is complete and self-contained."""
 
 import email
 import os
@@ -50,9 +50,9 @@ def broken_laws(house: Path) -> tuple[set[str], subprocess.CompletedProcess]:
     """The ids of the import laws that a checkout breaks, and import-linter's whole answer."""
     lint = Path(sys.executable).with_name("lint-imports")
     done = run(lint, "--no-cache", cwd=house, COLUMNS="200", NO_COLOR="1")
-    verdicts = dict(re.findall(r"^(.+) (KEPT|BROKEN)", done.stdout, flags=re.MULTILINE))
-    assert verdicts.keys() == set(LAWS.values()), done.stdout
-    return {law for law, name in LAWS.items() if verdicts[name] == "BROKEN"}, done
+    outcomes = dict(re.findall(r"^(.+) (KEPT|BROKEN)", done.stdout, flags=re.MULTILINE))
+    assert outcomes.keys() == set(LAWS.values()), done.stdout
+    return {law for law, name in LAWS.items() if outcomes[name] == "BROKEN"}, done
 
 
 def test_every_import_law_is_kept():
@@ -145,7 +145,7 @@ def test_the_source_distribution_builds_the_same_wheel(wheel, tmp_path):
 
 @pytest.mark.slow
 def test_the_installed_wheel_runs_anywhere(wheel, tmp_path):
-    """In an empty environment and an empty folder: imported, asked without the extra, and with it drawing from its model."""
+    """In an empty environment and an empty folder: imported, called without the extra, and with it drawing from its model."""
     binaries = tmp_path / "environment" / "bin"
     assert run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path).returncode == 0
     pins = ROOT / f"constraints-{sys.version_info.major}.{sys.version_info.minor}.txt"

@@ -1,4 +1,4 @@
-"""The faces of the HTML report: the first of each group of a set, and sheets of them that need no other file."""
+"""The images of the HTML report: the first of each group of a set, in grids that are embedded in the page."""
 
 import base64
 import io
@@ -17,24 +17,24 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import rgb
 
 SPACE = 2
-"""Clear pixels between the faces of a sheet."""
+"""Transparent pixels between the images of a grid."""
 LARGEST = 128
-"""Pixels a side of the largest face shown; larger ones are shrunk."""
+"""Largest side of an image in pixels; larger images are shrunk."""
 LOSSLESS = 64
-"""Pixels a side up to which a sheet loses nothing."""
+"""Largest side in pixels of images that are stored losslessly."""
 
 
 @dataclass(frozen=True)
-class Faces:
-    """Some images of a set, by group.
+class ImageSet:
+    """Some images of a set, by attribute value.
 
     Attributes:
-        name: of the set.
-        provenance: how a set of samples was drawn; None of other images.
-        count: images in the whole set.
-        indices: of each value's images, where they lie in the set.
-        images: of each value, uint8 (N, H, W, C).
-        captions: what the set says of itself, see `jaxdiff.data.samples.Samples`.
+        name: name of the set.
+        provenance: how a set of samples was drawn; None for other images.
+        count: number of images in the whole set.
+        indices: positions in the set of the images of each value.
+        images: images of each value, uint8 (N, H, W, C).
+        captions: captions of the set, see `jaxdiff.data.samples.Samples`.
     """
 
     name: str
@@ -45,33 +45,35 @@ class Faces:
     captions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_faces(source: Source, values: Sequence[str], limit: int, name: str, drawn: SampleSet | None) -> Faces:
+def read_images(source: Source, values: Sequence[str], limit: int, name: str, samples: SampleSet | None) -> ImageSet:
     """The first `limit` images of each value of a source's only attribute.
 
     Arguments:
-        source, values, limit: as said.
-        name: of the set.
-        drawn: the set of samples that the images are of; None for others.
+        source: the images, with one attribute.
+        values: the values.
+        limit: maximum number of images of each value.
+        name: name of the set.
+        samples: the set of samples that contains the images; None for other images.
 
     Raises:
-        InputError: a value that the source does not know or has no image of, or an image that does not decode.
+        InputError: a value that the attribute does not have or that no image has, or an image that cannot be decoded.
     """
     (attribute,) = source.attributes
     indices = {value: np.flatnonzero(source.labels[:, 0] == attribute.index(value))[:limit] for value in values}
     if absent := [value for value, found in indices.items() if not len(found)]:
         raise InputError(f"{source.name} has no image whose {attribute.name} is {' or '.join(absent)}")
     images = {value: np.stack(source.gather(found)) for value, found in indices.items()}
-    provenance, captions = (drawn.provenance, drawn.captions) if drawn else (None, {})
-    return Faces(name, provenance, len(source), indices, images, captions)
+    provenance, captions = (samples.provenance, samples.captions) if samples else (None, {})
+    return ImageSet(name, provenance, len(source), indices, images, captions)
 
 
-def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, about: str) -> str:
-    """An <img> of images side by side, `columns` a row, with its bytes in it.
+def image_grid(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, about: str) -> str:
+    """An <img> element with a grid of images, which contains its data.
 
     Arguments:
         images: the images.
-        columns: how many a row.
-        enlarge: CSS pixels for each pixel of a face of 32 pixels; larger faces get as much room.
+        columns: images per row.
+        enlarge: CSS pixels per pixel of images with a side of 32; larger images are shown at the same size.
         about: the alternative text.
     """
     images = rgb(images)
@@ -81,7 +83,7 @@ def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, abou
     count, height, width = images.shape[:3]
     columns = min(columns, count)
     rows = -(-count // columns)
-    # clear between the faces, so that it suits light, dark and paper
+    # transparent between the images, to suit light and dark pages and paper
     canvas = np.zeros((rows * (height + SPACE) - SPACE, columns * (width + SPACE) - SPACE, 4), np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (height + SPACE), i % columns * (width + SPACE)
@@ -91,7 +93,7 @@ def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int, enlarge: int, abou
     content = io.BytesIO()
     Image.fromarray(canvas).save(content, "WEBP", **({"lossless": True} if exact else {"quality": 90}))
     return (
-        f'<img class="sheet{" exact" if exact else ""}" src="{data_uri(content.getvalue(), "webp")}" alt="{escape(about)}" '
+        f'<img class="images{" exact" if exact else ""}" src="{data_uri(content.getvalue(), "webp")}" alt="{escape(about)}" '
         f'width="{shown}" height="{round(shown * canvas.shape[0] / canvas.shape[1])}">'
     )
 

@@ -1,4 +1,4 @@
-"""The work that `evaluate speed` gives to both frameworks: one network with one set of weights, one process, one solver."""
+"""The workload of both frameworks in `evaluate speed`: one network with its weights, one process, one solver."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,27 +39,27 @@ NETWORKS = {
     "faces64": replace(preset("faces64").network, values=(2,)),
 }
 PREDICTION = "eps"
-TAU = 0.64  # the authors' transition point; where a switch lies does not change its cost
+TAU = 0.64  # the authors' transition point; the cost does not depend on it
 ATTRIBUTE = Attribute("group", ("first", "second"))
-UNSAFE = 512  # random images that the safe denoiser keeps away from
-STRENGTH = 0.5  # of the safe denoiser
+UNSAFE = 512  # number of random unsafe images of the safe denoiser
+STRENGTH = 0.5  # strength of the safe denoiser
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is computed.
+class Workload:
+    """The sizes of the tasks.
 
     Arguments:
-        config: the network, without labels other than one attribute of two values.
-        batch: images drawn at once.
-        steps: of DDIM.
-        train_batch: images of a training step.
-        train_steps: training steps that are timed together.
-        search_batch: noises of jaxdiff's search for tau.
-        authors_batch: noises of the authors' procedure.
-        authors_steps: of its `timesteps`, those that are run; the time of the others is taken to be as long.
+        config: the network, conditioned on one attribute of two values.
+        batch: images per sampling batch.
+        steps: number of DDIM steps.
+        train_batch: images per training step.
+        train_steps: training steps per timing.
+        search_batch: noise samples in jaxdiff's search for tau.
+        authors_batch: noise samples in the authors' procedure.
+        authors_steps: steps of the authors' procedure to run; the time of the others is extrapolated.
         count: images of the whole job.
-        seed: of weights, labels and images.
+        seed: seed of weights and images.
     """
 
     config: UNetConfig
@@ -75,7 +75,7 @@ class Work:
 
     @cached_property
     def network(self) -> Network:
-        """The network in float32, no layer zero: a fresh network's output would be."""
+        """The network in float32, with random weights in the layers that start at zero, so that the output is not zero."""
         network = jax.jit(partial(unet, self.config))(jax.random.key(self.seed))
         rng = np.random.default_rng(self.seed)
 
@@ -95,12 +95,12 @@ class Work:
 
     @cached_property
     def process(self) -> Process:
-        """The forward process: the cosine table of DDPM, which both frameworks have."""
+        """The forward process: the cosine schedule of DDPM, which both frameworks have."""
         return ddpm("cosine")
 
     @property
     def solver(self) -> DDIM:
-        """DDIM on uniform times, which diffusers calls trailing."""
+        """DDIM with uniform times, `trailing` in diffusers."""
         return DDIM(self.steps)
 
     @property
@@ -118,7 +118,7 @@ class Work:
         return image_model(config, self.in_dtype(dtype), self.process, PREDICTION, (ATTRIBUTE,))
 
     def labels(self, count: int) -> np.ndarray:
-        """Labels in turn, (count,)."""
+        """Alternating labels, (count,)."""
         return (np.arange(count) % 2).astype(np.int32)
 
     def images(self, count: int) -> np.ndarray:
@@ -127,14 +127,14 @@ class Work:
 
     @cached_property
     def pass_flops(self) -> int:
-        """Matrix operations of one pass of the network over one image, as jaxdiff does it here."""
+        """Matrix operations of one pass of the network over one image in jaxdiff."""
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
         return matrix_flops(self.network, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
 
     @cached_property
     def train_flops(self) -> int:
-        """Matrix operations of the passes forward and back over one image, as jaxdiff does them here."""
+        """Matrix operations of a forward and a backward pass over one image in jaxdiff."""
 
         def loss(weights, x: Any, time: Any, labels: Any):
             return Network(weights, self.network.structure)(x, time, labels).sum()
@@ -144,17 +144,17 @@ class Work:
         return matrix_flops(jax.grad(loss), self.network.weights, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
 
     def images_of(self, task: str) -> int | None:
-        """Images that a run of a task draws or trains on; None where it is not told by images."""
+        """Number of images that a run of a task draws or trains on; None for tasks without images."""
         if task in ("sampling", "switching", "safe"):
             return self.batch
         return {"training": self.train_batch * self.train_steps, "job": self.count}.get(task)
 
     def products(self, device: str) -> tuple[int, int]:
-        """Size and number of the square products that tell a device's rate."""
+        """Size and number of the matrix products that measure the rate of a device."""
         return (8192, 10) if device == "cuda" else (2048, 2)
 
     def batches(self) -> range:
-        """Where the batches of the whole job begin; the last one is drawn whole."""
+        """The first index of each batch of the whole job; the last batch is drawn in full."""
         return range(0, self.count, self.batch)
 
     @property

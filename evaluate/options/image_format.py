@@ -7,7 +7,7 @@ from jaxdiff._console import arguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class ImageFormat:
     """Size and channels of all images."""
 
     size: str | None = None
@@ -18,6 +18,6 @@ class Fitted:
     images' own, which must agree."""
 
     @property
-    def fitting(self) -> dict[str, Any]:
+    def image_format(self) -> dict[str, Any]:
         """The arguments `size` and `channels` of `open_data`. Raises `InputError` for an invalid size."""
         return {"size": arguments.image_size(self.size), "channels": self.channels}

@@ -1,4 +1,4 @@
-"""A judge from outside: an ONNX network written by hand, whose answers are known."""
+"""External classifiers: a hand-written ONNX network with known predictions."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluate import outside
+from evaluate import external_classifier
 from evaluate.__main__ import main
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.evaluation import LabelledImages
@@ -50,14 +50,14 @@ def network(weights, size=4) -> bytes:
 
 @pytest.fixture
 def bright(tmp_path) -> Path:
-    """Says bright where red is above green + 5 after scaling: scores (green, red)."""
+    """A classifier that predicts bright where red is above green + 5 after scaling: scores (green, red)."""
     path = tmp_path / "bright.onnx"
     path.write_bytes(network([[0, 1], [1, 0], [0, 0]]))
     return path
 
 
 def loaded(path, **options):
-    return outside.load(path, **{"values": VALUES, "mean": (10.0, 5.0, 0.0), "scale": 2.0, **options})
+    return external_classifier.load(path, **{"values": VALUES, "mean": (10.0, 5.0, 0.0), "scale": 2.0, **options})
 
 
 def coloured(red, green, size=4) -> np.ndarray:
@@ -66,7 +66,7 @@ def coloured(red, green, size=4) -> np.ndarray:
     return images
 
 
-def test_images_reach_the_network_scaled_and_in_its_order(bright):
+def test_input_is_normalised_and_channels_come_first(bright):
     """(red - 10) / 2 > (green - 5) / 2, by hand."""
     rng = np.random.default_rng(0)
     red, green = rng.integers(0, 256, (2, 600))
@@ -81,19 +81,20 @@ def test_images_of_another_size_are_resized(bright):
     assert loaded(bright).predict(coloured([100, 5], [20, 100], size=16)).tolist() == [1, 0]
 
 
-def test_the_verdict_counts_what_is_seen_of_each_value(bright):
+def test_label_accuracy_overall_and_by_value(bright):
     red, green = np.array([200, 200, 200, 0, 0, 200]), np.full(6, 100)
     images = LabelledImages("set", coloured(red, green), np.array([1, 1, 1, 1, 0, 0]))
-    told = outside.verdict(loaded(bright), images, VALUES)["outside"]
-    assert (told["overall"], told["groups"], told["count"]) == (pytest.approx(4 / 6), [0.5, 0.75], 6)
-    assert told["ber"] == pytest.approx(100 * (0.5 + 0.25) / 2)
-    assert told["interval"][0] < 4 / 6 < told["interval"][1]
-    # labels count within the values under judgement, whatever the order of the judge's classes
-    turned = LabelledImages("set", images.images, 1 - images.labels)
-    assert outside.verdict(loaded(bright), turned, VALUES[::-1])["outside"]["groups"] == [0.75, 0.5]
+    found = external_classifier.label_accuracy(loaded(bright), images, VALUES)["external_label_accuracy"]
+    assert (found["overall"], found["groups"], found["count"]) == (pytest.approx(4 / 6), [0.5, 0.75], 6)
+    assert found["ber"] == pytest.approx(100 * (0.5 + 0.25) / 2)
+    assert found["interval"][0] < 4 / 6 < found["interval"][1]
+    # labels are positions in the evaluated values, in any order of the classifier's classes
+    reversed_labels = LabelledImages("set", images.images, 1 - images.labels)
+    found = external_classifier.label_accuracy(loaded(bright), reversed_labels, VALUES[::-1])["external_label_accuracy"]
+    assert found["groups"] == [0.75, 0.5]
 
 
-def test_what_is_no_such_judge_is_refused(bright, tmp_path):
+def test_invalid_classifiers_are_errors(bright, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"not a network")
     for path, options, words in (
         (tmp_path / "nowhere.onnx", {}, "nowhere.onnx does not exist"),
@@ -103,8 +104,8 @@ def test_what_is_no_such_judge_is_refused(bright, tmp_path):
         with pytest.raises(InputError, match=words):
             loaded(path, **options)
     images = LabelledImages("set", coloured([1], [2]), np.array([0]))
-    with pytest.raises(InputError, match="--judge-values lacks grey, which is evaluated; got dark bright"):
-        outside.verdict(loaded(bright), images, ("dark", "grey"))
+    with pytest.raises(InputError, match="--classifier-values lacks grey, which is evaluated; got dark bright"):
+        external_classifier.label_accuracy(loaded(bright), images, ("dark", "grey"))
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def program(call_program):
     return partial(call_program, main, "evaluate")
 
 
-def test_the_report_tells_what_a_judge_from_outside_sees(program, bright, tmp_path, capsys):
-    """Real images are what they are called; of the set every third image is not."""
+def test_report_has_the_label_accuracy_of_an_external_classifier(program, bright, tmp_path, capsys):
+    """Every label of the real images is right; every third label of the synthetic set is wrong."""
     rng = np.random.default_rng(1)
 
     def save(name, count, wrong):
@@ -127,12 +128,12 @@ def test_the_report_tells_what_a_judge_from_outside_sees(program, bright, tmp_pa
     save("made", 60, lambda index: index % 3 == 0)
     quick = ["--steps", 2, "--seeds", 1, "--replicates", 5, "--permutations", 5, "--no-quality"]
     given = ["fairness", "--synthetic", "made.npz", "--real", "real.npz", "--attribute", "label", "--out", "report", *quick]
-    judge = ["--judge", bright, "--judge-mean", 10, 5, 0, "--judge-scale", 2]
-    assert program(*given, "--value-names", "label=dark,bright", *judge) == 0
+    classifier = ["--classifier", bright, "--classifier-mean", 10, 5, 0, "--classifier-scale", 2]
+    assert program(*given, "--value-names", "label=dark,bright", *classifier) == 0
     assert "bright.onnx" in capsys.readouterr().out
-    told = (tmp_path / "report" / "report.md").read_text()
-    section = told.split("## external attribute classifier")[1].split("##")[0]
+    text = (tmp_path / "report" / "report.md").read_text()
+    section = text.split("## external attribute classifier")[1].split("##")[0]
     rows = {line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("|")}
     assert "1.000" in rows["Real"] and "0.667" in rows["made.npz"]
-    assert program(*given, "--judge-scale", 2) == 2
-    assert "need --judge" in " ".join(capsys.readouterr().err.split())
+    assert program(*given, "--classifier-scale", 2) == 2
+    assert "need --classifier" in " ".join(capsys.readouterr().err.split())
