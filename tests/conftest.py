@@ -98,10 +98,10 @@ def _compile_quickly(quick: bool) -> None:
         jax.config.update("jax_disable_most_optimizations", quick)
 
 
-@pytest.fixture(autouse=True)
-def compiler(request):
-    """Compiles in a third of the time, to slower programs that compute the same; tests marked `optimized` as users do."""
-    _compile_quickly(request.node.get_closest_marker("optimized") is None)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before any fixture: compiles in a third of the time, to slower programs; tests marked `optimized` as users do."""
+    _compile_quickly(item.get_closest_marker("optimized") is None)
 
 
 def _options(*arguments, **named):
