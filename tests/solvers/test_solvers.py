@@ -100,7 +100,6 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
     np.testing.assert_array_equal(path[-1], sample(gaussian(process), process, **arguments))
 
 
-@pytest.mark.optimized
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
     """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the reported cost."""
