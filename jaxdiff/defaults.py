@@ -20,8 +20,8 @@ ATTACK_TIME, ATTACK_DRAWS, FALSE_POSITIVES = 0.1, 8, 0.01
 """The attack of `jaxdiff.safety.membership_attack`: the time of the losses, the number of noise draws of a loss, and the
 false-positive rate at which the true-positive rate is reported."""
 PROJECTED_ETA, PROJECTED_RADIUS, PROJECTED_MOMENTUM = 0.0, math.inf, 0.0
-"""Settings of `jaxdiff.guidance.adaptive_projected`: the projection alone. The paper chooses a radius and a momentum below 0 for
-each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no momentum by default either."""
+"""Settings of `jaxdiff.guidance.adaptive_projected`: the projection alone. The paper chooses a radius and a momentum below 0
+for each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no momentum by default either."""
 
 
 @dataclass(frozen=True)

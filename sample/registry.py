@@ -7,6 +7,7 @@ from them. Neither this file nor the top level of a method's or modifier's file 
 are fast; functions import what they need.
 """
 
+import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
@@ -60,7 +61,7 @@ def options_of(cls: type) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(abc.ABC):
     """Base class of methods and modifiers. The fields of a subclass are its options.
 
     Attributes:
@@ -72,16 +73,16 @@ class Entry:
     about: ClassVar[str]
 
     @classmethod
+    @abc.abstractmethod
     def spelled(cls) -> str:
         """The command-line option that chooses it, for messages."""
-        raise NotImplementedError
 
     @property
     def needs_null(self) -> bool:
         """Whether it needs a model with a null label."""
         return False
 
-    def check(self, sampling: "Sampling") -> None:
+    def check(self, sampling: "Sampling") -> None:  # noqa: B027  # most can be combined with all
         """Raises `InputError` if its options cannot be combined with the sampling options."""
 
 
@@ -120,9 +121,9 @@ class Method(Entry):
         """The label of each of `count` images, as a position in the setting's values, (N,)."""
         return plan.in_turn(count)
 
+    @abc.abstractmethod
     def condition(self, plan: "Plan", indices: Any, ends: Any) -> Any:
         """The condition of images with these indices and labels, in the structure that `around` expects."""
-        raise NotImplementedError
 
     def around(self, denoise: Callable, drawing: "Drawing", indices: Any = None, ends: Any = None) -> Callable:
         """Wraps the denoiser.
@@ -229,9 +230,9 @@ class Modifier(Entry):
             by_sets: whether sets are drawn and evaluated, instead of computing a criterion.
         """
 
+    @abc.abstractmethod
     def ready(self, chosen: "Setting") -> Ready:
         """Loads what it needs. Raises `InputError` if it does not fit the model."""
-        raise NotImplementedError
 
     @property
     def parts(self) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Base classes of guards: unsafe images or labels, a strength, and a window of noise levels in which they act."""
 
+import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,9 +131,9 @@ class ImageGuard(Guard):
             },
         )
 
+    @abc.abstractmethod
     def around(self, chosen: Any, unsafe: "References") -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
         """The guard, a function as in `Ready.around`, and further settings for provenance."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
