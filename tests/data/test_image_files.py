@@ -65,7 +65,9 @@ def test_pixels_of_32_bits_are_errors(pixels):
         decode(encoded(Image.fromarray(pixels), "TIFF"), "x")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "jpe", "JFIF", "png", "PNG", "bmp", "gif", "webp", "tif", "TIFF", "avif"])
+@pytest.mark.parametrize(
+    "suffix", ["jpg", "JPG", "jpeg", "jpe", "JFIF", "png", "PNG", "bmp", "gif", "webp", "tif", "TIFF", "avif"]
+)
 @pytest.mark.parametrize("mode", ["RGB"])
 def test_colour_images_of_every_suffix(tmp_path, suffix, mode, write_faces):
     kinds = ["red", "blue", "blue", "red"]

@@ -14,7 +14,9 @@ from jaxdiff.errors import InputError
 def read(values, names=None, **options):
     """The value of each element that is kept, by name."""
     given = {} if names is None else {"kind": names}
-    found = label({"kind": np.array(values)}, len(values), where="x", **{"attributes": ["kind"], "value_names": given, **options})
+    found = label(
+        {"kind": np.array(values)}, len(values), where="x", **{"attributes": ["kind"], "value_names": given, **options}
+    )
     (attribute,) = found.attributes
     return [attribute.values[code] for code in found.labels[:, 0]]
 
