@@ -9,7 +9,7 @@ from jaxtyping import Float, Int32, UInt8
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console.first import write_once
+from jaxdiff._console.first import require_writable, write_once
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.batches import in_batches
@@ -27,6 +27,7 @@ from .writing import write_json
 def likelihood(options: Likelihood) -> dict[str, Any]:
     """Computes the bits per dimension, prints the table and writes the report."""
     options.join()
+    require_writable(options.out)
     start = time.monotonic()
     model = load(options.model)
     source = _open(options, model)

@@ -4,6 +4,7 @@ import importlib
 import sys
 from importlib.util import find_spec
 
+from jaxdiff._console.pipes import surviving_output
 from jaxdiff._version import __version__
 
 PROGRAMS = {
@@ -35,6 +36,11 @@ USAGE = "\n".join(
 
 def main() -> None:
     """Runs the program that the first argument names, with the arguments after it."""
+    with surviving_output():
+        _main()
+
+
+def _main() -> None:
     given, *rest = sys.argv[1:] or ["--help"]
     if given in ("-h", "--help"):
         print(USAGE)

@@ -1,8 +1,9 @@
-"""Default values of the measures, shared by the library and the command line.
+"""Default values of the measures and of guidance, shared by the library and the command line.
 
 This module imports neither JAX nor NumPy: the command line shows these numbers in its help without loading them.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 from jaxdiff.errors import InputError
@@ -18,6 +19,9 @@ ALPHA, NEIGHBOURS = 0.5, 50
 ATTACK_TIME, ATTACK_DRAWS, FALSE_POSITIVES = 0.1, 8, 0.01
 """The attack of `jaxdiff.safety.membership_attack`: the time of the losses, the number of noise draws of a loss, and the
 false-positive rate at which the true-positive rate is reported."""
+PROJECTED_ETA, PROJECTED_RADIUS, PROJECTED_MOMENTUM = 0.0, math.inf, 0.0
+"""Settings of `jaxdiff.guidance.adaptive_projected`: the projection alone. The paper chooses a radius and a momentum below 0
+for each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no momentum by default either."""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class SampleSet(Samples):
                 del description["space"]  # an older set, which does not record it
             if there != description:
                 raise InputError(f"{folder} contains another set ({_difference(there, description)}); use another folder")
+        elif folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; use another folder")
         elif folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is not empty and is not a sample set (no {FILE}); use another folder")
         else:

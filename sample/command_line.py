@@ -8,10 +8,9 @@ without the method or modifier that it belongs to is an error.
 from collections.abc import Mapping, Sequence
 from dataclasses import field, make_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-import tyro
-
+from jaxdiff._console.commands import HELP
 from jaxdiff.choices import SOLVERS, SPACINGS, table
 from jaxdiff.errors import InputError
 
@@ -53,14 +52,10 @@ def options_on_line(command: type) -> Mapping[str, Option]:
 def on_line(command: type) -> type:
     """The dataclass of all options of a command, for tyro. Its `command` attribute is the resulting command."""
     options = sorted(options_on_line(command).values(), key=lambda option: not required(option))
-    parts = [
-        (
-            option.name,
-            Annotated[option.type, tyro.conf.arg(help=option.about)],
-            field() if required(option) else field(default=option.default),
-        )
-        for option in options
-    ]
+    parts = []
+    for option in options:
+        default = {} if required(option) else {"default": option.default}
+        parts.append((option.name, option.type, field(**default, metadata={HELP: option.about})))
 
     def make(self: Any) -> None:
         object.__setattr__(self, "command", made(command, **vars(self)))
@@ -109,12 +104,12 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
         return
     given = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
     if by_method := supporting(METHODS, name) if command is Draw else []:
-        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got --method {method.name}: {given}")
+        raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got {method.spelled()}: {given}")
     names = supporting(MODIFIERS, name)
     guards = [each for each in names if each in GUARDS]
-    guard = next((each.name for each in on if each.slot == "guard"), None)
+    guard = next((each for each in on if each.slot == "guard"), None)
     if guards and guard:
-        raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got --guard {guard}")
+        raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got {guard.spelled()}")
     if guards:
         raise InputError(f"{flag(name)} needs --unsafe or --guard, and neither is given")
     enabling = " or ".join(dict.fromkeys(flag(MODIFIERS[each].enabled_by) for each in names))

@@ -44,14 +44,15 @@ class Sampling(Hosts):
     """Modifiers of the denoiser, at most one per slot."""
 
     def __post_init__(self):
+        check_at_least("steps", self.steps, 1)
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
         for slot in SLOTS:
-            if len(several := [modifier.name for modifier in self.modifiers if modifier.slot == slot]) > 1:
+            if len(several := [modifier.spelled() for modifier in self.modifiers if modifier.slot == slot]) > 1:
                 raise InputError(f"{' and '.join(several)} cannot be combined: choose one of them")
         if self.modifier("guard") and self.modifier("guard").takes_scale:
-            self._refuse_forms(f"--guard {self.modifier('guard').name} with --anchor unconditional")
+            self._refuse_forms(f"{self.modifier('guard').spelled()} with --anchor unconditional")
         for modifier in self.modifiers:
             modifier.check(self)
 
@@ -73,7 +74,7 @@ class Sampling(Hosts):
         """Raises `InputError` for variants of classifier-free guidance: `what` applies the plain form itself."""
         for slot in ("guidance", "interval"):
             if (other := self.modifier(slot)) and other.name != "classifier_free":
-                raise InputError(f"{what} applies plain classifier-free guidance itself and does not support {other.name}")
+                raise InputError(f"{what} applies plain classifier-free guidance itself and does not support {other.spelled()}")
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,9 @@ class Draw(Sampling):
         self.method.check(self)
         for modifier in self.modifiers:
             if reason := self.method.refuses(modifier) or modifier.incompatible.get(self.method.name):
-                raise InputError(f"{reason}; got --method {self.method.name} with {modifier.name}")
+                raise InputError(f"{reason}; got {self.method.spelled()} with {modifier.spelled()}")
         if self.method.takes_scale:
-            self._refuse_forms(f"--method {self.method.name}")
+            self._refuse_forms(self.method.spelled())
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ class Search(Reading, Sampling):
         if self.mode == "spectral":
             for other in self.modifiers:
                 if other.stateful:
-                    raise InputError(f"--mode spectral does not support {other.name}, which keeps state between steps")
+                    raise InputError(f"--mode spectral does not support {other.spelled()}, which keeps state between steps")
 
     def _check_objective(self) -> None:
         defaults = type(self).__dataclass_fields__

@@ -7,15 +7,14 @@ from them. Neither this file nor the top level of a method's or modifier's file 
 are fast; functions import what they need.
 """
 
-import ast
-import sys
+import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from jaxdiff._console.help_text import docstrings
 from jaxdiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,27 +50,6 @@ def flag(name: str) -> str:
 
 
 @cache
-def _classes(file: str) -> Mapping[str, ast.ClassDef]:
-    """The classes that a file defines, by name."""
-    return {each.name: each for each in ast.parse(Path(file).read_text("utf-8")).body if isinstance(each, ast.ClassDef)}
-
-
-@cache
-def docstrings(cls: type) -> Mapping[str, str]:
-    """The docstrings of the fields of a class, including inherited fields."""
-    found: dict[str, str] = {}
-    for each in reversed(cls.__mro__):
-        if not is_dataclass(each):
-            continue
-        definition = _classes(sys.modules[each.__module__].__file__)[each.__name__]
-        for above, below in pairwise(definition.body):
-            match above, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
-    return found
-
-
-@cache
 def options_of(cls: type) -> Mapping[str, Option]:
     """The options of a dataclass by name, in the order of its fields."""
     about = docstrings(cls)
@@ -83,7 +61,7 @@ def options_of(cls: type) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(abc.ABC):
     """Base class of methods and modifiers. The fields of a subclass are its options.
 
     Attributes:
@@ -94,12 +72,17 @@ class Entry:
     name: ClassVar[str]
     about: ClassVar[str]
 
+    @classmethod
+    @abc.abstractmethod
+    def spelled(cls) -> str:
+        """The command-line option that chooses it, for messages."""
+
     @property
     def needs_null(self) -> bool:
         """Whether it needs a model with a null label."""
         return False
 
-    def check(self, sampling: "Sampling") -> None:
+    def check(self, sampling: "Sampling") -> None:  # noqa: B027  # most can be combined with all
         """Raises `InputError` if its options cannot be combined with the sampling options."""
 
 
@@ -118,6 +101,10 @@ class Method(Entry):
     takes_scale: ClassVar[bool] = False
     start = "other"
 
+    @classmethod
+    def spelled(cls) -> str:
+        return f"--method {cls.name}"
+
     def refuses(self, modifier: "Modifier") -> str | None:
         """The reason why it cannot be combined with a modifier; None if it can."""
         return None
@@ -134,9 +121,9 @@ class Method(Entry):
         """The label of each of `count` images, as a position in the setting's values, (N,)."""
         return plan.in_turn(count)
 
+    @abc.abstractmethod
     def condition(self, plan: "Plan", indices: Any, ends: Any) -> Any:
         """The condition of images with these indices and labels, in the structure that `around` expects."""
-        raise NotImplementedError
 
     def around(self, denoise: Callable, drawing: "Drawing", indices: Any = None, ends: Any = None) -> Callable:
         """Wraps the denoiser.
@@ -227,6 +214,10 @@ class Modifier(Entry):
         """Whether these command-line options, by name, enable it."""
         return options[cls.enabled_by] != options_of(cls)[cls.enabled_by].default
 
+    @classmethod
+    def spelled(cls) -> str:
+        return f"--guard {cls.name}" if cls.slot == "guard" else flag(cls.enabled_by)
+
     @property
     def takes_scale(self) -> bool:
         """Whether it applies classifier-free guidance itself, instead of the modifier of that slot."""
@@ -239,9 +230,9 @@ class Modifier(Entry):
             by_sets: whether sets are drawn and evaluated, instead of computing a criterion.
         """
 
+    @abc.abstractmethod
     def ready(self, chosen: "Setting") -> Ready:
         """Loads what it needs. Raises `InputError` if it does not fit the model."""
-        raise NotImplementedError
 
     @property
     def parts(self) -> Sequence[str]:

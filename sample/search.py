@@ -62,8 +62,8 @@ def reference_features(name: str, chosen: Setting, options: Search):
     reference = options.reference or training.get("data")
     if reference is None:
         raise InputError(
-            f"--metric {name} needs real images, and the model does not record its training data: give --reference, or use "
-            "--metric pixel or --mode prefix"
+            f"--metric {name} needs real images, and the model does not record its training data: name real images with "
+            "--reference of `jaxdiff sample search` or `sweep`, or search with --metric pixel or --mode prefix"
         )
     reading = reference_reading(options, options.reference, training)
     *size, channels = require_pixels(chosen.model.space, "the model").shape

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
+from jaxdiff._console.arguments import named_as_typed
 from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -141,7 +142,8 @@ def make_solver(sampling: Sampling) -> Solver:
     given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else {}
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
         given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
-    return SOLVERS[sampling.solver](sampling.steps, **given)
+    with named_as_typed(sampling):
+        return SOLVERS[sampling.solver](sampling.steps, **given)
 
 
 def setting(
@@ -168,7 +170,8 @@ def setting(
     solver = make_solver(sampling)
     mesh = sampling.make_mesh()
     model = load(path)
-    solver.check(model.process)
+    with named_as_typed(sampling):
+        solver.check(model.process)
     if not model.conditions.attributes:
         _check_unconditional(path, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)
@@ -188,7 +191,7 @@ def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -
     labelled = isinstance(model.conditions, Labels)
     if labelled and model.conditions.has_null:
         return
-    needing = [entry.name for entry in entries if entry.needs_null] + ["--start none"] * (start == "none")
+    needing = [entry.spelled() for entry in entries if entry.needs_null] + ["--start none"] * (start == "none")
     if needing and not labelled:
         raise InputError(f"{needing[0]} needs a model conditioned on labels, and the model at {path} is unconditional")
     if needing:
@@ -199,7 +202,7 @@ def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -
 
 
 def _check_unconditional(path: Any, attribute: str | None, values: tuple[str, ...], method: Method | None) -> None:
-    what = "a search" if method is None else f"--method {method.name}"
+    what = "a search" if method is None else method.spelled()
     if method is None or method.needs_labels:
         raise InputError(
             f"the model at {path} is unconditional, and {what} needs a model conditioned on labels: train with --attributes, "

@@ -25,7 +25,6 @@ from pathlib import Path  # noqa: E402
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
-import jaxlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler as compiler_options  # noqa: E402
@@ -36,7 +35,7 @@ from jaxdiff.data import Attribute  # noqa: E402
 from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402
 from jaxdiff.process import vp_cosine  # noqa: E402
-from tests.processes import EMITTER_VERSIONS  # noqa: E402
+from tests.processes import QUICK_FLAGS  # noqa: E402
 
 # No deadline, since a first call compiles; the same examples on every run, so that a red build can be repeated.
 hypothesis.settings.register_profile("jaxdiff", deadline=None, derandomize=True)
@@ -72,9 +71,11 @@ def call_program(monkeypatch, tmp_path):
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    """Files with slow tests come first, so that no worker is left alone with one at the end; optimized tests end each file."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    optimized = lambda item: item.get_closest_marker("optimized") is not None  # noqa: E731
+    items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))
 
 
 def pytest_collection_finish():
@@ -98,17 +99,17 @@ def _compile_quickly(quick: bool) -> None:
         jax.config.update("jax_disable_most_optimizations", quick)
 
 
-@pytest.fixture(autouse=True)
-def compiler(request):
-    """Compiles in a third of the time, to slower programs that compute the same; tests marked `optimized` as users do."""
-    _compile_quickly(request.node.get_closest_marker("optimized") is None)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before any fixture: compiles in a third of the time, to slower programs; tests marked `optimized` as users do."""
+    _compile_quickly(item.get_closest_marker("optimized") is None)
 
 
 def _options(*arguments, **named):
-    """JAX's options of the compiler; with few optimisations also without the fusion emitters, half of what is left."""
+    """JAX's options of the compiler; with few optimisations also those flags of XLA, which save two thirds of the rest."""
     options = _get_compile_options(*arguments, **named)
-    if jax.config.read("jax_disable_most_optimizations") and jaxlib.__version__ in EMITTER_VERSIONS:
-        options.env_option_overrides = [*options.env_option_overrides, ("xla_cpu_use_fusion_emitters", False)]
+    if jax.config.read("jax_disable_most_optimizations"):
+        options.env_option_overrides = [*options.env_option_overrides, *QUICK_FLAGS.items()]
     return options
 
 

@@ -17,12 +17,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 900
 """Seconds before a process counts as stuck: over ten times what the slowest takes on an idle machine."""
-EMITTER_VERSIONS = ("0.10.2",)
-"""Versions of jaxlib that know the flag of the fusion emitters; an unknown flag ends the process."""
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+QUICK_FLAGS: dict[str, bool | int] = {}
+"""XLA's flags for compiling quickly: an older code generator, and one module for all of a program's code."""
+if version("jaxlib") == "0.10.2":  # another may not know a flag, which ends the process
+    QUICK_FLAGS |= {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+QUICK = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": " ".join(f"--{name}={value}".lower() for name, value in QUICK_FLAGS.items()),
+}
 """Variables of processes that compile quickly, to slower programs."""
-if version("jaxlib") in EMITTER_VERSIONS:
-    QUICK["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 _JOINED = """
 from jaxdiff._console import device
 device.prepare()

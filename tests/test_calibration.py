@@ -21,6 +21,9 @@ from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_cosine
 
+# a calibration is fitted: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 SHARES = np.array([0.6, 0.3, 0.1])
 NONE = Calibration.identity(3)
 

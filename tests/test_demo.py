@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import LIMIT
+from tests.processes import LIMIT, QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,8 +21,8 @@ def out(tmp_path_factory) -> Path:
     """The folder that the reduced demo wrote."""
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [sys.executable, "-m", "jaxdiff", "demo", "--reduced", "--out", folder], cwd=ROOT, timeout=LIMIT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        [sys.executable, "-m", "jaxdiff", "demo", "--reduced", "--out", folder], cwd=ROOT, env={**os.environ, **QUICK},
+        timeout=LIMIT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return folder

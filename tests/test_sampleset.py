@@ -119,6 +119,12 @@ def test_a_folder_with_other_samples_is_refused_and_kept(tmp_path, change, words
     np.testing.assert_array_equal(SampleSet.open(tmp_path / "set").image(7), drawn[7])
 
 
+def test_a_file_is_no_set(tmp_path):
+    (tmp_path / "set").touch()
+    with pytest.raises(InputError, match="set is a file; use another folder"):
+        made(tmp_path / "set")
+
+
 def test_a_folder_that_is_no_set_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "thesis.tex").write_text("important")

@@ -90,6 +90,8 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
     path = out / "config.json"
     if path.exists():
         _require_same(out, path, config)
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; choose another folder")
     elif out.exists() and any(out.iterdir()):
         raise InputError(f"--out {out} is not empty and holds no run (no config.json); choose another folder")
     else:

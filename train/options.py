@@ -65,6 +65,8 @@ class RunOptions(Reading, Hosts):
 
     def __post_init__(self):
         image_size(self.size)
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"--out must be a folder, {self.out} is a file")
         for name in ("steps", "batch_size", "log_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,13 +1,32 @@
 """Arguments that several programs take."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from jaxdiff.data.spec import split_escaped, unescaped
 from jaxdiff.errors import InputError
 
 if TYPE_CHECKING:
     from jaxdiff.data.columns import ValueNames
+
+
+@contextmanager
+def named_as_typed(options: Any, prefix: str = "") -> Generator[None, None, None]:
+    """Within, an `InputError` names the fields of `options` as on the command line: --steps, not `steps`.
+
+    Arguments:
+        options: the dataclass of the options.
+        prefix: what the command line puts before the names of its fields.
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for field in fields(options):
+            message = message.replace(f"`{field.name}`", f"--{prefix}{field.name}".replace("_", "-"))
+        raise InputError(message) from error
 
 
 def image_size(given: str | None) -> tuple[int, int] | None:

@@ -5,75 +5,102 @@ A program's `--help` lists its commands; a command's own `--help` lists its opti
 
 import importlib
 import inspect
-import re
+import io
 import sys
 import textwrap
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any, get_type_hints
 
-import docstring_parser
 import tyro
 
+from jaxdiff._console.arguments import named_as_typed
 from jaxdiff._console.device import prepare
+from jaxdiff._console.help_text import docstrings, wrapped
 from jaxdiff._console.terminal import run
 from jaxdiff._version import __version__
 from jaxdiff.errors import InputError
 
+HELP = "help"
+"""Metadata of a field of options that gives its help text instead of its docstring."""
+REGISTRY = tyro.constructors.ConstructorRegistry()
+"""How tyro builds options: their help text comes from `docstrings`, and an `InputError` passes through it."""
+_ABOUT = "{about}"  # stands for the text about a command until tyro has laid out its help
 
-def parsed(kind: type, spelled: str, arguments: list[str], *tables: str) -> Any:
-    """Parses command-line arguments; exits after `--help`, or with status 2 if they are wrong.
+
+class _WrongOptions(Exception):
+    """An `InputError` of a dataclass of options. It is no `ValueError`, which tyro would print in a box."""
+
+    def __init__(self, kind: type, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+@REGISTRY.struct_rule
+def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
+    kind = info.type
+    if not is_dataclass(kind) or getattr(kind, "__parameters__", ()):  # tyro has generic ones of its own
+        return None
+
+    def make(**given: Any) -> Any:
+        try:
+            return kind(**given)
+        except InputError as error:
+            raise _WrongOptions(kind, str(error)) from error
+
+    types = get_type_hints(kind, include_extras=True)
+    specs = []
+    for field in fields(kind):
+        default = tyro.MISSING if field.default is MISSING else field.default
+        about = field.metadata.get(HELP) or partial(_docstring, kind, field.name)
+        specs.append(tyro.constructors.StructFieldSpec(field.name, types[field.name], default, about))
+    return tyro.constructors.StructConstructorSpec(make, tuple(specs))
+
+
+def _docstring(kind: type, name: str) -> str | None:
+    return docstrings(kind).get(name)
+
+
+class _Held(io.StringIO):
+    """Holds printed text, in the encoding and colours of the standard output that it replaces."""
+
+    def __init__(self, replaced: Any):
+        super().__init__()
+        self._replaced = replaced
+
+    @property
+    def encoding(self) -> str:  # ty: ignore[incompatible-property-override]
+        return self._replaced.encoding
+
+    def isatty(self) -> bool:
+        return self._replaced.isatty()
+
+
+def parsed(kind: Any, spelled: str, arguments: list[str], *tables: str) -> Any:
+    """Parses command-line arguments; exits after `--help`, or with status 2 if tyro cannot parse them.
 
     Arguments:
         kind: the dataclass of the options, whose docstring is the help text.
         spelled: the command as called.
         arguments: the arguments.
-        tables: further help text.
+        tables: tables of choices for the help text.
+
+    Raises:
+        InputError: the options refuse their values.
     """
-    about = "\n\n".join([inspect.getdoc(kind) or "", *tables])
-    _join_lines(kind)
-    with _own_errors(kind):
-        # tyro prints two blank lines where an indented line follows a blank one
-        return tyro.cli(kind, prog=spelled, args=arguments, description=re.sub(r"\n\n(?= )", "\n", about))
-
-
-class _WrongOptions(BaseException):
-    """An `InputError` of the options' own checks, which tyro would print in a box if it were a `ValueError`."""
-
-
-@contextmanager
-def _own_errors(kind: Any) -> Generator[None, None, None]:
-    """Raises an `InputError` of `kind.__post_init__` unchanged while options are parsed."""
-    own, check = vars(kind).get("__post_init__"), getattr(kind, "__post_init__", lambda options: None)
-
-    def checked(options: Any) -> None:
-        try:
-            check(options)
-        except InputError as error:
-            raise _WrongOptions(error) from None
-
-    kind.__post_init__ = checked
+    held = _Held(sys.stdout)
     try:
-        yield
+        with redirect_stdout(held):
+            return tyro.cli(kind, prog=spelled, args=arguments, description=_ABOUT, registry=REGISTRY)
     except _WrongOptions as wrong:
-        raise wrong.args[0] from None
-    finally:
-        if own is None:
-            del kind.__post_init__
-        else:
-            kind.__post_init__ = own
-
-
-def _join_lines(kind: type) -> None:
-    """Makes each field's docstring one paragraph: tyro keeps the line breaks of indented docstrings."""
-    for owner in filter(is_dataclass, kind.__mro__):
-        hints = owner.__dict__.get("__annotations__", {})
-        for parameter in docstring_parser.parse_from_object(owner).params:
-            name, text = parameter.arg_name, parameter.description
-            if name in hints and text and "\n" in text:
-                hints[name] = Annotated[hints[name], tyro.conf.arg(help=" ".join(text.split()))]  # ty: ignore[invalid-type-form]
+        prefix = "".join(f"{field.name}." for field in fields(kind) if field.type is wrong.kind)
+        with named_as_typed(wrong.kind, prefix):
+            raise InputError(str(wrong)) from None
+    except SystemExit:
+        print(held.getvalue().replace(_ABOUT, wrapped(inspect.getdoc(kind) or "", *tables), 1), end="")
+        raise
 
 
 @dataclass(frozen=True)

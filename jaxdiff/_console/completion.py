@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from jaxdiff._console.commands import Program
+from jaxdiff._console.commands import REGISTRY, Program
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -20,7 +20,7 @@ def print_completion(shell: str, programs: Mapping[str, Program | type]) -> None
     """
     kinds = [_named(name, _commands(each) if isinstance(each, Program) else each) for name, each in programs.items()]
     arguments = ["--tyro-print-completion", shell]
-    tyro.cli(_any_of(kinds), prog="jaxdiff", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+    tyro.cli(_any_of(kinds), prog="jaxdiff", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,), registry=REGISTRY)
 
 
 def _commands(program: Program) -> type:

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,6 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from jaxdiff._console.pipes import surviving_output
 from jaxdiff.errors import InputError, LostProcess
 
 console = Console()
@@ -132,7 +132,7 @@ def run(main: Callable[[], None]) -> None:
     """
     # Orbax logs pages for what we print in one line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    with _surviving_output():
+    with surviving_output():
         _run(main)
 
 
@@ -159,42 +159,6 @@ def _run(main: Callable[[], None]) -> None:
             soft_wrap=True,
         )
         _end(1)
-
-
-@contextmanager
-def _surviving_output() -> Generator[None, None, None]:
-    """Within, the standard streams are `_Output`."""
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_Output, streams)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = streams
-
-
-class _Output:
-    """An output stream that discards what follows once its reader is gone (`| head`), so that the work goes on."""
-
-    def __init__(self, stream: Any):
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        self._attempt(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._attempt(self._stream.flush)
-
-    def _attempt(self, action: Callable[[], Any]) -> None:
-        try:
-            action()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def _joined() -> bool:

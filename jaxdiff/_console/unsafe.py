@@ -26,7 +26,7 @@ def encoded(
     value_names: tuple[str, ...],
     *,
     layout: str | None = None,
-    range: tuple[float, float] | None = None,
+    range: tuple[int | float, int | float] | None = None,
 ) -> Float32[np.ndarray, "n ..."]:
     """The images of a data set, encoded in a model's space; prints what was understood of it.
 

@@ -16,7 +16,7 @@ MOST_VALUES = 32
 MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "#N/A", "None", "NULL", "null"})
 """Texts that mean that a value is missing, as pandas, R, databases and spreadsheets write them."""
 
-ValueNames: TypeAlias = Sequence[str] | Mapping[str, str]
+ValueNames: TypeAlias = Sequence[str] | Mapping[str, str] | Mapping[int, str]
 """The names of the values of a column: a list, whose k-th name (from 0) is that of the integer code k, or a name by code."""
 
 

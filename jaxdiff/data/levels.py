@@ -23,7 +23,7 @@ _UNIT, _SIGNED, _BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
 
 
 def quantised(
-    images: Float[np.ndarray, "n height width c"], given: tuple[float, float] | None, what: str
+    images: Float[np.ndarray, "n height width c"], given: tuple[int | float, int | float] | None, what: str
 ) -> tuple[UInt8[np.ndarray, "n height width c"], tuple[str, ...]]:
     """Floating-point images rounded to 256 levels, and a note on their range.
 

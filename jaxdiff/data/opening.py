@@ -24,7 +24,7 @@ def open_data(
     value_names: Mapping[str, ValueNames] | None = None,
     manual_dir: str | PathLike[str] | None = None,
     layout: str | None = None,
-    range: tuple[float, float] | None = None,
+    range: tuple[int | float, int | float] | None = None,
 ) -> Source:
     """Opens a data set of images of any supported kind.
 

@@ -38,7 +38,7 @@ def train_feature_classifiers(
     channels: int | None = None,
     value_names: Mapping[str, ValueNames] | None = None,
     layout: str | None = None,
-    range: tuple[float, float] | None = None,
+    range: tuple[int | float, int | float] | None = None,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
     progress: Callable[[str, int, int], None] | None = None,

@@ -1,6 +1,5 @@
 """Adaptive projected guidance: classifier-free guidance with the saturating component removed (Sadat et al. 2024)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxdiff.defaults import PROJECTED_ETA, PROJECTED_MOMENTUM, PROJECTED_RADIUS
 from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import stacked, unstacked
@@ -64,9 +64,9 @@ def adaptive_projected(
     null: Any,
     scale: ArrayLike,
     *,
-    eta: ArrayLike = 0.0,
-    radius: ArrayLike = math.inf,
-    momentum: ArrayLike = 0.0,
+    eta: ArrayLike = PROJECTED_ETA,
+    radius: ArrayLike = PROJECTED_RADIUS,
+    momentum: ArrayLike = PROJECTED_MOMENTUM,
 ) -> AdaptiveProjected:
     """Classifier-free guidance with a projected, rescaled update with momentum (Sadat et al. 2024, algorithm 1):
 

@@ -121,7 +121,8 @@ class Process(ABC):
         It is the integral of g² over the step, scaled by the decay up to `t`; for a DDPM table it is exactly
         beta' = 1 - abar_t / abar_t_next, the beta of the sub-sampled chain.
         """
-        return -jnp.exp(2 * self.log_sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(t_next))
+        # in a step of no length, rounding may make the difference positive
+        return -jnp.exp(2 * self.log_sigma(t)) * jnp.expm1(jnp.minimum(self.log_snr(t) - self.log_snr(t_next), 0.0))
 
     def scale(self, t: ArrayLike) -> Array:
         """sqrt(alpha² + sigma²), the standard deviation of noised data of unit variance: 1 where variance is preserved."""

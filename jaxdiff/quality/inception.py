@@ -322,7 +322,7 @@ def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a converted file."""
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"file {path} does not exist")
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}

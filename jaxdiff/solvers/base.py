@@ -117,7 +117,8 @@ def posterior_noise(process: Process, x0: Array, x: Array, t: Array) -> Array:
 
 def fresh_share(process: Process, t: Array, t_next: Array, x: Array) -> Array:
     """1 - SNR(t) / SNR(t_next): the fraction of the noise variance at t_next not determined by x_t and x_0; 1 at t_next = 0."""
-    return expand(-jnp.expm1(process.log_snr(t) - process.log_snr(t_next)), x)
+    # in a step of no length, rounding may make the difference positive
+    return expand(-jnp.expm1(jnp.minimum(process.log_snr(t) - process.log_snr(t_next), 0.0)), x)
 
 
 def half_log_snr(process: Process, t: Array, x: Array) -> Array:

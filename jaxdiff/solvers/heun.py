@@ -84,5 +84,7 @@ class Heun(Solver):
         raised = jnp.where(within, jnp.clip(risen, t, latest), t)
         # in units of x/alpha the variance rises from S² to that of the raised time
         alpha, before = expand(process.alpha(raised), x), expand(process.alpha(t), x)
-        added = expand(level * jnp.sqrt(jnp.expm1(log_snr - process.log_snr(raised))), x)
+        # where nothing is added, rounding may make the difference negative
+        rise = jnp.maximum(log_snr - process.log_snr(raised), 0.0)
+        added = expand(level * jnp.sqrt(jnp.expm1(rise)), x)
         return alpha * (x / before + self.churn_noise * added * noise), raised

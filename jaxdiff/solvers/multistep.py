@@ -102,7 +102,7 @@ class DPMSolverSDE(DPMSolver):
         guess = _guess(mean, history, node, length)
         alpha, sigma = expand(process.alpha(node.t_next), x), expand(process.sigma(node.t_next), x)
         ratio = expand(jnp.exp(process.log_sigma(node.t_next) - process.log_sigma(node.t)), x)
-        fresh = -jnp.expm1(-2 * length)
+        fresh = -jnp.expm1(-2 * jnp.maximum(length, 0.0))  # rounding may make a step of no length negative
         stepped = ratio * jnp.exp(-length) * x + alpha * fresh * guess + sigma * jnp.sqrt(fresh) * noise(0)
         return State(stepped, Last(mean, length))
 

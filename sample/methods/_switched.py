@@ -1,5 +1,6 @@
 """The base class of attribute switching, with one transition point or one per frequency band."""
 
+import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,9 +55,9 @@ class Switched(Method):
 
         yield options.out, self.at_found(searched(options, chosen, self))
 
+    @abc.abstractmethod
     def at_found(self, found: Any) -> Method:
         """The method with the points of a search result."""
-        raise NotImplementedError
 
     def settings(self, plan: Any) -> dict[str, Any]:
         """Nothing: the points are in `provenance`, and the start is in the context."""

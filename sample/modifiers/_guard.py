@@ -1,5 +1,6 @@
 """Base classes of guards: unsafe images or labels, a strength, and a window of noise levels in which they act."""
 
+import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,9 +139,9 @@ class ImageGuard(Reading, Guard):
         space, reading = chosen.model.space, {"layout": self.layout, "range": self.range}
         return encoded(spec, self.unsafe_split, space, count, self.value_names, **reading)
 
+    @abc.abstractmethod
     def around(self, chosen: Any, unsafe: "References") -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
         """The guard, a function as in `Ready.around`, and further settings for provenance."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

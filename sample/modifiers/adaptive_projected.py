@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxdiff.defaults import PROJECTED_ETA, PROJECTED_MOMENTUM, PROJECTED_RADIUS
 from jaxdiff.errors import InputError
 
 from ..registry import Ready, check_at_least
@@ -22,11 +23,11 @@ class AdaptiveProjected(GuidanceScale):
 
     adaptive_projected: bool = False
     """Use adaptive projected guidance: project and rescale the guidance update, with momentum. Needs --guidance-scale."""
-    projected_eta: float = 0.0
+    projected_eta: float = PROJECTED_ETA
     """Weight of the update's component parallel to the posterior mean, which causes oversaturation; 1 keeps it in full."""
-    projected_radius: float = math.inf
+    projected_radius: float = PROJECTED_RADIUS
     """Maximum norm of the update before scaling; suitable values grow with the square root of the number of pixels."""
-    projected_momentum: float = 0.0
+    projected_momentum: float = PROJECTED_MOMENTUM
     """Momentum of the update, in (-1, 1); negative values, as in the paper, subtract past updates."""
 
     def __post_init__(self):

@@ -119,8 +119,8 @@ for _ in range(8):
     before = faults()
     program(1.0).block_until_ready()
     counts_of_faults.append(faults() - before)
-# once in a while the heap must grow
-print("FAULTS", sorted(counts_of_faults[3:])[2])
+# a heap that must grow, or a system that takes pages back, adds faults to some calls
+print("FAULTS", min(counts_of_faults[3:]))
 """
 
 

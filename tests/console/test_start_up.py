@@ -1,5 +1,6 @@
 """Help and option errors import nothing heavy and fit a screen, and the machine is set up before JAX is imported."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.processes import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (TRAIN, SAMPLE, EVALUATE)
+COMMANDS = [(program, name) for program in PROGRAMS for name in program.commands]
 HEAVY = (
     "flax", "grain", "jax", "jaxlib", "jaxtyping", "matplotlib", "numpy", "optax", "orbax", "PIL", "safetensors", "scipy",
     "tensorflow_datasets",
@@ -44,7 +46,7 @@ def called(module: str, *arguments, names=HEAVY, **environment) -> tuple[int, st
 
 
 HELPED = [
-    *((program.name, name) for program in PROGRAMS for name in program.commands),
+    *((program.name, name) for program, name in COMMANDS),
     *((program.name,) for program in PROGRAMS),
     ("demo",),
     ("completion",),
@@ -56,8 +58,20 @@ HELPED = [
 def test_help_imports_nothing_heavy(words):
     status, output, imported = called("jaxdiff", *words, "--help")
     assert status == 0 and " ".join(("jaxdiff", *words)) in output
-    assert "\n\n\n" not in output
+    assert "\n\n\n" not in output and all(len(line) <= 80 for line in output.splitlines()[1:])
     assert imported == []
+
+
+def test_the_examples_in_the_help_can_be_pasted():
+    """A shell joins the lines of an example to the command in the docstring."""
+    found = 0
+    for program, name in COMMANDS:
+        about = inspect.getdoc(program.options(name)).split("\n\n")
+        documented = [each.split() for each in about if each.startswith("  jaxdiff")]
+        output = called(program.name, name, "--help")[1].replace("\\\n", "")
+        assert [line.split() for line in output.splitlines() if line.startswith("  jaxdiff")] == documented
+        found += len(documented)
+    assert found > 20
 
 
 def test_the_help_of_an_option_is_one_paragraph():
@@ -108,6 +122,8 @@ def test_wrong_options_import_nothing_heavy(words):
     ("train", "diffusion", ("--learning-rate", "-1"), "--learning-rate must be"),
     ("sample", "draw", ("--model", "embedded", "--count", "0"), "--count must be at least 1, got 0"),
     ("evaluate", "fairness", ("--attribute", "group"), "--synthetic takes one or more sets, got none"),
+    ("evaluate", "fairness", ("--attribute", "group", "--limits.near-duplicates", "2"),
+     "--limits.near-duplicates must be above 0 and below 1, got 2.0"),
 ])  # fmt: skip
 def test_an_option_that_is_out_of_range_is_an_error_of_one_line(program, name, arguments, message):
     status, output, _ = called("jaxdiff", program, name, *arguments, "--out", "out")
@@ -133,6 +149,16 @@ def test_output_that_nobody_reads_neither_stops_the_work_nor_is_an_error(tmp_pat
         process.stdout.close()
         assert process.stderr.read() == "" and process.wait(LIMIT) == 0
     assert file.read_text() == "finished"
+
+
+@pytest.mark.parametrize("words", [(), ("sample",), ("sample", "draw"), ("demo",), ("completion",)], ids=" ".join)
+def test_help_that_nobody_reads_is_no_error(words):
+    read, write = os.pipe()
+    os.close(read)
+    call = [sys.executable, "-m", "jaxdiff", *words, "--help"]
+    done = subprocess.run(call, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("program", ("train", "sample", "evaluate", "jaxdiff"))

@@ -9,6 +9,9 @@ from PIL import Image
 
 from evaluate.__main__ import main
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 QUICK = ["--steps", "30", "--batch", "16", "--seeds", "2", "--permutations", "19", "--replicates", "100"]
 
 

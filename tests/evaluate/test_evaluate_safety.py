@@ -13,6 +13,9 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
 
+# the classifiers of so short a training are as good as their rounding
+pytestmark = pytest.mark.optimized
+
 SIZE, COUNT = 16, 300
 GLASSES = 3
 # features independent of the groups, so that classifiers have to learn the glasses themselves

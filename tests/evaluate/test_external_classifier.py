@@ -11,6 +11,9 @@ from evaluate.__main__ import main
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.evaluation import LabelledImages
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 VALUES = ("dark", "bright")
 
 

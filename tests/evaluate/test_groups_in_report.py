@@ -18,6 +18,9 @@ from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.image_classifier import ImageClassifier
 from tests.evaluate.test_report_page import Page, text
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 TONES = ("dark", "middle", "bright")
 LEVELS = np.array([50, 125, 200])
 QUICK = ["--steps", "50", "--batch", "24", "--seeds", "1", "--permutations", "9", "--replicates", "200", "--no-flip"]

@@ -127,14 +127,16 @@ def test_unconditional_model_takes_images_with_any_attribute(evaluate, tmp_path)
         (["--batch-size", "0"], ["--batch-size", "0"]),
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--value-names", "group"], ["ATTRIBUTE=NAME"]),
+        (["--out", "data.npz/report.json"], ["cannot write data.npz/report.json"]),
         (["--out", "report"], ["--out", ".json", "report"]),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_one_line_and_status_2(evaluate, monkeypatch, tmp_path, capsys, arguments, words):
     saved(tmp_path / "run")
     npz(tmp_path / "data.npz")
     npz(tmp_path / "other.npz", attribute="tone")
     npz(tmp_path / "named.npz", names=("oval", "square"))
+    monkeypatch.setattr("evaluate.likelihood._bits", lambda *_: pytest.fail("a likelihood was computed"))
     given = {"--model": "run", "--data": "data.npz", "--split": "all", "--out": "report.json"}
     given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert evaluate(*(word for pair in given.items() for word in pair)) == 2

@@ -18,6 +18,9 @@ from jaxdiff._console.terminal import run
 from jaxdiff.fairness.tradeoff import TradeOff
 from tests.evaluate.test_report_page import CHROMIUM, Page, browse, drawn, real, text, written_report
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 TAUS = (0.2, 0.6, 1.0)
 
 

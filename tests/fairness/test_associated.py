@@ -16,6 +16,9 @@ from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off
 from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 BEARD = Attribute("beard", ("no", "yes"))
 SKIN = Attribute("skin", ("light", "medium", "dark"))
 EYES = Attribute("eyes", ("brown", "blue", "green", "grey"))

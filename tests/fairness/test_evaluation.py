@@ -8,6 +8,9 @@ from jaxdiff import InputError
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
 from jaxdiff.image_classifier import ClassifierTraining, _batches, _evaluate, _step, train_image_classifier
 
+# classifiers are trained: running takes longer than compiling
+pytestmark = pytest.mark.optimized
+
 QUICK = ClassifierTraining(steps=40, batch=16, rate=5e-3, widths=(8, 16))
 
 

@@ -62,6 +62,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", SETTINGS)
 def test_semantic_guidance_is_its_formula_in_eps(name, key):
     options = SETTINGS[name]

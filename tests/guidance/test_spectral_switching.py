@@ -167,7 +167,7 @@ def test_the_fair_points_make_both_directions_equal_which_no_single_point_does(k
 def network() -> NetworkDenoiser:
     """An untrained UNet whose output is not zero."""
     config = UNetConfig(
-        size=8, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0
+        size=8, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(4,), head_channels=16, dropout=0.0, stem=2
     )
     made = jax.jit(lambda key: unet(config, key))(jax.random.key(5))
     rng = np.random.default_rng(5)

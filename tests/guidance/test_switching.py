@@ -29,7 +29,7 @@ def pair(process, std=0.7, mean=1.5) -> GaussianMixture:
 def network() -> NetworkDenoiser:
     """An untrained UNet whose output is not zero."""
     config = UNetConfig(
-        size=8, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0
+        size=8, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(4,), head_channels=16, dropout=0.0, stem=2
     )
     made = jax.jit(partial(unet, config))(jax.random.key(5))
     rng = np.random.default_rng(5)

@@ -242,7 +242,7 @@ def test_a_state_of_another_network_is_refused_with_its_keys(state, tmp_path):
 
 def test_what_is_no_weights_file_is_refused(file, tmp_path):
     for name in ("absent.safetensors", "absent.pth"):
-        with pytest.raises(InputError, match=f"there is no file .*{name}"):
+        with pytest.raises(InputError, match=f"{name} does not exist"):
             inception.load(tmp_path / name)
     with pytest.raises(InputError, match="must end in .safetensors"):
         inception.convert(file, tmp_path / "weights.npz")

@@ -1,5 +1,7 @@
 """Tiny untrained models that the tests of methods and modifiers draw from."""
 
+import os
+
 import pytest
 
 from tests.sample.modifying import SIZE
@@ -25,7 +27,8 @@ def unconditional(save_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory):
-    """A cache of unsafe images of its own."""
+    """A cache of unsafe images that is not the user's: one for all files and workers, since finding the images takes long."""
+    folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache"))
         yield

@@ -26,12 +26,7 @@ UNSAFE = "embedded:glasses=yes+hair=long"
 ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("glasses", ("no", "yes")))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

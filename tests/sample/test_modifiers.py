@@ -36,7 +36,8 @@ def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, me
     """Shapes alone: the program of each pair is traced."""
     for name in MODIFIERS:
         if (method, name) in REFUSED:
-            with pytest.raises(InputError, match=f"got --method {method} with {name}|{method} .*does not support {name}"):
+            flag = MODIFIERS[name].spelled()
+            with pytest.raises(InputError, match=f"got --method {method} with {flag}|{method} .*does not support {flag}"):
                 options_of(folder, guide, method, [name])
             continue
         drawing = drawing_of(options_of(folder, guide, method, [name]))
@@ -90,7 +91,10 @@ def test_a_search_names_what_it_does_not_support(folder):
     refused = [
         (VALUES["negative"][0], "a search supports guards with unsafe images"),
         (VALUES["safe"][0], "needs --window 0 inf"),
-        ({**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"}, "--mode spectral does not support safe"),
+        (
+            {**VALUES["safe"][0], "window": (0.0, float("inf")), "mode": "spectral"},
+            "--mode spectral does not support --guard safe",
+        ),
     ]
     for options, message in refused:
         with pytest.raises(InputError, match=message):
@@ -126,5 +130,5 @@ def test_what_needs_labels_says_so_of_an_unconditional_model(unconditional, guid
         drawing_of(options_of(unconditional, guide, attribute="group"))
     with pytest.raises(InputError, match="unknown attribute 'group'"):
         drawing_of(options_of(unconditional, guide, "vanilla", ["negative"]))
-    with pytest.raises(InputError, match="classifier_free needs a model conditioned on labels"):
+    with pytest.raises(InputError, match="--guidance-scale needs a model conditioned on labels"):
         drawing_of(options_of(unconditional, guide, guidance_scale=2.0))

@@ -63,5 +63,5 @@ def test_options_that_cannot_be_combined_are_errors(options, message, folder):
 def test_a_tau_is_valid_only_with_it(folder, tmp_path):
     options = VALUES["adaptive_projected"][0]
     require_tau_of_its_own(folder, tmp_path, "adaptive_projected", options, {"projected_eta": 0.5})
-    with pytest.raises(InputError, match="--mode spectral does not support adaptive_projected"):
+    with pytest.raises(InputError, match="--mode spectral does not support --adaptive-projected"):
         made(Search, model=folder, mode="spectral", **options)

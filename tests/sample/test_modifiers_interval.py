@@ -45,7 +45,7 @@ def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypat
         ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.1)}, "takes two SNR values, 0 <= low <= high"),
         (
             {"guidance_scale": 2.0, "guidance_interval": (0.1, 1.0), **UNSAFE, "anchor": "unconditional"},
-            "applies plain classifier-free guidance itself and does not support interval",
+            "applies plain classifier-free guidance itself and does not support --guidance-interval",
         ),
     ],
     ids=str,

@@ -7,12 +7,13 @@ from typing import get_args
 
 import pytest
 
+from jaxdiff._console.help_text import docstrings
 from jaxdiff.errors import InputError
 from sample.command_line import entries_of, made, on_line, options_on_line, tables
 from sample.methods import METHODS
 from sample.modifiers import MODIFIERS
 from sample.options import SLOTS, Draw, Search, Sweep
-from sample.registry import docstrings, options_of
+from sample.registry import options_of
 
 ENTRIES = {**METHODS, **MODIFIERS}
 PLACE = {"model": Path("model"), "out": Path("out")}

@@ -16,6 +16,7 @@ from tests import processes
 
 succeed = partial(processes.succeed, **processes.QUICK)
 COUNT = 44  # six shards of eight, the last of four
+pytestmark = pytest.mark.usefixtures("own_cache")
 GUARDED = {"unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0), "deviation": 1e3, "guidance_scale": 2.0}
 PATCH = """
 import json, sys

@@ -104,7 +104,9 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
     """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the reported cost."""
     # Euler-Maruyama refuses steps of log SNR above some 1.3
-    process, solver = vp_linear(), VARIANTS[name](20 if name == "euler_maruyama" else 6, spacing="log_snr")
+    # the corrector divides by the norm of a score that is a small difference where the noise is nearly gone
+    spacing = "uniform" if name == "predictor_corrector" else "log_snr"
+    process, solver = vp_linear(), VARIANTS[name](20 if name == "euler_maruyama" else 6, spacing=spacing)
     denoise, seen = recorded(pair(process))
     at = lambda taus, starts, ends: drawn(  # noqa: E731
         guidance.switching(denoise, jnp.asarray(taus)), process, solver, starts, ends, key

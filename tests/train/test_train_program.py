@@ -270,7 +270,7 @@ def program(monkeypatch, call_program):
         (["--data", "nowhere"], ["no data at 'nowhere'"]),
         (["--data", "fine.npz", "--value-names", "group"], ["ATTRIBUTE=NAME"]),
         (["--data", "fine.npz", "--steps", "0"], ["--steps", "at least 1", "0"]),
-        (["--data", "fine.npz", "--label-dropout", "1.5"], ["label_dropout", "1.5"]),
+        (["--data", "fine.npz", "--label-dropout", "1.5"], ["--label-dropout", "1.5"]),
         (["--data", "fine.npz", "--warmup", "-1"], ["--warmup", "at least 0", "-1"]),
         (["--data", "fine.npz", "--save-minutes", "nan"], ["--save-minutes", "at least 0", "nan"]),
         (["--data", "fine.npz", "--ema-decay", "1"], ["--ema-decay", "[0, 1)", "1.0"]),
@@ -298,6 +298,12 @@ def test_wrong_input_is_an_error_before_any_compute(program, tmp_path, capsys, a
     for word in words:
         assert word in output
     assert "Traceback" not in output and not (tmp_path / "run").exists()
+
+
+def test_a_run_in_a_file_is_an_error(program, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert program("--data", "embedded", "--out", "file") == 2
+    assert capsys.readouterr().err == "error: --out must be a folder, file is a file\n"
 
 
 def test_help_has_examples(tmp_path):

@@ -86,7 +86,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _bytes(
-    images: Shaped[np.ndarray, "..."], given: tuple[float, float] | None, what: str
+    images: Shaped[np.ndarray, "..."], given: tuple[int | float, int | float] | None, what: str
 ) -> tuple[UInt8[np.ndarray, "n height width c"], tuple[str, ...]]:
     """The images as uint8, and a note on their range."""
     if images.ndim == 3:

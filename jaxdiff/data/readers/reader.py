@@ -31,7 +31,7 @@ class Request:
     attributes: Sequence[str] | None = None
     value_names: Mapping[str, ValueNames] = field(default_factory=dict)
     manual_dir: str | PathLike[str] | None = None
-    range: tuple[float, float] | None = None
+    range: tuple[int | float, int | float] | None = None
 
     @property
     def path(self) -> Path:
