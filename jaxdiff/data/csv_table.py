@@ -1,11 +1,20 @@
-"""Tables in CSV, as the publishers of data sets write them: a header, commas, one row for each image."""
+"""Tables in CSV, as publishers of data sets, spreadsheets and other programs write them: a header, and a row for each image.
+
+Fields are separated by commas, semicolons or tabs. The text is UTF-8 or UTF-16, with or without a byte-order mark. A nameless
+first column, in which pandas writes the index, is left out, and so are blank rows.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxdiff.errors import InputError
+
+_SEPARATORS = ",;\t"
+_INDEX = ("", "Unnamed: 0")
+"""Names of a first column that is an index, as pandas writes it and as it reads it back."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +35,29 @@ class CsvTable:
 
     @staticmethod
     def parse(data: bytes, what: str) -> "CsvTable":
-        """Raises `InputError` if the bytes are no UTF-8 CSV table with distinct column names and equally many fields a row."""
+        """Reads a table.
+
+        Raises:
+            InputError: the bytes are no table in CSV, column names are empty or repeated, there are no rows below the header,
+                or a row has another number of fields.
+        """
         try:
-            # skips blank lines, which many programs leave at the end
-            reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-            found = [(number, [value.strip() for value in row]) for number, row in enumerate(reader, start=1) if row]
+            found = _rows(_text(data))
         except (UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{what} is not a UTF-8 CSV table: {error}") from error
         if not found:
             raise InputError(f"{what} is empty; expected a header and rows")
         header = found[0][1]
-        if len(set(header)) != len(header):
-            raise InputError(f"{what} must have distinct column names; row 1 has {', '.join(header)}")
+        index = int(len(header) > 1 and header[0] in _INDEX)
+        names = header[index:]
+        if "" in names or len(set(names)) != len(names):
+            raise InputError(f"{what} must have distinct, non-empty column names; row 1 has {', '.join(header)}")
+        if len(found) == 1:
+            raise InputError(f"{what} has no rows below the header")
         for number, row in found[1:]:
             if len(row) != len(header):
                 raise InputError(f"row {number} of {what} has {len(row)} fields; expected {len(header)}: {', '.join(header)}")
-        return CsvTable(what, header, [row for _, row in found[1:]], [number for number, _ in found[1:]])
+        return CsvTable(what, names, [row[index:] for _, row in found[1:]], [number for number, _ in found[1:]])
 
     def column(self, name: str) -> list[str]:
         """The values of a column. Raises `InputError` if there is none of this name."""
@@ -49,3 +65,26 @@ class CsvTable:
             raise InputError(f"{self.what} has no column {name!r}; row 1 has {', '.join(self.header)}")
         position = self.header.index(name)
         return [row[position] for row in self.rows]
+
+
+def _text(table: bytes) -> str:
+    """The text of a table, in UTF-8, or in UTF-16 if it begins with its byte-order mark."""
+    return table.decode("utf-16" if table[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def _rows(text: str) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, with their numbers. The separator is the one that divides the first row into most fields,
+    unless the first row is `sep=` and it, as some spreadsheets write."""
+    line = re.search(r"[^\r\n]+", text)
+    first = line.group() if line else ""
+    named = first.strip().removeprefix("sep=") if first.startswith("sep=") else ""
+    separator = named if len(named) == 1 else max(_SEPARATORS, key=lambda each: _fields(first, each))
+    body = text[len(first) :] if len(named) == 1 else text  # the rest of the line `sep=` counts as a blank row
+    reader = csv.reader(io.StringIO(body, newline=""), strict=True, delimiter=separator)
+    rows = ((number, [cell.strip() for cell in row]) for number, row in enumerate(reader, start=1))
+    return [(number, row) for number, row in rows if any(row)]
+
+
+def _fields(line: str, separator: str) -> int:
+    """The number of fields of a line; separators within quotes do not count."""
+    return len(next(csv.reader([line], delimiter=separator), ()))

@@ -1,19 +1,20 @@
 """The files of a data set by name, whether they lie in a folder or in archives."""
 
 import os
-import tarfile
-import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
+from jaxdiff.data.archives import Opener, is_archive, open_archive
 from jaxdiff.data.images import SUFFIXES
 from jaxdiff.errors import InputError
 
-_COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+DEPTH = 2
+"""How deep archives are looked for in archives: a zip of zips is read."""
+_UNREADABLE = (".7z", ".rar", ".7z.001", ".zip.001", ".z01", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Files:
         names: the paths of all files, relative to the folder or within the archive, with `/`, sorted.
         read_bytes: the bytes of a file by its name; thread-safe.
         prefix: the folder, with its `/`, in which all files of an archive lie and which `names` leave out; empty if none.
-        archives: the paths without suffixes of a folder's archives, if there are several; names of their files start with them.
+        archives: the paths without suffixes of the archives that hold the files, if there are several; names of their files
+            start with them.
     """
 
     where: str
@@ -38,6 +40,15 @@ class Files:
     def images(self) -> tuple[str, ...]:
         """The names of the image files."""
         return tuple(name for name in self.names if PurePosixPath(name).suffix.lower() in SUFFIXES)
+
+    @property
+    def no_images(self) -> str:
+        """For error messages of a data set without images: what there is instead."""
+        packed = [name for name in self.names if name.lower().endswith(_UNREADABLE)]
+        if packed:
+            return f"contains no image files; unpack {packed[0]} first, which cannot be read as it is"
+        such = f", only {len(self.names)} files such as {self.names[0]}" if self.names else ""
+        return f"contains no image files{such}"
 
     @cached_property
     def _present(self) -> frozenset[str]:
@@ -76,97 +87,83 @@ def plain(path: str) -> str:
     return str(PurePosixPath(path.replace("\\", "/")))
 
 
+def walk(folder: Path) -> Iterator[str]:
+    """The paths of all files in a folder that are not hidden, relative to it, with `/`, sorted in each folder. Links to folders
+    are followed, except in a circle. Raises `InputError` if a folder cannot be listed."""
+    return _walk(str(folder), "", frozenset())
+
+
+def _walk(folder: str, within: str, above: frozenset[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be listed: {error.strerror}") from error
+    for entry in entries:
+        if _hidden(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{within}{entry.name}/", above | {real})
+        elif entry.is_file():
+            yield within + entry.name
+
+
 def open_files(path: Path) -> Files | None:
     """The files of a folder, a zip or a tar; None if the path is none of them.
+
+    If there are archives among them and no images, the files of the archives too: publishers pack images apart from tables,
+    and servers pack several downloads into one. Of an archive whose files all lie in one folder, names are relative to it, so
+    a zipped folder reads as the folder.
 
     Raises `InputError` if an archive is damaged, or is a compressed tar, whose files cannot be read one by one.
     """
     if path.is_dir():
-        return _folder(path)
-    return _archive(path) if path.is_file() and _is_archive(path.name) else None
+        names = sorted(walk(path))
+        files = Files(str(path), names, lambda name: (path / name).read_bytes())
+        return _with_archives(files, lambda name: partial((path / name).open, "rb"), DEPTH)
+    if path.is_file() and is_archive(path.name):
+        return _of_archive(partial(path.open, "rb"), str(path), DEPTH - 1)
+    return None
 
 
-def _is_archive(name: str) -> bool:
-    return name.lower().endswith((".zip", ".tar", *_COMPRESSED_TARS))
+def _of_archive(opener: Opener, where: str, depth: int) -> Files:
+    """The files of an archive, and of archives in it."""
+    archive = open_archive(opener, where)
+    members = [name for name in archive.names if not _hidden(name)]
+    prefix = _common_folder(members)
+    names = sorted(name.removeprefix(prefix) for name in members)
+    files = Files(where, names, lambda name: archive.read(prefix + name), prefix)
+    return _with_archives(files, lambda name: archive.opener(prefix + name), depth)
 
 
-def _archive(path: Path) -> Files:
-    if path.name.lower().endswith(_COMPRESSED_TARS):
-        raise InputError(f"{path} is a compressed tar, whose files cannot be read one by one; unpack it: tar -xf {path.name}")
-    return _zip(path) if path.suffix.lower() == ".zip" else _tar(path)
-
-
-def _folder(path: Path) -> Files:
-    """The files of a folder at any depth; if there are archives and no images, the files of the archives too."""
-    own = sorted(name for each in path.rglob("*") if each.is_file() and not _hidden(name := each.relative_to(path).as_posix()))
-    files = Files(str(path), own, lambda name: (path / name).read_bytes())
-    paths = [name for name in own if _is_archive(name)]
-    if files.images or not paths:
+def _with_archives(files: Files, opener: Callable[[str], Opener], depth: int) -> Files:
+    """These files, and those of the archives among them if there are no images; `opener` opens one by its name."""
+    paths = [name for name in files.names if is_archive(name)]
+    if files.images or not paths or not depth:
         return files
     prefixes = ["" if len(paths) == 1 else str(PurePosixPath(name).with_suffix("")) + "/" for name in paths]
     if len(set(prefixes)) < len(prefixes):
-        raise InputError(f"{path} contains archives whose names differ in the suffix only: {', '.join(paths)}")
-    within: dict[str, tuple[Files, str]] = {name: (files, name) for name in own}
-    opened = [_archive(path / name) for name in paths]
+        raise InputError(f"{files.where} contains archives whose names differ in the suffix only: {', '.join(paths)}")
+    opened = [_of_archive(opener(name), f"{files.where}/{name}", depth - 1) for name in paths]
+    within: dict[str, tuple[Files, str]] = {name: (files, name) for name in files.names}
     for prefix, archive in zip(prefixes, opened, strict=True):
-        # a file of the folder comes before one of the same name in an archive
+        # a file outside comes before one of the same name in an archive
         within = {prefix + each: (archive, each) for each in archive.names} | within
 
     def read(name: str) -> bytes:
         holder, inner = within[name]
         return holder.read_bytes(inner)
 
-    archives = tuple(prefix[:-1] for prefix in prefixes if prefix)
-    return Files(str(path), sorted(within), read, opened[0].prefix if len(opened) == 1 else "", archives)
-
-
-def _zip(path: Path) -> Files:
-    """The files of a zip. If all lie in one folder, names are relative to it, so a zipped folder reads as the folder."""
-    try:
-        opened = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a readable zip file: {error}") from error
-    lock = threading.Lock()  # a ZipFile has one file handle, and grain reads from several threads
-    members = [each for each in opened.namelist() if not each.endswith("/") and not _hidden(each)]
-    prefix = _common_folder(members)
-
-    def read(name: str) -> bytes:
-        with lock:
-            return opened.read(prefix + name)
-
-    return Files(str(path), sorted(name.removeprefix(prefix) for name in members), read, prefix)
-
-
-def _tar(path: Path) -> Files:
-    """The files of a tar, read at their offsets. A folder that contains all of them is no part of the names."""
-    try:
-        with tarfile.open(path, "r:") as opened:
-            # of files with the same name the last counts, as when unpacking
-            places = {
-                each.name.removeprefix("./"): (each.offset_data, each.size)
-                for each in opened
-                if each.isreg() and not each.issparse() and not _hidden(each.name.removeprefix("./"))
-            }
-            end = opened.offset
-        with path.open("rb") as file:
-            file.seek(end)
-            # tarfile takes a tar that is cut off in or before a header for a shorter one
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"it has no end-of-archive block after {len(places)} files; it may be cut off")
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{path} is not a readable tar file: {error}") from error
-    prefix = _common_folder(list(places))
-
-    def read(name: str) -> bytes:
-        offset, size = places[prefix + name]
-        with path.open("rb") as file:
-            # a lying header would otherwise reserve any amount of memory
-            if offset + size > os.fstat(file.fileno()).st_size:
-                raise OSError("the archive ends within it")
-            file.seek(offset)
-            return file.read(size)
-
-    return Files(str(path), sorted(name.removeprefix(prefix) for name in places), read, prefix)
+    if len(opened) == 1:
+        return replace(
+            opened[0], where=files.where, names=sorted(within), read_bytes=read, prefix=opened[0].prefix or files.prefix
+        )
+    archives = tuple(
+        prefix + inner for prefix, archive in zip(prefixes, opened, strict=True) for inner in archive.archives or ("",)
+    )
+    return replace(files, names=sorted(within), read_bytes=read, archives=tuple(each.removesuffix("/") for each in archives))
 
 
 def _hidden(name: str) -> bool:

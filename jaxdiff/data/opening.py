@@ -72,14 +72,15 @@ def open_data(
         opened = open_data(base, attributes=names, layout=layout, range=range, **how)
         return View(selection.select(opened, wanted), attributes=attributes)
     request = Request(base, size, attributes, value_names or {}, manual_dir, range)
-    reader = _reader(request, layout)
+    reader, others = _reader(request, layout)
     if value_names and reader.names_values:
         raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
     if manual_dir is not None and not reader.manual:
         raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
     read = reader.read(request)
     source, assigned = read.source, read.splits
-    source.layout, source.notes = reader.name, read.notes
+    notes = (f"read as {reader.name}, though it is also {others}; --layout chooses",) if others else ()
+    source.layout, source.notes = reader.name, (*notes, *read.notes)
     view = partial(View, source, attributes=attributes, size=size, channels=channels)
     if assigned is None:
         return source if attributes is None and size is None and channels is None else view()
@@ -88,19 +89,20 @@ def open_data(
     return view(indices=splits.members(assigned, split, source.name), name=f"{source.name} (split {split!r})")
 
 
-def _reader(request: Request, layout: str | None) -> Reader:
-    """The reader of this name, or the first that recognises the data set."""
+def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
+    """The reader of this name, or the first that recognises the data set, and then what the others that do take it for."""
     if layout is None:
-        reader = next((reader for reader in READERS if reader.recognises(request)), None)
-        if reader is None:
+        found = [reader for reader in READERS if reader.recognises(request)]
+        if not found:
+            what = "which is a file of no kind that is read" if request.path.exists() else "which does not exist"
             raise InputError(
-                f"no data at {request.spec!r}; expected 'embedded', 'tfds:NAME', a folder or .zip with labels.csv, an .npz, "
-                "or a folder of samples"
+                f"no data at {request.spec!r}, {what}; expected 'embedded', 'tfds:NAME', or a folder, .zip, .tar, .npz or "
+                ".parquet of images"
             )
-        return reader
+        return found[0], ", or ".join(reader.about for reader in found[1:] if not reader.guess)
     by_name = {reader.name: reader for reader in READERS}
     if layout not in by_name:
         raise InputError(f"`layout` must be one of {', '.join(by_name)}, got {layout!r}")
     if not by_name[layout].recognises(request):
         raise InputError(f"{request.spec} is not of the layout {layout!r}, {by_name[layout].about}")
-    return by_name[layout]
+    return by_name[layout], ""

@@ -4,8 +4,8 @@
 `celeb_a_manual` and `fair_face_manual` (see `jaxdiff.data.builders`). Options after `?`, joined by `&`: `manual_dir`,
 the folder of those files, and `data_dir`, the folder of prepared data sets (by default `~/tensorflow_datasets`). A data set
 is prepared when it is first opened, in the format array_record, which does not need TensorFlow. What is prepared of a
-`manual_dir` lies in a folder of its own in `data_dir`, found again by the path of `manual_dir` and the sizes and times of what
-is in it: another copy, or a changed one, is prepared anew. Preparing some of tfds's
+`manual_dir` lies in a folder of its own in `data_dir`, found again by the path of `manual_dir` and the sizes and times of all
+files in it: another copy, or a changed one, is prepared anew. Preparing some of tfds's
 own data sets needs TensorFlow all the same, because tfds encodes their pixels with it (MNIST, for example): prepare those
 elsewhere with `file_format="array_record"` and pass the `data_dir`.
 
@@ -29,6 +29,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from jaxdiff.data import splits
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.builders import CelebAManual, FairFaceManual
+from jaxdiff.data.files import walk
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -136,16 +137,18 @@ def _of_manual_dir(
         if len(prepared) > 1:
             raise InputError(f"tfds data set {name} is prepared of {len(prepared)} folders in {root.parent}; give `manual_dir`")
         return prepared[0] if prepared else builder
-    folder = Path(manual_dir).expanduser()
-    return _builder(name, str(root / f"{name}-{_state(folder, getattr(builder, 'SOURCES', None))}"))
+    return _builder(name, str(root / f"{name}-{_state(Path(manual_dir).expanduser(), apart=root)}"))
 
 
-def _state(folder: Path, names: Sequence[str] | None) -> str:
-    """A hash of a folder's path and the sizes and times of the files and folders in it with these names (None: all)."""
-    present = sorted(folder.iterdir()) if folder.is_dir() else []
-    stats = [(path.name, path.stat()) for path in present if names is None or path.name in names]
-    lines = [f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats]
-    return hashlib.blake2b("\n".join([str(folder.resolve()), *lines]).encode(), digest_size=8).hexdigest()
+def _state(folder: Path, *, apart: Path) -> str:
+    """A hash of a folder's path and of the paths, sizes and times of the files in it, except those in the folder `apart`."""
+    lines = [str(folder.resolve())]
+    for name in walk(folder) if folder.is_dir() else ():
+        path = folder / name
+        if not path.is_relative_to(apart):
+            stat = path.stat()
+            lines.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | None) -> None:

@@ -18,12 +18,17 @@ CELEB_A = [
 # fmt: on
 
 
+def pixels(number, size=(8, 8)):
+    """An image whose colour is its number, below 256."""
+    image = np.empty((*size, 3), np.uint8)
+    image[:] = 20 + 12 * (number // 16), 20 + 12 * (number % 16), 100
+    return image
+
+
 def encoded(number, kind="PNG", size=(8, 8)):
-    """An image file whose colour is its number, below 256; JPEG keeps a uniform colour to within a few levels."""
+    """The file of an image whose colour is its number; JPEG keeps a uniform colour to within a few levels."""
     file = io.BytesIO()
-    pixels = np.empty((*size, 3), np.uint8)
-    pixels[:] = 20 + 12 * (number // 16), 20 + 12 * (number % 16), 100
-    Image.fromarray(pixels).save(file, kind)
+    Image.fromarray(pixels(number, size)).save(file, kind)
     return file.getvalue()
 
 
@@ -49,10 +54,10 @@ def write(root, files):
     return root
 
 
-def write_zip(path, files):
+def write_zip(path, files, *, compressed=False):
     """A zip of files by their paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
@@ -79,7 +84,8 @@ def celeb_a_tables(table, partition, *, kaggle=False):
             "list_attr_celeba.csv": "\n".join(["image_id," + ",".join(CELEB_A), *rows]) + "\n",
             "list_eval_partition.csv": "\n".join(["image_id,partition", *(f"{f},{p}" for f, p in partition.items())]) + "\n",
         }
-    rows = [f"{file} {' '.join(f'{value:2d}' for value in row)}" for file, row in table.items()]
+    lines = {tuple(row): " ".join(f"{value:2d}" for value in row) for row in {tuple(row) for row in table.values()}}
+    rows = [f"{file} {lines[tuple(row)]}" for file, row in table.items()]
     return {
         "list_attr_celeba.txt": "\n".join([str(len(table)), " ".join(CELEB_A) + " ", *rows]) + "\n",
         "list_eval_partition.txt": "".join(f"{file} {part}\n" for file, part in partition.items()),

@@ -133,12 +133,19 @@ def test_celeb_a_says_what_is_missing(tmp_path):
     table, partition = celeb_a()
     tables = celeb_a_tables(table, partition)
     write(tmp_path, tables)
+    with pytest.raises(InputError, match=r"contains no image files, .*; list_attr_celeba.txt lists 24 images"):
+        open_data(tmp_path)
+    write(tmp_path, {"img_align_celeba_png.7z.001": b""})
+    with pytest.raises(InputError, match=r"contains no image files; unpack img_align_celeba_png.7z.001 first"):
+        open_data(tmp_path)
+    write(tmp_path, {"img_align_celeba/999999.jpg": encoded(0, "JPEG")})
     with pytest.raises(InputError, match=r"contains none of the 24 images of list_attr_celeba.txt"):
         open_data(tmp_path)
     write(tmp_path, {f"img_align_celeba/{file}": encoded(i, "JPEG") for i, file in enumerate(table)})
     (tmp_path / "list_eval_partition.txt").unlink()
     source = open_data(tmp_path, split="all")
     assert len(source) == 24 and any("not the official" in note for note in source.notes)
+    assert "1 of 25 images are not in list_attr_celeba.txt and are left out" in source.notes
     broken = tables["list_attr_celeba.txt"].replace("000003.jpg -1", "000003.jpg  0").replace("000003.jpg  1", "000003.jpg  0")
     write(tmp_path, {"list_attr_celeba.txt": broken})
     with pytest.raises(InputError, match=r"row 5 of .*list_attr_celeba.txt must be a file name and 40 values"):
@@ -186,14 +193,20 @@ def test_fairface_names_a_bad_row_and_counts_missing_images(tmp_path):
         "fairface_label_train.csv": fair_face_table([(f"train/{i}.jpg", *row) for i in range(86_744)]),
         "fairface_label_val.csv": fair_face_table([(f"val/{i}.jpg", *row) for i in range(10_954)]),
     }
-    write(tmp_path, tables | {"train/5.jpg": encoded(5, "JPEG"), "val/5.jpg": encoded(6, "JPEG")})
+    faces = {"train/5.jpg": encoded(5, "JPEG"), "val/5.jpg": encoded(6, "JPEG"), "val/0.png": encoded(7)}
+    write(tmp_path, tables | faces)
     source = open_data(tmp_path, split="all")
     assert values(source) == {5: row, 6: row}
+    assert "1 of 3 images are in no table and are left out" in source.notes
     assert "97696 of 97698 rows of the tables have no image and are left out" in source.notes
     (tmp_path / "fairface_label_val.csv").unlink()
     assert numbers(open_data(tmp_path, split="train")) == [5]
-    write(
-        tmp_path, {"fairface_label_train.csv": tables["fairface_label_train.csv"].replace("train/3.jpg,3-9", "train/3.jpg,4")}
-    )
+    text = tables["fairface_label_train.csv"]
+    write(tmp_path, {"fairface_label_train.csv": text.replace("train/3.jpg,3-9", "train/3.jpg,4")})
     with pytest.raises(InputError, match=r"row 5 of .*fairface_label_train.csv has age '4'; it takes 0-2, 3-9"):
         open_data(tmp_path)
+    write(tmp_path, {"fairface_label_train.csv": text})
+    # both croppings, such as those with margins of 0.25 and 1.25
+    write(tmp_path, {f"{margin}/train/5.jpg": encoded(5, "JPEG") for margin in ("margin025", "margin125")})
+    with pytest.raises(InputError, match=r"contains two images train/5.jpg: .*margin025/train/5.jpg and .*; expected one"):
+        open_data(tmp_path, attributes=["age"])

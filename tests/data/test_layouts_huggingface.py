@@ -72,12 +72,15 @@ def test_wrong_metadata_are_errors_and_unnamed_images_are_counted(tmp_path):
         "file_name,gender\n0.png,a\n0.png,b\n": "names 0.png, which was named before",
         "name,gender\n0.png,a\n": "has no column 'file_name'; it has name, gender",
         "file_name,gender\n0.png\n": "row 2 of .*metadata.csv has 1 fields; expected 2",
-        "file_name,gender\n": "have no rows",
+        "file_name,gender\n": "metadata.csv has no rows below the header",
     }.items():
         write(tmp_path, {"metadata.csv": text})
         with pytest.raises(InputError, match=message):
             open_data(tmp_path)
     (tmp_path / "metadata.csv").unlink()
+    write(tmp_path, {"metadata.jsonl": "\n"})
+    with pytest.raises(InputError, match=r"has no column 'file_name'; it has none"):
+        open_data(tmp_path)
     write(tmp_path, {"metadata.jsonl": '{"file_name": "0.png", "gender": "a"}\n{"file_name": '})
     with pytest.raises(InputError, match=r"line 2 of .*metadata.jsonl is not JSON"):
         open_data(tmp_path)

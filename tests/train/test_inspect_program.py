@@ -3,10 +3,36 @@
 from functools import partial
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.data.layouts import encoded, write
 from train.__main__ import main
+
+pytest.importorskip("pyarrow")
+from tests.data.miniatures import MINIATURES
+
+
+def shown(picture, place):
+    """The number of the image in a place of the picture, from its colour."""
+    red, green, blue = picture[2 + 130 * (place // 4) + 64, 2 + 130 * (place % 4) + 64].tolist()
+    assert abs(blue - 100) < 5
+    return 16 * round((red - 20) / 12) + round((green - 20) / 12)
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_each_layout_is_drawn_with_the_values_that_are_printed(call_program, tmp_path, capsys, name):
+    copy = MINIATURES[name]
+    path = copy.write(tmp_path)
+    assert call_program(main, "train", "inspect", str(path), "--attributes", *copy.attributes) == 0
+    out = capsys.readouterr().out
+    assert f"{len(copy.labels)} images" in out and f"read as {copy.layout}" in out
+    picture = np.array(Image.open(tmp_path / "inspect.png"))
+    rows = [line.partition(": ")[2] for line in out.splitlines() if "  image " in line]
+    assert len(rows) == 12 and picture.shape == (3 * 130 + 2, 4 * 130 + 2, 3)
+    for place, row in enumerate(rows):
+        pairs = zip(copy.attributes, copy.labels[shown(picture, place)], strict=True)
+        assert row == ", ".join(f"{attribute} {value}" for attribute, value in pairs)
 
 
 def test_a_data_set_is_described_and_drawn(call_program, tmp_path, capsys):
@@ -20,9 +46,7 @@ def test_a_data_set_is_described_and_drawn(call_program, tmp_path, capsys):
     picture = np.array(Image.open(tmp_path / "inspect.png"))
     assert picture.shape == (3 * 130 + 2, 4 * 130 + 2, 3)
     for k, row in enumerate(rows):
-        red, green, blue = picture[2 + 130 * (k // 4) + 64, 2 + 130 * (k % 4) + 64].tolist()
-        number = 16 * round((red - 20) / 12) + round((green - 20) / 12)
-        assert blue == 100 and row[-1] == "ab"[number % 2]
+        assert row[-1] == "ab"[shown(picture, k) % 2]
 
 
 def test_fewer_images_and_wrong_names_of_pictures(call_program, tmp_path, capsys):

@@ -52,5 +52,14 @@ def parse(files: Files, parts: Iterable[str] = TABLES) -> list[Row]:
 
 
 def images(files: Files) -> dict[str, str]:
-    """The image of each file of the tables, such as `train/1.jpg`, in whatever folder or archive `train` and `val` lie."""
-    return {"/".join(name.split("/")[-2:]): name for name in files.images}
+    """The image of each file of the tables, such as `train/1.jpg`, in whatever folder or archive `train` and `val` lie.
+
+    Raises `InputError` if there are two, as where both of the publisher's croppings are in one folder.
+    """
+    found: dict[str, str] = {}
+    for name in files.images:
+        file = "/".join(name.split("/")[-2:])
+        if file in found:
+            raise InputError(f"{files.where} contains two images {file}: {found[file]} and {name}; expected one of each")
+        found[file] = name
+    return found

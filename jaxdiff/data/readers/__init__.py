@@ -26,12 +26,12 @@ READERS: tuple[Reader, ...] = (
     FairFace(),
     StyleGAN(),
     ImageFolder(),
-    Parquet(),
     WebDataset(),
+    Parquet(),
     UTKFace(),
     ClassFolders(),
     Images(),
 )
-"""The kinds of data sets; a request is read by the first that recognises it. The last two guess from folders alone."""
+"""The kinds of data sets; a request is read by the first that recognises it."""
 
 __all__ = ["READERS", "Read", "Reader", "Request", "Table"]

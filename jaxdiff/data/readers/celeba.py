@@ -27,6 +27,8 @@ class CelebA(Reader):
         assert files is not None
         tables, images = celeba.parse(files, partition=False), celeba.images(files)
         present = [file for file in tables.labels if celeba.stem(file) in images]
+        if not images:
+            raise InputError(f"{files.where} {files.no_images}; {tables.table} lists {len(tables.labels)} images")
         if not present:
             raise InputError(f"{files.where} contains none of the {len(tables.labels)} images of {tables.table}")
         notes = []

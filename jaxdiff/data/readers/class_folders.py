@@ -17,6 +17,7 @@ class ClassFolders(Reader):
 
     name = "folders"
     about = "a folder of images for each class, optionally in train, validation and test"
+    guess = True
 
     def recognises(self, request: Request) -> bool:
         files = request.files

@@ -28,6 +28,8 @@ class FairFace(Reader):
         parts = [part for part, table in fairface.TABLES.items() if files.named(table)]
         rows, images = fairface.parse(files, parts), fairface.images(files)
         present = [row for row in rows if row.file in images]
+        if not images:
+            raise InputError(f"{files.where} {files.no_images}; its tables list {len(rows)} images")
         if not present:
             raise InputError(f"{files.where} contains none of the {len(rows)} images of its tables, such as {rows[0].file}")
         notes = []
@@ -36,6 +38,8 @@ class FairFace(Reader):
             notes.append(f"no {absent}: its images are left out")
         if len(present) < len(rows):
             notes.append(f"{len(rows) - len(present)} of {len(rows)} rows of the tables have no image and are left out")
+        if len(present) < len(images):
+            notes.append(f"{len(images) - len(present)} of {len(images)} images are in no table and are left out")
         return Table(
             [images[row.file] for row in present],
             {name: np.array([row.values[name] for row in present]) for name in fairface.VALUES},

@@ -84,7 +84,7 @@ def _parse(data: bytes, name: str, what: str) -> tuple[dict[str, list[str]], dic
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".csv":
         table = CsvTable.parse(data, what)
-        return {column: table.column(column) for column in table.header if column}, {}, []
+        return {column: table.column(column) for column in table.header}, {}, []
     if suffix == ".jsonl":
         found, others = _json_lines(data, what)
         return found, {}, others

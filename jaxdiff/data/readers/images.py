@@ -13,6 +13,7 @@ class Images(Reader):
 
     name = "images"
     about = "images without labels"
+    guess = True
 
     def recognises(self, request: Request) -> bool:
         return request.files is not None
@@ -21,7 +22,7 @@ class Images(Reader):
         files = request.files
         assert files is not None
         if not files.images:
-            raise InputError(f"{files.where} contains no image files, no labels.csv, nor data of another layout")
+            raise InputError(f"{files.where} {files.no_images}, no labels.csv, nor data of another layout")
         placement = Placement.of(files.images, files.archives)
         notes = ("there are no labels", *placement.notes)
         return Table(files.images, {}, placement.splits, notes=notes).labelled(files, request)

@@ -10,7 +10,7 @@ Its arrays:
 - `split`, optional: train, validation or test for each image, by default from a hash of the index.
 
 Without `images`, `arr_0` are the images and `arr_1` the labels, as in the sample files of guided-diffusion and the programs
-that follow it.
+that follow it, whose reference batches also have statistics, which are not read.
 """
 
 import zipfile
@@ -46,14 +46,17 @@ class Npz(Reader):
     def read(self, request: Request) -> Read:
         path = request.path
         arrays, notes = _load(path), []
+        what = "`images`"
         if "images" not in arrays and "arr_0" in arrays:
+            what = "`arr_0` (the images)"
             arrays["images"] = arrays.pop("arr_0")
             if "arr_1" in arrays:
                 arrays["labels"] = arrays.pop("arr_1")
             notes.append("images are the array arr_0, labels " + ("the array arr_1" if "labels" in arrays else "none"))
         if "images" not in arrays:
-            raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
-        images, note = _bytes(arrays["images"], request.range, f"`images` of {path}")
+            statistics = "; it is a file of statistics, without images" if {"mu", "sigma"} <= arrays.keys() else ""
+            raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}{statistics}")
+        images, note = _bytes(arrays["images"], request.range, f"{what} of {path}")
         columns = _columns(arrays, len(images), str(path))
         own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
         value_names = {**own_names, **request.value_names}

@@ -39,7 +39,13 @@ class Parquet(Reader):
 
     def read(self, request: Request) -> Read:
         where = str(request.path)
-        shards = {name: open_parquet(path, str(path)) for name, path in _shards(request).items()}
+        paths = _shards(request)
+        packed = [name for name, path in paths.items() if not path.is_file()]
+        if packed:
+            raise InputError(
+                f"{packed[0]} of {where} is a parquet file in an archive, where its rows cannot be read; unpack it"
+            )
+        shards = {name: open_parquet(path, str(path)) for name, path in paths.items()}
         schema = next(iter(shards.values())).schema_arrow
         for name, shard in shards.items():
             if not shard.schema_arrow.equals(schema):
@@ -75,11 +81,11 @@ def _shards(request: Request) -> dict[str, Path]:
     path, files = request.path, request.files
     if path.is_file() and path.suffix.lower() == ".parquet":
         return {path.name: path}
-    if files is None or not path.is_dir():
+    if files is None:
         return {}
     metadata = files.named("metadata.parquet")
     tables = [name for name in files.names if name.lower().endswith(".parquet") and name not in metadata]
-    return {name: path / name for name in tables if (path / name).is_file()}
+    return {name: path / name for name in tables}
 
 
 def _image_column(schema: Any, types: Mapping[str, Mapping[str, Any]], where: str) -> str:

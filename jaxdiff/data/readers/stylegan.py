@@ -36,7 +36,7 @@ class StyleGAN(Reader):
         if not files.images:
             latents = any(name.endswith(".npy") for name in files.names)
             reason = "contains arrays (latents) and no images; use the set of images they were made from"
-            raise InputError(f"{files.where} {reason if latents else 'contains no image files'}")
+            raise InputError(f"{files.where} {reason if latents else files.no_images}")
         labels = _labels(files.read(table), what)
         if labels is None:
             return Table(files.images, {}, notes=("there are no labels",)).labelled(files, request)

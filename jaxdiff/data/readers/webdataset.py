@@ -1,5 +1,5 @@
 """WebDataset: tar shards in which the files of a sample share their name up to the first dot, such as `000017.jpg`,
-`000017.cls` and `000017.json`."""
+`000017.cls` and `000017.json`. Of names with further dots, such as `face.17.jpg`, the labels `face.17.cls` are taken first."""
 
 import json
 from collections import Counter
@@ -15,6 +15,7 @@ from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
 
 _LABELS = {"cls": "label", "txt": "text"}
+_SUFFIXES = (*_LABELS, "json")
 
 
 class WebDataset(Reader):
@@ -31,20 +32,31 @@ class WebDataset(Reader):
 
     def recognises(self, request: Request) -> bool:
         files = request.files
-        return files is not None and any(_labels(files, name) for name in files.images[:16])
+        if files is None:
+            return False
+        beside = _label_files(files)
+        return any(_labels(beside, name) for name in files.images[:16])
 
     def read(self, request: Request) -> Read:
         files = request.files
         assert files is not None
-        key, count = Counter(map(_key, files.images)).most_common(1)[0]
-        if count > 1:
-            raise InputError(f"{files.where} has {count} images in sample {key}; expected one")
-        rows = [_row(files, name) for name in files.images]
+        beside = _label_files(files)
+        counts = Counter(map(_key, files.images))
+        for name in files.images:
+            key = _key(name)
+            if counts[key] > 1 and key in beside:
+                raise InputError(f"{files.where} has {counts[key]} images in sample {key}; expected one")
+        rows = [_row(files, _labels(beside, name)) for name in files.images]
         names = list(dict.fromkeys(name for row in rows for name in row))
         # a sample without an entry has no value of it
         columns = {name: np.array([row.get(name, "") for row in rows]) for name in names}
         placement = Placement.of(files.images, files.archives)
-        return Table(files.images, columns, placement.splits, notes=placement.notes).labelled(files, request)
+        notes = list(placement.notes)
+        paired = {each for name in files.images for each in (_stem(name), _key(name))}
+        alone = sum("cls" in found and key not in paired for key, found in beside.items())
+        if alone:
+            notes.append(f"{alone} of {len(rows) + alone} samples have no image and are left out")
+        return Table(files.images, columns, placement.splits, notes=tuple(notes)).labelled(files, request)
 
 
 def _key(name: str) -> str:
@@ -53,15 +65,33 @@ def _key(name: str) -> str:
     return folder + slash + base.partition(".")[0]
 
 
-def _labels(files: Files, image: str) -> dict[str, str]:
+def _stem(name: str) -> str:
+    """The name up to its last dot."""
+    return name.rpartition(".")[0]
+
+
+def _label_files(files: Files) -> dict[str, dict[str, str]]:
+    """The files of labels by their stem and suffix; capitals in suffixes do not matter, as in WebDataset."""
+    found: dict[str, dict[str, str]] = {}
+    for name in files.names:
+        suffix = name.rpartition(".")[2].lower()
+        if suffix in _SUFFIXES:
+            found.setdefault(_stem(name), {})[suffix] = name
+    return found
+
+
+def _labels(beside: Mapping[str, Mapping[str, str]], image: str) -> Mapping[str, str]:
     """The files of labels of an image's sample, by their suffix."""
-    return {suffix: name for suffix in (*_LABELS, "json") if (name := f"{_key(image)}.{suffix}") in files}
+    return beside.get(_stem(image)) or beside.get(_key(image), {})
 
 
-def _row(files: Files, image: str) -> Mapping[str, str]:
+def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str]:
     """The values of a sample by attribute."""
     found: dict[str, str] = {}
-    for suffix, name in _labels(files, image).items():
+    for suffix in _SUFFIXES:
+        if suffix not in labels:
+            continue
+        name = labels[suffix]
         data = files.read(name)
         try:
             entries: Any = json.loads(data) if suffix == "json" else {_LABELS[suffix]: data.decode().strip()}
