@@ -133,7 +133,7 @@ def test_celeb_a_says_what_is_missing(tmp_path):
     table, partition = celeb_a()
     tables = celeb_a_tables(table, partition)
     write(tmp_path, tables)
-    with pytest.raises(InputError, match=r"contains no image files, .*; list_attr_celeba.txt lists 24 images"):
+    with pytest.raises(InputError, match=r"contains no image files, .* and none of the 24 images of list_attr_celeba.txt"):
         open_data(tmp_path)
     write(tmp_path, {"img_align_celeba_png.7z.001": b""})
     with pytest.raises(InputError, match=r"contains no image files; unpack img_align_celeba_png.7z.001 first"):
@@ -187,26 +187,38 @@ def test_fairface_has_its_labels_and_halves_the_publishers_validation(tmp_path, 
     assert not found["validation"].keys() & found["test"].keys() and min(len(found["validation"]), len(found["test"])) > 10
 
 
-def test_fairface_names_a_bad_row_and_counts_missing_images(tmp_path):
+def fair_face_tables(train, validation):
+    """Tables with equal rows."""
     row = ("3-9", "Male", "Indian")
-    tables = {
-        "fairface_label_train.csv": fair_face_table([(f"train/{i}.jpg", *row) for i in range(86_744)]),
-        "fairface_label_val.csv": fair_face_table([(f"val/{i}.jpg", *row) for i in range(10_954)]),
+    return {
+        f"fairface_label_{part}.csv": fair_face_table([(f"{part}/{i + 1}.jpg", *row) for i in range(count)])
+        for part, count in {"train": train, "val": validation}.items()
     }
-    faces = {"train/5.jpg": encoded(5, "JPEG"), "val/5.jpg": encoded(6, "JPEG"), "val/0.png": encoded(7)}
-    write(tmp_path, tables | faces)
-    source = open_data(tmp_path, split="all")
-    assert values(source) == {5: row, 6: row}
-    assert "1 of 3 images are in no table and are left out" in source.notes
+
+
+def test_the_published_tables_of_fairface_are_read_whole_with_a_part_of_the_images(tmp_path):
+    faces = {"train/86744.jpg": encoded(5, "JPEG"), "val/10954.jpg": encoded(6, "JPEG"), "val/0.png": encoded(7)}
+    source = open_data(write(tmp_path, fair_face_tables(86_744, 10_954) | faces), split="all")
+    assert values(source) == dict.fromkeys((5, 6), ("3-9", "Male", "Indian"))
     assert "97696 of 97698 rows of the tables have no image and are left out" in source.notes
-    (tmp_path / "fairface_label_val.csv").unlink()
-    assert numbers(open_data(tmp_path, split="train")) == [5]
+    assert "1 of 3 images are in no table and are left out" in source.notes
+
+
+def test_fairface_says_what_is_wrong(tmp_path):
+    tables = fair_face_tables(5, 3)
+    write(tmp_path, tables)
+    with pytest.raises(InputError, match=r"contains no image files, .*; its tables list 8 images"):
+        open_data(tmp_path)
+    write(tmp_path, {"train/5.jpg": encoded(5, "JPEG")})
     text = tables["fairface_label_train.csv"]
-    write(tmp_path, {"fairface_label_train.csv": text.replace("train/3.jpg,3-9", "train/3.jpg,4")})
+    write(tmp_path, {"fairface_label_train.csv": text.replace("train/4.jpg,3-9", "train/4.jpg,4")})
     with pytest.raises(InputError, match=r"row 5 of .*fairface_label_train.csv has age '4'; it takes 0-2, 3-9"):
         open_data(tmp_path)
     write(tmp_path, {"fairface_label_train.csv": text})
-    # both croppings, such as those with margins of 0.25 and 1.25
-    write(tmp_path, {f"{margin}/train/5.jpg": encoded(5, "JPEG") for margin in ("margin025", "margin125")})
-    with pytest.raises(InputError, match=r"contains two images train/5.jpg: .*margin025/train/5.jpg and .*; expected one"):
-        open_data(tmp_path, attributes=["age"])
+    (tmp_path / "fairface_label_val.csv").unlink()
+    source = open_data(tmp_path, split="train")
+    assert numbers(source) == [5] and "no fairface_label_val.csv: its images are left out" in source.notes
+    # both croppings, with margins of 0.25 and 1.25
+    write(tmp_path, {"margin125/train/5.jpg": encoded(5, "JPEG")})
+    with pytest.raises(InputError, match=r"contains two images train/5.jpg: .*margin125/train/5.jpg and .*; expected one"):
+        open_data(tmp_path)

@@ -39,14 +39,15 @@ class CelebAManual(tfds.core.GeneratorBasedBuilder):
         files = open_files(Path(dl_manager.manual_dir))
         if files is None:
             raise InputError(f"no folder {dl_manager.manual_dir}; it must contain the files of CelebA")
-        tables, images = celeba.parse(files, partition=True), celeba.images(files)
+        tables = celeba.parse(files, partition=True)
+        images, _ = celeba.images(files, tables.labels)
         splits = tables.splits or {}
-        missing = [file for file in tables.labels if celeba.stem(file) not in images]
+        missing = [file for file in tables.labels if file not in images]
         if missing:
             raise InputError(f"{len(missing)} of {len(splits)} images are missing in {files.where}, the first is {missing[0]}")
         return {
             split: self._generate_examples(
-                files, {file: images[celeba.stem(file)] for file in tables.labels if splits[file] == split}, tables
+                files, {file: name for file, name in images.items() if splits[file] == split}, tables
             )
             for split in celeba.SPLITS.values()
             if split in splits.values()

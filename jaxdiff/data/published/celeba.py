@@ -1,7 +1,7 @@
 """The tables of CelebA (Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015): the publisher's text files, and the
 same as CSV files, as Kaggle has them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -62,25 +62,22 @@ def parse(files: Files, *, partition: bool) -> CelebA:
     return CelebA(table, labels, splits)
 
 
-def images(files: Files) -> dict[str, str]:
-    """The aligned image of each file in the tables, by the file's name without its suffix: the images exist as JPEG and PNG.
+def images(files: Files, listed: Iterable[str]) -> tuple[dict[str, str], int]:
+    """The aligned image of each listed file that has one, and the number of images of files that are not listed.
 
-    Where folders `img_align_celeba` are present, images elsewhere, such as those in the wild with the same names, do not count.
-    Raises `InputError` if two images have the same name.
+    Suffixes do not matter: the images exist as JPEG and PNG. Where folders `img_align_celeba` are present, images elsewhere,
+    such as those in the wild with the same names, do not count. Raises `InputError` if two images have the same name.
     """
     aligned = [name for name in files.images if any(part.startswith("img_align_celeba") for part in name.split("/")[:-1])]
-    found: dict[str, str] = {}
+    by_stem: dict[str, str] = {}
     for name in aligned or files.images:
         stem = PurePosixPath(name).stem
-        if stem in found:
-            raise InputError(f"{files.where} contains two images {stem}: {found[stem]} and {name}; expected one of each")
-        found[stem] = name
-    return found
-
-
-def stem(file: str) -> str:
-    """The key of a file of the tables in `images`."""
-    return PurePosixPath(file).stem
+        if stem in by_stem:
+            raise InputError(f"{files.where} contains two images {stem}: {by_stem[stem]} and {name}; expected one of each")
+        by_stem[stem] = name
+    stems = {file: file.rpartition(".")[0] for file in listed}
+    found = {file: by_stem[stem] for file, stem in stems.items() if stem in by_stem}
+    return found, len(by_stem) - len(found)
 
 
 def _only(files: Files, bases: tuple[str, ...]) -> str:

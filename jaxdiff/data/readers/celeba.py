@@ -25,26 +25,25 @@ class CelebA(Reader):
     def read(self, request: Request) -> Read:
         files = request.files
         assert files is not None
-        tables, images = celeba.parse(files, partition=False), celeba.images(files)
-        present = [file for file in tables.labels if celeba.stem(file) in images]
+        tables = celeba.parse(files, partition=False)
+        images, unlisted = celeba.images(files, tables.labels)
         if not images:
-            raise InputError(f"{files.where} {files.no_images}; {tables.table} lists {len(tables.labels)} images")
-        if not present:
-            raise InputError(f"{files.where} contains none of the {len(tables.labels)} images of {tables.table}")
+            reason = f"none of the {len(tables.labels)} images of {tables.table}"
+            raise InputError(f"{files.where} {f'contains {reason}' if files.images else f'{files.no_images}, and {reason}'}")
         notes = []
-        if len(present) < len(tables.labels):
-            missing = len(tables.labels) - len(present)
+        if len(images) < len(tables.labels):
+            missing = len(tables.labels) - len(images)
             notes.append(f"{missing} of {len(tables.labels)} rows of {tables.table} have no image and are left out")
-        if len(present) < len(images):
-            notes.append(f"{len(images) - len(present)} of {len(images)} images are not in {tables.table} and are left out")
+        if unlisted:
+            notes.append(f"{unlisted} of {len(images) + unlisted} images are not in {tables.table} and are left out")
         if tables.splits is None:
             notes.append(f"no {celeba.PARTITIONS[0]}: splits are not the official ones, but by a fixed hash")
-        values = np.array([tables.labels[file] for file in present])
+        values = np.array([tables.labels[file] for file in images])
         return Table(
-            [images[celeba.stem(file)] for file in present],
+            list(images.values()),
             dict(zip(celeba.NAMES, values.T, strict=True)),
-            None if tables.splits is None else np.array([tables.splits[file] for file in present]),
-            keys=present,
+            None if tables.splits is None else np.array([tables.splits[file] for file in images]),
+            keys=list(images),
             value_names=dict.fromkeys(celeba.NAMES, tuple(celeba.VALUES.values())),
             notes=tuple(notes),
         ).labelled(files, request)
