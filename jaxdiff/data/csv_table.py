@@ -73,18 +73,13 @@ def _text(table: bytes) -> str:
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, with their numbers. The separator is the one that divides the first row into most fields,
-    unless the first row is `sep=` and it, as some spreadsheets write."""
+    """The rows that are not blank, with their numbers. The separator is the one that the first row has most often outside of
+    quotes, unless the first row is `sep=` and it, as some spreadsheets write."""
     line = re.search(r"[^\r\n]+", text)
     first = line.group() if line else ""
     named = first.strip().removeprefix("sep=") if first.startswith("sep=") else ""
-    separator = named if len(named) == 1 else max(_SEPARATORS, key=lambda each: _fields(first, each))
+    separator = named if len(named) == 1 else max(_SEPARATORS, key=re.sub('"[^"]*"', "", first).count)
     body = text[len(first) :] if len(named) == 1 else text  # the rest of the line `sep=` counts as a blank row
     reader = csv.reader(io.StringIO(body, newline=""), strict=True, delimiter=separator)
     rows = ((number, [cell.strip() for cell in row]) for number, row in enumerate(reader, start=1))
     return [(number, row) for number, row in rows if any(row)]
-
-
-def _fields(line: str, separator: str) -> int:
-    """The number of fields of a line; separators within quotes do not count."""
-    return len(next(csv.reader([line], delimiter=separator), ()))

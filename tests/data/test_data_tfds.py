@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -236,6 +237,25 @@ def test_unknown_names_and_options_are_errors(tmp_path):
         open_data("tfds:mnist?folder=x")
     with pytest.raises(InputError, match="`value_names` must be left out"):
         open_data("tfds:mnist", value_names={"label": ["a"]})
+
+
+def test_each_copy_is_prepared_of_its_own_files_and_once(fair_face, tmp_path):
+    def brightness(manual, data):
+        return sorted(by_brightness(open_data(f"tfds:fair_face_manual?data_dir={data}", split="train", manual_dir=manual)))
+
+    # prepared within the folder of the files, which is read again
+    for data in (tmp_path / "data", fair_face / "data"):
+        assert brightness(fair_face, data) == brightness(fair_face, data) == list(range(6))
+        assert len(list(data.glob("by_manual_dir/*"))) == 1
+    # an image deep in the folder, whose own time does not change
+    (fair_face / "train" / "5.jpg").write_bytes(jpeg(230))
+    assert brightness(fair_face, tmp_path / "data") == [0, 1, 2, 3, 4, 23]
+    shutil.copytree(fair_face, tmp_path / "copy", ignore=lambda *_: ["data"])
+    (tmp_path / "copy" / "train" / "0.jpg").write_bytes(jpeg(240))
+    assert brightness(tmp_path / "copy", tmp_path / "data") == [1, 2, 3, 4, 23, 24]
+    assert brightness(fair_face, tmp_path / "data") == [0, 1, 2, 3, 4, 23]
+    with pytest.raises(InputError, match="is prepared of 3 folders in .*; give `manual_dir`"):
+        open_data(f"tfds:fair_face_manual?data_dir={tmp_path / 'data'}")
 
 
 def test_tensorflow_is_never_imported(celeb_a, tmp_path):

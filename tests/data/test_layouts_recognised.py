@@ -47,8 +47,6 @@ def recognising(path):
 @pytest.mark.parametrize("layout", COPIES)
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_copy_is_recognised_by_exactly_the_reader_that_is_meant(tmp_path, layout, zipped):
-    if zipped and layout == "parquet":
-        pytest.skip("a zip of parquet files is not read")
     path = write_zip(tmp_path / "data.zip", COPIES[layout]) if zipped else write(tmp_path / "data", COPIES[layout])
     found = recognising(path)
     assert found[0] == layout
@@ -87,7 +85,33 @@ def test_a_layout_that_is_named_comes_first(tmp_path):
 
 def test_names_of_layouts_are_distinct():
     assert len({reader.name for reader in READERS}) == len(READERS)
-    assert [reader.name for reader in READERS[-2:]] == list(GUESSES)
+    assert [reader.name for reader in READERS if reader.guess] == [reader.name for reader in READERS[-2:]] == list(GUESSES)
+
+
+def test_of_two_layouts_the_one_that_is_read_is_said(tmp_path):
+    table = "file,gender\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(4))
+    metadata = "file_name,gender\n" + "".join(f"{i}.png,{'ba'[i % 2]}\n" for i in range(4))
+    write(tmp_path, PNG | {"labels.csv": table, "metadata.csv": metadata})
+    source = open_data(tmp_path, split="all")
+    assert values(source) == {i: ("ab"[i % 2],) for i in range(4)}
+    assert source.notes[0].startswith("read as table, though it is also images with metadata.csv, .jsonl or .parquet")
+    other = open_data(tmp_path, split="all", layout="imagefolder")
+    assert values(other) == {i: ("ba"[i % 2],) for i in range(4)} and not other.notes
+    (tmp_path / "metadata.csv").unlink()
+    assert not open_data(tmp_path, split="all").notes
+
+
+def test_what_is_no_data_set_is_named(tmp_path):
+    write(tmp_path, {"set.7z": b"", "hub/state.json": "{}", "hub/data-00000-of-00001.arrow": b""})
+    write_zip(tmp_path / "hub.zip", {f"data/{name}": data for name, data in COPIES["parquet"].items()})
+    for name, message in {
+        "nowhere": r"no data at .*nowhere', which does not exist; expected 'embedded'",
+        "set.7z": r"no data at .*set.7z', which is a file of no kind that is read; expected 'embedded'",
+        "hub": r"contains no image files, only 2 files such as data-00000-of-00001.arrow, no labels.csv",
+        "hub.zip": r"train-00000-of-00001.parquet of .*hub.zip is a parquet file in an archive, .*; unpack it",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            open_data(tmp_path / name)
 
 
 def test_several_archives_of_a_folder_are_read_and_are_no_classes(tmp_path):

@@ -106,6 +106,33 @@ def test_wrong_samples_of_webdataset_are_errors(tmp_path):
             opens(more)
 
 
+@pytest.mark.parametrize("suffix", ["cls", "CLS"])
+def test_names_with_dots_and_suffixes_in_capitals_keep_their_labels(tmp_path, suffix):
+    files = {f"face.{i:02d}.JPG": encoded(i, "JPEG") for i in range(6)} | {
+        f"face.{i:02d}.{suffix}": str(i % 3) for i in range(6)
+    }
+    source = open_data(write_tar(tmp_path / "a.tar", files), split="all")
+    assert source.layout == "webdataset" and values(source) == {i: (str(i % 3),) for i in range(6)}
+
+
+def test_shards_of_img2dataset_have_statistics_beside_them(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from tests.data.miniatures import parquet
+
+    write_tar(tmp_path / "00000.tar", samples(range(5), ("json",)))
+    write(tmp_path, {"00000.parquet": parquet(pa.table({"url": ["https://a"], "key": ["000000"]})), "00000_stats.json": "{}"})
+    source = open_data(tmp_path, split="all", attributes=["gender"])
+    assert values(source) == {i: (("male", "female")[i % 2],) for i in range(5)}
+    assert "read as webdataset, though it is also parquet files with embedded images" in source.notes[0]
+
+
+def test_samples_without_an_image_are_counted(tmp_path):
+    files = samples(range(4), ("cls",)) | {"000009.cls": "1", "README.txt": "no sample"}
+    source = open_data(write_tar(tmp_path / "a.tar", files), split="all", attributes=["label"])
+    assert values(source) == {i: (str(i % 4),) for i in range(4)}
+    assert "1 of 5 samples have no image and are left out" in source.notes
+
+
 def test_class_folders_and_split_folders(tmp_path):
     classes = [("cat", "Dog", "10", "9")[i % 4] for i in range(24)]
     expected = {i: (classes[i],) for i in range(24)}

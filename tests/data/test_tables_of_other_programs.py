@@ -25,6 +25,10 @@ def right(path, **options):
 WRITTEN = {
     "byte-order mark": lambda text: text.encode("utf-8-sig"),
     "utf-16 with tabs": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "separators within quotes": lambda text: "\n".join(
+        row + (",v" if i else ',"x;y;z;w"') for i, row in enumerate(text.split())
+    ).encode(),
+    "old line ends": lambda text: text.replace("\n", "\r").encode(),
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "sep=": lambda text: ("sep=;\r\n" + text.replace(",", ";").replace("\n", "\r\n")).encode(),
     "carriage returns": lambda text: text.replace("\n", "\r\n").encode(),
@@ -62,13 +66,12 @@ def folder(tmp_path, write_faces):
 
 @pytest.mark.parametrize("how", WRITTEN)
 def test_labels_are_those_of_the_pixels(folder, how):
-    parts = {split: open_data(folder, split=split, size=4).name for split in ("train",)}
-    indices = open_data(folder, split="train").labels.tolist()
+    train = open_data(folder, split="train").labels.tolist()
     table = folder / "labels.csv"
     table.write_bytes(WRITTEN[how](table.read_text()))
     assert right(folder)
     if how not in ("base names", "a column that is not used"):  # the split is that of the path, however it is written
-        assert open_data(folder, split="train").labels.tolist() == indices and parts
+        assert open_data(folder, split="train", attributes=["kind"]).labels.tolist() == train
 
 
 @pytest.mark.parametrize("root", ["inside", "around", "deep"])
@@ -109,12 +112,33 @@ def test_metadata_files_of_macos_are_no_images(folder):
         ("name,kind\nimages/0.png,red\n", "no column 'file' .or file_name, .*; row 1 has name, kind"),
         ("file,,kind\nimages/0.png,1,red\n", "distinct, non-empty column names"),
         ("file,kind\n,red\n", "row 2 .* no value in column 'file'"),
+        ("sep=;\nfile;kind\n\nimages/0.png\n", "row 4 .* has 1 fields; expected 2: file, kind"),
+        ("file,kind\nimages/7.png,red\nimages/0.png,red\n", "row 2 .* 'images/7.png' .*, which does not exist$"),
+        ("file,kind\n0.png,red\n7.png,red\n8.png,red\n", "row 3 .* '7.png' .* does not exist; 2 of 3 images are missing"),
     ],
 )
 def test_wrong_tables_are_errors(folder, table, message):
     (folder / "labels.csv").write_text(table)
     with pytest.raises(InputError, match=message):
         open_data(folder)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "Labels.CSV"])
+def test_images_that_the_table_does_not_name_are_counted(folder, name):
+    table = folder / "labels.csv"
+    rows = table.read_text().split()
+    table.unlink()
+    (folder / name).write_text("\n".join(rows[:-2]) + "\n")
+    source = open_data(folder, split="all")
+    assert len(source) == 3 and "2 of 5 images are not in labels.csv and are left out" in source.notes
+
+
+@pytest.mark.parametrize("how", sorted(WRITTEN.keys() - {"file_name", "image_path after", "base names"}))
+def test_metadata_of_an_imagefolder_are_read_as_tables_are(folder, how):
+    text = (folder / "labels.csv").read_text().replace("file,", "file_name,", 1)
+    (folder / "labels.csv").unlink()
+    (folder / "metadata.csv").write_bytes(WRITTEN[how](text))
+    assert open_data(folder, split="all", attributes=["kind"]).layout == "imagefolder" and right(folder)
 
 
 def test_values_can_be_named_by_code_in_attributes_json(folder):
