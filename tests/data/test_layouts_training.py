@@ -170,7 +170,7 @@ def test_a_missing_validation_split_is_taken_from_train(tmp_path):
     assert found["test"] == set(range(150, 200))
     assert found["train"] | found["validation"] == set(range(150)) and not found["train"] & found["validation"]
     assert 5 < len(found["validation"]) < 30
-    assert any("no folder of validation" in note for note in open_data(tmp_path).notes)
+    assert any("there is no validation split" in note for note in open_data(tmp_path).notes)
 
 
 @pytest.mark.parametrize("folder", ["", "{:05d}/", "only/", "images1024x1024/{:05d}/"])
