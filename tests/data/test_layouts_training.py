@@ -83,6 +83,18 @@ def test_webdataset_shards_have_the_labels_of_their_members(tmp_path):
         assert any("'sure' is not used" in note for note in source.notes)
 
 
+def test_entries_that_are_fractions_in_some_samples_are_no_attribute(tmp_path):
+    # whole in the first samples
+    scores = [0, 1, 0, 1, 0, 1, 0, 0.5]
+    files = {f"{i}.json": json.dumps({"score": score, "kind": i % 2}) for i, score in enumerate(scores)}
+    path = write_tar(tmp_path / "a.tar", files | {f"{i}.png": encoded(i) for i in range(8)})
+    source = open_data(path, split="all")
+    assert values(source) == {i: (str(i % 2),) for i in range(8)}
+    assert source.notes == ("entries that are not texts, integers, booleans or null in all samples are not used: score",)
+    with pytest.raises(InputError, match="unknown attribute 'score'"):
+        open_data(path, attributes=["score"])
+
+
 @pytest.mark.parametrize("form", ["tar", "folder"])
 def test_one_tar_and_what_it_unpacks_to_are_read(tmp_path, form):
     files = samples(range(10), ("cls",))
