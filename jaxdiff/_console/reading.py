@@ -1,5 +1,6 @@
 """Options of how data are read, which several programs share, and what is printed of the data sets that were read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,31 @@ class Reading:
     def reading(self) -> dict[str, Any]:
         """The arguments `value_names`, `layout` and `range` of `open_data`. Raises `InputError` for invalid names."""
         return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
+
+
+def open_with(spec: str, names: Sequence[str], **options: Any) -> "Source":
+    """Opens a data set with every attribute that all of its images have, and the named ones: images without a value of these are
+    left out, as a note says.
+
+    Arguments:
+        spec: the data set.
+        names: attributes that are needed; empty takes a data set without labels, or with missing ones, too.
+        options: further arguments of `open_data`.
+
+    Raises:
+        InputError: see `open_data`; the data set lacks a named attribute.
+    """
+    from jaxdiff.data import open_data
+    from jaxdiff.data.columns import Incomplete
+
+    try:
+        source = open_data(spec, **options)
+        known = [attribute.name for attribute in source.attributes]
+        if set(names) <= set(known):
+            return source
+    except Incomplete:
+        known = []
+    return open_data(spec, attributes=[*known, *(name for name in names if name not in known)], **options)
 
 
 def show_data(source: "Source") -> None:
