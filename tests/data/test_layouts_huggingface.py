@@ -14,12 +14,7 @@ from tests.data.layouts import encoded, numbers, values, write, write_zip
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
-
-def parquet(table):
-    """The bytes of a parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+from tests.data.miniatures import parquet  # noqa: E402
 
 
 def metadata(kind, names, gender, level):
@@ -86,6 +81,12 @@ def test_wrong_metadata_are_errors_and_unnamed_images_are_counted(tmp_path):
         open_data(tmp_path)
 
 
+def class_metadata(names, column="label"):
+    """What `datasets` writes into a file's metadata of a column of classes."""
+    info = {"image": {"_type": "Image"}, column: {"names": names, "_type": "ClassLabel"}}
+    return {"huggingface": json.dumps({"info": {"features": info}})}
+
+
 def shard(indices, *, embedded=True, features=True, group=None):
     """Rows as `datasets` writes them: images as bytes and path, and a class by its number with its names in the metadata."""
     images = [{"bytes": encoded(i) if embedded else None, "path": f"{i}.png"} for i in indices]
@@ -97,11 +98,8 @@ def shard(indices, *, embedded=True, features=True, group=None):
         "box": pa.array([[0.5, 1.5]] * len(images)),
     })  # fmt: skip
     if features:
-        info = {"image": {"_type": "Image"}, "label": {"names": ["zebra", "1", "ant"], "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": info}})})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=group or len(images))
-    return sink.getvalue().to_pybytes()
+        table = table.replace_schema_metadata(class_metadata(["zebra", "1", "ant"]))
+    return parquet(table, row_group_size=group or len(images))
 
 
 def test_parquet_shards_have_their_class_names_and_splits(tmp_path):
@@ -121,6 +119,29 @@ def test_parquet_shards_have_their_class_names_and_splits(tmp_path):
         names = ("zebra", "1", "ant")
         assert values(source) == {i: (names[i % 3], str(int(i % 2 == 0))) for i in indices if i % 7}
         assert any("box" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("layout", ["parquet", "imagefolder"])
+def test_files_that_number_their_classes_differently_are_read_by_the_names(tmp_path, layout):
+    # as two parts that were encoded on their own
+    animals = {"train": ["cat", "dog", "cat"], "test": ["cat", "ant", "ant"]}
+    expected = {}
+    for k, (part, texts) in enumerate(animals.items()):
+        names, first = sorted(set(texts)), 3 * k
+        label = [names.index(each) for each in texts]
+        expected |= {first + i: (text,) for i, text in enumerate(texts)}
+        images = [encoded(first + i) for i in range(3)]
+        if layout == "parquet":
+            table = pa.table({"image": images, "label": label})
+            write(tmp_path, {f"{part}-0.parquet": parquet(table.replace_schema_metadata(class_metadata(names)))})
+        else:
+            table = pa.table({"file_name": [f"{i}.png" for i in range(3)], "label": label})
+            files = {f"{i}.png": data for i, data in enumerate(images)}
+            files["metadata.parquet"] = parquet(table.replace_schema_metadata(class_metadata(names)))
+            write(tmp_path / part, files)
+    source = open_data(tmp_path, split="all")
+    assert source.layout == layout and values(source) == expected
+    assert sorted(source.attributes[0].values) == ["ant", "cat", "dog"]
 
 
 def test_one_parquet_file_without_hugging_faces_metadata_is_read(tmp_path):

@@ -14,14 +14,7 @@ from jaxdiff.errors import InputError
 from tests.data.layouts import encoded, fair_face_table, numbers, values, write, write_tar, write_zip
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.parquet as pq  # noqa: E402
-
-
-def _parquet():
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"image": [encoded(0)], "label": ["a"]}), sink)
-    return sink.getvalue().to_pybytes()
-
+from tests.data.miniatures import parquet  # noqa: E402
 
 PNG = {f"{i}.png": encoded(i) for i in range(4)}
 COPIES = {
@@ -30,7 +23,10 @@ COPIES = {
     "fairface": {"fairface_label_train.csv": fair_face_table([]), "train/1.jpg": encoded(0), "val/1.jpg": encoded(1)},
     "stylegan": {f"{i:05d}/img{i:08d}.png": encoded(i) for i in range(3)} | {"dataset.json": '{"labels": null}'},
     "imagefolder": {f"train/{name}": data for name, data in PNG.items()} | {"train/metadata.jsonl": "{}"},
-    "parquet": {"README.md": "", "data/train-00000-of-00001.parquet": _parquet()},
+    "parquet": {
+        "README.md": "",
+        "data/train-00000-of-00001.parquet": parquet(pa.table({"image": [encoded(0)], "label": ["a"]})),
+    },
     "webdataset": {"000000.jpg": encoded(0, "JPEG"), "000000.json": "{}", "000000.txt": "a face"},
     "utkface": {f"part{i}/2{i}_{i % 2}_3_20170116174525125.jpg.chip.jpg": encoded(i) for i in (1, 2, 3)},
     "folders": {f"{name}/{i}.png": encoded(i) for i, name in enumerate("abab")},
@@ -56,7 +52,10 @@ def test_a_copy_is_recognised_by_exactly_the_reader_that_is_meant(tmp_path, layo
 
 def test_other_kinds_are_recognised_by_exactly_one_reader(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8))
-    write(tmp_path, {"one.parquet": _parquet(), "set/samples.json": json.dumps({})})
+    write(
+        tmp_path,
+        {"one.parquet": parquet(pa.table({"image": [encoded(0)], "label": ["a"]})), "set/samples.json": json.dumps({})},
+    )
     write_tar(tmp_path / "faces-000000.tar", COPIES["webdataset"])
     assert recognising(tmp_path / "a.npz") == ["npz"]
     assert recognising(tmp_path / "one.parquet") == ["parquet"]

@@ -83,6 +83,18 @@ def test_webdataset_shards_have_the_labels_of_their_members(tmp_path):
         assert any("'sure' is not used" in note for note in source.notes)
 
 
+def test_entries_that_are_fractions_in_some_samples_are_no_attribute(tmp_path):
+    # whole in the first samples
+    scores = [0, 1, 0, 1, 0, 1, 0, 0.5]
+    files = {f"{i}.json": json.dumps({"score": score, "kind": i % 2}) for i, score in enumerate(scores)}
+    path = write_tar(tmp_path / "a.tar", files | {f"{i}.png": encoded(i) for i in range(8)})
+    source = open_data(path, split="all")
+    assert values(source) == {i: (str(i % 2),) for i in range(8)}
+    assert source.notes == ("entries that are not texts, integers, booleans or null in all samples are not used: score",)
+    with pytest.raises(InputError, match="unknown attribute 'score'"):
+        open_data(path, attributes=["score"])
+
+
 @pytest.mark.parametrize("form", ["tar", "folder"])
 def test_one_tar_and_what_it_unpacks_to_are_read(tmp_path, form):
     files = samples(range(10), ("cls",))
@@ -170,7 +182,7 @@ def test_a_missing_validation_split_is_taken_from_train(tmp_path):
     assert found["test"] == set(range(150, 200))
     assert found["train"] | found["validation"] == set(range(150)) and not found["train"] & found["validation"]
     assert 5 < len(found["validation"]) < 30
-    assert any("no folder of validation" in note for note in open_data(tmp_path).notes)
+    assert any("there is no validation split" in note for note in open_data(tmp_path).notes)
 
 
 @pytest.mark.parametrize("folder", ["", "{:05d}/", "only/", "images1024x1024/{:05d}/"])

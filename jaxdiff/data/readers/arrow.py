@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,22 @@ def texts(column: Any, *, classes: bool) -> list[str]:
     """
     values = column.to_pylist()
     return ["" if value is None or (classes and value == -1) else text(value) for value in values]
+
+
+def joined(
+    parts: Sequence[tuple[Sequence[str], Mapping[str, str] | None]],
+) -> tuple[list[str], dict[str, str] | None]:
+    """A column of several files and the names of its values, given its values in each file and their names in that file.
+
+    Files need not number their classes alike: where they differ, the values are the names instead of the numbers.
+    """
+    values = [value for found, _ in parts for value in found]
+    first = parts[0][1]
+    if all(names == first for _, names in parts):
+        return values, None if first is None else dict(first)
+    named = [(names or {}).get(value, value) for found, names in parts for value in found]
+    distinct = dict.fromkeys(name for _, names in parts for name in (names or {}).values())
+    return named, {name: name for name in distinct}
 
 
 def text(value: str | int | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff.data.csv_table import CsvTable
-from jaxdiff.data.readers.arrow import class_names, features, is_label, open_parquet, text, texts
+from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, text, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
@@ -34,15 +34,13 @@ class ImageFolder(Reader):
     def read(self, request: Request) -> Read:
         files = request.files
         assert files is not None
-        columns: dict[str, list[str]] = {}
+        parts: dict[str, list[tuple[list[str], dict[str, str] | None]]] = {}
         names: dict[str, None] = {}
-        value_names: dict[str, dict[str, str]] = {}
         left_out: list[str] = []
         images = frozenset(files.images)
         for table in files.named(*_TABLES):
             what = f"{files.where}/{table}"
             found, classes, others = _parse(files.read(table), table, what)
-            value_names |= classes
             left_out += [name for name in others if name not in left_out]
             if _FILE not in found:
                 raise InputError(f"{what} has no column {_FILE!r}; it has {', '.join(found) or 'none'}")
@@ -50,11 +48,11 @@ class ImageFolder(Reader):
                 if name in names:
                     raise InputError(f"{what} names {name}, which was named before")
                 names[name] = None
-            if columns and columns.keys() != found.keys():
-                differing = ", ".join(sorted(columns.keys() ^ found.keys()))
+            if parts and parts.keys() != found.keys():
+                differing = ", ".join(sorted(parts.keys() ^ found.keys()))
                 raise InputError(f"{what} must have the columns of the other metadata of the set; they differ in {differing}")
             for name, values in found.items():
-                columns.setdefault(name, []).extend(values)
+                parts.setdefault(name, []).append((values, classes.get(name)))
         if not names:
             raise InputError(f"the metadata of {files.where} have no rows")
         placement = Placement.of(list(names), files.archives)
@@ -63,9 +61,10 @@ class ImageFolder(Reader):
             notes.append(f"columns that are neither texts, integers nor booleans are not used: {', '.join(left_out)}")
         if len(names) < len(images):
             notes.append(f"{len(images) - len(names)} of {len(images)} images are in no metadata and are left out")
+        columns = {name: joined(each) for name, each in parts.items()}
         return Table(
-            list(names), {name: np.array(values) for name, values in columns.items()}, placement.splits,
-            value_names=value_names, notes=tuple(notes),
+            list(names), {name: np.array(values) for name, (values, _) in columns.items()}, placement.splits,
+            value_names={name: classes for name, (_, classes) in columns.items() if classes is not None}, notes=tuple(notes),
         ).labelled(files, request)  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 `data/train-00000-of-00002.parquet`.
 
 The images are a column of structures with `bytes` and `path`, or of bytes. The class names that `datasets` writes into the
-metadata name the values of its columns. Rows are read in groups, of which the latest are kept in memory.
+metadata of each file name the values of its columns. Rows are read in groups, of which the latest are kept in memory.
 """
 
 import threading
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff.data.files import Files
-from jaxdiff.data.readers.arrow import class_names, features, is_label, open_parquet, texts
+from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
@@ -54,14 +54,17 @@ class Parquet(Reader):
                 )
         types = features(schema)
         image = _image_column(schema, types, where)
-        classes = {name: names for name in types if (names := class_names(types[name])) is not None}
         usable = [name for name in schema.names if is_label(schema.field(name).type)]
-        columns = {
-            name: np.array([
-                each for shard in shards.values() for each in texts(shard.read([name])[name], classes=name in classes)
-            ])
-            for name in usable
-        }  # fmt: skip
+        columns, value_names = {}, {}
+        for name in usable:
+            parts = []
+            for shard in shards.values():
+                names = class_names(features(shard.schema_arrow).get(name, {}))
+                parts.append((texts(shard.read([name])[name], classes=names is not None), names))
+            values, names = joined(parts)
+            columns[name] = np.array(values)
+            if names is not None:
+                value_names[name] = names
         images = _Images(shards, image, where)
         if not images.names:
             raise InputError(f"{where} has no rows")
@@ -71,8 +74,7 @@ class Parquet(Reader):
         unused = f"columns that are neither texts, integers nor booleans are not used: {', '.join(others)}"
         return Table(
             images.names, columns, placement.splits,
-            value_names={name: names for name, names in classes.items() if name in columns},
-            notes=(*placement.notes, *((unused,) if others else ())),
+            value_names=value_names, notes=(*placement.notes, *((unused,) if others else ())),
         ).labelled(Files(where, images.names, images.read), request)  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Placement:
         given = np.array(found)
         assigned = splits.completed(given, names)
         lacking = [each for each in splits.SPLITS[1:] if each not in given and each in assigned]
-        notes = (f"no folder of {' or '.join(lacking)}: taken from train by a fixed hash",) if lacking else ()
+        notes = (f"there is no {' or '.join(lacking)} split: taken from train by a fixed hash",) if lacking else ()
         return Placement(assigned, tuple(rest), notes)
 
     def classes(self) -> list[str] | None:

@@ -22,9 +22,9 @@ class WebDataset(Reader):
     """Reads a tar, a folder of tars, or what they unpack to.
 
     Of the files beside an image, `.cls` is the attribute `label`, `.txt` the attribute `text`, and each entry of a `.json`
-    object that is a text, an integer, a boolean or null (missing) is an attribute by its name; nothing else is opened. Splits
-    are the first words of the shards' names, as in `train-000000.tar`. Raises `InputError` if a file of labels is malformed, or
-    two of a sample disagree.
+    object that is a text, an integer, a boolean or null (missing) in all samples is an attribute by its name; nothing else is
+    opened. Splits are the first words of the shards' names, as in `train-000000.tar`. Samples without an image are counted in a
+    note. Raises `InputError` if a file of labels is malformed, or two of a sample disagree.
     """
 
     name = "webdataset"
@@ -47,11 +47,15 @@ class WebDataset(Reader):
             if counts[key] > 1 and key in beside:
                 raise InputError(f"{files.where} has {counts[key]} images in sample {key}; expected one")
         rows = [_row(files, _labels(beside, name)) for name in files.images]
-        names = list(dict.fromkeys(name for row in rows for name in row))
+        others = {name for row in rows for name, value in row.items() if value is None}
+        names = dict.fromkeys(name for row in rows for name in row if name not in others)
         # a sample without an entry has no value of it
         columns = {name: np.array([row.get(name, "") for row in rows]) for name in names}
         placement = Placement.of(files.images, files.archives)
         notes = list(placement.notes)
+        if others:
+            unused = ", ".join(sorted(others))
+            notes.append(f"entries that are not texts, integers, booleans or null in all samples are not used: {unused}")
         paired = {each for name in files.images for each in (_stem(name), _key(name))}
         alone = sum("cls" in found and key not in paired for key, found in beside.items())
         if alone:
@@ -85,9 +89,9 @@ def _labels(beside: Mapping[str, Mapping[str, str]], image: str) -> Mapping[str,
     return beside.get(_stem(image)) or beside.get(_key(image), {})
 
 
-def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str]:
-    """The values of a sample by attribute."""
-    found: dict[str, str] = {}
+def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str | None]:
+    """The values of a sample by attribute; None for an entry that cannot be one, such as a fraction."""
+    found: dict[str, str | None] = {}
     for suffix in _SUFFIXES:
         if suffix not in labels:
             continue
@@ -101,7 +105,7 @@ def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str]:
             ) from error
         if not isinstance(entries, dict):
             continue  # the values of other JSON have no names
-        values = {key: text(value) for key, value in entries.items() if value is None or isinstance(value, str | int)}
+        values = {key: text(value) if isinstance(value, str | int | None) else None for key, value in entries.items()}
         if unequal := sorted(key for key in values.keys() & found.keys() if values[key] != found[key]):
             raise InputError(f"{name} of {files.where} has another {unequal[0]!r} than another file of the sample")
         found |= values
