@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxdiff._console import arguments
+from jaxdiff.data.readers import PLACES
 
 if TYPE_CHECKING:
     from jaxdiff.data import Source
+
+    Layout = str
+else:
+    Layout = Literal[tuple(PLACES)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +22,8 @@ class Reading:
     value_names: tuple[str, ...] = ()
     """Names of the values of attributes of the data: gender=male,female for the codes 0, 1, ..., or race=1:White,2:Black with
     codes. A backslash makes a comma or colon part of a name."""
-    layout: str | None = None
-    """Layout of the data, by default recognised from the content: embedded, tfds, npz, samples, table, celeba, fairface, stylegan,
-    imagefolder, parquet, webdataset, utkface, folders or images."""
+    layout: Layout | None = None
+    """Layout of the data; by default recognised from its content and printed."""
     range: tuple[float, float] | None = None
     """Values of floating-point images that are black and white, such as -1 1; by default inferred and printed."""
 
@@ -30,8 +34,8 @@ class Reading:
 
 
 def open_with(spec: str, names: Sequence[str], **options: Any) -> "Source":
-    """Opens a data set with every attribute that all of its images have, and the named ones: images without a value of these are
-    left out, as a note says.
+    """Opens a data set with every attribute that all of its images have, and the named ones: images without a value of these
+    are left out, as a note says.
 
     Arguments:
         spec: the data set.
