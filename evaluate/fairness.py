@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
 
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show_data
+from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
-from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
+from jaxdiff.fairness.evaluation import MIN_IMAGES, LabelledImages, evaluate_fairness
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality import inception
@@ -43,7 +44,7 @@ def fairness(options: Fairness) -> FairnessReport | None:
         return check(options)
     start = time.monotonic()
     values, sources = _open(options)
-    real = open_data(options.real, split="test", **options.image_format, **_reading(options, options.real))
+    real = open_with(options.real, [options.attribute], split="test", **options.image_format, **_reading(options, options.real))
     associated = associated_names(real, options.attribute, options.associated)
     intersected = intersections.intersected(real, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
@@ -206,16 +207,19 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
 
 
 def source_of(options: Fairness, spec: str, split: str) -> Source:
-    """The images of a set with the evaluated attribute."""
+    """The images of a set that have a value of the evaluated attribute, with this attribute."""
     return _opened(options, spec, split, [options.attribute])
 
 
 def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | None) -> Source:
-    """A set with the named attributes; None opens it with all, and its own names of their values."""
+    """A set with the named attributes; None opens it with the evaluated one and all that every image has, under their own names
+    of values."""
     reading = _reading(options, spec)
-    given = reading["value_names"] if names is not None else None
-    reading["value_names"] = {name: values for name, values in given.items() if name in names} if given else None
-    return open_data(spec, split=split, **options.image_format, attributes=names, **reading)
+    given = reading["value_names"] or {}
+    named = [options.attribute] if names is None else names
+    reading["value_names"] = {name: values for name, values in given.items() if name in named} or None
+    fitting = {"split": split, **options.image_format, **reading}
+    return open_with(spec, named, **fitting) if names is None else open_data(spec, attributes=names, **fitting)
 
 
 def _reading(options: Fairness, spec: str) -> dict[str, Any]:
@@ -231,8 +235,14 @@ def _load(
 ) -> tuple[dict[tuple[str, str], LabelledImages], dict[tuple[str, str], np.ndarray]]:
     """The images that are used of every source, with labels as positions in `values`; and their positions in the source."""
     kept = {key: _kept(source, values) for key, source in sources.items()}
-    largest = max(min(len(kept[spec, "all"][0]), options.test_count) for spec in options.synthetic)
+    of_set = {spec: min(len(kept[spec, "all"][0]), options.test_count) for spec in options.synthetic}
+    largest = max(of_set.values())
     train_count = options.train_count or max(1, largest // 2)
+    for key, source in sources.items():
+        if key[1] != "train":
+            _require_each(source, values, options.test_count, options.seed)
+    limit = "--train-count" if options.train_count else f"half of {max(of_set, key=lambda spec: of_set[spec])}"
+    _require_each(sources[options.real, "train"], values, train_count, options.seed, limit)
     ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
     sets, taken = {}, {}
     with progress("reading images", len(sources)) as advance:
@@ -262,9 +272,32 @@ def _kept(source: Source, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray
     return np.flatnonzero(recoded >= 0), recoded
 
 
+def _require_each(source: Source, values: Sequence[str], count: int, seed: int, limit: str = "--test-count") -> None:
+    """Raises `InputError` unless there are `MIN_IMAGES` of each value among the images that `_some` takes; `limit` is what sets
+    `count`."""
+    indices, recoded = _kept(source, values)
+    chosen = indices[_order(indices, seed)[:count]]
+    counts, taken = (np.bincount(recoded[each], minlength=len(values)) for each in (indices, chosen))
+    if taken.min() >= MIN_IMAGES:
+        return
+    needs = f"at least {MIN_IMAGES} images of each of {', '.join(values)} are needed"
+    if counts.min() < MIN_IMAGES:
+        raise InputError(f"{source.name} has {_listed(counts, values)}; {needs}")
+    raise InputError(f"of {source.name}, {count} images are used ({limit}), {_listed(taken, values)}; {needs}")
+
+
+def _listed(counts: Integer[np.ndarray, " k"], values: Sequence[str]) -> str:
+    return ", ".join(f"{count} {value}" for value, count in zip(values, counts, strict=True))
+
+
+def _order(indices: Integer[np.ndarray, " n"], seed: int) -> Integer[np.ndarray, " n"]:
+    """The positions of the images in the order in which they are taken."""
+    return np.random.default_rng(seed).permutation(len(indices))
+
+
 def _some(source: Source, values: Sequence[str], count: int, seed: int) -> tuple[LabelledImages, np.ndarray]:
     """A random subset of at most `count` images of a source, and their positions; a larger count adds images at the end."""
     indices, recoded = _kept(source, values)
-    chosen = indices[np.random.default_rng(seed).permutation(len(indices))[:count]]
+    chosen = indices[_order(indices, seed)[:count]]
     images, _ = load_arrays(View(source, indices=chosen))
     return LabelledImages(source.name, images, recoded[chosen]), chosen

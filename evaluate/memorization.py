@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show_data
+from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
@@ -86,11 +86,14 @@ def memorization(options: Memorization) -> MemorizationReport:
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:
     """The sets by name, the training images and the held-out images; decodes only the first image of each."""
     fitting = image_format_of(options, model) if model else options.image_format
+    own = model is not None and options.condition == "own"
+    names = [attribute.name for attribute in model.conditions.attributes] if own else []
     known, others = (
-        open_data(options.train, split=split, **fitting, **options.reading) for split in (options.split, options.held_out)
+        open_with(options.train, names, split=split, **fitting, **options.reading)
+        for split in (options.split, options.held_out)
     )
     if model:
-        require_condition(model, known, own=options.condition == "own")
+        require_condition(model, known, own=own)
     if len(known) < options.neighbours:
         raise InputError(f"--neighbours {options.neighbours} needs as many training images; {known.name} has {len(known)}")
     if model and len(others) < LEAST:

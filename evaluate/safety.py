@@ -13,7 +13,7 @@ from jaxdiff import guidance
 from jaxdiff import process as processes
 from jaxdiff._console import pictures, plots
 from jaxdiff._console.first import write_once
-from jaxdiff._console.reading import show_data
+from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
@@ -113,9 +113,9 @@ def safety(options: Safety) -> dict[str, Any]:
 
 def _real(options: Safety, split: str) -> Real:
     """Real images, with the label safe or unsafe and then those of the other attributes."""
-    source = open_data(options.real, split=split, **options.image_format, **options.reading)
-    show_data(source)
     wanted = parse_selection(options.unsafe)
+    source = open_with(options.real, [*wanted, *options.balance], split=split, **options.image_format, **options.reading)
+    show_data(source)
     unsafe = matches(source, wanted)
     if not 0 < unsafe.sum() < len(source):
         raise InputError(

@@ -6,9 +6,10 @@ the posterior mean sum_n x_n q(x_t | x_n) / sum_m q(x_t | x_m), with q(x_t | x_n
 and a tile, not on N times the batch.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxdiff import parallel
 from jaxdiff.errors import InputError
@@ -52,7 +53,9 @@ class References:
         tiles: (T, n, D), images minus `centre`; the last tiles are padded with zeros.
         lengths: (T, n), their squared norms; infinite for padding.
         centre: (D,), subtracted from all images to reduce rounding in products.
+        repeated: (T, n), whether an image equals one before it.
         count: N.
+        distinct: the number of images that differ from one another.
         shape: of one image.
         mesh: the mesh over whose devices the tiles are sharded; None where each device has all of them.
     """
@@ -60,9 +63,17 @@ class References:
     tiles: Float[Array, "t n d"]
     lengths: Float[Array, "t n"]
     centre: Float[Array, " d"]
+    repeated: Bool[Array, "t n"]
     count: int = field(metadata={"static": True})
+    distinct: int = field(metadata={"static": True})
     shape: tuple[int, ...] = field(metadata={"static": True})
     mesh: Mesh | None = field(default=None, metadata={"static": True})
+
+    def without_repeats(self) -> "References":
+        """The set with each of its images once."""
+        if self.distinct == self.count:
+            return self
+        return replace(self, lengths=jnp.where(self.repeated, jnp.inf, self.lengths), count=self.distinct)
 
     def noised(
         self, process: Process, x: Float[Array, "b ..."], t: ArrayLike, temperature: ArrayLike = 1.0
@@ -295,7 +306,20 @@ def references(
     number = -(-count // (tile * devices)) * devices
     tiles = np.zeros((number * tile, flat.shape[1]), flat.dtype)
     lengths = np.full(number * tile, np.inf, flat.dtype)
-    tiles[:count], lengths[:count] = flat, np.square(flat).sum(1)
-    tiles, lengths = tiles.reshape(number, tile, -1), lengths.reshape(number, tile)
+    repeated = np.zeros(number * tile, bool)
+    tiles[:count], lengths[:count], repeated[:count] = flat, np.square(flat).sum(1), _repeated(flat)
+    distinct = count - int(repeated.sum())
+    tiles, lengths, repeated = (each.reshape(number, tile, *each.shape[1:]) for each in (tiles, lengths, repeated))
     laid = jnp.asarray if mesh is None else partial(parallel.place, shardings=parallel.batch_sharding(mesh))
-    return References(laid(tiles), laid(lengths), jnp.asarray(middle), count, shape, mesh)
+    return References(laid(tiles), laid(lengths), jnp.asarray(middle), laid(repeated), count, distinct, shape, mesh)
+
+
+def _repeated(flat: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Whether each row equals one before it."""
+    seen: set[bytes] = set()
+    repeated = np.zeros(len(flat), bool)
+    for i, row in enumerate(flat):
+        digest = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+        repeated[i] = digest in seen
+        seen.add(digest)
+    return repeated

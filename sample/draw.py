@@ -126,7 +126,8 @@ def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:
     acted = notes["acted"] > 0
     share = f"the guard acted on {acted.sum()} of {len(acted)} images"
     if not acted.any():
-        return f"Warning: {share}: it had no effect. Raise --strength or --deviation, lower --threshold, or widen --window"
+        ways = "raise --strength, --deviation or --radius, lower --threshold, or widen --window"
+        return f"Warning: {share}: it had no effect; {ways}, where the guard has them"
     first, last = np.nanmedian(notes["first_snr"]), np.nanmedian(notes["last_snr"])
     strongest = np.median(notes["strongest"][acted])
     line = f"{share}, from SNR {first:.3g} to {last:.3g}, with maximum weight {strongest:.3g} (medians)"

@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 
 from jaxdiff._console.first import require_writable
-from jaxdiff._console.reading import show_data
+from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, progress
-from jaxdiff.data import load_arrays, open_data
+from jaxdiff.data import load_arrays
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose_trade_off
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
@@ -49,7 +49,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
     spec = options.reference or training.get("data")
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     fitting = {"size": tuple(size), "channels": channels, **reference_reading(options, options.reference, training)}
-    opened = open_data(spec, split="train", **fitting)
+    opened = open_with(spec, [chosen.name], split="train", **fitting)
     show_data(opened)
     associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
-from jaxdiff._console.arguments import named_as_typed
 from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -142,8 +141,7 @@ def make_solver(sampling: Sampling) -> Solver:
     given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else {}
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
         given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
-    with named_as_typed(sampling):
-        return SOLVERS[sampling.solver](sampling.steps, **given)
+    return SOLVERS[sampling.solver](sampling.steps, **given)
 
 
 def setting(
@@ -170,8 +168,7 @@ def setting(
     solver = make_solver(sampling)
     mesh = sampling.make_mesh()
     model = load(path)
-    with named_as_typed(sampling):
-        solver.check(model.process)
+    solver.check(model.process)
     if not model.conditions.attributes:
         _check_unconditional(path, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)

@@ -29,6 +29,18 @@ def test_the_nearest_squares_are_those_of_brute_force(tile, count, rng):
 
 
 @pytest.mark.parametrize("tile", [1, 4, 1024])
+def test_without_repeats_each_image_counts_once(tile, rng):
+    images, x = rng.uniform(-1, 1, (5, 6)).astype(np.float32), rng.uniform(-1, 1, (3, 6)).astype(np.float32)
+    repeated = references(images[[0, 1, 0, 2, 3, 3, 4, 0]], tile=tile)
+    once = repeated.without_repeats()
+    assert (repeated.count, once.count) == (8, 5)
+    np.testing.assert_allclose(once.nearest_squares(jnp.asarray(x), 8), brute(x, images), rtol=1e-5)
+    np.testing.assert_allclose(
+        once.repulsion(jnp.asarray(x), jnp.exp), references(images, tile=tile).repulsion(jnp.asarray(x), jnp.exp), rtol=1e-4
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tile", [1, 4, 1024])
 def test_repulsion_is_the_sum_over_all_references(tile, rng):
     images, x = rng.uniform(-1, 1, (11, 6)).astype(np.float32), rng.standard_normal((5, 6)).astype(np.float32)
     got = references(images, tile=tile).repulsion(jnp.asarray(x), lambda squares: 1 / (1 + squares))
@@ -56,20 +68,21 @@ from jaxdiff.references import references
 mesh = make_mesh("data=3")
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.standard_normal((5, 4)), jnp.float32)
-for count in (2, 17):
-    images = rng.uniform(-1, 1, (count, 4)).astype(np.float32)
+for count, different in ((2, 2), (17, 5), (17, 17)):
+    images = np.resize(rng.uniform(-1, 1, (different, 4)), (count, 4)).astype(np.float32)
     one, sharded = references(images, tile=2), references(images, tile=2, mesh=mesh)
     assert not sharded.tiles.sharding.is_fully_replicated
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     nearest = jax.jit(lambda refs: refs.nearest_squares(x, 3))
     close(nearest(one), nearest(sharded))
+    close(nearest(one.without_repeats()), nearest(sharded.without_repeats()))
+    close(guidance.radius_of(one), guidance.radius_of(sharded))
     itself, window = lambda x, t, c: x, (0.0, float("inf"))
     for make in (guidance.safety_flow, lambda *a, **k: guidance.repellency(*a, **k, radius=2.5)):
         call = jax.jit(lambda guided, x: guided(x, 0.5, None))
         moved = [call(make(itself, vp_cosine(), refs, strength=1.0, window=window), x) for refs in (one, sharded)]
         assert not np.allclose(moved[0], x)
         close(*moved)
-close(guidance.radius_of(one), guidance.radius_of(sharded))
 print("the same")
 """
 

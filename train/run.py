@@ -5,7 +5,6 @@ import sys
 from jax.sharding import Mesh
 
 from jaxdiff import parallel
-from jaxdiff._console.arguments import named_as_typed
 from jaxdiff._console.dry_run import simulate_devices
 from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, open_data, require_two_values, verify
@@ -27,8 +26,7 @@ def train_diffusion(options: Options) -> None:
     if names is None and len(source.attributes) > 1:
         known = ", ".join(attribute.name for attribute in source.attributes)
         raise InputError(f"{source.name} has several attributes: choose one or more of {known} with --attributes")
-    with named_as_typed(options):
-        task = diffusion.resolve(options, source)
+    task = diffusion.resolve(options, source)
     for attribute in source.attributes:
         require_two_values(source, attribute.name)
     run_task(options, task, source, mesh)
@@ -44,8 +42,7 @@ def train_classifier(options: ClassifierOptions) -> None:
     for each in (source, *held_out):
         show_data(each)
     held_out = dict(zip(("validation", "test"), held_out, strict=True))
-    with named_as_typed(options):
-        task = classifier.resolve(options, process, source, held_out)
+    task = classifier.resolve(options, process, source, held_out)
     run_task(options, task, source, mesh)
 
 

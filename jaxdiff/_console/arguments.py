@@ -26,7 +26,9 @@ def named_as_typed(options: Any, prefix: str = "") -> Generator[None, None, None
         message = str(error)
         for field in fields(options):
             message = message.replace(f"`{field.name}`", f"--{prefix}{field.name}".replace("_", "-"))
-        raise InputError(message) from error
+        if message == str(error):
+            raise
+        raise type(error)(message) from error
 
 
 def image_size(given: str | None) -> tuple[int, int] | None:

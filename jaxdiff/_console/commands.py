@@ -186,7 +186,9 @@ class Program:
         tables = [command.tables()] if command.tables else []
         options = parsed(kind, f"{self.spelled} {name}", arguments, *tables)
         prepared()
-        self._load(command.work)(options)
+        work = self._load(command.work)
+        with named_as_typed(options):
+            work(options)
 
     def _load(self, place: str) -> Any:
         module, name = place.split(":")

@@ -20,6 +20,10 @@ ValueNames: TypeAlias = Sequence[str] | Mapping[str, str] | Mapping[int, str]
 """The names of the values of a column: a list, whose k-th name (from 0) is that of the integer code k, or a name by code."""
 
 
+class Incomplete(InputError):
+    """No attribute was asked for, and none has a value of every element."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """The attributes of a table.
@@ -52,7 +56,7 @@ def label(
     k-th name from 0. With names by code, a value is one of the codes; codes with the same name are one value.
 
     Elements whose value of an attribute is missing (`MISSING`, unless it is named) are left out if the attribute is asked for.
-    With `attributes=None` a column with missing values is not used, and an error if it leaves no attribute.
+    With `attributes=None` a column with missing values is not used.
 
     Arguments:
         columns: values by column name, integers or strings; each column has one entry per element.
@@ -63,6 +67,7 @@ def label(
         value_names: names of the values of some columns.
 
     Raises:
+        Incomplete: with `attributes=None`, if columns have missing values and no attribute is left.
         InputError: an attribute is unknown, has too many values or none at all, or the names do not match the values.
     """
     for name in [*(attributes or ()), *value_names]:
@@ -74,6 +79,8 @@ def label(
     present, incomplete = np.ones(count, bool), False
     for name in columns if attributes is None else attributes:
         what, names = f"attribute {name!r} of {where}", value_names.get(name)
+        if names is not None and not isinstance(names, Mapping) and len(set(names)) < len(names):
+            raise InputError(f"the names of the values of {what} must be distinct, got {', '.join(map(str, names))}")
         texts, inverse = np.unique(_texts(columns[name]), return_inverse=True)
         named = () if names is None else tuple(map(str, names))
         missing = np.isin(texts, [text for text in MISSING if text not in named])
@@ -104,7 +111,7 @@ def label(
         found.append(Attribute(name, own))
         labels.append(by_text[inverse])
     if incomplete and not found:
-        raise InputError(f"{where} has no attribute that every image has: {'; '.join(notes)}")
+        raise Incomplete(f"{where} has no attribute that every image has: {'; '.join(notes)}")
     kept = np.flatnonzero(present)
     if count and not len(kept):
         raise InputError(f"no image of {where} has a value of each of {', '.join(attributes or ())}")

@@ -42,9 +42,9 @@ def quantised(
     margin = MARGIN * (high - low)
     least, most = float(images.min()), float(images.max())
     if least < low - margin or most > high + margin:
-        expected = "[0, 1], [-1, 1] or [0, 255], or their range be given" if given is None else f"[{low:g}, {high:g}]"
-        hint = " as `range`, such as --range -1 1" if given is None else ""
-        raise InputError(f"{what} must be in {expected}{hint} if floating point, got {least:g} to {most:g}")
+        expected = "[0, 1], [-1, 1] or [0, 255]" if given is None else f"[{low:g}, {high:g}]"
+        hint = "" if given else "; `range` takes another, such as --range -1 1"
+        raise InputError(f"{what} must be in {expected} if floating point, got {least:g} to {most:g}{hint}")
     unit = (images.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     clipped = int(np.count_nonzero((images < low) | (images > high)))
     outside = f"; {clipped} of {images.size} values just outside are clipped" if clipped else ""

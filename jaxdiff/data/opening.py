@@ -51,7 +51,7 @@ def open_data(
         value_names: names of the values of some attributes, for folders, zips and npz files: a list, whose k-th name (from 0)
             is that of the integer k, or a dictionary of the name of each code. See `jaxdiff.data.columns.label`.
         manual_dir: the folder with the files of a manually downloaded tfds data set.
-        layout: the name of the reader to use, one of `jaxdiff.data.readers.READERS`; None takes the first that recognises the
+        layout: the name of the reader to use, one of `jaxdiff.data.readers.PLACES`; None takes the first that recognises the
             data set.
         range: low and high of floating-point images (other images need none): these become 0 and 255. None infers [0, 1],
             [-1, 1] or [0, 255].

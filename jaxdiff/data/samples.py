@@ -114,11 +114,11 @@ class Samples(Source):
         count, held = min(SHARD, len(self) - start), 0 if samples is None else len(samples)
         if samples is None or held != count:
             raise InputError(f"{file} is damaged: it contains {held} of {count} images; delete it and draw again")
-        if self._space is not None and (samples.shape[1:], samples.dtype) != (self.space.shape, self.space.dtype):
+        # sets without a space are images of whatever shape
+        shape, dtype = (samples.shape[1:], np.uint8) if self._space is None else (self.space.shape, self.space.dtype)
+        if (samples.shape[1:], samples.dtype) != (shape, dtype):
             got = f"{samples.dtype} {samples.shape[1:]}"
-            raise InputError(
-                f"{file} is damaged: it contains {got}, not {self.space.dtype} {self.space.shape}; delete it and draw again"
-            )
+            raise InputError(f"{file} is damaged: it contains {got}, not {np.dtype(dtype)} {shape}; delete it and draw again")
         self._require_mark(file, shard.get(MARK), start)
         return samples
 

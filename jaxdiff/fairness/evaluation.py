@@ -213,7 +213,8 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
     check_labels(images.labels, values=values)
     few = np.flatnonzero(np.bincount(images.labels, minlength=values) < MIN_IMAGES)
     if len(few):
-        raise InputError(f"{images.name} must have at least {MIN_IMAGES} images of every value, got fewer of {few.tolist()}")
+        got = ", ".join(map(str, few))
+        raise InputError(f"{images.name} must have at least {MIN_IMAGES} images of every label, got fewer of {got}")
 
 
 def _training_sets(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -111,33 +110,22 @@ def radius_of(references: References, quantile: float = 0.5) -> float:
     than 1024 references, the distances are computed for 1024 at equal strides.
 
     Arguments:
-        references: at least 2 that differ by more than rounding.
+        references: at least 2 different images.
         quantile: in [0, 1]; 0.5 is the median.
 
     Raises:
         InputError: there are fewer than 2 different references, or the quantile is outside [0, 1].
     """
-    if references.count < 2:
-        raise InputError(f"`references` must be at least 2, got {references.count}; give a `radius`")
+    if references.distinct < 2:
+        raise InputError(f"`references` must be at least 2 different images, got {references.distinct}; give a `radius`")
     if not 0 <= quantile <= 1:
         raise InputError(f"`quantile` must lie in [0, 1], got {quantile}")
     chosen = np.unique(np.linspace(0, references.count - 1, min(references.count, SAMPLED)).round().astype(np.int32))
-    count, distances = 1, jnp.full(1, jnp.inf)
-    while count < references.count and not jnp.isfinite(distances).all():
-        count *= 2
-        distances = _to_nearest_other(references, chosen, count)
-    if not jnp.isfinite(distances).all():
-        raise InputError(
-            f"`references` must be at least 2 different images, got {references.count} equal ones; give a `radius`"
-        )
-    return float(jnp.quantile(distances, quantile))
+    return float(jnp.quantile(_to_nearest_other(references, chosen), quantile))
 
 
-@partial(jax.jit, static_argnames="count")
-def _to_nearest_other(references: References, chosen: Array, count: int) -> Float[Array, " n"]:
-    """The distance to the nearest different reference, infinite where none is among the nearest `count`."""
-    flat = references.tiles.reshape(-1, references.tiles.shape[-1])[chosen]
-    squares = references.nearest_squares((flat + references.centre).reshape(-1, *references.shape), count)
-    # `squared_distances` gives the image itself and its repeats the rounding error of 8 eps times both squared norms
-    equal = 32 * jnp.finfo(flat.dtype).eps * jnp.square(flat).sum(1, keepdims=True)
-    return jnp.sqrt(jnp.where(squares > equal, squares, jnp.inf).min(1))
+@jax.jit
+def _to_nearest_other(references: References, chosen: Array) -> Float[Array, " n"]:
+    images = references.tiles.reshape(-1, references.tiles.shape[-1])[chosen] + references.centre
+    # the nearest of all is the reference itself, or the first of its repeats
+    return jnp.sqrt(references.without_repeats().nearest_squares(images.reshape(-1, *references.shape), 2)[:, 1])

@@ -36,7 +36,7 @@ class SafetyFlow(Displacing):
 
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
         """The gradient of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
-        nearest = self.references.nearest_squares(x0, NEAREST).mean(1, keepdims=True)
+        nearest = self.references.without_repeats().nearest_squares(x0, NEAREST).mean(1, keepdims=True)
         # a mean equal to all of its nearest references has gradient 0, whatever the width
         gamma = -math.log(HEIGHT) / jnp.maximum(nearest, math.sqrt(jnp.finfo(nearest.dtype).tiny))
         weight = lambda squares: 4 * gamma / self.references.count * jnp.exp(-gamma * squares)  # noqa: E731
@@ -52,9 +52,10 @@ def safety_flow(
         MMD²(z) = k(z, z) - (2/N) sum_n k(z, y_n) + constant,    x0 <- x0 + strength (4 gamma / N) sum_n k_n (x0 - y_n).
 
     This moves it away from the references. (The authors' released code adds the kernel's derivative with the other sign, which
-    attracts.) The width adapts to the sample: gamma = -ln(0.05) / the mean of its 3 nearest squared distances, so that the
-    kernel is 0.05 at that distance; it is constant in the gradient and computed per sample, so that a sample does not
-    depend on its batch. Every sample is pushed, however far it is: only the strength and the window limit this.
+    attracts.) The width adapts to the sample: gamma = -ln(0.05) / the mean of its squared distances to the 3 nearest
+    different references, so that the kernel is 0.05 at that distance, however often an image is repeated; it is constant in
+    the gradient and computed per sample, so that a sample does not depend on its batch. Every sample is pushed, however far it
+    is: only the strength and the window limit this.
 
     Apply `clipped` outside it, since the moved mean may leave the range of the data.
 
@@ -63,7 +64,7 @@ def safety_flow(
         process: the forward process.
         unsafe: (N, ...) images in the data's scale, or `References`.
         strength: at least 0, in squared units of the data. A single reference at distance d moves the mean by 0.6 strength / d;
-            N references, 3 of them at d and the rest far away, by at most 1.8 strength / (N d).
+            N different references, 3 of them at d and the rest far away, by at most 1.8 strength / (N d).
         window: SNR between which it acts; an edge within the schedule is a node of the solver's grid. The authors recommend
             early times.
 

@@ -115,8 +115,11 @@ class ImageGuard(Reading, Guard):
 
         images = self.encoded(self.unsafe, chosen, self.unsafe_count)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
-        around, more = self.around(chosen, references(images, mesh=spread))
-        console.print(f"guard {self.name}: {len(images)} unsafe images from {self.unsafe}", highlight=False, markup=False)
+        refs = references(images, mesh=spread)
+        around, more = self.around(chosen, refs)
+        different = f" ({refs.distinct} different)" if refs.distinct < refs.count else ""
+        line = f"guard {self.name}: {refs.count} unsafe images{different} from {self.unsafe}"
+        console.print(line, highlight=False, markup=False)
         return Ready(
             self,
             around,

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxdiff.errors import InputError
+
 from ..registry import Place
 from ._guard import ImageGuard
 
@@ -30,6 +32,11 @@ class Repellency(ImageGuard):
         """See `ImageGuard.around`."""
         from jaxdiff import guidance
 
+        if self.radius is None and unsafe.distinct < 2:
+            raise InputError(
+                f"the default of --radius needs at least 2 different images, --unsafe {self.unsafe} has {unsafe.distinct}; "
+                "give --radius"
+            )
         size = math.sqrt(math.prod(chosen.model.shape))
         radius = guidance.radius_of(unsafe) if self.radius is None else self.radius * size
         process = chosen.model.process

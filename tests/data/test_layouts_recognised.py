@@ -9,7 +9,7 @@ import pytest
 
 from jaxdiff.data import open_data
 from jaxdiff.data.files import Files, open_files
-from jaxdiff.data.readers import READERS, Request
+from jaxdiff.data.readers import PLACES, READERS, Request
 from jaxdiff.errors import InputError
 from tests.data.layouts import encoded, fair_face_table, numbers, values, write, write_tar, write_zip
 
@@ -82,8 +82,8 @@ def test_a_layout_that_is_named_comes_first(tmp_path):
         open_data(path, layout="celeba")
 
 
-def test_names_of_layouts_are_distinct():
-    assert len({reader.name for reader in READERS}) == len(READERS)
+def test_layouts_have_the_names_of_the_registry():
+    assert [reader.name for reader in READERS] == list(PLACES)
     assert [reader.name for reader in READERS if reader.guess] == [reader.name for reader in READERS[-2:]] == list(GUESSES)
 
 

@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
+from jaxdiff.errors import InputError
 from jaxdiff.process import ve, vp_cosine
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
@@ -116,17 +117,33 @@ def test_the_radius_of_a_large_set_comes_from_neighbours_among_all(rng):
     assert guidance.radius_of(references(images)) == pytest.approx(0.03, rel=0.05)
 
 
+@pytest.mark.parametrize("tile", [4, 1000])
+def test_repeats_of_an_image_do_not_shrink_the_radius(tile, rng):
+    images, times = rng.uniform(-1, 1, (9, 4, 4, 3)).astype(np.float32), [1, 2, 2, 5, 40, 1, 3, 2, 2]
+    flat = images.reshape(9, -1)
+    nearest = NearestNeighbors(n_neighbors=2).fit(flat).kneighbors(flat)[0][:, 1]
+    refs = references(np.repeat(images, times, 0), tile=tile)
+    assert (refs.count, refs.distinct) == (58, 9)
+    for quantile in (0.0, 0.5, 1.0):
+        assert guidance.radius_of(refs, quantile) == pytest.approx(np.quantile(np.repeat(nearest, times), quantile), rel=1e-5)
+    with pytest.raises(InputError, match="at least 2 different images, got 1; give a `radius`"):
+        guidance.radius_of(references(np.repeat(images[:1], 3, 0)))
+
+
 def discrepancy(z, points, gamma):
     """The squared MMD between the point z and the set, with the kernel's own term of the set left out."""
     return 1.0 - 2 * jnp.exp(-gamma * jnp.square(z - points).sum(1)).mean()
 
 
+@pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_safety_flow_climbs_the_squared_discrepancy(doubles, count, rng):
-    points, x = rng.uniform(-1, 1, (count, 5)), rng.standard_normal((4, 5))
+def test_safety_flow_climbs_the_squared_discrepancy(doubles, count, times, rng):
+    """The width of the kernel is that of the different points, the discrepancy that from all."""
+    different, x = rng.uniform(-1, 1, (count, 5)), rng.standard_normal((4, 5))
+    points = np.tile(different, (times, 1))
     got = guided(guidance.safety_flow(itself, vp_cosine(), points, strength=0.5, window=ALWAYS), x)
     for before, after in zip(x, got, strict=True):
-        gamma = -np.log(0.05) / np.sort(np.square(before - points).sum(1))[:3].mean()
+        gamma = -np.log(0.05) / np.sort(np.square(before - different).sum(1))[:3].mean()
         slope = jax.grad(discrepancy)(jnp.asarray(before), points, gamma)
         np.testing.assert_allclose(after - before, 0.5 * slope, rtol=1e-9)
         assert discrepancy(after, points, gamma) > discrepancy(before, points, gamma)

@@ -73,7 +73,7 @@ def _splits(arrays: Mapping[str, np.ndarray], count: int, where: str) -> tuple[S
         return splits.by_hash(map(str, range(count))), True
     assigned = arrays["split"]
     if assigned.shape != (count,) or not np.isin(assigned, splits.SPLITS).all():
-        raise InputError(f"`split` of {where} must be one of {', '.join(splits.SPLITS)} for each of {count} images")
+        raise InputError(f"array 'split' of {where} must be one of {', '.join(splits.SPLITS)} for each of {count} images")
     return assigned, False
 
 
@@ -110,7 +110,7 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
     labels = arrays["labels"]
     if labels.ndim not in (1, 2) or labels.dtype.kind not in "iubU":
         raise InputError(
-            f"`labels` of {where} must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
+            f"array 'labels' of {where} must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
         )
     if len(labels) != count:
         raise InputError(f"{where} has {count} images but labels for {len(labels)}")
@@ -120,5 +120,7 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
     if "attributes" in arrays:
         names = [str(name) for name in arrays["attributes"].ravel()]
         if len(names) != width or len(set(names)) != width:
-            raise InputError(f"`attributes` of {where} must be {width} distinct names, one per label, got {', '.join(names)}")
+            raise InputError(
+                f"array 'attributes' of {where} must be {width} distinct names, one per label, got {', '.join(names)}"
+            )
     return dict(zip(names, table.T, strict=True))
