@@ -19,7 +19,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
 from jaxdiff.fairness.evaluation import MIN_IMAGES, LabelledImages, evaluate_fairness
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
-from jaxdiff.image_classifier import ClassifierTraining
+from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
@@ -202,7 +202,7 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
                 f"attribute {options.attribute!r} of {sources[key].name} has the values {', '.join(names)}, "
                 f"not {', '.join(values)}; --values chooses values, --value-names names integer labels"
             )
-    require_one_size(sources.values())
+    require_one_size(sources.values(), least=LEAST_SIDE)
     return values, sources
 
 

@@ -22,7 +22,7 @@ from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_balanced_classifier
-from jaxdiff.image_classifier import ClassifierTraining
+from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.copies import nearest
 from jaxdiff.quality.extractors import ClassifierExtractor, checksum
 from jaxdiff.quality.measure import measure_quality
@@ -81,7 +81,9 @@ def safety(options: Safety) -> dict[str, Any]:
     }
     for source in sources.values():
         show_data(source)
-    require_one_size([ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()])
+    require_one_size(
+        [ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()], least=LEAST_SIDE
+    )
     sets = {spec: _images(options, source) for spec, source in sources.items()}
     classifiers, rejector, extractors = _train_classifiers(options, train, test)
     rows = {"Real, safe": test.images[~test.unsafe], "Real, unsafe": test.images[test.unsafe]}

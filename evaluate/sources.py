@@ -29,9 +29,13 @@ def image_format_of(options: Any, model: Model) -> dict[str, Any]:
     return own
 
 
-def require_one_size(sources: Iterable[Source]) -> None:
-    """Raises `InputError` unless the first images of all sources that have any share one size and number of channels."""
+def require_one_size(sources: Iterable[Source], *, least: int = 1) -> None:
+    """Raises `InputError` unless the first images of all sources that have any share one size and number of channels, with at
+    least `least` pixels a side."""
     shapes = {source.name: Pixels(*source.image(0).shape) for source in sources if len(source)}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} has {shape}" for name, shape in shapes.items())
         raise InputError(f"images must have one size and as many channels: {listed}; --size and --channels bring them to one")
+    for name, shape in shapes.items():
+        if min(shape.height, shape.width) < least:
+            raise InputError(f"{name} has {shape}; classifiers take at least {least}x{least}: give --size")

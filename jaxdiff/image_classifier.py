@@ -20,6 +20,8 @@ from jaxdiff.parallel import broadcast_from_first
 from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
 
+LEAST_SIDE = 16
+"""The least height and width of images that are classified."""
 PREDICTION_BATCH = 128
 """Images classified at once; the last batch is padded, so that one compiled program serves sets of every size."""
 
@@ -108,8 +110,8 @@ def train_image_classifier(
         InputError: images that are too small, labels out of range, or a value without images.
     """
     check_labels(labels, values=values)
-    if min(images.shape[1:3]) < 16:
-        raise InputError(f"`images` must be at least 16x16, got {images.shape[1]}x{images.shape[2]}")
+    if min(images.shape[1:3]) < LEAST_SIDE:
+        raise InputError(f"`images` must be at least {LEAST_SIDE}x{LEAST_SIDE}, got {images.shape[1]}x{images.shape[2]}")
     absent = np.flatnonzero(np.bincount(labels, minlength=values) == 0)
     if len(absent):
         raise InputError(f"`labels` must have every value in 0..{values - 1}, got none of {absent.tolist()}")

@@ -134,4 +134,7 @@ def on_breakpoints(
 def require_room(steps: int, breakpoints: tuple[Array, ...]) -> None:
     """Raises `InputError` if a grid of `steps` steps has fewer interior nodes than there are breakpoints."""
     if len(breakpoints) > steps - 1:
-        raise InputError(f"a grid of {steps} steps has {steps - 1} interior nodes, too few for {len(breakpoints)} breakpoints")
+        raise InputError(
+            f"`steps` must be at least {len(breakpoints) + 1}, so that there are {len(breakpoints)} nodes between the first and the "
+            f"last, where guidance changes; got {steps}"
+        )
