@@ -2,11 +2,20 @@
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")  # programs are kept in the user's folder, which tests leave alone
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # of this run alone: its workers and the processes that they start compile a program once; the user's folder is left alone
+    os.environ |= {
+        "JAX_ENABLE_COMPILATION_CACHE": "1",
+        "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="jaxdiff-tests-"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 # JAX reads the environment once, when it is first imported: so nothing below may move above these lines.
 from jaxdiff._console import device
@@ -76,6 +85,11 @@ def pytest_collection_modifyitems(items):
     files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     optimized = lambda item: item.get_closest_marker("optimized") is not None  # noqa: E731
     items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_finish():

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from tests.docs.pages import ROOT, blocks
-from tests.processes import LIMIT
+from tests.processes import LIMIT, QUICK
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
+LONG = {"fair-faces"}
+"""Those that run longer than they compile."""
 
 
 @pytest.mark.slow
@@ -21,7 +23,7 @@ def test_tutorials_run(page):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(script)],
         cwd=page.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
+        env={**os.environ, **({} if page.stem in LONG else QUICK), "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
         timeout=LIMIT,

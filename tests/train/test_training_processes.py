@@ -11,20 +11,7 @@ import pytest
 from jaxdiff import model as models
 from tests.processes import QUICK, run, started, succeed
 
-# compiled once for all: the folder of a cache is a test session's
 TRAIN = ("-m", "tests.small_training", "--preview-every", 0, "--log-every", 1)
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory) -> dict[str, str]:
-    """What makes programs compile quickly, and once."""
-    cache = tmp_path_factory.mktemp("compiled")
-    return {
-        **QUICK,
-        "JAX_ENABLE_COMPILATION_CACHE": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -34,11 +21,11 @@ def losses(out: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path, quick):
+def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path):
     """Two processes, of which only the second is interrupted; then one with four devices, sharded and accumulating."""
     one, other = tmp_path / "one", tmp_path / "other"
-    succeed((*TRAIN, "--steps", 50, "--out", one), 1, **quick)
-    with started((*TRAIN, "--steps", 50, "--out", other), 2, **quick) as processes:
+    succeed((*TRAIN, "--steps", 50, "--out", one), 1, **QUICK)
+    with started((*TRAIN, "--steps", 50, "--out", other), 2, **QUICK) as processes:
         processes[0].wait_until(lambda: (other / "metrics.jsonl").exists() and len(losses(other)) >= 4, 300)
         processes[1].send(signal.SIGTERM)
         ended = [process.end(300) for process in processes]
@@ -46,7 +33,7 @@ def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path, quick
     (step,) = (int(folder.name) for folder in (other / "checkpoints").iterdir())
     assert 4 < step < 50 and max(losses(other)) == step
     options = ("--mesh", "fsdp=4", "--accumulate", 2)
-    (output,) = succeed((*TRAIN, "--steps", 50, "--out", other, *options), 1, devices=4, **quick)
+    (output,) = succeed((*TRAIN, "--steps", 50, "--out", other, *options), 1, devices=4, **QUICK)
     assert f"resuming from step {step}" in " ".join(output.split())
     expected, got = losses(one), losses(other)
     assert list(got) == list(expected) == list(range(1, 51))
@@ -60,9 +47,9 @@ def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path, quick
     np.testing.assert_allclose(*drawn, atol=1e-5)
 
 
-def test_when_a_process_dies_the_other_ends_within_seconds(tmp_path, quick):
+def test_when_a_process_dies_the_other_ends_within_seconds(tmp_path):
     out = tmp_path / "run"
-    with started((*TRAIN, "--steps", 5000, "--out", out), 2, **quick) as processes:
+    with started((*TRAIN, "--steps", 5000, "--out", out), 2, **QUICK) as processes:
         processes[0].wait_until(lambda: (out / "metrics.jsonl").exists())
         processes[1].send(signal.SIGKILL)
         ended = processes[0].end()
@@ -183,9 +170,9 @@ def test_errors_of_one_process_are_printed_by_both_and_nothing_is_overwritten(tm
                 assert word in results[name], output
 
 
-def test_a_dry_run_prints_the_cost_of_a_step_on_simulated_devices(tmp_path, quick):
+def test_a_dry_run_prints_the_cost_of_a_step_on_simulated_devices(tmp_path):
     options = ("--dry-run", "--devices", 6, "--mesh", "fsdp=3", "--batch-size", 12, "--out", tmp_path / "run")
-    (output,) = succeed((*TRAIN, *options), 1, **quick)
+    (output,) = succeed((*TRAIN, *options), 1, **QUICK)
     for words in (
         '"fsdp": 3',
         "34,072 parameters",
@@ -199,8 +186,8 @@ def test_a_dry_run_prints_the_cost_of_a_step_on_simulated_devices(tmp_path, quic
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_the_devices_do_not_divide_is_refused_by_both(tmp_path, quick):
-    for ended in run((*TRAIN, "--batch-size", 15, "--out", tmp_path / "run"), 2, **quick):
+def test_a_batch_that_the_devices_do_not_divide_is_refused_by_both(tmp_path):
+    for ended in run((*TRAIN, "--batch-size", 15, "--out", tmp_path / "run"), 2, **QUICK):
         assert ended.code == 2
         assert "error: --batch-size of 15 does not divide over the 2 devices of the mesh data=2,fsdp=1" in ended.output
     assert not (tmp_path / "run").exists()
