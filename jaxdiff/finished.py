@@ -90,5 +90,5 @@ def checksum(tree: Any) -> str:
         leaf = np.ascontiguousarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.dtype} {leaf.shape}\n".encode())
         # fails for objects, whose bytes are addresses
-        digest.update(leaf.reshape(-1).view(np.uint8))
+        digest.update(leaf.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -64,7 +64,7 @@ def _locked(folder: Path) -> IO[str] | str:
         # a run that ends removes its file, whose lock then protects nothing
         if _is_at(opened, folder / FILE):
             opened.truncate(0)
-            opened.write(f"process {os.getpid()} on {platform.node()}")
+            opened.write(f"{os.getpid()} on {platform.node()}")
             opened.flush()
             return opened
         opened.close()

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +108,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 @contextmanager
-def kept_parts(folder: Path, locked: Path, activity: str = "being evaluated into") -> Iterator[Parts]:
+def kept_parts(folder: Path, locked: Path, activity: str = "being written") -> Generator[Parts, None, None]:
     """Locks an output folder, and keeps the finished parts of the work: removed at the end, left there by an error or a kill.
 
     Every process calls it.

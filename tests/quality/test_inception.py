@@ -15,8 +15,8 @@ from scipy import ndimage
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import ImageClassifier
-from jaxdiff.models import resnet
 from jaxdiff.finished import checksum
+from jaxdiff.models import resnet
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
 from tests.interop.test_torch_file import saved
