@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
@@ -14,6 +14,7 @@ from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.image_classifier import ImageClassifier
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """A function from images to feature vectors; the features of an image do not depend on the other images.
 

@@ -1,5 +1,6 @@
 """An interrupted evaluation that is resumed trains no classifier twice and has the result of an undisturbed one."""
 
+from contextlib import suppress
 from dataclasses import astuple, replace
 
 import jax
@@ -79,10 +80,8 @@ def test_interrupted_at_every_unit_it_ends_as_undisturbed(undisturbed, trained):
 
     for unit in range(UNITS):
         seen.clear()
-        try:
-            result = evaluated(finished=finished, progress=once_more)
-        except Interrupted:
-            pass
+        with suppress(Interrupted):
+            evaluated(finished=finished, progress=once_more)
         assert seen == [(unit, UNITS), (unit + 1, UNITS)]
         assert len(trained) == [1, 2, 2, 3, 4, 4, 5, 6, 6][unit]
     assert_same(evaluated(finished=finished), undisturbed[0])
