@@ -42,7 +42,7 @@ def fairness(options: Fairness) -> FairnessReport | None:
         SystemExit: with status 1, a self-check that fails.
     """
     options.join()
-    with kept_parts(options.out / f"{'self-check' if options.self_check else 'report'}.parts", options.out) as finished:
+    with kept_parts(options.out, "self-check" if options.self_check else "report") as finished:
         if not options.self_check:
             return evaluate(options, finished)
         passed = check(options, finished).passed

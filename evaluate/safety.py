@@ -75,7 +75,7 @@ class Real:
 def safety(options: Safety) -> dict[str, Any]:
     """Evaluates the sets, writes the report and prints the table."""
     options.join()
-    with kept_parts(options.out / "safety.parts", options.out) as finished:
+    with kept_parts(options.out, "safety") as finished:
         return evaluate(options, finished)
 
 

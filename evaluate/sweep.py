@@ -39,7 +39,7 @@ def sweep(options: Sweep) -> dict[str, Any]:
     options.join()
     sets = open_sets(options.sweep, options.attribute)
     searches = open_searches(options.sweep, sets[0])
-    with kept_parts(options.out / "report.parts", options.out) as finished:
+    with kept_parts(options.out, "report") as finished:
         result = evaluate(fairness_options(options, sets), finished)
         return _compare(options, sets, searches, report.as_json(result))
 

@@ -13,7 +13,7 @@ FILE = ".lock"
 """The locked file in the folder. It names the process that holds the lock, which the kernel releases however that ends."""
 
 
-def lock(folder: Path, activity: str, held: ExitStack) -> None:
+def lock(folder: Path, activity: str, held: ExitStack, *, out: Path | None = None) -> None:
     """Locks a folder against other runs, until `held` is closed or this process ends in any way.
 
     Creates the folder if it is absent; one that is still empty in the end is removed again.
@@ -22,18 +22,20 @@ def lock(folder: Path, activity: str, held: ExitStack) -> None:
         folder: the folder.
         activity: what another run would be doing, for the error: "being trained".
         held: the stack that holds the lock.
+        out: what --out names, for errors; by default the folder.
 
     Raises:
         InputError: another run holds the lock, or the folder cannot be written.
     """
+    out = out or folder
     try:
         created = [each for each in (folder, *folder.parents) if not each.exists()]
         opened = _locked(folder)
     except OSError as error:
-        raise InputError(f"cannot write --out {folder}: {error.strerror or error}") from error
+        raise InputError(f"cannot write --out {out}: {error.strerror or error}") from error
     if isinstance(opened, str):
         by = f"another process{f' ({opened})' if opened else ''}"
-        raise InputError(f"--out {folder} is {activity} by {by}; wait for it or stop it")
+        raise InputError(f"--out {out} is {activity} by {by}; wait for it or stop it")
 
     def release():
         # what cannot be removed does no harm: the lock ends with the open file

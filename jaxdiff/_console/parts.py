@@ -108,22 +108,22 @@ def _remove_empty(folder: Path) -> None:
 
 
 @contextmanager
-def kept_parts(folder: Path, locked: Path, activity: str = "being written") -> Generator[Parts, None, None]:
-    """Locks an output folder, and keeps the finished parts of the work: removed at the end, left there by an error or a kill.
+def kept_parts(out: Path, report: str | None = None) -> Generator[Parts, None, None]:
+    """Locks an output and keeps the finished parts of its work beside it: removed at the end, left by an error or a kill.
 
     Every process calls it.
 
     Arguments:
-        folder: of the parts, in the output folder or the same.
-        locked: the output folder.
-        activity: see `lock`.
+        out: the output folder, or file.
+        report: the name of the parts in the output folder; None for a file, whose parts are in a folder of its own.
 
     Raises:
-        InputError: in every process, if another run works in the output folder, or it cannot be written.
+        InputError: in every process, if another run works on the output, or it cannot be written.
     """
+    folder = out.with_name(out.name + SUFFIX + "s") if report is None else out / f"{report}{SUFFIX}s"
     with ExitStack() as held:
         held.callback(lambda: _remove_empty(folder))
-        parallel.run_on_first(lambda: lock(locked, activity, held))
+        parallel.run_on_first(lambda: lock(folder if report is None else out, "being written", held, out=out))
         parts = Parts(folder)
         yield parts
         parts.remove()

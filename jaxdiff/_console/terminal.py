@@ -122,7 +122,9 @@ def reported(description: str, unit: str = "") -> Generator[Callable[[str, int, 
             nonlocal advance, before
             if advance is None:
                 if done:
-                    _progress.print(f"resuming: {done} of {total} parts were finished ({description})", highlight=False)
+                    _progress.print(
+                        f"resuming: {done} of {total} {unit or 'parts'} were finished ({description})", highlight=False
+                    )
                 advance, before = shown.enter_context(progress(description, total, done=done, unit=unit)), done
             advance(done - before, note=note)
             before = done

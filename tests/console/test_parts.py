@@ -73,11 +73,11 @@ def test_a_part_that_cannot_be_written_is_an_error(folder):
 def test_parts_stay_after_an_error_and_are_removed_at_the_end(tmp_path):
     out = tmp_path / "new" / "report"
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), kept_parts(out / "report.parts", out) as parts:
+        with pytest.raises(ZeroDivisionError), kept_parts(out, "report") as parts:
             parts["a"] = ARRAYS
             raise ZeroDivisionError
         assert [file.name for file in out.rglob("*")] == ["report.parts", "a.part"]
-    with kept_parts(out / "report.parts", out) as parts:
+    with kept_parts(out, "report") as parts:
         assert "a" in parts
         (out / "report.parts" / "b.partial").touch()  # left by a kill
         (out / "report.json").touch()
@@ -86,7 +86,7 @@ def test_parts_stay_after_an_error_and_are_removed_at_the_end(tmp_path):
 
 def test_an_error_before_anything_is_finished_leaves_nothing(tmp_path):
     out = tmp_path / "new" / "report"
-    with pytest.raises(ZeroDivisionError), kept_parts(out / "report.parts", out):
+    with pytest.raises(ZeroDivisionError), kept_parts(out, "report"):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
@@ -109,12 +109,12 @@ def test_a_second_run_is_refused_at_once_until_the_first_is_killed(tmp_path):
         try:
             assert other.stdout.readline() == "held\n"
             named = rf"--out {out} is being written by another process \({other.pid} on .+\); wait for it or stop it"
-            with pytest.raises(InputError, match=named), kept_parts(out / "report.parts", out):
+            with pytest.raises(InputError, match=named), kept_parts(out, "report"):
                 pytest.fail("two runs in one folder")
         finally:
             other.send_signal(signal.SIGKILL)
     assert (out / locks.FILE).exists()  # the lock is the kernel's: a file that was left holds none
-    with kept_parts(out / "report.parts", out):
+    with kept_parts(out, "report"):
         pass
     assert not (out / locks.FILE).exists()
 
