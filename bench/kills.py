@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import evaluations
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 
@@ -21,9 +22,9 @@ LATEST_END = 60  # seconds after a kill within which every process must have end
 class Kills:
     """Kills runs at random times and restarts them until they are done. Each kill sends SIGKILL or SIGTERM to one process; half
     of the training runs are killed while a checkpoint is being written. The scenarios are training with one process, with two,
-    and with one and two in turn, and drawing with one process, and with two, four and one in turn. Prints every restart. The
-    exit status is 1 if a result differs from that of the uninterrupted run, a restart does not resume from the newest complete
-    state, or a process does not end.
+    and with one and two in turn, drawing with one process, and with two, four and one in turn, and evaluations with one. Prints
+    every restart. The exit status is 1 if a result differs from that of the uninterrupted run, a restart does not resume from
+    the newest complete state, an evaluation computes a part twice, or a process does not end.
 
     Examples:
 
@@ -54,6 +55,7 @@ class Scenario:
         result: the result of a finished run, as arrays by name.
         newest: the message with which a restart must resume, given the folder before it; empty for no message.
         tolerance: the maximum difference between results; 0 requires equality bit for bit.
+        begun: what a restart prints when it looks for that message; before, none is expected.
         half: pattern of the files that exist while a checkpoint is being written; empty for none.
     """
 
@@ -62,6 +64,7 @@ class Scenario:
     result: Callable[[Path], dict[str, np.ndarray]]
     newest: Callable[[Path], str]
     tolerance: float = 0.0
+    begun: str = "of arrays;"
     half: str = ""
 
 
@@ -114,6 +117,12 @@ SCENARIOS = {
     "drawing": Scenario(_drawing, (1,), _levels, lambda out: ""),
     # one of 255 levels, since programs of other shapes round differently
     "drawing-changing": Scenario(_drawing, (2, 4, 1), _levels, lambda out: "", tolerance=1.0),
+    **{
+        name: Scenario(
+            evaluations.evaluating(name), (1,), evaluations.evaluated(name), evaluations.finished(name), begun="resuming:"
+        )
+        for name in evaluations.COMMANDS
+    },
 }
 
 
@@ -214,7 +223,7 @@ def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool,
     codes = [one.code for one in ended]
     over = all(code == 0 for code in codes)
     output = ended[0].output
-    if newest and "of arrays;" in output and newest not in output:
+    if newest and scenario.begun in output and newest not in output:
         wrong.append(f"{act}: did not print {newest!r}:\n{output}")
     if not killed and not over:
         wrong.append(f"ended with {codes} though nothing was killed:\n{output}")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 from jaxtyping import Integer
 
 from jaxdiff._console.first import write_once
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import open_with, show_data
-from jaxdiff._console.terminal import console, progress, working
+from jaxdiff._console.terminal import console, progress, reported, working
 from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
@@ -19,14 +21,16 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
 from jaxdiff.fairness.evaluation import MIN_IMAGES, LabelledImages, evaluate_fairness
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
+from jaxdiff.finished import Finished, key_of, once_json
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality import inception
-from jaxdiff.quality.extractors import ClassifierExtractor
+from jaxdiff.quality.extractors import ClassifierExtractor, FinishedFeatures
 
 from . import external_classifier, findings, intersections, measures, report, self_check
 from .options.fairness import Fairness
 from .provenance import provenance
 from .report import FairnessReport
+from .self_check import SelfCheck
 from .sources import require_one_size
 
 KNOWN = 5000
@@ -40,8 +44,17 @@ def fairness(options: Fairness) -> FairnessReport | None:
         SystemExit: with status 1, a self-check that fails.
     """
     options.join()
-    if options.self_check:
-        return check(options)
+    with kept_parts(options.out, "self-check" if options.self_check else "report") as finished:
+        if not options.self_check:
+            return evaluate(options, finished)
+        passed = check(options, finished).passed
+    if not passed:
+        raise SystemExit(1)
+    return None
+
+
+def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
+    """Evaluates the sets, prints the tables and writes the report; keeps what is finished."""
     start = time.monotonic()
     values, sources = _open(options)
     real = open_with(options.real, [options.attribute], split="test", **options.image_format, **_reading(options, options.real))
@@ -66,8 +79,7 @@ def fairness(options: Fairness) -> FairnessReport | None:
         for key, indices in chosen.items()
         if key[1] != "train"
     }
-    total = (len(options.synthetic) + 1) * (options.seeds + 1)
-    with progress("evaluating", total) as advance:
+    with reported("evaluating") as report_progress:
         evaluation = evaluate_fairness(
             sets[options.real, "train"],
             sets[options.real, "test"],
@@ -79,29 +91,29 @@ def fairness(options: Fairness) -> FairnessReport | None:
             training=training,
             replicates=options.replicates,
             permutations=options.permutations,
-            progress=lambda note, done, _: advance(min(done, 1), note=note),
+            finished=finished,
+            progress=report_progress,
         )
-    extras = _measured(options, values, sets, extractor or ClassifierExtractor(evaluation.classifier), evaluation)
-    about = _features(options, values, associated, intersected, sets, own, evaluation, training, extras)
+    extractor = FinishedFeatures(extractor or ClassifierExtractor(evaluation.classifier), finished)
+    extras = _measured(options, values, sets, extractor, evaluation, finished)
+    about = _features(options, values, associated, intersected, sets, own, evaluation, training, extras, finished)
     if external:
         with working(f"classifying with {options.classifier.name}"):
             for extra, images in zip(extras, _compared(options, sets), strict=True):
-                extra |= external_classifier.label_accuracy(external, images, values)
+                asked = {name: value for name, value in asdict(options).items() if name.startswith("classifier")}
+                key = key_of("external", asked | {"classifier": external.about}, images.images, images.labels, list(values))
+                extra |= once_json(finished, key, partial(external_classifier.label_accuracy, external, images, values))
         about["external_classifier"] = external.about
     context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
     result = FairnessReport(evaluation, options.attribute, values, extras, context)
-    report.show(result, console)
     write_once(options.out, lambda: report.write(result, options.out))
+    report.show(result, console)
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
     return result
 
 
-def check(options: Fairness) -> None:
-    """Evaluates control sets, prints the findings on each and writes self-check.json.
-
-    Raises:
-        SystemExit: with status 1, if a fault is missed or a fair set is flagged.
-    """
+def check(options: Fairness, finished: Finished) -> SelfCheck:
+    """Evaluates control sets, prints the findings on each and writes self-check.json; keeps what is finished."""
     start = time.monotonic()
     values, sources = _open(options)
 
@@ -115,17 +127,16 @@ def check(options: Fairness) -> None:
         given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
         training=ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip),
         extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
-        replicates=options.replicates, seed=options.seed,
+        replicates=options.replicates, seed=options.seed, finished=finished,
     )  # fmt: skip
-    self_check.show(checked, console)
     context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
     write_once(options.out, lambda: self_check.write(checked, context, options.out))
+    self_check.show(checked, console)
     console.print(f"wrote {options.out}/self-check.json", highlight=False)
-    if not checked.passed:
-        raise SystemExit(1)
+    return checked
 
 
-def _measured(options: Fairness, values, sets, extractor, evaluation) -> list[dict]:
+def _measured(options: Fairness, values, sets, extractor, evaluation, finished) -> list[dict]:
     """Quality, findings and cost of the real images and of each synthetic set."""
     compared = _compared(options, sets)
     extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
@@ -137,7 +148,9 @@ def _measured(options: Fairness, values, sets, extractor, evaluation) -> list[di
             found = []
             if measured:
                 known, drawn = measured
-                found = measures.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
+                found = measures.quality(
+                    known, reference.labels, drawn, extractor, values=len(values), seed=options.seed, finished=finished
+                )
         for extra, quality in zip(extras, found, strict=False):
             extra |= {"quality": quality}
     with working("testing for problems"):
@@ -148,7 +161,9 @@ def _measured(options: Fairness, values, sets, extractor, evaluation) -> list[di
     return extras
 
 
-def _features(options: Fairness, values, associated, intersected, sets, own, evaluation, training, extras) -> dict[str, Any]:
+def _features(
+    options: Fairness, values, associated, intersected, sets, own, evaluation, training, extras, finished
+) -> dict[str, Any]:
     """Adds the measurements by attribute classifiers to `extras` and returns their accuracy; trains them only if needed."""
     compared = _compared(options, sets)
     lacking = {each.name for each in intersected for labels in own.values() if each.name not in labels}
@@ -157,7 +172,7 @@ def _features(options: Fairness, values, associated, intersected, sets, own, eva
         with working(f"training classifiers of {options.attribute}, {', '.join(features)}"):
             classifiers = train_feature_classifiers(
                 options.real, [options.attribute, *features], **options.image_format, **_reading(options, options.real),
-                seed=options.seed, training=training,
+                seed=options.seed, training=training, finished=finished,
             )  # fmt: skip
         predictions = [predict_attributes(classifiers, images.images) for images in compared]
     if associated:

@@ -1,5 +1,6 @@
 """`jaxdiff evaluate likelihood`: bits per dimension of held-out images under a model."""
 
+import json
 import time
 from typing import Any
 
@@ -10,14 +11,16 @@ from rich import box
 from rich.table import Table
 
 from jaxdiff._console.first import require_writable, write_once
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
-from jaxdiff._console.terminal import console, progress
-from jaxdiff.batches import in_batches
+from jaxdiff._console.terminal import console, reported
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
+from jaxdiff.finished import Finished, run_all
 from jaxdiff.model import Model, load
 from jaxdiff.probability_flow import bits_per_dimension
 from jaxdiff.spaces import require_pixels
 
+from .blocks import blocks
 from .conditions import conditions, require_condition, require_finite
 from .options.likelihood import Likelihood
 from .provenance import provenance
@@ -25,14 +28,20 @@ from .writing import write_json
 
 
 def likelihood(options: Likelihood) -> dict[str, Any]:
-    """Computes the bits per dimension, prints the table and writes the report."""
+    """Computes the bits per dimension, writes the report and prints the table."""
     options.join()
     require_writable(options.out)
+    with kept_parts(options.out) as finished:
+        return evaluate(options, finished)
+
+
+def evaluate(options: Likelihood, finished: Finished) -> dict[str, Any]:
+    """As `likelihood`; keeps what is finished."""
     start = time.monotonic()
     model = load(options.model)
     source = _open(options, model)
     images, labels = load_arrays(source, count=options.count, seed=options.seed)
-    bits = _bits(options, model, images, conditions(model, source, labels, own=options.condition == "own"))
+    bits = _bits(options, model, images, conditions(model, source, labels, own=options.condition == "own"), finished)
     report = {
         "bits_per_dimension": _summary(bits),
         "by_value": _by_value(bits, source.attributes, labels),
@@ -44,8 +53,8 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
         "images": bits.tolist(),
     }
-    _show(report)
     write_once(options.out, lambda: write_json(options.out, report))
+    _show(report)
     console.print(f"wrote {options.out}", highlight=False)
     return report
 
@@ -64,7 +73,7 @@ def _open(options: Likelihood, model: Model) -> Source:
 
 
 def _bits(
-    options: Likelihood, model: Model, images: UInt8[np.ndarray, "n h w c"], given: np.ndarray | None
+    options: Likelihood, model: Model, images: UInt8[np.ndarray, "n h w c"], given: np.ndarray | None, finished: Finished
 ) -> Float[np.ndarray, " n"]:
     key = jax.random.key(options.seed)
 
@@ -75,8 +84,10 @@ def _bits(
         )  # fmt: skip
 
     rows = {"images": images, "indices": np.arange(len(images)), **({} if given is None else {"condition": given})}
-    with progress("likelihood", len(images), unit="images") as advance:
-        found = in_batches(bits, rows, options.batch_size, advance=advance)
+    about = (model.fingerprint, json.dumps(model.process.config()), options.seed, options.steps, options.probes)
+    with reported("likelihood", unit="blocks") as report:
+        parts = list(blocks(finished, "bits", about, bits, rows, options.batch_size))
+        found = np.concatenate(run_all(finished, parts, report))
     require_finite(found, "images")
     return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.parity import measure_parity
+from jaxdiff.finished import Finished, key_of, once_json
 from jaxdiff.quality.extractors import Extractor
 from jaxdiff.quality.measure import MIN_IMAGES, Scores, balanced_subsets, measure_quality
 from jaxdiff.quality.real_comparison import ImageFeatures
@@ -54,7 +56,14 @@ def featured(
 
 
 def quality(
-    known: np.ndarray, labels: np.ndarray, sets: Sequence[ImageFeatures], extractor: Extractor, *, values: int, seed: int
+    known: np.ndarray,
+    labels: np.ndarray,
+    sets: Sequence[ImageFeatures],
+    extractor: Extractor,
+    *,
+    values: int,
+    seed: int,
+    finished: Finished,
 ) -> list[dict[str, Any]]:
     """The quality of each set compared with reference images.
 
@@ -64,18 +73,27 @@ def quality(
         extractor: the feature extractor.
         values: number of attribute values, K.
         seed: seed of the half samples.
+        finished: where the quality of each set is kept.
 
     Returns:
         For each set, JSON-ready.
     """
-    answers = []
-    for images in sets:
+    about = dict(extractor.describe())
+
+    def measure(images):
         found = measure_quality(
-            known, images.features, extractor=extractor.describe(), labels=(labels, images.labels), values=values, seed=seed
+            known, images.features, extractor=about, labels=(labels, images.labels), values=values, seed=seed
         )
-        answers.append({**scores(found.whole), "groups": [scores(group) for group in found.groups],
-                        "extractor": dict(found.extractor)})  # fmt: skip
-    return answers
+        return {**scores(found.whole), "groups": [scores(group) for group in found.groups], "extractor": about}
+
+    return [
+        once_json(
+            finished,
+            key_of("quality", about, known, labels, images.features, images.labels, values, seed),
+            partial(measure, images),
+        )
+        for images in sets
+    ]
 
 
 def scores(found: Scores) -> dict[str, Any]:

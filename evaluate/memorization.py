@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxdiff._console.first import write_once
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, progress, working
 from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
+from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.model import Model, load
-from jaxdiff.safety.duplicates import find_duplicates
-from jaxdiff.safety.memorization import closeness, images_at_risk, measure_memorization, near_distance
+from jaxdiff.safety.duplicates import Duplicates, find_duplicates
+from jaxdiff.safety.memorization import Closeness, closeness, images_at_risk, measure_memorization, near_distance
 
 from . import memorization_report as report
 from .conditions import require_condition
@@ -27,8 +31,14 @@ from .sources import image_format_of, require_one_size
 
 
 def memorization(options: Memorization) -> MemorizationReport:
-    """Measures, prints the tables and writes the report."""
+    """Measures, writes the report and prints the tables."""
     options.join()
+    with kept_parts(options.out, "memorization") as finished:
+        return evaluate(options, finished)
+
+
+def evaluate(options: Memorization, finished: Finished) -> MemorizationReport:
+    """As `memorization`; keeps what is finished."""
     start = time.monotonic()
     model = load(options.model) if options.model else None
     sources, train_source, other_source = _open(options, model)
@@ -42,14 +52,8 @@ def memorization(options: Memorization) -> MemorizationReport:
             for name, source in sources.items()
         }
     with working("finding duplicates"):
-        limit = options.duplicates
-        if limit is None:
-            limit = near_distance(train, others, flips=options.flips)
-        duplicates = find_duplicates(train, distance=limit, flips=options.flips)
-    with progress("finding nearest neighbours", len(others) + sum(map(len, sets.values())), unit="images") as advance:
-        how = {"neighbours": options.neighbours, "alpha": options.alpha, "flips": options.flips, "advance": advance}
-        control = closeness(others, train, duplicates, **how)
-        near = {name: closeness(images, train, duplicates, **how) for name, images in sets.items()}
+        duplicates = _duplicates(options, train, others, finished)
+    control, near = _closeness(options, train, duplicates, others, sets, finished)
     risk = images_at_risk(list(near.values()))
     attacks = []
     if model:
@@ -57,7 +61,11 @@ def memorization(options: Memorization) -> MemorizationReport:
         members = np.random.default_rng(options.seed).permutation(len(train))[: min(options.members, len(kept))]
         kept = kept[: len(members)]
         attacks = attack(
-            options, model, (train_source, train[members], labels[members]), (other_source, others[kept], other_labels[kept])
+            options,
+            model,
+            (train_source, train[members], labels[members]),
+            (other_source, others[kept], other_labels[kept]),
+            finished,
         )
     result = MemorizationReport(
         sets=[EvaluatedSet(name, sets[name], each, measure_memorization(each, control)) for name, each in near.items()],
@@ -71,16 +79,52 @@ def memorization(options: Memorization) -> MemorizationReport:
             "seconds": round(time.monotonic() - start, 1),
         },
     )
-    report.show(result, console)
 
     def write():
         report.write(result, options.out)
         write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
 
     write_once(options.out, write)
+    report.show(result, console)
     note = f"; at_risk.npz, {len(risk)} training images" if len(risk) else "; no training image is at risk, so no at_risk.npz"
     console.print(f"wrote {options.out}/memorization.json, memorization.md and closest.png{note}", highlight=False)
     return result
+
+
+def _duplicates(options: Memorization, train: np.ndarray, others: np.ndarray, finished: Finished) -> Duplicates:
+    def compute():
+        limit = options.duplicates
+        if limit is None:
+            limit = near_distance(train, others, flips=options.flips)
+        found = find_duplicates(train, distance=limit, flips=options.flips)
+        return {name: np.asarray(value) for name, value in asdict(found).items()}
+
+    given = {"duplicates": options.duplicates, "flips": options.flips}
+    found = once(finished, key_of("duplicates", given, train, others), compute)
+    return Duplicates(found["groups"], int(found["exact"]), float(found["distance"]))
+
+
+def _closeness(
+    options: Memorization,
+    train: np.ndarray,
+    duplicates: Duplicates,
+    others: np.ndarray,
+    sets: Mapping[str, np.ndarray],
+    finished: Finished,
+) -> tuple[Closeness, dict[str, Closeness]]:
+    """The distances of the held-out images, and of each set, to the training images."""
+    how = {"neighbours": options.neighbours, "alpha": options.alpha, "flips": options.flips}
+    images, given = [others, *sets.values()], checksum((train, duplicates.groups, how))
+    keys = [key_of("closeness", given, each) for each in images]
+    done = sum(len(each) for each, key in zip(images, keys, strict=True) if key in finished)
+    with progress("finding nearest neighbours", sum(map(len, images)), done=done, unit="images") as advance:
+        control, *near = (
+            Closeness(
+                **once(finished, key, lambda each=each: asdict(closeness(each, train, duplicates, **how, advance=advance)))
+            )
+            for each, key in zip(images, keys, strict=True)
+        )
+    return control, dict(zip(sets, near, strict=True))
 
 
 def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source], Source, Source]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+from jaxdiff._console.parts import LIBRARIES
 
 
 def provenance(options: Any) -> dict[str, Any]:

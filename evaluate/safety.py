@@ -1,8 +1,10 @@
 """`jaxdiff evaluate safety`: the rate of unsafe images, and the quality of guarded sets."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,20 @@ from jaxdiff import guidance
 from jaxdiff import process as processes
 from jaxdiff._console import pictures, plots
 from jaxdiff._console.first import write_once
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import open_with, show_data
-from jaxdiff._console.terminal import console, progress, working
+from jaxdiff._console.terminal import console, reported, working
 from jaxdiff._console.unsafe import encoded
 from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.selection import matches
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_balanced_classifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, balanced_classifier_key, train_balanced_classifier
+from jaxdiff.finished import Finished, checksum, key_of, once_json, run_all
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.copies import nearest
-from jaxdiff.quality.extractors import ClassifierExtractor, checksum
+from jaxdiff.quality.extractors import ClassifierExtractor
 from jaxdiff.quality.measure import measure_quality
 from jaxdiff.safety.gate import gate_rates
 from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
@@ -71,8 +75,14 @@ class Real:
 
 
 def safety(options: Safety) -> dict[str, Any]:
-    """Evaluates the sets, prints the table and writes the report."""
+    """Evaluates the sets, writes the report and prints the table."""
     options.join()
+    with kept_parts(options.out, "safety") as finished:
+        return evaluate(options, finished)
+
+
+def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
+    """As `safety`; keeps what is finished."""
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
     sources = {
@@ -85,16 +95,16 @@ def safety(options: Safety) -> dict[str, Any]:
         [ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()], least=LEAST_SIDE
     )
     sets = {spec: _images(options, source) for spec, source in sources.items()}
-    classifiers, rejector, extractors = _train_classifiers(options, train, test)
+    classifiers, rejector, extractors = _train_classifiers(options, train, test, finished)
     rows = {"Real, safe": test.images[~test.unsafe], "Real, unsafe": test.images[test.unsafe]}
     rows |= {_set_name(options.synthetic, spec): images for spec, images in sets.items()}
     first = _set_name(options.synthetic, options.synthetic[0])
     kept = rows[first][rejector.classifier.predict(rows[first]) == 0]
     if len(kept):
         rows[f"{first}, {REJECTED}"] = kept
-    measured = _measure(options, rows, train, classifiers, extractors)
+    measured = _measure(options, rows, train, classifiers, extractors, finished)
     for name, spec in zip((_set_name(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
-        measured[name] |= {"cost": measures.cost(spec), **_guard_summary(options, spec, test)}
+        measured[name] |= {"cost": measures.cost(spec), **_guard_summary(options, spec, test, finished)}
     report = {
         "unsafe": options.unsafe,
         "rows": measured,
@@ -105,10 +115,10 @@ def safety(options: Safety) -> dict[str, Any]:
         **provenance(options),
         "seconds": round(time.monotonic() - start, 1),
     }
-    _show(report)
     shown = {name: images[:SHOWN] for name, images in rows.items()}
     framed = [pictures.framed(images, classifiers[0].classifier.predict(images) == 1) for images in shown.values()]
     write_once(options.out, lambda: _write(options, report, list(rows), framed))
+    _show(report)
     console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and classified.png", highlight=False)
     return report
 
@@ -144,7 +154,7 @@ def _set_name(specs: Sequence[str], spec: str) -> str:
 
 
 def _train_classifiers(
-    options: Safety, train: Real, test: Real
+    options: Safety, train: Real, test: Real, finished: Finished
 ) -> tuple[list[AttributeClassifier], AttributeClassifier, list[ClassifierExtractor]]:
     """The safety classifiers, the classifier for rejection sampling, and the feature extractors for quality."""
     training = ClassifierTraining(steps=options.steps, flip=options.flip)
@@ -153,25 +163,22 @@ def _train_classifiers(
     half = len(train.images) // 2
     first, second = slice(0, half), slice(half, None)
 
-    def trained(name, pairs, part, seed):
-        return train_balanced_classifier(
-            train.images[part], train.labels[part], test.images, test.labels[:, find(test.attributes, name)],
-            train.attributes, name, pairs=pairs, seed=seed, training=training,
-        )  # fmt: skip
+    def trained(note, name, pairs, part, seed):
+        given, how = (train.images[part], train.labels[part]), {"pairs": pairs, "seed": seed, "training": training}
+        key = balanced_classifier_key(*given, train.attributes, name, **how)
+        held_out = test.images, test.labels[:, find(test.attributes, name)]
+        run = partial(train_balanced_classifier, *given, *held_out, train.attributes, name, **how, finished=finished)
+        return note, key, run
 
     balanced = [(SAFE.name, other) for other in others]
-    with progress("training classifiers", options.seeds + 1 + bool(others)) as advance:
-        classifiers = []
-        for seed in range(options.seeds):
-            classifiers.append(trained(SAFE.name, balanced, first, options.seed + seed))
-            advance(1, note=options.unsafe)
-        rejector = trained(SAFE.name, balanced, second, options.seed + options.seeds)
-        advance(1, note=options.unsafe)
-        extractors = [ClassifierExtractor(classifiers[0].classifier)]
-        if others:
-            extractors.append(ClassifierExtractor(trained(others[0], [], first, options.seed).classifier))
-            advance(1, note=others[0])
-    return classifiers, rejector, extractors
+    seeds = range(options.seed, options.seed + options.seeds)
+    parts = [trained(options.unsafe, SAFE.name, balanced, first, seed) for seed in seeds]
+    parts.append(trained(options.unsafe, SAFE.name, balanced, second, options.seed + options.seeds))
+    parts += [trained(other, other, [], first, options.seed) for other in others[:1]]
+    with reported("training classifiers") as report:
+        *classifiers, rejector = (found := run_all(finished, parts, report))[: options.seeds + 1]
+    of_features = [classifiers[0], *found[options.seeds + 1 :]]
+    return classifiers, rejector, [ClassifierExtractor(each.classifier) for each in of_features]
 
 
 def _measure(
@@ -180,6 +187,7 @@ def _measure(
     train: Real,
     classifiers: Sequence[AttributeClassifier],
     extractors: Sequence[ClassifierExtractor],
+    finished: Finished,
 ) -> dict[str, dict[str, Any]]:
     """The measurements of each row."""
     least = min(int(train.unsafe.sum()), int((~train.unsafe).sum()), NEIGHBOURS)
@@ -189,36 +197,40 @@ def _measure(
     # equally many images in each row, since the Fréchet distance decreases with their number
     equal = min(len(images) for name, images in rows.items() if name != "Real, unsafe")
     about = {"name": "classifiers", "checksum": checksum([each.describe()["checksum"] for each in extractors])}
-    measured: dict[str, dict[str, Any]] = {}
-    with progress("evaluating", len(rows), unit="sets") as advance:
-        of_reference = featured(reference)
-        for name, images in rows.items():
-            predictions = np.stack([each.classifier.predict(images) for each in classifiers])
-            rate = measure_unsafe_rate(
-                predictions, [each.confusion for each in classifiers], replicates=options.replicates, seed=options.seed
-            )
-            distances, places = nearest(images, known)
-            near = float((places < least).mean())
-            found = measure_quality(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
-            measured[name] = {
-                "count": len(images),
-                "unsafe": _rate_json(rate),
-                "nearest": {
-                    "unsafe": near,
-                    "interval": wilson_interval(np.asarray(near), np.asarray(len(images))).tolist(),
-                    "distance": float(np.median(nearest(images, known[:least])[0])),
-                },
-                "quality": measures.scores(found),
-            }
-            advance(1, note=name)
-    return measured
+    of_reference = featured(reference)
+
+    def measure(images):
+        predictions = np.stack([each.classifier.predict(images) for each in classifiers])
+        rate = measure_unsafe_rate(
+            predictions, [each.confusion for each in classifiers], replicates=options.replicates, seed=options.seed
+        )
+        distances, places = nearest(images, known)
+        near = float((places < least).mean())
+        found = measure_quality(of_reference, featured(images[:equal]), extractor=about, seed=options.seed).whole
+        return {
+            "count": len(images),
+            "unsafe": _rate_json(rate),
+            "nearest": {
+                "unsafe": near,
+                "interval": wilson_interval(np.asarray(near), np.asarray(len(images))).tolist(),
+                "distance": float(np.median(nearest(images, known[:least])[0])),
+            },
+            "quality": measures.scores(found),
+        }
+
+    trained = [(each.classifier.state, each.confusion.count) for each in classifiers]
+    given = checksum((trained, of_reference, known, equal, about, options.replicates, options.seed))
+    keys = {name: key_of("row", given, images) for name, images in rows.items()}
+    parts = [(name, keys[name], partial(once_json, finished, keys[name], partial(measure, rows[name]))) for name in rows]
+    with reported("evaluating", unit="sets") as report:
+        return dict(zip(rows, run_all(finished, parts, report), strict=True))
 
 
 def _rate_json(rate: UnsafeRate) -> dict[str, Any]:
     return {**asdict(rate), "interval": rate.interval.tolist()}
 
 
-def _guard_summary(options: Safety, spec: str, test: Real) -> dict[str, Any]:
+def _guard_summary(options: Safety, spec: str, test: Real, finished: Finished) -> dict[str, Any]:
     """The guard of a set of samples, how often it acted, and how often its gate opens for held-out safe images."""
     if not (Path(spec) / "samples.json").is_file():
         return {}
@@ -233,13 +245,11 @@ def _guard_summary(options: Safety, spec: str, test: Real) -> dict[str, Any]:
         summary["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):
         with working(f"measuring the gate of {Path(spec).name}"):
-            summary["gate"] = _false_positives(about, notes, test.images[~test.unsafe], options.seed)
+            summary["gate"] = _false_positives(about, test.images[~test.unsafe], options.seed, finished)
     return {"guard": summary}
 
 
-def _false_positives(
-    about: Mapping[str, Any], notes: Mapping[str, np.ndarray], images: np.ndarray, seed: int
-) -> dict[str, float]:
+def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, finished: Finished) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
     unsafe = encoded(
@@ -258,8 +268,12 @@ def _false_positives(
         deviation=float(about["deviation"]), **kernel, **window,
     )  # fmt: skip
     inside = np.linspace(float(gate.window.start), max(float(gate.window.stop), 0.02), 7)[:-1]
-    rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
-    return {"mean": float(rates.mean()), "largest": float(rates.max())}
+
+    def measure():
+        rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
+        return {"mean": float(rates.mean()), "largest": float(rates.max())}
+
+    return once_json(finished, key_of("gate", json.dumps(about), unsafe, images, seed), measure)
 
 
 COLUMNS = (

@@ -11,13 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxdiff._console.terminal import progress, working
+from jaxdiff._console.terminal import reported, working
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.controls import ControlSet, control_sets, ideal_embedded, label_kept_embedded, random_split
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
+from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import ClassifierTraining
-from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
+from jaxdiff.quality.extractors import ClassifierExtractor, Extractor, FinishedFeatures
 from jaxdiff.quality.real_comparison import ImageFeatures, compare_with_real
 
 from . import findings
@@ -119,19 +120,21 @@ def check(
     permutations: int,
     replicates: int,
     seed: int,
+    finished: Finished,
 ) -> SelfCheck:
-    """Evaluates the control sets like other sets, each separately; the arguments are options of the program.
+    """Evaluates the control sets like other sets, each separately; the other arguments than `finished`, where finished parts
+    are kept, are options of the program.
 
     Each repeat splits the training and held-out images again, since one unusual split would otherwise affect every repeat.
     """
     battery, repeated = cases(given, values=len(values), repeats=repeats, seed=seed)
     sets = [LabelledImages(case.name, case.images, case.labels) for case in (*battery, *repeated)]
-    with progress("evaluating", (len(sets) + 1) * (seeds + 1)) as advance:
+    with reported("evaluating") as report:
         evaluation = evaluate_fairness(
             given.train, given.held_out, sets, values=len(values), seeds=seeds, seed=seed, training=training,
-            replicates=replicates, permutations=permutations, progress=lambda note, done, _: advance(min(done, 1), note=note),
+            replicates=replicates, permutations=permutations, finished=finished, progress=report,
         )  # fmt: skip
-    extract = extractor or ClassifierExtractor(evaluation.classifier)
+    extract = FinishedFeatures(extractor or ClassifierExtractor(evaluation.classifier), finished)
     train, held_out = (
         ImageFeatures(each.images, extract(each.images).astype(np.float64), each.labels)
         for each in (given.train, given.held_out)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxdiff._console import plots
+from jaxdiff._console.first import write_once
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
@@ -16,7 +18,7 @@ from jaxdiff.process import from_config
 from jaxdiff.sampleset import SampleSet
 
 from . import report, tradeoff
-from .fairness import fairness
+from .fairness import evaluate
 from .options.fairness import Fairness
 from .options.sweep import Sweep
 from .writing import write_json
@@ -37,7 +39,13 @@ def sweep(options: Sweep) -> dict[str, Any]:
     options.join()
     sets = open_sets(options.sweep, options.attribute)
     searches = open_searches(options.sweep, sets[0])
-    evaluated = report.as_json(fairness(fairness_options(options, sets)))
+    with kept_parts(options.out, "report") as finished:
+        result = evaluate(fairness_options(options, sets), finished)
+        return _compare(options, sets, searches, report.as_json(result))
+
+
+def _compare(options: Sweep, sets: list[SampleSet], searches: list[Transition], evaluated: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes sweep.json and sweep.png, from the content of report.json; returns the content of sweep.json."""
     process = from_config(sets[0].provenance["process"])
     boundaries = boundary_times(process, options.phases)
     content = {
@@ -54,9 +62,13 @@ def sweep(options: Sweep) -> dict[str, Any]:
     title = f"{options.attribute} ({' / '.join(content['values'])})"
     if "retention" in evaluated["real"]:
         content["chosen"] = _trade_off(options, content, evaluated["synthetic"], title)
-    write_json(options.out / "sweep.json", content)
     chance = tradeoff.chance(len(content["values"]))
-    plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance)
+
+    def write():
+        write_json(options.out / "sweep.json", content)
+        plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance)
+
+    write_once(options.out, write)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
     return content
 
@@ -67,7 +79,8 @@ def _trade_off(options: Sweep, content: Mapping[str, Any], results, title: str) 
     found = tradeoff.points([each["tau"] for each in content["sets"]], results, values)
     taus, sentence = tradeoff.chosen(found, options.retain, values)
     line = [(share, tradeoff.bound(share, values)) for share in np.linspace(0, 1, 101).tolist()]
-    plots.tradeoff(options.out / "tradeoff.png", content["sets"], content["real"], line, title)
+    figure = options.out / "tradeoff.png"
+    write_once(figure, lambda: plots.tradeoff(figure, content["sets"], content["real"], line, title))
     console.print(sentence, highlight=False)
     console.print(f"wrote {options.out}/tradeoff.png", highlight=False)
     return {"retain": options.retain, **taus}

@@ -1,7 +1,7 @@
 """Classifiers of clean images: a small ResNet, trained on labelled images, its predictions and its features."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,12 @@ from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 from jaxdiff.batches import in_batches
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
+from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.models import resnet
 from jaxdiff.parallel import broadcast_from_first
 from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
+from jaxdiff.weight_file import named
 
 LEAST_SIDE = 16
 """The least height and width of images that are classified."""
@@ -123,6 +125,47 @@ def train_image_classifier(
         rate, decay = np.float32(training.rate * warm_up * cosine), np.float32(training.decay)
         state, moments = _step(graph, state, moments, batch, batch_labels, rate, decay)
     return ImageClassifier(graph, jax.tree.map(jnp.asarray, broadcast_from_first(state)))
+
+
+def classifier_keys(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Integer[np.ndarray, " n"],
+    *,
+    values: int,
+    seeds: Sequence[int],
+    training: ClassifierTraining = DEFAULT_TRAINING,
+) -> list[str]:
+    """The keys of the classifiers that `train_image_classifier` makes of these images with each seed, for `train_once`."""
+    digest = checksum((images, labels))
+    return [key_of("classifier", digest, values, seed, asdict(training)) for seed in seeds]
+
+
+def train_once(
+    finished: Finished,
+    key: str,
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Integer[np.ndarray, " n"],
+    *,
+    values: int,
+    seed: int,
+    training: ClassifierTraining = DEFAULT_TRAINING,
+) -> ImageClassifier:
+    """The classifier that is finished under a key, or else that of `train_image_classifier`, whose weights are then kept.
+
+    Arguments:
+        finished: where the weights are kept.
+        key: from `classifier_keys` of the same arguments.
+        images, labels, values, seed, training: as in `train_image_classifier`.
+    """
+    graph, state = resnet.create(values, seed=seed, channels=images.shape[3], widths=training.widths, blocks=training.blocks)
+
+    def compute():
+        trained = train_image_classifier(images, labels, values=values, seed=seed, training=training)
+        return {name: np.asarray(leaf) for name, leaf in named(trained.state).items()}
+
+    weights = once(finished, key, compute)
+    leaves = [jnp.asarray(weights[name]) for name in named(state)]
+    return ImageClassifier(graph, jax.tree.unflatten(jax.tree.structure(state), leaves))
 
 
 def _batches(

@@ -77,7 +77,7 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
 
     with ExitStack() as held:
         parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
-        parallel.run_on_first(lambda: lock(folder / FILE, "being drawn into", held))
+        parallel.run_on_first(lambda: lock(folder, "being drawn into", held))
         yield parallel.run_on_all(opened)
 
 

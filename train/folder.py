@@ -102,7 +102,7 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
             os.replace(partial_file, path)
         except OSError as error:
             raise InputError(f"cannot create --out {out}: {error.strerror or error}") from error
-    lock(path, "being trained", held)
+    lock(out, "being trained", held)
 
 
 def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:

@@ -1,26 +1,79 @@
 """One run in a folder at a time."""
 
 import fcntl
-from contextlib import ExitStack
+import os
+import platform
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import IO
 
 from jaxdiff.errors import InputError
 
+FILE = ".lock"
+"""The locked file in the folder. It names the process that holds the lock, which the kernel releases however that ends."""
 
-def lock(file: Path, activity: str, held: ExitStack) -> None:
-    """Locks the folder of a file against other runs, until `held` is closed or this process ends in any way.
+
+def lock(folder: Path, activity: str, held: ExitStack, *, out: Path | None = None) -> None:
+    """Locks a folder against other runs, until `held` is closed or this process ends in any way.
+
+    Creates the folder if it is absent; one that is still empty in the end is removed again.
 
     Arguments:
-        file: a permanent file in the folder; it is not changed.
+        folder: the folder.
         activity: what another run would be doing, for the error: "being trained".
         held: the stack that holds the lock.
+        out: what --out names, for errors; by default the folder.
 
     Raises:
-        InputError: another run holds the lock.
+        InputError: another run holds the lock, or the folder cannot be written.
     """
-    # opened for writing, which NFS requires for a lock
-    opened = held.enter_context(open(file, "r+"))  # noqa: SIM115
+    out = out or folder
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"--out {file.parent} is {activity} by another process; wait for it or stop it") from error
+        created = [each for each in (folder, *folder.parents) if not each.exists()]
+        opened = _locked(folder)
+    except OSError as error:
+        raise InputError(f"cannot write --out {out}: {error.strerror or error}") from error
+    if isinstance(opened, str):
+        by = f"another process{f' ({opened})' if opened else ''}"
+        raise InputError(f"--out {out} is {activity} by {by}; wait for it or stop it")
+
+    def release():
+        # what cannot be removed does no harm: the lock ends with the open file
+        with opened, suppress(OSError):
+            (folder / FILE).unlink()
+        with suppress(OSError):
+            for each in created:
+                each.rmdir()
+
+    held.callback(release)
+
+
+def _locked(folder: Path) -> IO[str] | str:
+    """The locked file, or who holds the lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # opened for writing, which NFS requires for a lock
+            opened = open(folder / FILE, "a+")  # noqa: SIM115
+        except FileNotFoundError:  # a run that ends has just removed the folder
+            continue
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with opened:
+                opened.seek(0)
+                return opened.read()
+        # a run that ends removes its file, whose lock then protects nothing
+        if _is_at(opened, folder / FILE):
+            opened.truncate(0)
+            opened.write(f"{os.getpid()} on {platform.node()}")
+            opened.flush()
+            return opened
+        opened.close()
+
+
+def _is_at(opened: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

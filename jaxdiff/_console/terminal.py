@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.markup import escape
@@ -102,6 +102,34 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
                 _progress.print(f"{description}: {completed:.0f}/{total} {note}", highlight=False)
 
         yield advance
+
+
+@contextmanager
+def reported(description: str, unit: str = "") -> Generator[Callable[[str, int, int], None], None, None]:
+    """A progress bar for work that reports itself: it begins with what was finished before, and says so.
+
+    Arguments:
+        description: the text before the bar.
+        unit: name of the unit, shown after the speed.
+
+    Yields:
+        `report(note, done, total)`: shows a note, the units done and their total number; first with those that were finished.
+    """
+    with ExitStack() as shown:
+        advance, before = None, 0
+
+        def report(note: str, done: int, total: int) -> None:
+            nonlocal advance, before
+            if advance is None:
+                if done:
+                    _progress.print(
+                        f"resuming: {done} of {total} {unit or 'parts'} were finished ({description})", highlight=False
+                    )
+                advance, before = shown.enter_context(progress(description, total, done=done, unit=unit)), done
+            advance(done - before, note=note)
+            before = done
+
+        yield report
 
 
 @contextmanager

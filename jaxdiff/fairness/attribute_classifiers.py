@@ -9,7 +9,8 @@ from jaxtyping import Float, Int, Integer, UInt8
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, confusion_matrix
-from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier
+from jaxdiff.finished import Finished
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_keys, train_once
 
 ROUNDS = 1000
 """Maximum number of sweeps of the proportional fitting."""
@@ -42,6 +43,7 @@ def train_attribute_classifiers(
     group: str,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
+    finished: Finished | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
     """Trains one classifier for each attribute, on images resampled so that confounding attributes are independent of it.
@@ -64,6 +66,7 @@ def train_attribute_classifiers(
         group: the name of the attribute that defines the groups.
         seed: of the resampling and of each classifier.
         training: how each classifier is trained.
+        finished: where trained classifiers are kept and looked up; by default nowhere.
         progress: called with what is being done, the classifiers done and their total.
 
     Returns:
@@ -84,7 +87,7 @@ def train_attribute_classifiers(
         classifiers.append(
             train_balanced_classifier(
                 images, labels, held_out_images, held_out_labels[:, column], attributes, attribute.name, pairs=pairs,
-                seed=seed, training=training,
+                seed=seed, training=training, finished=finished,
             )
         )  # fmt: skip
     if progress:
@@ -103,6 +106,7 @@ def train_balanced_classifier(
     pairs: Sequence[tuple[str, str]],
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
+    finished: Finished | None = None,
 ) -> AttributeClassifier:
     """Trains a classifier of one attribute on images resampled so that the two attributes of every pair are independent.
 
@@ -116,6 +120,7 @@ def train_balanced_classifier(
         pairs: as in `balancing_weights`.
         seed: of the resampling and of the classifier.
         training: how it is trained.
+        finished: where the trained classifier is kept and looked up; by default nowhere.
 
     Raises:
         InputError: an unknown attribute, or labels that do not fit or cannot be balanced.
@@ -124,9 +129,29 @@ def train_balanced_classifier(
     values = len(attributes[column].values)
     weights = balancing_weights(labels, attributes, pairs)
     drawn = _systematic(weights, seed)
-    classifier = train_image_classifier(images[drawn], labels[drawn, column], values=values, seed=seed, training=training)
+    resampled = images[drawn], labels[drawn, column]
+    (key,) = classifier_keys(*resampled, values=values, seeds=[seed], training=training)
+    finished = {} if finished is None else finished
+    classifier = train_once(finished, key, *resampled, values=values, seed=seed, training=training)
     table = confusion_matrix(classifier.predict(held_out_images), held_out_labels, values=values)
     return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
+
+
+def balanced_classifier_key(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Integer[np.ndarray, "n a"],
+    attributes: Sequence[Attribute],
+    name: str,
+    *,
+    pairs: Sequence[tuple[str, str]],
+    seed: int = 0,
+    training: ClassifierTraining = DEFAULT_TRAINING,
+) -> str:
+    """The key under which `train_balanced_classifier` of the same arguments keeps its classifier."""
+    column = find(attributes, name)
+    drawn = _systematic(balancing_weights(labels, attributes, pairs), seed)
+    values = len(attributes[column].values)
+    return classifier_keys(images[drawn], labels[drawn, column], values=values, seeds=[seed], training=training)[0]
 
 
 def predict_attributes(

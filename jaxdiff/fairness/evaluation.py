@@ -1,11 +1,11 @@
 """Fairness of labelled sets of images: error rates of classifiers trained on one set and tested on another, and distances."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float32, Int, Integer, UInt8
+from jaxtyping import Float32, Float64, Int, Integer, UInt8
 
 from jaxdiff.defaults import PERMUTATIONS
 from jaxdiff.errors import InputError
@@ -13,12 +13,15 @@ from jaxdiff.fairness.chance import ChanceTest, chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, summarise
-from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, train_image_classifier
+from jaxdiff.finished import Finished, checksum, key_of, once
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_keys, train_once
 from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
 
 MIN_IMAGES = 4
 """Images of each value that a set needs: two in each half."""
+SPACES = ("pixels", "features")
+"""Where the energy distance is measured."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,28 @@ class FairnessEvaluation:
     training: ClassifierTraining
 
 
+@dataclass(frozen=True)
+class _Test:
+    """A test of the classifiers of one training set on some images of a set.
+
+    Fields:
+        place: of the training set, 0 for the real one.
+        images: the set.
+        indices: the positions of the images in it.
+    """
+
+    place: int
+    images: LabelledImages
+    indices: Integer[np.ndarray, " n"]
+
+    def scores(self, classifiers: Sequence[ImageClassifier]) -> Float32[np.ndarray, "seeds n k"]:
+        images = self.images.images[self.indices]
+        return np.stack([classifier.logits(images) for classifier in classifiers])
+
+    def predictions(self, scores: Float32[np.ndarray, "seeds n k"]) -> Predictions:
+        return Predictions(scores, self.images.labels[self.indices], self.indices)
+
+
 def evaluate_fairness(
     real_train: LabelledImages,
     real_test: LabelledImages,
@@ -132,6 +157,7 @@ def evaluate_fairness(
     training: ClassifierTraining = DEFAULT_TRAINING,
     replicates: int = 1000,
     permutations: int = PERMUTATIONS,
+    finished: Finished | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> FairnessEvaluation:
     """Evaluates how well classifiers predict the labels of synthetic sets, and how far apart the groups' images are.
@@ -151,7 +177,9 @@ def evaluate_fairness(
         training: how each classifier is trained.
         replicates: of the bootstrap, at least 1.
         permutations: of the energy tests, at least 1.
-        progress: called with a description, the units done and the total number of units.
+        finished: where the trained classifiers, their predictions and the energy tests are kept and looked up; by default a
+            dict that is not returned. With those of an interrupted call, the result is that of an undisturbed one.
+        progress: called with a description, the units done and the total number of units; first with those that were finished.
 
     Raises:
         InputError: sets that differ in image size, labels out of range, fewer than four images of a value in a set, a
@@ -163,43 +191,73 @@ def evaluate_fairness(
         _check(images, real_train, values)
     halves = [images.half_indices(values=values, seed=seed) for images in synthetic]
     train_sets = _training_sets(real_train, synthetic, halves, values=values, seed=seed, count=train_count)
-    advance = _Progress(progress, (len(synthetic) + 1) * (seeds + 1))
+    finished = {} if finished is None else finished
+    keys = [
+        classifier_keys(each.images, each.labels, values=values, seeds=range(seed, seed + seeds), training=training)
+        for each in train_sets
+    ]
+    tested = [checksum((each.images, each.labels)) for each in (real_test, *synthetic)]
+    test_keys = [
+        key_of("predictions", keys[0], own, tested[0], digest, values, permutations, seed)
+        for own, digest in zip(keys, tested, strict=True)
+    ]
+    done = sum(
+        seeds + 1 if test in finished else sum(key in finished for key in own)
+        for own, test in zip(keys, test_keys, strict=True)
+    )
+    advance = _Progress(progress, done, (len(synthetic) + 1) * (seeds + 1))
 
-    def train(images: LabelledImages, name: str) -> Iterator[ImageClassifier]:
-        for i in range(seeds):
-            advance(f"{name}: classifier {i + 1} of {seeds}")
-            yield train_image_classifier(images.images, images.labels, values=values, seed=seed + i, training=training)
+    def train(place: int, name: str) -> Iterator[ImageClassifier]:
+        images = train_sets[place]
+        for i, key in enumerate(keys[place]):
+            if key not in finished:
+                advance(f"{name}: classifier {i + 1} of {seeds}")
+            yield train_once(
+                finished, key, images.images, images.labels, values=values, seed=seed + i, training=training
+            )  # fmt: skip
 
-    def evaluate(images: LabelledImages, name: str, predictions: Mapping[str, Predictions]) -> SetEvaluation:
-        advance(f"{name}: energy distance")
-        energy = _energy(images, real_classifiers[0], values, permutations, seed)
+    def evaluate(place: int, images: LabelledImages, name: str, tests: Mapping[str, _Test]) -> SetEvaluation:
+        def compute():
+            classifiers = {0: real_classifiers} | ({place: list(train(place, name))} if place else {})
+            scores = {direction: test.scores(classifiers[test.place]) for direction, test in tests.items()}
+            advance(f"{name}: energy distance")
+            return scores | _rows(_energy(images, real_classifiers[0], values, permutations, seed))
+
+        found = once(finished, test_keys[place], compute)
+        predictions = {direction: test.predictions(found[direction]) for direction, test in tests.items()}
+        energy = _from_rows(found, values, permutations)
         return _summarised(images, name, predictions, energy, values=values, replicates=replicates, seed=seed)
 
-    real_classifiers = list(train(train_sets[0], "Real"))
-    real = evaluate(real_test, "Real", {"real->real": _predict(real_classifiers, real_test)})
+    real_classifiers = list(train(0, "Real"))
+    of_real = _Test(0, real_test, np.arange(len(real_test.labels)))
+    real = evaluate(0, real_test, "Real", {"real->real": of_real})
     evaluated = []
-    for images, (_, held_out), train_set in zip(synthetic, halves, train_sets[1:], strict=True):
-        classifiers = list(train(train_set, images.name))
-        predictions = {
-            "synthetic->real": _predict(classifiers, real_test),
-            "real->synthetic": _predict(real_classifiers, images),
-            "synthetic->synthetic": _predict(classifiers, images, held_out),
+    for place, (images, (_, held_out)) in enumerate(zip(synthetic, halves, strict=True), 1):
+        tests = {
+            "synthetic->real": replace(of_real, place=place),
+            "real->synthetic": _Test(0, images, np.arange(len(images.labels))),
+            "synthetic->synthetic": _Test(place, images, held_out),
         }
-        evaluated.append(evaluate(images, images.name, predictions))
-    advance("done")
+        evaluated.append(evaluate(place, images, images.name, tests))
+    advance.end()
     return FairnessEvaluation(real, tuple(evaluated), real_classifiers[0], len(train_sets[0].labels), seeds, training)
 
 
 class _Progress:
     """Reports one unit of work more at each call."""
 
-    def __init__(self, report: Callable[[str, int, int], None] | None, total: int):
-        self._report, self._total, self._done = report, total, 0
+    def __init__(self, report: Callable[[str, int, int], None] | None, done: int, total: int):
+        self._report, self._done, self._total = report, done, total
 
     def __call__(self, description: str) -> None:
         if self._report:
             self._report(description, self._done, self._total)
         self._done += 1
+
+    def end(self) -> None:
+        """Reports that all is done."""
+        if self._report:
+            self._report("done", self._total, self._total)
 
 
 def _check(images: LabelledImages, reference: LabelledImages, values: int) -> None:
@@ -248,15 +306,6 @@ def _first(images: LabelledImages, count: int, values: int) -> LabelledImages:
     return images.take(order[:count])
 
 
-def _predict(
-    classifiers: Sequence[ImageClassifier], images: LabelledImages, indices: Integer[np.ndarray, " taken"] | None = None
-) -> Predictions:
-    """The classifiers' predictions on some images of a set, by default all."""
-    indices = np.arange(len(images.labels)) if indices is None else indices
-    chosen = images.take(indices)
-    return Predictions(np.stack([classifier.logits(chosen.images) for classifier in classifiers]), chosen.labels, indices)
-
-
 def _summarised(
     images: LabelledImages,
     name: str,
@@ -283,14 +332,33 @@ def _energy(
     images: LabelledImages, classifier: ImageClassifier, values: int, permutations: int, seed: int
 ) -> dict[str, dict[tuple[int, int], EnergyTest]]:
     """Energy tests between the images of each pair of values, in pixels in [-1, 1] and in the classifier's features."""
-    spaces = {
-        "pixels": scaled(images.images.reshape(len(images.images), -1)),
-        "features": classifier.features(images.images),
-    }
+    vectors = scaled(images.images.reshape(len(images.images), -1)), classifier.features(images.images)
     return {
         space: {
             (a, b): energy_test(x[images.labels == a], x[images.labels == b], permutations=permutations, seed=seed)
             for a, b in combinations(range(values), 2)
         }
-        for space, x in spaces.items()
+        for space, x in zip(SPACES, vectors, strict=True)
+    }
+
+
+def _rows(energy: Mapping[str, Mapping[tuple[int, int], EnergyTest]]) -> dict[str, Float64[np.ndarray, "pairs 5"]]:
+    """The energy tests of each space as numbers, a row for each pair of values."""
+    return {
+        f"energy in {space}": np.array([[test.distance, test.relative, test.p_value, *test.count] for test in tests.values()])
+        for space, tests in energy.items()
+    }
+
+
+def _from_rows(
+    arrays: Mapping[str, np.ndarray], values: int, permutations: int
+) -> dict[str, dict[tuple[int, int], EnergyTest]]:
+    """The energy tests by space and pair, from `_rows`."""
+
+    def test(distance, relative, p_value, *count):
+        return EnergyTest(distance, relative, p_value, (int(count[0]), int(count[1])), permutations)
+
+    pairs = list(combinations(range(values), 2))
+    return {
+        space: dict(zip(pairs, (test(*row) for row in arrays[f"energy in {space}"].tolist()), strict=True)) for space in SPACES
     }

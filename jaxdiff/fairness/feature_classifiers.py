@@ -7,6 +7,7 @@ from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, train_attribute_classifiers
+from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining
 
 FEATURE_COUNT = 4000
@@ -41,6 +42,7 @@ def train_feature_classifiers(
     range: tuple[int | float, int | float] | None = None,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
+    finished: Finished | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[AttributeClassifier, ...]:
     """Trains a classifier of the evaluated attribute, first, and one of each associated attribute.
@@ -54,6 +56,7 @@ def train_feature_classifiers(
         size, channels, value_names, layout, range: as in `open_data`.
         seed: of the images and the classifiers.
         training: how each classifier is trained.
+        finished: where trained classifiers are kept and looked up; by default nowhere.
         progress: called with a description, the classifiers done and their number.
 
     Returns:
@@ -70,5 +73,5 @@ def train_feature_classifiers(
         )  # fmt: skip
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(
-        *tables, source.attributes, group=names[0], seed=seed, training=training, progress=progress
+        *tables, source.attributes, group=names[0], seed=seed, training=training, finished=finished, progress=progress
     )

@@ -1,20 +1,20 @@
 """Feature extractors: functions from images to the features that the measures of quality compare."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from jaxdiff.errors import InputError
+from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.image_classifier import ImageClassifier
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """A function from images to feature vectors; the features of an image do not depend on the other images.
 
@@ -78,17 +78,39 @@ class ClassifierExtractor:
         return self.classifier.features(images)
 
 
+@dataclass(frozen=True)
+class FinishedFeatures:
+    """An extractor whose features of each set of images are kept once they are computed.
+
+    Arguments:
+        extractor: the extractor.
+        finished: where the features are kept.
+    """
+
+    extractor: Extractor
+    finished: Finished
+
+    @property
+    def name(self) -> str:
+        """As in `Extractor.name`."""
+        return self.extractor.name
+
+    @property
+    def dimension(self) -> int:
+        """As in `Extractor.dimension`."""
+        return self.extractor.dimension
+
+    def describe(self) -> Mapping[str, Any]:
+        """As in `Extractor.describe`."""
+        return self.extractor.describe()
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
+        """As in `Extractor.__call__`."""
+        key = key_of("features", dict(self.describe()), images)
+        return once(self.finished, key, lambda: {"features": self.extractor(images)})["features"]
+
+
 def require_images(images: UInt8[np.ndarray, "n h w c"]) -> None:
     """Raises `InputError` where there are no images."""
     if not len(images):
         raise InputError(f"`images` must hold at least one image, got shape {images.shape}")
-
-
-def checksum(weights: Any) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a pytree of arrays: paths, types, shapes and values."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(weights)[0]:
-        leaf = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.dtype} {leaf.shape}\n".encode())
-        digest.update(leaf.tobytes())
-    return digest.hexdigest()[:16]

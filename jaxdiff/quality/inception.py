@@ -25,7 +25,8 @@ from jaxtyping import Array, Float, Float32, UInt8
 from jaxdiff import torch_file
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
-from jaxdiff.quality.extractors import checksum, require_images
+from jaxdiff.finished import checksum
+from jaxdiff.quality.extractors import require_images
 from jaxdiff.spaces import rgb
 
 SIZE = 299

@@ -1,6 +1,7 @@
 """`jaxdiff evaluate fairness` with images from folders and arrays: reports, and errors for wrong input."""
 
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from PIL import Image
 
 from evaluate.__main__ import main
+from jaxdiff import image_classifier
+from tests.evaluate.conftest import Killed
 
 # classifiers are trained: running takes longer than compiling
 pytestmark = pytest.mark.optimized
@@ -218,3 +221,61 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, real, capsys, 
 def test_help_has_examples(evaluate, capsys):
     assert evaluate("fairness", "--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate fairness --synthetic") >= 3
+
+
+TWO_STEPS = ("--real", "real.npz", "--attribute", "tone", "--out", "report", *QUICK, "--steps", "2", "--replicates", "20")
+
+
+def kinds(keys):
+    """The kinds of parts, from their keys."""
+    return [key.split("-")[0] for key in keys]
+
+
+def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_path):
+    """Killed among the classifiers of the sets, and among those of another attribute."""
+    save_with_sides(tmp_path / "real.npz", 200, 0)
+    save_with_sides(tmp_path / "a.npz", 40, 1)
+    save_with_sides(tmp_path / "b.npz", 40, 2)
+    arguments = ("fairness", "--synthetic", "a.npz", "b.npz", "--associated", "side", *TWO_STEPS)
+    printed = resumed(evaluate, tmp_path / "report", "report.json", arguments, 4, 17)
+    # features and quality of the reference and of three sets, then the classifiers of both attributes
+    assert kinds(written) == [
+        *["classifier", "classifier", "predictions"] * 3, *["features"] * 4, *["quality"] * 3, *["classifier"] * 2
+    ]  # fmt: skip
+    assert "resuming: 9 of 9 parts were finished (evaluating)" in printed
+
+
+def test_a_changed_set_gets_no_answer_of_the_old_one(evaluate, written, real, tmp_path):
+    arguments, (images, labels) = ("fairness", "--synthetic", "a.npz", *TWO_STEPS), drawn(40, seed=1)
+    npz(tmp_path / "a.npz", images, labels)
+    written.killed_at = 7
+    with pytest.raises(Killed):
+        evaluate(*arguments)
+    old = set(written)
+    written.clear()
+    written.killed_at = None
+    npz(tmp_path / "a.npz", images, 1 - labels)
+    assert evaluate(*arguments) == 0
+    # those of real images are found
+    assert len(old) == 7 and not old & set(written) and kinds(written)[:3] == ["classifier", "classifier", "predictions"]
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert evaluate(*arguments, "--out", "fresh") == 0
+    fresh = json.loads((tmp_path / "fresh" / "report.json").read_text())
+    assert (found["real"], found["synthetic"]) == (fresh["real"], fresh["synthetic"])
+
+
+def test_a_second_command_into_one_folder_is_refused_before_it_computes(evaluate, real, tmp_path, capsys, monkeypatch):
+    npz(tmp_path / "a.npz", *drawn(40, seed=1))
+    arguments, statuses, train = ("fairness", "--synthetic", "a.npz", *TWO_STEPS), [], image_classifier.train_image_classifier
+
+    def trained(*given, **options):
+        if not statuses:
+            statuses.append("the second command")
+            statuses.append(evaluate(*arguments))
+        return train(*given, **options)
+
+    monkeypatch.setattr(image_classifier, "train_image_classifier", trained)
+    assert evaluate(*arguments) == 0
+    assert statuses == ["the second command", 2]
+    assert f"is being written by another process ({os.getpid()} on" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path / "report")) == ["report.json", "report.md", "report.png"]

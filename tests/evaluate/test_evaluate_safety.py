@@ -2,12 +2,14 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from evaluate.__main__ import main
+from jaxdiff import image_classifier
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.sampleset import SampleSet
@@ -163,3 +165,28 @@ def test_sets_of_another_size_are_an_error(sets, call_program, tmp_path, capsys)
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert status == 2 and "images must have one size" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_killed_command_resumes_where_it_was(sets, written, resumed, call_program, tmp_path, monkeypatch):
+    """Killed among the classifiers, and among the rows."""
+    trained, train = [], image_classifier.train_image_classifier
+    monkeypatch.setattr(image_classifier, "train_image_classifier", lambda *a, **b: trained.append(1) or train(*a, **b))
+    arguments = [
+        "safety",
+        "--unsafe",
+        "glasses=yes",
+        "--real",
+        REAL,
+        "--synthetic",
+        sets[0] / "plain.npz",
+        *QUICK,
+        "--out",
+        "x",
+    ]
+    shorter = ("--steps", 20, "--train-count", 400, "--test-count", 200, "--replicates", 20)
+    evaluate = partial(call_program, main, "evaluate")
+    printed = resumed(evaluate, tmp_path / "x", "safety.json", [*arguments, *shorter], 1, 4)
+    assert "resuming: 3 of 3 parts were finished (training classifiers)" in printed
+    assert "resuming: 1 of" in printed
+    # a classifier of safety, one for rejection and one of features; one of them was trained when the first kill came
+    assert [key.split("-")[0] for key in written][:4] == ["classifier"] * 3 + ["row"] and len(trained) == 3 + 3 + 1

@@ -149,3 +149,15 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, monkeypatch, tmp_path, c
 def test_help_has_examples(evaluate, capsys):
     assert evaluate("--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate likelihood --model") >= 3
+
+
+def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_path):
+    saved(tmp_path / "run", weight=0.2)
+    npz(tmp_path / "data.npz")
+    arguments = ("--model", "run", "--data", "data.npz", *QUICK, "--batch-size", "1", "--out", "x/report.json")
+    printed = resumed(evaluate, tmp_path / "x", "report.json", arguments, 1)
+    assert len(written) == 2 and "resuming: 1 of 2 blocks were finished (likelihood)" in printed
+    # of the blocks, four images and two, each has the values that it has alone
+    whole = report(tmp_path, "x/report.json")["images"]
+    assert evaluate(*arguments[:-1], "x/other.json", "--batch-size", "2") == 0
+    np.testing.assert_allclose(report(tmp_path, "x/other.json")["images"], whole, rtol=1e-5)

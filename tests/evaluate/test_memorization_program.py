@@ -199,9 +199,22 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, data, save_mod
     error = capsys.readouterr().err
     for word in words:
         assert word in error
-    assert "Traceback" not in error and not (tmp_path / "out").exists()
+    # finished parts at most
+    left = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert "Traceback" not in error and {file.suffix for file in left} <= {".part"}
 
 
 def test_help_has_examples(evaluate, capsys):
     assert evaluate("--help") == 0
     assert capsys.readouterr().out.count("jaxdiff evaluate memorization --samples") >= 4
+
+
+def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_path, data, save_model):
+    """Killed among the sets, and among the blocks of losses."""
+    save_model(tmp_path / "run")
+    given = ("--samples", "copies.npz", "fresh.npz", "--train", "data.npz", "--model", "run", "--out", "out")
+    arguments = (*given, "--members", "50", "--times", "0.1", "0.4", "--draws", "1", "--batch-size", "8")
+    printed = resumed(evaluate, tmp_path / "out", "memorization.json", arguments, 2, 7)
+    # the duplicates, held-out images and two sets; of 50 images at a time, a block of 32 and one of 18
+    assert [key.split("-")[0] for key in written] == ["duplicates"] + ["closeness"] * 3 + ["losses"] * 8
+    assert "resuming: 3 of 8 blocks were finished (membership attack)" in printed

@@ -15,8 +15,9 @@ from scipy import ndimage
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import ImageClassifier
+from jaxdiff.finished import checksum
 from jaxdiff.models import resnet
-from jaxdiff.quality import extractors, inception
+from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
 from tests.interop.test_torch_file import saved
 
@@ -217,7 +218,7 @@ def test_a_converted_file_is_the_pytorch_file_and_its_description_is_ready_for_j
     jax.tree.map(np.testing.assert_array_equal, direct.weights, network.weights)
     described = json.loads(json.dumps(network.describe()))
     assert described == direct.describe() and described.keys() == {"name", "dimension", "checksum", "source", "resize"}
-    assert extractors.checksum(network.weights) == described["checksum"]
+    assert checksum(network.weights) == described["checksum"]
     assert [each.name for each in file.parent.iterdir() if "converted" in each.name] == ["converted.safetensors"]
 
 
@@ -292,5 +293,5 @@ def test_different_weights_have_different_checksums():
     assert describe(0)["checksum"] != describe(1)["checksum"]
     a = {"x": np.arange(4.0, dtype=np.float32)}
     others = [{"y": a["x"]}, {"x": a["x"].reshape(2, 2)}, {"x": a["x"].view(np.int32)}, {"x": np.nextafter(a["x"], 9)}]
-    assert len({extractors.checksum(each) for each in (a, *others)}) == 5
-    assert extractors.checksum(a) == extractors.checksum({"x": jnp.asarray(a["x"])})
+    assert len({checksum(each) for each in (a, *others)}) == 5
+    assert checksum(a) == checksum({"x": jnp.asarray(a["x"])})

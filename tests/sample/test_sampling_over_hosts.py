@@ -147,7 +147,7 @@ listed = lambda: sorted(file.name for file in out.glob("shard-*"))
 attempt("batch", batch_size=15)
 attempt("other", seed=1)
 with ExitStack() as held:
-    parallel.run_on_first(lambda: lock(out / "samples.json", "being drawn into", held))
+    parallel.run_on_first(lambda: lock(out, "being drawn into", held))
     # a lock is of the file that was opened, not of the process: the run opens it again
     attempt("locked")
 shard = out / "shard-00003.npz"

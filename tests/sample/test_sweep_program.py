@@ -1,6 +1,7 @@
 """`python -m sample sweep` and `jaxdiff evaluate sweep`: no step is repeated or mixed up, and the figure shows the data."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import sample.drawing
 import sample.search
 import sample.sweep
 from evaluate.__main__ import main as evaluate_main
+from jaxdiff import image_classifier
 from jaxdiff._console import plots
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -458,3 +460,33 @@ def test_what_the_sample_program_sweeps_can_be_evaluated(evaluate, evaluated, sw
 def test_help_has_examples(call_program, capsys, main, name):
     assert call_program(main, name, "sweep", "--help") == 0
     assert capsys.readouterr().out.count(f"jaxdiff {name} sweep --") >= 2
+
+
+def test_an_interrupted_sweep_is_evaluated_as_an_undisturbed_one(evaluate, evaluated, monkeypatch, capsys):
+    """Interrupted after report.json, before its own files: nothing is computed again."""
+    report, quick = evaluated.parent / "report", ("--steps", "1")
+    assert evaluate(*quick) == 0
+    files = {name: (report / name).read_text() for name in ("report.json", "sweep.json")}
+    shutil.rmtree(report)
+    with monkeypatch.context() as patch:
+        patch.setattr(plots, "sweep", lambda *_: fail_writing())
+        assert evaluate(*quick) == 2
+    assert (report / "report.json").exists() and len(list((report / "report.parts").iterdir())) > 8
+    (report / "report.json").unlink()
+    monkeypatch.setattr(image_classifier, "train_image_classifier", lambda *_, **__: pytest.fail("trained again"))
+    assert evaluate(*quick) == 0
+    timeless = lambda text: [line for line in text.splitlines() if '"seconds":' not in line]  # noqa: E731
+    for name, text in files.items():
+        assert timeless((report / name).read_text()) == timeless(text)
+    assert sorted(each.name for each in report.iterdir()) == [
+        "report.json",
+        "report.md",
+        "report.png",
+        "sweep.json",
+        "sweep.png",
+    ]
+    assert "resuming: 8 of 8 parts were finished" in capsys.readouterr().err
+
+
+def fail_writing():
+    raise OSError("no space left")

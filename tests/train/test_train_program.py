@@ -221,8 +221,8 @@ def test_a_folder_of_another_run_is_refused(whole, source, monkeypatch, options,
 def test_a_folder_that_another_process_trains_in_is_refused(whole, source, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "run")
     monkeypatch.setattr(train.loop, "train_step", lambda *_, **__: pytest.fail("a step was done"))
-    locking = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
-    command = [sys.executable, "-c", locking, str(tmp_path / "run" / "config.json")]
+    locking = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    command = [sys.executable, "-c", locking, str(tmp_path / "run" / ".lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(InputError, match="is being trained by another process"):

@@ -1,0 +1,129 @@
+"""Finished parts of a program's work in files, so that the same command resumes where it was interrupted."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxdiff import parallel
+from jaxdiff._console.first import write_once
+from jaxdiff._console.lock import lock
+from jaxdiff._version import __version__
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+"""The libraries whose versions results depend on."""
+FORMAT = 1
+SUFFIX = ".part"
+ABOUT = "about"
+"""The entry of a file that says what computed it."""
+_DIGITS = 64  # of a SHA-256
+
+
+class Parts:
+    """The finished parts in a folder, one file each: a `jaxdiff.finished.Finished`.
+
+    A file is the SHA-256 of the rest, and an npz file without pickle. It is written whole or not at all. A file that is
+    damaged, or was computed by other versions or on another device, counts as absent, and is replaced.
+
+    Arguments:
+        folder: the folder; created with the first part.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        libraries = {name: version(name) for name in LIBRARIES}
+        device = jax.devices()[0].device_kind
+        self._about = json.dumps({"format": FORMAT, "jaxdiff": __version__, **libraries, "device": device})
+
+    def __contains__(self, key: object) -> bool:
+        return parallel.run_on_first(lambda: bool(self._read(str(key))))
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays under a key, in every process; None if they are not finished."""
+        content = parallel.exchange(self._read(key) if parallel.is_first() else b"")[0]
+        return _arrays(content) if content else None
+
+    def __setitem__(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes a part in the first process.
+
+        Raises:
+            InputError: in every process, if it cannot be written.
+        """
+
+        def write():
+            buffer = io.BytesIO()
+            np.savez(buffer, **{ABOUT: np.array(self._about)}, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
+            self.folder.mkdir(exist_ok=True)
+            partial = self._file(key).with_suffix(".partial")
+            partial.write_bytes(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getbuffer())
+            os.replace(partial, self._file(key))
+
+        write_once(self._file(key), write)
+
+    def remove(self) -> None:
+        """Removes all parts, in the first process."""
+
+        def remove():
+            for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob("*.partial")]:
+                file.unlink()
+
+        write_once(self.folder, remove)
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}{SUFFIX}"
+
+    def _read(self, key: str) -> bytes:
+        """The npz file under a key; empty if there is none, or it is damaged or foreign."""
+        try:
+            content = self._file(key).read_bytes()
+        except OSError:
+            return b""
+        digest, content = content[:_DIGITS], content[_DIGITS:]
+        intact = hashlib.sha256(content).hexdigest().encode() == digest
+        return content if intact and str(_load(content)[ABOUT]) == self._about else b""
+
+
+def _load(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as opened:
+        return dict(opened)
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    arrays = _load(content)
+    del arrays[ABOUT]
+    return arrays
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        if parallel.is_first():
+            folder.rmdir()
+
+
+@contextmanager
+def kept_parts(out: Path, report: str | None = None) -> Generator[Parts, None, None]:
+    """Locks an output and keeps the finished parts of its work beside it: removed at the end, left by an error or a kill.
+
+    Every process calls it.
+
+    Arguments:
+        out: the output folder, or file.
+        report: the name of the parts in the output folder; None for a file, whose parts are in a folder of its own.
+
+    Raises:
+        InputError: in every process, if another run works on the output, or it cannot be written.
+    """
+    folder = out.with_name(out.name + SUFFIX + "s") if report is None else out / f"{report}{SUFFIX}s"
+    with ExitStack() as held:
+        held.callback(lambda: _remove_empty(folder))
+        parallel.run_on_first(lambda: lock(folder if report is None else out, "being written", held, out=out))
+        parts = Parts(folder)
+        yield parts
+        parts.remove()

@@ -1,0 +1,94 @@
+"""Finished parts of a long computation, kept under keys that hold everything they depend on, so that none is computed twice."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+import numpy as np
+
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Finished(Protocol):
+    """Where finished parts are kept: arrays by name, under a key of `key_of`. A dict is one, and lasts as long as its process.
+
+    In a run of several processes all of them call its methods alike, and get the same answers.
+    """
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+    def get(self, key: str, /) -> Mapping[str, np.ndarray] | None: ...
+
+    def __setitem__(self, key: str, arrays: Mapping[str, np.ndarray], /) -> None: ...
+
+
+def key_of(kind: str, *dependencies: Any) -> str:
+    """The key of a finished part: its kind, and a checksum of everything that it is a function of.
+
+    Arguments:
+        kind: what it is, in lower case: `classifier`.
+        dependencies: pytrees of arrays, numbers and strings.
+    """
+    return f"{kind}-{checksum(dependencies)}"
+
+
+def once(finished: Finished | None, key: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    """The arrays that are finished under a key, or else the computed ones, which are then kept.
+
+    Arguments:
+        finished: where they are kept; None keeps nothing.
+        key: from `key_of`.
+        compute: computes them; all processes of a run get the same arrays.
+    """
+    if finished is None:
+        return compute()
+    found = finished.get(key)
+    if found is None:
+        found = compute()
+        finished[key] = found
+    return found
+
+
+def once_json(finished: Finished | None, key: str, compute: Callable[[], Any]) -> Any:
+    """As `once`, of a JSON-serialisable value with numbers of any kind; NaN and infinity are kept."""
+    found = once(finished, key, lambda: {"json": np.array(json.dumps(compute()))})
+    return json.loads(str(found["json"]))
+
+
+def run_all(
+    finished: Finished,
+    parts: Sequence[tuple[str, str, Callable[[], Result]]],
+    progress: Callable[[str, int, int], None],
+) -> list[Result]:
+    """Runs parts in their order, each of which keeps its result, and reports those that have to be computed.
+
+    Arguments:
+        finished: where they keep their results.
+        parts: a description, the key, and a function that takes the finished result or else computes it and keeps it.
+        progress: called with a description, the parts done and their number; first with those that were finished.
+
+    Returns:
+        What each function returns.
+    """
+    done, results = sum(key in finished for _, key, _ in parts), []
+    for description, key, run in parts:
+        if key not in finished:
+            progress(description, done, len(parts))
+            done += 1
+        results.append(run())
+    progress("done", len(parts), len(parts))
+    return results
+
+
+def checksum(tree: Any) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a pytree of arrays: paths, types, shapes and values."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        leaf = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.dtype} {leaf.shape}\n".encode())
+        # fails for objects, whose bytes are addresses
+        digest.update(leaf.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()[:16]
