@@ -18,10 +18,9 @@ from jaxdiff.fairness.attribute_classifiers import predict_attributes
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.image_classifier import ClassifierTraining
-from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor
 
-from . import external_classifier, findings, intersections, measures, report, self_check
+from . import classification, findings, intersections, measures, quality_reference, report, self_check
 from .options.fairness import Fairness
 from .provenance import provenance
 from .report import FairnessReport
@@ -49,13 +48,8 @@ def fairness(options: Fairness) -> FairnessReport | None:
     if options.target and (len(options.target) != len(known) or set(values) != set(known)):
         given = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {given}")
-    extractor = inception.load(options.inception) if options.inception else None
-    external = None
-    if options.classifier:
-        external = external_classifier.load(
-            options.classifier, values=options.classifier_values or values, mean=options.classifier_mean,
-            scale=options.classifier_scale,
-        )  # fmt: skip
+    extractor, reference = quality_reference.opened(options)
+    external = classification.opened(options, values) if options.classifier else None
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
@@ -64,6 +58,13 @@ def fairness(options: Fairness) -> FairnessReport | None:
         for key, indices in chosen.items()
         if key[1] != "train"
     }
+    quality_reference.require_size(reference, extractor, sets[options.real, "test"].images)
+    extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
+    about: dict[str, Any] = {}
+    # asked before any training, so that a fault of the file costs nothing
+    if external:
+        about["external_classifier"] = external.about
+        _add(extras, classification.label_accuracies(external, _compared(options, sets), values))
     total = (len(options.synthetic) + 1) * (options.seeds + 1)
     with progress("evaluating", total) as advance:
         evaluation = evaluate_fairness(
@@ -79,17 +80,24 @@ def fairness(options: Fairness) -> FairnessReport | None:
             permutations=options.permutations,
             progress=lambda note, done, _: advance(min(done, 1), note=note),
         )
-    extras = _measured(options, values, sets, extractor or ClassifierExtractor(evaluation.classifier), evaluation)
-    about = _features(options, values, associated, intersected, sets, own, evaluation, training, extras)
-    if external:
-        with working(f"classifying with {options.classifier.name}"):
-            for extra, images in zip(extras, _compared(options, sets), strict=True):
-                extra |= external_classifier.label_accuracy(external, images, values)
-        about["external_classifier"] = external.about
-    context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
-    result = FairnessReport(evaluation, options.attribute, values, extras, context)
+
+    def written(*missing: str) -> FairnessReport:
+        """The report of what is measured so far."""
+        context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
+        context |= {"missing": list(missing)} if missing else {}
+        result = FairnessReport(evaluation, options.attribute, values, [dict(extra) for extra in extras], context)
+        write_once(options.out, lambda: report.write(result, options.out))
+        return result
+
+    # written after every part, so that a fault in a later one loses nothing
+    later = ["label accuracy and intersections"] * bool(associated or intersected)
+    written("quality and findings", *later)
+    _measure(options, values, sets, extractor or ClassifierExtractor(evaluation.classifier), reference, evaluation, extras)
+    if later:
+        written(*later)
+        about |= _features(options, values, associated, intersected, sets, own, evaluation, training, extras)
+    result = written()
     report.show(result, console)
-    write_once(options.out, lambda: report.write(result, options.out))
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
     return result
 
@@ -112,7 +120,7 @@ def check(options: Fairness) -> None:
     checked = self_check.check(
         given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
         training=ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip),
-        extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
+        extractor=quality_reference.opened(options)[0], permutations=options.permutations,
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
     self_check.show(checked, console)
@@ -123,27 +131,33 @@ def check(options: Fairness) -> None:
         raise SystemExit(1)
 
 
-def _measured(options: Fairness, values, sets, extractor, evaluation) -> list[dict]:
-    """Quality, findings and cost of the real images and of each synthetic set."""
+def _add(extras: Sequence[dict], found: Sequence[Mapping[str, Any]]) -> None:
+    """Adds the results of one measurement to those of each set."""
+    for extra, each in zip(extras, found, strict=True):
+        extra |= each
+
+
+def _measure(options: Fairness, values, sets, extractor, reference, evaluation, extras) -> None:
+    """Adds the quality of the real images and of each synthetic set to `extras`, and the findings on each synthetic set."""
     compared = _compared(options, sets)
-    extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
     measured = None
     if options.quality:
         with working("measuring quality"):
-            reference = sets[options.real, "reference"]
-            measured = measures.featured(reference, compared, extractor, values=len(values), seed=options.seed)
-            found = []
-            if measured:
-                known, drawn = measured
-                found = measures.quality(known, reference.labels, drawn, extractor, values=len(values), seed=options.seed)
-        for extra, quality in zip(extras, found, strict=False):
-            extra |= {"quality": quality}
+            real = sets[options.real, "reference"]
+            measured = measures.featured(real, compared, extractor, values=len(values), seed=options.seed)
+        if measured:
+            known, drawn = measured
+            with working("measuring quality"):
+                found = measures.quality(known, real.labels, drawn, extractor, values=len(values), seed=options.seed)
+            _add(extras, [{"quality": quality} for quality in found])
+            if reference:
+                with working(f"comparing with {reference.path.name}"):
+                    found = quality_reference.compared(reference, drawn, extractor, most=options.test_count, seed=options.seed)
+                _add(extras, [{"reference": each} for each in found])
     with working("testing for problems"):
         train = sets[options.real, "known"].images if options.quality else None
         collected = findings.collect(evaluation, measured, train, values=values, limits=options.limits, seed=options.seed)
-    for extra, each in zip(extras[1:], collected, strict=True):
-        extra |= each
-    return extras
+    _add(extras[1:], collected)
 
 
 def _features(options: Fairness, values, associated, intersected, sets, own, evaluation, training, extras) -> dict[str, Any]:

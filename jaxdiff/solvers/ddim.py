@@ -19,9 +19,9 @@ class DDIM(Solver):
 
     One evaluation a step. With a perfect posterior mean each step lands on the marginal of the next time.
 
-    eps = (x - alpha x0) / sigma for the x0 of the denoiser. Where the denoiser clips x0, eps changes with it, and a step remains
-    consistent: diffusers' `use_clipped_model_output=True`. diffusers' default clips x0 and keeps the network's eps beside it,
-    so that alpha x0 + sigma eps is no longer x; `clip`, around a denoiser that does not clip, is that form.
+    eps = (x - alpha x0) / sigma for the x0 of the denoiser. Where the denoiser clips x0, eps changes with it, and a step
+    remains consistent: diffusers' `use_clipped_model_output=True`. diffusers' default clips x0 and keeps the network's eps
+    beside it, so that alpha x0 + sigma eps is no longer x; `clip`, around a denoiser that does not clip, is that form.
 
     Arguments:
         eta: 0 is the deterministic probability-flow solver, 1 is ancestral sampling; between 0 and 1.
