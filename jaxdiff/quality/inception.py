@@ -26,7 +26,7 @@ from jaxdiff import torch_file
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.quality.extractors import checksum, require_images
-from jaxdiff.quality.resizing import Resize, preparation
+from jaxdiff.quality.resizing import preparation
 from jaxdiff.spaces import rgb
 
 SIZE = 299
@@ -74,7 +74,7 @@ class Inception:
     source: str
     checksum: str
     batch: int = 32
-    resize: Resize = "tensorflow"
+    resize: str = "tensorflow"
     name: ClassVar[str] = "inception-2015-12-05"
     dimension: ClassVar[int] = 2048
 
@@ -95,14 +95,14 @@ class Inception:
 
 
 @partial(jax.jit, static_argnames="resize")
-def _extract(weights: Weights, images: UInt8[Array, "b h w 3"], *, resize: Resize) -> Float32[Array, "b d"]:
+def _extract(weights: Weights, images: UInt8[Array, "b h w 3"], *, resize: str) -> Float32[Array, "b d"]:
     return features(prepare(images, resize), lambda name, _: weights[name])
 
 
 # Images -----------------------------------------------------------------------------------------------------------------------
 
 
-def prepare(images: UInt8[Array, "b h w 3"], resize: Resize = "tensorflow") -> Float32[Array, "b 299 299 3"]:
+def prepare(images: UInt8[Array, "b h w 3"], resize: str = "tensorflow") -> Float32[Array, "b 299 299 3"]:
     """Resizes images in 0..255 to the network's size and scales them, see `resizing.RESIZES`; by default to [-1, 1)."""
     return preparation(resize)(images, SIZE)
 
@@ -235,7 +235,7 @@ def shapes() -> dict[str, tuple[int, int, int, int]]:
 # Weights ----------------------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike, *, batch: int = 32, resize: Resize = "tensorflow") -> Inception:
+def load(path: str | os.PathLike, *, batch: int = 32, resize: str = "tensorflow") -> Inception:
     """Loads the network from a local weights file.
 
     Arguments:

@@ -7,15 +7,12 @@ first digits (Parmar, Zhang & Zhu 2022, "On aliased resizing"), so that distance
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Float64, UInt8
 
 from jaxdiff.errors import InputError
-
-Resize = Literal["tensorflow", "pytorch-fid", "clean-fid"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def _keys(distance: Float64[np.ndarray, "outputs inputs"]) -> Float64[np.ndarray
     return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
 
 
-RESIZES: Mapping[Resize, Preparation] = MappingProxyType(
+RESIZES: Mapping[str, Preparation] = MappingProxyType(
     {
         "tensorflow": Preparation(
             tensorflow_matrix, 128.0, False, "TensorFlow 1 bilinear to 299x299, no antialiasing, (x - 128) / 128"
@@ -104,7 +101,7 @@ RESIZES: Mapping[Resize, Preparation] = MappingProxyType(
 EDM."""
 
 
-def preparation(resize: Resize) -> Preparation:
+def preparation(resize: str) -> Preparation:
     """The preparation of this name. Raises `InputError` for another name."""
     if resize not in RESIZES:
         raise InputError(f"`resize` must be one of {', '.join(RESIZES)}, got {resize!r}")
