@@ -44,8 +44,8 @@ def likelihood(options: Likelihood) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start, 1),
         "images": bits.tolist(),
     }
-    _show(report)
     write_once(options.out, lambda: write_json(options.out, report))
+    _show(report)
     console.print(f"wrote {options.out}", highlight=False)
     return report
 

@@ -96,10 +96,10 @@ def safety(options: Safety) -> dict[str, Any]:
         **provenance(options),
         "seconds": round(time.monotonic() - start, 1),
     }
-    _show(report)
     shown = {name: images[:SHOWN] for name, images in rows.items()}
     framed = [pictures.framed(images, classifiers[0].classifier.predict(images) == 1) for images in shown.values()]
     write_once(options.out, lambda: _write(options, report, list(rows), framed))
+    _show(report)
     console.print(f"wrote {options.out}/safety.json, safety.md, safety.png and classified.png", highlight=False)
     return report
 

@@ -52,9 +52,11 @@ def sweep(options: Sweep) -> dict[str, Any]:
         "real": set_json(evaluated["real"]),
     }
     title = f"{options.attribute} ({' / '.join(content['values'])})"
+    # the data before the plots of them
+    write_json(options.out / "sweep.json", content)
     if "retention" in evaluated["real"]:
         content["chosen"] = _trade_off(options, content, evaluated["synthetic"], title)
-    write_json(options.out / "sweep.json", content)
+        write_json(options.out / "sweep.json", content)
     chance = tradeoff.chance(len(content["values"]))
     plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance)
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)

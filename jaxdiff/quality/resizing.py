@@ -52,8 +52,9 @@ def tensorflow_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs
 def half_pixel_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inputs"]:
     """The weights of PyTorch's bilinear resize along one axis (`align_corners=False`): as in `tensorflow_matrix`, at
     (o + 1/2) inputs / outputs - 1/2, so that the image keeps its centre; the outermost inputs are repeated."""
-    position = (np.arange(outputs) + 0.5) * (inputs / outputs) - 0.5
-    return _interpolation(np.maximum(position, 0).astype(np.float32), inputs)
+    # in float32, as PyTorch computes it
+    position = (np.arange(outputs, dtype=np.float32) + np.float32(0.5)) * np.float32(inputs / outputs) - np.float32(0.5)
+    return _interpolation(np.maximum(position, np.float32(0)), inputs)
 
 
 def _interpolation(position: Float32[np.ndarray, " outputs"], inputs: int) -> Float32[np.ndarray, "outputs inputs"]:

@@ -109,10 +109,10 @@ def test_the_resize_of_pytorch_fid_is_linear_interpolation_between_the_centres_o
         np.testing.assert_allclose(ours[0, ..., channel], expected / 127.5 - 1, atol=rounding)
 
 
-def test_a_network_is_described_with_its_resize(file):
-    network = inception.load(file, resize="clean-fid")
-    assert network.describe()["resize"] == "clean-fid bicubic to 299x299 with antialiasing, (x - 128) / 128"
-    assert "TensorFlow 1 bilinear" in inception.load(file).describe()["resize"]
+def test_a_network_is_described_with_its_resize(file, network):
+    clean = inception.load(file, resize="clean-fid")
+    assert clean.describe()["resize"] == "clean-fid bicubic to 299x299 with antialiasing, (x - 128) / 128"
+    assert "TensorFlow 1 bilinear" in network.describe()["resize"]
     with pytest.raises(InputError, match="`resize` must be one of tensorflow, pytorch-fid, clean-fid, got 'nearest'"):
         dataclasses.replace(network, resize="nearest")
 
