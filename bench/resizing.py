@@ -8,9 +8,9 @@ from jaxdiff._console.terminal import console, progress
 
 @dataclass(frozen=True)
 class Resizing:
-    """Measures, for each resize of `jaxdiff.quality.RESIZES`, how far the input of the Inception network is from that of
-    TensorFlow's resize (root mean square, in grey levels), and the Fréchet distance of generated faces from: the same faces
-    under TensorFlow's resize, other faces, and blurred faces.
+    """Measures, for each resize that programs use, how far the input of the Inception network is from that of TensorFlow's
+    resize (root mean square, in grey levels), and the Fréchet distance of generated faces from: the same faces under
+    TensorFlow's resize, other faces, and blurred faces.
 
     Without --inception the network has random weights: such distances are not FID, but show what the resize does to one.
 
@@ -43,7 +43,8 @@ def resizing(options: Resizing) -> None:
     from scipy import ndimage
 
     from jaxdiff.data import embedded
-    from jaxdiff.quality import RESIZES, Moments, frechet_distance, inception
+    from jaxdiff.quality import Moments, frechet_distance, inception
+    from jaxdiff.quality.resizing import RESIZES
 
     def random() -> inception.Inception:
         """Kernels of He et al. (2015), under which activations keep their size."""

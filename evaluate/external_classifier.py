@@ -17,7 +17,7 @@ from . import onnx_graph
 from .classifier_input import InputFormat, Layout, input_format
 from .classifier_output import OutputFormat
 
-BATCH = 256
+BATCH = 64
 """Images a run, where the file takes any number."""
 TOLERANCE = 1e-2
 """The largest difference between two answers for one image that is rounding, relative to the largest score."""

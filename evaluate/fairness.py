@@ -123,9 +123,9 @@ def check(options: Fairness) -> None:
         extractor=quality_reference.opened(options)[0], permutations=options.permutations,
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
-    self_check.show(checked, console)
     context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
     write_once(options.out, lambda: self_check.write(checked, context, options.out))
+    self_check.show(checked, console)
     console.print(f"wrote {options.out}/self-check.json", highlight=False)
     if not checked.passed:
         raise SystemExit(1)
@@ -154,6 +154,8 @@ def _measure(options: Fairness, values, sets, extractor, reference, evaluation, 
                 with working(f"comparing with {reference.path.name}"):
                     found = quality_reference.compared(reference, drawn, extractor, most=options.test_count, seed=options.seed)
                 _add(extras, [{"reference": each} for each in found])
+        elif reference:
+            console.print(f"too few images to compare with {reference.path.name}: {measures.MIN_IMAGES} are needed of each set")
     with working("testing for problems"):
         train = sets[options.real, "known"].images if options.quality else None
         collected = findings.collect(evaluation, measured, train, values=values, limits=options.limits, seed=options.seed)

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from jaxdiff.quality.neighbours import density_coverage, precision_recall
     from jaxdiff.quality.real_comparison import Compared, Fidelity, ImageFeatures, RealComparison, compare_with_real
     from jaxdiff.quality.reference_file import ReferenceFile, load_reference
-    from jaxdiff.quality.resizing import RESIZES
     from jaxdiff.quality.roughness import image_roughness
 
 __all__ = [
     "MIN_IMAGES",
-    "RESIZES",
     "ClassifierExtractor",
     "Compared",
     "CopyTest",
@@ -64,7 +62,6 @@ __getattr__, __dir__ = lazily(
         "neighbours": ("density_coverage", "precision_recall"),
         "real_comparison": ("Compared", "Fidelity", "ImageFeatures", "RealComparison", "compare_with_real"),
         "reference_file": ("ReferenceFile", "load_reference"),
-        "resizing": ("RESIZES",),
         "roughness": ("image_roughness",),
     },
 )
