@@ -30,7 +30,7 @@ docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; 
 	$(INSTALL) -e '.[programs,test,docs]'
 	$(PY) -m sphinx -W --keep-going -b html -d out/docs-cache docs out/docs
 
-oracles: $(STAMP)  ## compare solvers with diffusers, and FID Inception with torch-fidelity; installs them and PyTorch first
+oracles: $(STAMP)  ## compare solvers with diffusers, and FID Inception and quality with torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'
 	$(PY) -m pytest tests/oracles
 

@@ -9,6 +9,7 @@ def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.devices import Devices, devices
     from bench.kills import Kills, kills
+    from bench.resizing import Resizing, resizing
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.search import SearchSpread, search_spread
@@ -18,6 +19,7 @@ def main() -> None:
     commands = {
         "devices": (Devices, devices),
         "kills": (Kills, kills),
+        "resizing": (Resizing, resizing),
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),
         "search": (SearchSpread, search_spread),

@@ -1,21 +1,26 @@
 """An external attribute classifier from an ONNX file, trained on neither the model's samples nor its data."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from jaxtyping import Int, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import measure_retention
-from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.metrics import group_errors
-from jaxdiff.spaces import rgb
 
-BATCH = 256
+from . import onnx_graph
+from .classifier_input import InputFormat, Layout, input_format
+from .classifier_output import OutputFormat
+
+BATCH = 64
+"""Images a run, where the file takes any number."""
+TOLERANCE = 1e-2
+"""The largest difference between two answers for one image that is rounding, relative to the largest score."""
 
 
 @dataclass(frozen=True)
@@ -23,94 +28,195 @@ class ExternalClassifier:
     """An attribute classifier that runs in onnxruntime.
 
     Attributes:
-        session: the loaded network, with one float32 input (N, 3, H, W) and one output (N, classes).
-        values: the names of its classes, in order.
-        mean: subtracted from red, green and blue, whose levels are 0 to 255.
-        scale: the difference is divided by it.
-        size: (H, W) of its input; images are resized to it, bilinearly with antialiasing.
-        about: file name and checksum.
+        session: the loaded network.
+        input: how it takes images.
+        output: how its answers are read.
+        about: file name, checksum, and what was read off the file.
     """
 
     session: Any
-    values: tuple[str, ...]
-    mean: tuple[float, float, float]
-    scale: float
-    size: tuple[int, int]
-    about: dict[str, str]
+    input: InputFormat
+    output: OutputFormat
+    about: dict[str, Any]
 
-    def predict(self, images) -> np.ndarray:
-        """The class of each image uint8 (N, H, W, C); see `jaxdiff.spaces.rgb`."""
-        name = self.session.get_inputs()[0].name
-        answers = []
-        for start in range(0, len(images), BATCH):
-            part = np.stack([self._fitted(image) for image in rgb(images[start : start + BATCH])])
-            scaled = (part.astype(np.float32) - np.float32(self.mean)) / np.float32(self.scale)
-            (scores,) = self.session.run(None, {name: np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})
-            answers.append(scores.argmax(axis=1))
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of its classes, in order."""
+        return self.output.values
+
+    def predict(
+        self, images: UInt8[np.ndarray, "n h w c"], *, advance: Callable[[int], Any] | None = None
+    ) -> Int[np.ndarray, " n"]:
+        """The class of each image; see `jaxdiff.spaces.rgb`.
+
+        Arguments:
+            images: uint8 (N, H, W, C), at least one.
+            advance: called with the number of images done since the last call.
+
+        Raises:
+            InputError: an image at which the network fails, or answers NaN, infinity or no class.
+        """
+        answers, size = [], self.input.batch or BATCH
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            answers.append(self.output.classes(self._asked(part), len(part)))
+            if advance:
+                advance(len(part))
         return np.concatenate(answers)
 
-    def _fitted(self, image):
-        if image.shape[:2] == self.size:
-            return image
-        return np.asarray(Image.fromarray(image).resize(self.size[::-1], Image.Resampling.BILINEAR))
+    def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "ExternalClassifier":
+        """Asks for one image alone and beside its negative. A network that takes only single images is asked one by one.
+
+        Returns:
+            The classifier, as it is to be used.
+
+        Raises:
+            InputError: as in `predict`, or an answer that depends on the other images of a batch or changes between two runs.
+        """
+        pair, alone = np.stack([image, 255 - image]), replace(self, input=replace(self.input, batch=self.input.batch or 1))
+        alone.predict(pair)
+        usable = self
+        try:
+            self.predict(pair)
+        except InputError:
+            if self.input.batch is not None:
+                raise
+            usable = alone
+        first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
+        for other in (again, beside):
+            if np.abs(other - first).max(initial=0) > TOLERANCE * np.abs(first).max(initial=0):
+                raise InputError(
+                    f"--classifier {self.output.file} answers one image differently a second time or beside another image: was "
+                    "it exported in training mode?"
+                )
+        return usable
+
+    def _numbers(self, images: UInt8[np.ndarray, "n h w c"]) -> np.ndarray:
+        """All numbers that the network answers for images, (N, ...)."""
+        size, rows = self.input.batch or len(images), []
+        for start in range(0, len(images), size):
+            answers = self._asked(images[start : start + size]).values()
+            tables = [np.array([list(row.values()) for row in each]) if isinstance(each, list) else each for each in answers]
+            numbers = [each.reshape(len(each), -1) for each in tables if each.dtype.kind in "iufb"]
+            rows.append(np.concatenate([np.empty((len(tables[0]), 0)), *numbers], axis=1))
+        return np.concatenate(rows)
+
+    def _asked(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, Any]:
+        """The answers for at most one batch of images, which is padded with its last one, by the name of the output."""
+        given, count = self.input.arrays(images), len(images)
+        if self.input.batch:
+            given = given[np.minimum(np.arange(self.input.batch), count - 1)]
+        try:
+            answers = self.session.run(list(self.output.outputs), {self.input.name: given})
+        except Exception as error:  # the exceptions of onnxruntime have no common base class
+            raise InputError(
+                f"--classifier {self.output.file} fails at images of {images.shape[1]}x{images.shape[2]}: {_line(error)}"
+            ) from error
+        if len(given) == 1:
+            # an export of one image may lack the axis of images
+            answers = [each if np.ndim(each) and len(each) == 1 else np.asarray(each)[None] for each in answers]
+        of_images = {name: each for name, each in zip(self.output.outputs, answers, strict=True) if np.ndim(each)}
+        of_images = {name: each[:count] for name, each in of_images.items() if len(each) == len(given)}
+        if not of_images:
+            shapes = ", ".join(str(np.shape(each)) for each in answers)
+            raise InputError(f"--classifier {self.output.file} answers {len(given)} images with {shapes}")
+        return of_images
 
 
-def load(path: Path, *, values: Sequence[str], mean: Sequence[float], scale: float) -> ExternalClassifier:
-    """Loads a classifier from an ONNX file.
+def load(
+    path: Path,
+    *,
+    values: Sequence[str],
+    renamed: bool = True,
+    layout: Layout | None = None,
+    size: tuple[int, int] | None = None,
+    mean: float | Sequence[float] | None = None,
+    scale: float | Sequence[float] | None = None,
+    output: str | None = None,
+    threshold: float | None = None,
+) -> ExternalClassifier:
+    """Loads a classifier from an ONNX file, and reads off it what it takes; see `ExternalClassifier.tried`.
+
+    Arguments:
+        path: the file; files of its weights lie beside it.
+        values: the names of its classes, in order; by name where the file names them.
+        renamed: whether `values` was given for this file, and replaces names in it that differ.
+        layout, size, mean, scale: see `input_format`.
+        output: the name of the output to read, where several can be the answer.
+        threshold: above which a single score means the second class, where the file does not tell.
 
     Raises:
-        InputError: no onnxruntime, no such file, or a network whose input or output differs from `ExternalClassifier`.
+        InputError: no onnxruntime, no such file, or a network that takes no images.
     """
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError("--classifier needs onnxruntime: pip install onnxruntime") from error
+        raise InputError("--classifier needs onnxruntime: pip install 'jaxdiff[onnx]'") from error
     if not path.is_file():
         raise InputError(f"--classifier {path} does not exist")
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4  # what fails is raised too
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the exceptions of onnxruntime have no common base class
-        raise InputError(f"--classifier {path} cannot be read as ONNX: {str(error).splitlines()[0]}") from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    shape = inputs[0].shape
-    sized = len(shape) == 4 and shape[1] == 3 and all(isinstance(pixels, int) for pixels in shape[2:])
-    if len(inputs) != 1 or len(outputs) != 1 or not sized:
-        shapes = [each.shape for each in inputs]
-        raise InputError(f"--classifier must have one input (N, 3, H, W) and one output, {path} has inputs of shape {shapes}")
-    if outputs[0].shape[1:] != [len(values)]:
-        raise InputError(
-            f"--classifier-values must name the classes of {path}, whose output has shape {outputs[0].shape}; "
-            f"got {' '.join(values)}"
-        )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return ExternalClassifier(
-        session, tuple(values), tuple(mean), scale, tuple(shape[2:]), {"file": path.name, "sha256": digest}
-    )
+        raise InputError(f"--classifier {path} cannot be read as ONNX: {_line(error)}") from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise InputError(f"--classifier must take one input, {path} takes {', '.join(each.name for each in inputs)}")
+    graph = onnx_graph.read(path)
+    taken = input_format(inputs[0], file=path, layout=layout, size=size, mean=mean, scale=scale)
+    read = OutputFormat.of(
+        path, [each.name for each in session.get_outputs()], graph, values=values, renamed=renamed, output=output,
+        threshold=threshold,
+    )  # fmt: skip
+    about = {"file": path.name, "sha256": _digest(path, graph.external), "input": taken.describe(), "classes": list(values)}
+    return ExternalClassifier(session, taken, read, about)
 
 
-def label_accuracy(classifier: ExternalClassifier, images: LabelledImages, values: Sequence[str]) -> dict[str, Any]:
+def _digest(path: Path, external: Sequence[str]) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of the file, and of the files of its weights, if any."""
+    parts = []
+    for file in (path, *(path.parent / name for name in external)):
+        with open(file, "rb") as opened:
+            parts.append(hashlib.file_digest(opened, "sha256"))
+    whole = parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(part.digest() for part in parts))
+    return whole.hexdigest()[:12]
+
+
+def _line(error: Exception) -> str:
+    """The first line of an exception of onnxruntime, without its code."""
+    return str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
+
+
+def label_accuracy(
+    classifier: ExternalClassifier,
+    predicted: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    values: Sequence[str],
+) -> dict[str, Any]:
     """The share of a set's images whose label the classifier predicts, with its Wilson interval, and the BER; JSON-ready.
 
     Arguments:
         classifier: the classifier.
-        images: the set; its labels are positions in `values`.
-        values: the evaluated values, all of which must be classes of the classifier.
-
-    Raises:
-        InputError: a value that is not a class of the classifier.
+        predicted: its prediction for each image.
+        labels: of the images, positions in `values`.
+        values: the evaluated values, all of which must be classes of the classifier, see `require_values`.
     """
-    if absent := [value for value in values if value not in classifier.values]:
-        raise InputError(
-            f"--classifier-values lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
-        )
-    labels = np.array([classifier.values.index(value) for value in values])[images.labels]
-    predicted = classifier.predict(images.images)
-    kept = measure_retention(predicted[None], labels, values=len(classifier.values))
-    of_value = [int(classifier.values.index(value)) for value in values]
-    errors = group_errors(predicted, labels, values=len(classifier.values)).error[of_value]
+    of_value = [classifier.values.index(value) for value in values]
+    wanted = np.array(of_value)[labels]
+    kept = measure_retention(predicted[None], wanted, values=len(classifier.values))
+    errors = group_errors(predicted, wanted, values=len(classifier.values)).error[of_value]
     return {
         "external_label_accuracy": {
             "overall": kept.overall, "interval": kept.interval.tolist(), "ber": float(errors.mean()),
             "groups": kept.groups.rate[of_value].tolist(), "count": len(labels),
         }
     }  # fmt: skip
+
+
+def require_values(classifier: ExternalClassifier, values: Sequence[str]) -> None:
+    """Raises `InputError` for an evaluated value that is not a class of the classifier."""
+    if absent := [value for value in values if value not in classifier.values]:
+        raise InputError(
+            f"--classifier-values lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
+        )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,11 @@ from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
 from jaxdiff.fairness.evaluation import MIN_IMAGES, LabelledImages, evaluate_fairness
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
-from jaxdiff.finished import Finished, key_of, once_json
+from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
-from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import ClassifierExtractor, FinishedFeatures
 
-from . import external_classifier, findings, intersections, measures, report, self_check
+from . import classification, findings, intersections, measures, quality_reference, report, self_check
 from .options.fairness import Fairness
 from .provenance import provenance
 from .report import FairnessReport
@@ -64,13 +62,8 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     if options.target and (len(options.target) != len(known) or set(values) != set(known)):
         given = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {given}")
-    extractor = inception.load(options.inception) if options.inception else None
-    external = None
-    if options.classifier:
-        external = external_classifier.load(
-            options.classifier, values=options.classifier_values or values, mean=options.classifier_mean,
-            scale=options.classifier_scale,
-        )  # fmt: skip
+    extractor, reference = quality_reference.opened(options)
+    external = classification.opened(options, values) if options.classifier else None
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
@@ -79,6 +72,13 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
         for key, indices in chosen.items()
         if key[1] != "train"
     }
+    quality_reference.require_size(reference, extractor, sets[options.real, "test"].images)
+    extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
+    about: dict[str, Any] = {}
+    # asked before any training, so that a fault of the file costs nothing
+    if external:
+        about["external_classifier"] = external.about
+        _add(extras, classification.label_accuracies(external, _compared(options, sets), values, finished))
     with reported("evaluating") as report_progress:
         evaluation = evaluate_fairness(
             sets[options.real, "train"],
@@ -94,19 +94,24 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
             finished=finished,
             progress=report_progress,
         )
+
+    def written(*missing: str) -> FairnessReport:
+        """The report of what is measured so far."""
+        context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
+        context |= {"missing": list(missing)} if missing else {}
+        result = FairnessReport(evaluation, options.attribute, values, [dict(extra) for extra in extras], context)
+        write_once(options.out, lambda: report.write(result, options.out))
+        return result
+
+    # written after every part, so that a fault in a later one loses nothing
+    later = ["label accuracy and intersections"] * bool(associated or intersected)
+    written("quality and findings", *later)
     extractor = FinishedFeatures(extractor or ClassifierExtractor(evaluation.classifier), finished)
-    extras = _measured(options, values, sets, extractor, evaluation, finished)
-    about = _features(options, values, associated, intersected, sets, own, evaluation, training, extras, finished)
-    if external:
-        with working(f"classifying with {options.classifier.name}"):
-            for extra, images in zip(extras, _compared(options, sets), strict=True):
-                asked = {name: value for name, value in asdict(options).items() if name.startswith("classifier")}
-                key = key_of("external", asked | {"classifier": external.about}, images.images, images.labels, list(values))
-                extra |= once_json(finished, key, partial(external_classifier.label_accuracy, external, images, values))
-        about["external_classifier"] = external.about
-    context = {**provenance(options), **about, "seconds": round(time.monotonic() - start, 1)}
-    result = FairnessReport(evaluation, options.attribute, values, extras, context)
-    write_once(options.out, lambda: report.write(result, options.out))
+    _measure(options, values, sets, extractor, reference, evaluation, extras, finished)
+    if later:
+        written(*later)
+        about |= _features(options, values, associated, intersected, sets, own, evaluation, training, extras, finished)
+    result = written()
     report.show(result, console)
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
     return result
@@ -126,7 +131,7 @@ def check(options: Fairness, finished: Finished) -> SelfCheck:
     checked = self_check.check(
         given, values=values, repeats=options.repeats, limits=options.limits, seeds=options.seeds,
         training=ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip),
-        extractor=inception.load(options.inception) if options.inception else None, permutations=options.permutations,
+        extractor=quality_reference.opened(options)[0], permutations=options.permutations,
         replicates=options.replicates, seed=options.seed, finished=finished,
     )  # fmt: skip
     context = {**provenance(options), "seconds": round(time.monotonic() - start, 1)}
@@ -136,29 +141,37 @@ def check(options: Fairness, finished: Finished) -> SelfCheck:
     return checked
 
 
-def _measured(options: Fairness, values, sets, extractor, evaluation, finished) -> list[dict]:
-    """Quality, findings and cost of the real images and of each synthetic set."""
+def _add(extras: Sequence[dict], found: Sequence[Mapping[str, Any]]) -> None:
+    """Adds the results of one measurement to those of each set."""
+    for extra, each in zip(extras, found, strict=True):
+        extra |= each
+
+
+def _measure(options: Fairness, values, sets, extractor, reference, evaluation, extras, finished) -> None:
+    """Adds the quality of the real images and of each synthetic set to `extras`, and the findings on each synthetic set."""
     compared = _compared(options, sets)
-    extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
     measured = None
     if options.quality:
         with working("measuring quality"):
-            reference = sets[options.real, "reference"]
-            measured = measures.featured(reference, compared, extractor, values=len(values), seed=options.seed)
-            found = []
-            if measured:
-                known, drawn = measured
+            real = sets[options.real, "reference"]
+            measured = measures.featured(real, compared, extractor, values=len(values), seed=options.seed)
+        if measured:
+            known, drawn = measured
+            with working("measuring quality"):
                 found = measures.quality(
-                    known, reference.labels, drawn, extractor, values=len(values), seed=options.seed, finished=finished
+                    known, real.labels, drawn, extractor, values=len(values), seed=options.seed, finished=finished
                 )
-        for extra, quality in zip(extras, found, strict=False):
-            extra |= {"quality": quality}
+            _add(extras, [{"quality": quality} for quality in found])
+            if reference:
+                with working(f"comparing with {reference.path.name}"):
+                    found = quality_reference.compared(reference, drawn, extractor, most=options.test_count, seed=options.seed)
+                _add(extras, [{"reference": each} for each in found])
+        elif reference:
+            console.print(f"too few images to compare with {reference.path.name}: {measures.MIN_IMAGES} are needed of each set")
     with working("testing for problems"):
         train = sets[options.real, "known"].images if options.quality else None
         collected = findings.collect(evaluation, measured, train, values=values, limits=options.limits, seed=options.seed)
-    for extra, each in zip(extras[1:], collected, strict=True):
-        extra |= each
-    return extras
+    _add(extras[1:], collected)
 
 
 def _features(

@@ -55,36 +55,44 @@ def evaluate(options: Memorization, finished: Finished) -> MemorizationReport:
         duplicates = _duplicates(options, train, others, finished)
     control, near = _closeness(options, train, duplicates, others, sets, finished)
     risk = images_at_risk(list(near.values()))
-    attacks = []
+
+    def written(attacks: list[Any]) -> MemorizationReport:
+        """The report with these attacks."""
+        result = MemorizationReport(
+            sets=[EvaluatedSet(name, sets[name], each, measure_memorization(each, control)) for name, each in near.items()],
+            control=EvaluatedSet(other_source.name, others[:largest], control.take(np.arange(min(largest, len(others)))), None),
+            train=(train_source.name, train, duplicates),
+            risk=risk,
+            attacks=attacks,
+            context={
+                **({"model": model.fingerprint, "model_training": model.training} if model else {}),
+                **provenance(options),
+                "seconds": round(time.monotonic() - start, 1),
+            },
+        )
+
+        def write():
+            report.write(result, options.out)
+            write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
+
+        write_once(options.out, write)
+        return result
+
+    result = written([])
     if model:
         kept = np.flatnonzero(control.distance > 0)  # at distance 0 they are training images
         members = np.random.default_rng(options.seed).permutation(len(train))[: min(options.members, len(kept))]
         kept = kept[: len(members)]
-        attacks = attack(
-            options,
-            model,
-            (train_source, train[members], labels[members]),
-            (other_source, others[kept], other_labels[kept]),
-            finished,
+        # written before it, so that a fault of the attack loses nothing
+        result = written(
+            attack(
+                options,
+                model,
+                (train_source, train[members], labels[members]),
+                (other_source, others[kept], other_labels[kept]),
+                finished,
+            )
         )
-    result = MemorizationReport(
-        sets=[EvaluatedSet(name, sets[name], each, measure_memorization(each, control)) for name, each in near.items()],
-        control=EvaluatedSet(other_source.name, others[:largest], control.take(np.arange(min(largest, len(others)))), None),
-        train=(train_source.name, train, duplicates),
-        risk=risk,
-        attacks=attacks,
-        context={
-            **({"model": model.fingerprint, "model_training": model.training} if model else {}),
-            **provenance(options),
-            "seconds": round(time.monotonic() - start, 1),
-        },
-    )
-
-    def write():
-        report.write(result, options.out)
-        write_at_risk(options.out / "at_risk.npz", train_source, train, labels, risk)
-
-    write_once(options.out, write)
     report.show(result, console)
     note = f"; at_risk.npz, {len(risk)} training images" if len(risk) else "; no training image is at risk, so no at_risk.npz"
     console.print(f"wrote {options.out}/memorization.json, memorization.md and closest.png{note}", highlight=False)

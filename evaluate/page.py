@@ -15,6 +15,7 @@ from . import findings, page_groups, page_tradeoff
 from .page_images import ImageSet, data_uri, image_grid
 from .page_table import MARKS, OPTIONAL, fairness_columns, present, result_rows, table
 from .report import DIRECTIONS, READING
+from .report_quality import features_note
 
 TEMPLATE = Path(__file__).with_name("page_template.html")
 PAIRS = 5
@@ -149,6 +150,10 @@ def _results(contents: Contents) -> str:
         "samples (vanilla) are the baselines and are not marked. The marks compare only the numbers; differences within "
         "the intervals are not significant.</p>"
     )
+    if features := features_note(contents.report["real"]):
+        legend += f'\n<p class="legend">{escape(features)}</p>'
+    if missing := contents.report.get("missing"):
+        legend += f'\n<p class="legend">Not measured yet, or ended before: {escape(", ".join(missing))}.</p>'
     figure = _figure(contents.results_figure, "BER in each direction with its 95 % interval, and the energy distances.")
     return "\n".join([*tables, legend, findings.html(contents.report), figure])
 

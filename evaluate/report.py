@@ -14,7 +14,7 @@ from jaxdiff.fairness.evaluation import FairnessEvaluation, SetEvaluation
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 
-from . import findings, report_groups
+from . import findings, report_groups, report_quality
 from .formatting import interval as brackets
 from .formatting import number
 from .writing import finite, print_tables, write_atomically, write_json
@@ -58,7 +58,7 @@ class FairnessReport:
         attribute: the attribute's name.
         values: the names of its values.
         extras: for the real and each synthetic set, the results of `evaluate.measures`, JSON-ready.
-        context: command, options, versions, machine and seconds.
+        context: command, options, versions, machine and seconds; `missing`, the parts that are not measured yet, if any.
     """
 
     evaluation: FairnessEvaluation
@@ -72,6 +72,8 @@ def show(report: FairnessReport, console: Console) -> None:
     """Prints the tables, narrow enough for 80 columns."""
     print_tables(_all_tables(report, full=False), console)
     findings.show(_extras(report), console)
+    if note := report_quality.features_note(report.extras[0]):
+        console.print(note, highlight=False)
     console.print(_sizes(report), highlight=False)
     if note := report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {})):
         console.print(note, highlight=False)
@@ -79,11 +81,14 @@ def show(report: FairnessReport, console: Console) -> None:
 
 
 def write(report: FairnessReport, folder: Path) -> None:
-    """Writes report.json, report.md and report.png, each atomically."""
+    """Writes report.json, report.md and report.png, each atomically; a report with parts missing has no picture."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", as_json(report))
     write_atomically(folder / "report.md", lambda path: path.write_text(_markdown(report)))
-    write_atomically(folder / "report.png", lambda path: _picture(report, path))
+    if "missing" in report.context:
+        (folder / "report.png").unlink(missing_ok=True)
+    else:
+        write_atomically(folder / "report.png", lambda path: _picture(report, path))
 
 
 def as_json(report: FairnessReport) -> dict[str, Any]:
@@ -234,20 +239,7 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
     def cell(value, interval, digits):
         return f"{number(value, digits)} {brackets(interval, digits)}" if full else number(value, digits)
 
-    if "quality" in report.extras[0]:
-        digits = {"frechet": 2, "kernel": 3, "precision": 3, "recall": 3, "density": 3, "coverage": 3}
-        rows = []
-        for name, extra in named:
-            groups = zip(report.values, extra["quality"]["groups"], strict=True) if full else ()
-            measured = [(name, extra["quality"]), *((f"{name}, {value}", group) for value, group in groups)]
-            rows += [
-                [name, str(each["count"][1]), *(cell(each[key], each["intervals"][key], d) for key, d in digits.items())]
-                for name, each in measured
-            ]
-        reference = report.extras[0]["quality"]
-        extractor = ", ".join(f"{key} {value}" for key, value in reference["extractor"].items())
-        title = f"quality against {reference['count'][0]} real images" + (f"; features: {extractor}" if full else "")
-        yield title, ["set", "n", "Fréchet", "kernel", *list(digits)[2:]], rows
+    yield from report_quality.tables(named, report.values, full=full)
     if "retention" in report.extras[0]:
         attributes = list(report.extras[0].get("parity", {}).get("attributes", {}))
         rows = []
@@ -269,7 +261,7 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
             row = [name, str(found["count"]), cell(found["overall"], found["interval"], 3), number(found["ber"])]
             rows.append([*row, *(number(rate, 3) for rate in found["groups"])])
         about = report.context["external_classifier"]
-        title = f"external attribute classifier, {about['file']} ({about['sha256']})"
+        title = f"external attribute classifier, {about['file']} ({about['sha256']})" + (f"; {about['input']}" if full else "")
         yield title, ["set", "n", "label accuracy", "BER", *groups], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
         seconds = lambda cost: number(cost.get("seconds_per_image", math.nan), 3)  # noqa: E731
@@ -307,6 +299,8 @@ def _overview(report: FairnessReport) -> tuple[str, list[str], list[list[str]]]:
 
 def _markdown(report: FairnessReport) -> str:
     parts = [f"# Fairness of {report.attribute}", _sizes(report)]
+    if missing := report.context.get("missing"):
+        parts.append(f"**Not measured yet, or ended before: {', '.join(missing)}.**")
     for title, header, rows in (_overview(report), *_all_tables(report, full=True)):
         lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
         parts += [
@@ -322,7 +316,8 @@ def _markdown(report: FairnessReport) -> str:
     note = report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {}))
     origin = f"`{' '.join(report.context['command'])}`, {report.context['seconds']} s on {report.context['machine']}."
     parts += [note] if note else []
-    return "\n\n".join([*parts, energy, "![BER and energy distance](report.png)", READING, origin]) + "\n"
+    picture = [] if missing else ["![BER and energy distance](report.png)"]
+    return "\n\n".join([*parts, energy, *picture, READING, origin]) + "\n"
 
 
 def _picture(report: FairnessReport, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,17 @@ def _compare(options: Sweep, sets: list[SampleSet], searches: list[Transition], 
         "real": set_json(evaluated["real"]),
     }
     title = f"{options.attribute} ({' / '.join(content['values'])})"
+    write_data = partial(write_once, options.out, partial(write_json, options.out / "sweep.json", content))
+    # the data before the plots of them
+    write_data()
     if "retention" in evaluated["real"]:
         content["chosen"] = _trade_off(options, content, evaluated["synthetic"], title)
+        write_data()
     chance = tradeoff.chance(len(content["values"]))
-
-    def write():
-        write_json(options.out / "sweep.json", content)
-        plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance)
-
-    write_once(options.out, write)
+    write_once(
+        options.out,
+        lambda: plots.sweep(options.out / "sweep.png", searches, content["sets"], content["real"], title, boundaries, chance),
+    )
     console.print(f"wrote {options.out}/sweep.png and sweep.json", highlight=False)
     return content
 

@@ -88,7 +88,7 @@ def encode(
         denoise: a denoiser, guided or not.
         process: the forward process.
         x0: the data (B, ...).
-        solver: a deterministic `DDIM` or `Heun`; other solvers cannot be reversed.
+        solver: a deterministic `DDIM` without `clip`, or `Heun`; other solvers cannot be reversed.
         condition: the condition, a pytree of arrays with leading axis B.
         strength: the time in (0, 1] at which to stop, see `solvers.Init`.
         path: return all intermediate states.
@@ -100,8 +100,8 @@ def encode(
         InputError: the solver is unsuitable, `strength` is outside (0, 1], the condition has another batch size, or the grid
             has too few nodes for the breakpoints.
     """
-    if not isinstance(solver, DDIM | Heun) or solver.stochastic:
-        raise InputError(f"`solver` must be ddim with eta 0 or heun with churn 0 to encode, got {solver}")
+    if not isinstance(solver, DDIM | Heun) or solver.stochastic or (isinstance(solver, DDIM) and solver.clip):
+        raise InputError(f"`solver` must be ddim with eta 0 and no clip, or heun with churn 0, to encode; got {solver}")
     require_time("strength", strength)
     condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
     falling, start = nodes(denoiser, process, solver, len(x0), strength)

@@ -38,6 +38,9 @@ class Sampling(Hosts):
     """How the time steps are spaced; by default the spacing usual for the solver."""
     eta: float = 0.0
     """ddim: noise level; 0 is deterministic, 1 is ancestral sampling."""
+    network_eps: bool = False
+    """ddim: keep the network's own eps beside the clipped x0, as diffusers does by default. Without it eps is computed from the
+    clipped x0 (diffusers' use_clipped_model_output)."""
     churn: float = 0.0
     """heun: S_churn, the amount of noise added before each step."""
     modifiers: tuple[Modifier, ...] = ()
@@ -48,6 +51,10 @@ class Sampling(Hosts):
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
+        if self.network_eps and self.solver != "ddim":
+            raise InputError(f"--network-eps is for --solver ddim, got --network-eps with --solver {self.solver}")
+        if self.network_eps and self.modifier("clipping"):
+            raise InputError(f"--network-eps clips x0 itself and does not support {self.modifier('clipping').spelled()}")
         for slot in SLOTS:
             if len(several := [modifier.spelled() for modifier in self.modifiers if modifier.slot == slot]) > 1:
                 raise InputError(f"{' and '.join(several)} cannot be combined: choose one of them")

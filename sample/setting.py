@@ -16,10 +16,10 @@ from jaxdiff import parallel
 from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.guidance import ClippingPolicy
+from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
 from jaxdiff.model import Model, load
 from jaxdiff.models.labels import NULL
-from jaxdiff.solvers import SOLVERS, Solver
+from jaxdiff.solvers import DDIM, SOLVERS, Solver
 
 from .nest import Nest
 from .options import Sampling
@@ -175,12 +175,21 @@ def setting(
     found, columns, labels = _chosen_values(path, model, attribute, values) if model.conditions.attributes else (None, (), ())
     clipping = sampling.modifier("clipping")
     policy = clipping.policy(model) if clipping else model.space.policy
+    if sampling.network_eps:
+        solver, policy = _clipping_solver(path, solver, policy)
     chosen = Setting(
         model, found, columns, labels, solver, sampling.scale, start, mesh, abstract, policy, Nest(model, policy, ())
     )  # fmt: skip
     chosen = replace(chosen, model=chosen.placed(model))
     ready = tuple(modifier.ready(chosen) for modifier in sampling.modifiers)
     return replace(chosen, nest=Nest(chosen.model, policy, ready))
+
+
+def _clipping_solver(path: Any, solver: DDIM, policy: ClippingPolicy) -> tuple[DDIM, ClippingPolicy]:
+    """The solver that clips x0 itself and keeps the network's eps, and the policy for it: nothing else clips."""
+    if not isinstance(policy, Clip):
+        raise InputError(f"--network-eps needs data in a range, such as pixels; the model at {path} has none")
+    return replace(solver, clip=(float(policy.low), float(policy.high))), Unbounded()
 
 
 def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -> None:

@@ -266,6 +266,7 @@ def test_decoding_continues_as_sampling_does(key):
     ("call", "message"),
     [
         (lambda x, run: encode(*run, x, solver=DDIM(8, eta=0.5)), "`solver`.*eta 0.*eta=0.5"),
+        (lambda x, run: encode(*run, x, solver=DDIM(8, clip=(-1.0, 1.0))), "`solver`.*no clip.*clip="),
         (lambda x, run: encode(*run, x, solver=Heun(8, churn=1.0)), "`solver`.*churn 0.*churn=1.0"),
         (lambda x, run: encode(*run, x, solver=DPMSolver(8)), "`solver`.*ddim.*heun.*DPMSolver"),
         (lambda x, run: encode(*run, x, solver=DDIM(8), condition=jnp.zeros(3)), "`condition`.*64.*3"),

@@ -1,7 +1,8 @@
 """Options of `jaxdiff evaluate fairness`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
@@ -77,6 +78,12 @@ class Fairness(ImageFormat, Reading, Processes):
     inception: Path | None = None
     """Weights of the FID Inception network: a .pth of its PyTorch ports, or a file written by
     `jaxdiff.quality.inception.convert`. By default quality uses the features of the first classifier of real images."""
+    inception_resize: Literal["tensorflow", "pytorch-fid", "clean-fid"] | None = None
+    """With --inception: the program whose resize of images is used; Fréchet distances are comparable only under one. By default
+    tensorflow: that of the original FID, torch-fidelity and guided-diffusion."""
+    reference: Path | None = None
+    """Also compare with the real images of this .npz file of another program: statistics `mu` and `sigma` of pytorch-fid or
+    clean-fid (state which by --inception-resize), or a reference batch of guided-diffusion."""
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
     groups, with classifiers trained on data balanced over the attributes."""
@@ -88,11 +95,22 @@ class Fairness(ImageFormat, Reading, Processes):
     classifier: Path | None = None
     """External attribute classifier as an ONNX file (needs onnxruntime), to measure label accuracy in each set."""
     classifier_values: tuple[str, ...] = ()
-    """With --classifier: names of its classes, in order; by default --values."""
-    classifier_mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    """With --classifier: mean subtracted from red, green and blue, for levels 0 to 255."""
-    classifier_scale: float = 127.5
-    """With --classifier: scale that the result is divided by, above 0."""
+    """With --classifier: names of its classes, in order; by default --values. Names in the file are matched by name."""
+    classifier_mean: tuple[float, ...] = ()
+    """With --classifier: mean subtracted from the levels 0 to 255, one number or one for each of red, green and blue; by
+    default 127.5. Not for a file that takes uint8."""
+    classifier_scale: tuple[float, ...] = ()
+    """With --classifier: scale that the result is divided by, above 0, one or one for each channel; by default 127.5."""
+    classifier_layout: Literal["nchw", "nhwc"] | None = None
+    """With --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not tell."""
+    classifier_size: str | None = None
+    """With --classifier: size that images are resized to, in pixels or as HEIGHTxWIDTH, where the file does not tell; by
+    default their own."""
+    classifier_output: str | None = None
+    """With --classifier: name of the output with the answer, where there are several."""
+    classifier_threshold: float | None = None
+    """With --classifier: above which a single score means the second value, where the file does not tell: 0.5 for a
+    probability, 0 for a logit."""
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
@@ -114,6 +132,12 @@ class Fairness(ImageFormat, Reading, Processes):
                 "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier "
                 "or --no-quality"
             )
+        if self.inception_resize and not self.inception:
+            raise InputError(f"--inception-resize needs --inception, got {self.inception_resize} without it")
+        if self.reference and (self.self_check or not self.quality):
+            raise InputError(
+                "--reference is for the quality of --synthetic; it cannot be combined with --self-check or --no-quality"
+            )
         if self.repeats < 0 or (self.repeats and not self.self_check):
             raise InputError(f"--repeats must be at least 0 and needs --self-check, got {self.repeats}")
         if len(set(self.synthetic)) != len(self.synthetic):
@@ -122,12 +146,12 @@ class Fairness(ImageFormat, Reading, Processes):
             raise InputError("--target needs --associated, whose classifiers count the images")
         if self.target and (min(self.target) < 0 or abs(sum(self.target) - 1) > 0.011):
             raise InputError(f"--target takes shares of at least 0 that add up to 1, got {' '.join(map(str, self.target))}")
-        if self.classifier is None and (
-            self.classifier_values or self.classifier_mean != (127.5,) * 3 or self.classifier_scale != 127.5
-        ):
-            raise InputError("--classifier-values, --classifier-mean and --classifier-scale need --classifier")
-        if self.classifier_scale <= 0:
-            raise InputError(f"--classifier-scale must be above 0, got {self.classifier_scale}")
+        own = [field.name for field in fields(Fairness) if field.name.startswith("classifier_")]
+        if self.classifier is None and (given := [name for name in own if getattr(self, name) not in ((), None)]):
+            raise InputError(f"--{given[0].replace('_', '-')} needs --classifier, got it without")
+        image_size(self.classifier_size, "--classifier-size")
+        if any(number <= 0 for number in self.classifier_scale):
+            raise InputError(f"--classifier-scale must be above 0, got {' '.join(map(str, self.classifier_scale))}")
         if self.seed < 0:
             raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():

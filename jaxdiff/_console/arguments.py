@@ -31,13 +31,13 @@ def named_as_typed(options: Any, prefix: str = "") -> Generator[None, None, None
         raise type(error)(message) from error
 
 
-def image_size(given: str | None) -> tuple[int, int] | None:
-    """Parses `--size`, a number of pixels or HEIGHTxWIDTH, to (height, width); None if not given."""
+def image_size(given: str | None, option: str = "--size") -> tuple[int, int] | None:
+    """Parses `--size`, or another `option`, a number of pixels or HEIGHTxWIDTH, to (height, width); None if not given."""
     if given is None:
         return None
     sides = given.split("x")
     if not (1 <= len(sides) <= 2 and all(side.isdecimal() and int(side) for side in sides)):
-        raise InputError(f"--size takes a number of pixels, or HEIGHTxWIDTH as in 24x40, got {given!r}")
+        raise InputError(f"{option} takes a number of pixels, or HEIGHTxWIDTH as in 24x40, got {given!r}")
     return int(sides[0]), int(sides[-1])
 
 

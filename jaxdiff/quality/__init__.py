@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
     from jaxdiff.quality.kernel import KernelDistance, kernel_distance
     from jaxdiff.quality.measure import MIN_IMAGES, Quality, Scores, balanced_subsets, measure_quality
-    from jaxdiff.quality.moments import Moments, frechet_distance, frechet_estimate
+    from jaxdiff.quality.moments import Moments, Normal, frechet_distance, frechet_estimate, frechet_estimate_to
     from jaxdiff.quality.neighbours import density_coverage, precision_recall
     from jaxdiff.quality.real_comparison import Compared, Fidelity, ImageFeatures, RealComparison, compare_with_real
+    from jaxdiff.quality.reference_file import ReferenceFile, load_reference
     from jaxdiff.quality.roughness import image_roughness
 
 __all__ = [
@@ -27,18 +28,22 @@ __all__ = [
     "ImageFeatures",
     "KernelDistance",
     "Moments",
+    "Normal",
     "Quality",
     "RealComparison",
     "RealImages",
+    "ReferenceFile",
     "Scores",
     "balanced_subsets",
     "compare_with_real",
     "density_coverage",
     "frechet_distance",
     "frechet_estimate",
+    "frechet_estimate_to",
     "image_roughness",
     "inception",
     "kernel_distance",
+    "load_reference",
     "measure_quality",
     "nearest",
     "precision_recall",
@@ -53,9 +58,10 @@ __getattr__, __dir__ = lazily(
         "extractors": ("ClassifierExtractor", "Extractor"),
         "kernel": ("KernelDistance", "kernel_distance"),
         "measure": ("MIN_IMAGES", "Quality", "Scores", "balanced_subsets", "measure_quality"),
-        "moments": ("Moments", "frechet_distance", "frechet_estimate"),
+        "moments": ("Moments", "Normal", "frechet_distance", "frechet_estimate", "frechet_estimate_to"),
         "neighbours": ("density_coverage", "precision_recall"),
         "real_comparison": ("Compared", "Fidelity", "ImageFeatures", "RealComparison", "compare_with_real"),
+        "reference_file": ("ReferenceFile", "load_reference"),
         "roughness": ("image_roughness",),
     },
 )

@@ -27,6 +27,7 @@ from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
 from jaxdiff.finished import checksum
 from jaxdiff.quality.extractors import require_images
+from jaxdiff.quality.resizing import preparation
 from jaxdiff.spaces import rgb
 
 SIZE = 299
@@ -67,59 +68,44 @@ class Inception:
             weights, as the file names do.
         checksum: of the weights.
         batch: images a batch, at least 1; 32 take about a gigabyte.
+        resize: the program whose resize is used, one of `resizing.RESIZES`.
     """
 
     weights: Weights
     source: str
     checksum: str
     batch: int = 32
+    resize: str = "tensorflow"
     name: ClassVar[str] = "inception-2015-12-05"
     dimension: ClassVar[int] = 2048
 
     def __post_init__(self):
         if self.batch < 1:
             raise InputError(f"`batch` must be at least 1, got {self.batch}")
+        preparation(self.resize)
 
     def describe(self) -> Mapping[str, Any]:
         """As in `Extractor.describe`, with the `source`."""
-        resize = f"TensorFlow 1 bilinear to {SIZE}x{SIZE}, no antialiasing"
         own = {"name": self.name, "dimension": self.dimension, "checksum": self.checksum}
-        return {**own, "source": self.source, "resize": resize}
+        return {**own, "source": self.source, "resize": preparation(self.resize).about}
 
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """As in `Extractor.__call__`; compiled once for each height and width of images."""
         require_images(images)
-        return in_batches(partial(_extract, self.weights), rgb(images), self.batch)
+        return in_batches(partial(_extract, self.weights, resize=self.resize), rgb(images), self.batch)
 
 
-@jax.jit
-def _extract(weights: Weights, images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b d"]:
-    return features(prepare(images), lambda name, _: weights[name])
+@partial(jax.jit, static_argnames="resize")
+def _extract(weights: Weights, images: UInt8[Array, "b h w 3"], *, resize: str) -> Float32[Array, "b d"]:
+    return features(prepare(images, resize), lambda name, _: weights[name])
 
 
 # Images -----------------------------------------------------------------------------------------------------------------------
 
 
-def prepare(images: UInt8[Array, "b h w 3"]) -> Float32[Array, "b 299 299 3"]:
-    """Resizes images in 0..255 to the network's size and scales them, (x - 128) / 128: in [-1, 1)."""
-    rows, columns = (resize_matrix(size, SIZE) for size in images.shape[1:3])
-    resized = jnp.einsum("oh,bhwc,pw->bopc", rows, images.astype(jnp.float32), columns, precision="highest")
-    return (resized - 128) / 128
-
-
-def resize_matrix(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inputs"]:
-    """The weights of TensorFlow 1's bilinear resize along one axis (`align_corners=False`, `half_pixel_centers=False`).
-
-    Output o is interpolated at o inputs / outputs between the two nearest inputs; beyond the last input that one is repeated.
-    There is no antialiasing: a reduction by two takes every second pixel.
-    """
-    position = np.arange(outputs, dtype=np.float32) * np.float32(inputs / outputs)
-    lower = position.astype(np.int64)
-    share = position - lower.astype(np.float32)
-    matrix = np.zeros((outputs, inputs), np.float32)
-    matrix[np.arange(outputs), lower] = 1 - share
-    matrix[np.arange(outputs), np.minimum(lower + 1, inputs - 1)] += share
-    return matrix
+def prepare(images: UInt8[Array, "b h w 3"], resize: str = "tensorflow") -> Float32[Array, "b 299 299 3"]:
+    """Resizes images in 0..255 to the network's size and scales them, see `resizing.RESIZES`; by default to [-1, 1)."""
+    return preparation(resize)(images, SIZE)
 
 
 # The network ------------------------------------------------------------------------------------------------------------------
@@ -250,12 +236,13 @@ def shapes() -> dict[str, tuple[int, int, int, int]]:
 # Weights ----------------------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike, *, batch: int = 32) -> Inception:
+def load(path: str | os.PathLike, *, batch: int = 32, resize: str = "tensorflow") -> Inception:
     """Loads the network from a local weights file.
 
     Arguments:
         path: a file written by `convert`, or the PyTorch file that it takes, which is slower.
         batch: images a batch, at least 1.
+        resize: the program whose resize is used, one of `resizing.RESIZES`; distances are comparable only under one.
 
     Raises:
         InputError: no such file, or one that is damaged, unsafe or of another network.
@@ -269,7 +256,7 @@ def load(path: str | os.PathLike, *, batch: int = 32) -> Inception:
     for key, array in arrays.items():
         name, part = key.rsplit("/", 1)
         weights.setdefault(name, {})[part] = jnp.asarray(array)
-    return Inception(weights, metadata["source"], metadata["checksum"], batch)
+    return Inception(weights, metadata["source"], metadata["checksum"], batch, resize)
 
 
 def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:

@@ -1,10 +1,11 @@
 """Mean and covariance of features, and the Fréchet distance between two sets of features."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from jaxdiff.errors import InputError
 from jaxdiff.quality.estimate import Estimate, checked_pair
@@ -63,6 +64,19 @@ class Moments:
         return self.scatter / (self.count - 1)
 
 
+@dataclass(frozen=True)
+class Normal:
+    """Mean and covariance of features of an unknown number of images, as files of statistics hold them.
+
+    Fields:
+        mean: (D,).
+        covariance: (D, D).
+    """
+
+    mean: Float64[np.ndarray, " d"]
+    covariance: Float64[np.ndarray, "d d"]
+
+
 def frechet_distance(a: Moments, b: Moments) -> float:
     """The squared Fréchet distance between the normal distributions with these moments, in float64:
 
@@ -74,7 +88,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     Raises:
         InputError: fewer than two images, or features of different lengths.
     """
-    return _coupling(*sorted((a, b), key=lambda moments: moments.count))[0]
+    return _coupling(*sorted((a, b), key=lambda moments: moments.count)).distance
 
 
 def frechet_estimate(real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray, "m e"]) -> Estimate:
@@ -94,22 +108,60 @@ def frechet_estimate(real: Float[np.ndarray, "n d"], synthetic: Float[np.ndarray
     """
     x, y = sorted(checked_pair(real, synthetic, least=2), key=len)
     a, b = Moments.from_features(x), Moments.from_features(y)
-    distance, root, pivots, directions, scales = _coupling(a, b)
-    x, y = x - a.mean, y - b.mean
-    whitened = scipy.linalg.solve_triangular(root[pivots], x[:, pivots].T, lower=True)
-    to_y = scales @ np.square(directions.T @ whitened)
-    overlap = np.square((root @ directions).T @ y.T)
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
-    influence_x = 2 * x @ (a.mean - b.mean) + np.square(x).sum(axis=1) - to_y
+    coupling = _coupling(a, b)
+    y = y - b.mean
+    overlap = np.square((coupling.root @ coupling.directions).T @ y.T)
+    inverse = np.divide(1, coupling.scales, out=np.zeros_like(coupling.scales), where=coupling.scales > 0)
+    influence_x = _influence(x, a, b, coupling)
     influence_y = 2 * y @ (b.mean - a.mean) + np.square(y).sum(axis=1) - inverse @ overlap
     error = np.hypot(influence_x.std(ddof=1) / np.sqrt(len(x)), influence_y.std(ddof=1) / np.sqrt(len(y)))
-    return Estimate.log_normal(distance, float(error))
+    return Estimate.log_normal(coupling.distance, float(error))
 
 
-def _coupling(a: Moments, b: Moments) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The distance, which is symmetric; fastest where the first set has fewer images and thus smaller rank.
+def frechet_estimate_to(reference: Normal, synthetic: Float[np.ndarray, "n d"]) -> Estimate:
+    """The Fréchet distance of features from a given normal distribution, as in `frechet_distance`, with its standard error.
 
-    Also returns L with C1 = L L^T and its pivot rows, which are triangular; and U, s with L^T C2 L = U s² U^T.
+    The error is that of the synthetic images alone, as in `frechet_estimate`; the reference is taken as it is.
+
+    Raises:
+        InputError: fewer than two images, features of another length, NaN or infinity.
+    """
+    if len(synthetic) < 2 or synthetic.shape[1] != len(reference.mean):
+        raise InputError(
+            f"`synthetic` must be at least 2 feature vectors of length {len(reference.mean)}, got shape {synthetic.shape}"
+        )
+    moments = Moments.from_features(synthetic)
+    coupling = _coupling(moments, reference)
+    influence = _influence(np.asarray(synthetic, np.float64), moments, reference, coupling)
+    return Estimate.log_normal(coupling.distance, float(influence.std(ddof=1) / np.sqrt(len(synthetic))))
+
+
+class _Coupling(NamedTuple):
+    """The distance, which is symmetric, and what its derivatives take.
+
+    L with C1 = L L^T and its pivot rows, which are triangular; and U, s with L^T C2 L = U s² U^T.
+    """
+
+    distance: float
+    root: Float64[np.ndarray, "d r"]
+    pivots: Int[np.ndarray, " r"]
+    directions: Float64[np.ndarray, "r r"]
+    scales: Float64[np.ndarray, " r"]
+
+
+def _influence(
+    x: Float64[np.ndarray, "n d"], a: Moments, b: Moments | Normal, coupling: _Coupling
+) -> Float64[np.ndarray, " n"]:
+    """The derivative of the distance by the weight of each image of the first set, up to a constant."""
+    x = x - a.mean
+    whitened = scipy.linalg.solve_triangular(coupling.root[coupling.pivots], x[:, coupling.pivots].T, lower=True)
+    to_y = coupling.scales @ np.square(coupling.directions.T @ whitened)
+    return 2 * x @ (a.mean - b.mean) + np.square(x).sum(axis=1) - to_y
+
+
+def _coupling(a: Moments | Normal, b: Moments | Normal) -> _Coupling:
+    """Fastest where the first set has fewer images and thus smaller rank.
+
     L^T C2 L has the eigenvalues of C1^{1/2} C2 C1^{1/2} for any root L. The pivoted Cholesky root costs an eighth of an
     eigendecomposition, and has as many columns as the rank of C1, so that no zero eigenvalue is rounded up.
     """
@@ -124,4 +176,4 @@ def _coupling(a: Moments, b: Moments) -> tuple[float, np.ndarray, np.ndarray, np
     squares, directions = np.linalg.eigh(root.T @ second @ root)
     scales = np.sqrt(np.maximum(squares, 0))
     distance = np.square(a.mean - b.mean).sum() + np.trace(first) + np.trace(second) - 2 * scales.sum()
-    return max(float(distance), 0.0), root, order[:rank], directions, scales
+    return _Coupling(max(float(distance), 0.0), root, order[:rank], directions, scales)

@@ -19,19 +19,33 @@ class DDIM(Solver):
 
     One evaluation a step. With a perfect posterior mean each step lands on the marginal of the next time.
 
+    eps = (x - alpha x0) / sigma for the x0 of the denoiser. Where the denoiser clips x0, eps changes with it, and a step
+    remains consistent: diffusers' `use_clipped_model_output=True`. diffusers' default clips x0 and keeps the network's eps
+    beside it, so that alpha x0 + sigma eps is no longer x; `clip`, around a denoiser that does not clip, is that form.
+
     Arguments:
         eta: 0 is the deterministic probability-flow solver, 1 is ancestral sampling; between 0 and 1.
+        clip: the range that x0 is clipped to after eps is computed; None does not clip.
     """
 
     name = "ddim"
     order = 1
 
     eta: float = 0.0
+    clip: tuple[float, float] | None = None
 
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.eta <= 1:
             raise InputError(f"`eta` must lie in [0, 1], got {self.eta}")
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise InputError(f"`clip` must be two ascending numbers or None, got {self.clip}")
+
+    def config(self) -> dict[str, Any]:
+        """As in `Solver.config`, with `clip` only where it is given."""
+        found = super().config()
+        clip = found.pop("clip")
+        return found if clip is None else {**found, "clip": list(clip)}
 
     @property
     def stochastic(self) -> bool:
@@ -43,6 +57,8 @@ class DDIM(Solver):
         t, t_next, _ = node
         x0 = denoise(x, t)
         eps = posterior_noise(process, x0, x, t)
+        if self.clip is not None:
+            x0 = jnp.clip(x0, *self.clip)
         alpha, sigma = expand(process.alpha(t_next), x), expand(process.sigma(t_next), x)
         if not self.stochastic:
             return State(alpha * x0 + sigma * eps, history)

@@ -31,6 +31,8 @@ class Editing(Method):
             raise InputError(
                 f"--method editing needs --solver ddim or heun, which can also encode images, got --solver {sampling.solver}"
             )
+        if sampling.network_eps:
+            raise InputError("--method editing also encodes images, and steps of --network-eps cannot be reversed")
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
         """The image's own condition; the condition of the first run has the same structure."""

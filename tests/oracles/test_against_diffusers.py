@@ -11,7 +11,8 @@ Where the two differ by design:
   timestep comes next, so that of its spacings only those with that stride are chains. jaxdiff steps from node to node.
 - The last step. With `fixed_large`, diffusers draws noise in a last step from a timestep above 0; jaxdiff never does.
 - Noise levels between timesteps. Its Heun interpolates sigma / alpha linearly, jaxdiff log alpha²: they agree on timesteps.
-- Clipping is a guidance in jaxdiff, so it is off here.
+- Clipping is a guidance in jaxdiff, so it is off here, but where it is compared: eps follows from the clipped x_0
+  (`use_clipped_model_output=True`); diffusers' default is `DDIM(clip=)`.
 """
 
 import warnings
@@ -39,6 +40,7 @@ with warnings.catch_warnings():
     from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from jaxdiff.denoiser import GaussianMixture
+from jaxdiff.guidance import clipped
 from jaxdiff.process import Process, ddpm, edm
 from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, Heun, UniPC
 from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
@@ -83,23 +85,25 @@ def prediction(kind: str, x: np.ndarray, alpha: float, sigma: float):
     return torch.from_numpy({"epsilon": eps, "v_prediction": alpha * eps - sigma * x0, "sample": x0}[kind])
 
 
-@partial(jax.jit, static_argnames="solver")
-def _run(process, times, first_step, x, *, solver):
+@partial(jax.jit, static_argnames=("solver", "bound"))
+def _run(process, times, first_step, x, *, solver, bound):
     exact = GaussianMixture(
         jnp.asarray(MEANS[None], jnp.float32), jnp.asarray(STDS[None], jnp.float32),
         jnp.asarray(np.log(WEIGHTS)[None], jnp.float32), process,
     )  # fmt: skip
+    exact = exact if bound is None else clipped(exact, -bound, bound)
     grid = Grid(jnp.broadcast_to(times[:, None], (LONGEST + 1, COUNT)), jnp.zeros((LONGEST + 1, COUNT), bool))
     keys = sample_keys(jax.random.key(KEY), jnp.arange(COUNT))
     condition = jnp.zeros(COUNT, jnp.int32)
     return integrate(exact, process, solver, grid, begin(exact, solver, x), keys, condition, first_step=first_step).x
 
 
-def by_jaxdiff(process: Process, solver, times, x) -> np.ndarray:
-    """A run over these times, filled up in front to one length, so that all runs of a solver are one program."""
+def by_jaxdiff(process: Process, solver, times, x, bound: float | None = None) -> np.ndarray:
+    """A run over these times, filled up in front to one length, so that all runs of a solver are one program; the posterior
+    mean clipped to within `bound`."""
     missing = LONGEST + 1 - len(times)
     filled = jnp.asarray(np.concatenate([np.full(missing, times[0]), times]), jnp.float32)
-    return np.asarray(_run(process, filled, missing, jnp.asarray(x, jnp.float32), solver=solver))
+    return np.asarray(_run(process, filled, missing, jnp.asarray(x, jnp.float32), solver=solver, bound=bound))
 
 
 def noise(count: int):
@@ -212,6 +216,31 @@ def test_ddim_is_the_ddim_scheduler(eta, spacing, count):
     theirs, times = by_diffusers(scheduler, count, "v_prediction", step)
     np.testing.assert_array_equal(times.astype(np.float32), nodes(spacing, count, ddpm("cosine")))
     agree(by_jaxdiff(ddpm("cosine"), DDIM(LONGEST, eta=eta), times, START), theirs)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_both_forms_of_clipped_ddim_are_those_of_the_ddim_scheduler(kind, eta):
+    """With the network's own eps beside the clipped x_0, diffusers' default, and with the eps of the clipped x_0, ours."""
+    bound, count = 0.4, 20
+    ends = []
+    for recomputed in (False, True):
+        scheduler = made(
+            DDIMScheduler, "linear", prediction_type=kind, clip_sample=True, clip_sample_range=bound,
+            timestep_spacing="leading",
+        )  # fmt: skip
+        drawn = noise(count)
+
+        def step(output, t, x, index, scheduler=scheduler, recomputed=recomputed, drawn=drawn):
+            own = {"eta": eta, "variance_noise": drawn[index] if eta else None, "use_clipped_model_output": recomputed}
+            return scheduler.step(output, t, x, **own).prev_sample
+
+        theirs, times = by_diffusers(scheduler, count, kind, step)
+        solver = DDIM(LONGEST, eta=eta) if recomputed else DDIM(LONGEST, eta=eta, clip=(-bound, bound))
+        agree(by_jaxdiff(ddpm("linear"), solver, times, START, bound if recomputed else None), theirs)
+        ends.append(theirs)
+    # a thousand tolerances apart
+    assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 
 # DPM-Solver++ and UniPC -----------------------------------------------------------------------------------------------------

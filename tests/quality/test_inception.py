@@ -10,6 +10,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 from flax import nnx
+from PIL import Image
 from scipy import ndimage
 
 from jaxdiff.batches import in_batches
@@ -82,6 +83,39 @@ def test_a_ramp_is_resized_to_its_closed_form_and_a_reduction_by_two_takes_every
     np.testing.assert_allclose(rows, (np.minimum(np.arange(299) * 64 / 299, 63) - 128) / 128, atol=1e-6)
     large = images(2, 1, 598, 598, 3)
     np.testing.assert_array_equal(inception.prepare(jnp.asarray(large)), (large[:, ::2, ::2].astype(np.float32) - 128) / 128)
+
+
+SIZES = [(32, 48), (299, 64), (7, 500), (1, 2), (598, 26)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_the_resize_of_clean_fid_is_that_of_pillow(height, width):
+    """Bicubic in float32, clipped; to what float32 rounds of 255 levels."""
+    image = images(1, 1, height, width, 3)
+    ours = np.asarray(inception.prepare(jnp.asarray(image), "clean-fid"))
+    for channel in range(3):
+        resized = Image.fromarray(image[0, ..., channel].astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(ours[0, ..., channel], (np.clip(resized, 0, 255) - 128) / 128, atol=2e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_the_resize_of_pytorch_fid_is_linear_interpolation_between_the_centres_of_pixels(height, width):
+    """By SciPy's interpolation, at (o + 1/2) inputs / 299 - 1/2, on levels from -1 to 1."""
+    image = images(1, 1, height, width, 3)
+    ours = np.asarray(inception.prepare(jnp.asarray(image), "pytorch-fid"))
+    points = np.meshgrid(*((np.arange(299) + 0.5) * size / 299 - 0.5 for size in (height, width)), indexing="ij")
+    rounding = (height + width) * 2.0**-23 * 2 + 1e-6
+    for channel in range(3):
+        expected = ndimage.map_coordinates(image[0, ..., channel].astype(np.float64), points, order=1, mode="nearest")
+        np.testing.assert_allclose(ours[0, ..., channel], expected / 127.5 - 1, atol=rounding)
+
+
+def test_a_network_is_described_with_its_resize(file, network):
+    clean = inception.load(file, resize="clean-fid")
+    assert clean.describe()["resize"] == "clean-fid bicubic to 299x299 with antialiasing, (x - 128) / 128"
+    assert "TensorFlow 1 bilinear" in network.describe()["resize"]
+    with pytest.raises(InputError, match="`resize` must be one of tensorflow, pytorch-fid, clean-fid, got 'nearest'"):
+        dataclasses.replace(network, resize="nearest")
 
 
 # The network ----------------------------------------------------------------------------------------------------------------

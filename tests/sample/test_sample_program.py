@@ -20,6 +20,7 @@ from jaxdiff.data import Attribute, open_data
 from jaxdiff.denoiser import initial_memory
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
+from jaxdiff.guidance import Unbounded, classifier_free
 from jaxdiff.process import vp_cosine, vp_linear
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
@@ -80,6 +81,21 @@ def test_a_set_is_what_the_library_samples(model, vanilla):
     expected = np.round((np.asarray(x, np.float64) + 1) * 127.5)
     assert expected.std() > 10
     assert_close(images(vanilla)[8:16], expected)
+
+
+def test_network_eps_is_ddim_that_clips_around_a_network_that_does_not(model, vanilla, tmp_path):
+    samples = drawn(model, tmp_path / "own", network_eps=True, guidance_scale=2.0)
+    loaded, solver = models.load(model), DDIM(STEPS, clip=(-1.0, 1.0))
+    condition = loaded.conditions.encode(samples.labels[8:16])
+    x = solve(
+        classifier_free(loaded.denoiser(Unbounded()), loaded.conditions.null, 2.0), loaded.process, shape=(8, 8, 3),
+        condition=condition, solver=solver, key=jax.random.key(0), indices=np.arange(8, 16),
+    )  # fmt: skip
+    assert_close(images(samples)[8:16], np.round((np.asarray(x, np.float64) + 1) * 127.5))
+    assert samples.provenance["solver"] == solver.config()
+    recomputed = drawn(model, tmp_path / "recomputed", guidance_scale=2.0)
+    assert recomputed.provenance["solver"] == DDIM(STEPS).config()
+    assert (images(samples) != images(recomputed)).mean() > 0.2
 
 
 def test_a_set_records_how_it_was_made(model, vanilla):
@@ -348,6 +364,12 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--steps", "0"], ["--steps", "at least 1"]),
         (["--eta", "1.5"], ["error: --eta", "1.5"]),
         (["--solver", "heun", "--eta", "0.5"], ["--eta is for --solver ddim", "--solver heun"]),
+        (["--network-eps"], ["--network-eps is for --solver ddim", "--solver unipc"]),
+        (
+            ["--network-eps", "--solver", "ddim", "--dynamic-thresholding", "99"],
+            ["--network-eps clips x0 itself", "--dynamic-thresholding"],
+        ),
+        (["--network-eps", "--solver", "ddim", "--method", "editing"], ["--method editing", "cannot be reversed"]),
         (["--churn", "5"], ["--churn is for --solver heun", "--solver unipc"]),
         (["--solver", "dpm_solver", "--spacing", "leading"], ["error: --spacing 'leading'", "DDPM table", "vp_cosine"]),
         (["--solver", "euler_maruyama"], ["euler_maruyama is unstable on vp_cosine", "g² dt"]),

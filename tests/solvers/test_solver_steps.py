@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdiff.errors import InputError
 from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DDPM, SOLVERS, Heun, PredictorCorrector
 from jaxdiff.solvers.base import Node
@@ -204,3 +205,30 @@ def test_churn_raises_the_level_by_its_share_and_only_between_its_bounds():
         assert raised == pytest.approx(level * (1 + rise), rel=1e-4)
         added = level * np.sqrt((1 + rise) ** 2 - 1)
         assert float(at) == pytest.approx(1 + 1.003 * 2 * added, rel=1e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_ddim_with_a_clip_keeps_the_eps_of_the_unclipped_mean(eta):
+    """x_next = alpha' clip(x0) + sqrt(sigma'² - s²) eps + s z, where alpha x0 + sigma eps = x for the x0 before the clip; and
+    at the last step the clipped x0 itself."""
+    process, t, t_next = vp_cosine(), 0.6, 0.4
+    x, x0, noise = jnp.asarray([[0.5], [-1.2], [0.3]]), jnp.asarray([[1.7], [-1.4], [0.2]]), jnp.asarray([[0.3], [-0.2], [1.0]])
+    (alpha, sigma), (after, left) = ((float(process.alpha(at)), float(process.sigma(at))) for at in (t, t_next))
+    eps = (np.asarray(x, np.float64) - alpha * np.asarray(x0)) / sigma
+    drawn = eta * left * np.sqrt(1 - (alpha * left / (sigma * after)) ** 2)
+    expected = after * np.clip(x0, -1, 1) + np.sqrt(left**2 - drawn**2) * eps + drawn * np.asarray(noise)
+    solver = DDIM(10, eta=eta, clip=(-1.0, 1.0))
+    np.testing.assert_allclose(one_step(solver, process, x0, x, t, t_next, noise).x, expected, atol=2e-6)
+    np.testing.assert_array_equal(one_step(solver, process, x0, x, t, 0.0, noise).x, np.clip(x0, -1, 1))
+    # inside the range the clip changes nothing
+    plain = one_step(DDIM(10, eta=eta), process, x0, x, t, t_next, noise).x
+    np.testing.assert_array_equal(one_step(solver, process, x0, x, t, t_next, noise).x[2], plain[2])
+    assert np.abs(plain[:2] - expected[:2]).min() > 0.1
+
+
+def test_the_clip_of_ddim_is_two_ascending_numbers_and_part_of_its_configuration():
+    for clip in ((1.0, -1.0), (0.0, 0.0), (float("nan"), 1.0)):
+        with pytest.raises(InputError, match="`clip` must be two ascending numbers or None"):
+            DDIM(10, clip=clip)
+    assert DDIM(10).config() == {"name": "ddim", "steps": 10, "spacing": "uniform", "eta": 0.0}
+    assert DDIM(10, clip=(-1.0, 1.0)).config() == {**DDIM(10).config(), "clip": [-1.0, 1.0]}
