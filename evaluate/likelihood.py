@@ -12,7 +12,7 @@ from rich.table import Table
 
 from jaxdiff._console.first import require_writable, write_once
 from jaxdiff._console.parts import kept_parts
-from jaxdiff._console.reading import show_data
+from jaxdiff._console.reading import open_with, show_data
 from jaxdiff._console.terminal import console, reported
 from jaxdiff.data import Attribute, Source, load_arrays, open_data
 from jaxdiff.finished import Finished, run_all
@@ -64,9 +64,8 @@ def _open(options: Likelihood, model: Model) -> Source:
     height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
     own = options.condition == "own"
     names = [attribute.name for attribute in model.conditions.attributes] if own else []
-    source = open_data(
-        options.data, split=options.split, size=(height, width), channels=channels, attributes=names, **options.reading
-    )
+    fitting = {"split": options.split, "size": (height, width), "channels": channels, **options.reading}
+    source = open_data(options.data, attributes=names, **fitting) if names else open_with(options.data, (), **fitting)
     show_data(source)
     require_condition(model, source, own=own)
     return source

@@ -135,6 +135,6 @@ def require_room(steps: int, breakpoints: tuple[Array, ...]) -> None:
     """Raises `InputError` if a grid of `steps` steps has fewer interior nodes than there are breakpoints."""
     if len(breakpoints) > steps - 1:
         raise InputError(
-            f"`steps` must be at least {len(breakpoints) + 1}, so that there are {len(breakpoints)} nodes between the first and "
-            f"the last, where guidance changes; got {steps}"
+            f"`steps` must be at least {len(breakpoints) + 1} for {len(breakpoints)} breakpoints, where guidance changes "
+            f"(tau, the edges of a window), got {steps}"
         )

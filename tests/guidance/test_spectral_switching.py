@@ -268,7 +268,7 @@ def test_a_second_evaluation_is_paid_only_while_bands_disagree(solver, key):
 
 def test_the_grid_needs_more_steps_than_bands(network, key):
     guided = guidance.spectral_switching(network, BANDS, [0.8, 0.5, 0.3])
-    with pytest.raises(InputError, match="too few for 3 breakpoints"):
+    with pytest.raises(InputError, match="must be at least 4 for 3 breakpoints"):
         drawn(guided, key, (jnp.zeros(N, jnp.int32), jnp.ones(N, jnp.int32)), DDIM(3))
 
 
