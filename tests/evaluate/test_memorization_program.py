@@ -213,8 +213,8 @@ def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_p
     """Killed among the sets, and among the blocks of losses."""
     save_model(tmp_path / "run")
     given = ("--samples", "copies.npz", "fresh.npz", "--train", "data.npz", "--model", "run", "--out", "out")
-    arguments = (*given, "--members", "50", "--times", "0.1", "0.4", "--draws", "1", "--batch-size", "8")
+    arguments = (*given, "--members", "100", "--times", "0.1", "0.4", "--draws", "1", "--batch-size", "16")
     printed = resumed(evaluate, tmp_path / "out", "memorization.json", arguments, 2, 7)
-    # the duplicates, held-out images and two sets; of 50 images at a time, a block of 32 and one of 18
+    # the duplicates, held-out images and two sets; of 100 images at a time, a block of 64 and one of 36
     assert [key.split("-")[0] for key in written] == ["duplicates"] + ["closeness"] * 3 + ["losses"] * 8
     assert "resuming: 3 of 8 blocks were finished (membership attack)" in printed
