@@ -117,7 +117,9 @@ def train_image_classifier(
     absent = np.flatnonzero(np.bincount(labels, minlength=values) == 0)
     if len(absent):
         raise InputError(f"`labels` must have every value in 0..{values - 1}, got none of {absent.tolist()}")
-    graph, state = resnet.create(values, seed=seed, channels=images.shape[3], widths=training.widths, blocks=training.blocks)
+    graph, state = resnet.create(
+        values, seed=seed, channels=images.shape[3], widths=tuple(training.widths), blocks=training.blocks
+    )
     moments = _optimiser(0.0, 0.0).init(state)
     # A loop of small programs, since XLA's CPU backend runs the gradient of a convolution inside a scan 100 times slower.
     for step, (batch, batch_labels) in enumerate(_batches(images, labels, values, seed, training)):
@@ -157,7 +159,9 @@ def train_once(
         key: from `classifier_keys` of the same arguments.
         images, labels, values, seed, training: as in `train_image_classifier`.
     """
-    graph, state = resnet.create(values, seed=seed, channels=images.shape[3], widths=training.widths, blocks=training.blocks)
+    graph, state = resnet.create(
+        values, seed=seed, channels=images.shape[3], widths=tuple(training.widths), blocks=training.blocks
+    )
 
     def compute():
         trained = train_image_classifier(images, labels, values=values, seed=seed, training=training)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
     from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
     from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
+    from jaxdiff.finished import Finished
     from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "EnergyTest",
     "FairnessEvaluation",
     "Finding",
+    "Finished",
     "GroupErrors",
     "GroupRates",
     "ImageClassifier",
@@ -105,6 +107,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".finished": ("Finished",),
         ".image_classifier": ("ClassifierTraining", "ImageClassifier", "train_image_classifier"),
         "assignment": ("assign",),
         "associated": ("AssociatedParity", "Retention", "associated_parity", "measure_retention", "total_variation"),

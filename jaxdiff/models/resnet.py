@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -85,7 +86,7 @@ def create(classes: int, *, seed: int, **sizes: Any) -> tuple[Any, Any]:
         classes, sizes: see `ResNet`.
         seed: for the weights.
     """
-    graph, state = nnx.split(nnx.eval_shape(lambda: ResNet(classes, rngs=nnx.Rngs(0), **sizes)))
+    graph, state = _abstract(classes, **sizes)
     generator = np.random.default_rng(seed)
 
     def initial(path, leaf):
@@ -96,3 +97,9 @@ def create(classes: int, *, seed: int, **sizes: Any) -> tuple[Any, Any]:
         return jax.numpy.asarray(np.full(leaf.shape, "scale" in name, np.float32))
 
     return graph, jax.tree_util.tree_map_with_path(initial, state)
+
+
+@cache
+def _abstract(classes: int, **sizes: Any) -> tuple[Any, Any]:
+    """The structure of a `ResNet`, and the shapes of its weights; tracing it takes longer than a short training."""
+    return nnx.split(nnx.eval_shape(lambda: ResNet(classes, rngs=nnx.Rngs(0), **sizes)))

@@ -258,10 +258,9 @@ def test_a_changed_set_gets_no_answer_of_the_old_one(evaluate, written, real, tm
     assert evaluate(*arguments) == 0
     # those of real images are found
     assert len(old) == 7 and not old & set(written) and kinds(written)[:3] == ["classifier", "classifier", "predictions"]
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert evaluate(*arguments, "--out", "fresh") == 0
-    fresh = json.loads((tmp_path / "fresh" / "report.json").read_text())
-    assert (found["real"], found["synthetic"]) == (fresh["real"], fresh["synthetic"])
+    # swapped labels, as in a report of the swapped set alone
+    found = json.loads((tmp_path / "report" / "report.json").read_text())["synthetic"][0]
+    assert found["count"] == np.bincount(1 - labels).tolist()
 
 
 def test_a_second_command_into_one_folder_is_refused_before_it_computes(evaluate, real, tmp_path, capsys, monkeypatch):

@@ -183,7 +183,7 @@ def test_a_killed_command_resumes_where_it_was(sets, written, resumed, call_prog
         "--out",
         "x",
     ]
-    shorter = ("--steps", 20, "--train-count", 400, "--test-count", 200, "--replicates", 20)
+    shorter = ("--steps", 2, "--train-count", 400, "--test-count", 200, "--replicates", 20)
     evaluate = partial(call_program, main, "evaluate")
     printed = resumed(evaluate, tmp_path / "x", "safety.json", [*arguments, *shorter], 1, 4)
     assert "resuming: 3 of 3 parts were finished (training classifiers)" in printed

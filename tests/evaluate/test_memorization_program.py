@@ -161,8 +161,8 @@ def test_membership_attack_at_each_time_and_condition(evaluate, tmp_path, data, 
         (["--samples", "fresh.npz", "fresh.npz"], ["--samples", "different"]),
         (["--train", "absent"], ["no data", "absent"]),
         (["--train", "few.npz"], ["--neighbours 50", "few.npz", "40"]),
-        (["--train", "same.npz"], ["--neighbours, 50", "60 images", "59 are duplicates"]),
-        (["--train", "leaked.npz"], ["--held-out", "--train", "all 5 are training images"]),
+        (["--train", "same.npz"], ["`neighbours`, 50", "60 images", "59 are duplicates"]),
+        (["--train", "leaked.npz"], ["`held_out`", "all 5 are training images"]),
         (["--split", "test"], ["--held-out", "--split", "test"]),
         (["--held-out", "validation"], ["validation", "empty"]),
         (["--neighbours", "1"], ["--neighbours", "at least 2", "1"]),
@@ -213,8 +213,8 @@ def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_p
     """Killed among the sets, and among the blocks of losses."""
     save_model(tmp_path / "run")
     given = ("--samples", "copies.npz", "fresh.npz", "--train", "data.npz", "--model", "run", "--out", "out")
-    arguments = (*given, "--members", "100", "--times", "0.1", "0.4", "--draws", "1", "--batch-size", "8")
+    arguments = (*given, "--members", "100", "--times", "0.1", "0.4", "--draws", "1", "--batch-size", "16")
     printed = resumed(evaluate, tmp_path / "out", "memorization.json", arguments, 2, 7)
-    # the duplicates, held-out images and two sets; of 100 images at a time, three blocks of 32 and one of 4
-    assert [key.split("-")[0] for key in written] == ["duplicates"] + ["closeness"] * 3 + ["losses"] * 16
-    assert "resuming: 3 of 16 blocks were finished (membership attack)" in printed
+    # the duplicates, held-out images and two sets; of 100 images at a time, a block of 64 and one of 36
+    assert [key.split("-")[0] for key in written] == ["duplicates"] + ["closeness"] * 3 + ["losses"] * 8
+    assert "resuming: 3 of 8 blocks were finished (membership attack)" in printed

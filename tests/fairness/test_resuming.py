@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 
 from jaxdiff import image_classifier
+from jaxdiff.fairness.energy import energy_test
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
-from jaxdiff.image_classifier import ClassifierTraining
+from jaxdiff.image_classifier import ClassifierTraining, classifier_keys
+from jaxdiff.spaces.pixels import scaled
 from tests.fairness.test_evaluation import coloured
 
 TRAINING = ClassifierTraining(steps=2, batch=8, widths=(8, 16))
 UNITS = 9  # two classifiers and the energy tests, of the real set and of two others
+
+
+OTHER_TRAININGS = [
+    {"steps": 3}, {"batch": 9}, {"rate": 1e-3}, {"decay": 0.0}, {"widths": (8, 8)}, {"blocks": 2}, {"flip": False}
+]  # fmt: skip
 
 
 class Interrupted(Exception):
@@ -95,6 +102,12 @@ def test_a_finished_evaluation_computes_nothing(undisturbed, trained, monkeypatc
     result = evaluated(finished=dict(undisturbed[1]), progress=lambda *report: seen.append(report))
     assert not trained and seen == [("done", UNITS, UNITS)]
     assert_same(result, undisturbed[0])
+    monkeypatch.undo()
+    for images, measured in zip((REAL[1], *SETS), (result.real, *result.synthetic), strict=True):
+        vectors = scaled(images.images.reshape(len(images.images), -1))
+        for (a, b), test in measured.energy["pixels"].items():
+            groups = (vectors[images.labels == value] for value in (a, b))
+            assert astuple(test) == astuple(energy_test(*groups, permutations=9, seed=0))
 
 
 def changed(images, at):
@@ -115,7 +128,6 @@ OF_TWO = SETS[1].half_indices(values=3, seed=0)
         ({"sets": [SETS[0], changed(SETS[1], OF_TWO[1][0])]}, 0),
         ({"seeds": 3}, 3),
         ({"training": replace(TRAINING, rate=1e-3)}, 6),
-        ({"training": replace(TRAINING, flip=False)}, 6),
         ({"permutations": 19}, 0),
         ({"train_count": 20}, 6),
         ({"sets": SETS[:1]}, 0),
@@ -131,6 +143,22 @@ def test_what_changed_is_computed_anew_and_nothing_else(undisturbed, trained, op
 def test_a_set_of_other_labels_gets_no_answers_of_the_same_images(undisturbed, trained):
     other = replace(SETS[1], labels=SETS[1].labels[::-1].copy())
     assert_same(evaluated(sets=[SETS[0], other], finished=dict(undisturbed[1])), evaluated(sets=[SETS[0], other]))
+
+
+def test_a_classifier_has_a_key_of_all_that_it_is_trained_on():
+    images, labels = SETS[0].images, SETS[0].labels
+    keys = {
+        classifier_keys(*given, values=values, seeds=[seed], training=training)[0]
+        for *given, values, seed, training in [
+            (images, labels, 3, 0, TRAINING),
+            (changed(SETS[0], 0).images, labels, 3, 0, TRAINING),
+            (images, labels[::-1], 3, 0, TRAINING),
+            (images, labels, 4, 0, TRAINING),
+            (images, labels, 3, 1, TRAINING),
+            *((images, labels, 3, 0, replace(TRAINING, **other)) for other in OTHER_TRAININGS),
+        ]
+    }
+    assert len(keys) == 5 + len(OTHER_TRAININGS)
 
 
 def test_equal_sets_are_evaluated_once(trained):
