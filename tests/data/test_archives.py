@@ -45,6 +45,19 @@ def test_several_archives_in_an_archive_are_its_splits(tmp_path):
         assert source.layout == "folders" and values(source) == {4 * k + i: ("ab"[i % 2],) for i in range(4)}
 
 
+def test_archives_in_several_archives_are_no_classes(tmp_path):
+    # the training split in parts
+    parts = {}
+    for part in (1, 2):
+        files = {f"{'ab'[i % 2]}/{i}.png": encoded(4 * part + i) for i in range(4)}
+        parts[f"part{part}.zip"] = write_zip(tmp_path / "parts" / f"part{part}.zip", files).read_bytes()
+    write_zip(tmp_path / "set" / "train.zip", parts)
+    write_zip(tmp_path / "set" / "test.zip", {f"{'ab'[i % 2]}/{i}.png": encoded(i) for i in range(4)})
+    expected = {i: ("ab"[i % 2],) for i in range(12)}
+    assert values(open_data(tmp_path / "set", split="all")) == expected
+    assert values(open_data(tmp_path / "set", split="test")) == {i: expected[i] for i in range(4)}
+
+
 def test_a_file_is_the_section_of_its_archive(tmp_path):
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(200)))

@@ -240,22 +240,25 @@ def test_unknown_names_and_options_are_errors(tmp_path):
 
 
 def test_each_copy_is_prepared_of_its_own_files_and_once(fair_face, tmp_path):
-    def brightness(manual, data):
+    def levels(manual, data=tmp_path / "data"):
         return sorted(by_brightness(open_data(f"tfds:fair_face_manual?data_dir={data}", split="train", manual_dir=manual)))
 
-    # prepared within the folder of the files, which is read again
-    for data in (tmp_path / "data", fair_face / "data"):
-        assert brightness(fair_face, data) == brightness(fair_face, data) == list(range(6))
-        assert len(list(data.glob("by_manual_dir/*"))) == 1
-    # an image deep in the folder, whose own time does not change
-    (fair_face / "train" / "5.jpg").write_bytes(jpeg(230))
-    assert brightness(fair_face, tmp_path / "data") == [0, 1, 2, 3, 4, 23]
-    shutil.copytree(fair_face, tmp_path / "copy", ignore=lambda *_: ["data"])
-    (tmp_path / "copy" / "train" / "0.jpg").write_bytes(jpeg(240))
-    assert brightness(tmp_path / "copy", tmp_path / "data") == [1, 2, 3, 4, 23, 24]
-    assert brightness(fair_face, tmp_path / "data") == [0, 1, 2, 3, 4, 23]
+    def prepared(data=tmp_path / "data"):
+        return len(list(data.glob("by_manual_dir/*")))
+
+    assert levels(fair_face) == levels(fair_face) == list(range(6)) and prepared() == 1
+    # an image of the same size deep in the folder, whose own time does not change
+    level = next(level for level in range(250, 60, -10) if len(jpeg(level)) == len(jpeg(50)))
+    (fair_face / "train" / "5.jpg").write_bytes(jpeg(level))
+    assert levels(fair_face) == levels(fair_face) == [0, 1, 2, 3, 4, level // 10] and prepared() == 2
+    # a copy, with the same sizes and times
+    shutil.copytree(fair_face, tmp_path / "copy")
+    assert levels(tmp_path / "copy") == levels(fair_face) and prepared() == 3
     with pytest.raises(InputError, match="is prepared of 3 folders in .*; give `manual_dir`"):
         open_data(f"tfds:fair_face_manual?data_dir={tmp_path / 'data'}")
+    # within the folder of the files, which is read again
+    inside = fair_face / "data"
+    assert levels(fair_face, inside) == levels(fair_face, inside) and prepared(inside) == 1
 
 
 def test_tensorflow_is_never_imported(celeb_a, tmp_path):

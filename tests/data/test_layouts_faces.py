@@ -52,13 +52,25 @@ def test_age_groups_of_utkface_are_fairfaces(tmp_path):
     assert [values(source)[i][0] for i in range(18)] == expected
 
 
-def test_splits_of_utkface_depend_on_the_base_name_alone(tmp_path):
+def test_an_aligned_face_of_utkface_is_in_the_split_of_its_original(tmp_path):
     files, _ = utk_face(60)
-    write(tmp_path / "flat", files)
-    write(tmp_path / "deep", {f"part{i % 2}/{name}": data for i, (name, data) in enumerate(files.items())})
+    write(tmp_path / "aligned", files)
+    originals = {name.removesuffix(".chip.jpg"): data for name, data in files.items()}
+    write(tmp_path / "original", {f"part{i % 2}/{name}": data for i, (name, data) in enumerate(originals.items())})
     for split in ("train", "validation", "test"):
-        flat, deep = (numbers(open_data(tmp_path / each, split=split)) for each in ("flat", "deep"))
-        assert sorted(flat) == sorted(deep)
+        aligned, original = (numbers(open_data(tmp_path / each, split=split)) for each in ("aligned", "original"))
+        assert sorted(aligned) == sorted(original)
+
+
+def test_files_of_utkface_that_repeat_a_name_are_read_once(tmp_path):
+    files, rows = utk_face()
+    # as Kaggle has it: a part of the set, and both once more
+    folders = {"crop_part1": 8, "UTKFace": 20, "utkface_aligned_cropped/crop_part1": 8, "utkface_aligned_cropped/UTKFace": 20}
+    for folder, count in folders.items():
+        write(tmp_path, {f"{folder}/{name}": data for name, data in list(files.items())[:count]})
+    source = open_data(tmp_path, split="all", attributes=["age"])
+    assert sorted(numbers(source)) == list(range(20)) and values(source) == {i: (str(row[0]),) for i, row in enumerate(rows)}
+    assert "36 of 56 files are skipped: they have the name of another in another folder" in source.notes
 
 
 def celeb_a(count=24):

@@ -31,6 +31,7 @@ WRITTEN = {
     "old line ends": lambda text: text.replace("\n", "\r").encode(),
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "sep=": lambda text: ("sep=;\r\n" + text.replace(",", ";").replace("\n", "\r\n")).encode(),
+    "sep= and old line ends": lambda text: ("sep=;\r" + text.replace(",", ";").replace("\n", "\r")).encode(),
     "carriage returns": lambda text: text.replace("\n", "\r\n").encode(),
     "blank and empty lines": lambda text: (text + "\n,\n\n").encode(),
     "quotes": lambda text: "\n".join(",".join(f'"{cell}"' for cell in row.split(",")) for row in text.split()).encode(),

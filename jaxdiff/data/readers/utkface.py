@@ -21,8 +21,9 @@ _OLDEST_OF_GROUPS = (2, 9, 19, 29, 39, 49, 59, 69)
 class UTKFace(Reader):
     """Reads UTKFace from its file names: `gender`, `race`, `age` in years, and `age_group`, the age in FairFace's nine groups.
 
-    Other files are left out and counted in a note. There are no official splits; those by hash depend on the base name alone,
-    so an aligned face is in the split of its original.
+    Files with other names, and files with the name of another in another folder, as some copies of the set have them, are left
+    out and counted in notes. There are no official splits; those by hash depend on the four fields of the name alone, so an
+    aligned face is in the split of its original.
     """
 
     name = "utkface"
@@ -38,6 +39,17 @@ class UTKFace(Reader):
         assert files is not None
         named = _named(files)
         others = [name for name in files.images if name not in named]
+        unique = {match.group(): name for name, match in reversed(named.items())}  # the first of each base name
+        notes = []
+        if others:
+            notes.append(
+                f"{len(others)} of {len(files.images)} files are skipped: their names are not AGE_GENDER_RACE_DATE, "
+                f"as of {others[0]}"
+            )
+        if len(unique) < len(named):
+            repeats = len(named) - len(unique)
+            notes.append(f"{repeats} of {len(files.images)} files are skipped: they have the name of another in another folder")
+        named = {name: named[name] for name in sorted(unique.values())}
         fields = np.array([[int(each) for each in match.groups()[:3]] for match in named.values()])
         groups = np.array(fairface.VALUES["age"])[np.searchsorted(_OLDEST_OF_GROUPS, fields[:, 0])]
         columns = {
@@ -46,13 +58,12 @@ class UTKFace(Reader):
             "age": fields[:, 0].astype(str),
             "age_group": groups,
         }
-        note = f"{len(others)} of {len(files.images)} files are skipped: their names are not AGE_GENDER_RACE_DATE, as of {{}}"
         return Table(
             list(named),
             columns,
-            keys=[match.group() for match in named.values()],
+            keys=["_".join(match.groups()) for match in named.values()],
             value_names={"gender": GENDERS, "race": RACES, "age_group": fairface.VALUES["age"]},
-            notes=(note.format(others[0]),) if others else (),
+            notes=tuple(notes),
         ).labelled(files, request)
 
 
