@@ -268,9 +268,10 @@ def _load(
     train_count = options.train_count or max(1, largest // 2)
     for key, source in sources.items():
         if key[1] != "train":
-            _require_each(source, values, options.test_count, options.seed)
-    limit = "--train-count" if options.train_count else f"half of {max(of_set, key=lambda spec: of_set[spec])}"
-    _require_each(sources[options.real, "train"], values, train_count, options.seed, limit)
+            _require_each(source, values, options.test_count, options.seed, f"--test-count is {options.test_count}")
+    largest_set = max(of_set, key=lambda spec: of_set[spec])
+    given = f"--train-count is {train_count}" if options.train_count else f"{largest_set} has {largest} images"
+    _require_each(sources[options.real, "train"], values, train_count, options.seed, given)
     ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
     sets, taken = {}, {}
     with progress("reading images", len(sources)) as advance:
@@ -300,9 +301,9 @@ def _kept(source: Source, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray
     return np.flatnonzero(recoded >= 0), recoded
 
 
-def _require_each(source: Source, values: Sequence[str], count: int, seed: int, limit: str = "--test-count") -> None:
-    """Raises `InputError` unless there are `MIN_IMAGES` of each value among the images that `_some` takes; `limit` is what sets
-    `count`."""
+def _require_each(source: Source, values: Sequence[str], count: int, seed: int, why: str) -> None:
+    """Raises `InputError` unless there are `MIN_IMAGES` of each value among the images that `_some` takes; `why` says why
+    they are `count`."""
     indices, recoded = _kept(source, values)
     chosen = indices[_order(indices, seed)[:count]]
     counts, taken = (np.bincount(recoded[each], minlength=len(values)) for each in (indices, chosen))
@@ -311,7 +312,7 @@ def _require_each(source: Source, values: Sequence[str], count: int, seed: int, 
     needs = f"at least {MIN_IMAGES} images of each of {', '.join(values)} are needed"
     if counts.min() < MIN_IMAGES:
         raise InputError(f"{source.name} has {_listed(counts, values)}; {needs}")
-    raise InputError(f"of {source.name}, {count} images are used ({limit}), {_listed(taken, values)}; {needs}")
+    raise InputError(f"{why}, so {count} images of {source.name} are used, {_listed(taken, values)}; {needs}")
 
 
 def _listed(counts: Integer[np.ndarray, " k"], values: Sequence[str]) -> str:

@@ -252,9 +252,10 @@ def _guard_summary(options: Safety, spec: str, test: Real, finished: Finished) -
 def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, finished: Finished) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
+    low_high = about.get("unsafe_range")
     unsafe = encoded(
         about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]),
-        layout=about.get("unsafe_layout"), range=about.get("unsafe_range"),
+        layout=about.get("unsafe_layout"), range=low_high and tuple(low_high),
     )  # fmt: skip
     temperature = about["temperature"]
     kernel = (

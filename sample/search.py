@@ -74,7 +74,8 @@ def reference_features(name: str, chosen: Setting, options: Search):
     for found, own in zip(source.attributes, parts, strict=True):
         if found.values != own.values:
             raise InputError(
-                f"--reference {reference} has the values {found.values} of {found.name!r}, but the model has {own.values}"
+                f"{source.name} has the values {', '.join(found.values)} of {found.name!r}, but the model has "
+                f"{', '.join(own.values)}; --value-names names the values, --reference takes other images"
             )
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=options.seed)
     positions = np.full(len(chosen.attribute.values), -1)

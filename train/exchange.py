@@ -1,5 +1,6 @@
 """Exporting and importing models: `jaxdiff train export` and `jaxdiff train import`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import jax
@@ -42,7 +43,11 @@ def _read(options: Import) -> Model:
     names = value_names(options.value_names) or {}
     if len(names) > 1:
         raise InputError(f"--value-names takes one attribute for the class labels, got {', '.join(names)}")
-    attribute = next((Attribute(name, values) for name, values in names.items()), None)
+    attribute = None
+    for name, values in names.items():
+        if isinstance(values, Mapping):
+            raise InputError(f"--value-names takes the names of a model's classes in their order, without codes, got {name}")
+        attribute = Attribute(name, tuple(values))
     process = _process(options)
     if options.source.is_dir():
         return interop.load(

@@ -72,15 +72,15 @@ def label(
     """
     for name in [*(attributes or ()), *value_names]:
         if name not in columns:
-            raise InputError(f"unknown attribute {name!r}; {where} has {', '.join(columns) or 'none'}")
+            raise InputError(f"{where}: unknown attribute {name!r}; it has {', '.join(columns) or 'none'}")
     if attributes is not None and len(set(attributes)) != len(attributes):
         raise InputError(f"`attributes` must be distinct, got {', '.join(attributes)}")
     found, labels, notes = [], [], []
     present, incomplete = np.ones(count, bool), False
     for name in columns if attributes is None else attributes:
-        what, names = f"attribute {name!r} of {where}", value_names.get(name)
+        what, names = f"{where}: attribute {name!r}", value_names.get(name)
         if names is not None and not isinstance(names, Mapping) and len(set(names)) < len(names):
-            raise InputError(f"the names of the values of {what} must be distinct, got {', '.join(map(str, names))}")
+            raise InputError(f"{what} takes distinct names of its values, got {', '.join(map(str, names))}")
         texts, inverse = np.unique(_texts(columns[name]), return_inverse=True)
         named = () if names is None else tuple(map(str, names))
         missing = np.isin(texts, [text for text in MISSING if text not in named])
@@ -114,7 +114,7 @@ def label(
         raise Incomplete(f"{where} has no attribute that every image has: {'; '.join(notes)}")
     kept = np.flatnonzero(present)
     if count and not len(kept):
-        raise InputError(f"no image of {where} has a value of each of {', '.join(attributes or ())}")
+        raise InputError(f"{where} has no image with a value of each of {', '.join(attributes or ())}")
     return Labelled(tuple(found), np.array(labels, np.int32).reshape(len(found), count).T[kept].copy(), kept, tuple(notes))
 
 
@@ -158,8 +158,8 @@ def _named(values: Sequence[str], names: ValueNames, name: str, what: str) -> tu
         keys = ordered if len(ordered) == len(own) else [str(k) for k in range(1, len(own) + 1)]
         example = f"{name}=" + ",".join(f"{code}:{each}" for code, each in zip(keys, own, strict=True))
         raise InputError(
-            f"the names {', '.join(own)} do not match the values {_some(ordered)} of {what}: names stand for themselves or for "
-            f"the codes 0 to {len(own) - 1}; give the code of each name, such as {example}"
+            f"{what} has the values {_some(ordered)}, which the names {', '.join(own)} do not match: names stand for "
+            f"themselves or for the codes 0 to {len(own) - 1}; give the code of each name, such as {example}"
         )
     return own, [by_name.get(value, codes.get(value, 0)) for value in values]
 

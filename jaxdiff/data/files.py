@@ -79,7 +79,7 @@ class Files:
         try:
             return self.read_bytes(name)
         except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: the zip is encrypted
-            raise InputError(f"{name} of {self.where} cannot be read: {error}") from error
+            raise InputError(f"{self.where}/{name} cannot be read: {error}") from error
 
 
 def plain(path: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import rgb
@@ -35,6 +35,8 @@ def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
     Raises:
         InputError: the bytes cannot be decoded, or are floating-point or of more than 16 bits per channel.
     """
+    if not data:
+        raise InputError(f"{name} cannot be decoded as an image: it is empty")
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
@@ -44,6 +46,8 @@ def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
             pixels = np.array(image.convert(_mode(image)))
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} cannot be decoded as an image: its content is of no known kind") from error
     except _UNREADABLE as error:
         raise InputError(f"{name} cannot be decoded as an image: {error}") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels

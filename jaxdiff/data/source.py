@@ -138,7 +138,7 @@ class FileSource(Source):
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         file = self.files[i]
-        return decode(self._read(file), f"{file} of {self.name}")
+        return decode(self._read(file), f"{self.name}/{file}")
 
 
 def load_arrays(

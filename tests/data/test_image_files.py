@@ -47,9 +47,10 @@ def test_images_are_oriented_as_exif_says(orientation, kind):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_data_do_not_matter():
+@pytest.mark.parametrize("exif", [b"II*\x00\xff\xff\xff\xff", b"XX*\x00\x00\x00\x00\x00"])
+def test_damaged_exif_data_do_not_matter(exif):
     image = np.full((8, 8, 3), 90, np.uint8)
-    whole = encoded(Image.fromarray(image), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
+    whole = encoded(Image.fromarray(image), "PNG", exif=b"Exif\x00\x00" + exif)
     np.testing.assert_array_equal(decode(whole, "x"), image)
 
 

@@ -176,7 +176,7 @@ def test_parquet_files_that_hold_no_images_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"is not a readable parquet file"):
         opens(shard([1])[:-20])
     write(tmp_path, {"other.parquet": parquet(pa.table({"image": [encoded(0)]})), "faces.parquet": shard([1])})
-    with pytest.raises(InputError, match=r"other.parquet of .* has other columns than faces.parquet"):
+    with pytest.raises(InputError, match=r"other.parquet has other columns than faces.parquet"):
         open_data(tmp_path)
 
 

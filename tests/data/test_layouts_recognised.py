@@ -107,7 +107,7 @@ def test_what_is_no_data_set_is_named(tmp_path):
         "nowhere": r"no data at .*nowhere', which does not exist; expected 'embedded'",
         "set.7z": r"no data at .*set.7z', which is a file of no kind that is read; expected 'embedded'",
         "hub": r"contains no image files, only 2 files such as data-00000-of-00001.arrow, no labels.csv",
-        "hub.zip": r"train-00000-of-00001.parquet of .*hub.zip is a parquet file in an archive, .*; unpack it",
+        "hub.zip": r"hub.zip/data/train-00000-of-00001.parquet is a parquet file in an archive, .*; unpack it",
     }.items():
         with pytest.raises(InputError, match=message):
             open_data(tmp_path / name)

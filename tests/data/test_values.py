@@ -51,6 +51,8 @@ def test_a_list_of_names_counts_codes_from_zero_and_others_need_codes():
     for column in ([1, 2, 3], [3], [-1, 1]):
         with pytest.raises(InputError, match="kind=.*:a,.*:b,.*:c"):
             read(column, ["a", "b", "c"])
+    with pytest.raises(InputError, match="do not match"):  # names and codes in one column
+        read(["a", "1"], ["a", "b", "c"])
     # 1 could be the first name, or the code of the second
     with pytest.raises(InputError, match="do not match"):
         read([1, 2], ["1", "2", "3"])

@@ -104,7 +104,7 @@ def test_likelihood_under_the_null_label_takes_images_without_labels(tmp_path, s
     model = models.load(save_model(tmp_path / "model", size=16))
     options = Likelihood(model=tmp_path / "model", data=str(tmp_path / "data.npz"), out=tmp_path / "bits.json", split="all")
     assert len(likelihood._open(replace(options, condition="null"), model)) == COUNT
-    with pytest.raises(InputError, match="unknown attribute 'group'; .*data.npz has tone"):
+    with pytest.raises(InputError, match="data.npz: unknown attribute 'group'; it has tone"):
         likelihood._open(options, model)
 
 
@@ -114,11 +114,17 @@ def test_likelihood_under_the_null_label_takes_images_without_labels(tmp_path, s
         ((3, 9, 30), {}, r"set.npz .split 'all'.* has 3 dark, 57 bright; at least 4"),
         ((30, 1, 19), {}, r"real.npz \(split 'test'\) has 1 dark, 19 bright; at least 4"),
         ((30, 9, 2), {}, r"real.npz \(split 'train'\) has 2 dark, 38 bright; at least 4"),
-        ((30, 9, 30), {"train_count": 5}, r"of .*real.npz \(split 'train'\), 5 images are used \(--train-count\)"),
-        ((30, 9, 30), {"test_count": 6}, r"of .*real.npz \(split 'test'\), 6 images are used \(--test-count\)"),
+        ((30, 9, 30), {"train_count": 5}, r"--train-count is 5, so 5 images of .*real.npz \(split 'train'\) are used"),
+        (
+            (4, 9, 20),
+            {"set_size": 8},
+            r"/set.npz has 8 images, so 4 images of .*real.npz \(split 'train'\) are used, 2 dark, 2",
+        ),
+        ((30, 9, 30), {"test_count": 6}, r"--test-count is 6, so 6 images of .*real.npz \(split 'test'\) are used"),
     ],
 )
 def test_the_set_with_too_few_images_is_named(tmp_path, counts, limits, message):
+    limits = dict(limits)
     in_set, in_test, in_train = counts
 
     def tones(dark, count):
@@ -129,7 +135,7 @@ def test_the_set_with_too_few_images_is_named(tmp_path, counts, limits, message)
             tmp_path / name, images=np.zeros((len(labels), 16, 16, 3), np.uint8), labels=labels, attributes=["tone"], **more
         )
 
-    save("set.npz", tones(in_set, 60))
+    save("set.npz", tones(in_set, limits.pop("set_size", 60)))
     parts = [tones(in_train, 40), tones(in_test, 20)]
     save("real.npz", np.concatenate(parts), split=["train"] * 40 + ["test"] * 20)
     options = Fairness(

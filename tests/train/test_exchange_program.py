@@ -104,6 +104,7 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
         (("import", "run", "--out", "new"), "no UNet2DModel in run"),
         (("import", "run", "--out", "run"), "--out run already exists and is not empty"),
         (("import", "run", "--out", "new", "--value-names", "a=b,c", "d=e,f"), "--value-names takes one attribute"),
+        (("import", "run", "--out", "new", "--value-names", "a=1:b,2:c"), "without codes, got a"),
         (("import", "run", "--out", "new", "--timesteps", "7"), "--timesteps is for --process ddpm_*, got --process None"),
         (("export", "--model", "run", "--out", "run"), "run already exists and is not empty"),
         (("export", "--model", "absent", "--out", "new"), "no model at absent"),

@@ -46,9 +46,9 @@ class Npz(Reader):
     def read(self, request: Request) -> Read:
         path = request.path
         arrays, notes = _load(path), []
-        what = "`images`"
+        what = "'images'"
         if "images" not in arrays and "arr_0" in arrays:
-            what = "`arr_0` (the images)"
+            what = "'arr_0' (the images)"
             arrays["images"] = arrays.pop("arr_0")
             if "arr_1" in arrays:
                 arrays["labels"] = arrays.pop("arr_1")
@@ -56,7 +56,7 @@ class Npz(Reader):
         if "images" not in arrays:
             statistics = "; it is a file of statistics, without images" if {"mu", "sigma"} <= arrays.keys() else ""
             raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}{statistics}")
-        images, note = _bytes(arrays["images"], request.range, f"{what} of {path}")
+        images, note = _bytes(arrays["images"], request.range, f"{path}: array {what}")
         columns = _columns(arrays, len(images), str(path))
         own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
         value_names = {**own_names, **request.value_names}
@@ -73,7 +73,7 @@ def _splits(arrays: Mapping[str, np.ndarray], count: int, where: str) -> tuple[S
         return splits.by_hash(map(str, range(count))), True
     assigned = arrays["split"]
     if assigned.shape != (count,) or not np.isin(assigned, splits.SPLITS).all():
-        raise InputError(f"array 'split' of {where} must be one of {', '.join(splits.SPLITS)} for each of {count} images")
+        raise InputError(f"{where}: array 'split' must be one of {', '.join(splits.SPLITS)} for each of {count} images")
     return assigned, False
 
 
@@ -110,7 +110,7 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
     labels = arrays["labels"]
     if labels.ndim not in (1, 2) or labels.dtype.kind not in "iubU":
         raise InputError(
-            f"array 'labels' of {where} must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
+            f"{where}: array 'labels' must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
         )
     if len(labels) != count:
         raise InputError(f"{where} has {count} images but labels for {len(labels)}")
@@ -121,6 +121,6 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
         names = [str(name) for name in arrays["attributes"].ravel()]
         if len(names) != width or len(set(names)) != width:
             raise InputError(
-                f"array 'attributes' of {where} must be {width} distinct names, one per label, got {', '.join(names)}"
+                f"{where}: array 'attributes' must be {width} distinct names, one per label, got {', '.join(names)}"
             )
     return dict(zip(names, table.T, strict=True))

@@ -42,16 +42,12 @@ class Parquet(Reader):
         paths = _shards(request)
         packed = [name for name, path in paths.items() if not path.is_file()]
         if packed:
-            raise InputError(
-                f"{packed[0]} of {where} is a parquet file in an archive, where its rows cannot be read; unpack it"
-            )
+            raise InputError(f"{where}/{packed[0]} is a parquet file in an archive, where its rows cannot be read; unpack it")
         shards = {name: open_parquet(path, str(path)) for name, path in paths.items()}
         schema = next(iter(shards.values())).schema_arrow
         for name, shard in shards.items():
             if not shard.schema_arrow.equals(schema):
-                raise InputError(
-                    f"{name} of {where} has other columns than {next(iter(shards))}; expected shards of one data set"
-                )
+                raise InputError(f"{where}/{name} has other columns than {next(iter(shards))}; expected shards of one data set")
         types = features(schema)
         image = _image_column(schema, types, where)
         usable = [name for name in schema.names if is_label(schema.field(name).type)]

@@ -50,7 +50,7 @@ class LabelsTable(Reader):
         files = request.files
         assert files is not None
         name = _one_table(files)
-        table = CsvTable.parse(files.read(name), f"{PurePosixPath(name).name} of {files.where}")
+        table = CsvTable.parse(files.read(name), f"{files.where}/{name}")
         file_column, rows = _files(table)
         names = _resolve(rows, files, name, file_column)
         columns = {each: np.array(table.column(each)) for each in table.header if each != file_column}
@@ -58,7 +58,7 @@ class LabelsTable(Reader):
         if assigned is not None:
             _check_splits(assigned.tolist(), table)
         json_name = str(PurePosixPath(name).with_name("attributes.json"))
-        value_names = _json_names(files.read(json_name) if json_name in files else None, columns, files.where)
+        value_names = _json_names(files.read(json_name) if json_name in files else None, columns, f"{files.where}/{json_name}")
         notes = []
         if file_column != "file":
             notes.append(f"the column {file_column!r} of labels.csv names the images")
@@ -112,7 +112,7 @@ def _resolve(rows: Mapping[str, int], files: Files, table: str, column: str) -> 
     resolved: dict[str, int] = {}
     missing: list[str] = []
     for file, row in rows.items():
-        what = f"row {row} of labels.csv of {files.where} has {file!r} in column {column!r}"
+        what = f"row {row} of {files.where}/{table} has {file!r} in column {column!r}"
         path = files.find(file, beside=table)
         name = path if path in images else by_base.get(file)
         if name is None:
@@ -130,23 +130,20 @@ def _resolve(rows: Mapping[str, int], files: Files, table: str, column: str) -> 
 
 
 def _json_names(text: bytes | None, columns: Mapping[str, Any], where: str) -> dict[str, ValueNames]:
-    """The names of values in `attributes.json`."""
+    """The names of values in `attributes.json`; `where` is its path in error messages."""
     if text is None:
         return {}
     try:
         names = json.loads(text)
     except ValueError as error:
-        raise InputError(f"attributes.json of {where} is not JSON: {error}") from error
+        raise InputError(f"{where} is not JSON: {error}") from error
     if not isinstance(names, dict) or not all(map(_are_names, names.values())):
         raise InputError(
-            f'attributes.json of {where} must be like {{"gender": ["male", "female"]}} or '
-            '{"gender": {"1": "male", "2": "female"}}'
+            f'{where} must be like {{"gender": ["male", "female"]}} or {{"gender": {{"1": "male", "2": "female"}}}}'
         )
     unknown = [name for name in names if name not in columns]
     if unknown:
-        raise InputError(
-            f"attributes.json of {where} names the values of {', '.join(unknown)}, which are not columns of labels.csv"
-        )
+        raise InputError(f"{where} names the values of {', '.join(unknown)}, which are not columns of labels.csv")
     return names
 
 

@@ -100,13 +100,11 @@ def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str | None]:
         try:
             entries: Any = json.loads(data) if suffix == "json" else {_LABELS[suffix]: data.decode().strip()}
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{name} of {files.where} is not UTF-8 {'JSON' if suffix == 'json' else 'text'}: {error}"
-            ) from error
+            raise InputError(f"{files.where}/{name} is not UTF-8 {'JSON' if suffix == 'json' else 'text'}: {error}") from error
         if not isinstance(entries, dict):
             continue  # the values of other JSON have no names
         values = {key: text(value) if isinstance(value, str | int | None) else None for key, value in entries.items()}
         if unequal := sorted(key for key in values.keys() & found.keys() if values[key] != found[key]):
-            raise InputError(f"{name} of {files.where} has another {unequal[0]!r} than another file of the sample")
+            raise InputError(f"{files.where}/{name} has another {unequal[0]!r} than another file of the sample")
         found |= values
     return found
