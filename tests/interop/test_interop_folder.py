@@ -289,7 +289,7 @@ def test_nothing_is_overwritten_or_left_half_written(trained, folder, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match=f"folder {tmp_path / 'absent'} does not exist"):
+    with pytest.raises(InputError, match=f"{tmp_path / 'absent'} does not exist"):
         interop.load(tmp_path / "absent")
 
 
