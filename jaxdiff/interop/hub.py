@@ -11,7 +11,7 @@ from jaxdiff.errors import InputError
 
 SCHEME = "hf://"
 _NAME = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
-_REFERENCE = re.compile(rf"(?P<repository>{_NAME})(?:@(?P<revision>[^/@]+))?(?:/(?P<path>.+))?")
+_REFERENCE = re.compile(rf"(?P<repository>{_NAME})(?:@(?P<revision>[^/@]+))?(?:/(?P<path>.*))?")
 _SHORT = re.compile(rf"{_NAME}(?:@[^/@]+)?")
 # Files that show whether a repository is in the cache, one of which every checkpoint has.
 _KNOWN = ("model_index.json", "config.json", "unet/config.json", "unet_ema/config.json", "model.safetensors")
@@ -146,7 +146,7 @@ def _download(reference: Reference, name: str) -> Path:
     try:
         return Path(_library().hf_hub_download(reference.repository, name, revision=reference.revision))
     except Exception as error:  # of the HTTP client, of the disk, or of a cache that lacks the file
-        raise InputError(f"{name} of {reference} could not be downloaded: {_line(error)}") from error
+        raise InputError(f"{name} of {reference} could not be downloaded: {_line(error.__cause__ or error)}") from error
 
 
 def _library() -> Any:

@@ -239,7 +239,7 @@ def _no_network(files: Files, subfolder: str | None) -> str:
     """The error about a folder without a network."""
     if subfolder is not None:
         there = ", ".join(name for name in files.folders() if files.has(joined(name, CONFIG)))
-        return f"no {unet2d_config.CLASS} in {files.label}/{subfolder}: it has no {CONFIG}; folders that have one: {there or 'none'}"
+        return f"no {unet2d_config.CLASS} in {files.label}/{subfolder}; folders with a {CONFIG}: {there or 'none'}"
     message = f"no {unet2d_config.CLASS} in {files.label}: it has neither unet/{CONFIG} nor {CONFIG}"
     alone = [name for name in files.inside("") if name.endswith((".safetensors", ".pt", ".pth", ".bin", ".ckpt"))]
     return f"{message}; to import a file of weights, name it: {', '.join(alone)}" if alone else message

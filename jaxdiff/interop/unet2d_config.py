@@ -185,8 +185,8 @@ def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise InputError(f"{name}: in_channels {settings['in_channels']} must be out_channels {settings['out_channels']}")
     if settings["in_channels"] not in CHANNELS:
         raise InputError(
-            f"{name}: in_channels is {settings['in_channels']}; images have {channels_text()} channels, and a network of latents "
-            "is not imported"
+            f"{name}: in_channels is {settings['in_channels']}; jaxdiff imports networks of images, with {channels_text()} "
+            "channels, and none of latents"
         )
     widths = settings["block_out_channels"]
     if any(width % settings["norm_num_groups"] for width in widths):

@@ -16,7 +16,7 @@ from jaxdiff.interop.json_file import read_json
 STEM = "diffusion_pytorch_model"
 # `STEM.safetensors` or `.bin`, or the index of the files that the weights are split over, with or without a variant's name.
 _NAMES = re.compile(
-    rf"{STEM}(?:\.(?P<variant>[\w-]+))?\.(?P<format>safetensors|bin)"
+    rf"{STEM}(?:\.(?P<variant>(?!\S+-of-\d)[\w-]+))?\.(?P<format>safetensors|bin)"  # not one of the files of an index
     rf"|{STEM}\.(?P<split>safetensors|bin)\.index(?:\.(?P<of>[\w-]+))?\.json"
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
