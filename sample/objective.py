@@ -47,6 +47,10 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
         raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
+    if spec is None:
+        raise InputError(
+            "--objective needs real images, and the model does not record its training data: name real images with --reference"
+        )
     named = arguments.value_names(options.value_names or tuple(training.get("value_names", ())))
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     fitting = {"size": tuple(size), "channels": channels, "value_names": named}

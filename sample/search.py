@@ -58,14 +58,17 @@ def reference_features(name: str, chosen: Setting, reference: str | None, value_
     wanted = [part.name for part in parts]
     source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, value_names=names)
     for found, own in zip(source.attributes, parts, strict=True):
-        if found.values != own.values:
+        if set(found.values) != set(own.values):
             raise InputError(
                 f"--reference {reference} has the values {found.values} of {found.name!r}, but the model has {own.values}"
             )
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=seed)
     positions = np.full(len(chosen.attribute.values), -1)
     positions[list(chosen.values)] = np.arange(len(chosen.values))
-    ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
+    # the data may have the model's values in another order
+    orders = [[part.index(value) for value in found.values] for found, part in zip(source.attributes, parts, strict=True)]
+    labels = tuple(np.array(order)[column] for order, column in zip(orders, labels.T, strict=True))
+    ends = positions[np.ravel_multi_index(labels, [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
         return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))

@@ -1,4 +1,4 @@
-"""A hub on this machine: enough of the Hugging Face hub's interface for its own library to download from and to lay out its cache."""
+"""A hub on this machine: as much of the Hugging Face hub as its own library needs to download files and lay out its cache."""
 
 import hashlib
 import json
@@ -50,7 +50,8 @@ class LocalHub:
             return refused
         folder = self.folders[repository]
         names = sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file())
-        about = {"id": repository, "sha": self.commit(repository, revision), "siblings": [{"rfilename": name} for name in names]}
+        siblings = [{"rfilename": name} for name in names]
+        about = {"id": repository, "sha": self.commit(repository, revision), "siblings": siblings}
         return 200, {"Content-Type": "application/json"}, json.dumps(about).encode()
 
     def _file(self, repository: str, revision: str, name: str) -> tuple[int, dict[str, str], bytes]:
