@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from jaxdiff import editing, fairness, guidance, interop, probability_flow
     from jaxdiff.classifier import NoisedClassifier, load_classifier
     from jaxdiff.errors import InputError
-    from jaxdiff.model import Model, load
+    from jaxdiff.loading import load
+    from jaxdiff.model import Model
     from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
 
 __all__ = [
@@ -44,7 +45,8 @@ __getattr__, __dir__ = lazily(
         "": ("editing", "fairness", "guidance", "interop", "probability_flow"),
         "classifier": ("NoisedClassifier", "load_classifier"),
         "errors": ("InputError",),
-        "model": ("Model", "load"),
+        "loading": ("load",),
+        "model": ("Model",),
         "solvers": (
             "DDIM", "DDPM", "DPMSolver", "DPMSolverSDE", "EulerMaruyama", "Heun", "PredictorCorrector", "UniPC", "sample",
         ),

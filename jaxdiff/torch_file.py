@@ -76,6 +76,19 @@ _ADMITTED = {
     "torch.BoolStorage": _Admitted(np.dtype("?")),
 }
 
+_WITH_CODE = (
+    "it is a pickle of EDM, EDM2 or StyleGAN, which holds the code of its network, and nothing of it has run; convert it in "
+    "PyTorch, where that code is installed, with safetensors.torch.save_file(network.state_dict(), FILE)"
+)
+# Names that say what is in a file.
+_REFUSED = {
+    "torch_utils.persistence._reconstruct_persistent_obj": _WITH_CODE,
+    "dnnlib.util.EasyDict": _WITH_CODE,
+    "torch._utils._rebuild_tensor_v3": (
+        "it has tensors of a type such as float8, which jaxdiff does not read; save them as float16 or float32"
+    ),
+}
+
 
 class _Unpickler(pickle.Unpickler):
     """Allows only the admitted names; `storage` returns the array for a key, a dtype and a count."""
@@ -85,6 +98,8 @@ class _Unpickler(pickle.Unpickler):
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> _Admitted:
+        if f"{module}.{name}" in _REFUSED:
+            raise pickle.UnpicklingError(_REFUSED[f"{module}.{name}"])
         admitted = _ADMITTED.get(f"{module}.{name}")
         if admitted is None:
             raise pickle.UnpicklingError(

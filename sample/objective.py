@@ -47,6 +47,10 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
         raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
+    if spec is None:
+        raise InputError(
+            "--objective needs real images, and the model does not record its training data: name real images with --reference"
+        )
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     fitting = {"size": tuple(size), "channels": channels, **reference_reading(options, options.reference, training)}
     opened = open_with(spec, [chosen.name], split="train", **fitting)

@@ -72,7 +72,7 @@ def reference_features(name: str, chosen: Setting, options: Search):
     source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, **reading)
     show_data(source)
     for found, own in zip(source.attributes, parts, strict=True):
-        if found.values != own.values:
+        if set(found.values) != set(own.values):
             raise InputError(
                 f"{source.name} has the values {', '.join(found.values)} of {found.name!r}, but the model has "
                 f"{', '.join(own.values)}; --value-names names the values, --reference takes other images"
@@ -80,7 +80,10 @@ def reference_features(name: str, chosen: Setting, options: Search):
     images, labels = load_arrays(source, count=min(REFERENCE_COUNT, len(source)), seed=options.seed)
     positions = np.full(len(chosen.attribute.values), -1)
     positions[list(chosen.values)] = np.arange(len(chosen.values))
-    ends = positions[np.ravel_multi_index(tuple(labels.T), [len(part.values) for part in parts])]
+    # the data may have the model's values in another order
+    orders = [[part.index(value) for value in found.values] for found, part in zip(source.attributes, parts, strict=True)]
+    labels = tuple(np.array(order)[column] for order, column in zip(orders, labels.T, strict=True))
+    ends = positions[np.ravel_multi_index(labels, [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
         return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))

@@ -8,10 +8,11 @@ import jax
 from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
-from jaxdiff._console.arguments import image_size, value_names
+from jaxdiff._console.arguments import image_size, named_as_typed, value_names
 from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.interop import hub
 from jaxdiff.model import Model
 from jaxdiff.process import Process
 
@@ -35,6 +36,8 @@ def import_model(options: Import) -> None:
         if options.dtype is not None:
             model = replace(model, config=replace(model.config, dtype=options.dtype))
         models.save(options.out, model)
+    if taken := model.training.get("weights"):
+        console.print(f"weights: {taken}; --subfolder, --variant and --key choose others", highlight=False)
     console.print(f"{_about(model)}, in {options.out}")
 
 
@@ -48,31 +51,26 @@ def _read(options: Import) -> Model:
         if isinstance(values, Mapping):
             raise InputError(f"--value-names takes the names of a model's classes in their order, without codes, got {name}")
         attribute = Attribute(name, tuple(values))
-    process = _process(options)
-    if options.source.is_dir():
-        return interop.load(
-            options.source,
-            process=process,
-            prediction=options.prediction,
-            attribute=attribute,
-            null_label=options.null_label,
-            size=image_size(options.size),
-        )
-    if not options.source.is_file():
-        raise InputError(f"{options.source} does not exist")
-    missing = [f"--{name}" for name in ("size", "process") if getattr(options, name) is None]
-    if missing:
-        raise InputError(f"{options.source} contains only weights: give {' and '.join(missing)}")
-    return interop.load_guided(
-        options.source,
-        size=image_size(options.size),
-        process=process,
-        prediction=options.prediction or "eps",
-        head_channels=options.head_channels,
-        attention_order=options.attention_order,
-        attribute=attribute,
-        null_label=options.null_label,
-    )
+    given = {
+        "process": _process(options),
+        "prediction": options.prediction,
+        "attribute": attribute,
+        "null_label": options.null_label,
+        "size": image_size(options.size),
+        "subfolder": options.subfolder,
+        "variant": options.variant,
+        "key": options.key,
+        "head_channels": options.head_channels,
+        "attention_order": options.attention_order,
+    }
+    source = f"{hub.SCHEME}{options.source}" if hub.may_be_reference(options.source) else options.source
+    with named_as_typed(options):
+        try:
+            return interop.load(source, **given)
+        except InputError as error:
+            if source == options.source:
+                raise
+            raise InputError(f"{options.source} does not exist, and as a model of the Hugging Face hub: {error}") from error
 
 
 def _process(options: Import) -> Process | None:

@@ -34,8 +34,10 @@ class Import:
     """Imports a model from diffusers (UNet2DModel) or guided-diffusion, and writes it as a run for the other programs.
 
     A diffusers folder contains all settings; DDPM networks (CIFAR-10, CelebA-HQ) and ADM networks are supported, stored as
-    safetensors or .bin. A .pt file of guided-diffusion or P2 weighting contains only weights: give --size, --process
-    and, unless it is 64, --head-channels. No code in the files is executed.
+    safetensors or .bin, whole or in shards. Averaged weights (unet_ema) are taken before others, and plain weights before
+    variants (fp16). OWNER/NAME is a model on the Hugging Face hub (needs jaxdiff[hub]), of which only the files needed are
+    downloaded. A file of guided-diffusion or P2 weighting contains only weights: give --size, --process and, unless it is 64,
+    --head-channels. No code in the files is executed. Networks of latents are refused.
 
     Class labels become the attribute `class` with the values 0, 1, ..., unless --value-names names them. The model has no null
     label, and so no classifier-free guidance, unless --null-label declares the last class as the null label.
@@ -44,13 +46,16 @@ class Import:
 
       jaxdiff train import ~/models/ddpm-celebahq-256 --out runs/celebahq
 
+      jaxdiff train import google/ddpm-celebahq-256 --out runs/celebahq
+
       jaxdiff train import ~/models/my-classes --value-names gender=male,female --null-label --out runs/mine
 
       jaxdiff train import ~/models/ffhq_p2.pt --size 256 --process ddpm_linear --out runs/p2
     """
 
-    source: Annotated[Path, tyro.conf.Positional]
-    """A diffusers folder or a .pt file."""
+    source: Annotated[str, tyro.conf.Positional]
+    """A diffusers folder, a file of weights (.safetensors, .pt, .bin), or a model on the Hugging Face hub: OWNER/NAME or
+    hf://OWNER/NAME[@REVISION][/PATH]."""
     out: Path
     """Output folder of the run; must not exist or be empty."""
     value_names: tuple[str, ...] = ()
@@ -64,10 +69,16 @@ class Import:
     timesteps: int = 1000
     """Number of timesteps T of --process ddpm_*."""
     prediction: Literal["eps", "v", "x0"] | None = None
-    """Prediction type of the network; overrides the source's. By default eps for a .pt file."""
+    """Prediction type of the network; overrides the source's. By default eps for guided-diffusion."""
+    subfolder: str | None = None
+    """Folder of the network in the source, by default unet_ema, unet or the source itself."""
+    variant: str | None = None
+    """Variant of the weights, e.g. fp16, by default none where there are plain weights."""
+    key: str | None = None
+    """Network to take in a file of several, e.g. ema; by default the only one, or the only one whose name says ema."""
     head_channels: int = 64
-    """.pt: channels per attention head (num_head_channels)."""
+    """guided-diffusion: channels per attention head (num_head_channels)."""
     attention_order: Literal["heads", "projections"] = "heads"
-    """.pt: projections if the network was trained with use_new_attention_order, else heads."""
+    """guided-diffusion: projections if the network was trained with use_new_attention_order, else heads."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Computation dtype, by default float32; parameters are always float32."""

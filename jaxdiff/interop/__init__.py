@@ -1,6 +1,6 @@
 """Import and export of models of other libraries: names, layouts and conventions."""
 
-from jaxdiff.interop.folder import load, save
-from jaxdiff.interop.guided import load as load_guided
+from jaxdiff.interop.folder import save
+from jaxdiff.interop.reading import load
 
-__all__ = ["load", "load_guided", "save"]
+__all__ = ["load", "save"]

@@ -4,24 +4,19 @@ Such a file contains only weights. The shape of the network follows from the arr
 attention head and the process do not, and must be given.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from einops import rearrange
 
-from jaxdiff import torch_file
-from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, residual
-from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.process import Prediction, Process
+from jaxdiff.models.network import Network
+from jaxdiff.process import Process
 
 RESIDUAL = {
     "norm_in": "in_layers.0",
@@ -33,61 +28,39 @@ RESIDUAL = {
     "skip": "skip_connection",
 }
 ORDERS = ("heads", "projections")
-# Arrays that every such network has, from which its shape is inferred.
-REQUIRED = ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "output_blocks.0.0.emb_layers.1.weight")
 
 
-def load(
-    path: str | os.PathLike,
+def converted(
+    state: Mapping[str, np.ndarray],
+    name: str,
     *,
     size: int | tuple[int, int],
     process: Process,
-    prediction: Prediction = "eps",
-    head_channels: int = 64,
-    attention_order: str = "heads",
-    attribute: Attribute | None = None,
-    null_label: bool = False,
-) -> Model:
-    """The model in a `.pt` file of a guided-diffusion network. No code in the file is run.
+    head_channels: int,
+    attention_order: str,
+    null_label: bool,
+) -> tuple[UNetConfig, Network]:
+    """Our network with the weights of a network of guided-diffusion, and its configuration.
 
-    For a network that also predicts a variance (`learn_sigma`), the variance output is dropped: the solvers choose the
-    variance.
+    Of a network that also predicts a variance (`learn_sigma`), the variance output is dropped: the solvers choose the variance.
 
     Arguments:
-        path: the network's `state_dict()`, written by `torch.save`, with averaged weights or not.
-        size: of the images in pixels, (height, width) or one number for both.
-        process: the forward process, usually `ddpm("linear")`; its T is that of the network's timesteps.
-        prediction: what the network predicts.
-        head_channels: channels of an attention head (`num_head_channels`; with `num_heads`, the channels divided by it).
-        attention_order: whether the rows of the projection to queries, keys and values are ordered by `heads` first
-            (guided-diffusion's default) or by `projections` first (`use_new_attention_order`).
-        attribute: name and values of the class label; by default `class` with the values 0, 1, ..
-        null_label: whether the last class embedding is that of the null label.
+        state: its state dictionary.
+        name: the name of the state dictionary in errors.
+        size, process, head_channels, attention_order, null_label: see `jaxdiff.interop.load`.
 
     Raises:
-        InputError: the file is not the state dictionary of such a network; missing and unexpected arrays are listed.
+        InputError: the arrays do not make such a network; missing and unexpected ones are listed.
     """
-    content, name = torch_file.load(path), Path(path).name
-    if not isinstance(content, dict) or not all(isinstance(value, np.ndarray) for value in content.values()):
-        held = (
-            f"a dictionary of {', '.join(map(str, list(content)[:10]))}"
-            if isinstance(content, dict)
-            else type(content).__name__
-        )
-        raise InputError(f"{name} must hold a network's state_dict(), got {held}")
     if attention_order not in ORDERS:
         raise InputError(f"`attention_order` must be one of {', '.join(ORDERS)}, got {attention_order!r}")
     settings = {"size": size, "head_channels": head_channels, "timesteps": process.timesteps, "null_label": null_label}
-    config = configuration(content, name, **settings)
-    state = _ordered(content, config) if attention_order == "heads" else dict(content)
+    config = configuration(state, name, **settings)
+    state = _ordered(state, config) if attention_order == "heads" else dict(state)
     for key in ("out.2.weight", "out.2.bias"):
         if len(state.get(key, ())) == 2 * config.channels:
             state[key] = state[key][: config.channels]
-    network = filled(config, partial(from_torch, _layers(config), state, name))
-    attributes = class_attribute(config.values, attribute)
-    return fingerprinted(
-        image_model(config, network, process, prediction, attributes, {"imported": f"guided-diffusion, {name}"})
-    )
+    return config, filled(config, partial(from_torch, _layers(config), state, name))
 
 
 def configuration(
@@ -102,12 +75,10 @@ def configuration(
     """Our configuration of the network that has these arrays.
 
     Arguments:
-        state: the arrays by name.
+        state: the arrays by name, with at least those in `state.REQUIRED`.
         name: the name of the state in errors.
         size, head_channels, timesteps, null_label: see `load`.
     """
-    if lacking := [key for key in REQUIRED if key not in state]:
-        raise InputError(f"{name} is not a UNet of guided-diffusion: it lacks {', '.join(lacking)}")
     outputs = _blocks(state, "output_blocks")
     # a block with a resampling layer is the last of its level; the last level has none
     resamplers = [_resampler(layers) for layers in outputs]

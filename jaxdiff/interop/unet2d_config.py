@@ -6,6 +6,7 @@ from typing import Any
 from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import group_count
+from jaxdiff.spaces.pixels import CHANNELS, channels_text
 
 CLASS = "UNet2DModel"
 # The defaults of UNet2DModel.
@@ -102,7 +103,7 @@ def read(
     Raises:
         InputError: it is of another class, or has a setting that our UNet does not support, which is named.
     """
-    settings = _complete(given, name)
+    settings = completed(given, name)
     widths, levels = settings["block_out_channels"], len(settings["block_out_channels"])
     attends, downsampling = _ways(settings, "down_block_types", DOWN_BLOCKS, settings["downsample_type"], name)
     back, upsampling = _ways(settings, "up_block_types", UP_BLOCKS, settings["upsample_type"], name)
@@ -155,8 +156,16 @@ def _size(given: Any, name: str) -> tuple[int, int]:
     return tuple(given)
 
 
-def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """All settings with defaults, each checked."""
+def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """All settings of a `config.json` with defaults, each checked.
+
+    Arguments:
+        given: the `config.json`.
+        name: its name in errors.
+
+    Raises:
+        InputError: it is of another class, or has a setting that our UNet does not support, which is named.
+    """
     kind = given.get("_class_name", CLASS)
     if kind != CLASS:
         raise InputError(f"{name} describes a {kind}; jaxdiff reads {CLASS}")
@@ -174,6 +183,11 @@ def _complete(given: Mapping[str, Any], name: str) -> dict[str, Any]:
                 raise InputError(f"{name}: {key} must be {words}, got {settings[key]!r}")
     if settings["in_channels"] != settings["out_channels"]:
         raise InputError(f"{name}: in_channels {settings['in_channels']} must be out_channels {settings['out_channels']}")
+    if settings["in_channels"] not in CHANNELS:
+        raise InputError(
+            f"{name}: in_channels is {settings['in_channels']}; jaxdiff imports networks of images, with {channels_text()} "
+            "channels, and none of latents"
+        )
     widths = settings["block_out_channels"]
     if any(width % settings["norm_num_groups"] for width in widths):
         raise InputError(f"{name}: norm_num_groups {settings['norm_num_groups']} does not divide block_out_channels {widths}")

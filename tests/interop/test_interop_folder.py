@@ -1,15 +1,11 @@
 """Folders of diffusers: a model is restored exactly, and an incomplete folder is an error that names what is missing."""
 
 import dataclasses
-import json
 import re
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors
 import safetensors.flax
 import safetensors.numpy
 
@@ -17,67 +13,10 @@ from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.model import Model, fingerprinted, image_model
-from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network, unet
 from jaxdiff.process import ddpm, ve, vp_cosine
 from jaxdiff.weight_file import named as by_path
+from tests.interop.folders import CONFIG, GENDER, WEIGHTS, changed, model_of, parts, same
 from tests.interop.test_torch_file import called, named, program, saved, zipped
-
-CONFIG = UNetConfig(
-    size=4, base=32, multipliers=(1, 1), blocks=1, attention=(2,), head_channels=32, dropout=0.1, values=(2,), dtype="bfloat16"
-)
-GENDER = Attribute("gender", ("male", "female"))
-WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-
-
-def model_of(config: UNetConfig, attributes=(), process=None, prediction="v", seed: int = 0) -> Model:
-    """A model with every weight drawn."""
-    rng, abstract = np.random.default_rng(seed), jax.eval_shape(partial(unet, config), jax.random.key(0))
-    weights = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), jnp.float32), abstract.weights)
-    network = Network(weights, abstract.structure)
-    return fingerprinted(
-        image_model(config, network, process or vp_cosine(), prediction, attributes, {"step": 3, "data": "faces"})
-    )
-
-
-@pytest.fixture(scope="module")
-def trained() -> Model:
-    """A model as it is trained here."""
-    return model_of(CONFIG, (GENDER,))
-
-
-@pytest.fixture
-def folder(trained, tmp_path):
-    """Its folder."""
-    interop.save(tmp_path / "out", trained)
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def foreign(folder):
-    """The folder as if others had written it."""
-    state, _ = parts(folder)
-    safetensors.numpy.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    return folder
-
-
-def parts(folder):
-    """Arrays and metadata of a folder's weights, read without jaxdiff."""
-    with safetensors.safe_open(folder / WEIGHTS, framework="numpy") as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
-
-
-def changed(file, **settings) -> None:
-    """Changes settings in a JSON file; None takes one out."""
-    content = json.loads(file.read_text()) | settings
-    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
-
-
-def same(one: Network, other: Network) -> bool:
-    """Whether all weights are the same, bit for bit."""
-    one, other = by_path(one.weights), by_path(other.weights)
-    return one.keys() == other.keys() and all(np.asarray(one[n]).tobytes() == np.asarray(other[n]).tobytes() for n in one)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +228,7 @@ def test_nothing_is_overwritten_or_left_half_written(trained, folder, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match=f"folder {tmp_path / 'absent'} does not exist"):
+    with pytest.raises(InputError, match=f"{tmp_path / 'absent'} does not exist"):
         interop.load(tmp_path / "absent")
 
 

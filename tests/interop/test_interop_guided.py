@@ -123,7 +123,7 @@ def test_a_state_dictionary_is_read_bit_for_bit(config, blocks, order, tmp_path)
     state = by_heads(state, config.head_channels) if order == "heads" else state
     file = saved(tmp_path / "model.pt", state)
     given = {"size": 8, "process": ddpm("linear"), "head_channels": config.head_channels, "attention_order": order}
-    model = interop.load_guided(file, **given)
+    model = interop.load(file, **given)
     assert model.config == config and (model.prediction, model.process.name) == ("eps", "ddpm_linear")
     read = by_path(model.network.weights)
     assert read.keys() == own.keys()
@@ -131,7 +131,7 @@ def test_a_state_dictionary_is_read_bit_for_bit(config, blocks, order, tmp_path)
     assert [(each.name, len(each.values)) for each in model.conditions.attributes] == ([("class", 5)] if config.values else [])
     assert model.training == {"imported": "guided-diffusion, model.pt"}
     if config.head_channels < 48:  # one head has one order
-        other = interop.load_guided(file, **{**given, "attention_order": "heads" if order == "projections" else "projections"})
+        other = interop.load(file, **{**given, "attention_order": "heads" if order == "projections" else "projections"})
         assert other.fingerprint != model.fingerprint
 
 
@@ -139,18 +139,18 @@ def test_of_a_learnt_variance_the_prediction_is_kept(tmp_path):
     state = theirs(weights(CONFIG), ADM)
     twice = {**state, **{key: np.concatenate([state[key], 7 + state[key]]) for key in ("out.2.weight", "out.2.bias")}}
     given = {"size": 8, "process": ddpm("linear"), "head_channels": 16}
-    models = [interop.load_guided(saved(tmp_path / "model.pt", each), **given) for each in (state, twice)]
+    models = [interop.load(saved(tmp_path / "model.pt", each), **given) for each in (state, twice)]
     assert models[0].fingerprint == models[1].fingerprint
 
 
 def test_what_the_file_lacks_is_given_by_arguments(tmp_path):
     file = saved(tmp_path / "model.pt", theirs(weights(CONFIG), ADM))
     named = {"attribute": Attribute("hair", ("a", "b", "c", "d")), "null_label": True}
-    model = interop.load_guided(file, size=16, process=ddpm("cosine", 4000), prediction="v", head_channels=32, **named)
+    model = interop.load(file, size=16, process=ddpm("cosine", 4000), prediction="v", head_channels=32, **named)
     assert (model.config.size, model.config.attention, model.config.timesteps) == (16, (8,), 4000)
     assert (model.config.values, model.config.null_label, model.conditions.attributes) == ((4,), True, (named["attribute"],))
     assert (model.prediction, model.config.head_channels) == ("v", 32)
-    assert interop.load_guided(file, size=8, process=vp_cosine()).config.timesteps == 1000
+    assert interop.load(file, size=8, process=vp_cosine()).config.timesteps == 1000
 
 
 def test_weights_that_do_not_fit_are_listed(tmp_path):
@@ -158,7 +158,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
     del state["middle_block.1.norm.bias"], state["output_blocks.3.0.out_layers.3.weight"]
     state["label_emb.bias"], state["time_embed.2.weight"] = np.zeros(3, np.float32), np.zeros((128, 100), np.float32)
     with pytest.raises(InputError) as caught:
-        interop.load_guided(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
+        interop.load(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
     assert str(caught.value) == (
         "model.pt does not match the network; arrays: "
         "2 missing: middle_block.1.norm.bias, output_blocks.3.0.out_layers.3.weight; "
@@ -169,26 +169,26 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
 
 def test_another_file_is_refused(tmp_path):
     given = {"size": 8, "process": ddpm(), "head_channels": 16}
-    with pytest.raises(InputError, match="not a UNet of guided-diffusion: it lacks time_embed.0.weight, input_blocks"):
-        interop.load_guided(saved(tmp_path / "model.pt", {"conv_in.weight": np.zeros((2, 2), np.float32)}), **given)
+    with pytest.raises(InputError, match="holds no UNet2DModel and no network of guided-diffusion; its arrays: conv_in.weight"):
+        interop.load(saved(tmp_path / "model.pt", {"conv_in.weight": np.zeros((2, 2), np.float32)}), **given)
     with pytest.raises(InputError, match=r"must hold a network's state_dict\(\), got a dictionary of epoch, loss"):
-        interop.load_guided(zipped(tmp_path / "model.pt", {"epoch": 3, "loss": "low"}, {}), **given)
+        interop.load(zipped(tmp_path / "model.pt", {"epoch": 3, "loss": "low"}, {}), **given)
     with pytest.raises(InputError, match="names os.mkdir, which is neither tensor nor dictionary"):
-        interop.load_guided(zipped(tmp_path / "model.pt", called(named("os", "mkdir"), str(tmp_path / "made")), {}), **given)
+        interop.load(zipped(tmp_path / "model.pt", called(named("os", "mkdir"), str(tmp_path / "made")), {}), **given)
     assert not (tmp_path / "made").exists()
     state = theirs(weights(CONFIG), ADM)
     with pytest.raises(InputError, match="`attention_order` must be one of heads, projections, got 'rows'"):
-        interop.load_guided(saved(tmp_path / "model.pt", state), **given, attention_order="rows")
+        interop.load(saved(tmp_path / "model.pt", state), **given, attention_order="rows")
     del state["output_blocks.3.0.out_layers.3.bias"], state["output_blocks.2.0.out_layers.3.bias"]
     with pytest.raises(InputError, match="another architecture than our UNet: 4 output_blocks in 2 levels of 0, 64 channels"):
-        interop.load_guided(saved(tmp_path / "model.pt", state), **given)
+        interop.load(saved(tmp_path / "model.pt", state), **given)
 
 
 def test_rows_by_head_attend_as_qkv_attention_legacy_does(tmp_path):
     """One block of attention, written as guided-diffusion runs it: heads are cut first, then queries, keys and values."""
     own = weights(CONFIG)
     state = by_heads(theirs(own, ADM), 16)
-    model = interop.load_guided(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
+    model = interop.load(saved(tmp_path / "model.pt", state), size=8, process=ddpm(), head_channels=16)
     attention = nnx.merge(model.network.structure, model.network.weights).middle[0].attention
     x = RNG.standard_normal((2, 4, 4, 64)).astype(np.float32)
     grouped = x.reshape(2, 16, 32, 2)

@@ -101,7 +101,7 @@ def test_weights_of_guided_diffusion_are_read_with_what_is_said(call, trained, t
     ("arguments", "message"),
     [
         (("import", "absent", "--out", "new"), "absent does not exist"),
-        (("import", "run", "--out", "new"), "no UNet2DModel in run"),
+        (("import", "run", "--out", "new", "--prediction", "v"), "is a model of jaxdiff, which stores --prediction itself"),
         (("import", "run", "--out", "run"), "--out run already exists and is not empty"),
         (("import", "run", "--out", "new", "--value-names", "a=b,c", "d=e,f"), "--value-names takes one attribute"),
         (("import", "run", "--out", "new", "--value-names", "a=1:b,2:c"), "without codes, got a"),
