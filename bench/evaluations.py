@@ -22,7 +22,6 @@ _SHORT = ("--real", "embedded", "--size", 32, "--test-count", 300, "--seeds", 3,
 COMMANDS: dict[str, tuple[tuple[Any, ...], str]] = {
     "fairness": (("fairness", "--attribute", "group", "--associated", "glasses", *_SHORT, "--synthetic"), "report.json"),
     "safety": (("safety", "--unsafe", "glasses=yes", "--train-count", 1000, *_SHORT, "--synthetic"), "safety.json"),
-    "self-check": (("fairness", "--attribute", "group", "--self-check", *_SHORT), "self-check.json"),
 }
 """The arguments of each evaluation, and the name of its report."""
 
@@ -55,8 +54,7 @@ def evaluating(name: str) -> Callable[[Path], Sequence[Any]]:
                     np.arange(300) + number * 10**6, associations=embedded.DEFAULT_ASSOCIATIONS | shares, size=32
                 )
                 np.savez(file, images=images, labels=labels[:, 0], attributes=["group"], values_group=["square", "round"])
-        given = sets if arguments[-1] == "--synthetic" else ()
-        return ("-c", _LOGGED, out / LOG, *arguments, *given, "--out", out / "report")
+        return ("-c", _LOGGED, out / LOG, *arguments, *sets, "--out", out / "report")
 
     return command
 
@@ -69,11 +67,8 @@ def evaluated(name: str) -> Callable[[Path], dict[str, np.ndarray]]:
         report = json.loads((out / "report" / file).read_text())
         report = {key: value for key, value in report.items() if key not in ("command", "options", "seconds")}
         keys = (out / LOG).read_text().splitlines()
-        classifiers = [key for key in keys if key.startswith("classifier")]
-        counts = {"parts": len(set(keys)), "parts written twice": len(keys) - len(set(keys)), "classifiers": len(classifiers)}
-        left = sum(1 for _ in out.rglob(f"*{SUFFIX}"))
-        leaves = {place: np.array(value) for place, value in _leaves(report)}
-        return leaves | {key: np.array(count) for key, count in (counts | {"parts left": left}).items()}
+        counts = {"parts written twice": len(keys) - len(set(keys)), "parts left": sum(1 for _ in out.rglob(f"*{SUFFIX}"))}
+        return {place: np.array(value) for place, value in [*_leaves(report), *counts.items()]}
 
     return result
 

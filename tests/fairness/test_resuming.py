@@ -37,9 +37,9 @@ REAL = noise("real", 60, 0), noise("real", 40, 1)
 SETS = [noise("one", 48, 2), noise("two", 48, 3)]
 
 
-def evaluated(*, sets=SETS, **options):
+def evaluated(*, real=REAL, sets=SETS, **options):
     given = {"seeds": 2, "training": TRAINING, "permutations": 9, "replicates": 20, **options}
-    return evaluate_fairness(*REAL, sets, values=3, **given)
+    return evaluate_fairness(*real, sets, values=3, **given)
 
 
 @pytest.fixture
@@ -140,9 +140,11 @@ def test_what_changed_is_computed_anew_and_nothing_else(undisturbed, trained, op
     assert_same(result, evaluated(**options))
 
 
-def test_a_set_of_other_labels_gets_no_answers_of_the_same_images(undisturbed, trained):
-    other = replace(SETS[1], labels=SETS[1].labels[::-1].copy())
-    assert_same(evaluated(sets=[SETS[0], other], finished=dict(undisturbed[1])), evaluated(sets=[SETS[0], other]))
+@pytest.mark.parametrize("name", ["sets", "real"])
+def test_images_of_other_labels_get_no_answers_of_the_same_images(undisturbed, name):
+    first, second = SETS if name == "sets" else REAL
+    other = {name: (first, replace(second, labels=second.labels[::-1].copy()))}
+    assert_same(evaluated(**other, finished=dict(undisturbed[1])), evaluated(**other))
 
 
 def test_a_classifier_has_a_key_of_all_that_it_is_trained_on():
