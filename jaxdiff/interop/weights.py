@@ -19,6 +19,7 @@ _NAMES = re.compile(
     rf"{STEM}(?:\.(?P<variant>(?!\S+-of-\d)[\w-]+))?\.(?P<format>safetensors|bin)"  # not one of the files of an index
     rf"|{STEM}\.(?P<split>safetensors|bin)\.index(?:\.(?P<of>[\w-]+))?\.json"
 )
+_EIGHT_BITS = re.compile(r"F[468](_.*)?")  # the numbers of safetensors with 8 bits or fewer
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -124,7 +125,7 @@ def _safetensors(file: Path) -> Content:
         with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone has no bfloat16
             names = list(opened.keys())
             kinds = {name: opened.get_slice(name).get_dtype() for name in names}
-            if eights := [name for name, kind in kinds.items() if kind.startswith(("F8", "F6", "F4"))]:
+            if eights := [name for name, kind in kinds.items() if _EIGHT_BITS.fullmatch(kind)]:
                 raise InputError(
                     f"{file} has {len(eights)} arrays of {kinds[eights[0]]}, 8 bits or fewer, e.g. {eights[0]}; jaxdiff reads "
                     "float16, bfloat16, float32 and float64: take weights that are not quantised"

@@ -145,6 +145,14 @@ def test_names_that_wrappers_put_before_arrays_are_taken_off(prefix, foreign, st
     assert interop.load(foreign).fingerprint == expected.fingerprint
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_numbers_of_each_precision_become_float32(kind, foreign, state):
+    safetensors.numpy.save_file({name: array.astype(kind) for name, array in state.items()}, foreign / WEIGHTS)
+    bias = by_path(interop.load(foreign).network.weights)["conv_in/bias"]
+    assert bias.dtype == np.float32
+    np.testing.assert_array_equal(bias, state["conv_in.bias"].astype(kind).astype(np.float32))
+
+
 def test_two_networks_in_one_dictionary_are_told_apart_by_their_prefix(foreign, state):
     averaged = {f"ema_model.{name}": array for name, array in other(state).items()}
     both = {f"online_model.{name}": array for name, array in state.items()} | averaged | {"step": np.zeros(1, np.float32)}

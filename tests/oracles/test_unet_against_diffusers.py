@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 from jaxdiff import interop
 from jaxdiff.data import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
+from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.models.config import UNetConfig
@@ -276,3 +277,96 @@ def test_a_model_trained_here_is_a_pipeline_there(values, process, tmp_path, com
             images = pipeline(batch_size=2, num_inference_steps=2, output_type="np").images
             assert images.shape == (2, 8, 8, 3) and np.isfinite(images).all()
     assert complaints == []
+
+
+def halved(model: UNet2DModel, dtype) -> UNet2DModel:
+    """The same network with rounded weights."""
+    rounded = UNet2DModel(**{key: value for key, value in model.config.items() if key[0] != "_"})
+    rounded.load_state_dict(model.state_dict())
+    return rounded.to(dtype)
+
+
+# How diffusers writes a network: the options of `save_pretrained`, of `from_pretrained`, and the type of its numbers.
+SAVED = {
+    "one file": ({}, {}, None),
+    "one .bin": ({"safe_serialization": False}, {}, None),
+    "shards": ({"max_shard_size": "300KB"}, {}, None),
+    "shards of .bin": ({"max_shard_size": "300KB", "safe_serialization": False}, {"use_safetensors": False}, None),
+    "half precision": ({"variant": "fp16"}, {"variant": "fp16"}, torch.float16),
+    "half precision, .bin": ({"variant": "fp16", "safe_serialization": False}, {"variant": "fp16"}, torch.float16),
+    "half precision, shards": ({"variant": "fp16", "max_shard_size": "200KB"}, {"variant": "fp16"}, torch.float16),
+    "bfloat16 in the plain file": ({}, {}, torch.bfloat16),
+    "double precision": ({}, {}, torch.float64),
+}
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_weights_are_those_that_diffusers_wrote(how, rng, tmp_path, complaints):
+    """Bit for bit, as float32; and so is what the network computes that diffusers itself reads from the same files."""
+    saving, loading, dtype = SAVED[how]
+    model = random_model(THEIRS["adm"])
+    written = model if dtype is None else halved(model, dtype)
+    written.save_pretrained(tmp_path / "unet", **saving)
+    files = [each.name for each in (tmp_path / "unet").iterdir()]
+    assert (len(files) > 3) == ("shards" in how) and any("fp16" in file for file in files) == ("half" in how)
+    DDPMScheduler().save_pretrained(tmp_path / "scheduler")
+    ours = interop.load(tmp_path)
+    expected = unet2d.imported(ours.config, {name: weight.float().numpy() for name, weight in written.state_dict().items()})
+    one, other = named(ours.network.weights), named(expected.weights)
+    assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+    assert ours.training.get("weights") == ("variant fp16" if "half" in how else None)
+
+    there = UNet2DModel.from_pretrained(tmp_path, subfolder="unet", **loading, **QUIETLY).float()
+    x, timestep = rng.standard_normal((2, 16, 16, 3)).astype(np.float32), np.asarray([3, 800])
+    given = apply(ours.network, x, jnp.asarray((timestep + 1) / 1000, jnp.float32), np.asarray([7, 2]))
+    with torch.no_grad():
+        out = there(to_theirs(x), torch.from_numpy(timestep), torch.tensor([7, 2])).sample
+    assert relative(given, to_ours(out)) < 1e-5
+
+
+def test_averaged_weights_are_those_of_their_training_script(tmp_path, complaints):
+    """`EMAModel` writes `unet_ema` beside `unet`, with settings of its own in the `config.json`."""
+    from diffusers.training_utils import EMAModel
+
+    first, last = random_model(THEIRS["no attention"], 1), random_model(THEIRS["no attention"], 2)
+    averaged = EMAModel(first.parameters(), decay=0.5, model_cls=UNet2DModel, model_config=first.config)
+    averaged.step(last.parameters())
+    checkpoint = tmp_path / "checkpoint-500"
+    first.save_pretrained(checkpoint / "unet")
+    averaged.save_pretrained(checkpoint / "unet_ema")
+    DDPMScheduler().save_pretrained(tmp_path / "scheduler")
+    for options, name in (({}, "unet_ema"), ({"subfolder": "unet"}, "unet")):
+        model = UNet2DModel.from_pretrained(checkpoint, subfolder=name, **QUIETLY)
+        ours = interop.load(checkpoint, **options)
+        expected = unet2d.imported(ours.config, {name: weight.numpy() for name, weight in model.state_dict().items()})
+        one, other = named(ours.network.weights), named(expected.weights)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_what_torch_saves_of_a_training_run_is_read(tmp_path):
+    """`torch.save` of the network, its average, and wrappers around them, with an optimizer that holds no network."""
+    model, average = random_model(THEIRS["no attention"], 1), random_model(THEIRS["no attention"], 2)
+    model.save_pretrained(tmp_path)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.zeros(1, 1, 8, 8), 3).sample.sum().backward()
+    optimizer.step()
+    wrapped = torch.nn.DataParallel(model).state_dict()
+    saved = {"step": 3, "optimizer": optimizer.state_dict(), "model": wrapped, "ema": average.state_dict()}
+    for legacy in (False, True):
+        torch.save(saved, tmp_path / "run.pt", _use_new_zipfile_serialization=not legacy)
+        for options, expected in (({}, average), ({"key": "model"}, model)):
+            ours = interop.load(tmp_path / "run.pt", process=ddpm("linear"), prediction="eps", **options)
+            network = unet2d.imported(ours.config, {name: weight.numpy() for name, weight in expected.state_dict().items()})
+            one, other = named(ours.network.weights), named(network.weights)
+            assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_float8_that_torch_saves_is_refused_by_name(tmp_path):
+    from safetensors.torch import save_file
+
+    state = {"conv_in.weight": torch.zeros(4).to(torch.float8_e4m3fn)}
+    torch.save(state, tmp_path / "x.pt")
+    save_file(state, tmp_path / "x.safetensors")
+    for name, message in (("x.pt", "of a type such as float8"), ("x.safetensors", "1 arrays of F8_E4M3, 8 bits or fewer")):
+        with pytest.raises(InputError, match=message):
+            interop.load(tmp_path / name)
