@@ -1,5 +1,6 @@
 """Checkpoints of a training run, by Orbax, which no other module uses. Every process of a run must call every function."""
 
+import errno
 import os
 import shutil
 import threading
@@ -17,6 +18,17 @@ from jaxdiff.errors import InputError, LostProcess
 
 _INCOMPLETE = ".orbax-checkpoint-tmp"  # part of the name of the folder that Orbax writes into until it is complete
 _POLL = 0.05  # seconds
+
+
+def _remove(folder: Path, tries: int = 20) -> None:
+    """Removes a folder, also while a writer that has failed in another process still adds a last file to it."""
+    for left in reversed(range(tries)):
+        try:
+            return shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not left:
+                raise
+            time.sleep(0.1)
 
 
 class Checkpoints:
@@ -40,7 +52,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for incomplete in self._folder.glob(f"*{_INCOMPLETE}*"):
-                shutil.rmtree(incomplete)
+                _remove(incomplete)
         except OSError as error:
             raise InputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
 

@@ -79,9 +79,13 @@ def call_program(monkeypatch, tmp_path):
     return call
 
 
+LONG = {"test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sweep_program.py"}
+"""Files of short tests that take over forty seconds together."""
+
+
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that no worker is left alone with one at the end; optimized tests end each file."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    """Long files come first, so that no worker is left alone with one at the end; optimized tests end each file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.path.name in LONG}
     files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     optimized = lambda item: item.get_closest_marker("optimized") is not None  # noqa: E731
     items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))

@@ -1,5 +1,8 @@
 """The checksum of a checkpoint depends on every bit and its position, and on nothing else."""
 
+import errno
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,3 +70,26 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to .*file"):
         Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+@pytest.mark.parametrize("late, message", [(2, None), (10**6, "cannot write to .*: Directory not empty")])
+def test_a_writer_that_is_ending_does_not_stop_the_next_run(tmp_path, monkeypatch, late, message):
+    """A file that appears while an incomplete checkpoint is removed: the removal is repeated, though not for ever."""
+    incomplete, remove = tmp_path / "2.orbax-checkpoint-tmp", shutil.rmtree
+    incomplete.mkdir()
+    calls = []
+
+    def removed(folder):
+        calls.append(folder)
+        if len(calls) <= late:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        remove(folder)
+
+    monkeypatch.setattr("shutil.rmtree", removed)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    if message is None:
+        Checkpoints(tmp_path)
+        assert not incomplete.exists() and calls == [incomplete] * (late + 1)
+    else:
+        with pytest.raises(InputError, match=message):
+            Checkpoints(tmp_path)

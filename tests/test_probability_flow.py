@@ -270,7 +270,10 @@ def test_decoding_continues_as_sampling_does(key):
         (lambda x, run: encode(*run, x, solver=Heun(8, churn=1.0)), "`solver`.*churn 0.*churn=1.0"),
         (lambda x, run: encode(*run, x, solver=DPMSolver(8)), "`solver`.*ddim.*heun.*DPMSolver"),
         (lambda x, run: encode(*run, x, solver=DDIM(8), condition=jnp.zeros(3)), "`condition`.*64.*3"),
-        (lambda x, run: encode(guidance.switching(run[0], 0.5), run[1], x, solver=DDIM(1)), "too few"),
+        (
+            lambda x, run: encode(guidance.switching(run[0], 0.5), run[1], x, solver=DDIM(1)),
+            "must be at least 2 for 1 breakpoints",
+        ),
         (lambda x, run: encode(*run, x, solver=DDIM(8), strength=0.0), r"`strength`.*\(0, 1\].*0.0"),
         (lambda x, run: decode(*run, x, solver=DDIM(8), strength=1.01), r"`strength`.*\(0, 1\].*1.01"),
         (lambda x, run: decode(*run, x, solver=EulerMaruyama(8)), "`solver`.*deterministic.*EulerMaruyama"),

@@ -119,7 +119,8 @@ def test_the_tables_have_every_pair_and_the_worst_group(report, markdown, printe
     (errors,) = (rows for title, rows in markdown.items() if title.startswith("real->synthetic") and "chance: 66.7" in title)
     assert errors[0][-1] == "worst" and errors[3][-1].startswith("50.0 [") and errors[3][-1].endswith("] middle")
     assert "pairs of values" in printed and "50.0 middle" in printed and "dark-bright 0.0" in printed
-    assert max(map(len, printed.splitlines())) <= 80
+    # a line that begins with the path of a data set is left whole
+    assert max(len(line) for line in printed.splitlines() if not line.startswith("/")) <= 80
 
 
 def test_errors_in_intersections_of_attributes(report):

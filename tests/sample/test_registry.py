@@ -36,14 +36,17 @@ def test_every_entry_is_complete(name):
 
 @pytest.mark.parametrize("command", [Draw, Search, Sweep])
 def test_an_option_has_one_definition(command):
-    """Entries that share an option inherit it from one class, so that no default and no text is written twice."""
+    """Entries and commands that share an option inherit it from one class, so that no default and no text is written twice."""
+
+    def definer(kind, option):
+        return next(each for each in kind.__mro__ if option in vars(each).get("__annotations__", {}))
+
     found = {}
     for entry in entries_of(command).values():
         for option in options_of(entry):
-            definer = next(each for each in entry.__mro__ if option in vars(each).get("__annotations__", {}))
-            assert found.setdefault(option, definer) is definer, option
-    own = set(options_of(command))
-    shared = own & set(found) - {"start", "value_names"}
+            assert found.setdefault(option, definer(entry, option)) is definer(entry, option), option
+    own = set(options_of(command)) - {"start"}
+    shared = {option for option in own & set(found) if definer(command, option) is not found[option]}
     assert not shared, f"{command.__name__} defines options of methods or modifiers: {shared}"
 
 

@@ -148,7 +148,7 @@ def test_a_breakpoint_above_the_start_does_nothing_and_one_below_has_a_node(key)
     np.testing.assert_allclose(x[:, 0], [0, 1, 1, 1, 1], atol=1e-6)
     # a single step has no room for a breakpoint below its start, and needs none for one above
     sample(guidance.switching(shown, 0.6), process, init=Init(jnp.zeros((5, 1)), 0.01), **run)
-    with pytest.raises(InputError, match="too few"):
+    with pytest.raises(InputError, match="must be at least 2 for 1 breakpoints"):
         sample(guidance.switching(shown, 0.005), process, init=Init(jnp.zeros((5, 1)), 0.01), **run)
 
 

@@ -299,7 +299,10 @@ def run(solver, process=None, **arguments):
         (lambda: run(EulerMaruyama(100)), "euler_maruyama.*vp_cosine.*g² dt is .* must be at most 2"),
         (lambda: run(EulerMaruyama(100), flow()), "euler_maruyama.*flow.*g² dt"),
         (lambda: run(PredictorCorrector(100, predictor="euler_maruyama"), flow()), "predictor_corrector.*flow.*g² dt"),
-        (lambda: on_breakpoints(nodes("uniform", 1, vp_cosine())[:, None], (jnp.asarray(0.5),)), "too few"),
+        (
+            lambda: on_breakpoints(nodes("uniform", 1, vp_cosine())[:, None], (jnp.asarray(0.5),)),
+            "must be at least 2 for 1 breakpoints",
+        ),
         (lambda: run(DDIM(2), indices=None), "leading axis"),
         (lambda: run(DDIM(2), condition=(jnp.zeros(2), jnp.zeros(3))), "leading axis.*2.*3"),
         (lambda: run(DDIM(2), condition=jnp.zeros(3)), "leading axis.*2.*3"),
