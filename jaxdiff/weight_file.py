@@ -160,8 +160,10 @@ def _elsewhere(folder: Path, kind: Kind, path) -> str:
     others = [other for other in KINDS.values() if other != kind and (folder / other.file).is_file()]
     if others:
         return f", but {others[0].file} does: it contains a {others[0].name}, which {others[0].loader} reads"
-    of_diffusers = ("model_index.json", "unet", "diffusion_pytorch_model.safetensors")
-    if kind == MODEL and any((folder / name).exists() for name in of_diffusers):
+    of_diffusers = ("model_index.json", "unet", "unet_ema", "diffusion_pytorch_model*")
+    if kind == MODEL and str(path).startswith("hf:"):
+        return "; import a model of the Hugging Face hub with `jaxdiff train import OWNER/NAME --out RUN`"
+    if kind == MODEL and any(name for pattern in of_diffusers for name in folder.glob(pattern)):
         return f"; it is a diffusers folder: convert it with `jaxdiff train import {path} --out RUN`"
     return f"; create one with `{kind.command} --out {path}`"
 

@@ -31,6 +31,7 @@ class _Given:
     attribute: Attribute | None
     null_label: bool
     size: int | tuple[int, int] | None
+    variant: str | None
     key: str | None
     head_channels: int
     attention_order: str
@@ -90,8 +91,8 @@ def load(
             network or the scheduler has unsupported features, or the network draws latents.
     """
     given = _Given(
-        process=process, prediction=prediction, attribute=attribute, null_label=null_label, size=size, key=key,
-        head_channels=head_channels, attention_order=attention_order,
+        process=process, prediction=prediction, attribute=attribute, null_label=null_label, size=size,
+        variant=variant, key=key, head_channels=head_channels, attention_order=attention_order,
     )  # fmt: skip
     files, inside = _opened(source)
     if inside and files.has(inside):
@@ -99,7 +100,7 @@ def load(
             name = "subfolder" if subfolder is not None else "variant"
             raise InputError(f"`{name}` is for folders, got the file {source}")
         return _of_file(files, inside, given)
-    return _of_folder(files, joined(inside, subfolder) if inside and subfolder else inside or subfolder, variant, given)
+    return _of_folder(files, joined(inside, subfolder) if inside and subfolder else inside or subfolder, given)
 
 
 def is_diffusers(path: str | os.PathLike) -> bool:
@@ -119,7 +120,7 @@ def _opened(source: str | os.PathLike) -> tuple[Files, str]:
     return Folder(path.parent), path.name
 
 
-def _of_folder(files: Files, subfolder: str | None, variant: str | None, given: _Given) -> Model:
+def _of_folder(files: Files, subfolder: str | None, given: _Given) -> Model:
     """The model of a folder of diffusers, or of a run of jaxdiff."""
     networks = [name for name in NETWORKS if files.has(joined(name, CONFIG))]
     if not networks and subfolder is None and files.has(MODEL.file):
@@ -130,7 +131,7 @@ def _of_folder(files: Files, subfolder: str | None, variant: str | None, given: 
     latents.refuse(files, place)
     settings = read_json(files.path(joined(place, CONFIG)))
     unet2d_config.completed(settings, CONFIG)  # before anything large is read
-    choice = weights.choose(files, place, variant)
+    choice = weights.choose(files, place, given.variant)
     scheduled = _scheduled(files, place, given)
     content = weights.read(files, place, choice)
     found = state.find(content.held, choice.name, given.key, "UNet2DModel")

@@ -240,6 +240,8 @@ def test_a_run_of_jaxdiff_is_read_as_it_is(trained, tmp_path):
         assert interop.load(source).fingerprint == trained.fingerprint
         with pytest.raises(InputError, match="is a model of jaxdiff, which stores `null_label` itself: leave it out"):
             interop.load(source, null_label=True)
+    with pytest.raises(InputError, match="which stores `variant` itself"):
+        interop.load(tmp_path / "run", variant="fp16")
 
 
 def test_the_library_loads_a_folder_of_diffusers_as_it_loads_a_run(foreign, trained, tmp_path):

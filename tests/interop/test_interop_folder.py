@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -232,6 +233,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         interop.load(tmp_path / "absent")
 
 
-def test_the_reader_of_runs_knows_a_folder_of_diffusers(folder):
+def test_the_reader_of_runs_knows_what_must_be_imported_first(folder):
+    with pytest.raises(InputError, match=r"import a model of the Hugging Face hub with `jaxdiff train import OWNER/NAME"):
+        models.load(Path("hf://someone/faces"))
     with pytest.raises(InputError, match=r"diffusers folder: convert it with `jaxdiff train import .* --out RUN`"):
         models.load(folder)
