@@ -46,7 +46,7 @@ FEW = ClassifierTraining(steps=1, batch=4, widths=(4,), flip=False)
 DRAW = ("draw", "--model", "run", "--count", COUNT, "--steps", STEPS, "--solver", "ddim", "--batch-size", COUNT)
 SEARCH = ("search", "--model", "run", "--steps", "3", "--batch", "2", "--solver", "ddim")
 SWEEP = ("sweep", "--model", "run", "--steps", "3", "--solver", "ddim", "--tau", "0.3", "0.6", "--count", COUNT)
-JUDGED = ("--model", "run", "--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "1")
+DATA = ("--model", "run", "--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "1")
 METHOD_OPTIONS = {"switching": ("--tau", "0.5"), "spectral": ("--tau", "0.7", "0.3", "--edges", "2")}
 UNSAFE, LABEL = ("--unsafe", "data.npz"), ("--unsafe-label", "group=round", "--strength", "0.5")
 MODIFIER_OPTIONS = {
@@ -77,8 +77,8 @@ COMMANDS: dict[str, tuple[str, tuple]] = {
     "search objective without data": ("sample", (*SEARCH[:-2], "--objective", "parity")),
     "sweep": ("sample", (*SWEEP, "--batches", "2", "--modes", "prefix/own/beta_eps/batch")),
     "sweep from no label": ("sample", (*SWEEP, "--start", "none")),
-    "likelihood": ("evaluate", ("likelihood", *JUDGED)),
-    "likelihood without labels": ("evaluate", ("likelihood", *JUDGED, "--condition", "null")),
+    "likelihood": ("evaluate", ("likelihood", *DATA)),
+    "likelihood without labels": ("evaluate", ("likelihood", *DATA, "--condition", "null")),
     "memorization": (
         "evaluate",
         (
@@ -185,7 +185,7 @@ def kind(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick_classifiers(monkeypatch, tmp_path_factory):
-    """Attribute classifiers of one step, whose judgement no test here looks at; and no cache of the user's."""
+    """Attribute classifiers of one step, whose answers no test here looks at; and no cache of the user's."""
     few = lambda *given, **named: train_image_classifier(*given, **{**named, "training": FEW})  # noqa: E731
     monkeypatch.setattr(sample.search, "train_image_classifier", few)
     monkeypatch.setattr(sample.objective, "train_feature_classifiers", lambda *given, **named: ())

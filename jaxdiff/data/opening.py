@@ -36,8 +36,7 @@ def open_data(
             - a folder or a `.zip` with `labels.csv` and images: see `jaxdiff.data.readers.table`;
             - an `.npz` with `images` and `labels`: see `jaxdiff.data.readers.npz`;
             - `tfds:NAME`, optionally `tfds:NAME?manual_dir=PATH&data_dir=PATH`: see `jaxdiff.data.tfds`;
-            - CelebA, FairFace or UTKFace as they are downloaded, a StyleGAN or EDM set, a Hugging Face imagefolder or parquet
-              files, WebDataset shards, class folders, or images without labels: see the modules of `jaxdiff.data.readers`;
+            - a published layout (CelebA, UTKFace, WebDataset, ...) or images without labels: see `jaxdiff.data.readers`;
             - a folder of samples with `samples.json`: it has no splits, so every `split` is the whole set;
             - any of these followed by a selection: `embedded:glasses=yes`, see `jaxdiff.data.selection`.
         split: train, validation, test or all. The data set's own splits if it has them, otherwise 80, 10 and 10 % by a

@@ -135,7 +135,7 @@ def _refuse_foreign(dictionaries: Mapping[str, Arrays], name: str, *, always: bo
         if any(re.search(pattern, key) for arrays in dictionaries.values() for key in arrays):
             raise InputError(
                 f"{name} holds {what}; jaxdiff imports networks of pixels that are a UNet2DModel or of guided-diffusion. "
-                "`jaxdiff evaluate` judges images that other programs drew"
+                "`jaxdiff evaluate` measures images that other programs drew"
             )
 
 
