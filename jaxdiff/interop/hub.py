@@ -160,6 +160,6 @@ def _library() -> Any:
     return huggingface_hub
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """The first line of an error message."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
