@@ -232,7 +232,7 @@ def _scheduled(files: Files, place: str, given: _Given) -> tuple[Process, Predic
 
 def _weights(chosen: list[str], found: state.Found) -> dict[str, str]:
     """Which weights were taken where there was a choice, for provenance."""
-    chosen = [*chosen, *([found.key] if found.chosen else [])]
+    chosen = [*chosen, *([found.key or "without prefix"] if found.chosen else [])]
     return {"weights": ", ".join(chosen)} if chosen else {}
 
 

@@ -24,10 +24,12 @@ REQUIRED: dict[Family, tuple[str, ...]] = {
         "output_blocks.0.0.emb_layers.1.weight",
     ),
 }
-# Networks that are refused by name, by an array that only they have.
-FOREIGN = {
+# Networks that are refused by name, by an array that only they have; the first ones have the arrays in `REQUIRED`, too.
+RESEMBLING = {
     r"(^|\.)first_stage_model\.": "a latent-diffusion model, which draws the latents of its first_stage_model and not pixels",
     r"\.transformer_blocks\.\d": "a UNet with cross-attention, such as that of Stable Diffusion",
+}
+FOREIGN = {
     r"(^|\.)map_layer0\.weight$": "a network of EDM (SongUNet or DhariwalUNet)",
     r"(^|\.)emb_fourier\.freqs$": "a network of EDM2",
     r"(^|\.)all_modules\.\d+\.": "a network of score_sde (NCSN++ or DDPM++)",
@@ -70,10 +72,10 @@ def find(held: Any, name: str, key: str | None = None, expected: Family | None =
         InputError: there is no network that jaxdiff imports, none under the key, or several.
     """
     dictionaries = dict(_dictionaries(held))
-    _refuse_foreign(dictionaries, name, always=True)
+    _refuse(RESEMBLING, dictionaries, name)
     networks = {place: found for path, arrays in dictionaries.items() for place, found in _networks(path, arrays)}
     if not networks:
-        _refuse_foreign(dictionaries, name, always=False)
+        _refuse(FOREIGN, dictionaries, name)
         if expected is not None and key is None and list(dictionaries) == [""]:
             return Found(dictionaries[""], expected, "", False)
         raise InputError(_nothing(held, dictionaries, name))
@@ -123,15 +125,15 @@ def _place(path: str, name: str) -> str:
     return ".".join(part for part in (path, name) if part)
 
 
-def _refuse_foreign(dictionaries: Mapping[str, Arrays], name: str, *, always: bool) -> None:
-    """Raises `InputError` if the arrays are of a network that is refused by name.
+def _refuse(networks: Mapping[str, str], dictionaries: Mapping[str, Arrays], name: str) -> None:
+    """Raises `InputError` if the arrays are those of one of these networks.
 
     Arguments:
+        networks: what they are, by a pattern of the name of an array.
         dictionaries: all arrays.
         name: the name of the file in errors.
-        always: whether to look for those that have the arrays of a network that jaxdiff imports, too; if not, for the others.
     """
-    for pattern, what in list(FOREIGN.items())[slice(2) if always else slice(2, None)]:
+    for pattern, what in networks.items():
         if any(re.search(pattern, key) for arrays in dictionaries.values() for key in arrays):
             raise InputError(
                 f"{name} holds {what}; jaxdiff imports networks of pixels that are a UNet2DModel or of guided-diffusion. "

@@ -164,6 +164,13 @@ def test_two_networks_in_one_dictionary_are_told_apart_by_their_prefix(foreign, 
     np.testing.assert_array_equal(by_path(model.network.weights)["conv_in/bias"], state["conv_in.bias"])
 
 
+def test_a_network_beside_its_average_in_one_dictionary_is_taken_apart(foreign, state):
+    """The network's own names have no prefix; the empty key is the file itself."""
+    written(foreign / WEIGHTS, state | {f"ema.{name}": array for name, array in other(state).items()})
+    for options, expected in (({}, state["conv_in.bias"] + 1), ({"key": ""}, state["conv_in.bias"])):
+        np.testing.assert_array_equal(by_path(interop.load(foreign, **options).network.weights)["conv_in/bias"], expected)
+
+
 @pytest.mark.parametrize(
     ("keys", "taken", "said"),
     [
