@@ -117,9 +117,7 @@ def train_image_classifier(
     absent = np.flatnonzero(np.bincount(labels, minlength=values) == 0)
     if len(absent):
         raise InputError(f"`labels` must have every value in 0..{values - 1}, got none of {absent.tolist()}")
-    graph, state = resnet.create(
-        values, seed=seed, channels=images.shape[3], widths=tuple(training.widths), blocks=training.blocks
-    )
+    graph, state = _untrained(images, values, seed, training)
     moments = _optimiser(0.0, 0.0).init(state)
     # A loop of small programs, since XLA's CPU backend runs the gradient of a convolution inside a scan 100 times slower.
     for step, (batch, batch_labels) in enumerate(_batches(images, labels, values, seed, training)):
@@ -159,9 +157,7 @@ def train_once(
         key: from `classifier_keys` of the same arguments.
         images, labels, values, seed, training: as in `train_image_classifier`.
     """
-    graph, state = resnet.create(
-        values, seed=seed, channels=images.shape[3], widths=tuple(training.widths), blocks=training.blocks
-    )
+    graph, state = _untrained(images, values, seed, training)
 
     def compute():
         trained = train_image_classifier(images, labels, values=values, seed=seed, training=training)
@@ -170,6 +166,11 @@ def train_once(
     weights = once(finished, key, compute)
     leaves = [jnp.asarray(weights[name]) for name in named(state)]
     return ImageClassifier(graph, jax.tree.unflatten(jax.tree.structure(state), leaves))
+
+
+def _untrained(images: UInt8[np.ndarray, "n h w c"], values: int, seed: int, training: ClassifierTraining) -> tuple[Any, Any]:
+    """The network for these images before its first step."""
+    return resnet.create(values, seed=seed, channels=images.shape[3], widths=tuple(training.widths), blocks=training.blocks)
 
 
 def _batches(
