@@ -11,10 +11,9 @@ from jaxtyping import Integer
 
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
-from jaxdiff._console.reading import open_with, show_data
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, reported, working
-from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
-from jaxdiff.data.spec import split_spec
+from jaxdiff.data import Attribute, Source, find, load_arrays, names_values, open_data, open_with
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
@@ -75,7 +74,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     quality_reference.require_size(reference, extractor, sets[options.real, "test"].images)
     extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
     about: dict[str, Any] = {}
-    # asked before any training, so that a fault of the file costs nothing
+    # run before any training, so that a fault of the file costs nothing
     if external:
         about["external_classifier"] = external.about
         _add(extras, classification.label_accuracies(external, _compared(options, sets), values, finished))
@@ -251,11 +250,9 @@ def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | Non
 
 
 def _reading(options: Fairness, spec: str) -> dict[str, Any]:
-    """How a set is read: --value-names except for sets of samples and tfds, which name their values; --layout of --real."""
-    path = Path(split_spec(spec)[0]).expanduser()
-    tabular = path.suffix.lower() in (".npz", ".zip") or (path.is_dir() and not (path / "samples.json").is_file())
-    reading = options.reading if tabular else {**options.reading, "value_names": None}
-    return reading if spec == options.real else {**reading, "layout": None}
+    """How a set is read: --value-names unless it names its values itself; --layout and --range are those of --real."""
+    reading = options.reading if spec == options.real else {"value_names": options.reading["value_names"]}
+    return reading | ({"value_names": None} if names_values(spec, reading.get("layout")) else {})
 
 
 def _load(

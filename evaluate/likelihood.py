@@ -12,9 +12,9 @@ from rich.table import Table
 
 from jaxdiff._console.first import require_writable, write_once
 from jaxdiff._console.parts import kept_parts
-from jaxdiff._console.reading import open_with, show_data
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported
-from jaxdiff.data import Attribute, Source, load_arrays, open_data
+from jaxdiff.data import Attribute, Source, load_arrays, open_data, open_with
 from jaxdiff.finished import Finished, run_all
 from jaxdiff.model import Model, load
 from jaxdiff.probability_flow import bits_per_dimension

@@ -12,9 +12,9 @@ from jaxtyping import Int, UInt8
 
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
-from jaxdiff._console.reading import open_with, show_data
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
-from jaxdiff.data import Source, load_arrays, open_data
+from jaxdiff.data import Source, load_arrays, open_data, open_with
 from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.model import Model, load
@@ -152,11 +152,9 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
         raise InputError(f"the membership attack needs at least {LEAST} held-out images; {others.name} has {len(others)}")
     ambiguous = len({Path(spec).name for spec in options.samples}) < len(options.samples)
     sources = {
-        spec if ambiguous else Path(spec).name: open_data(
-            spec, split="all", **fitting, attributes=(), range=options.range
-        )
+        spec if ambiguous else Path(spec).name: open_data(spec, split="all", **fitting, attributes=())
         for spec in options.samples
-    }  # fmt: skip
+    }
     for source in (known, others, *sources.values()):
         show_data(source)
     require_one_size([known, others, *sources.values()])

@@ -16,10 +16,10 @@ from jaxdiff import process as processes
 from jaxdiff._console import pictures, plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
-from jaxdiff._console.reading import open_with, show_data
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported, working
 from jaxdiff._console.unsafe import encoded
-from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data
+from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data, open_with
 from jaxdiff.data.selection import matches
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
@@ -85,10 +85,7 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     """As `safety`; keeps what is finished."""
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {
-        spec: open_data(spec, split="all", **options.image_format, attributes=(), range=options.range)
-        for spec in options.synthetic
-    }
+    sources = {spec: open_data(spec, split="all", **options.image_format, attributes=()) for spec in options.synthetic}
     for source in sources.values():
         show_data(source)
     require_one_size(
@@ -235,7 +232,7 @@ def _guard_summary(options: Safety, spec: str, test: Real, finished: Finished) -
     if not (Path(spec) / "samples.json").is_file():
         return {}
     samples = SampleSet.open(spec)
-    about, notes = samples.provenance, samples.notes()
+    about, notes = samples.provenance, samples.sample_notes()
     if "guard" not in about:
         return {}
     # the parameter that varies along a trade-off curve of one guard and weight

@@ -43,7 +43,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
         seconds = _draw_missing(options, drawing, samples, ends)
         write_once(folder, samples.finish)
         if guard := chosen.nest.in_slot("guard"):
-            summary = parallel.run_on_first(lambda: guard_summary(samples.notes(), gated=guard.modifier.gated))
+            summary = parallel.run_on_first(lambda: guard_summary(samples.sample_notes(), gated=guard.modifier.gated))
             console.print(summary, highlight=False)
         if len(seconds) > 1:
             # the first batch compiles

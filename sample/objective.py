@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 
 from jaxdiff._console.first import require_writable
-from jaxdiff._console.reading import open_with, show_data
+from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
-from jaxdiff.data import load_arrays
+from jaxdiff.data import load_arrays, open_with
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose_trade_off
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers

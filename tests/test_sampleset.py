@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxdiff.data import Attribute, load_arrays, open_data
+from jaxdiff.data import Attribute, describe, load_arrays, open_data
 from jaxdiff.data.samples import SHARD
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
@@ -63,6 +63,14 @@ def test_a_set_is_data_for_every_program(tmp_path, storage):
     assert source.attributes == (HAIR,)
     np.testing.assert_array_equal(source.labels[:, 0], labels()[:, 1])
     np.testing.assert_array_equal(source.image(SHARD + 1), drawn[SHARD + 1])
+
+
+def test_a_set_is_described(tmp_path):
+    whole(tmp_path / "set", "npz")
+    samples = SampleSet.open(tmp_path / "set")
+    counts = f"group: square {COUNT // 2}, round {COUNT // 2}; hair: dark {COUNT // 3}, fair {COUNT // 3}, red {COUNT // 3}"
+    assert describe(samples) == f"{samples.name}: {COUNT} images; 4x4 RGB; {counts}"
+    assert describe(open_data(tmp_path / "set")) == f"{samples.name}: {COUNT} images; 4x4 RGB; read as samples; {counts}"
 
 
 @STORAGES

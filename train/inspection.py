@@ -8,7 +8,6 @@ from jaxdiff._console.arguments import image_size
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console
 from jaxdiff.data import open_data
-from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 
 from .inspect_options import Inspect
@@ -28,7 +27,7 @@ def inspect_data(options: Inspect) -> None:
     # a view's images must have one size: without --size, it is that of the picture
     shown = source if size is not None else open_data(options.data, size=_SIZE, **how)
     chosen = np.sort(np.random.default_rng(options.seed).permutation(len(shown))[:IMAGES])
-    images = np.stack(View(shown).gather(chosen))
+    images = np.stack(shown.gather(chosen))
     pictures.write(pictures.grid(images, COLUMNS), options.out)
     console.print(f"{len(chosen)} images in {options.out}, by rows from the top left:")
     for place, index in enumerate(chosen, start=1):

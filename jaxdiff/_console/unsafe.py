@@ -10,12 +10,13 @@ from jaxtyping import Float32, UInt8
 from jaxdiff._console import arguments
 from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, load_arrays, open_data
+from jaxdiff.data.files import state
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Space, require_pixels
 
-READ_AS = "oriented, ranges with a margin"
-"""How files become pixels: a change makes cached images old."""
+VERSION = "2"
+"""Of the cache: a change of how files become pixels makes cached images old."""
 
 
 def encoded(
@@ -53,7 +54,8 @@ def encoded(
     )  # fmt: skip
     show_data(source)
     how = [str(split), f"{height}x{width}x{channels}", *value_names, str(layout), str(range)]
-    images = load_arrays(source)[0] if spec.startswith("tfds:") else _cached(source, [READ_AS, spec, *how, *_state(spec)])
+    files = state(Path(split_spec(spec)[0]).expanduser())
+    images = load_arrays(source)[0] if spec.startswith("tfds:") else _cached(source, [VERSION, spec, *how, files])
     if count is None:
         return space.encode(np.asarray(images))
     if count > len(images):
@@ -77,13 +79,3 @@ def _cached(source: Source, key: list[str]) -> UInt8[np.ndarray, "n h w c"]:
 
 def _folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxdiff"
-
-
-def _state(spec: str) -> list[str]:
-    """Sizes and modification times of the files of a data set, to detect changes; empty for data sets without files."""
-    path = Path(split_spec(spec)[0]).expanduser()
-    if not path.exists():
-        return []
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(file, file.stat()) for file in files if file.is_file()]
-    return [f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats]

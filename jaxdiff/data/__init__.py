@@ -7,7 +7,7 @@ from jaxdiff._lazy import lazily
 if TYPE_CHECKING:
     from jaxdiff.data.attributes import Attribute, find
     from jaxdiff.data.describing import describe
-    from jaxdiff.data.opening import open_data
+    from jaxdiff.data.opening import names_values, open_data, open_with
     from jaxdiff.data.pipeline import batches
     from jaxdiff.data.source import ArraySource, Source, load_arrays, require_two_values, verify
 
@@ -19,7 +19,9 @@ __all__ = [
     "describe",
     "find",
     "load_arrays",
+    "names_values",
     "open_data",
+    "open_with",
     "require_two_values",
     "verify",
 ]
@@ -29,7 +31,7 @@ __getattr__, __dir__ = lazily(
     {
         "attributes": ("Attribute", "find"),
         "describing": ("describe",),
-        "opening": ("open_data",),
+        "opening": ("names_values", "open_data", "open_with"),
         "pipeline": ("batches",),
         "source": ("ArraySource", "Source", "load_arrays", "require_two_values", "verify"),
     },

@@ -96,7 +96,7 @@ def label(
         if names is not None:
             own, codes = _named(values, names, name, what)
         elif len(values) <= MOST_VALUES:
-            own = tuple(sorted(values, key=_order))
+            own = tuple(sorted(values, key=order))
             codes = [own.index(value) for value in values]
         elif attributes is None:
             notes.append(f"column {name!r} is not used: it has {len(values)} distinct values, more than {MOST_VALUES}")
@@ -132,7 +132,7 @@ def _texts(column: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     return column.astype(np.int64).astype(str) if column.dtype.kind == "b" else column.astype(str)
 
 
-def _order(text: str) -> tuple[bool, int, str]:
+def order(text: str) -> tuple[bool, int, str]:
     """The key that sorts integers as numbers, before other text."""
     value = integer(text)
     return value is None, value or 0, text
@@ -154,7 +154,7 @@ def _named(values: Sequence[str], names: ValueNames, name: str, what: str) -> tu
     clash = [value for value in by_name.keys() & codes.keys() if by_name[value] != codes[value]]
     mixed = by_name.keys() - codes.keys() and codes.keys() - by_name.keys()
     if unknown or clash or mixed:
-        ordered = sorted(values, key=_order)
+        ordered = sorted(values, key=order)
         keys = ordered if len(ordered) == len(own) else [str(k) for k in range(1, len(own) + 1)]
         example = f"{name}=" + ",".join(f"{code}:{each}" for code, each in zip(keys, own, strict=True))
         raise InputError(

@@ -13,7 +13,7 @@ def describe(source: Source) -> str:
     """What was understood of a data set, so that a person can see a mistake: a line with the number of its images, their size
     and channels, and the number of images of each value of each attribute; then a line for each of its notes.
 
-    Decodes the first image.
+    Decodes the first image; the size and channels are its own, which the other images of a folder need not have.
     """
     total = f" of {source.whole:,}" if source.whole != len(source) else ""
     parts = [f"{len(source):,}{total} images"]

@@ -1,5 +1,6 @@
 """The files of a data set by name, whether they lie in a folder or in archives."""
 
+import hashlib
 import os
 import zipfile
 import zlib
@@ -110,6 +111,22 @@ def _walk(folder: str, within: str, above: frozenset[str]) -> Iterator[str]:
             yield within + entry.name
 
 
+def state(path: Path, *, apart: Path | None = None) -> str:
+    """A hash of a path and of the names, sizes and times of the file there, or of the files in the folder, to notice changes.
+
+    Arguments:
+        path: a file or folder, which may be absent.
+        apart: a folder whose files do not count.
+    """
+    lines = [str(path.resolve())]
+    for name in walk(path) if path.is_dir() else ("",) if path.is_file() else ():
+        file = path / name
+        if apart is None or not file.is_relative_to(apart):
+            stat = file.stat()
+            lines.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+
 def open_files(path: Path) -> Files | None:
     """The files of a folder, a zip or a tar; None if the path is none of them.
 
@@ -149,8 +166,9 @@ def _with_archives(files: Files, opener: Callable[[str], Opener], depth: int) ->
     opened = [_of_archive(opener(name), f"{files.where}/{name}", depth - 1) for name in paths]
     within: dict[str, tuple[Files, str]] = {name: (files, name) for name in files.names}
     for prefix, archive in zip(prefixes, opened, strict=True):
-        # a file outside comes before one of the same name in an archive
-        within = {prefix + each: (archive, each) for each in archive.names} | within
+        for each in archive.names:
+            # a file outside comes before one of the same name in an archive
+            within.setdefault(prefix + each, (archive, each))
 
     def read(name: str) -> bytes:
         holder, inner = within[name]

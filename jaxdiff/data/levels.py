@@ -43,7 +43,7 @@ def quantised(
     least, most = float(images.min()), float(images.max())
     if least < low - margin or most > high + margin:
         expected = "[0, 1], [-1, 1] or [0, 255]" if given is None else f"[{low:g}, {high:g}]"
-        hint = "" if given else "; `range` takes another, such as --range -1 1"
+        hint = "" if given else "; `range` takes another, such as -1 and 1"
         raise InputError(f"{what} must be in {expected} if floating point, got {least:g} to {most:g}{hint}")
     unit = (images.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     clipped = int(np.count_nonzero((images < low) | (images > high)))

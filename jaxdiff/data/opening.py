@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
+from typing import Any
 
 from jaxdiff.data import selection, splits
-from jaxdiff.data.columns import ValueNames
+from jaxdiff.data.columns import Incomplete, ValueNames
 from jaxdiff.data.readers import READERS, Reader, Request
 from jaxdiff.data.source import Source
 from jaxdiff.data.spec import split_spec
@@ -50,9 +51,9 @@ def open_data(
         value_names: names of the values of some attributes, for folders, zips and npz files: a list, whose k-th name (from 0)
             is that of the integer k, or a dictionary of the name of each code. See `jaxdiff.data.columns.label`.
         manual_dir: the folder with the files of a manually downloaded tfds data set.
-        layout: the name of the reader to use, one of `jaxdiff.data.readers.PLACES`; None takes the first that recognises the
-            data set.
-        range: low and high of floating-point images (other images need none): these become 0 and 255. None infers [0, 1],
+        layout: the name of the reader to use, one of `jaxdiff.data.readers.READER_MODULES`; None takes the first that
+            recognises the data set.
+        range: low and high of floating-point images (refused for others): these become 0 and 255. None infers [0, 1],
             [-1, 1] or [0, 255].
 
     Raises:
@@ -65,20 +66,24 @@ def open_data(
         raise InputError(f"`range` must be two finite numbers, low and high, got {range}")
     base, wanted = split_spec(str(spec))
     if wanted:
-        # a selection may use attributes that are not among those returned
-        names = None if attributes is None else [*attributes, *(name for name in wanted if name not in attributes)]
-        how = {"split": split, "size": size, "channels": channels, "value_names": value_names, "manual_dir": manual_dir}
-        opened = open_data(base, attributes=names, layout=layout, range=range, **how)
-        return View(selection.select(opened, wanted), attributes=attributes)
+        # a selection may use attributes that are not among those returned, and that images without a value lack
+        how: dict[str, Any] = dict(split=split, size=size, channels=channels, value_names=value_names)
+        how |= dict(manual_dir=manual_dir, layout=layout, range=range)
+        if attributes is None:
+            return selection.select(open_with(base, list(wanted), **how), wanted)
+        names = [*attributes, *(name for name in wanted if name not in attributes)]
+        return View(selection.select(open_data(base, attributes=names, **how), wanted), attributes=attributes)
     request = Request(base, size, attributes, value_names or {}, manual_dir, range)
     reader, others = _reader(request, layout)
     if value_names and reader.names_values:
         raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
     if manual_dir is not None and not reader.manual:
         raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
+    if range is not None and not reader.floats:
+        raise InputError(f"`range` is for floating-point images, which {spec}, read as {reader.name}, has none of")
     read = reader.read(request)
     source, assigned = read.source, read.splits
-    notes = (f"read as {reader.name}, though it is also {others}; --layout chooses",) if others else ()
+    notes = (f"read as {reader.name}, though it is also {others}; `layout` chooses",) if others else ()
     source.layout, source.notes = reader.name, (*notes, *read.notes)
     view = partial(View, source, attributes=attributes, size=size, channels=channels)
     if assigned is None:
@@ -86,6 +91,37 @@ def open_data(
     if split is None:
         split = "all" if read.hashed else "train"
     return view(indices=splits.members(assigned, split, source.name), name=f"{source.name} (split {split!r})")
+
+
+def open_with(spec: str | PathLike[str], names: Sequence[str], **options: Any) -> Source:
+    """Opens a data set with every attribute that all of its images have, and the named ones: images without a value of these
+    are left out, as a note says.
+
+    Arguments:
+        spec: the data set.
+        names: attributes that are needed; empty takes a data set without labels, or with missing ones, too.
+        options: further arguments of `open_data`.
+
+    Raises:
+        InputError: see `open_data`; the data set lacks a named attribute.
+    """
+    try:
+        source = open_data(spec, **options)
+        known = [attribute.name for attribute in source.attributes]
+        if set(names) <= set(known):
+            return source
+    except Incomplete:
+        known = []
+    return open_data(spec, attributes=[*known, *(name for name in names if name not in known)], **options)
+
+
+def names_values(spec: str | PathLike[str], layout: str | None = None) -> bool:
+    """Whether a data set names the values of its attributes itself, so that `open_data` takes no `value_names` for it.
+
+    Raises:
+        InputError: no reader recognises the data set.
+    """
+    return _reader(Request(split_spec(str(spec))[0]), layout)[0].names_values
 
 
 def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
@@ -98,7 +134,7 @@ def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
                 f"no data at {request.spec!r}, {what}; expected 'embedded', 'tfds:NAME', or a folder, .zip, .tar, .npz or "
                 ".parquet of images"
             )
-        return found[0], ", or ".join(reader.about for reader in found[1:] if not reader.guess)
+        return found[0], ", or ".join(reader.about for reader in found[1:] if not reader.fallback)
     by_name = {reader.name: reader for reader in READERS}
     if layout not in by_name:
         raise InputError(f"`layout` must be one of {', '.join(by_name)}, got {layout!r}")

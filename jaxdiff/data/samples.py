@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -16,6 +15,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
+from jaxdiff.npz_file import load_npz
 from jaxdiff.spaces import Pixels, Space
 
 FILE = "samples.json"
@@ -82,7 +82,7 @@ class Samples(Source):
         """The shards that are not written yet, as ranges of indices [start, stop)."""
         return [(start, stop) for start, stop in self.shards() if not all(file.exists() for file in self._files(start, stop))]
 
-    def notes(self) -> dict[str, np.ndarray]:
+    def sample_notes(self) -> dict[str, np.ndarray]:
         """The notes on each sample of a complete set, arrays (N, ...) by name; empty if there are none."""
         files = [self._notes(start) for start in range(0, len(self), SHARD)]
         if not files[0].exists():
@@ -143,10 +143,8 @@ class Samples(Source):
 def load_arrays_of(file: Path) -> dict[str, np.ndarray]:
     """The arrays of a shard's npz file. Raises `InputError` if it is damaged."""
     try:
-        # opened here because NumPy leaves a file that is not a zip open
-        with open(file, "rb") as opened, np.load(opened) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        return load_npz(file)
+    except InputError as error:
         raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
 
 

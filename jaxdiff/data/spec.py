@@ -14,7 +14,7 @@ _NEXT = re.compile(rf"\+(?={_NAME}=)")
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
     """A data set's name without its selection, and the text of the wanted values by attribute; see `chosen_values`.
 
-    `embedded:glasses=yes` selects the images with glasses, `~/utkface:race=Asian,Indian+young=yes` the images that are young
+    `embedded:glasses=yes` selects the images with glasses, `~/utkface:race=Asian,Indian+gender=female` the images of women
     and of either race. A backslash makes the next character part of a name or value, for the rare value that would otherwise
     be read as more than one: `a\\,b`.
 
@@ -33,7 +33,7 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_selection(text: str) -> dict[str, str]:
-    """The text of the wanted values by attribute, of a selection such as `race=Asian,Indian+young=yes`; empty if it is none.
+    """The text of the wanted values by attribute, of a selection such as `race=Asian+gender=female`; empty if it is none.
 
     Raises:
         InputError: an attribute is selected twice.

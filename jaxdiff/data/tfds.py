@@ -13,7 +13,6 @@ A data set must have one image feature; its class labels and booleans become att
 test are used; a missing one is taken from train by a hash of the index, a tenth of it each.
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike, fspath
@@ -29,7 +28,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from jaxdiff.data import splits
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.builders import CelebAManual, FairFaceManual
-from jaxdiff.data.files import walk
+from jaxdiff.data.files import state
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -137,18 +136,7 @@ def _of_manual_dir(
         if len(prepared) > 1:
             raise InputError(f"tfds data set {name} is prepared of {len(prepared)} folders in {root.parent}; give `manual_dir`")
         return prepared[0] if prepared else builder
-    return _builder(name, str(root / f"{name}-{_state(Path(manual_dir).expanduser(), apart=root)}"))
-
-
-def _state(folder: Path, *, apart: Path) -> str:
-    """A hash of a folder's path and of the paths, sizes and times of the files in it, except those in the folder `apart`."""
-    lines = [str(folder.resolve())]
-    for name in walk(folder) if folder.is_dir() else ():
-        path = folder / name
-        if not path.is_relative_to(apart):
-            stat = path.stat()
-            lines.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
-    return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return _builder(name, str(root / f"{name}-{state(Path(manual_dir).expanduser(), apart=root)}"))
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | None) -> None:
@@ -169,11 +157,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | Non
 def _assigned(builder: tfds.core.DatasetBuilder, names: Sequence[str]) -> Shaped[np.ndarray, " n"]:
     """The split of each example; a missing split is taken from train."""
     assigned = np.concatenate([np.full(builder.info.splits[name].num_examples, name, "<U10") for name in names])
-    count = builder.info.splits["train"].num_examples
-    derived = splits.by_hash(map(str, range(count)))
-    lacking = np.isin(derived, [name for name in splits.SPLITS if name not in names])
-    assigned[:count][lacking] = derived[lacking]
-    return assigned
+    return splits.completed(assigned, list(map(str, range(len(assigned)))))
 
 
 def _parse(record: bytes) -> Mapping[str, Any]:

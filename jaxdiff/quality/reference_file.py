@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxdiff.errors import InputError
+from jaxdiff.npz_file import load_npz
 from jaxdiff.quality.estimate import Estimate
 from jaxdiff.quality.moments import Normal, frechet_estimate_to
 
@@ -75,7 +75,7 @@ def load_reference(path: str | os.PathLike) -> ReferenceFile:
             covariance.
     """
     path = Path(path)
-    arrays = _read(path)
+    arrays = load_npz(path, ("mu", "sigma", "arr_0"))
     normal = images = None
     if {"mu", "sigma"} <= arrays.keys():
         normal = _normal(arrays["mu"], arrays["sigma"], path)
@@ -90,23 +90,6 @@ def load_reference(path: str | os.PathLike) -> ReferenceFile:
     with open(path, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     return ReferenceFile(path, digest, normal, images, {"mu_s", "sigma_s"} <= arrays.keys())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The arrays that are used, and the names of the others."""
-    if not path.is_file():
-        raise InputError(f"file {path} does not exist")
-    try:
-        # opened here because np.load leaves a damaged file open
-        with open(path, "rb") as opened:
-            loaded = np.load(opened, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} must be an .npz file with `mu` and `sigma` or `arr_0`, got a single array")
-            with loaded:
-                used = {"mu", "sigma", "arr_0"}
-                return {name: loaded[name] if name in used else None for name in loaded.files}
-    except (OSError, ValueError, EOFError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a readable .npz file: {error}") from error
 
 
 def _normal(mean: Any, covariance: Any, path: Path) -> Normal:

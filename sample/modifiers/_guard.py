@@ -117,7 +117,7 @@ class ImageGuard(Reading, Guard):
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
         refs = references(images, mesh=spread)
         around, more = self.around(chosen, refs)
-        different = f" ({refs.distinct} different)" if refs.distinct < refs.count else ""
+        different = f" ({refs.distinct} distinct)" if refs.distinct < refs.count else ""
         line = f"guard {self.name}: {refs.count} unsafe images{different} from {self.unsafe}"
         console.print(line, highlight=False, markup=False)
         return Ready(

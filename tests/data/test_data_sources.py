@@ -189,8 +189,8 @@ BAD_TABLES = {
     "outside": ("file,gender", ["../0.png,a"], "row 2 .* has '../0.png' in column 'file', which does not exist"),
     "bad split": (
         "file,split",
-        ["0.png,training"],
-        "row 2 .* has 'training' in column 'split'; allowed values: train, validation, test",
+        ["0.png,holdout"],
+        "row 2 .* has 'holdout' in column 'split'; allowed values: train, validation, test",
     ),
     "no rows": ("file,gender", [], "no rows below the header"),
     "twice": ("file,file", ["0.png,a"], "distinct, non-empty column names"),
@@ -338,8 +338,25 @@ BAD_ARRAYS = {
     "float labels": ({"labels": np.zeros(3)}, "must be integers or strings"),
     "names": ({"attributes": ["a", "b"]}, "1 distinct names"),
     "objects": ({"labels": np.array([None, 1, "a"], object)}, "not a readable npz"),
-    "split": ({"split": ["train", "test", "dev"]}, "must be one of train, validation, test"),
+    "split": ({"split": ["train", "test", "holdout"]}, "must be one of train, validation, test"),
 }
+
+
+def test_an_array_that_is_no_npz_file_is_an_error(tmp_path):
+    with open(tmp_path / "x.npz", "wb") as file:
+        np.save(file, np.zeros((3, 2, 2, 3), np.uint8))
+    with pytest.raises(InputError, match="x.npz must be an npz file, got a single array"):
+        open_data(tmp_path / "x.npz", split="all")
+
+
+def test_splits_have_the_names_that_folders_have(tmp_path):
+    given = ["train", "Training", "val", "valid", "dev", "testing"]
+    write_npz(tmp_path / "x.npz", 6, split=given)
+    write_table(tmp_path / "x", [f"{i}.png,{name}" for i, name in enumerate(given)], "file,split")
+    for i, image in enumerate(pictures(6)):
+        (tmp_path / "x" / f"{i}.png").write_bytes(png(image))
+    for path in (tmp_path / "x.npz", tmp_path / "x"):
+        assert [len(open_data(path, split=split)) for split in ("train", "validation", "test")] == [2, 3, 1]
 
 
 @pytest.mark.parametrize("case", BAD_ARRAYS)

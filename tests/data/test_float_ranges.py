@@ -45,7 +45,7 @@ def test_a_few_values_just_outside_do_not_change_the_range(tmp_path, low, high, 
 )
 def test_other_ranges_are_errors_unless_given(tmp_path, values):
     path = written(tmp_path, values(levels() / 255))
-    with pytest.raises(InputError, match="--range -1 1"):
+    with pytest.raises(InputError, match="`range` takes another"):
         open_data(path, split="all")
 
 
@@ -57,9 +57,14 @@ def test_a_given_range_is_used_and_checked(tmp_path):
     for wrong in ((1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)):
         with pytest.raises(InputError, match="`range` must be"):
             open_data(path, split="all", range=wrong)
-    # images of 8 bits need none
+
+
+def test_a_range_is_refused_where_no_image_is_floating_point(tmp_path):
     np.savez(tmp_path / "bytes.npz", images=levels())
-    np.testing.assert_array_equal(load_arrays(open_data(tmp_path / "bytes.npz", split="all", range=(-3, 7)))[0], levels())
+    with pytest.raises(InputError, match="`range` is for floating-point images; .*bytes.npz: array 'images' is uint8"):
+        open_data(tmp_path / "bytes.npz", split="all", range=(-3, 7))
+    with pytest.raises(InputError, match="`range` is for floating-point images, which embedded, read as embedded, has none of"):
+        open_data("embedded", split="all", range=(0, 1))
 
 
 def test_sample_files_of_guided_diffusion(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxdiff.data import open_data
+from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from tests.data.layouts import encoded, numbers, values, write, write_zip
 
@@ -119,6 +119,19 @@ def test_parquet_shards_have_their_class_names_and_splits(tmp_path):
         names = ("zebra", "1", "ant")
         assert values(source) == {i: (names[i % 3], str(int(i % 2 == 0))) for i in indices if i % 7}
         assert any("box" in note for note in source.notes)
+
+
+def test_damaged_pages_of_parquet_files_are_errors(tmp_path):
+    # the metadata are at the end of a file, its pages before them
+    for name, content in (
+        ("shards/train-0.parquet", shard(range(1, 40))),
+        ("folder/metadata.parquet", metadata("parquet", [f"{i}.png" for i in range(40)], ["male"] * 40, list(range(40)))),
+    ):
+        write(tmp_path, {name: content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :]})
+    write(tmp_path / "folder", {f"{i}.png": encoded(i) for i in range(40)})
+    for folder in ("shards", "folder"):
+        with pytest.raises(InputError, match=r"\.parquet is not a readable parquet file"):
+            load_arrays(open_data(tmp_path / folder, split="all"))
 
 
 @pytest.mark.parametrize("layout", ["parquet", "imagefolder"])

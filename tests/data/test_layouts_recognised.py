@@ -9,7 +9,7 @@ import pytest
 
 from jaxdiff.data import open_data
 from jaxdiff.data.files import Files, open_files
-from jaxdiff.data.readers import PLACES, READERS, Request
+from jaxdiff.data.readers import READER_MODULES, READERS, Request
 from jaxdiff.errors import InputError
 from tests.data.layouts import encoded, fair_face_table, numbers, values, write, write_tar, write_zip
 
@@ -83,8 +83,8 @@ def test_a_layout_that_is_named_comes_first(tmp_path):
 
 
 def test_layouts_have_the_names_of_the_registry():
-    assert [reader.name for reader in READERS] == list(PLACES)
-    assert [reader.name for reader in READERS if reader.guess] == [reader.name for reader in READERS[-2:]] == list(GUESSES)
+    assert [reader.name for reader in READERS] == list(READER_MODULES)
+    assert [reader.name for reader in READERS if reader.fallback] == [reader.name for reader in READERS[-2:]] == list(GUESSES)
 
 
 def test_of_two_layouts_the_one_that_is_read_is_said(tmp_path):

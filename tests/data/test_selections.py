@@ -8,6 +8,7 @@ import pytest
 from jaxdiff.data import open_data
 from jaxdiff.data.spec import chosen_values, parse_selection, split_spec
 from jaxdiff.errors import InputError
+from tests.data.layouts import encoded, values, write
 
 VALUES = ["Asian/Pacific", "Black, African", "mixed: other", "50+", "a=b", "a&b?", "(x)", "Black", "ü"]
 
@@ -52,6 +53,15 @@ def test_a_backslash_decides_what_could_be_read_in_two_ways():
         chosen_values("a,z", known, "x")
     with pytest.raises(InputError, match="'x' twice"):
         parse_selection("x=a+x=b")
+
+
+def test_images_without_a_value_of_the_selecting_attribute_are_left_out(tmp_path):
+    write(tmp_path, {f"{i}.png": encoded(i) for i in range(6)})
+    rows = [f"{i}.png,{gender},h\n" for i, gender in enumerate(["a", "b", "", "a", "b", ""])]
+    write(tmp_path, {"labels.csv": "".join(["file,gender,hair\n", *rows])})
+    source = open_data(f"{tmp_path}:gender=a", split="all")
+    assert values(source) == {0: ("h", "a"), 3: ("h", "a")}
+    assert source.notes == ("2 of 6 images have no value of 'gender' and are left out",)
 
 
 def test_what_is_no_selection():

@@ -1,5 +1,6 @@
 """`jaxdiff evaluate fairness` with images from folders and arrays: reports, and errors for wrong input."""
 
+import io
 import json
 import os
 from functools import partial
@@ -10,6 +11,10 @@ from PIL import Image
 
 from evaluate.__main__ import main
 from jaxdiff import image_classifier
+from jaxdiff.data import Attribute
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import Pixels
+from tests.data.layouts import write_tar
 from tests.evaluate.conftest import Killed
 
 # classifiers are trained: running takes longer than compiling
@@ -181,6 +186,28 @@ def test_value_names_name_integer_labels(evaluate, tmp_path, real):
     arguments = ["fairness", "--synthetic", "plain.npz", "--real", real, "--attribute", "tone", "--out", "report", *QUICK]
     assert evaluate(*arguments) == 2  # 0 and 1 are not dark and bright
     assert evaluate(*arguments, "--value-names", "tone=dark,bright") == 0
+
+
+def test_value_names_are_for_the_sets_that_do_not_name_their_values(evaluate, tmp_path, real):
+    """Of three synthetic sets, an npz with codes, a tar of img2dataset's kind with codes, and a set of samples with names."""
+    images, labels = drawn(40, seed=1)
+    np.savez(tmp_path / "codes.npz", images=images, labels=labels, attributes=["tone"])
+    members = {}
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(file := io.BytesIO(), "PNG")
+        members |= {f"{i:03}.png": file.getvalue(), f"{i:03}.json": json.dumps({"tone": int(labels[i])}).encode()}
+    write_tar(tmp_path / "codes.tar", members)
+    tone = Attribute("tone", ("dark", "bright"))
+    samples = SampleSet.create(tmp_path / "set", {}, (tone,), labels[:, None].astype(np.int32), Pixels(16, 16))
+    samples.write(0, images)
+    samples.finish()
+    status = evaluate(
+        "fairness", "--synthetic", "codes.npz", "codes.tar", "set", "--real", real, "--attribute", "tone", "--out", "report",
+        "--value-names", "tone=dark,bright", *QUICK,
+    )  # fmt: skip
+    assert status == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert len({tuple(each["count"]) for each in report["synthetic"]}) == 1 and report["values"] == ["dark", "bright"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder
     settings = dict(strength=0.7, window=(0.0, 2.0), weight="density", deviation=40.0)
     x, memory = by_hand(folder, lambda denoise, process, refs, _: guidance.safe(denoise, process, refs, **settings))
     assert close(samples, x)
-    notes, (_, record) = samples.notes(), memory.children[0].own
+    notes, (_, record) = samples.sample_notes(), memory.children[0].own
     np.testing.assert_array_equal(notes["acted"], record.acted)
     np.testing.assert_allclose(notes["strongest"], record.strongest, rtol=1e-5)
     process = models.load(folder).process
@@ -111,7 +111,7 @@ def test_a_gate_that_lets_everything_through_is_warned_of(drawn, capsys):
 
 def test_images_and_records_do_not_depend_on_the_batch_nor_on_an_interruption(drawn, tmp_path, monkeypatch):
     whole = drawn(unsafe=UNSAFE, unsafe_count=20, batch_size=12)
-    plain, notes = images(whole), whole.notes()
+    plain, notes = images(whole), whole.sample_notes()
     cut = tmp_path / "cut"
     monkeypatch.setattr("jaxdiff.data.samples.SHARD", 4)
     written = SampleSet.write
@@ -128,7 +128,7 @@ def test_images_and_records_do_not_depend_on_the_batch_nor_on_an_interruption(dr
     resumed = drawn(cut, unsafe=UNSAFE, unsafe_count=20, batch_size=3)
     assert np.abs(images(resumed).astype(int) - plain).max() <= 1
     for name, values in notes.items():
-        np.testing.assert_allclose(resumed.notes()[name], values, rtol=1e-4)
+        np.testing.assert_allclose(resumed.sample_notes()[name], values, rtol=1e-4)
 
 
 def test_fair_and_safe_is_switching_inside_the_safe_denoiser(drawn, folder):
@@ -215,7 +215,7 @@ def test_the_peers_are_drawn(guard, drawn, folder):
         "safety_flow": lambda denoise, process, refs, _: guidance.safety_flow(denoise, process, refs, strength=500.0),
     }[guard]
     assert close(samples, by_hand(folder, make)[0])
-    assert (samples.notes()["acted"] > 0).any()
+    assert (samples.sample_notes()["acted"] > 0).any()
 
 
 def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, monkeypatch):

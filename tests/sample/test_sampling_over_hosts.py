@@ -89,14 +89,14 @@ def levels(one: SampleSet, other: SampleSet) -> np.ndarray:
 
 def test_samples_and_notes_are_the_same_on_any_number_of_processes_and_devices(model, runs, small_shards, tmp_path):
     alone = drawn(model, tmp_path / "guarded", **GUARDED)
-    notes = alone.notes()
+    notes = alone.sample_notes()
     assert notes["acted"].sum() > 0 and np.stack([alone.image(i) for i in range(COUNT)]).std() > 10
     for folder in runs[0].values():
         other = SampleSet.open(folder / "guarded")
         assert other.provenance == alone.provenance
         difference = levels(alone, other)
         assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
-        for name, values in other.notes().items():
+        for name, values in other.sample_notes().items():
             np.testing.assert_allclose(values, notes[name], rtol=1e-4, err_msg=name)
 
 

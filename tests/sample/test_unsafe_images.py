@@ -61,9 +61,17 @@ def test_missing_labels_do_not_matter_unless_they_select(folder, capsys):
     assert "13 of 26 images" in line
 
 
+def test_changed_images_behind_a_link_are_read_anew(folder, tmp_path, capsys):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "faces").symlink_to(folder)
+    assert numbers(tmp_path / "linked", capsys)[0] == list(range(COUNT))
+    Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).save(folder / "00.png")
+    assert numbers(tmp_path / "linked", capsys)[0] == [*range(1, COUNT), 200]
+
+
 def test_repeated_images_are_counted(folder, save_model, tmp_path, capsys):
     for i in range(2, COUNT):
         (folder / f"{i:02}.png").write_bytes((folder / f"{i % 2:02}.png").read_bytes())
     given = {"model": save_model(tmp_path / "model", size=8), "count": 1, "steps": 4, "solver": "ddim", "guard": "repellency"}
     draw(made(Draw, out=tmp_path / "set", unsafe=str(folder), **given))
-    assert "guard repellency: 30 unsafe images (2 different) from" in " ".join(capsys.readouterr().out.split())
+    assert "guard repellency: 30 unsafe images (2 distinct) from" in " ".join(capsys.readouterr().out.split())

@@ -43,7 +43,7 @@ def test_its_samples_are_stored_and_read_as_they_are(tmp_path):
     stored, labels = load_arrays(samples)
     assert stored.dtype == np.float32 and labels.shape == (5, 0)
     np.testing.assert_array_equal(stored, windows())
-    np.testing.assert_array_equal(samples.notes()["acted"], np.arange(5))
+    np.testing.assert_array_equal(samples.sample_notes()["acted"], np.arange(5))
     with np.load(tmp_path / "set" / "shard-00000.npz") as arrays:
         assert "windows" in arrays and "images" not in arrays
     assert grid(samples.space.pictures(stored)).mode == "RGB"

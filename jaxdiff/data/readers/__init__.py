@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jaxdiff.data.readers.reader import Read, Reader, Request, Table
     from jaxdiff.data.readers.registry import READERS
 
-PLACES = {
+READER_MODULES = {
     "embedded": "embedded:Embedded",
     "tfds": "tfds:Tfds",
     "npz": "npz:Npz",
@@ -29,6 +29,6 @@ PLACES = {
 }
 """The kinds of data sets, MODULE:CLASS of the reader by its name; a request is read by the first that recognises it."""
 
-__all__ = ["PLACES", "READERS", "Read", "Reader", "Request", "Table"]
+__all__ = ["READERS", "READER_MODULES", "Read", "Reader", "Request", "Table"]
 
 __getattr__, __dir__ = lazily(__name__, {"reader": ("Read", "Reader", "Request", "Table"), "registry": ("READERS",)})

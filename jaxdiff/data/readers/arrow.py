@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,25 @@ def open_parquet(file: Path | bytes, what: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(f"{what} is a parquet file, which needs pyarrow: pip install pyarrow") from error
+    return _guarded(lambda: pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file), what)
+
+
+def read_columns(opened: Any, names: Sequence[str] | None, what: str) -> Any:
+    """The columns of these names, or all, of an opened parquet file as a `pyarrow.Table`. Raises `InputError` if the file is
+    damaged."""
+    return _guarded(lambda: opened.read(names), what)
+
+
+def read_group(opened: Any, group: int, name: str, what: str) -> Any:
+    """A column in a group of rows, as a `pyarrow.Array`. Raises `InputError` if the file is damaged."""
+    return _guarded(lambda: opened.read_row_group(group, columns=[name])[name].combine_chunks(), what)
+
+
+def _guarded(read: Callable[[], Any], what: str) -> Any:
+    import pyarrow
+
     try:
-        return pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file)
+        return read()
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{what} is not a readable parquet file: {error}") from error
 

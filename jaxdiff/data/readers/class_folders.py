@@ -3,7 +3,7 @@ train, validation (val, valid, dev) and test, if present, are splits."""
 
 import numpy as np
 
-from jaxdiff.data.columns import integer
+from jaxdiff.data.columns import order
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 
@@ -17,7 +17,7 @@ class ClassFolders(Reader):
 
     name = "folders"
     about = "a folder of images for each class, optionally in train, validation and test"
-    guess = True
+    fallback = True
 
     def recognises(self, request: Request) -> bool:
         files = request.files
@@ -28,15 +28,9 @@ class ClassFolders(Reader):
         assert files is not None
         placement = Placement.of(files.images, files.archives)
         classes = np.array(placement.classes())
-        names = sorted(set(classes.tolist()), key=_order)
+        names = sorted(set(classes.tolist()), key=order)
         value_names = {"label": {name: name for name in names}}  # named, so that there may be any number
         keys = placement.rest if placement.splits is None else None
         return Table(files.images, {"label": classes}, placement.splits, keys, value_names, placement.notes).labelled(
             files, request
         )
-
-
-def _order(name: str) -> tuple[bool, int, str]:
-    """The key that sorts integers as numbers, before other text, as `jaxdiff.data.columns.label` does."""
-    value = integer(name)
-    return value is None, value or 0, name

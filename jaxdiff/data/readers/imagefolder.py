@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff.data.csv_table import CsvTable
-from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, text, texts
+from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, text, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
@@ -90,7 +90,7 @@ def _parse(data: bytes, name: str, what: str) -> tuple[dict[str, list[str]], dic
     opened = open_parquet(data, what)
     types = features(opened.schema_arrow)
     classes = {column: names for column in types if (names := class_names(types[column])) is not None}
-    content = opened.read()
+    content = read_columns(opened, None, what)
     usable = [column for column in content.column_names if is_label(content.schema.field(column).type)]
     found = {column: texts(content[column], classes=column in classes) for column in usable}
     return found, classes, [column for column in content.column_names if column not in usable]

@@ -13,7 +13,7 @@ class Images(Reader):
 
     name = "images"
     about = "images without labels"
-    guess = True
+    fallback = True
 
     def recognises(self, request: Request) -> bool:
         return request.files is not None

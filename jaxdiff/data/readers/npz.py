@@ -13,9 +13,7 @@ Without `images`, `arr_0` are the images and `arr_1` the labels, as in the sampl
 that follow it, whose reference batches also have statistics, which are not read.
 """
 
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -26,6 +24,7 @@ from jaxdiff.data.levels import quantised
 from jaxdiff.data.readers.reader import Read, Reader, Request
 from jaxdiff.data.source import ArraySource
 from jaxdiff.errors import InputError
+from jaxdiff.npz_file import load_npz
 from jaxdiff.spaces.pixels import CHANNELS
 
 
@@ -38,6 +37,7 @@ class Npz(Reader):
     """
 
     name = "npz"
+    floats = True
     about = "an .npz with arrays `images` and `labels`"
 
     def recognises(self, request: Request) -> bool:
@@ -45,7 +45,7 @@ class Npz(Reader):
 
     def read(self, request: Request) -> Read:
         path = request.path
-        arrays, notes = _load(path), []
+        arrays, notes = load_npz(path), []
         what = "'images'"
         if "images" not in arrays and "arr_0" in arrays:
             what = "'arr_0' (the images)"
@@ -72,20 +72,10 @@ def _splits(arrays: Mapping[str, np.ndarray], count: int, where: str) -> tuple[S
     if "split" not in arrays:
         return splits.by_hash(map(str, range(count))), True
     assigned = arrays["split"]
-    if assigned.shape != (count,) or not np.isin(assigned, splits.SPLITS).all():
+    found = [splits.named(str(each)) for each in assigned.ravel()]
+    if assigned.shape != (count,) or None in found:
         raise InputError(f"{where}: array 'split' must be one of {', '.join(splits.SPLITS)} for each of {count} images")
-    return assigned, False
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"file {path} does not exist")
-    try:
-        # opened here because np.load leaves a damaged file open
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a readable npz file: {error}") from error
+    return np.array(found), False
 
 
 def _bytes(
@@ -98,6 +88,8 @@ def _bytes(
         raise InputError(f"{what} must have shape (N, H, W), or (N, H, W, C) with C = 1, 3 or 4, got {images.shape}")
     if images.dtype.kind == "f":
         return quantised(images, given, what)
+    if given is not None:
+        raise InputError(f"`range` is for floating-point images; {what} is {images.dtype}")
     if images.dtype != np.uint8:
         raise InputError(f"{what} must be uint8 or floating point, got {images.dtype}")
     return images, ()

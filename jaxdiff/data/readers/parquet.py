@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff.data.files import Files
-from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, texts
+from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, read_group, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
@@ -54,9 +54,9 @@ class Parquet(Reader):
         columns, value_names = {}, {}
         for name in usable:
             parts = []
-            for shard in shards.values():
+            for key, shard in shards.items():
                 names = class_names(features(shard.schema_arrow).get(name, {}))
-                parts.append((texts(shard.read([name])[name], classes=names is not None), names))
+                parts.append((texts(read_columns(shard, [name], f"{where}/{key}")[name], classes=names is not None), names))
             values, names = joined(parts)
             columns[name] = np.array(values)
             if names is not None:
@@ -130,14 +130,9 @@ class _Images:
 
     def _group(self, shard: str, group: int) -> Any:
         """The column in a group of rows."""
-        import pyarrow
-
         with self._lock:
             if (shard, group) not in self._kept:
-                try:
-                    read = self._shards[shard].read_row_group(group, columns=[self._column])[self._column].combine_chunks()
-                except (OSError, pyarrow.ArrowException) as error:
-                    raise InputError(f"{shard} of {self._where} cannot be read: {error}") from error
+                read = read_group(self._shards[shard], group, self._column, f"{self._where}/{shard}")
                 while self._kept and read.nbytes + sum(each.nbytes for each in self._kept.values()) > MEMORY:
                     self._kept.popitem(last=False)
                 self._kept[shard, group] = read

@@ -75,14 +75,16 @@ class Reader(abc.ABC):
         about: one line for tables and `--help`.
         names_values: whether the data set itself names the values of its attributes.
         manual: whether it uses `manual_dir`.
-        guess: whether it recognises folders of images that other readers take for what they are.
+        floats: whether its images may be floating point, so that it takes `range`.
+        fallback: whether it recognises folders of images that other readers take for what they are.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     names_values: ClassVar[bool] = False
     manual: ClassVar[bool] = False
-    guess: ClassVar[bool] = False
+    floats: ClassVar[bool] = False
+    fallback: ClassVar[bool] = False
 
     @abc.abstractmethod
     def recognises(self, request: Request) -> bool:

@@ -2,7 +2,7 @@
 
 import importlib
 
-from jaxdiff.data.readers import PLACES
+from jaxdiff.data.readers import READER_MODULES
 from jaxdiff.data.readers.reader import Reader
 
 
@@ -11,5 +11,5 @@ def _reader(place: str) -> Reader:
     return getattr(importlib.import_module(f"jaxdiff.data.readers.{module}"), name)()
 
 
-READERS: tuple[Reader, ...] = tuple(map(_reader, PLACES.values()))
-"""One reader for each of `jaxdiff.data.readers.PLACES`."""
+READERS: tuple[Reader, ...] = tuple(map(_reader, READER_MODULES.values()))
+"""One reader for each of `jaxdiff.data.readers.READER_MODULES`."""

@@ -12,7 +12,7 @@ files called as in `FILE_COLUMNS`.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -54,9 +54,7 @@ class LabelsTable(Reader):
         file_column, rows = _files(table)
         names = _resolve(rows, files, name, file_column)
         columns = {each: np.array(table.column(each)) for each in table.header if each != file_column}
-        assigned = columns.pop("split") if "split" in columns else None
-        if assigned is not None:
-            _check_splits(assigned.tolist(), table)
+        assigned = np.array(_splits(table)) if columns.pop("split", None) is not None else None
         json_name = str(PurePosixPath(name).with_name("attributes.json"))
         value_names = _json_names(files.read(json_name) if json_name in files else None, columns, f"{files.where}/{json_name}")
         notes = []
@@ -97,11 +95,16 @@ def _files(table: CsvTable) -> tuple[str, dict[str, int]]:
     return column, files
 
 
-def _check_splits(assigned: Sequence[str], table: CsvTable) -> None:
-    for number, split in zip(table.numbers, assigned, strict=True):
-        if split not in splits.SPLITS:
+def _splits(table: CsvTable) -> list[str]:
+    """The split of each row."""
+    found = []
+    for number, given in zip(table.numbers, table.column("split"), strict=True):
+        split = splits.named(given)
+        if split is None:
             allowed = ", ".join(splits.SPLITS)
-            raise InputError(f"row {number} of {table.what} has {split!r} in column 'split'; allowed values: {allowed}")
+            raise InputError(f"row {number} of {table.what} has {given!r} in column 'split'; allowed values: {allowed}")
+        found.append(split)
+    return found
 
 
 def _resolve(rows: Mapping[str, int], files: Files, table: str, column: str) -> list[str]:
