@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from jaxdiff import parallel
 from jaxdiff._console.first import write_once
 from jaxdiff._console.lock import lock
 from jaxdiff._version import __version__
+from jaxdiff.writing import PARTIAL, whole
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 """The libraries whose versions results depend on."""
@@ -60,10 +60,8 @@ class Parts:
         def write():
             buffer = io.BytesIO()
             np.savez(buffer, **{ABOUT: np.array(self._about)}, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
-            self.folder.mkdir(exist_ok=True)
-            partial = self._file(key).with_suffix(".partial")
-            partial.write_bytes(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getbuffer())
-            os.replace(partial, self._file(key))
+            with whole(self._file(key)) as partial:
+                partial.write_bytes(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getbuffer())
 
         write_once(self._file(key), write)
 
@@ -71,7 +69,7 @@ class Parts:
         """Removes all parts, in the first process."""
 
         def remove():
-            for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob("*.partial")]:
+            for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{PARTIAL}")]:
                 file.unlink()
 
         write_once(self.folder, remove)
