@@ -6,6 +6,7 @@ devices of all processes form a mesh with two axes: a batch is sharded over both
 handles more than one process.
 """
 
+import io
 import json
 import math
 import threading
@@ -323,6 +324,23 @@ def exchange(message: bytes) -> list[bytes]:
     # Gloo raises ValueError
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         raise LostProcess(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
+
+
+def exchange_arrays(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """The arrays of all processes, in their order; shapes may differ. Every process must call it.
+
+    Raises:
+        LostProcess: another process has ended.
+    """
+    if jax.process_count() == 1:
+        return [list(arrays)]
+    buffer = io.BytesIO()
+    np.savez(buffer, *arrays)
+    received = []
+    for message in exchange(buffer.getvalue()):
+        with np.load(io.BytesIO(message), allow_pickle=False) as opened:
+            received.append([opened[name] for name in opened.files])
+    return received
 
 
 def _exchanged(message: bytes) -> list[bytes]:
