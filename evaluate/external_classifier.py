@@ -1,6 +1,5 @@
 """An external attribute classifier from an ONNX file, trained on neither the model's samples nor its data."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import Int, UInt8
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import measure_retention
 from jaxdiff.fairness.metrics import group_errors
+from jaxdiff.finished import file_checksum
 
 from . import onnx_graph
 from .classifier_input import InputFormat, Layout, input_format
@@ -169,18 +169,9 @@ def load(
         path, [each.name for each in session.get_outputs()], graph, values=values, renamed=renamed, output=output,
         threshold=threshold,
     )  # fmt: skip
-    about = {"file": path.name, "sha256": _digest(path, graph.external), "input": taken.describe(), "classes": list(values)}
+    digest = file_checksum(path, *(path.parent / name for name in graph.external))[:12]
+    about = {"file": path.name, "sha256": digest, "input": taken.describe(), "classes": list(values)}
     return ExternalClassifier(session, taken, read, about)
-
-
-def _digest(path: Path, external: Sequence[str]) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of the file, and of the files of its weights, if any."""
-    parts = []
-    for file in (path, *(path.parent / name for name in external)):
-        with open(file, "rb") as opened:
-            parts.append(hashlib.file_digest(opened, "sha256"))
-    whole = parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(part.digest() for part in parts))
-    return whole.hexdigest()[:12]
 
 
 def _line(error: Exception) -> str:

@@ -12,13 +12,13 @@ from jaxdiff._console.terminal import console
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.writing import write_text
 
 from . import fairness
 from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
 from .page_images import ImageSet, read_images
 from .provenance import provenance
-from .writing import write_atomically
 
 FILE = "report.html"
 GRID = 64
@@ -62,8 +62,7 @@ def html_report(options: HtmlReport) -> Path:
         command=provenance(options)["command"],
     )
     page = options.out / FILE
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(page, lambda path: path.write_text(build(contents), encoding="utf-8"))
+    write_text(page, build(contents))
     console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
     return page
 

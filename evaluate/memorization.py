@@ -1,6 +1,5 @@
 """`jaxdiff evaluate memorization`: training images reproduced in synthetic images, compared with held-out real images."""
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.model import Model, load
 from jaxdiff.safety.duplicates import Duplicates, find_duplicates
 from jaxdiff.safety.memorization import Closeness, closeness, images_at_risk, measure_memorization, near_distance
+from jaxdiff.writing import whole
 
 from . import memorization_report as report
 from .conditions import require_condition
@@ -173,7 +173,5 @@ def write_at_risk(
     if source.attributes:
         arrays |= {"labels": labels[risk], "attributes": [attribute.name for attribute in source.attributes]}
         arrays |= {f"values_{attribute.name}": list(attribute.values) for attribute in source.attributes}
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as opened:
+    with whole(path) as partial, open(partial, "wb") as opened:
         np.savez(opened, **arrays)
-    os.replace(partial, path)

@@ -14,9 +14,10 @@ from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
 from jaxdiff.spaces import rgb
+from jaxdiff.writing import whole, write_text
 
 from .formatting import interval, number
-from .writing import print_tables, write_atomically, write_json
+from .writing import print_tables, write_json
 
 PAIRS = 10
 """Closest pairs shown of each set."""
@@ -76,10 +77,10 @@ def show(result: MemorizationReport, console: Console) -> None:
 
 def write(result: MemorizationReport, folder: Path) -> None:
     """Writes memorization.json, memorization.md and closest.png, each atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "memorization.json", as_json(result))
-    write_atomically(folder / "memorization.md", lambda path: path.write_text(_markdown(result)))
-    write_atomically(folder / "closest.png", lambda path: _picture(result, path))
+    write_text(folder / "memorization.md", _markdown(result))
+    with whole(folder / "closest.png") as partial:
+        _picture(result, partial)
 
 
 def as_json(result: MemorizationReport) -> dict[str, Any]:

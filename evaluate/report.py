@@ -13,11 +13,12 @@ from jaxdiff._console.plots import pyplot
 from jaxdiff.fairness.evaluation import FairnessEvaluation, SetEvaluation
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
+from jaxdiff.writing import whole, write_text
 
 from . import findings, report_groups, report_quality
 from .formatting import interval as brackets
 from .formatting import number
-from .writing import finite, print_tables, write_atomically, write_json
+from .writing import finite, print_tables, write_json
 
 DIRECTIONS = {
     "synthetic->real": "trained on the set, tested on real images",
@@ -82,13 +83,13 @@ def show(report: FairnessReport, console: Console) -> None:
 
 def write(report: FairnessReport, folder: Path) -> None:
     """Writes report.json, report.md and report.png, each atomically; a report with parts missing has no picture."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", as_json(report))
-    write_atomically(folder / "report.md", lambda path: path.write_text(_markdown(report)))
+    write_text(folder / "report.md", _markdown(report))
     if "missing" in report.context:
         (folder / "report.png").unlink(missing_ok=True)
     else:
-        write_atomically(folder / "report.png", lambda path: _picture(report, path))
+        with whole(folder / "report.png") as partial:
+            _picture(report, partial)
 
 
 def as_json(report: FairnessReport) -> dict[str, Any]:

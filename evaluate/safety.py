@@ -35,12 +35,13 @@ from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
 from jaxdiff.statistics import wilson_interval
+from jaxdiff.writing import write_text
 
 from . import measures
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
-from .writing import finite, print_tables, write_atomically, write_json
+from .writing import finite, print_tables, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096
@@ -321,7 +322,6 @@ def _show(report: Mapping[str, Any]) -> None:
 
 
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
-    options.out.mkdir(parents=True, exist_ok=True)
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     lines += ["| " + " | ".join(line) + " |" for line in _table_rows(report)]
     accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
@@ -332,6 +332,6 @@ def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], show
         f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )
     write_json(options.out / "safety.json", finite(report))
-    write_atomically(options.out / "safety.md", lambda path: path.write_text(text + "\n"))
+    write_text(options.out / "safety.md", text + "\n")
     plots.safety(options.out / "safety.png", report["rows"], f"unsafe: {report['unsafe']}")
     pictures.write(pictures.rows(rows, shown), options.out / "classified.png")

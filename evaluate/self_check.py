@@ -210,5 +210,4 @@ def write(checked: SelfCheck, context: dict[str, Any], folder: Path) -> None:
         ]  # fmt: skip
 
     answer = {"battery": as_json(checked.battery), "repeated": as_json(checked.repeated), "false_alarms": false_alarms(checked)}
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "self-check.json", answer | context)

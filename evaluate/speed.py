@@ -17,6 +17,7 @@ import numpy as np
 from jaxdiff._console import plots
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
+from jaxdiff.writing import whole
 
 from . import speed_jaxdiff, speed_pytorch, speed_report
 from .options.speed import Speed
@@ -27,7 +28,7 @@ from .speed_pytorch import PyTorch
 from .speed_workload import NETWORKS, Workload
 from .timing import Benchmark, Run, best, time_alternately
 from .worker import Worker
-from .writing import finite, write_atomically, write_json
+from .writing import finite, write_json
 
 PASS_ERROR, RUN_ERROR = 1e-3, 1e-2  # relative errors above which the two networks are considered different
 
@@ -62,7 +63,8 @@ def speed(options: Speed) -> dict[str, Any]:
         for process in processes.pytorch:
             process.call("load_weights", *exported)
         report = _measure(options, workload, processes, device, modes, start_time)
-    write_atomically(options.out / "speed.png", lambda path: plots.speed(path, report["comparisons"], _title(report)))
+    with whole(options.out / "speed.png") as partial:
+        plots.speed(partial, report["comparisons"], _title(report))
     console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
     return report
 

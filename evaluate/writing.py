@@ -1,9 +1,8 @@
-"""Output of reports: tables on the terminal, JSON without NaN, files written atomically."""
+"""Output of reports: tables on the terminal, JSON without NaN."""
 
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from jaxdiff.writing import write_text
 
 
 def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]], console: Console) -> None:
@@ -38,14 +39,5 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file atomically; creates its folder if needed."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_text(text))
-
-
-def write_atomically(path: Path, save: Callable[[Path], Any]) -> None:
-    """Writes a file atomically: `save(path)` writes a temporary file in the same folder, which then replaces the file."""
-    partial = path.with_name(path.name + ".partial")
-    save(partial)
-    os.replace(partial, path)
+    """Writes a JSON file, see `jaxdiff.writing.whole`."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""`jaxdiff train | sample | evaluate | demo`: the programs by one command; `python -m jaxdiff` is the same."""
+"""`jaxdiff train | sample | evaluate | cache | demo`: the programs by one command; `python -m jaxdiff` is the same."""
 
 import importlib
 import sys
@@ -11,6 +11,7 @@ PROGRAMS = {
     "train": "train a diffusion model or a classifier; import and export models",
     "sample": "search the transition point of switching, and draw images",
     "evaluate": "measure fairness, safety, memorization, likelihood and speed",
+    "cache": "list and remove what is cached on this machine",
     "demo": "all of it once, on generated faces, with the shipped model",
 }
 COMPLETION = "completion"

@@ -1,6 +1,5 @@
 """Batched evaluation: functions of a fixed number of rows applied to any number, over all processes and devices."""
 
-import pickle
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +37,9 @@ def in_batches(function: Callable[..., Any], images: Any, size: int, *, advance:
         if advance:
             advance(sum(min(size, count - first) for first in starts[start // size : start // size + processes]))
 
-    for number, start in enumerate(starts[jax.process_index() :: processes]):
+    own = starts[jax.process_index() :: processes]
+    # a process without batches of its own evaluates the first, for the structure of the result
+    for number, start in enumerate(own or starts[:1]):
         rows = start + np.arange(size)
         batch = jax.tree.map(lambda leaf, rows=rows: leaf[np.where(rows < count, rows, rows[0])], images)
         running.append((start, function(jax.device_put(batch, devices[number % len(devices)]))))
@@ -46,6 +47,12 @@ def in_batches(function: Callable[..., Any], images: Any, size: int, *, advance:
             fetch()
     while running:
         fetch()
-    gathered = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(results))]
-    in_order = [gathered[number % processes][number // processes] for number in range(len(starts))]
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *in_order)
+    structure = jax.tree.structure(results[0])
+    leaves = [np.concatenate(parts) if own else parts[0][:0] for parts in zip(*map(jax.tree.leaves, results), strict=True)]
+    computed = np.concatenate(
+        [np.arange(start, min(start + size, count)) for first in range(processes) for start in starts[first::processes]]
+    )
+    in_order = np.argsort(computed)
+    return structure.unflatten(
+        [np.concatenate(parts)[in_order] for parts in zip(*parallel.exchange_arrays(leaves), strict=True)]
+    )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -81,6 +82,16 @@ def run_all(
         results.append(run())
     progress("done", len(parts), len(parts))
     return results
+
+
+def file_checksum(*files: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a file; of several, of the SHA-256 of each."""
+    digests = []
+    for file in files:
+        with open(file, "rb") as opened:
+            digests.append(hashlib.file_digest(opened, "sha256"))
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(each.digest() for each in digests))
+    return digest.hexdigest()[:16]
 
 
 def checksum(tree: Any) -> str:

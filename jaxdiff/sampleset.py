@@ -3,8 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.samples import CAPTIONS, FILE, FORMAT, MARK, TIMING, Samples, Storage, load_arrays_of, read_description
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels, Space
+from jaxdiff.writing import whole, write_text
 
 
 class SampleSet(Samples):
@@ -80,8 +80,7 @@ class SampleSet(Samples):
         elif folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is not empty and is not a sample set (no {FILE}); use another folder")
         else:
-            with _writing(folder / FILE) as partial:
-                partial.write_text(json.dumps(description | ({} if captions is None else {CAPTIONS: captions})))
+            write_text(folder / FILE, json.dumps(description | ({} if captions is None else {CAPTIONS: captions})))
         return SampleSet(folder, description | {CAPTIONS: captions})
 
     def check(self, ranges: Sequence[tuple[int, int]]) -> None:
@@ -132,7 +131,7 @@ class SampleSet(Samples):
         for index, (file, image) in enumerate(zip(files, samples, strict=True), start):
             text = PngInfo()
             text.add_text(MARK, self._marked(index))
-            with _writing(file) as partial:
+            with whole(file) as partial:
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(partial, format="PNG", pnginfo=text)
 
     def finish(self) -> None:
@@ -141,7 +140,7 @@ class SampleSet(Samples):
         if self.storage == "png":
             names = self._files(0, len(self))
             labelled = [column for column in range(len(self.attributes)) if self.labels[:, column].min() >= 0]
-            with _writing(self.path / "labels.csv") as partial, open(partial, "w", newline="") as opened:
+            with whole(self.path / "labels.csv") as partial, open(partial, "w", newline="") as opened:
                 writer = csv.writer(opened)
                 writer.writerow(["file", *(self.attributes[column].name for column in labelled)])
                 for name, row in zip(names, self.labels, strict=True):
@@ -150,28 +149,11 @@ class SampleSet(Samples):
 
     def record_seconds(self, seconds: float) -> None:
         """Records the seconds it took to draw one sample, separately from the provenance."""
-        with _writing(self.path / TIMING) as partial:
-            partial.write_text(json.dumps({"seconds_per_image": seconds}))
-
-
-@contextmanager
-def _writing(file: Path) -> Generator[Path, None, None]:
-    """A temporary path to write to, renamed to the file at the end; removed on failure."""
-    partial = file.with_suffix(".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, file)
-    except Exception as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+        write_text(self.path / TIMING, json.dumps({"seconds_per_image": seconds}))
 
 
 def _save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with _writing(file) as partial, open(partial, "wb") as opened:
+    with whole(file) as partial, open(partial, "wb") as opened:
         np.savez(opened, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
 
 

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from jaxdiff.errors import InputError
 from jaxdiff.models.network import Network
+from jaxdiff.writing import whole
 
 FORMAT = 1
 
@@ -91,13 +92,15 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
         kind: the kind of file.
         network: the network.
         description: all else that is needed to use it, JSON-ready.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
     arrays, description, digest = contents(kind, network, description)
-    partial_file = folder / (kind.file + ".partial")
-    safetensors.numpy.save_file(arrays, partial_file, metadata={"jaxdiff": json.dumps(description), "fingerprint": digest})
-    os.replace(partial_file, folder / kind.file)
+    metadata = {"jaxdiff": json.dumps(description), "fingerprint": digest}
+    with whole(folder / kind.file) as partial:
+        safetensors.numpy.save_file(arrays, partial, metadata=metadata)
     return digest
 
 

@@ -1,7 +1,5 @@
 """The default batch size of `jaxdiff sample draw`."""
 
-import pickle
-
 import jax
 
 from jaxdiff import parallel
@@ -25,7 +23,7 @@ def images_at_once(drawing: Drawing, count: int) -> int:
         count: number of images to draw.
     """
     devices = drawing.chosen.mesh.size
-    each_free = [pickle.loads(each) for each in parallel.exchange(pickle.dumps(free_memory()))]
+    each_free = parallel.gather_results(free_memory)
     free = None if None in each_free else min(each_free)
     most = ON_CPU if free is None else samples.SHARD * jax.process_count()
     each = 1

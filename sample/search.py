@@ -1,6 +1,5 @@
 """`jaxdiff sample search`: searches the transition points of a model."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -34,6 +33,7 @@ from jaxdiff.fairness import (
 from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_transitions, time_fields
 from jaxdiff.phases import boundary_times
 from jaxdiff.spaces import require_pixels
+from jaxdiff.writing import write_text
 
 from .options import Search
 from .setting import Setting, setting
@@ -217,10 +217,7 @@ def write(
     """Writes a search result as JSON, and its curves as PNG with the noise phases separated at these SNR."""
 
     def written():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_suffix(".partial")
-        partial.write_text(found.to_json())
-        os.replace(partial, out)
+        write_text(out, found.to_json())
         plots.transition(
             out.with_suffix(".png"),
             curves,

@@ -183,7 +183,7 @@ def test_a_failed_write_leaves_the_old_model(file, model, monkeypatch, failing):
         path.write_bytes(before[:1000])
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="no space"):
+    with monkeypatch.context() as patched, pytest.raises(InputError, match="cannot write .*: no space"):
         patched.setattr(failing, full)
         models.save(file.parent, dataclasses.replace(model, training={"step": 8}))
     assert file.read_bytes() == before

@@ -1,7 +1,6 @@
 """The folder of a run: only the first process locks and writes it; all processes raise its errors."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.lock import lock
 from jaxdiff.errors import InputError
+from jaxdiff.writing import write_text
 
 
 class Folder:
@@ -95,13 +95,7 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
     elif out.exists() and any(out.iterdir()):
         raise InputError(f"--out {out} is not empty and holds no run (no config.json); choose another folder")
     else:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            partial_file = path.with_suffix(".partial")
-            partial_file.write_text(json.dumps(config, indent=2) + "\n")
-            os.replace(partial_file, path)
-        except OSError as error:
-            raise InputError(f"cannot create --out {out}: {error.strerror or error}") from error
+        write_text(path, json.dumps(config, indent=2) + "\n")
     lock(out, "being trained", held)
 
 

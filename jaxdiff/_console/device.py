@@ -9,6 +9,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+from jaxdiff._console import cache
+
 # Lets XLA's CPU backend run convolutions and sums with its matrix library. Only these versions of jaxlib know the flag; an
 # unknown flag ends the process.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
@@ -18,7 +20,6 @@ _CPU_TRAINING_FLAG = f"{_CPU_FLAG},LIBRARY_FUSION_TYPE_ELTWISE"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-_MOST = 4 * 2**30  # bytes of the cache
 _LEAST_SECONDS = 0.2  # compilation time above which a program is cached
 
 
@@ -73,14 +74,13 @@ def _keep_programs() -> None:
         return
     if not jax.config.jax_enable_compilation_cache:  # ty: ignore[missing-attribute]
         return
-    whole = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxdiff" / "programs"
-    folder = whole / _machine()
+    folder = cache.folder("programs") / _machine()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        cache.make_private(folder)
     except OSError:
         return
     if os.access(folder, os.W_OK):
-        _forget_oldest(whole)
+        cache.trim("programs")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
 
@@ -93,14 +93,3 @@ def _machine() -> str:
         names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU")  # of x86 and of Arm
         facts += [line for line in first.splitlines() if line.startswith(names)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-
-
-def _forget_oldest(whole: Path) -> None:
-    """Deletes the least recently used programs, of all machines, beyond `_MOST` bytes."""
-    kept = 0
-    with suppress(OSError):  # another process may do the same
-        files = [(file.stat(), file) for file in whole.rglob("*") if file.is_file()]
-        for stat, file in sorted(files, key=lambda each: -max(each[0].st_atime, each[0].st_mtime)):
-            kept += stat.st_size
-            if kept > _MOST:
-                file.unlink(missing_ok=True)

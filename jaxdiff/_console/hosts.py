@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff._console.runtime_log import filter_runtime_log
 from jaxdiff._console.terminal import only_errors
 from jaxdiff.bounds import Bounds, Size
 from jaxdiff.errors import InputError
@@ -46,6 +47,7 @@ class Processes(CheckedOptions):
 
         if not jax.distributed.is_initialized():
             parallel.join(self.coordinator, self.processes, self.process_id, self.arrival_seconds)
+            filter_runtime_log()
             if not parallel.is_first():
                 only_errors()
 

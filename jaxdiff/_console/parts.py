@@ -1,9 +1,6 @@
 """Finished parts of a program's work in files, so that the same command resumes where it was interrupted."""
 
-import hashlib
-import io
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
@@ -15,7 +12,9 @@ import numpy as np
 from jaxdiff import parallel
 from jaxdiff._console.first import write_once
 from jaxdiff._console.lock import lock
+from jaxdiff._console.sealed import intact, sealed, unsealed
 from jaxdiff._version import __version__
+from jaxdiff.writing import PARTIAL, whole
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 """The libraries whose versions results depend on."""
@@ -23,14 +22,13 @@ FORMAT = 1
 SUFFIX = ".part"
 ABOUT = "about"
 """The entry of a file that says what computed it."""
-_DIGITS = 64  # of a SHA-256
 
 
 class Parts:
     """The finished parts in a folder, one file each: a `jaxdiff.finished.Finished`.
 
-    A file is the SHA-256 of the rest, and an npz file without pickle. It is written whole or not at all. A file that is
-    damaged, or was computed by other versions or on another device, counts as absent, and is replaced.
+    A file has its own checksum, and is written whole or not at all. A file that is damaged, or was computed by other versions
+    or on another device, counts as absent, and is replaced.
 
     Arguments:
         folder: the folder; created with the first part.
@@ -58,12 +56,8 @@ class Parts:
         """
 
         def write():
-            buffer = io.BytesIO()
-            np.savez(buffer, **{ABOUT: np.array(self._about)}, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
-            self.folder.mkdir(exist_ok=True)
-            partial = self._file(key).with_suffix(".partial")
-            partial.write_bytes(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getbuffer())
-            os.replace(partial, self._file(key))
+            with whole(self._file(key)) as partial:
+                partial.write_bytes(sealed({ABOUT: np.array(self._about), **arrays}))
 
         write_once(self._file(key), write)
 
@@ -71,7 +65,7 @@ class Parts:
         """Removes all parts, in the first process."""
 
         def remove():
-            for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob("*.partial")]:
+            for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{PARTIAL}")]:
                 file.unlink()
 
         write_once(self.folder, remove)
@@ -81,22 +75,12 @@ class Parts:
 
     def _read(self, key: str) -> bytes:
         """The npz file under a key; empty if there is none, or it is damaged or foreign."""
-        try:
-            content = self._file(key).read_bytes()
-        except OSError:
-            return b""
-        digest, content = content[:_DIGITS], content[_DIGITS:]
-        intact = hashlib.sha256(content).hexdigest().encode() == digest
-        return content if intact and str(_load(content)[ABOUT]) == self._about else b""
-
-
-def _load(content: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as opened:
-        return dict(opened)
+        content = intact(self._file(key))
+        return content if content and str(unsealed(content)[ABOUT]) == self._about else b""
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
-    arrays = _load(content)
+    arrays = unsealed(content)
     del arrays[ABOUT]
     return arrays
 

@@ -1,7 +1,6 @@
 """Image grids that the programs write."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxdiff.spaces import rgb
+from jaxdiff.writing import whole
 
 
 def grid(
@@ -65,7 +65,5 @@ def rows(names: Sequence[str], images: Sequence[UInt8[np.ndarray, "_ h w c"]], c
 
 def write(picture: Image.Image, path: Path) -> None:
     """Writes a PNG atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    picture.save(partial, format="PNG")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        picture.save(partial, format="PNG")

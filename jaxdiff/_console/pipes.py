@@ -20,10 +20,21 @@ def surviving_output() -> Generator[None, None, None]:
         sys.stdout, sys.stderr = streams
 
 
+def replace_standard_error(stream: Any) -> None:
+    """Makes Python print errors and progress to another stream from now on."""
+    if isinstance(sys.stderr, _Output):
+        sys.stderr.replace(stream)
+    else:
+        sys.stderr = stream
+
+
 class _Output:
     """An output stream that discards what follows once its reader is gone."""
 
     def __init__(self, stream: Any):
+        self._stream = stream
+
+    def replace(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from jaxdiff._console.pipes import surviving_output
+from jaxdiff._console.runtime_log import say_no_more
 from jaxdiff.errors import InputError, LostProcess
 
 console = Console()
@@ -166,13 +167,16 @@ def run(main: Callable[[], None]) -> None:
 
 def _run(main: Callable[[], None]) -> None:
     try:
-        main()
+        with _lost_processes():
+            main()
     except InputError as error:
         # brackets are part of the message, not markup
         _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         if _joined():
             # with a lost process there is nothing to shut down in order
-            if not isinstance(error, LostProcess):
+            if isinstance(error, LostProcess):
+                say_no_more()
+            else:
                 sys.modules["jax"].distributed.shutdown()
             _end(2)
         raise SystemExit(2) from None
@@ -187,6 +191,20 @@ def _run(main: Callable[[], None]) -> None:
             soft_wrap=True,
         )
         _end(1)
+
+
+@contextmanager
+def _lost_processes() -> Generator[None, None, None]:
+    """Raises `LostProcess` in place of the errors that a computation over several processes raises if one of them is lost."""
+    try:
+        yield
+    except Exception as error:
+        if _joined():
+            from jaxdiff.parallel import lost_process
+
+            if lost := lost_process(error):
+                raise lost from error
+        raise
 
 
 def _joined() -> bool:

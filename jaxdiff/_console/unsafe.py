@@ -1,16 +1,17 @@
 """Unsafe images in the space of a model, decoded once and cached."""
 
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
+from rich.markup import escape
 
-from jaxdiff._console import arguments
+from jaxdiff._console import arguments, image_cache
 from jaxdiff._console.reading import show_data
-from jaxdiff.data import Source, load_arrays, open_data
-from jaxdiff.data.files import state
+from jaxdiff._console.terminal import console
+from jaxdiff._version import __version__
+from jaxdiff.data import describe, load_arrays, open_data
+from jaxdiff.data.files import digest
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Space, require_pixels
@@ -31,9 +32,9 @@ def encoded(
 ) -> Float32[np.ndarray, "n ..."]:
     """The images of a data set, encoded in a model's space; prints what was understood of it.
 
-    Their pixels are read from the cache if they were loaded before. The cache is in $XDG_CACHE_HOME/jaxdiff, by default
-    ~/.cache/jaxdiff. It stores uint8 images, keyed by name, split, image shape, how they are read and, for files, their sizes
-    and modification times. Data sets of tfds are not cached, since what a name stands for may change.
+    Their pixels are read from the cache of `jaxdiff._console.image_cache` if they were decoded before, under a key of the
+    content of the files, the split, the image shape and how they are read. Data sets of tfds are not cached, since what a name
+    stands for may change.
 
     Arguments:
         spec: the data set, as for `open_data`.
@@ -53,29 +54,20 @@ def encoded(
         value_names=arguments.value_names(value_names),
     )  # fmt: skip
     show_data(source)
-    how = [str(split), f"{height}x{width}x{channels}", *value_names, str(layout), str(range)]
-    files = state(Path(split_spec(spec)[0]).expanduser())
-    images = load_arrays(source)[0] if spec.startswith("tfds:") else _cached(source, [VERSION, spec, *how, files])
+    base, selected = split_spec(spec)
+    path = Path(base).expanduser()
+    if spec.startswith("tfds:"):
+        images = load_arrays(source)[0]
+    else:
+        reading = [str(each) for each in (selected, split, (height, width, channels), value_names, layout, range)]
+        content = digest(path) if path.exists() else f"{base} of {__version__}"
+        key = {"version": VERSION, "content": content, "reading": " ".join(reading)}
+        unchanged = lambda: not path.exists() or digest(path) == content  # noqa: E731
+        images, failure = image_cache.cached(key, describe(source).splitlines()[0], lambda: load_arrays(source)[0], unchanged)
+        if failure:
+            console.print(f"the images are not cached: {escape(failure)}", highlight=False, soft_wrap=True)
     if count is None:
         return space.encode(np.asarray(images))
     if count > len(images):
         raise InputError(f"--unsafe {spec} has {len(images)} images, fewer than --unsafe-count {count}")
     return space.encode(np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]))
-
-
-def _cached(source: Source, key: list[str]) -> UInt8[np.ndarray, "n h w c"]:
-    """The images of a source, from the file of this key, which is written if there is none."""
-    file = _folder() / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:24]}.npy"
-    if file.exists():
-        return np.load(file, mmap_mode="r")
-    images = load_arrays(source)[0]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.stem}-{os.getpid()}.partial")
-    with open(partial, "wb") as opened:
-        np.save(opened, images)
-    os.replace(partial, file)
-    return images
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxdiff"

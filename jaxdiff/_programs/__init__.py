@@ -1,5 +1,5 @@
-"""The programs train, sample, evaluate and demo. The installed package has them here; in a checkout all but the demo are at
-the top of the repository."""
+"""The programs train, sample, evaluate, cache and demo. The installed package has them here; in a checkout the first three
+are at the top of the repository."""
 
 from pathlib import Path
 

@@ -127,6 +127,24 @@ def state(path: Path, *, apart: Path | None = None) -> str:
     return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
+def digest(path: Path) -> str:
+    """A hash of the name and content of a file, or of the names and contents of the files in a folder.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for name in walk(path) if path.is_dir() else ("",):
+        file = path / name
+        try:
+            with open(file, "rb") as opened:
+                content = hashlib.file_digest(opened, "blake2b").digest()
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror}") from error
+        found.update((name or path.name).encode(errors="surrogateescape") + b"\0" + content)
+    return found.hexdigest()
+
+
 def open_files(path: Path) -> Files | None:
     """The files of a folder, a zip or a tar; None if the path is none of them.
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxdiff.model import Model, describe, described, fingerprinted
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import named
+from jaxdiff.writing import whole
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
 
@@ -37,7 +37,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
         model: the model.
 
     Raises:
-        InputError: the folder is not empty, or the model has features that UNet2DModel or the scheduler lack.
+        InputError: the folder is not empty or cannot be written, or UNet2DModel or the scheduler lack features of the model.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -48,16 +48,12 @@ def save(path: str | os.PathLike, model: Model) -> None:
     if not model.conditions.attributes:
         parts = {"unet": ["diffusers", unet2d_config.CLASS], "scheduler": ["diffusers", schedule["_class_name"]]}
         files[INDEX] = {"_class_name": "DDIMPipeline", **parts}
-    partial_folder = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    for file, content in files.items():
-        (partial_folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (partial_folder / file).write_text(json.dumps(content, indent=2) + "\n")
     metadata = {"format": "pt", "jaxdiff": json.dumps(_metadata(model, settings, state))}
-    safetensors.numpy.save_file(state, partial_folder / "unet" / f"{STEM}.safetensors", metadata=metadata)
-    if folder.exists():
-        folder.rmdir()
-    os.replace(partial_folder, folder)
+    with whole(folder, folder=True) as partial:
+        for file, content in files.items():
+            (partial / file).parent.mkdir(exist_ok=True)
+            (partial / file).write_text(json.dumps(content, indent=2) + "\n")
+        safetensors.numpy.save_file(state, partial / "unet" / f"{STEM}.safetensors", metadata=metadata)
 
 
 def _metadata(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:

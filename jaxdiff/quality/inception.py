@@ -5,7 +5,6 @@ defined the distance. It differs from the published network in its pooling: the 
 padding, and the last block has a max pool instead. Nothing is downloaded: see `load`.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,10 +24,11 @@ from jaxtyping import Array, Float, Float32, UInt8
 from jaxdiff import torch_file
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
-from jaxdiff.finished import checksum
+from jaxdiff.finished import checksum, file_checksum
 from jaxdiff.quality.extractors import require_images
 from jaxdiff.quality.resizing import preparation
 from jaxdiff.spaces import rgb
+from jaxdiff.writing import whole
 
 SIZE = 299
 """Height and width of the network's input."""
@@ -280,9 +280,8 @@ def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) ->
     if target.suffix != ".safetensors":
         raise InputError(f"`target` must end in .safetensors, got {target}")
     arrays, metadata = _folded(Path(path))
-    partial_file = target.with_name(target.name + ".partial")
-    safetensors.numpy.save_file(arrays, partial_file, metadata=metadata)
-    os.replace(partial_file, target)
+    with whole(target) as partial_file:
+        safetensors.numpy.save_file(arrays, partial_file, metadata=metadata)
     return target
 
 
@@ -303,8 +302,7 @@ def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         scale = scale / np.sqrt(variance + EPSILON)
         arrays[f"{name}/kernel"] = np.ascontiguousarray((rearrange(kernel, "o i h w -> h w i o") * scale).astype(np.float32))
         arrays[f"{name}/bias"] = (shift - mean * scale).astype(np.float32)
-    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return arrays, {"jaxdiff": FORMAT, "source": source, "checksum": checksum(arrays)}
+    return arrays, {"jaxdiff": FORMAT, "source": file_checksum(path), "checksum": checksum(arrays)}
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

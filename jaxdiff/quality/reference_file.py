@@ -1,6 +1,5 @@
 """References of other programs: statistics of pytorch-fid and clean-fid, and reference batches of guided-diffusion."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxdiff.errors import InputError
+from jaxdiff.finished import file_checksum
 from jaxdiff.npz_file import load_npz
 from jaxdiff.quality.estimate import Estimate
 from jaxdiff.quality.moments import Normal, frechet_estimate_to
@@ -87,9 +87,7 @@ def load_reference(path: str | os.PathLike) -> ReferenceFile:
         raise InputError(
             f"{path} must have the arrays `mu` and `sigma`, or the images `arr_0`; it has {', '.join(arrays) or 'none'}"
         )
-    with open(path, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
-    return ReferenceFile(path, digest, normal, images, {"mu_s", "sigma_s"} <= arrays.keys())
+    return ReferenceFile(path, file_checksum(path), normal, images, {"mu_s", "sigma_s"} <= arrays.keys())
 
 
 def _normal(mean: Any, covariance: Any, path: Path) -> Normal:

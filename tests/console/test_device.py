@@ -6,12 +6,13 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import pytest
 
-from jaxdiff._console import device
+from jaxdiff._console import cache, device
 from tests.processes import LIMIT, succeed
 
 NAMES = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", "jax_persistent_cache_min_compile_time_secs")
@@ -64,11 +65,11 @@ def test_a_home_that_cannot_be_written_is_no_error(fresh, monkeypatch):
 
 
 def test_the_least_recently_used_programs_are_deleted(fresh, monkeypatch):
-    folder = chosen()
+    folder, now = chosen(), time.time()
     for age, name in enumerate(("new", "middle", "old")):
         (folder / name).write_bytes(bytes(100))
-        os.utime(folder / name, (1e9 - age, 1e9 - age))
-    monkeypatch.setattr(device, "_MOST", 250)
+        os.utime(folder / name, (now - age, now - age))
+    monkeypatch.setattr(cache, "MOST", 250)
     jax.config.update("jax_compilation_cache_dir", None)
     chosen()
     assert sorted(file.name for file in folder.iterdir()) == ["middle", "new"]

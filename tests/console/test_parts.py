@@ -65,7 +65,7 @@ def test_parts_of_other_versions_count_as_absent(folder, monkeypatch):
 
 
 def test_a_part_that_cannot_be_written_is_an_error(folder):
-    (folder / "b.partial").mkdir()
+    (folder / "b.part").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*b\.part: Is a directory"):
         Parts(folder)["b"] = ARRAYS
 

@@ -21,7 +21,8 @@ for count in (1, 4, 5, 17):
     sums, received = in_batches(function, rows, 4, advance=done.append)
     np.testing.assert_array_equal(sums, rows["x"].sum(1).astype(np.float32))
     np.testing.assert_array_equal(received["process"], np.arange(count) // 4 % others)
-    assert sorted(seen) == [(start, mine) for start in range(4 * mine, count, 4 * others)], seen
+    # a process without batches of its own evaluates the first, which does not count
+    assert sorted(seen) == ([(start, mine) for start in range(4 * mine, count, 4 * others)] or [(0, mine)]), seen
     assert sum(done) <= count and (others > 1 or sum(done) == count)
 
 # what is of float64 arrives to the last bit: sums of features add up over processes exactly

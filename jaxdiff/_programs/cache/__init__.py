@@ -1,0 +1,1 @@
+"""`jaxdiff cache`: what is cached on this machine."""
