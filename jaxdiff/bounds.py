@@ -5,7 +5,7 @@ numbers from memory and time; they lie far above what can be computed. This modu
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
@@ -65,6 +65,8 @@ Devices = Annotated[int, Bounds(least=1, limit=2**14)]
 """A number of devices to simulate."""
 Steps = Annotated[int, Bounds(least=1, limit=10**9)]
 """Steps of a training run."""
+Timesteps = Annotated[int, Bounds(least=1, limit=10**6)]
+"""A number of timesteps of a process."""
 Seed = Annotated[int, Bounds(least=0, limit=2**32 - 1)]
 """A random seed: JAX uses the lower 32 bits."""
 Finite = Annotated[float, Bounds()]
@@ -80,14 +82,21 @@ Share = Annotated[float, Bounds(least=0, most=1)]
 
 
 def check_bounds(instance: Any) -> None:
-    """Checks the type and the range of every field of a dataclass that has bounds; None passes where the type has it.
+    """Checks the fields of a dataclass that have bounds, see `check_values`."""
+    check_values(type(instance), vars(instance))
+
+
+def check_values(owner: Any, values: Mapping[str, Any]) -> None:
+    """Checks the type and the range of values for those fields of a dataclass that have bounds.
+
+    None passes where the type has it, and a missing value is its default.
 
     Raises:
         InputError: a number is of another type, outside its range, NaN, or infinite where that is no value.
     """
-    for name, (kind, bounds, optional) in bounds_of(type(instance)).items():
-        value = getattr(instance, name)
-        if value is None and optional:
+    for name, (kind, bounds, optional) in bounds_of(owner).items():
+        value = values.get(name)
+        if value is None and (optional or name not in values):
             continue
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, bool) or not isinstance(number, Integral if kind is int else Real):

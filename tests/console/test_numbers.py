@@ -12,6 +12,7 @@ import tyro
 
 from evaluate.__main__ import OPTIONS as EVALUATE
 from jaxdiff._console.commands import parsed
+from jaxdiff._programs.cache.__main__ import OPTIONS as CACHE
 from jaxdiff._programs.demo.__main__ import OPTIONS as DEMO
 from jaxdiff.bounds import Bounds, Count, Positive, Seed, Share, bounds_of, check_bounds, shortened
 from jaxdiff.errors import InputError
@@ -23,7 +24,7 @@ REQUIRED = {"out": "nowhere.json", "model": "none", "source": "none", "data": "n
 ABSURD = (10**20, -(10**20), 2**63, 10**400, -1, math.nan, math.inf, -math.inf, 1e300, -1e300)
 """Values that few options take."""
 COMMANDS = {
-    **{f"{p.name} {name}": p.options(name) for p in (TRAIN, SAMPLE, EVALUATE) for name in p.commands},
+    **{f"{p.name} {name}": p.options(name) for p in (TRAIN, SAMPLE, EVALUATE, CACHE) for name in p.commands},
     "demo": DEMO,
 }
 
