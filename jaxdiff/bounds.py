@@ -26,6 +26,7 @@ class Bounds:
         most, below: the upper end, part of the range or not.
         limit: the number above which a value is absurd, where the range has no upper end.
         infinite: whether infinity is a value.
+        undefined: whether NaN is a value.
     """
 
     least: int | float | None = None
@@ -34,9 +35,12 @@ class Bounds:
     below: int | float | None = None
     limit: int | float = LARGEST
     infinite: bool = False
+    undefined: bool = False
 
     def fault(self, value: Any) -> str | None:
         """What a number must be, where it is not; None for one in the range."""
+        if value != value and self.undefined:
+            return None
         low = next((end for end in (self.least, self.above) if end is not None), -self.limit)
         high = next((end for end in (self.most, self.below) if end is not None), math.inf)
         if not low <= value <= high or value in (self.above, self.below):
@@ -77,6 +81,8 @@ NonNegative = Annotated[float, Bounds(least=0)]
 """A finite number of at least 0."""
 Unlimited = Annotated[float, Bounds(least=0, infinite=True)]
 """A number of at least 0, or infinity."""
+Measured = Annotated[float, Bounds(least=-math.inf, infinite=True, undefined=True)]
+"""A measured number, which may be infinite or undefined."""
 Share = Annotated[float, Bounds(least=0, most=1)]
 """A share, a probability, or a time of the process."""
 
@@ -94,37 +100,61 @@ def check_values(owner: Any, values: Mapping[str, Any]) -> None:
     Raises:
         InputError: a number is of another type, outside its range, NaN, or infinite where that is no value.
     """
-    for name, (kind, bounds, optional) in bounds_of(owner).items():
+    for name, (kind, bounds, optional, depths) in bounds_of(owner).items():
         value = values.get(name)
         if value is None and (optional or name not in values):
             continue
-        for number in value if isinstance(value, tuple | list) else (value,):
+        for number, depth in _numbers(value):
+            if depth not in depths:
+                raise InputError(f"`{name}` must be {_list(kind, max(depths))}, got {shortened(value)}")
             if isinstance(number, bool) or not isinstance(number, Integral if kind is int else Real):
-                what = "a whole number" if kind is int else "a number"
-                raise InputError(f"`{name}` must be {what}, got {shortened(number)}")
+                raise InputError(f"`{name}` must be {_list(kind, 0)}, got {shortened(number)}")
             if fault := bounds.fault(number):
                 raise InputError(f"`{name}` must {fault}, got {shortened(number)}")
 
 
 @cache
-def bounds_of(kind: Any) -> dict[str, tuple[type, Bounds, bool]]:
-    """The fields of a dataclass that have bounds: int or float, the bounds, and whether None is a value."""
+def bounds_of(kind: Any) -> dict[str, tuple[Any, Bounds, bool, set[int]]]:
+    """The fields of a dataclass that have bounds.
+
+    Returns:
+        For each by name: int or float, the bounds, whether None is a value, and how deep in lists the numbers may be.
+    """
     types = get_type_hints(kind, include_extras=True)
     found = {}
     for field in fields(kind):
-        for number, bounds in _bounded(types[field.name]):
-            found[field.name] = number, bounds, type(None) in get_args(types[field.name])
+        if numbers := list(_bounded(types[field.name])):
+            optional, depths = type(None) in get_args(types[field.name]), {depth for *_, depth in numbers}
+            found[field.name] = *numbers[0][:2], optional, depths
     return found
 
 
-def _bounded(annotation: Any) -> Iterator[tuple[type, Bounds]]:
-    """The bounded numbers in a type."""
+def _bounded(annotation: Any, depth: int = 0) -> Iterator[tuple[Any, Bounds, int]]:
+    """The bounded numbers in a type, and how many tuples each is in."""
     if get_origin(annotation) is Annotated:
         number, *others = get_args(annotation)
-        yield from ((number, each) for each in others if isinstance(each, Bounds))
+        yield from ((number, each, depth) for each in others if isinstance(each, Bounds))
+        yield from _bounded(number, depth)
     else:
         for part in get_args(annotation):
-            yield from _bounded(part)
+            yield from _bounded(part, depth + (get_origin(annotation) is tuple))
+
+
+def _numbers(value: Any, depth: int = 0) -> Iterator[tuple[Any, int]]:
+    """All that is in nested lists, and how many lists each is in; an empty list has nothing."""
+    if not isinstance(value, tuple | list):
+        yield value, depth
+        return
+    if depth > 2:  # deeper than any field
+        yield value, depth
+        return
+    for each in value:
+        yield from _numbers(each, depth + 1)
+
+
+def _list(kind: Any, depth: int) -> str:
+    number = "whole number" if kind is int else "number"
+    return f"a {number}" if depth == 0 else f"a list of {'lists of ' * (depth - 1)}{number}s"
 
 
 def shortened(value: Any, most: int = 60) -> str:

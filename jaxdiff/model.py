@@ -13,6 +13,7 @@ import jax
 from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
 from jaxdiff import spaces, weight_file
+from jaxdiff.boundary import reading
 from jaxdiff.conditions import ConditionEncoder
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
@@ -132,7 +133,7 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
         network: the network as a function of its configuration.
         fingerprint: its fingerprint.
     """
-    config = UNetConfig(**weight_file.settings(description))
+    config = weight_file.configuration(UNetConfig, description)
     space = spaces.from_config(description["space"]) if "space" in description else Pixels(*config.shape)
     if "conditions" in description:
         conditions = encoders.from_config(description["conditions"])
@@ -173,7 +174,8 @@ def load(path: str | os.PathLike) -> Model:
             network.
     """
     read = weight_file.read(_place(path), weight_file.MODEL)
-    return described(read.description, lambda config: read.fill(abstract(config)), read.fingerprint)
+    with reading(read.file):
+        return described(read.description, lambda config: read.fill(config, abstract), read.fingerprint)
 
 
 def _place(path: str | os.PathLike) -> Path:

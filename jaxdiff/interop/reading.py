@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxdiff import model as models
+from jaxdiff.boundary import read_json
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import folder, guided, hub, latents, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.files import Files, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
-from jaxdiff.interop.json_file import read_json
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import MODEL

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxdiff.bounds import Bounds
-from jaxdiff.models.config import EncoderConfig
+from jaxdiff.models.config import MOST_CLASSES, EncoderConfig
 from jaxdiff.models.layers import linear, space_to_depth
 from jaxdiff.models.unet import Encoder, block_keys, middle
 
@@ -22,7 +22,7 @@ class ClassifierConfig(EncoderConfig):
         others: see `EncoderConfig`.
     """
 
-    values: Annotated[int, Bounds(least=2, limit=10**7)] = 2
+    values: Annotated[int, Bounds(least=2, limit=MOST_CLASSES)] = 2
 
 
 class EncoderClassifier(Encoder):

@@ -26,8 +26,8 @@ CONVENTIONS = (
     "null_label",
 )
 
-MOST_CHANNELS, MOST_BLOCKS, MOST_LEVELS = 2**16, 100, 16
-"""Limits of a network: its channels or pixels along one axis, its residual blocks per level, and its levels."""
+MOST_CHANNELS, MOST_BLOCKS, MOST_LEVELS, MOST_CLASSES = 2**16, 100, 16, 10**7
+"""Limits of a network: its channels or pixels along one axis, residual blocks per level, levels, and values of an attribute."""
 Width = Annotated[int, Bounds(least=1, limit=MOST_CHANNELS)]
 
 # beartype does not support `typing.Self` on a single method
@@ -201,5 +201,5 @@ class UNetConfig(EncoderConfig):
         others: see `EncoderConfig`.
     """
 
-    values: tuple[Annotated[int, Bounds(least=1, limit=10**7)], ...] = ()
+    values: tuple[Annotated[int, Bounds(least=1, limit=MOST_CLASSES)], ...] = ()
     null_label: bool = True

@@ -120,10 +120,12 @@ class Typed:
         ({"count": 1.0}, "`count` must be a whole number, got 1.0"),
         ({"count": None}, "`count` must be a whole number, got None"),
         ({"count": "5"}, "`count` must be a whole number, got '5'"),
-        ({"share": [[0.5]]}, "`share` must be a number, got"),
+        ({"share": [[0.5]]}, "`share` must be a number, got [[0.5]]"),
         ({"share": 10**400}, "`share` must lie in [0, 1], got 1000"),
         ({"taus": (0.5, math.nan)}, "`taus` must lie in [0, 1], got nan"),
         ({"taus": (0.5, False)}, "`taus` must be a number, got False"),
+        ({"taus": 0.5}, "`taus` must be a list of numbers, got 0.5"),
+        ({"taus": ((0.5,),)}, "`taus` must be a list of numbers, got ((0.5,),)"),
     ],
 )
 def test_numbers_of_another_type_are_refused(given, message):
