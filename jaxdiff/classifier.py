@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from jaxdiff import process as processes
 from jaxdiff import weight_file
 from jaxdiff.boundary import reading
+from jaxdiff.bounds import shortened
 from jaxdiff.calibration import Calibration, log_posterior, signal
 from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.data.attributes import Attribute
@@ -200,6 +201,8 @@ def _described(contents: weight_file.Contents) -> NoisedClassifier:
     if not len(shares) == len(attribute.values) == config.values == calibration.offsets.shape[1]:
         counts = f"{len(attribute.values)} values, {len(shares)} shares and a calibration of {calibration.offsets.shape[1]}"
         raise InputError(f"its network has {config.values} values, and it describes {counts}")
+    if not isinstance(description["training"], dict):
+        raise InputError(f"its `training` must be an object, got {shortened(description['training'])}")
     return NoisedClassifier(
         config=config,
         network=contents.fill(config, _abstract),

@@ -169,7 +169,9 @@ def configuration(kind: type[Config], description: dict[str, Any]) -> Config:
     Raises:
         InputError: it has settings that this version of jaxdiff does not know, or of another type or range.
     """
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()}
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()
+    }
     types = {field.name: field.type for field in fields(kind)}
     if unknown := sorted(settings.keys() - types.keys()):
         raise InputError(f"its network has settings that this version of jaxdiff does not know: {', '.join(unknown[:5])}")

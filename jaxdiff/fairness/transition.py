@@ -45,7 +45,7 @@ class SearchResult(ABC):
     @classmethod
     def from_json(cls, text: str) -> "SearchResult":
         """The inverse of `to_json`. Raises `InputError` where the text is not such a result."""
-        what = f"a {cls.__name__}, as `sample search` writes it,"
+        what = f"a {cls.__name__} of `sample search`"
         with reading(what):
             given = parse_json(text, what)
             check_values(cls, given)

@@ -58,7 +58,8 @@ def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple
     kind = given.get("_class_name", "DDPMScheduler")
     if not isinstance(kind, str) or kind not in WITH_TABLE:
         raise InputError(
-            f"{name} is of {shortened(kind)}, whose process is not a table of betas; jaxdiff reads {', '.join(sorted(WITH_TABLE))}"
+            f"{name} is of {shortened(kind)}, whose process is not a table of betas; jaxdiff reads "
+            f"{', '.join(sorted(WITH_TABLE))}"
         )
     # older files only record whether the prediction is eps
     predicted = given.get("prediction_type", "epsilon" if given.get("predict_epsilon", True) else "sample")
