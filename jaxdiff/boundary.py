@@ -30,9 +30,10 @@ def reading(what: str | os.PathLike, remedy: str = "") -> Generator[None, None, 
     try:
         yield
     except InputError as error:
-        if what in str(error):
+        text = str(error) if what in str(error) else f"{what}: {error}{remedy}"
+        if text == str(error) == _shown(text):
             raise
-        raise type(error)(f"{what}: {error}{remedy}") from error
+        raise type(error)(_shown(text)) from error
     except MemoryError as error:
         raise InputError(f"{what} takes more memory than there is{remedy}") from error
     except OSError as error:
@@ -96,4 +97,10 @@ def read_json(file: Path) -> dict[str, Any]:
 def line(error: BaseException) -> str:
     """The first line of an error message, shortened; the error's kind where it has none."""
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return first if len(first) <= 200 else f"{first[:150]} ... {first[-40:]}"
+    return _shown(first, 200)
+
+
+def _shown(text: str, most: int = 2000) -> str:
+    """A text for a message: of bounded length, and without characters that a terminal does not print."""
+    text = text if len(text) <= most else f"{text[: most - 60]} ... {text[-50:]}"
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -125,7 +125,7 @@ def _unpickled(file: Any, storage: Callable[[str, np.dtype, int], np.ndarray]) -
     """
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in _PUTS and argument > count:
+        if opcode.name in _PUTS and int(argument or 0) > count:
             raise pickle.UnpicklingError(f"its pickle names place {argument} of its memo after {count} operations")
     file.seek(start)
     return _Unpickler(file, storage).load()

@@ -12,6 +12,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.lock import lock
 from jaxdiff.boundary import read_text, reading
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.writing import write_text
 
@@ -116,7 +117,8 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; choose another"
+            f"--out {out} holds a run with another {name[:100]}: {shortened(there.get(name))} there, "
+            f"{shortened(config.get(name))} now; choose another"
         )
 
 
