@@ -11,6 +11,7 @@ import numpy as np
 from jaxdiff._console import cache
 from jaxdiff._console.sealed import intact, sealed, unsealed
 from jaxdiff.errors import InputError
+from jaxdiff.writing import whole
 
 LIMIT = "JAXDIFF_IMAGE_CACHE_GIB"
 """The environment variable that limits the images in place of `cache.MOST`; 0 keeps none."""
@@ -44,16 +45,14 @@ def cached(
     loaded = load()
     if not most or loaded.nbytes > most or not unchanged():
         return loaded, ""
-    partial = file.with_name(f"{file.stem}-{os.getpid()}.partial")
     try:
         cache.make_private(file.parent)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            opened.write(sealed({_ABOUT: np.array(what), "images": loaded}))
-        os.replace(partial, file)
+        with whole(file, private=True) as partial:
+            partial.write_bytes(sealed({_ABOUT: np.array(what), "images": loaded}))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        return loaded, f"{file.parent}: {error.strerror or error}"
+        return loaded, f"cannot write {file}: {error.strerror or error}"
+    except InputError as error:
+        return loaded, str(error)
     cache.trim("images", most)
     return loaded, ""
 

@@ -1,10 +1,8 @@
 """Finished parts of a program's work in files, so that the same command resumes where it was interrupted."""
 
-import hashlib
-import io
 import json
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +11,8 @@ import numpy as np
 
 from jaxdiff import parallel
 from jaxdiff._console.first import write_once
-from jaxdiff._console.lock import lock
+from jaxdiff._console.output import BESIDE, claimed, remove_empty
+from jaxdiff._console.sealed import intact, sealed, unsealed
 from jaxdiff._version import __version__
 from jaxdiff.writing import PARTIAL, whole
 
@@ -23,14 +22,13 @@ FORMAT = 1
 SUFFIX = ".part"
 ABOUT = "about"
 """The entry of a file that says what computed it."""
-_DIGITS = 64  # of a SHA-256
 
 
 class Parts:
     """The finished parts in a folder, one file each: a `jaxdiff.finished.Finished`.
 
-    A file is the SHA-256 of the rest, and an npz file without pickle. It is written whole or not at all. A file that is
-    damaged, or was computed by other versions or on another device, counts as absent, and is replaced.
+    A file of `jaxdiff._console.sealed` is written whole or not at all. A file that is damaged, or was computed by other
+    versions or on another device, counts as absent, and is replaced.
 
     Arguments:
         folder: the folder; created with the first part.
@@ -58,10 +56,8 @@ class Parts:
         """
 
         def write():
-            buffer = io.BytesIO()
-            np.savez(buffer, **{ABOUT: np.array(self._about)}, **arrays)  # ty: ignore[invalid-argument-type]  # no array is named `allow_pickle`
             with whole(self._file(key)) as partial:
-                partial.write_bytes(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getbuffer())
+                partial.write_bytes(sealed({ABOUT: np.array(self._about), **arrays}))
 
         write_once(self._file(key), write)
 
@@ -79,30 +75,14 @@ class Parts:
 
     def _read(self, key: str) -> bytes:
         """The npz file under a key; empty if there is none, or it is damaged or foreign."""
-        try:
-            content = self._file(key).read_bytes()
-        except OSError:
-            return b""
-        digest, content = content[:_DIGITS], content[_DIGITS:]
-        intact = hashlib.sha256(content).hexdigest().encode() == digest
-        return content if intact and str(_load(content)[ABOUT]) == self._about else b""
-
-
-def _load(content: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as opened:
-        return dict(opened)
+        content = intact(self._file(key))
+        return content if content and str(unsealed(content)[ABOUT]) == self._about else b""
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
-    arrays = _load(content)
+    arrays = unsealed(content)
     del arrays[ABOUT]
     return arrays
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):
-        if parallel.is_first():
-            folder.rmdir()
 
 
 @contextmanager
@@ -118,10 +98,11 @@ def kept_parts(out: Path, report: str | None = None) -> Generator[Parts, None, N
     Raises:
         InputError: in every process, if another run works on the output, or it cannot be written.
     """
-    folder = out.with_name(out.name + SUFFIX + "s") if report is None else out / f"{report}{SUFFIX}s"
-    with ExitStack() as held:
-        held.callback(lambda: _remove_empty(folder))
-        parallel.run_on_first(lambda: lock(folder if report is None else out, "being written", held, out=out))
-        parts = Parts(folder)
-        yield parts
-        parts.remove()
+    with claimed(out, file=report is None) as folder:
+        parts = Parts(folder if report is None else folder / f"{report}{BESIDE}")
+        try:
+            yield parts
+            parts.remove()
+        finally:
+            if parallel.is_first():
+                remove_empty(parts.folder)
