@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs oracles lint audit checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test docs oracles lint audit fuzz checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,12 @@ WORKERS ?= 2
 
 test: lint  ## lint, then run all tests with WORKERS processes (2)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Seconds for all readers together.
+FUZZ_SECONDS ?= 3600
+
+fuzz: $(STAMP)  ## try every reader with damaged files for FUZZ_SECONDS (an hour), and print what came of it
+	$(PY) -m tests.fuzzing --seconds $(FUZZ_SECONDS)
 
 docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; warnings are errors
 	$(INSTALL) -e '.[programs,test,docs]'
