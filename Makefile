@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz docs oracles lint checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test docs oracles lint audit fuzz checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,8 +83,13 @@ bench-gpu:  ## compare speed with PyTorch on one GPU, in less than ten minutes, 
 	$(PY) -m evaluate speed --network faces64 --device gpu --batch-size 128 --train-batch-size 64 --steps 25 --authors-steps 10 \
 	  --count 512 --rounds 5 --no-compare-runs --compile-limit 90 --budget 450 --out out/speed/gpu
 
+audit: | $(PIP)  ## compare the pinned versions with known vulnerabilities, by pip-audit; needs PyPI
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip $(addprefix -r ,$(wildcard constraints-*.txt))
+
 clean:  ## remove the environment and caches, but no runs, pictures or reports
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-audit build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(PIP):
