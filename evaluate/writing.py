@@ -29,7 +29,7 @@ def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[st
         console.print(table)
 
 
-_MARKDOWN = re.compile(r"[\\`*|<~$]|&(?=[#\w])|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+_MARKDOWN = re.compile(r"[\\`|~$]|<(?=[\w/!?])|(?<!\w)\*|\*(?=\w)|&(?=[#\w])|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
 """What could be markup: code, emphasis, cells, HTML, formulas, entities and links."""
 
 
