@@ -103,7 +103,7 @@ class Interrupts:
                 # once the main thread has left the callback
                 time.sleep(0.05)
                 self._expected += 1
-                signal.pthread_kill(threading.main_thread().ident, interrupts[0])
+                signal.pthread_kill(threading.main_thread().ident or 0, interrupts[0])
             if len(interrupts) > self._expected:
                 os._exit(128 + interrupts[-1])
             if interrupts and not self.deferred:
