@@ -100,7 +100,7 @@ def sweep(options: Sweep) -> list[Path]:
     with claimed(options.out):
         if found := searched(options, chosen):
             show(found, options, chosen)
-        return draw(drawing)
+        return draw(drawing, held=True)
 
 
 def show(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:

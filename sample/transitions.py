@@ -12,6 +12,7 @@ from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import SearchResult
+from jaxdiff.writing import file_name
 
 from .options import EDGES, Draw, Search
 from .setting import Setting
@@ -28,7 +29,7 @@ def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
         chosen: the setting, with only those modifiers that the search supports.
         kind: the kind of search, `tau` or `spectral`.
     """
-    name = "-".join(part for part in (kind, chosen.name, chosen.digest) if part)
+    name = "-".join(part for part in (kind, file_name(chosen.name), chosen.digest) if part)
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 
 
