@@ -99,7 +99,8 @@ GOOD = {
 @pytest.mark.parametrize(
     "changed",
     [
-        {"tau": "0.5"}, {"tau": [0.5]}, {"tau": []}, {"tau": True}, {"tau": 10**400}, {"tau": 1.5}, {"tau": float("nan")}, {"tau": None},
+        {"tau": "0.5"}, {"tau": [0.5]}, {"tau": []},
+        {"tau": True}, {"tau": 10**400}, {"tau": 1.5}, {"tau": float("nan")}, {"tau": None},
         {"context": [1]}, {"context": "x"}, {"context": None}, {"mode": 3}, {"taus": 0.5}, {"taus": [[0.5]]}, {"taus": []},
         {"curve": ["0.1"]}, {"timestep": 0.5}, {"batch": -1}, {"later": 1},
     ],
