@@ -9,6 +9,8 @@ handles more than one process.
 import io
 import json
 import math
+import re
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,6 +29,8 @@ from jaxdiff.errors import InputError, LostProcess
 AXES = ("data", "fsdp")
 MIN_SHARDED_SIZE = 2**14
 """Entries from which a parameter is sharded under FSDP: a smaller one costs more to gather than to replicate."""
+_COMMUNICATION = re.compile(r"\b(Gloo|NCCL|[Cc]oordination service|UNAVAILABLE|DEADLINE_EXCEEDED)\b")
+"""In the errors of collectives that did not reach another process."""
 HEARTBEAT = 20
 """Seconds after which the other processes stop once one has died."""
 
@@ -45,13 +49,16 @@ def join(
         seconds: how long to wait for the others.
 
     Raises:
-        InputError: only some of the first three are given, or not all processes connected in time.
+        InputError: only some of the first three are given, the address is none or its port is taken, or not all processes
+            connected in time.
     """
     given = (coordinator, processes, process_id)
     if any(each is not None for each in given) and None in given:
         raise InputError(f"`coordinator`, `processes` and `process_id` must be given together or not at all, got {given}")
     if processes is not None and process_id is not None and not 0 <= process_id < processes:
         raise InputError(f"`process_id` must be within 0 and {processes - 1}, got {process_id}")
+    if coordinator is not None:
+        _check_coordinator(coordinator, listens=process_id == 0)
     # JAX's own service would handle SIGTERM, which the programs handle themselves
     jax.config.update("jax_enable_preemption_service", False)
     failed: list[BaseException] = []
@@ -64,6 +71,28 @@ def join(
         raise InputError(f"not all processes joined within {seconds} s ({where}): is each started, and the address reachable?")
     if failed:
         raise InputError(f"this process cannot join the others ({where}): {str(failed[0]).splitlines()[0]}") from failed[0]
+
+
+def _check_coordinator(address: str, *, listens: bool) -> None:
+    """Checks HOST:PORT, and that process 0 can listen there: JAX's service would end the process by a signal if it cannot.
+
+    Raises:
+        InputError: another form, or the port is taken.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) < 2**16:
+        raise InputError(f"`coordinator` must be HOST:PORT with a port from 1 to 65535, got {address!r}")
+    if not listens:
+        return
+    try:
+        if socket.has_dualstack_ipv6():
+            listening = socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+        else:
+            listening = socket.create_server(("", int(port)))
+        listening.close()
+    except OSError as error:
+        reason = f"{address} cannot listen on port {port} of this machine: {error.strerror or error}"
+        raise InputError(f"`coordinator` {reason}; choose another port") from error
 
 
 def _initialize(
@@ -321,9 +350,23 @@ def exchange(message: bytes) -> list[bytes]:
         return [message]
     try:
         return _exchanged(message)
+    except Exception as error:
+        if lost := lost_process(error):
+            raise lost from error
+        raise
+
+
+def lost_process(error: Exception) -> LostProcess | None:
+    """The error to raise for one of a computation over several processes, if its cause is that one of them was lost."""
     # Gloo raises ValueError
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        raise LostProcess(f"another process of the run has ended, or is out of reach: {str(error).splitlines()[0]}") from error
+    collective = isinstance(error, jax.errors.JaxRuntimeError | ValueError) and not isinstance(error, InputError)
+    if not collective or not _COMMUNICATION.search(str(error)):
+        return None
+    reason = str(error).splitlines()[0]
+    return LostProcess(
+        "another process of the run has ended, or is out of reach; run the same command on each machine again to resume from "
+        f"what is saved ({reason})"
+    )
 
 
 def exchange_arrays(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:

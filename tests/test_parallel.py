@@ -1,6 +1,7 @@
 """The mesh: sizes, order and placement; and exact exchanges between processes."""
 
 import json
+import socket
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -83,6 +84,9 @@ def test_each_process_has_one_block_of_the_batch_whatever_the_order_of_devices()
         ({"coordinator": "here:1"}, ["--processes, --process-id is missing"]),
         ({"coordinator": "here:1", "processes": 2, "process_id": 2}, ["within 0 and 1, got 2"]),
         ({"coordinator": "here:1", "processes": 2, "process_id": 0, "distributed": True}, ["use one of them"]),
+        ({"coordinator": "here", "processes": 2, "process_id": 1}, ["HOST:PORT", "got 'here'"]),
+        ({"coordinator": "here:0", "processes": 2, "process_id": 1}, ["from 1 to 65535", "got 'here:0'"]),
+        ({"coordinator": "here:65536", "processes": 2, "process_id": 0}, ["from 1 to 65535"]),
         ({"arrival_seconds": 0}, ["--arrival-seconds", "0"]),
         ({"mesh": "fsdp=3,data=7"}, ["devices, there are"]),
     ],
@@ -92,6 +96,18 @@ def test_hosts_that_cannot_be_joined_are_refused_at_once(given, words):
         Hosts(**given).make_mesh()
     for word in words:
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1"])
+def test_a_port_that_is_taken_is_refused_before_jax_starts(address):
+    with socket.create_server((address, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"`coordinator` 127.0.0.1:{port} cannot listen on .*; choose another port"):
+            Hosts(coordinator=f"127.0.0.1:{port}", processes=2, process_id=0).join()
+    # a connection that has just been closed does not count
+    with socket.create_server(("127.0.0.1", port)) as served, socket.create_connection(("127.0.0.1", port)):
+        served.accept()[0].close()
+    parallel._check_coordinator(f"127.0.0.1:{port}", listens=True)
 
 
 def test_a_single_process_exchanges_with_itself():

@@ -103,7 +103,7 @@ class Interrupts:
                 # once the main thread has left the callback
                 time.sleep(0.05)
                 self._expected += 1
-                signal.pthread_kill(threading.main_thread().ident, interrupts[0])
+                signal.pthread_kill(threading.main_thread().ident or 0, interrupts[0])
             if len(interrupts) > self._expected:
                 os._exit(128 + interrupts[-1])
             if interrupts and not self.deferred:
@@ -135,6 +135,7 @@ def watched() -> Generator[Interrupts | None, None, None]:
 def deferred() -> Generator[Interrupts, None, None]:
     """Within, the first interrupt is only noted, in `first`: the work looks at it, saves and ends. In the main thread."""
     with watched() as interrupts:
+        assert interrupts is not None
         interrupts.deferred = True
         try:
             yield interrupts

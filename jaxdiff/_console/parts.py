@@ -27,8 +27,8 @@ ABOUT = "about"
 class Parts:
     """The finished parts in a folder, one file each: a `jaxdiff.finished.Finished`.
 
-    A file of `jaxdiff._console.sealed` is written whole or not at all. A file that is damaged, or was computed by other
-    versions or on another device, counts as absent, and is replaced.
+    A file has its own checksum, and is written whole or not at all. A file that is damaged, or was computed by other versions
+    or on another device, counts as absent, and is replaced.
 
     Arguments:
         folder: the folder; created with the first part.

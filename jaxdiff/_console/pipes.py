@@ -25,6 +25,14 @@ def surviving_output() -> Generator[None, None, None]:
         sys.stdout, sys.stderr = streams
 
 
+def replace_standard_error(stream: Any) -> None:
+    """Makes Python print errors and progress to another stream from now on."""
+    if isinstance(sys.stderr, _Output):
+        sys.stderr.replace(stream)
+    else:
+        sys.stderr = stream
+
+
 def _open_standard_streams() -> None:
     """Opens streams that the caller has closed, so that no file that is opened later takes their place."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -39,6 +47,9 @@ class _Output:
     """An output stream that discards what follows once it cannot be written."""
 
     def __init__(self, stream: Any):
+        self._stream = stream
+
+    def replace(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from jaxdiff._console.interrupts import Interrupted, end_at_once, watched
 from jaxdiff._console.pipes import surviving_output
+from jaxdiff._console.runtime_log import say_no_more
 from jaxdiff.errors import InputError, LostProcess
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -186,10 +187,11 @@ def run(main: Callable[[], None]) -> None:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     with surviving_output(), watched() as interrupts:
         try:
-            main()
+            with _lost_processes():
+                main()
         except (Exception, Interrupted) as error:
             # what fails after an interrupt fails because of it
-            interrupted = interrupts and interrupts.first
+            interrupted = interrupts.first if interrupts else None
             _end_by(interrupted or error)
 
 
@@ -204,7 +206,9 @@ def _end_by(error: Exception | Interrupted) -> NoReturn:
         _print_error(str(error))
         if _joined():
             # with a lost process there is nothing to shut down in order
-            if not isinstance(error, LostProcess):
+            if isinstance(error, LostProcess):
+                say_no_more()
+            else:
                 sys.modules["jax"].distributed.shutdown()
             _end(2)
         raise SystemExit(2) from None
@@ -224,6 +228,20 @@ def _print_error(words: str) -> None:
 
 def _print_line(words: str | Text) -> None:
     _errors.print(words, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _lost_processes() -> Generator[None, None, None]:
+    """Raises `LostProcess` in place of the errors that a computation over several processes raises if one of them is lost."""
+    try:
+        yield
+    except Exception as error:
+        if _joined():
+            from jaxdiff.parallel import lost_process
+
+            if lost := lost_process(error):
+                raise lost from error
+        raise
 
 
 def _joined() -> bool:
