@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs oracles lint checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test docs oracles lint audit fuzz checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,12 @@ WORKERS ?= 2
 
 test: lint  ## lint, then run all tests with WORKERS processes (2)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Seconds for all readers together.
+FUZZ_SECONDS ?= 3600
+
+fuzz: $(STAMP)  ## try every reader with damaged files for FUZZ_SECONDS (an hour), and print what came of it
+	$(PY) -m tests.fuzzing --seconds $(FUZZ_SECONDS)
 
 docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; warnings are errors
 	$(INSTALL) -e '.[programs,test,docs]'
@@ -82,8 +88,13 @@ bench-gpu:  ## compare speed with PyTorch on one GPU, in less than ten minutes, 
 	$(PY) -m evaluate speed --network faces64 --device gpu --batch-size 128 --train-batch-size 64 --steps 25 --authors-steps 10 \
 	  --count 512 --rounds 5 --no-compare-runs --compile-limit 90 --budget 450 --out out/speed/gpu
 
+audit: | $(PIP)  ## compare the pinned versions with known vulnerabilities, by pip-audit; needs PyPI
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip $(addprefix -r ,$(wildcard constraints-*.txt))
+
 clean:  ## remove the environment and caches, but no runs, pictures or reports
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-audit build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(PIP):

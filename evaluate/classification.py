@@ -41,7 +41,7 @@ def label_accuracies(
     """
     classifier = classifier.tried(sets[0].images[0])
     about = classifier.about
-    console.print(f"{about['file']}: {about['input']}; classes {', '.join(about['classes'])}", highlight=False, markup=False)
+    console.print(f"{about['file']}: {about['input']}; classes {', '.join(about['classes'])}", highlight=False)
     found = []
     with progress(f"classifying with {about['file']}", sum(len(each.labels) for each in sets), unit="images") as advance:
         for images in sets:
@@ -56,7 +56,7 @@ def label_accuracies(
         console.print(
             f"Note: {about['file']} predicts the label of {100 * real['overall']:.0f} % of the real images, less than by "
             "chance: check the order of --classifier-values, and --classifier-mean and --classifier-scale",
-            highlight=False, markup=False,
+            highlight=False,
         )  # fmt: skip
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
@@ -38,6 +39,11 @@ FIGURES = {
 
 def html_report(options: HtmlReport) -> Path:
     """Writes the page; returns its path."""
+    with claimed(options.out):
+        return _write(options)
+
+
+def _write(options: HtmlReport) -> Path:
     folder = options.fairness or options.out
     report = _read_report(folder, "--fairness" if options.fairness else "--out")
     evaluated = _report_options(report, folder)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int32, UInt8
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console.first import require_writable, write_once
+from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported
@@ -30,7 +30,6 @@ from .writing import write_json
 def likelihood(options: Likelihood) -> dict[str, Any]:
     """Computes the bits per dimension, writes the report and prints the table."""
     options.join()
-    require_writable(options.out)
     with kept_parts(options.out) as finished:
         return evaluate(options, finished)
 

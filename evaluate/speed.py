@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff._console import plots
+from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.writing import whole
@@ -35,6 +36,11 @@ PASS_ERROR, RUN_ERROR = 1e-3, 1e-2  # relative errors above which the two networ
 
 def speed(options: Speed) -> dict[str, Any]:
     """Compares, times, prints the tables and writes the report."""
+    with claimed(options.out):
+        return _run(options)
+
+
+def _run(options: Speed) -> dict[str, Any]:
     start_time = time.perf_counter()
     # both frameworks share the GPU; JAX reads this variable when it first uses a device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -53,7 +59,6 @@ def speed(options: Speed) -> dict[str, Any]:
         modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
         if not modes:
             raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
-        options.out.mkdir(parents=True, exist_ok=True)
         others = start(*[(speed_pytorch.build,)] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
         processes = _Processes(jaxdiff, trainer, dict(zip(modes, (pytorch, *others), strict=True)), concurrent=device == "cuda")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -137,10 +142,10 @@ def _measure(
         flops = {framework: process.call("flops", each.task) for framework, process in one_of_each.items()}
         rate = max(rates[each.dtype].values())
         report["comparisons"].append(speed_report.comparison_json(each, results, rate, workload.images_of(each.task), flops))
-        speed_report.show(report["comparisons"][-1], console)
         report["seconds"] = round(time.perf_counter() - start_time, 1)
         # saved after each comparison, so that an interruption loses no results
         write_json(options.out / "speed.json", finite(report))
+        speed_report.show(report["comparisons"][-1], console)
         for process in {processes.of(variant) for variant in each.variants}:
             process.call("clear_runs")
     return report

@@ -88,6 +88,4 @@ def show(comparison: dict[str, Any], console: Console) -> None:
         print_tables([(title, ("variant", "warm-up", "s", "img/s", "faster", "%", "GiB"), rows)], console)
     for row in comparison["variants"]:
         if row["failure"]:
-            console.print(
-                f"{comparison['task']}, {comparison['dtype']}: {row['name']}: {row['failure']}", highlight=False, markup=False
-            )
+            console.print(f"{comparison['task']}, {comparison['dtype']}: {row['name']}: {row['failure']}", highlight=False)

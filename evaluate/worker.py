@@ -28,7 +28,12 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other,), daemon=True)
-        self._process.start()
+        # an interrupt from the terminal reaches both processes, and the caller ends this one
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
         try:
             self._request(build, arguments)
@@ -72,8 +77,6 @@ class Worker:
 
 
 def _serve(connection: Any) -> None:
-    # an interrupt from the terminal reaches both processes, and the caller ends this one
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = None
     while True:
         try:

@@ -37,8 +37,12 @@ USAGE = "\n".join(
 
 def main() -> None:
     """Runs the program that the first argument names, with the arguments after it."""
-    with surviving_output():
-        _main()
+    try:
+        with surviving_output():
+            _main()
+    except KeyboardInterrupt:  # while a program is imported, which then handles interrupts itself
+        print("interrupted: nothing was written", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _main() -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Array, UInt32
 
 from jaxdiff import parallel
 from jaxdiff.errors import InputError, LostProcess
+from jaxdiff.writing import require_room
 
 _INCOMPLETE = ".orbax-checkpoint-tmp"  # part of the name of the folder that Orbax writes into until it is complete
 _POLL = 0.05  # seconds
@@ -76,17 +77,12 @@ class Checkpoints:
         """
         self.finish()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        parallel.run_on_first(lambda: self._require_room(step, size))
+        parallel.run_on_first(lambda: require_room(self._folder, size, f"checkpoint {step}", self._kept()))
         position = {**position, "digest": int(_digest(state))}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position))
         self._writer.save(self._folder / str(step), args=items)
         self._written = threading.Thread(target=self._wait, args=(step,), daemon=True)
         self._written.start()
-
-    def _require_room(self, step: int, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if free < size:
-            raise InputError(f"checkpoint {step} takes {size} bytes, {self._folder} has {free} free; {self._kept()}")
 
     def _kept(self) -> str:
         steps = self._steps()
@@ -119,11 +115,14 @@ class Checkpoints:
         parallel.run_on_first(self._delete_old)
 
     def _delete_old(self) -> None:
-        for step in self._steps()[: -self._keep]:
-            # renamed first, so that an interrupted deletion does not leave a seemingly complete checkpoint
-            renamed = self._folder / f"{step}{_INCOMPLETE}"
-            os.replace(self._folder / str(step), renamed)
-            shutil.rmtree(renamed)
+        try:
+            for step in self._steps()[: -self._keep]:
+                # renamed first, so that an interrupted deletion does not leave a seemingly complete checkpoint
+                renamed = self._folder / f"{step}{_INCOMPLETE}"
+                os.replace(self._folder / str(step), renamed)
+                shutil.rmtree(renamed)
+        except OSError as error:
+            raise InputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """Reads the state and position of checkpoint `step`.

@@ -16,7 +16,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.samples import CAPTIONS, FILE, FORMAT, MARK, TIMING, Samples, Storage, load_arrays_of, read_description
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels, Space
-from jaxdiff.writing import whole, write_text
+from jaxdiff.writing import other_files, whole, write_text
 
 
 class SampleSet(Samples):
@@ -77,7 +77,7 @@ class SampleSet(Samples):
                 raise InputError(f"{folder} contains another set ({_difference(there, description)}); use another folder")
         elif folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; use another folder")
-        elif folder.exists() and any(folder.iterdir()):
+        elif other_files(folder, FILE):
             raise InputError(f"{folder} is not empty and is not a sample set (no {FILE}); use another folder")
         else:
             write_text(folder / FILE, json.dumps(description | ({} if captions is None else {CAPTIONS: captions})))

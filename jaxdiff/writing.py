@@ -13,6 +13,9 @@ from jaxdiff.errors import InputError
 PARTIAL = ".partial"
 """The suffix of what is being written. A killed run leaves it behind, and the next run replaces it."""
 
+LOCK = ".lock"
+"""The file by which a program locks a folder that it writes."""
+
 
 @contextmanager
 def whole(path: str | os.PathLike, *, folder: bool = False, private: bool = False) -> Generator[Path, None, None]:
@@ -61,6 +64,19 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     with whole(path) as partial:
         # the name of a file may have bytes that are no text
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def other_files(folder: Path, *files: str) -> list[str]:
+    """The names in a folder other than these, and than what a run leaves that is killed while it writes them."""
+    own = {LOCK, *files, *(f"{file}{PARTIAL}" for file in files)}
+    return sorted(each.name for each in folder.iterdir() if each.name not in own) if folder.exists() else []
+
+
+def require_room(folder: Path, size: int, what: str, kept: str = "") -> None:
+    """Raises `InputError` if the disk of a folder has less free space than `size` bytes, which `what` takes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise InputError(f"{what} takes {size} bytes, {folder} has {free} free{f'; {kept}' if kept else ''}")
 
 
 def remove(path: Path) -> None:

@@ -1,8 +1,9 @@
 """`jaxdiff sample draw`: draws sets of images from a model."""
 
+import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from jaxdiff import parallel
 from jaxdiff._console.first import write_once
-from jaxdiff._console.lock import lock
+from jaxdiff._console.output import claimed as claimed_output
 from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import FILE, SampleSet
+from jaxdiff.writing import require_room
 
 from .batch import images_at_once
 from .drawing import Drawing
@@ -31,7 +33,10 @@ def draw(options: Draw) -> list[Path]:
     chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
-    return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in method.sets(options, chosen)]
+    # claimed before the transition points are searched, where they have to be
+    with claimed_output(options.out, activity="being drawn into"):
+        sets = method.sets(options, chosen)
+        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in sets]
 
 
 def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
@@ -42,13 +47,13 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
     with claimed(folder, *description) as samples:
         seconds = _draw_missing(options, drawing, samples, ends)
         write_once(folder, samples.finish)
-        if guard := chosen.nest.in_slot("guard"):
-            summary = parallel.run_on_first(lambda: guard_summary(samples.sample_notes(), gated=guard.modifier.gated))
-            console.print(summary, highlight=False)
         if len(seconds) > 1:
             # the first batch compiles
             write_once(folder, lambda: samples.record_seconds(float(np.median(seconds[1:]))))
         write_once(folder, lambda: _preview(samples))
+        if guard := chosen.nest.in_slot("guard"):
+            summary = parallel.run_on_first(lambda: guard_summary(samples.sample_notes(), gated=guard.modifier.gated))
+            console.print(summary, highlight=False)
     console.print(f"written: {folder}, {options.count} images, preview.png")
     return folder
 
@@ -75,9 +80,8 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
             raise InputError(f"{folder} is not visible here: all machines need a folder on a shared file system")
         return SampleSet.create(folder, *description)
 
-    with ExitStack() as held:
+    with claimed_output(folder, activity="being drawn into"):
         parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
-        parallel.run_on_first(lambda: lock(folder, "being drawn into", held))
         yield parallel.run_on_all(opened)
 
 
@@ -95,6 +99,10 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
     batch = options.batch_size or images_at_once(drawing, options.count)
     rows, seconds = batch // processes, []
     left = sum(stop - start for start, stop in missing)
+    if samples.storage == "npz":
+        shown = drawing.chosen.model.space.shown
+        size = left * math.prod(shown.shape) * np.dtype(shown.dtype).itemsize
+        parallel.run_on_first(lambda: require_room(samples.path, size, f"{left} samples"))
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
         for turn in range(0, len(missing), processes):
             shards = missing[turn : turn + processes]

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console.first import require_writable
+from jaxdiff._console.output import claimed
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.data import load_arrays, open_with
@@ -35,14 +35,16 @@ def search_by_objective(options: Search) -> Transition:
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen)
-    require_writable(out)
-    found = find_by_objective(options, chosen, out.with_suffix(""))
-    show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
+    with claimed(out, file=True):
+        found, measured = find_by_objective(options, chosen, out.with_suffix(""))
+        show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
+    console.print(_table(measured, chosen))
     return found
 
 
-def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transition:
-    """The tau with the least dependence or disparity among those with enough label accuracy; draws the sets to `folder`."""
+def find_by_objective(options: Search, chosen: Setting, folder: Path) -> tuple[Transition, list[TradeOff]]:
+    """The tau with the least dependence or disparity among those with enough label accuracy, and what was measured at each tau;
+    draws the sets to `folder`."""
     if len(chosen.columns) > 1:
         raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
     training = chosen.model.training
@@ -76,10 +78,9 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
             measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], classifiers, seed=options.seed))
             advance(note=f"tau {tau:.3f}")
     measured.sort(key=lambda each: each.tau)
-    console.print(_table(measured, chosen))
     best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
     values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
-    return Transition(
+    found = Transition(
         **time_fields(chosen.model.process, best.tau),
         mode=f"{options.objective}/retain {options.retain:g}",
         taus=tuple(each.tau for each in measured),
@@ -92,6 +93,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> Transit
             "measured": [{name: None if math.isnan(value) else value for name, value in asdict(e).items()} for e in measured],
         },
     )  # fmt: skip
+    return found, measured
 
 
 def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:

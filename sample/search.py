@@ -13,7 +13,8 @@ from rich.table import Table
 
 from jaxdiff import parallel
 from jaxdiff._console import arguments, plots
-from jaxdiff._console.first import require_writable, write_once
+from jaxdiff._console.first import write_once
+from jaxdiff._console.output import claimed
 from jaxdiff._console.reading import Reading, show_data
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
@@ -173,9 +174,9 @@ def search(options: Search) -> SearchResult:
     """Runs the search, prints tau, and writes the result and its curve."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen, "spectral" if options.mode == "spectral" else "tau")
-    require_writable(out)
-    found, curves = find(options, chosen)
-    show(options, chosen, out, found, curves)
+    with claimed(out, file=True):
+        found, curves = find(options, chosen)
+        show(options, chosen, out, found, curves)
     return found
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from jaxdiff import parallel
 from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
+from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
@@ -95,9 +96,10 @@ def sweep(options: Sweep) -> list[Path]:
     same = {name: getattr(options, name) for name in ("attribute", "values", "count", "batch_size", "seed")}
     switching = Switching(tau=options.tau, start=options.start)
     drawing = Draw(options.model, options.out, switching, **same, **options.same())
-    if found := searched(options, chosen):
-        show(found, options, chosen)
-    return draw(drawing)
+    with claimed(options.out):
+        if found := searched(options, chosen):
+            show(found, options, chosen)
+        return draw(drawing)
 
 
 def show(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:
@@ -109,8 +111,8 @@ def show(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:
     for each in found:
         numbers = each.batch, f"{each.tau:.3f}", f"{each.residual:.3f}", each.evaluations, each.context.get("seconds", "-")
         table.add_row(each.mode, *map(str, numbers))
-    console.print(table)
     title = f"search for tau, {chosen.name} ({' / '.join(chosen.names)})"
     times, out = boundary_times(chosen.model.process, options.phases), options.out / "criterion.png"
     write_once(out, lambda: plots.criterion(out, found, title, times))
+    console.print(table)
     console.print(f"written: {out}")

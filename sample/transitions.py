@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
-from jaxdiff._console.first import require_writable
+from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
@@ -51,13 +51,13 @@ def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult
 def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> SearchResult:
     from . import search
 
-    require_writable(path)
     console.print(f"{path} does not exist: searching tau first")
     modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
     kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}
     wanted = Search(options.model, chosen.name, chosen.names, **kind, **{**options.same(), "modifiers": modifiers})
-    found, curves = search.find(wanted, chosen)
-    search.write(path, found, curves, chosen)
+    with claimed(path, file=True):
+        found, curves = search.find(wanted, chosen)
+        search.write(path, found, curves, chosen)
     return found
 
 

@@ -27,6 +27,7 @@ from jaxdiff.presets import preset
 from jaxdiff.process import Process
 from jaxdiff.spaces import require_pixels
 from jaxdiff.training import Optimization, TrainState
+from jaxdiff.writing import write_text
 
 from .diffusion import image_size
 from .folder import Folder
@@ -63,7 +64,7 @@ class NoisedClassification(Task):
             calibration, before, after = self._calibrated(options, network, folder)
             training["held_out"] = [level.config() for level in after]
             table = {"step": step, "levels": training["held_out"], "uncalibrated": [level.config() for level in before]}
-            folder.write("calibration.json", lambda: (folder.path / "calibration.json").write_text(json.dumps(table) + "\n"))
+            folder.write("calibration.json", lambda: write_text(folder.path / "calibration.json", json.dumps(table) + "\n"))
         classifier = classifiers.NoisedClassifier(
             config=self.network,
             network=parallel.gather(network),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 
@@ -9,12 +10,15 @@ from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
 from jaxdiff._console.arguments import image_size, named_as_typed, value_names
+from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import hub
 from jaxdiff.model import Model
 from jaxdiff.process import Process
+from jaxdiff.weight_file import MODEL
+from jaxdiff.writing import other_files
 
 from .exchange_options import Export, Import
 
@@ -22,20 +26,38 @@ from .exchange_options import Export, Import
 def export_model(options: Export) -> None:
     """Runs `jaxdiff train export`."""
     model = models.load(options.model)
-    with working("exporting"):
-        interop.save(options.out, model)
+    with claimed(options.out, whole=True):
+        # the same command may have finished before
+        if not _is_exported(model, options.out):
+            with working("exporting"):
+                interop.save(options.out, model)
     console.print(f"{_about(model)} as a UNet2DModel in {options.out}")
+
+
+def _is_exported(model: Model, out: Path) -> bool:
+    """Whether a folder contains this model, exported."""
+    if not (out / "unet").is_dir():
+        return False
+    try:
+        return interop.load(out).fingerprint == model.fingerprint
+    except InputError:
+        return False
 
 
 def import_model(options: Import) -> None:
     """Runs `jaxdiff train import`."""
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise InputError(f"--out {options.out} already exists and is not empty; choose another folder")
-    with working("importing"):
-        model = _read(options)
-        if options.dtype is not None:
-            model = replace(model, config=replace(model.config, dtype=options.dtype))
-        models.save(options.out, model)
+    with claimed(options.out):
+        if other_files(options.out, MODEL.file) or options.out.resolve() == Path(options.source).resolve():
+            raise InputError(f"--out {options.out} already exists and is not empty; choose another folder")
+        with working("importing"):
+            model = _read(options)
+            if options.dtype is not None:
+                model = replace(model, config=replace(model.config, dtype=options.dtype))
+        if not (options.out / MODEL.file).exists():
+            models.save(options.out, model)
+        # the same command may have finished before
+        elif models.load(options.out).fingerprint != models.fingerprinted(model).fingerprint:
+            raise InputError(f"--out {options.out} already contains another model; choose another folder")
     if taken := model.training.get("weights"):
         console.print(f"weights: {taken}; --subfolder, --variant and --key choose others", highlight=False)
     console.print(f"{_about(model)}, in {options.out}")

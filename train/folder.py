@@ -9,9 +9,10 @@ from typing import Any
 from jaxdiff import parallel
 from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
-from jaxdiff._console.lock import lock
+from jaxdiff._console.interrupts import keeping
+from jaxdiff._console.output import claim
 from jaxdiff.errors import InputError
-from jaxdiff.writing import write_text
+from jaxdiff.writing import other_files, write_text
 
 
 class Folder:
@@ -49,7 +50,7 @@ class Folder:
             if self._metrics.exists():
                 lines = self._metrics.read_text().splitlines()
                 kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-                self._metrics.write_text("".join(line + "\n" for line in kept))
+                write_text(self._metrics, "".join(line + "\n" for line in kept))
 
         self.write("metrics.jsonl", forget)
 
@@ -70,8 +71,8 @@ def claimed(out: Path, config: dict[str, Any]) -> Iterator[Folder]:
     Raises:
         InputError: the folder holds another run or other files, is locked, or is not visible to all processes.
     """
-    with ExitStack() as held:
-        _require_agreement(config)
+    _require_agreement(config)
+    with ExitStack() as held, keeping(f"the last checkpoint, if there is one, is kept in {out}"):
         parallel.run_on_first(lambda: _claim(out, config, held))
         parallel.gather_results(lambda: _seen(out))
         yield Folder(out)
@@ -87,16 +88,14 @@ def _require_agreement(config: dict[str, Any]) -> None:
 
 
 def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
+    claim(out, held, activity="being trained")
     path = out / "config.json"
     if path.exists():
         _require_same(out, path, config)
-    elif out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; choose another folder")
-    elif out.exists() and any(out.iterdir()):
+    elif other_files(out, path.name):
         raise InputError(f"--out {out} is not empty and holds no run (no config.json); choose another folder")
     else:
         write_text(path, json.dumps(config, indent=2) + "\n")
-    lock(out, "being trained", held)
 
 
 def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:

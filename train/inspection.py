@@ -1,10 +1,12 @@
 """The work of `jaxdiff train inspect`: says how a data set is read and draws some of its images."""
 
+from typing import Any
+
 import numpy as np
-from rich.markup import escape
 
 from jaxdiff._console import pictures
 from jaxdiff._console.arguments import image_size
+from jaxdiff._console.output import claimed
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console
 from jaxdiff.data import open_data
@@ -22,6 +24,11 @@ def inspect_data(options: Inspect) -> None:
         raise InputError(f"--out must be a .png file, got {options.out}")
     how = {"split": options.split, "channels": options.channels, "attributes": options.attributes or None, **options.reading}
     size = image_size(options.size)
+    with claimed(options.out, whole=True):
+        _inspect(options, size, how)
+
+
+def _inspect(options: Inspect, size: tuple[int, int] | None, how: dict[str, Any]) -> None:
     source = open_data(options.data, size=size, **how)
     show_data(source)
     # a view's images must have one size: without --size, it is that of the picture
@@ -33,4 +40,4 @@ def inspect_data(options: Inspect) -> None:
     for place, index in enumerate(chosen, start=1):
         row = zip(shown.attributes, shown.labels[index], strict=True)
         values = ", ".join(f"{attribute.name} {attribute.values[code]}" for attribute, code in row)
-        console.print(escape(f"  {place:2d}  image {index}: {values or 'no labels'}"), highlight=False, soft_wrap=True)
+        console.print(f"  {place:2d}  image {index}: {values or 'no labels'}", highlight=False, soft_wrap=True)

@@ -12,36 +12,22 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdiff import parallel
+from jaxdiff._console.interrupts import deferred
 from jaxdiff._console.terminal import console, device_memory, peak_memory, progress
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.choices import PHASES
 from jaxdiff.data import Source, batches
 from jaxdiff.errors import InputError
 from jaxdiff.training import TrainState, initial_state, train_step
+from jaxdiff.writing import require_room
 
 from .folder import Folder, claimed
 from .options import RunOptions
 from .task import Task
 
-STOPPED = 143  # exit status of a run that was interrupted and has saved (128 + SIGTERM)
+STOPPED = 128 + signal.SIGTERM  # exit status of a run that has saved because another of its processes was interrupted
 NOTHING, SAVE, STOP = range(3)  # requests of a process; all processes act on the largest, at the same step
 _AHEAD = 2  # steps after which requests are read, so that the device never waits for the host
-
-
-class _Stop:
-    """Whether the process has been interrupted: SIGTERM or Ctrl-C sets it, the loop reads it between steps."""
-
-    def __enter__(self):
-        self.requested = False
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _request(self, *_):
-        self.requested = True
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
@@ -95,20 +81,23 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
         console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; increase --steps to train further")
         return 0
 
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    parallel.run_on_first(lambda: require_room(folder.path, size, f"a checkpoint of {options.preset}"))
+
     # --- steps -------------------------------------------------------------------------------------------------------
     step_of = partial(train_step, objective=task.objective, optimization=task.optimization, parts=options.accumulate)
     key = jax.random.fold_in(jax.random.key(options.seed), 2)
     pending, requested, saved_at, logged_at, note = [], deque(), time.monotonic(), time.monotonic(), ""
     folder.forget_after(done)
     with (
-        _Stop() as stop,
+        deferred() as interrupts,
         checkpoints,
         progress("training", task.steps, done=done, unit="steps") as advance,
     ):
         agreed = NOTHING
         while done < task.steps and agreed != STOP:
             overdue = parallel.is_first() and time.monotonic() - saved_at > 60 * options.save_minutes
-            request = STOP if stop.requested else SAVE if overdue else NOTHING
+            request = STOP if interrupts.first else SAVE if overdue else NOTHING
             batch, requests = parallel.shard_rows(mesh, (next(iterator), _on_each_device(mesh, request)))
             state, measured = step_of(state, task.process, batch, key, requests)
             done += 1
@@ -135,7 +124,7 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
     # --- end ---------------------------------------------------------------------------------------------------------
     if done < task.steps:
         console.print(f"stopped at step {done} of {task.steps} and saved; run the same command again to resume")
-        return STOPPED
+        return interrupts.first.status if interrupts.first else STOPPED
     console.print(f"done: {folder.path / task.kind.file}, with plots in the same folder")
     return 0
 

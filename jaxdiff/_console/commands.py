@@ -19,7 +19,7 @@ import tyro
 from jaxdiff._console.arguments import named_as_typed
 from jaxdiff._console.device import prepare
 from jaxdiff._console.help_text import docstrings, wrapped
-from jaxdiff._console.terminal import run
+from jaxdiff._console.terminal import start
 from jaxdiff._version import __version__
 from jaxdiff.errors import InputError
 
@@ -142,7 +142,7 @@ class Program:
 
     def start(self) -> None:
         """Runs the command named by the arguments of this process, which is set up for JAX once they are parsed."""
-        run(lambda: self.main(partial(prepare, self.training)))
+        start(lambda: self.main(partial(prepare, self.training)))
 
     def main(self, prepared: Callable[[], None] = lambda: None) -> None:
         """Runs the command named by the arguments of this process.

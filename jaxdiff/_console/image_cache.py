@@ -49,7 +49,9 @@ def cached(
         cache.make_private(file.parent)
         with whole(file, private=True) as partial:
             partial.write_bytes(sealed({_ABOUT: np.array(what), "images": loaded}))
-    except (OSError, InputError) as error:
+    except OSError as error:
+        return loaded, f"cannot write {file}: {error.strerror or error}"
+    except InputError as error:
         return loaded, str(error)
     cache.trim("images", most)
     return loaded, ""

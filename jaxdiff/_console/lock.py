@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import IO
 
 from jaxdiff.errors import InputError
-
-FILE = ".lock"
-"""The locked file in the folder. It names the process that holds the lock, which the kernel releases however that ends."""
+from jaxdiff.writing import LOCK
 
 
 def lock(folder: Path, activity: str, held: ExitStack, *, out: Path | None = None) -> None:
     """Locks a folder against other runs, until `held` is closed or this process ends in any way.
 
+    The locked file in the folder, `LOCK`, names the process that holds the lock, which the kernel releases however that ends.
     Creates the folder if it is absent; one that is still empty in the end is removed again.
 
     Arguments:
@@ -40,7 +39,7 @@ def lock(folder: Path, activity: str, held: ExitStack, *, out: Path | None = Non
     def release():
         # what cannot be removed does no harm: the lock ends with the open file
         with opened, suppress(OSError):
-            (folder / FILE).unlink()
+            (folder / LOCK).unlink()
         with suppress(OSError):
             for each in created:
                 each.rmdir()
@@ -54,7 +53,7 @@ def _locked(folder: Path) -> IO[str] | str:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             # opened for writing, which NFS requires for a lock
-            opened = open(folder / FILE, "a+")  # noqa: SIM115
+            opened = open(folder / LOCK, "a+")  # noqa: SIM115
         except FileNotFoundError:  # a run that ends has just removed the folder
             continue
         try:
@@ -64,7 +63,7 @@ def _locked(folder: Path) -> IO[str] | str:
                 opened.seek(0)
                 return opened.read()
         # a run that ends removes its file, whose lock then protects nothing
-        if _is_at(opened, folder / FILE):
+        if _is_at(opened, folder / LOCK):
             opened.truncate(0)
             opened.write(f"{os.getpid()} on {platform.node()}")
             opened.flush()

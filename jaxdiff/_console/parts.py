@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdiff import parallel
 from jaxdiff._console.first import write_once
-from jaxdiff._console.lock import lock
+from jaxdiff._console.output import BESIDE, claimed, remove_empty
 from jaxdiff._console.sealed import intact, sealed, unsealed
 from jaxdiff._version import __version__
 from jaxdiff.writing import PARTIAL, whole
@@ -85,12 +85,6 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):
-        if parallel.is_first():
-            folder.rmdir()
-
-
 @contextmanager
 def kept_parts(out: Path, report: str | None = None) -> Generator[Parts, None, None]:
     """Locks an output and keeps the finished parts of its work beside it: removed at the end, left by an error or a kill.
@@ -104,10 +98,11 @@ def kept_parts(out: Path, report: str | None = None) -> Generator[Parts, None, N
     Raises:
         InputError: in every process, if another run works on the output, or it cannot be written.
     """
-    folder = out.with_name(out.name + SUFFIX + "s") if report is None else out / f"{report}{SUFFIX}s"
-    with ExitStack() as held:
-        held.callback(lambda: _remove_empty(folder))
-        parallel.run_on_first(lambda: lock(folder if report is None else out, "being written", held, out=out))
-        parts = Parts(folder)
-        yield parts
-        parts.remove()
+    with claimed(out, file=report is None) as folder:
+        parts = Parts(folder if report is None else folder / f"{report}{BESIDE}")
+        try:
+            yield parts
+            parts.remove()
+        finally:
+            if parallel.is_first():
+                remove_empty(parts.folder)

@@ -36,10 +36,9 @@ class Reading:
 
 def show_data(source: "Source") -> None:
     """Prints what was understood of a data set; arguments of `open_data` are named as options."""
-    from rich.markup import escape
 
     from jaxdiff._console.terminal import console
     from jaxdiff.data import describe
 
     described = describe(source).replace("`layout`", "--layout")
-    console.print(escape(described), highlight=False, soft_wrap=True)
+    console.print(described, highlight=False, soft_wrap=True)

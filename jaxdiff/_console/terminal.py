@@ -8,9 +8,9 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,13 +24,27 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from jaxdiff._console.interrupts import Interrupted, end_at_once, watched
 from jaxdiff._console.pipes import surviving_output
 from jaxdiff._console.runtime_log import say_no_more
 from jaxdiff.errors import InputError, LostProcess
 
-console = Console()
-_errors = Console(stderr=True)
-_progress = Console(stderr=True)  # progress
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+class PlainConsole(Console):
+    """A console that shows text as it is: names of users may have brackets, colons and control characters."""
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(text.translate(_CONTROL), **options)
+
+
+console = PlainConsole()
+_errors = PlainConsole(stderr=True)
+_progress = PlainConsole(stderr=True)  # progress
 
 
 def only_errors() -> None:
@@ -81,13 +95,14 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
         `advance(n=1, note="")`, which advances the bar by n units and shows a note after it.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Speed(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
+    description = description.translate(_CONTROL)
     with Progress(*columns, console=_progress, disable=total < 1 or _progress.quiet or not _progress.is_terminal) as bar:
         # without a terminal, print a line at every tenth of the work
         quiet = not _progress.is_terminal
@@ -96,7 +111,7 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "") -> 
 
         def advance(n: int = 1, note: str = "") -> None:
             nonlocal printed
-            bar.update(task, advance=n, note=note)
+            bar.update(task, advance=n, note=note.translate(_CONTROL))
             completed = bar.tasks[0].completed
             if quiet and (completed - printed >= total / 10 or completed == total):
                 printed = completed
@@ -136,10 +151,10 @@ def reported(description: str, unit: str = "") -> Generator[Callable[[str, int, 
 @contextmanager
 def working(description: str) -> Generator[None, None, None]:
     """A spinner with the elapsed time, for work without measurable progress; prints a line at its end."""
-    begun = time.monotonic()
+    begun, description = time.monotonic(), description.translate(_CONTROL)
     with Progress(
         SpinnerColumn(),
-        TextColumn(description),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=_progress,
         transient=True,
@@ -150,28 +165,45 @@ def working(description: str) -> Generator[None, None, None]:
     _progress.print(f"{description}: {time.monotonic() - begun:.0f} s", highlight=False)
 
 
+def start(main: Callable[[], None]) -> None:
+    """Runs the program of this process, see `run`: after it, while Python ends, an interrupt ends the process at once."""
+    try:
+        run(main)
+    finally:
+        end_at_once()
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a program: turns an `InputError` into a one-line message and exit status 2.
 
-    In a run of several processes all print the `InputError`, and they end together. Any other exception ends this process at
-    once, with its traceback and exit status 1; the others, which cannot continue without it, end within seconds.
+    An interrupt, SIGINT or SIGTERM, ends it with a line that says what is kept, and exit status 130 or 143; a second one at
+    once. In a run of several processes all print the `InputError`, and they end together. Any other exception ends this process
+    at once, with its traceback and exit status 1; the others, which cannot continue without it, end within seconds.
 
     Arguments:
         main: the program; it calls `jaxdiff._console.device.prepare` before JAX is first used.
     """
     # Orbax logs pages for what we print in one line
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    with surviving_output():
-        _run(main)
+    with surviving_output(), watched() as interrupts:
+        try:
+            with _lost_processes():
+                main()
+        except (Exception, Interrupted) as error:
+            # what fails after an interrupt fails because of it
+            interrupted = interrupts.first if interrupts else None
+            _end_by(interrupted or error)
 
 
-def _run(main: Callable[[], None]) -> None:
-    try:
-        with _lost_processes():
-            main()
-    except InputError as error:
-        # brackets are part of the message, not markup
-        _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+def _end_by(error: Exception | Interrupted) -> NoReturn:
+    """Prints an exception and ends the process."""
+    if isinstance(error, Interrupted):
+        _print_line(str(error))
+        if _joined():
+            _end(error.status)
+        raise SystemExit(error.status) from None
+    if isinstance(error, InputError):
+        _print_error(str(error))
         if _joined():
             # with a lost process there is nothing to shut down in order
             if isinstance(error, LostProcess):
@@ -180,17 +212,22 @@ def _run(main: Callable[[], None]) -> None:
                 sys.modules["jax"].distributed.shutdown()
             _end(2)
         raise SystemExit(2) from None
-    except Exception:
-        if not _joined():
-            raise
-        traceback.print_exc()
-        _errors.print(
-            "[bold red]error:[/] this process of the run failed and ends the run. If another process was lost, run the same "
-            "command on each machine again to resume from the last saved state",
-            highlight=False,
-            soft_wrap=True,
-        )
-        _end(1)
+    if not _joined():
+        raise error
+    traceback.print_exception(error)
+    _print_error(
+        "this process of the run failed and ends the run. If another process was lost, run the same command on each machine "
+        "again to resume from the last saved state"
+    )
+    _end(1)
+
+
+def _print_error(words: str) -> None:
+    _print_line(Text.assemble(("error:", "bold red"), " ", words.translate(_CONTROL)))
+
+
+def _print_line(words: str | Text) -> None:
+    _errors.print(words, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -213,7 +250,7 @@ def _joined() -> bool:
     return jax is not None and jax.distributed.is_initialized()
 
 
-def _end(status: int) -> None:
+def _end(status: int) -> NoReturn:
     """Ends the process without waiting for threads, which may wait for a lost process."""
     sys.stdout.flush()
     sys.stderr.flush()

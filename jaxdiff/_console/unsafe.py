@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
-from rich.markup import escape
 
 from jaxdiff._console import arguments, image_cache
 from jaxdiff._console.reading import show_data
@@ -65,7 +64,7 @@ def encoded(
         unchanged = lambda: not path.exists() or digest(path) == content  # noqa: E731
         images, failure = image_cache.cached(key, describe(source).splitlines()[0], lambda: load_arrays(source)[0], unchanged)
         if failure:
-            console.print(f"the images are not cached: {escape(failure)}", highlight=False, soft_wrap=True)
+            console.print(f"the images are not cached: {failure}", highlight=False, soft_wrap=True)
     if count is None:
         return space.encode(np.asarray(images))
     if count > len(images):

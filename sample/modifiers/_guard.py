@@ -119,7 +119,7 @@ class ImageGuard(Reading, Guard):
         around, more = self.around(chosen, refs)
         different = f" ({refs.distinct} distinct)" if refs.distinct < refs.count else ""
         line = f"guard {self.name}: {refs.count} unsafe images{different} from {self.unsafe}"
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
         return Ready(
             self,
             around,

@@ -113,10 +113,10 @@ def test_a_second_run_is_refused_at_once_until_the_first_is_killed(tmp_path):
                 pytest.fail("two runs in one folder")
         finally:
             other.send_signal(signal.SIGKILL)
-    assert (out / locks.FILE).exists()  # the lock is the kernel's: a file that was left holds none
+    assert (out / locks.LOCK).exists()  # the lock is the kernel's: a file that was left holds none
     with kept_parts(out, "report"):
         pass
-    assert not (out / locks.FILE).exists()
+    assert not (out / locks.LOCK).exists()
 
 
 def test_a_file_that_an_ending_run_removed_is_no_lock(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_file_that_an_ending_run_removed_is_no_lock(tmp_path, monkeypatch):
     def removed_before(opened, how):
         calls.append(how)
         if len(calls) == 1:
-            (tmp_path / locks.FILE).unlink()
+            (tmp_path / locks.LOCK).unlink()
         flock(opened, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_before)

@@ -48,6 +48,9 @@ def called(module: str, *arguments, names=HEAVY, **environment) -> tuple[int, st
 HELPED = [
     *((program.name, name) for program, name in COMMANDS),
     *((program.name,) for program in PROGRAMS),
+    ("cache",),
+    ("cache", "list"),
+    ("cache", "clear"),
     ("demo",),
     ("completion",),
     (),

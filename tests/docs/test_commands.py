@@ -8,7 +8,7 @@ import tyro
 
 from tests.docs.pages import PAGES, blocks, commands
 
-PROGRAMS = {"train", "sample", "evaluate", "demo"}
+PROGRAMS = {"train", "sample", "evaluate", "cache", "demo"}
 SHELL = [block for page in PAGES for block in blocks(page) if block.language == "bash" and "jaxdiff" in block.text]
 
 
@@ -32,7 +32,7 @@ def parse(monkeypatch):
 
     def parsed(program, *arguments):
         assert program in PROGRAMS, f"jaxdiff has no program {program}"
-        package = "jaxdiff._programs.demo" if program == "demo" else program
+        package = f"jaxdiff._programs.{program}" if program in ("cache", "demo") else program
         main = importlib.import_module(f"{package}.__main__").main
         monkeypatch.setattr(sys, "argv", [f"jaxdiff {program}", *arguments])
         with pytest.raises(Parsed):

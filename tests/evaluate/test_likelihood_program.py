@@ -131,7 +131,7 @@ def test_unconditional_model_takes_images_with_any_attribute(evaluate, tmp_path)
         (["--batch-size", "0"], ["--batch-size", "0"]),
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--value-names", "group"], ["ATTRIBUTE=NAME"]),
-        (["--out", "data.npz/report.json"], ["cannot write data.npz/report.json"]),
+        (["--out", "data.npz/report.json"], ["cannot write --out data.npz/report.json: Not a directory"]),
         (["--out", "report"], ["--out", ".json", "report"]),
     ],
 )

@@ -29,7 +29,6 @@ from jaxdiff.training import Objective, Optimization
 from tests.processes import LIMIT
 from train.__main__ import main
 from train.diffusion import Diffusion
-from train.loop import STOPPED
 from train.options import Options
 
 STEPS = 6
@@ -125,12 +124,12 @@ def after_step(monkeypatch, step, act):
     monkeypatch.setattr(train.loop, "train_step", counted)
 
 
-@pytest.mark.parametrize(("number", "log_every"), [(signal.SIGTERM, 1), (signal.SIGINT, 20)])
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on(whole, source, tmp_path, monkeypatch, number, log_every):
+@pytest.mark.parametrize(("number", "status", "log_every"), [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 20)])
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on(whole, source, tmp_path, monkeypatch, number, status, log_every):
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
         after_step(patched, 2, lambda measured: os.kill(os.getpid(), number) or measured)
-        assert trained(tmp_path, source, log_every=log_every) == STOPPED == 143
+        assert trained(tmp_path, source, log_every=log_every) == status
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     # wished for at the third step, and granted two steps later
     assert Checkpoints(tmp_path / "checkpoints").latest() == models.load(tmp_path).training["step"] == 5

@@ -60,8 +60,10 @@ def test_when_a_process_dies_the_other_ends_within_seconds(tmp_path):
 
 TROUBLE = """
 import json, resource, sys
+from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
+from jaxdiff._console.lock import lock
 from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.errors import InputError
 from train.folder import claimed
@@ -89,7 +91,9 @@ def claim(config, path="run"):
 claim({"seed": 1})
 attempt("options", lambda: claim({"seed": 1, "size": 8 + me}))
 attempt("another", lambda: claim({"seed": 2}))
-with claimed(out / "run", {"seed": 1}):
+with ExitStack() as held:
+    # as another run would, which this process does not know of
+    parallel.run_on_first(lambda: lock(out / "run", "being trained", held))
     attempt("locked", lambda: claim({"seed": 1}))
 attempt("seen", lambda: claim({"seed": 1}, "run" if me == 0 else "elsewhere"))
 

@@ -2,7 +2,6 @@
 
 import time
 
-from rich.markup import escape
 from rich.table import Table
 
 from jaxdiff._console import cache, image_cache
@@ -15,11 +14,11 @@ _UNITS = ("B", "KiB", "MiB", "GiB")
 
 def show(options: List) -> None:
     """Prints the cached files."""
-    table = Table("kind", "size", "last used", "what", title=escape(str(cache.folder("images").parent)))
+    table = Table("kind", "size", "last used", "what", title=str(cache.folder("images").parent))
     total = 0
     for cached in cache.files("images"):
         what = "of an earlier version" if cached.file.suffix == ".npy" else image_cache.about(cached) or "damaged"
-        table.add_row("images", _size(cached.size), _ago(cached.used), escape(what))
+        table.add_row("images", _size(cached.size), _ago(cached.used), what)
         total += cached.size
     programs = cache.files("programs")
     if programs:

@@ -26,7 +26,7 @@ def main() -> None:
 
 def start() -> None:
     """Runs the program."""
-    terminal.run(main)
+    terminal.start(main)
 
 
 if __name__ == "__main__":

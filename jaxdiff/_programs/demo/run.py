@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from jaxdiff._console import plots
+from jaxdiff._console.output import claimed
 from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console
 from jaxdiff._programs.evaluate.fairness import Fairness, fairness
@@ -23,6 +24,11 @@ from .pictures import matched_pairs, strip
 
 def run(options: Demo) -> None:
     """Runs the demo."""
+    with claimed(options.out):
+        _run(options)
+
+
+def _run(options: Demo) -> None:
     start = time.monotonic()
     out = options.out
     count, steps, batch = (32, 4, 8) if options.reduced else (options.count, options.steps, 32)

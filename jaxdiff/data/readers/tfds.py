@@ -1,6 +1,7 @@
 """A data set of TensorFlow Datasets; see `jaxdiff.data.tfds`."""
 
 from jaxdiff.data.readers.reader import Read, Reader, Request
+from jaxdiff.errors import InputError
 
 
 class Tfds(Reader):
@@ -15,6 +16,9 @@ class Tfds(Reader):
         return request.kind == "tfds"
 
     def read(self, request: Request) -> Read:
-        from jaxdiff.data import tfds  # takes seconds to import
-
+        try:
+            from jaxdiff.data import tfds  # takes seconds to import
+        except ModuleNotFoundError as error:
+            need = "pip install tensorflow-datasets array_record importlib_resources"
+            raise InputError(f"{request.spec} needs tensorflow-datasets ({error}): {need}") from error
         return Read(*tfds.read(request.spec, manual_dir=request.manual_dir))
