@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from evaluate.process_memory import trim
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 from jaxdiff.writing import write_text
@@ -104,8 +105,9 @@ def rounds(work: Callable[[Path, int], None], seconds: float, least: int) -> Ite
                     work(Path(folder), number)
                 finally:
                     console.quiet = False
-            # reference cycles are no leak
+            # neither reference cycles nor freed memory that the process keeps are leaks
             gc.collect()
+            trim()
             yield Round(round(time.monotonic() - begun, 1), _memory(), *map(_entries, ("fd", "task")), compiled[0] - before)
             number, before = number + 1, compiled[0]
 
