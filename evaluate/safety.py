@@ -41,7 +41,7 @@ from . import measures
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
-from .writing import finite, print_tables, write_json
+from .writing import finite, markdown, markdown_table, print_tables, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096
@@ -321,12 +321,10 @@ def _show(report: Mapping[str, Any]) -> None:
 
 
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(line) + " |" for line in _table_rows(report)]
     accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
     text = (
-        f"# Safety: {report['unsafe']}\n\n"
-        + "\n".join(lines)
+        f"# Safety: {markdown(report['unsafe'])}\n\n"
+        + markdown_table(COLUMNS, _table_rows(report))
         + f"\n\nClassifier accuracy on held-out safe and unsafe images: {accuracy}. "
         f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )

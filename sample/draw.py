@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,23 @@ from .setting import setting
 from .shard import Shard, kept, remove_parts
 
 PREVIEW = 64
+ACTIVITY = "being drawn into"
 
 
-def draw(options: Draw) -> list[Path]:
-    """Draws the sets; returns their folders."""
+def draw(options: Draw, *, held: bool = False) -> list[Path]:
+    """Draws the sets; returns their folders.
+
+    Arguments:
+        options: the options of the program.
+        held: whether the caller has claimed --out.
+    """
     method = options.method
     chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     # claimed before the transition points are searched, where they have to be
-    with claimed_output(options.out, activity="being drawn into"):
-        sets = method.sets(options, chosen)
-        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in sets]
+    with nullcontext() if held else claimed_output(options.out, activity=ACTIVITY):
+        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in method.sets(options, chosen)]
 
 
 def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
@@ -47,7 +52,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
     chosen, ends = drawing.chosen, drawing.ends(options.count)
     attributes, space = chosen.model.conditions.attributes, chosen.model.space
     description = (drawing.settings(), attributes, chosen.labels(ends), space, options.format, drawing.captions())
-    with claimed(folder, *description) as samples:
+    with claimed(folder, *description, held=folder == options.out) as samples:
         seconds = _draw_missing(options, drawing, samples, ends)
         write_once(folder, partial(remove_parts, samples))
         write_once(folder, samples.finish)
@@ -68,12 +73,13 @@ def _preview(samples: SampleSet) -> None:
 
 
 @contextmanager
-def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
+def claimed(folder: Path, *description: Any, held: bool = False) -> Iterator[SampleSet]:
     """Opens or creates the set of this description in a folder, and locks the folder. Every process calls it.
 
     Arguments:
         folder: the folder of the set.
         description: arguments of `SampleSet.create`.
+        held: whether the caller has locked it.
 
     Raises:
         InputError: in every process, if the folder holds another set, is locked by another run, or is not visible to all.
@@ -84,7 +90,7 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
             raise InputError(f"{folder} is not visible here: all machines need a folder on a shared file system")
         return SampleSet.create(folder, *description)
 
-    with claimed_output(folder, activity="being drawn into"):
+    with nullcontext() if held else claimed_output(folder, activity=ACTIVITY):
         parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
         yield parallel.run_on_all(opened)
 

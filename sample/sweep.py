@@ -14,6 +14,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.finished import Finished
@@ -58,7 +59,7 @@ def context(options: Search, chosen: Setting) -> dict[str, Any]:
 
 def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition | None:
     """The result of an earlier run, or None. Raises `InputError` if it was found in another context."""
-    text = parallel.run_on_first(lambda: file.read_text() if file.exists() else None)
+    text = parallel.run_on_first(lambda: read_text(file) if file.exists() else None)
     if text is None:
         return None
     try:
@@ -100,7 +101,7 @@ def sweep(options: Sweep) -> list[Path]:
     with kept_parts(options.out, "search") as finished:
         if found := searched(options, chosen, finished):
             show(found, options, chosen)
-        return draw(drawing)
+        return draw(drawing, held=True)
 
 
 def show(found: Sequence[Transition], options: Sweep, chosen: Setting) -> None:

@@ -1,15 +1,18 @@
 """The transition points used by `draw`: read from the search's file, or searched first if there is none."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import SearchResult
+from jaxdiff.writing import file_name
 
 from .options import EDGES, Draw, Search
 from .setting import Setting
@@ -26,7 +29,7 @@ def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
         chosen: the setting, with only those modifiers that the search supports.
         kind: the kind of search, `tau` or `spectral`.
     """
-    name = "-".join(part for part in (kind, chosen.name, chosen.digest) if part)
+    name = "-".join(part for part in (kind, file_name(chosen.name), chosen.digest) if part)
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 
 
@@ -41,7 +44,9 @@ def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult
         found = _search(options, chosen, method, path)
     else:
         found = _read(
-            path, parallel.run_on_first(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions)
+            path,
+            parallel.run_on_first(partial(read_text, path)),
+            (SpectralTransition,) if spectral else (Transition, PairTransitions),
         )
     edges = {"edges": list(method.edges)} if spectral and method.edges else {}
     found.require({**chosen.context(), **edges})

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from jaxdiff.bounds import Bounds
+from jaxdiff.choices import REVERSIBLE
 from jaxdiff.errors import InputError
 
 from ..registry import Method, Modifier
@@ -16,7 +18,7 @@ class Editing(Method):
     name: ClassVar[str] = "editing"
     about: ClassVar[str] = "DiffEdit: draw with another label, then edit the image to its own label"
 
-    edit_strength: float = 0.8
+    edit_strength: Annotated[float, Bounds(above=0, most=1)] = 0.8
     """Time to which images are encoded before decoding with the new label, in (0, 1]; larger values change more."""
 
     def refuses(self, modifier: Modifier) -> str | None:
@@ -27,10 +29,9 @@ class Editing(Method):
 
     def check(self, sampling: Any) -> None:
         """Raises `InputError` for a solver that cannot encode, which takes steps from data to noise."""
-        if sampling.solver not in ("ddim", "heun"):
-            raise InputError(
-                f"--method editing needs --solver ddim or heun, which can also encode images, got --solver {sampling.solver}"
-            )
+        if sampling.solver not in REVERSIBLE:
+            needs = f"--solver {' or '.join(REVERSIBLE)}, which can also encode images"
+            raise InputError(f"--method editing needs {needs}, got --solver {sampling.solver}")
         if sampling.network_eps:
             raise InputError("--method editing also encodes images, and steps of --network-eps cannot be reversed")
 
