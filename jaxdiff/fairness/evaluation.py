@@ -208,8 +208,10 @@ def evaluate_fairness(
     classifiers: list[list[ImageClassifier]] = [[] for _ in sets]
 
     def train(place: int, i: int) -> None:
-        images, own = sets[place], {"seed": seed + i, **how}
-        classifiers[place].append(train_once(finished, keys[place][i], images.images, images.labels, trained_on[place], **own))
+        images = sets[place]
+        classifiers[place].append(
+            train_once(finished, keys[place][i], images.images, images.labels, trained_on[place], seed=seed + i, **how)
+        )
 
     def evaluate(key: str, images: LabelledImages, name: str, tests: Mapping[str, _Test]) -> SetEvaluation:
         def compute():
@@ -256,7 +258,7 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
 
 def _training_indices(
     sets: Sequence[LabelledImages],
-    halves: Sequence[Integer[np.ndarray, " half"]],
+    halves: Sequence[Integer[np.ndarray, " _"]],
     *,
     values: int,
     seed: int,
