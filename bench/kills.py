@@ -18,8 +18,8 @@ from jaxdiff.errors import InputError
 
 HOOK = Path(__file__).parent / "kill_hook"
 """The folder of the `sitecustomize` that kills a process at a file operation."""
-KILLED, RENAMED = "killed", "os.rename "
-"""Its line before it kills, and the beginning of that of a file that gets its name."""
+KILLED = "killed"
+"""Its line before it kills."""
 LIMIT = 1200
 """Seconds that no start takes."""
 
@@ -237,14 +237,13 @@ class Trial:
         self.tally.runs += 1
         wrong, timed = self._program.equal(self._out, self._expected)
         self.tally.timed.update(timed)
-        renamed = [line.removeprefix(RENAMED) for line in self._operations() if line.startswith(RENAMED)]
-        counts = Counter(path for path in renamed if any(fnmatch(path, pattern) for pattern in ONCE))
-        twice = [f"{path} was written {count} times" for path, count in counts.items() if count > 1]
+        twice = [f"{path} was written again" for path in _again(self._operations())]
         self.tally.failures += [f"run {self.tally.runs}: {each}" for each in [*wrong, *twice]]
 
     def _hooked(self, at: int | None, number: int, process: int) -> dict[str, str]:
         """Variables of processes that log their operations, to a new file, and of which one is killed at an operation."""
         self._logs.append(self._own / f"operations-{len(self._logs)}")
+        self._logs[-1].unlink(missing_ok=True)
         given = {"folder": str(self._out), "log": str(self._logs[-1]), "at": at, "signal": int(number), "process": process}
         path = os.pathsep.join((str(HOOK), str(Path.cwd())))
         return {**self._environment, "PYTHONPATH": path, "JAXDIFF_BENCH_KILL": json.dumps(given)}
@@ -252,6 +251,18 @@ class Trial:
     def _operations(self) -> list[str]:
         """The operations of all starts of this run."""
         return [line for log in self._logs for line in _lines(log)]
+
+
+def _again(operations: list[str]) -> list[str]:
+    """The results of work that were written though they were there."""
+    there, again = set(), []
+    for kind, _, path in (line.partition(" ") for line in operations):
+        if kind == "os.rename" and any(fnmatch(path, pattern) for pattern in ONCE):
+            again += [path] * (path in there)
+            there.add(path)
+        elif kind == "os.remove":
+            there.discard(path)
+    return again
 
 
 def _lines(log: Path) -> list[str]:
