@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_written_ends_a_program_and_the_same_command_goes_
     assert run()[0] == FINISHED.get(name, 0)
     expected, count = contents(out), disk.named
     shutil.rmtree(tmp_path / "out")
-    for failing in sorted({0, count - 1} | ({count // 2} if name in BITWISE else set())):
+    for failing in sorted({0, count // 2, count - 1} if name in BITWISE else {count // 2}):
         disk.named, disk.failing = 0, failing
         status, errors = run()
         assert status == 2, errors
@@ -237,6 +237,7 @@ def test_a_second_command_is_refused_at_once(program, tmp_path, monkeypatch):
         assert status == 2 and f"another process ({os.getpid()} on " in errors
 
 
+@pytest.mark.parametrize("program", sorted(BITWISE), indirect=True)
 def test_a_slow_disk_changes_nothing(program, tmp_path, monkeypatch):
     name, out, run = program
     assert run()[0] == FINISHED.get(name, 0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
@@ -161,7 +162,7 @@ class Resampled:
         values = len(self.attributes[column].values)
         weights = balancing_weights(self.labels, self.attributes, pairs)
         drawn = _systematic(weights, seed)
-        how = {"values": values, "seed": seed, "training": training}
+        how: dict[str, Any] = {"values": values, "seed": seed, "training": training}
         key = classifier_key(f"{self._digest} column {column}", drawn, **how)
 
         def run() -> AttributeClassifier:

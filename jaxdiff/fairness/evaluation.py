@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer, UInt8
@@ -199,7 +200,7 @@ def evaluate_fairness(
     sets = (real_train, *synthetic)
     trained_on = _training_indices(sets, [first for first, _ in halves], values=values, seed=seed, count=train_count)
     # the keys of the classifiers of each set
-    how = {"values": values, "training": training}
+    how: dict[str, Any] = {"values": values, "training": training}
     keys = [
         [classifier_key(images.digest, indices, seed=seed + i, **how) for i in range(seeds)]
         for images, indices in zip(sets, trained_on, strict=True)
