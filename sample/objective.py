@@ -73,11 +73,9 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
             spec, names, **fitting, seed=options.seed, finished=finished, progress=report
         )  # fmt: skip
     folders = draw(drawing)
-    trained = checksum([(each.classifier, each.confusion.count) for each in classifiers])
-    parts = [
-        _part(tau, path, chosen.columns[0], classifiers, trained, options.seed, finished)
-        for tau, path in zip(options.tau, folders, strict=True)
-    ]
+    of = [(each.attribute.name, each.attribute.values, each.classifier.state, each.confusion.count) for each in classifiers]
+    how = {"column": chosen.columns[0], "trained": checksum(of), "seed": options.seed, "finished": finished}
+    parts = [_part(tau, path, classifiers, **how) for tau, path in zip(options.tau, folders, strict=True)]
     with reported("evaluating sets", unit="sets") as report:
         measured = run_all(finished, parts, report)
     measured.sort(key=lambda each: each.tau)
