@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from jaxdiff.boundary import line, reading, require_regular
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.associated import measure_retention
 from jaxdiff.fairness.metrics import group_errors
@@ -152,31 +153,41 @@ def load(
         import onnxruntime
     except ImportError as error:
         raise InputError("--classifier needs onnxruntime: pip install 'jaxdiff[onnx]'") from error
-    if not path.is_file():
-        raise InputError(f"--classifier {path} does not exist")
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # what fails is raised too
-    try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the exceptions of onnxruntime have no common base class
-        raise InputError(f"--classifier {path} cannot be read as ONNX: {_line(error)}") from error
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise InputError(f"--classifier must take one input, {path} takes {', '.join(each.name for each in inputs)}")
-    graph = onnx_graph.read(path)
-    taken = input_format(inputs[0], file=path, layout=layout, size=size, mean=mean, scale=scale)
-    read = OutputFormat.of(
-        path, [each.name for each in session.get_outputs()], graph, values=values, renamed=renamed, output=output,
-        threshold=threshold,
-    )  # fmt: skip
-    digest = file_checksum(path, *(path.parent / name for name in graph.external))[:12]
-    about = {"file": path.name, "sha256": digest, "input": taken.describe(), "classes": list(values)}
-    return ExternalClassifier(session, taken, read, about)
+    what = f"--classifier {path}"
+    with reading(what, "export it again"):
+        require_regular(path)
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4  # what fails is raised too
+        try:
+            session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of onnxruntime have no common base class
+            raise InputError(f"{what} cannot be read as ONNX: {_line(error)}") from error
+        inputs = session.get_inputs()
+        if len(inputs) != 1:
+            raise InputError(f"--classifier must take one input, {path} takes {', '.join(each.name for each in inputs)}")
+        graph = onnx_graph.read(path)
+        taken = input_format(inputs[0], file=path, layout=layout, size=size, mean=mean, scale=scale)
+        read = OutputFormat.of(
+            path, [each.name for each in session.get_outputs()], graph, values=values, renamed=renamed, output=output,
+            threshold=threshold,
+        )  # fmt: skip
+        digest = file_checksum(path, *(_beside(path, name) for name in graph.external))[:12]
+        about = {"file": path.name, "sha256": digest, "input": taken.describe(), "classes": list(values)}
+        return ExternalClassifier(session, taken, read, about)
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A file of weights that an ONNX file names. Raises `InputError` unless it lies in its folder, as a regular file."""
+    file = path.parent / name
+    if not file.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"--classifier {path} has weights in {name}, which is outside its folder")
+    require_regular(file)
+    return file
 
 
 def _line(error: Exception) -> str:
     """The first line of an exception of onnxruntime, without its code."""
-    return str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
+    return line(error).removeprefix("[ONNXRuntimeError] : ")
 
 
 def label_accuracy(

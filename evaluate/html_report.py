@@ -1,6 +1,5 @@
 """`jaxdiff evaluate report`: an HTML page of a fairness report, with images of the sets."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from PIL import Image
 
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import line, read_json, reading
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
@@ -46,10 +46,20 @@ def html_report(options: HtmlReport) -> Path:
 def _write(options: HtmlReport) -> Path:
     folder = options.fairness or options.out
     report = _read_report(folder, "--fairness" if options.fairness else "--out")
+    with reading(folder / "report.json", "run `jaxdiff evaluate fairness` again"):
+        text = build(_contents(options, folder, report))
+    page = options.out / FILE
+    write_text(page, text)
+    console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
+    return page
+
+
+def _contents(options: HtmlReport, folder: Path, report: dict[str, Any]) -> Contents:
+    """What is on the page of a report."""
     evaluated = _report_options(report, folder)
     swept = _read_sweep(options.sweep) if options.sweep else {}
     frames = list(_frames(options.sweep, report, swept.get("synthetic", []))) if options.sweep else []
-    contents = Contents(
+    return Contents(
         report=report,
         real=_read_set(evaluated, evaluated.real, "test", report["real"]["name"], report["values"]),
         sets=[
@@ -67,22 +77,14 @@ def _write(options: HtmlReport) -> Path:
         ],
         command=provenance(options)["command"],
     )
-    page = options.out / FILE
-    write_text(page, build(contents))
-    console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
-    return page
 
 
 def _read_report(folder: Path, option: str) -> dict[str, Any]:
     file = folder / "report.json"
-    if not file.is_file():
+    if not file.exists():
         raise InputError(f"{option} takes a folder that `jaxdiff evaluate fairness` wrote; {folder} has no report.json")
-    try:
-        report = json.loads(file.read_text())
-        lacking = KEYS - report.keys()
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {error}") from error
-    if lacking:
+    report = read_json(file)
+    if lacking := KEYS - report.keys():
         raise InputError(f"{file} is not a report of `jaxdiff evaluate fairness`: it has no {', '.join(sorted(lacking))}")
     return report
 
@@ -147,6 +149,6 @@ def _picture(path: Path) -> bytes | None:
         return None
     try:
         Image.open(path).verify()
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # Pillow raises anything
+        raise InputError(f"{path} is damaged: {line(error)}") from error
     return path.read_bytes()

@@ -28,13 +28,20 @@ class OnnxGraph:
 
         A sum of a product and its bias counts as the product.
         """
-        operation, inputs = self.nodes.get(output, ("", ()))
-        if operation in FORWARDING:
-            return self.operation(inputs[0])
-        if operation == "Add":
-            products = [name for name in map(self.operation, inputs) if name in ("MatMul", "Conv", "Gemm")]
-            return products[0] if products else operation
-        return operation
+        return self._operation(output, set())
+
+    def _operation(self, output: str, seen: set[str]) -> str:
+        while output not in seen:  # a damaged graph may lead back to itself
+            seen.add(output)
+            operation, inputs = self.nodes.get(output, ("", ()))
+            if operation in FORWARDING and inputs:
+                output = inputs[0]
+                continue
+            if operation == "Add":
+                products = [name for each in inputs if (name := self._operation(each, seen)) in ("MatMul", "Conv", "Gemm")]
+                return products[0] if products else operation
+            return operation
+        return ""
 
 
 def read(path: Path) -> OnnxGraph:
@@ -83,9 +90,10 @@ def _texts(message: memoryview, wanted: int) -> Iterator[str]:
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
     """A number and the place behind it."""
     value = shift = 0
-    while True:
+    while shift < 70:  # a number has at most ten bytes
         byte = message[place]
         value |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
         if byte < 128:
             return value, place
+    raise ValueError(f"a number of more than ten bytes at {place}")

@@ -12,6 +12,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import read_text, reading
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import boundary_times
@@ -38,8 +39,10 @@ def fairness_options(options: Sweep, sets: list[SampleSet]) -> Fairness:
 def sweep(options: Sweep) -> dict[str, Any]:
     """Evaluates the sets, and writes the report, sweep.json and sweep.png; returns the content of sweep.json."""
     options.join()
-    sets = open_sets(options.sweep, options.attribute)
-    searches = open_searches(options.sweep, sets[0])
+    with reading(options.sweep):
+        sets = open_sets(options.sweep, options.attribute)
+        searches = open_searches(options.sweep, sets[0])
+        from_config(sets[0].provenance["process"])  # before any compute
     with kept_parts(options.out, "report") as finished:
         result = evaluate(fairness_options(options, sets), finished)
         return _compare(options, sets, searches, report.as_json(result))
@@ -115,7 +118,7 @@ def open_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
     found = []
     for file in sorted(folder.glob("search/*.json")):
         try:
-            found.append(Transition.from_json(file.read_text()))
+            found.append(Transition.from_json(read_text(file)))
             found[-1].require(context)
         except InputError as error:
             raise InputError(f"{file} and {drawn.name} do not belong to the same sweep: {error}") from error

@@ -51,8 +51,13 @@ class Calibration:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Calibration":
-        """The calibration described by `config`."""
-        return cls(jnp.asarray(config["slopes"], jnp.float32), jnp.asarray(config["offsets"], jnp.float32))
+        """The calibration described by `config`. Raises `InputError` for other shapes, and numbers that are not finite."""
+        slopes, offsets = (np.asarray(config[name], np.float32) for name in ("slopes", "offsets"))
+        if slopes.ndim != 1 or offsets.ndim != 2 or not len(slopes) == len(offsets) > 0:
+            raise InputError(f"a calibration has `slopes` (J,) and `offsets` (J, K), got {slopes.shape} and {offsets.shape}")
+        if not (np.isfinite(slopes).all() and np.isfinite(offsets).all()):
+            raise InputError("`slopes` and `offsets` of a calibration must be finite")
+        return cls(jnp.asarray(slopes), jnp.asarray(offsets))
 
     @classmethod
     def identity(cls, values: int) -> "Calibration":

@@ -19,6 +19,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff import process as processes
 from jaxdiff import weight_file
+from jaxdiff.boundary import reading
+from jaxdiff.bounds import shortened
 from jaxdiff.calibration import Calibration, log_posterior, signal
 from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.data.attributes import Attribute
@@ -184,16 +186,30 @@ def load_classifier(path: str | os.PathLike) -> NoisedClassifier:
             its network.
     """
     contents = weight_file.read(path, weight_file.CLASSIFIER)
+    with reading(contents.file):
+        return _described(contents)
+
+
+def _described(contents: weight_file.Contents) -> NoisedClassifier:
+    """The classifier in a file."""
     description = contents.description
-    config = ClassifierConfig(**weight_file.settings(description))
+    config = weight_file.configuration(ClassifierConfig, description)
     name, values = description["attribute"]
+    attribute, shares = Attribute(name, tuple(values)), tuple(description["shares"])
+    calibration = Calibration.from_config(description["calibration"])
+    Classification(shares)  # checks them
+    if not len(shares) == len(attribute.values) == config.values == calibration.offsets.shape[1]:
+        counts = f"{len(attribute.values)} values, {len(shares)} shares and a calibration of {calibration.offsets.shape[1]}"
+        raise InputError(f"its network has {config.values} values, and it describes {counts}")
+    if not isinstance(description["training"], dict):
+        raise InputError(f"its `training` must be an object, got {shortened(description['training'])}")
     return NoisedClassifier(
         config=config,
-        network=contents.fill(_abstract(config)),
+        network=contents.fill(config, _abstract),
         process=processes.from_config(description["process"]),
-        attribute=Attribute(name, tuple(values)),
-        shares=tuple(description["shares"]),
-        calibration=Calibration.from_config(description["calibration"]),
+        attribute=attribute,
+        shares=shares,
+        calibration=calibration,
         training=description["training"],
         fingerprint=contents.fingerprint,
     )

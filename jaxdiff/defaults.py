@@ -4,9 +4,10 @@ This module imports neither JAX nor NumPy: the command line shows these numbers 
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
-from jaxdiff.errors import InputError
+from jaxdiff.bounds import Bounds, Positive, check_bounds
 
 CLASSIFIER_STEPS, CLASSIFIER_BATCH = 400, 32
 """Optimiser steps of an image classifier, and images a step, see `jaxdiff.fairness.ClassifierTraining`."""
@@ -23,33 +24,33 @@ PROJECTED_ETA, PROJECTED_RADIUS, PROJECTED_MOMENTUM = 0.0, math.inf, 0.0
 """Settings of `jaxdiff.guidance.adaptive_projected`: the projection alone. The paper chooses a radius and a momentum below 0
 for each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no momentum by default either."""
 
+Proper = Annotated[float, Bounds(above=0, below=1)]
+"""A share that is neither none nor all."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """The limits beyond which a set is flagged. Shares are in [0, 1]."""
 
-    level: float = 0.01
+    level: Proper = 0.01
     """Family-wise level of the tests: the probability of flagging a set whose images are independent of its labels and of the
     choice of the training images."""
-    transfer: float = 0.75
+    transfer: Proper = 0.75
     """Where a set reveals its labels: flagged if the advantage over chance of classifiers trained on it is, on real images,
     below this share of that on the set."""
-    share: float = 0.5
+    share: Proper = 0.5
     """Precision, density, recall or coverage below this share of the value of held-out real images."""
-    frechet: float = 0.5
+    frechet: Positive = 0.5
     """Fréchet distance above the upper end of the interval of held-out real images by more than this multiple of the total
     variance of the real features."""
-    atypical: float = 0.5
+    atypical: Proper = 0.5
     """The share of images rougher or smoother than 99 % of held-out real images."""
-    repeated: float = 0.05
+    repeated: Proper = 0.05
     """The share of near duplicates of another image of the set, above that of held-out real images."""
-    copied: float = 0.05
+    copied: Proper = 0.05
     """The estimated share of copies of training images, where the copy test is significant."""
-    near_duplicates: float = 0.01
+    near_duplicates: Proper = 0.01
     """The share of near duplicates of a training image, above that of held-out real images."""
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0 or (value >= 1 and field.name != "frechet"):
-                raise InputError(f"`{field.name}` must be above 0{' and below 1' * (field.name != 'frechet')}, got {value}")
+        check_bounds(self)

@@ -13,6 +13,8 @@ import jax
 from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
 from jaxdiff import spaces, weight_file
+from jaxdiff.boundary import reading
+from jaxdiff.bounds import shortened
 from jaxdiff.conditions import ConditionEncoder
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.denoiser import NetworkDenoiser
@@ -20,7 +22,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
-from jaxdiff.process import Prediction, Process
+from jaxdiff.process import PREDICTIONS, Prediction, Process
 from jaxdiff.spaces import Pixels, Space
 
 SHIPPED = "embedded"
@@ -132,13 +134,21 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
         network: the network as a function of its configuration.
         fingerprint: its fingerprint.
     """
-    config = UNetConfig(**weight_file.settings(description))
+    config = weight_file.configuration(UNetConfig, description)
     space = spaces.from_config(description["space"]) if "space" in description else Pixels(*config.shape)
     if "conditions" in description:
         conditions = encoders.from_config(description["conditions"])
     else:
         attributes = [Attribute(name, tuple(values)) for name, values in description["attributes"]]
         conditions = encoders.of_attributes(attributes, config.null_label)
+    values = tuple(len(attribute.values) for attribute in conditions.attributes)
+    if values != tuple(config.values):
+        raise InputError(f"its attributes have {values} values, and its network takes {config.values}")
+    if description["prediction"] not in PREDICTIONS:
+        given = shortened(description["prediction"])
+        raise InputError(f"its `prediction` must be one of {', '.join(PREDICTIONS)}, got {given}")
+    if not isinstance(description["training"], dict):
+        raise InputError(f"its `training` must be an object, got {shortened(description['training'])}")
     return Model(
         config=config,
         network=network(config),
@@ -173,7 +183,8 @@ def load(path: str | os.PathLike) -> Model:
             network.
     """
     read = weight_file.read(_place(path), weight_file.MODEL)
-    return described(read.description, lambda config: read.fill(abstract(config)), read.fingerprint)
+    with reading(read.file):
+        return described(read.description, lambda config: read.fill(config, abstract), read.fingerprint)
 
 
 def _place(path: str | os.PathLike) -> Path:

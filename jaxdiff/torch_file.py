@@ -9,6 +9,7 @@ import io
 import math
 import os
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -18,10 +19,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdiff.boundary import line, require_regular
 from jaxdiff.errors import InputError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before torch 1.6
 _VERSION = 1001  # the second
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class _Admitted:
@@ -115,6 +118,19 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(key, storage_type.value, count)
 
 
+def _unpickled(file: Any, storage: Callable[[str, np.dtype, int], np.ndarray]) -> Any:
+    """The object that begins at the position of a file.
+
+    The places in its memo are checked before: the unpickler makes room for all up to the highest one.
+    """
+    start = file.tell()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in _PUTS and int(argument or 0) > count:
+            raise pickle.UnpicklingError(f"its pickle names place {argument} of its memo after {count} operations")
+    file.seek(start)
+    return _Unpickler(file, storage).load()
+
+
 def load(path: str | os.PathLike) -> Any:
     """The content of a file of `torch.save`, with read-only NumPy arrays for tensors and dictionaries for OrderedDicts.
 
@@ -128,19 +144,18 @@ def load(path: str | os.PathLike) -> Any:
             or names anything other than tensors: a whole module, a NumPy scalar, or code. No code has run in that case.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"file {path} does not exist")
+    require_regular(path)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return _from_zip(archive)
+                return _from_zip(archive, path.stat().st_size)
         with open(path, "rb") as file:
             return _from_row(file, path.stat().st_size)
     except Exception as error:  # a damaged pickle raises anything
-        raise InputError(f"{path} is no file of tensors that torch.save wrote: {error or type(error).__name__}") from error
+        raise InputError(f"{path} is no file of tensors that torch.save wrote: {line(error)}") from error
 
 
-def _from_zip(archive: zipfile.ZipFile) -> Any:
+def _from_zip(archive: zipfile.ZipFile, size: int) -> Any:
     """The content of a file since torch 1.6."""
     names = archive.namelist()
     pickles = [name for name in names if name.endswith("/data.pkl")]
@@ -148,10 +163,16 @@ def _from_zip(archive: zipfile.ZipFile) -> Any:
         raise pickle.UnpicklingError(f"it must have one data.pkl, got {len(pickles)}")
     folder = pickles[0].removesuffix("data.pkl")
 
+    left = size  # entries that share bytes would multiply them
+
     @cache
     def record(name: str) -> bytes:
+        nonlocal left
         if archive.getinfo(folder + name).compress_type != zipfile.ZIP_STORED:
             raise pickle.UnpicklingError(f"its {name} is compressed, which torch.save does not do")
+        left -= archive.getinfo(folder + name).file_size
+        if left < 0:
+            raise pickle.UnpicklingError(f"its entries are larger than its {size} bytes")
         return archive.read(folder + name)
 
     def storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:
@@ -162,7 +183,7 @@ def _from_zip(archive: zipfile.ZipFile) -> Any:
 
     if folder + "byteorder" in names and record("byteorder") != b"little":
         raise pickle.UnpicklingError("it was written on a big-endian machine")
-    return _Unpickler(io.BytesIO(record("data.pkl")), storage).load()
+    return _unpickled(io.BytesIO(record("data.pkl")), storage)
 
 
 def _from_row(file: io.BufferedIOBase, size: int) -> Any:
@@ -179,7 +200,7 @@ def _from_row(file: io.BufferedIOBase, size: int) -> Any:
         return storages[key]
 
     def following() -> Any:
-        return _Unpickler(file, storage).load()
+        return _unpickled(file, storage)
 
     if (following(), following()) != (_MAGIC, _VERSION):
         raise pickle.UnpicklingError("it does not begin with torch's magic number")

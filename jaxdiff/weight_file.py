@@ -3,20 +3,27 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from jaxdiff.boundary import parse_json, reading, require_regular
+from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network
+from jaxdiff.models.size import require_held
 from jaxdiff.writing import whole
 
 FORMAT = 1
+Config = TypeVar("Config", UNetConfig, ClassifierConfig)
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,20 @@ class Contents:
     description: dict[str, Any]
     fingerprint: str
 
-    def fill(self, abstract: Network) -> Network:
+    def fill(self, config: Config, abstract: Callable[[Config], Network]) -> Network:
         """A network with these weights.
 
         Arguments:
-            abstract: the network with shapes and types in place of weights.
+            config: the network's configuration.
+            abstract: the network of a configuration with shapes and types in place of weights.
 
         Raises:
             InputError: the arrays do not match the network.
         """
+        require_held(config, sum(array.size for array in self.arrays.values()), str(self.file))
+        return self._filled(abstract(config))
+
+    def _filled(self, abstract: Network) -> Network:
         wanted = named(abstract.weights)
         if lacking := sorted(wanted.keys() - self.arrays.keys()):
             raise InputError(f"{self.file} lacks {len(lacking)} arrays of its network: {', '.join(lacking[:5])} ...")
@@ -119,21 +131,14 @@ def read(path: str | os.PathLike, kind: Kind) -> Contents:
         InputError: the file does not exist, is truncated or damaged, or is of another kind.
     """
     file = Path(path) / kind.file if Path(path).is_dir() else Path(path)
-    if not file.is_file():
+    if not file.exists():
         raise InputError(f"no {kind.name} at {path}: {file} does not exist{_elsewhere(file.parent, kind, path)}")
-    try:
-        with safetensors.safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{file} is damaged or incomplete: {error}") from error
+    arrays, metadata = read_arrays(file)
     if "jaxdiff" not in metadata:
         raise InputError(f"{file} contains arrays but no jaxdiff {kind.name}")
-    try:
-        description, digest = json.loads(metadata["jaxdiff"]), metadata["fingerprint"]
-        version, there = description["format"], description.get("kind", MODEL.name)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {error}") from error
+    description = parse_json(metadata["jaxdiff"], file)
+    with reading(file):
+        digest, version, there = metadata["fingerprint"], description["format"], description.get("kind", MODEL.name)
     if version != FORMAT:
         raise InputError(f"{file} has format {version}, this version of jaxdiff reads format {FORMAT}")
     if fingerprint(arrays, description) != digest:
@@ -144,9 +149,37 @@ def read(path: str | os.PathLike, kind: Kind) -> Contents:
     return Contents(file, arrays, description, digest)
 
 
-def settings(description: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a network's configuration, with tuples for the lists of JSON."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()}
+def read_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a safetensors file of jaxdiff by name, and the texts in its header.
+
+    Raises:
+        InputError: it does not exist, is no regular file, or is truncated or damaged.
+    """
+    require_regular(file)
+    with (
+        reading(file, "it may be incomplete: copy or write it again"),
+        safetensors.safe_open(file, framework="numpy") as opened,
+    ):
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118 (not a dict)
+
+
+def configuration(kind: type[Config], description: dict[str, Any]) -> Config:
+    """The configuration of the network in a description.
+
+    Raises:
+        InputError: it has settings that this version of jaxdiff does not know, or of another type or range.
+    """
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in description["network"].items()
+    }
+    types = {field.name: field.type for field in fields(kind)}
+    if unknown := sorted(settings.keys() - types.keys()):
+        raise InputError(f"its network has settings that this version of jaxdiff does not know: {', '.join(unknown[:5])}")
+    for name, value in settings.items():
+        if types[name] is bool and not isinstance(value, bool):
+            raise InputError(f"`{name}` of its network must be true or false, got {shortened(value)}")
+    check_values(kind, settings)
+    return kind(**settings)
 
 
 def fingerprint(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> str:

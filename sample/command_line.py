@@ -10,6 +10,7 @@ from dataclasses import field, make_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+from jaxdiff._console.arguments import CheckedOptions
 from jaxdiff._console.commands import HELP
 from jaxdiff.choices import SOLVERS, SPACINGS, table
 from jaxdiff.errors import InputError
@@ -58,10 +59,13 @@ def on_line(command: type) -> type:
         parts.append((option.name, option.type, field(**default, metadata={HELP: option.about})))
 
     def make(self: Any) -> None:
+        CheckedOptions.__post_init__(self)
         object.__setattr__(self, "command", made(command, **vars(self)))
 
     space = {"__doc__": command.__doc__, "__post_init__": make}
-    return make_dataclass(f"{command.__name__}Options", parts, namespace=space, frozen=True, kw_only=True)
+    return make_dataclass(
+        f"{command.__name__}Options", parts, namespace=space, bases=(CheckedOptions,), frozen=True, kw_only=True
+    )
 
 
 def made(command: type[Command], **given: Any) -> Command:

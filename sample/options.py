@@ -7,15 +7,16 @@ from them in `command_line`.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from jaxdiff._console.hosts import Hosts
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, Share, Size
 from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
 from .methods.vanilla import Vanilla
-from .registry import Method, Modifier, Slot, check_at_least, flag
+from .registry import Method, Modifier, Slot, flag
 
 EDGES = (1.5, 4.0)
 """Default edges of the frequency bands of `spectral`, as radii in half-cycles per image."""
@@ -32,22 +33,22 @@ class Sampling(Hosts):
 
     solver: SolverName = "unipc"
     """Solver; see the table above."""
-    steps: int = 20
+    steps: Size = 20
     """Number of solver steps."""
     spacing: Spacing | None = None
     """How the time steps are spaced; by default the spacing usual for the solver."""
-    eta: float = 0.0
+    eta: NonNegative = 0.0
     """ddim: noise level; 0 is deterministic, 1 is ancestral sampling."""
     network_eps: bool = False
     """ddim: keep the network's own eps beside the clipped x0, as diffusers does by default. Without it eps is computed from the
     clipped x0 (diffusers' use_clipped_model_output)."""
-    churn: float = 0.0
+    churn: NonNegative = 0.0
     """heun: S_churn, the amount of noise added before each step."""
     modifiers: tuple[Modifier, ...] = ()
     """Modifiers of the denoiser, at most one per slot."""
 
     def __post_init__(self):
-        check_at_least("steps", self.steps, 1)
+        super().__post_init__()
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
@@ -123,25 +124,22 @@ class Draw(Sampling):
     """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
     values: tuple[str, ...] = ()
     """Attribute values to draw, two or more; by default all."""
-    count: int = 1024
+    count: Count = 1024
     """Total number of images, shared equally among the values."""
-    batch_size: int | None = None
+    batch_size: Size | None = None
     """Images per batch over all devices; must be a multiple of their number. By default as many as fit in accelerator memory,
     64 on CPU. The images do not depend on it."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
     """npz: shards of arrays; png: one file per image, with labels.csv."""
     dry_run: bool = False
     """Compile a batch, print the resolved options with its memory and compute per device, and draw nothing."""
-    devices: int | None = None
+    devices: Devices | None = None
     """With --dry-run: compile for this many devices instead of the available ones."""
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("count", "batch_size"):
-            check_at_least(name, getattr(self, name), 1)
-        check_at_least("seed", self.seed, 0)
         if self.devices is not None and not self.dry_run:
             raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
         self.method.check(self)
@@ -199,7 +197,7 @@ class Search(Reading, Sampling):
     """Search criterion, described above."""
     metric: Literal["pixel", "whitened", "feature"] = "feature"
     """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
-    edges: tuple[float, ...] = EDGES
+    edges: tuple[Positive, ...] = EDGES
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
     """Real images for --metric whitened and feature; by default the model's training data."""
@@ -213,19 +211,19 @@ class Search(Reading, Sampling):
     """Draw a set at each --tau, evaluate it with attribute classifiers, and choose among the tau whose label accuracy is at
     least --retain. independence: where a classifier trained on the set predicts the label least well. parity: where the groups
     differ least in all other attributes."""
-    retain: float = 0.8
+    retain: Share = 0.8
     """objective: minimum label accuracy, the share of images in which an attribute classifier predicts the label, in [0, 1]."""
     associated: tuple[str, ...] = ("all",)
     """objective: other attributes of the reference data to compare between the groups, or `all`."""
-    tau: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 11))
+    tau: tuple[Share, ...] = tuple(round(0.1 * i, 1) for i in range(1, 11))
     """objective: candidate transition points, in [0, 1]."""
-    count: int = 512
+    count: Annotated[int, Bounds(least=16, limit=10**8)] = 512
     """objective: images drawn at each candidate, at least 16; the sets are stored next to --out."""
-    phases: tuple[float, float] = BOUNDARIES
+    phases: tuple[Positive, Positive] = BOUNDARIES
     """SNR values that separate the noise phases shown in the plot."""
-    batch: int = 64
+    batch: Size = 64
     """Number of noise samples; with more than two values the pairs are assigned to them in turn."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the noise."""
     out: Path | None = None
     """JSON file to write, with a plot of the criterion next to it (.png). By default tau-ATTRIBUTE.json, or
@@ -233,8 +231,6 @@ class Search(Reading, Sampling):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least("batch", self.batch, 1)
-        check_at_least("seed", self.seed, 0)
         check_boundaries(self.phases)
         if self.mode == "direct" and self.steps < 2:
             raise InputError(f"--steps must be at least 2 for --mode direct, got {self.steps}")
@@ -261,11 +257,8 @@ class Search(Reading, Sampling):
             raise InputError(
                 "--start none needs --objective: other searches compare both directions of a switch between values"
             )
-        if not 0 <= self.retain <= 1:
-            raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
         if not self.tau or _distinct(self.tau) < len(self.tau):
             raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {self.tau}")
-        check_at_least("count", self.count, 16)
 
 
 @dataclass(frozen=True)
@@ -300,21 +293,21 @@ class Sweep(Reading, Sampling):
     """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
     """The condition that sampling starts with: another attribute value, or the null label."""
-    tau: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    tau: tuple[Share, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     """Transition points in [0, 1], two or more."""
-    count: int = 1024
+    count: Count = 1024
     """Images in each set, shared equally among the values."""
-    batches: tuple[int, ...] = (1, 4, 16, 64, 256)
+    batches: tuple[Size, ...] = (1, 4, 16, 64, 256)
     """Numbers of noise samples to search with."""
     modes: tuple[Mode, ...] = MODES
     """Searches to run: direct/METRIC or prefix/PATH/WEIGHT/NORM, with the options of `sample search`."""
     reference: str | None = None
     """Real images for direct/whitened and direct/feature; by default the model's training data."""
-    phases: tuple[float, float] = BOUNDARIES
+    phases: tuple[Positive, Positive] = BOUNDARIES
     """SNR values that separate the noise phases shown in the plots."""
-    batch_size: int | None = None
+    batch_size: Size | None = None
     """Images per batch; by default chosen as `sample draw` does. The images do not depend on it."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the searches and the sets."""
 
     def __post_init__(self):
@@ -324,8 +317,6 @@ class Sweep(Reading, Sampling):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
                 raise InputError(f"{flag(name)} takes one or more different values, got {' '.join(map(str, given)) or 'none'}")
-        if min(self.batches) < 1:
-            raise InputError(f"--batches must be at least 1, got {min(self.batches)}")
         if _distinct(self.tau) < max(2, len(self.tau)):
             given = " ".join(map(str, self.tau)) or "none"
             raise InputError(f"--tau takes two or more times in [0, 1] that differ in the first three decimals, got {given}")

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from jaxdiff._console.arguments import CheckedOptions
 from jaxdiff._console.help_text import docstrings
 from jaxdiff.errors import InputError
 
@@ -61,7 +62,7 @@ def options_of(cls: type) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry(abc.ABC):
+class Entry(CheckedOptions, abc.ABC):
     """Base class of methods and modifiers. The fields of a subclass are its options.
 
     Attributes:
@@ -82,7 +83,7 @@ class Entry(abc.ABC):
         """Whether it needs a model with a null label."""
         return False
 
-    def check(self, sampling: "Sampling") -> None:  # noqa: B027  # most can be combined with all
+    def check(self, sampling: "Sampling") -> None:  # most can be combined with all
         """Raises `InputError` if its options cannot be combined with the sampling options."""
 
 
@@ -250,18 +251,6 @@ def find(entries: Mapping[str, type], name: str, what: str) -> type:
 def supporting(entries: Mapping[str, type], option: str) -> list[str]:
     """The names of the entries that have an option."""
     return [name for name, entry in entries.items() if option in options_of(entry)]
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raises `InputError` if the value of an option is outside [low, high]."""
-    if not low <= value <= high:
-        raise InputError(f"{flag(name)} must lie in [{low:g}, {high:g}], got {value}")
-
-
-def check_at_least(name: str, value: float | None, low: float) -> None:
-    """Raises `InputError` if the value of an option is below `low` or NaN; None passes."""
-    if value is not None and not value >= low:
-        raise InputError(f"{flag(name)} must be at least {low:g}, got {value}")
 
 
 def required(option: Option) -> bool:

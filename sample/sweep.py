@@ -14,6 +14,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import boundary_times
@@ -57,7 +58,7 @@ def context(options: Search, chosen: Setting) -> dict[str, Any]:
 
 def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition | None:
     """The result of an earlier run, or None. Raises `InputError` if it was found in another context."""
-    text = parallel.run_on_first(lambda: file.read_text() if file.exists() else None)
+    text = parallel.run_on_first(lambda: read_text(file) if file.exists() else None)
     if text is None:
         return None
     try:

@@ -1,12 +1,14 @@
 """The transition points used by `draw`: read from the search's file, or searched first if there is none."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
+from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import SearchResult
@@ -41,7 +43,9 @@ def searched(options: Draw, chosen: Setting, method: "Switched") -> SearchResult
         found = _search(options, chosen, method, path)
     else:
         found = _read(
-            path, parallel.run_on_first(path.read_text), (SpectralTransition,) if spectral else (Transition, PairTransitions)
+            path,
+            parallel.run_on_first(partial(read_text, path)),
+            (SpectralTransition,) if spectral else (Transition, PairTransitions),
         )
     edges = {"edges": list(method.edges)} if spectral and method.edges else {}
     found.require({**chosen.context(), **edges})

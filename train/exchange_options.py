@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff.bounds import Size
+
 
 @dataclass(frozen=True)
 class Export:
@@ -30,7 +33,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(CheckedOptions):
     """Imports a model from diffusers (UNet2DModel) or guided-diffusion, and writes it as a run for the other programs.
 
     A diffusers folder contains all settings; DDPM networks (CIFAR-10, CelebA-HQ) and ADM networks are supported, stored as
@@ -66,7 +69,7 @@ class Import:
     """Image size in pixels, a number or HEIGHTxWIDTH, if the source does not record it."""
     process: Literal["vp_linear", "vp_cosine", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"] | None = None
     """Forward process; overrides the one recorded in the source."""
-    timesteps: int = 1000
+    timesteps: Size = 1000
     """Number of timesteps T of --process ddpm_*."""
     prediction: Literal["eps", "v", "x0"] | None = None
     """Prediction type of the network; overrides the source's. By default eps for guided-diffusion."""
@@ -76,7 +79,7 @@ class Import:
     """Variant of the weights, e.g. fp16, by default none where there are plain weights."""
     key: str | None = None
     """Network to take in a file of several, e.g. ema; by default the only one, or the only one whose name says ema."""
-    head_channels: int = 64
+    head_channels: Size = 64
     """guided-diffusion: channels per attention head (num_head_channels)."""
     attention_order: Literal["heads", "projections"] = "heads"
     """guided-diffusion: projections if the network was trained with use_new_attention_order, else heads."""

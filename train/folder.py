@@ -1,6 +1,7 @@
 """The folder of a run: only the first process locks and writes it; all processes raise its errors."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.interrupts import keeping
 from jaxdiff._console.output import claim
+from jaxdiff.boundary import read_text, reading
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.writing import other_files, write_text
 
@@ -48,17 +51,24 @@ class Folder:
 
         def forget():
             if self._metrics.exists():
-                lines = self._metrics.read_text().splitlines()
-                kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+                kept = [line for line in read_text(self._metrics).splitlines() if self._step(line) <= step]
                 write_text(self._metrics, "".join(line + "\n" for line in kept))
 
         self.write("metrics.jsonl", forget)
+
+    def _step(self, line: str) -> float:
+        """The step of a line of the metrics; infinity for one that was cut when the run was killed."""
+        if not line.endswith("}"):
+            return math.inf
+        with reading(self._metrics, "delete it to lose the curves alone"):
+            return json.loads(line)["step"]
 
     def plot(self, title: str) -> None:
         """Plots the loss."""
 
         def draw():
-            rows = [json.loads(line) for line in self._metrics.read_text().splitlines()]
+            with reading(self._metrics):
+                rows = [json.loads(line) for line in read_text(self._metrics).splitlines()]
             plots.training(self.path / "loss.png", rows, title)
 
         self.write("loss.png", draw)
@@ -99,15 +109,15 @@ def _claim(out: Path, config: dict[str, Any], held: ExitStack) -> None:
 
 
 def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
-    try:
-        there, config = _flat(json.loads(path.read_text())), _flat(config)
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"--out {out} holds a run whose config.json is damaged: {error}; choose another folder") from error
+    with reading(f"--out {out} holds a run whose config.json", "choose another folder"):
+        there = _flat(json.loads(read_text(path)))
+    config = _flat(config)
     differing = sorted(name for name in config.keys() | there.keys() if config.get(name) != there.get(name))
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name}: {there.get(name)} there, {config.get(name)} now; choose another"
+            f"--out {out} holds a run with another {name[:100]}: {shortened(there.get(name))} there, "
+            f"{shortened(config.get(name))} now; choose another"
         )
 
 

@@ -8,6 +8,7 @@ import tyro
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Seed
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Inspect(Reading):
     them at 128."""
     channels: Literal[1, 3, 4] | None = None
     """Image channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default as in the data."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the choice of images."""
     out: Path = Path("inspect.png")
     """Picture to write; an existing one is replaced."""
 
     def __post_init__(self):
+        super().__post_init__()
         image_size(self.size)

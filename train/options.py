@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Bounds, Devices, Finite, NonNegative, Positive, Seed, Share, Size, Steps, Unlimited
 from jaxdiff.choices import BOUNDARIES, ProcessName, TimeSampling, Weighting, check_boundaries
 from jaxdiff.errors import InputError
 from jaxdiff.presets import PresetName, preset
@@ -28,17 +29,17 @@ class RunOptions(Reading, Hosts):
     """Forward process, by default the preset's; see the table above."""
     zero_terminal_snr: bool = False
     """ddpm processes: rescale the schedule to an SNR of 0 at the last timestep; needs --prediction v, x0 or edm."""
-    steps: int | None = None
+    steps: Steps | None = None
     """Total number of training steps, by default the preset's."""
-    batch_size: int | None = None
+    batch_size: Size | None = None
     """Images per step over all devices, by default the preset's."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Learning rate of AdamW after warm-up, by default the preset's."""
-    warmup: int = 200
+    warmup: Annotated[int, Bounds(least=0, limit=10**9)] = 200
     """Steps of linear learning-rate warm-up."""
-    ema_decay: float | None = None
+    ema_decay: Annotated[float, Bounds(least=0, below=1)] | None = None
     """Decay of the exponential moving average of the weights, in [0, 1); by default the preset's."""
-    phases: tuple[float, float] = BOUNDARIES
+    phases: tuple[Positive, Positive] = BOUNDARIES
     """SNR values that separate the noise phases for which the loss is logged."""
     size: str | None = None
     """Image size in pixels, a number or HEIGHTxWIDTH; images are centre-cropped and resized to it. By default the preset's."""
@@ -48,38 +49,28 @@ class RunOptions(Reading, Hosts):
     """Computation dtype, by default the preset's; parameters are always float32."""
     remat: bool = False
     """Recompute activations in the backward pass (gradient checkpointing): less memory, about a third more time."""
-    accumulate: int = 1
+    accumulate: Size = 1
     """Gradient accumulation: number of sequential parts of each batch. Less memory, the same training steps."""
     flip: bool = True
     """Mirror images horizontally at random; turn off for digits and letters."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of weights, noise and data order."""
-    log_every: int = 20
+    log_every: Steps = 20
     """Steps between lines of metrics.jsonl."""
-    save_minutes: float = 5.0
+    save_minutes: Unlimited = 5.0
     """Minutes between checkpoints; the last step is always saved."""
     dry_run: bool = False
     """Compile a training step, print its memory and compute per device, and do not train."""
-    devices: int | None = None
+    devices: Devices | None = None
     """With --dry-run: compile for this many devices instead of the available ones."""
 
     def __post_init__(self):
+        super().__post_init__()
         image_size(self.size)
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")
-        for name in ("steps", "batch_size", "log_every", "accumulate"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-        for name in ("seed", "warmup", "save_minutes"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
         if self.devices is not None and not self.dry_run:
             raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise InputError(f"--ema-decay must lie in [0, 1), got {self.ema_decay}")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise InputError(f"--learning-rate must be above 0, got {self.learning_rate}")
         if self.zero_terminal_snr and not self.process_name.startswith("ddpm_"):
             raise InputError(f"--zero-terminal-snr needs a ddpm process, got --process {self.process_name}")
         check_boundaries(self.phases)
@@ -122,29 +113,27 @@ class Options(RunOptions):
     """Prediction type of the network, by default the preset's; edm is x0 with EDM's preconditioning."""
     weighting: Weighting = "simple"
     """Loss weighting over time; see the table above."""
-    p2_gamma: float = 1.0
+    p2_gamma: NonNegative = 1.0
     """p2 weighting: gamma."""
-    p2_k: float = 1.0
+    p2_k: NonNegative = 1.0
     """p2 weighting: k."""
-    min_snr_gamma: float = 5.0
+    min_snr_gamma: Positive = 5.0
     """min_snr weighting: gamma."""
     time_sampling: TimeSampling = "stratified"
     """Distribution of training times; see the table above."""
-    level_mean: float = -1.2
+    level_mean: Finite = -1.2
     """log_normal time sampling: mean of log(sigma / alpha)."""
-    level_std: float = 1.2
+    level_std: Positive = 1.2
     """log_normal time sampling: standard deviation of log(sigma / alpha)."""
-    label_dropout: float = 0.1
+    label_dropout: Share = 0.1
     """Probability of training an image with the null label, which classifier-free guidance needs; in [0, 1]."""
-    attribute_dropout: float = 0.5
+    attribute_dropout: Share = 0.5
     """With several attributes: probability of hiding each label independently, to sample with some of them; in [0, 1]."""
-    preview_every: int = 1000
+    preview_every: Annotated[int, Bounds(least=0, limit=10**9)] = 1000
     """Steps between preview grids; 0 disables them."""
 
     def __post_init__(self):
         super().__post_init__()
-        if self.preview_every < 0:
-            raise InputError(f"--preview-every must be at least 0, got {self.preview_every}")
         if self.unconditional and self.attributes:
             raise InputError(f"--unconditional takes no --attributes, got {' '.join(self.attributes)}")
 
@@ -173,17 +162,13 @@ class ClassifierOptions(RunOptions):
     """Attribute to predict."""
     model: Path | None = None
     """Trained model to use the classifier with; sets process, image size and channels."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegative = 0.05
     """Weight decay of AdamW."""
-    held_out: int = 4096
+    held_out: Annotated[int, Bounds(least=FEWEST, limit=10**8)] = 4096
     """Maximum number of images used of each of the validation and test splits, at least 100."""
 
     def __post_init__(self):
         super().__post_init__()
-        if self.held_out < FEWEST:
-            raise InputError(f"--held-out must be at least {FEWEST}, got {self.held_out}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"--weight-decay must be at least 0, got {self.weight_decay}")
         given = [name for name in ("process", "zero_terminal_snr", "size", "channels") if getattr(self, name)]
         if self.model is not None and given:
             raise InputError(f"--model {self.model} sets process, size and channels: remove --{given[0].replace('_', '-')}")

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Bounds, Count, Finite, Positive, Seed, Share, Size
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
@@ -56,21 +57,21 @@ class Fairness(ImageFormat, Reading, Processes):
     """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
     values: tuple[str, ...] = ()
     """Attribute values to evaluate, two or more; other images are excluded. By default all values of the real images."""
-    seeds: int = 3
+    seeds: Size = 3
     """Number of attribute classifiers trained on each set, with different seeds."""
-    train_count: int | None = None
+    train_count: Count | None = None
     """Training images per classifier; by default as many as the smallest set provides (half of a synthetic set)."""
-    test_count: int = 10_000
+    test_count: Count = 10_000
     """Maximum number of images used of each set, and of the real test images; a random subset of larger ones (see --seed)."""
-    steps: int = CLASSIFIER_STEPS
+    steps: Size = CLASSIFIER_STEPS
     """Optimiser steps per classifier."""
-    batch: int = CLASSIFIER_BATCH
+    batch: Size = CLASSIFIER_BATCH
     """Images per optimiser step."""
     flip: bool = True
     """Mirror half of the training images; turn off for digits and letters."""
-    replicates: int = 1000
+    replicates: Size = 1000
     """Bootstrap replicates of the 95 % intervals."""
-    permutations: int = PERMUTATIONS
+    permutations: Size = PERMUTATIONS
     """Permutations of the energy test; the smallest possible p-value is 1 / (1 + permutations). With too few no set can be
     flagged."""
     quality: bool = True
@@ -87,7 +88,7 @@ class Fairness(ImageFormat, Reading, Processes):
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
     groups, with classifiers trained on data balanced over the attributes."""
-    target: tuple[float, ...] = ()
+    target: tuple[Share, ...] = ()
     """With --associated: target share of images showing each value, regardless of their labels; by default equal shares."""
     intersect: tuple[str, ...] = ()
     """Other attributes of the real images: report errors for each intersection of --attribute and these (gender x race).
@@ -96,10 +97,10 @@ class Fairness(ImageFormat, Reading, Processes):
     """External attribute classifier as an ONNX file (needs onnxruntime), to measure label accuracy in each set."""
     classifier_values: tuple[str, ...] = ()
     """With --classifier: names of its classes, in order; by default --values. Names in the file are matched by name."""
-    classifier_mean: tuple[float, ...] = ()
+    classifier_mean: tuple[Finite, ...] = ()
     """With --classifier: mean subtracted from the levels 0 to 255, one number or one for each of red, green and blue; by
     default 127.5. Not for a file that takes uint8."""
-    classifier_scale: tuple[float, ...] = ()
+    classifier_scale: tuple[Positive, ...] = ()
     """With --classifier: scale that the result is divided by, above 0, one or one for each channel; by default 127.5."""
     classifier_layout: Literal["nchw", "nhwc"] | None = None
     """With --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not tell."""
@@ -108,23 +109,21 @@ class Fairness(ImageFormat, Reading, Processes):
     default their own."""
     classifier_output: str | None = None
     """With --classifier: name of the output with the answer, where there are several."""
-    classifier_threshold: float | None = None
+    classifier_threshold: Finite | None = None
     """With --classifier: above which a single score means the second value, where the file does not tell: 0.5 for a
     probability, 0 for a logit."""
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
     """Evaluate control sets made from real images instead of --synthetic; writes self-check.json."""
-    repeats: int = 0
+    repeats: Annotated[int, Bounds(least=0, limit=10**6)] = 0
     """With --self-check: number of further draws of the fair sets, to measure the rate of false alarms."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of splits, classifiers, bootstrap and permutations."""
 
     def __post_init__(self):
+        super().__post_init__()
         image_size(self.size)
-        for name in ("seeds", "test_count", "steps", "batch", "replicates", "permutations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic and not self.self_check:
             raise InputError("--synthetic takes one or more sets, got none")
         if self.self_check and (self.synthetic or self.associated or self.classifier or not self.quality):
@@ -138,21 +137,17 @@ class Fairness(ImageFormat, Reading, Processes):
             raise InputError(
                 "--reference is for the quality of --synthetic; it cannot be combined with --self-check or --no-quality"
             )
-        if self.repeats < 0 or (self.repeats and not self.self_check):
-            raise InputError(f"--repeats must be at least 0 and needs --self-check, got {self.repeats}")
+        if self.repeats and not self.self_check:
+            raise InputError(f"--repeats needs --self-check, got {self.repeats} without it")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
         if self.target and not self.associated:
             raise InputError("--target needs --associated, whose classifiers count the images")
-        if self.target and (min(self.target) < 0 or abs(sum(self.target) - 1) > 0.011):
-            raise InputError(f"--target takes shares of at least 0 that add up to 1, got {' '.join(map(str, self.target))}")
+        if self.target and abs(sum(self.target) - 1) > 0.011:
+            raise InputError(f"--target takes shares that add up to 1, got {' '.join(map(str, self.target))}")
         own = [field.name for field in fields(Fairness) if field.name.startswith("classifier_")]
         if self.classifier is None and (given := [name for name in own if getattr(self, name) not in ((), None)]):
             raise InputError(f"--{given[0].replace('_', '-')} needs --classifier, got it without")
         image_size(self.classifier_size, "--classifier-size")
-        if any(number <= 0 for number in self.classifier_scale):
-            raise InputError(f"--classifier-scale must be above 0, got {' '.join(map(str, self.classifier_scale))}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")

@@ -7,7 +7,7 @@ from jaxdiff._console import arguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFormat:
+class ImageFormat(arguments.CheckedOptions):
     """Size and channels of all images."""
 
     size: str | None = None

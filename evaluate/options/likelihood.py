@@ -6,6 +6,7 @@ from typing import Literal
 
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Count, Seed, Size
 from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.errors import InputError
 
@@ -36,24 +37,20 @@ class Likelihood(Reading, Processes):
     """Images: `embedded`, a folder, .zip, .npz, tfds:NAME or a set of samples. They are resized to the model's size."""
     split: Literal["train", "validation", "test", "all"] = "test"
     """Split of the data."""
-    count: int = 512
+    count: Count = 512
     """Number of images, a random subset (see --seed); a larger count includes those of a smaller one."""
     condition: Literal["own", "null"] = "own"
     """own: likelihood given each image's labels; null: given the null label, for data with or without labels."""
-    steps: int = LIKELIHOOD_STEPS
+    steps: Size = LIKELIHOOD_STEPS
     """Integrator steps, with four network evaluations each."""
-    probes: int = 1
+    probes: Size = 1
     """Random probes of the divergence per step; more reduce the noise of each image's value."""
-    batch_size: int = 64
+    batch_size: Size = 64
     """Images per batch; the result does not depend on it, up to rounding."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the choice of images, their dequantisation and the probes."""
 
     def __post_init__(self):
-        for name in ("count", "steps", "probes", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
+        super().__post_init__()
         if self.out.suffix != ".json" or self.out.is_dir():
             raise InputError(f"--out must be a .json file, got {self.out}")

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Bounds, Count, NonNegative, Positive, Seed, Size
 from jaxdiff.defaults import ALPHA, ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES, NEIGHBOURS
 from jaxdiff.errors import InputError
 
@@ -51,43 +52,37 @@ class Memorization(ImageFormat, Reading, Processes):
     """Split of --train that the model was trained on."""
     held_out: Literal["train", "validation", "test"] = "test"
     """Split of --train that the model was not trained on: the control, and the non-members of the attack."""
-    count: int = 10_000
+    count: Count = 10_000
     """Maximum number of images used of each set; a random subset of larger sets (see --seed)."""
-    neighbours: int = NEIGHBOURS
+    neighbours: Annotated[int, Bounds(least=2, limit=10**8)] = NEIGHBOURS
     """Number of nearest training images in the mean distance, at least 2."""
-    alpha: float = ALPHA
+    alpha: Positive = ALPHA
     """Factor of the mean distance, above 0."""
     flips: bool = True
     """Also compare with mirrored training images, for models trained with mirrored images."""
-    duplicates: float | None = None
+    duplicates: NonNegative | None = None
     """Distance in grey levels (root mean square) up to which training images are duplicates and count as one neighbour; 0: only
     equal images. By default half of the 1 % quantile of the distances from held-out to training images."""
     model: Path | None = None
     """Trained model for the membership attack: the folder of a run, or its model.safetensors."""
-    times: tuple[float, ...] = (ATTACK_TIME,)
+    times: tuple[Annotated[float, Bounds(above=0, most=1)], ...] = (ATTACK_TIME,)
     """With --model: times at which the loss is computed, in (0, 1]."""
-    draws: int = ATTACK_DRAWS
+    draws: Size = ATTACK_DRAWS
     """With --model: number of noise samples that the loss is averaged over."""
-    members: int = 1000
+    members: Annotated[int, Bounds(least=LEAST, limit=10**8)] = 1000
     """With --model: maximum number of training images, and of held-out images, in the attack."""
     condition: Literal["own", "null"] = "own"
     """With --model: own: loss given each image's labels; null: given the null label, for data with or without labels."""
-    batch_size: int = 64
+    batch_size: Size = 64
     """With --model: images per batch; the result does not depend on it, up to rounding."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the choice of images, the noise and the bootstrap of the attack."""
 
     def __post_init__(self):
+        super().__post_init__()
         image_size(self.size)
-        for name, least in (("count", 1), ("neighbours", 2), ("draws", 1), ("members", LEAST), ("batch_size", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
-        if not self.alpha > 0:
-            raise InputError(f"--alpha must be above 0, got {self.alpha}")
-        if self.duplicates is not None and not self.duplicates >= 0:
-            raise InputError(f"--duplicates must be at least 0 grey levels, got {self.duplicates}")
-        if not self.times or not all(0 < t <= 1 for t in self.times):
-            raise InputError(f"--times takes times in (0, 1], got {' '.join(map(str, self.times)) or 'none'}")
+        if not self.times:
+            raise InputError("--times takes one or more times, got none")
         if not self.samples or len(set(self.samples)) != len(self.samples):
             raise InputError(f"--samples takes one or more different sets, got {' '.join(self.samples) or 'none'}")
         if self.split in (self.held_out, "all"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Count, Seed, Size
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
@@ -43,31 +44,27 @@ class Safety(ImageFormat, Reading, Processes):
     """Real images with labels: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
     balance: tuple[str, ...] = ()
     """Other attributes of the real images, over which the classifiers' training data are balanced; by default all others."""
-    seeds: int = 3
+    seeds: Size = 3
     """Number of attribute classifiers trained on real images, with different seeds."""
-    train_count: int = 8192
+    train_count: Count = 8192
     """Maximum number of training images per classifier."""
-    test_count: int = 4096
+    test_count: Count = 4096
     """Maximum number of images used of each set, and of the real test images."""
-    steps: int = CLASSIFIER_STEPS
+    steps: Size = CLASSIFIER_STEPS
     """Optimiser steps per classifier."""
     flip: bool = True
     """Mirror half of the training images; turn off for digits and letters."""
-    replicates: int = 1000
+    replicates: Size = 1000
     """Bootstrap replicates of the 95 % intervals."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of splits, classifiers and bootstrap."""
 
     def __post_init__(self):
+        super().__post_init__()
         image_size(self.size)
-        for name in ("seeds", "train_count", "test_count", "steps", "replicates"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
         if not parse_selection(self.unsafe):
             raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,..., several joined by +, got {self.unsafe!r}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff.bounds import Bounds, Count, Seed, Size
 from jaxdiff.errors import InputError
 
 NetworkName = Literal["rehearsal", "small", "large", "faces64"]
@@ -13,7 +15,7 @@ Task = Literal["sampling", "training", "switching", "safe", "search", "job"]
 
 
 @dataclass(frozen=True)
-class Speed:
+class Speed(CheckedOptions):
     """Compares the speed of jaxdiff and PyTorch (diffusers' UNet2DModel and DDIMScheduler) with equal weights, steps and
     batches.
 
@@ -48,49 +50,36 @@ class Speed:
     tasks: tuple[Task, ...] = ("sampling", "training", "switching", "safe", "search", "job")
     """Tasks to time. search: find tau, with `search_direct` and with the authors' procedure in PyTorch. job: load weights, find
     tau, draw images."""
-    steps: int = 50
+    steps: Size = 50
     """Number of DDIM steps, a divisor of 1000."""
-    batch_size: int = 32
+    batch_size: Size = 32
     """Images per sampling batch."""
-    train_batch_size: int = 32
+    train_batch_size: Size = 32
     """Images per training step."""
-    train_steps: int = 5
+    train_steps: Size = 5
     """Training steps per timing."""
-    search_batch_size: int = 64
+    search_batch_size: Size = 64
     """Noise samples in jaxdiff's search."""
-    authors_batch_size: int = 256
+    authors_batch_size: Size = 256
     """Noise samples in the authors' procedure."""
-    authors_steps: int = 1000
+    authors_steps: Annotated[int, Bounds(least=10, most=1000)] = 1000
     """Steps of the authors' procedure to run, in [10, 1000]; its time is extrapolated to 1000 steps."""
-    count: int = 256
+    count: Count = 256
     """Images drawn in the task job."""
-    rounds: int = 7
+    rounds: Size = 7
     """Timings per variant."""
     compare_runs: bool = True
     """Compare the outputs of a whole run, not only of one network evaluation; needs one more compilation."""
-    budget: float = float("inf")
+    budget: Annotated[float, Bounds(above=0, infinite=True)] = float("inf")
     """Time budget in seconds, after which no new measurement starts; skipped variants are reported."""
-    compile_limit: float = 600.0
+    compile_limit: Annotated[float, Bounds(above=0, infinite=True)] = 600.0
     """Time limit in seconds for building, compiling and first running a PyTorch mode."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of weights, noise and images."""
 
     def __post_init__(self):
-        positive = (
-            "steps", "batch_size", "train_batch_size", "train_steps", "search_batch_size", "authors_batch_size", "count",
-            "rounds",
-        )  # fmt: skip
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        for name in ("budget", "compile_limit"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
+        super().__post_init__()
         if 1000 % self.steps:
             raise InputError(f"--steps must divide 1000, so that both frameworks have the same times; got {self.steps}")
-        if not 10 <= self.authors_steps <= 1000:
-            raise InputError(f"--authors-steps must lie in [10, 1000], got {self.authors_steps}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, got {self.seed}")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, got {self.out}")

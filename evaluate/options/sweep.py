@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff.bounds import Bounds, Positive, Share
 from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.errors import InputError
 
@@ -34,19 +37,18 @@ class Sweep(Fairness):
 
     sweep: Path
     """Folder of the sweep, with its sets tau-* and searches search/*.json."""
-    phases: tuple[float, float] = BOUNDARIES
+    phases: tuple[Positive, Positive] = BOUNDARIES
     """SNR values that separate the noise phases shown in the plot."""
-    retain: float = RETAIN
+    retain: Share = RETAIN
     """With --associated: minimum label accuracy of the chosen tau, in [0, 1]."""
     synthetic: tyro.conf.Suppress[tuple[str, ...]] = ()
     values: tyro.conf.Suppress[tuple[str, ...]] = ()
     self_check: tyro.conf.Suppress[bool] = False
-    repeats: tyro.conf.Suppress[int] = 0
+    repeats: tyro.conf.Suppress[Annotated[int, Bounds(least=0, most=0)]] = 0
 
     def __post_init__(self):
         # the rest is checked when the sets are known, see `fairness_options`
+        CheckedOptions.__post_init__(self)
         check_boundaries(self.phases)
-        if not 0 <= self.retain <= 1:
-            raise InputError(f"--retain must lie in [0, 1], got {self.retain}")
         if self.retain != RETAIN and not self.associated:
             raise InputError("--retain needs --associated, which measures label accuracy")

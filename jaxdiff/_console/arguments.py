@@ -2,9 +2,10 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from jaxdiff.bounds import check_bounds, shortened
 from jaxdiff.data.spec import split_escaped, unescaped
 from jaxdiff.errors import InputError
 
@@ -31,13 +32,24 @@ def named_as_typed(options: Any, prefix: str = "") -> Generator[None, None, None
         raise type(error)(message) from error
 
 
+@dataclass(frozen=True)
+class CheckedOptions:
+    """Base class of options: checks their numbers, whose bounds are part of their types, see `jaxdiff.bounds`."""
+
+    def __post_init__(self):
+        with named_as_typed(self):
+            check_bounds(self)
+
+
 def image_size(given: str | None, option: str = "--size") -> tuple[int, int] | None:
     """Parses `--size`, or another `option`, a number of pixels or HEIGHTxWIDTH, to (height, width); None if not given."""
     if given is None:
         return None
     sides = given.split("x")
-    if not (1 <= len(sides) <= 2 and all(side.isdecimal() and int(side) for side in sides)):
-        raise InputError(f"{option} takes a number of pixels, or HEIGHTxWIDTH as in 24x40, got {given!r}")
+    if not (1 <= len(sides) <= 2 and all(side.isdecimal() and len(side) <= 5 and int(side) for side in sides)):
+        raise InputError(
+            f"{option} takes a number of pixels of at most five digits, or HEIGHTxWIDTH as in 24x40, got {shortened(given)}"
+        )
     return int(sides[0]), int(sides[-1])
 
 

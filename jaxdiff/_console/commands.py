@@ -21,6 +21,7 @@ from jaxdiff._console.device import prepare
 from jaxdiff._console.help_text import docstrings, wrapped
 from jaxdiff._console.terminal import start
 from jaxdiff._version import __version__
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 
 HELP = "help"
@@ -57,6 +58,24 @@ def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.Struct
         about = field.metadata.get(HELP) or partial(_docstring, kind, field.name)
         specs.append(tyro.constructors.StructFieldSpec(field.name, types[field.name], default, about))
     return tyro.constructors.StructConstructorSpec(make, tuple(specs))
+
+
+@REGISTRY.primitive_rule
+def _number(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    if info.type not in (int, float):
+        return None
+    what = "a whole number" if info.type is int else "a number"
+
+    def parse(given: list[str]) -> int | float:
+        try:
+            return info.type(given[0])
+        except ValueError as error:
+            raise ValueError(f"it takes {what}, got {shortened(given[0])}") from error
+
+    metavar = info.type.__name__.upper()
+    return tyro.constructors.PrimitiveConstructorSpec(
+        1, metavar, parse, lambda value: isinstance(value, info.type), lambda value: [str(value)]
+    )
 
 
 def _docstring(kind: type, name: str) -> str | None:

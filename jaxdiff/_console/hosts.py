@@ -1,10 +1,12 @@
 """Options for the processes and devices that a program runs on."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from jaxdiff._console.arguments import CheckedOptions
 from jaxdiff._console.runtime_log import filter_runtime_log
 from jaxdiff._console.terminal import only_errors
+from jaxdiff.bounds import Bounds, Size
 from jaxdiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -12,18 +14,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Processes:
+class Processes(CheckedOptions):
     """The processes of a run. One machine needs no options; on several machines, start the same command on each."""
 
     distributed: bool = False
     """Run on several processes, found from the environment: TPU pods, Slurm (srun), Kubernetes."""
     coordinator: str | None = None
     """HOST:PORT of process 0, to run on several processes if the environment does not describe them."""
-    processes: int | None = None
+    processes: Size | None = None
     """With --coordinator: number of processes."""
-    process_id: int | None = None
+    process_id: Annotated[int, Bounds(least=0, limit=10**6)] | None = None
     """With --coordinator: number of this process, from 0."""
-    arrival_seconds: int = 300
+    arrival_seconds: Size = 300
     """Seconds to wait for the other processes, at least 1."""
 
     def join(self) -> None:
@@ -37,8 +39,6 @@ class Processes:
             raise InputError(f"{', '.join(given)} must be given together; {', '.join(missing)} is missing")
         if self.distributed and not missing:
             raise InputError("--distributed finds the processes from the environment, got --coordinator too: use one of them")
-        if self.arrival_seconds < 1:
-            raise InputError(f"--arrival-seconds must be at least 1, got {self.arrival_seconds}")
         if not self.distributed and missing:
             return
         import jax

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxdiff._console import arguments
+from jaxdiff.bounds import Finite
 from jaxdiff.data.readers import READER_MODULES
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(arguments.CheckedOptions):
     """How labelled data are read."""
 
     value_names: tuple[str, ...] = ()
@@ -24,7 +25,7 @@ class Reading:
     layout: Layout | None = None
     """Layout of the data (of `evaluate`: of the real or training images alone); by default recognised from its content and
     printed."""
-    range: tuple[float, float] | None = None
+    range: tuple[Finite, Finite] | None = None
     """Values that are black and white in floating-point images, such as -1 1 (of `evaluate`: in the real or training images
     alone); by default inferred and printed."""
 

@@ -22,6 +22,8 @@ def from_config(config: dict[str, Any]) -> ConditionEncoder:
             return Unconditional()
         case Labels.name:
             named = tuple(Attribute(name, tuple(values)) for name, values in config["attributes"])
+            if not isinstance(config["has_null"], bool):
+                raise InputError(f"`has_null` must be true or false, got {config['has_null']!r}")
             return Labels(named, config["has_null"])
         case name:
             raise InputError(f"unknown conditions {name!r}; this version of jaxdiff knows {Labels.name}, {Unconditional.name}")

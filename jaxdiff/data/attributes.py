@@ -22,6 +22,8 @@ class Attribute:
     values: tuple[str, ...]
 
     def __post_init__(self):
+        if not all(isinstance(name, str) for name in (self.name, *self.values)):
+            raise InputError(f"the name and the `values` of an attribute must be texts, got {self.name!r} and {self.values!r}")
         if not self.values or len(set(self.values)) != len(self.values):
             raise InputError(f"`values` of attribute {self.name!r} must be one or more distinct names, got {self.values}")
 

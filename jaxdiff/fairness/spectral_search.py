@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxdiff.bands import Bands
+from jaxdiff.bounds import Measured, Share
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.fairness._switched_pairs import (
@@ -43,10 +44,17 @@ class SpectralTransition(SearchResult):
         residual: the criterion at `taus` relative to its value without a switch, by band: 0 if it vanishes.
     """
 
-    taus: tuple[float, ...]
-    tried: tuple[tuple[float, ...], ...]
-    curves: tuple[tuple[float, ...], ...]
-    residual: tuple[float, ...]
+    taus: tuple[Share, ...]
+    tried: tuple[tuple[Share, ...], ...]
+    curves: tuple[tuple[Measured, ...], ...]
+    residual: tuple[Measured, ...]
+
+    def __post_init__(self):
+        if not self.taus or len(self.tried) != len(self.curves):
+            raise InputError(f"`curves` must have a row for each of `tried`, got {len(self.curves)} for {len(self.tried)}")
+        for row in (*self.tried, *self.curves, self.residual):
+            if len(row) != len(self.taus):
+                raise InputError(f"`tried`, `curves` and `residual` must have a number for each of {len(self.taus)} bands")
 
     @property
     def summary(self) -> str:

@@ -4,12 +4,17 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from jaxdiff.boundary import parse_json, reading
+from jaxdiff.bounds import Bounds, Measured, Share, Unlimited, bounds_of, check_values
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process
+
+Total = Annotated[int, Bounds(least=0, limit=10**12)]
+"""A number of evaluations, samples or timesteps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +29,8 @@ class SearchResult(ABC):
     """
 
     mode: str
-    evaluations: int
-    batch: int
+    evaluations: Total
+    batch: Total
     context: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -40,11 +45,14 @@ class SearchResult(ABC):
     @classmethod
     def from_json(cls, text: str) -> "SearchResult":
         """The inverse of `to_json`. Raises `InputError` where the text is not such a result."""
-        try:
-            fields = json.loads(text)
-            return cls(**{name: value if name == "context" else _tuples(value) for name, value in fields.items()})
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
-            raise InputError(f"not a {cls.__name__} as `sample search` writes it: {error}") from error
+        what = f"a {cls.__name__} of `sample search`"
+        with reading(what):
+            given = parse_json(text, what)
+            check_values(cls, given)
+            if not isinstance(given["mode"], str) or not isinstance(given.get("context", {}), dict):
+                raise InputError("`mode` must be a text, and `context` an object")
+            floats = {name for name, (kind, *_) in bounds_of(cls).items() if kind is float}
+            return cls(**{name: _floats(value) if name in floats else value for name, value in given.items()})
 
     def require(self, context: Mapping[str, Any]) -> None:
         """Raises `InputError` that names the first thing in which `context` differs from the one that it was found in."""
@@ -71,12 +79,16 @@ class Transition(SearchResult):
             search by objective relative to that at the largest time, which is closest to not switching.
     """
 
-    tau: float
-    timestep: int
-    snr: float | None
-    taus: tuple[float, ...]
-    curve: tuple[float, ...]
-    residual: float
+    tau: Share
+    timestep: Total
+    snr: Unlimited | None
+    taus: tuple[Share, ...]
+    curve: tuple[Measured, ...]
+    residual: Measured
+
+    def __post_init__(self):
+        if len(self.taus) != len(self.curve):
+            raise InputError(f"`curve` must have a value at each of `taus`, got {len(self.curve)} at {len(self.taus)}")
 
     @property
     def summary(self) -> str:
@@ -93,8 +105,14 @@ class PairTransitions(SearchResult):
         residual: as in `Transition`, of each pair (K, K), 1 on the diagonal.
     """
 
-    tau: tuple[tuple[float, ...], ...]
-    residual: tuple[tuple[float, ...], ...]
+    tau: tuple[tuple[Share, ...], ...]
+    residual: tuple[tuple[Measured, ...], ...]
+
+    def __post_init__(self):
+        for name in ("tau", "residual"):
+            table = getattr(self, name)
+            if len(table) < 2 or any(len(row) != len(self.tau) for row in table):
+                raise InputError(f"`{name}` must have a row and a column for each of two or more values")
 
     @property
     def summary(self) -> str:
@@ -130,6 +148,12 @@ def time_fields(process: Process, tau: float) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict | list | tuple) else str(value)
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_floats, value))
+    return value if value is None else float(value)
 
 
 def _tuples(value: Any) -> Any:

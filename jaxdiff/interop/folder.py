@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from jaxdiff.boundary import reading
 from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
 from jaxdiff.interop.latents import INDEX
@@ -16,6 +17,8 @@ from jaxdiff.interop.layers import Arrays, filled
 from jaxdiff.interop.weights import STEM
 from jaxdiff.model import Model, describe, described, fingerprinted
 from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.network import Network
+from jaxdiff.models.size import require_held
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import named
 from jaxdiff.writing import whole
@@ -85,22 +88,26 @@ def restored(
     Raises:
         InputError: the metadata are damaged.
     """
-    try:
+    header = f"{file}: the jaxdiff metadata in its header"
+    with reading(header):
+        fingerprint = str(metadata["fingerprint"])
         description, kept = metadata["model"], metadata["weights"]
         timesteps = description["network"].get("timesteps", UNetConfig.timesteps)
-        config = unet2d_config.read(settings, timesteps=timesteps, name=CONFIG)
-        network = unet2d.imported(config, state, file.name)
+    config = unet2d_config.read(settings, timesteps=timesteps, name=CONFIG)
+    network = unet2d.imported(config, state, file.name)
+    with reading(header):
         kept = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in kept.items()}
         arrays = {name: np.asarray(leaf) for name, leaf in named(network.weights).items()}
         fill = lambda wanted: {name: kept.get(name, arrays[name]).reshape(wanted[name].shape) for name in wanted}  # noqa: E731
-        model = fingerprinted(described(description, lambda config: filled(config, fill), ""))
-        same = model.fingerprint == metadata["fingerprint"]
+
+        def network_of(config: UNetConfig) -> Network:
+            require_held(config, sum(array.size for array in arrays.values()), str(file))
+            return filled(config, fill)
+
+        model = fingerprinted(described(description, network_of, ""))
+        same = model.fingerprint == fingerprint
         own_settings, own_state = unet2d.exported(model.config, model.network)
         written = scheduler.read(scheduler.written(model.process, model.prediction, timesteps))
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{file}: the jaxdiff metadata in its header is damaged: {error}") from error
     same = same and unet2d_config.read(own_settings, timesteps=timesteps) == config and own_state.keys() == state.keys()
     same = same and all(own_state[name].tobytes() == array.tobytes() for name, array in state.items())
     if scheduled is not None:

@@ -16,6 +16,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, residual
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network
+from jaxdiff.models.size import require_held
 from jaxdiff.process import Process
 
 RESIDUAL = {
@@ -56,6 +57,7 @@ def converted(
         raise InputError(f"`attention_order` must be one of {', '.join(ORDERS)}, got {attention_order!r}")
     settings = {"size": size, "head_channels": head_channels, "timesteps": process.timesteps, "null_label": null_label}
     config = configuration(state, name, **settings)
+    require_held(config, sum(array.size for array in state.values()), name)
     state = _ordered(state, config) if attention_order == "heads" else dict(state)
     for key in ("out.2.weight", "out.2.bias"):
         if len(state.get(key, ())) == 2 * config.channels:

@@ -6,9 +6,9 @@ The network itself does not say so: its configuration is that of a network of sm
 import re
 from typing import Any
 
+from jaxdiff.boundary import read_json
 from jaxdiff.errors import InputError
 from jaxdiff.interop.files import Files, joined, places
-from jaxdiff.interop.json_file import read_json
 
 INDEX = "model_index.json"
 # Names of the part of a pipeline that turns latents into images, and what their classes are called.

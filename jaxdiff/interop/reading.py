@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxdiff import model as models
+from jaxdiff.boundary import read_json, reading, require_regular
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import folder, guided, hub, latents, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
 from jaxdiff.interop.files import Files, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
-from jaxdiff.interop.json_file import read_json
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import MODEL
@@ -94,6 +94,11 @@ def load(
         process=process, prediction=prediction, attribute=attribute, null_label=null_label, size=size,
         variant=variant, key=key, head_channels=head_channels, attention_order=attention_order,
     )  # fmt: skip
+    with reading(os.fspath(source)):
+        return _load(source, subfolder, variant, given)
+
+
+def _load(source: str | os.PathLike, subfolder: str | None, variant: str | None, given: _Given) -> Model:
     files, inside = _opened(source)
     if inside and files.has(inside):
         if subfolder is not None or variant is not None:
@@ -115,8 +120,7 @@ def _opened(source: str | os.PathLike) -> tuple[Files, str]:
     path = Path(source)
     if path.is_dir():
         return Folder(path), ""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist")
+    require_regular(path)
     return Folder(path.parent), path.name
 
 

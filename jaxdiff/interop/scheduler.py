@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
-from jaxdiff.process import DDPM_BETAS, Prediction, Process, ddpm, ddpm_betas
+from jaxdiff.process import DDPM_BETAS, MOST_TIMESTEPS, Prediction, Process, ddpm, ddpm_betas
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 # diffusers' schedulers whose process is a table of betas.
@@ -55,14 +56,15 @@ def read(given: Mapping[str, Any], name: str = "scheduler_config.json") -> tuple
         InputError: the scheduler has no table of betas, or the schedule or the prediction is unknown.
     """
     kind = given.get("_class_name", "DDPMScheduler")
-    if kind not in WITH_TABLE:
+    if not isinstance(kind, str) or kind not in WITH_TABLE:
         raise InputError(
-            f"{name} is of {kind}, whose process is not a table of betas; jaxdiff reads {', '.join(sorted(WITH_TABLE))}"
+            f"{name} is of {shortened(kind)}, whose process is not a table of betas; jaxdiff reads "
+            f"{', '.join(sorted(WITH_TABLE))}"
         )
     # older files only record whether the prediction is eps
     predicted = given.get("prediction_type", "epsilon" if given.get("predict_epsilon", True) else "sample")
-    if predicted not in PREDICTIONS:
-        raise InputError(f"{name}: prediction_type is {predicted!r}; jaxdiff reads {', '.join(PREDICTIONS)}")
+    if not isinstance(predicted, str) or predicted not in PREDICTIONS:
+        raise InputError(f"{name}: prediction_type is {shortened(predicted)}; jaxdiff reads {', '.join(PREDICTIONS)}")
     return _process(given, name), PREDICTIONS[predicted]
 
 
@@ -72,14 +74,17 @@ def _process(given: Mapping[str, Any], name: str) -> Process:
     start, end = given.get("beta_start", FIRST), given.get("beta_end", LAST)
     number = lambda value: type(value) in (int, float)  # noqa: E731
     if trained is not None:
-        if not isinstance(trained, list | tuple) or not all(map(number, trained)):
-            raise InputError(f"{name}: trained_betas must be a list of numbers")
+        if not isinstance(trained, list | tuple) or not all(map(number, trained)) or len(trained) > MOST_TIMESTEPS:
+            raise InputError(f"{name}: trained_betas must be a list of at most {MOST_TIMESTEPS:,} numbers")
         return ddpm_betas(trained, zero)
-    if schedule not in BETAS:
-        raise InputError(f"{name}: beta_schedule is {schedule!r}; jaxdiff reads {', '.join(BETAS)} and trained_betas")
-    if type(count) is not int or count < 1 or not (number(start) and number(end) and 0 < start <= end < 1):
-        got = f"{count!r}, {start!r} and {end!r}"
-        raise InputError(f"{name} must have num_train_timesteps above 0 and 0 < beta_start <= beta_end < 1, got {got}")
+    if not isinstance(schedule, str) or schedule not in BETAS:
+        raise InputError(f"{name}: beta_schedule is {shortened(schedule)}; jaxdiff reads {', '.join(BETAS)} and trained_betas")
+    if type(count) is not int or not 1 <= count <= MOST_TIMESTEPS:
+        wanted = f"a whole number from 1 to {MOST_TIMESTEPS:,}"
+        raise InputError(f"{name} must have num_train_timesteps, {wanted}, got {shortened(count)}")
+    if not (number(start) and number(end) and 0 < start <= end < 1):
+        got = f"{shortened(start)} and {shortened(end)}"
+        raise InputError(f"{name} must have 0 < beta_start <= beta_end < 1, got {got}")
     betas = BETAS[schedule](start, end, count)
     ours = next((our for our, their in SCHEDULES.items() if their == schedule), None)
     if ours is not None and count >= 30 and np.array_equal(betas, DDPM_BETAS[ours](count)):

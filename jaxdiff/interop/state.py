@@ -6,6 +6,7 @@ those of its arrays: `{"model": .., "ema": {"module.conv_in.weight": .., ..}}`.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ FOREIGN = {
 }
 _AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
 _DEPTH = 4  # maximum nesting of dictionaries
+_MOST, _MOST_NETWORKS = 10_000, 100  # maximum number of dictionaries, and of networks in one
 
 
 class Found(NamedTuple):
@@ -71,7 +73,9 @@ def find(held: Any, name: str, key: str | None = None, expected: Family | None =
     Raises:
         InputError: there is no network that jaxdiff imports, none under the key, or several.
     """
-    dictionaries = dict(_dictionaries(held))
+    dictionaries = dict(islice(_dictionaries(held), _MOST + 1))
+    if len(dictionaries) > _MOST:
+        raise InputError(f"{name} holds more than {_MOST:,} dictionaries: save the network's state_dict() alone")
     _refuse(RESEMBLING, dictionaries, name)
     networks = {place: found for path, arrays in dictionaries.items() for place, found in _networks(path, arrays)}
     if not networks:
@@ -111,6 +115,8 @@ def _networks(path: str, arrays: Arrays) -> Iterator[tuple[str, tuple[Family, Ar
             whole = name.endswith(first) and (not prefix or prefix.endswith("."))
             if whole and all(prefix + other in arrays for other in others):
                 prefixes[prefix] = family
+    if len(prefixes) > _MOST_NETWORKS:
+        raise InputError(f"a dictionary of {len(arrays):,} arrays holds {len(prefixes):,} networks, more than {_MOST_NETWORKS}")
     for prefix, family in prefixes.items():
         inner = tuple(other for other in prefixes if len(other) > len(prefix))
         own = {

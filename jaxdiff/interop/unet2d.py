@@ -17,6 +17,7 @@ from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, re
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import sinusoid_frequencies
 from jaxdiff.models.network import Network
+from jaxdiff.models.size import require_held
 from jaxdiff.weight_file import named
 
 RESIDUAL = {
@@ -69,6 +70,7 @@ def imported(config: UNetConfig, state: Mapping[str, np.ndarray], name: str = "t
     Raises:
         InputError: the state dictionary does not match the configuration; missing and unexpected arrays are listed.
     """
+    require_held(config, sum(array.size for array in state.values()), name)
     renamed = {}
     for key, array in state.items():
         block, _, rest = key.rpartition(".attentions.")

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
-from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.config import MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, MOST_LEVELS, UNetConfig
 from jaxdiff.models.layers import group_count
 from jaxdiff.spaces.pixels import CHANNELS, channels_text
 
@@ -58,24 +59,34 @@ FIXED: dict[str, tuple[Any, ...]] = {
 
 
 def _whole(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= MOST_CHANNELS
 
 
 def _list(value: Any, each: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and all(map(each, value))
+    return isinstance(value, list | tuple) and 0 < len(value) <= MOST_LEVELS and all(map(each, value))
 
 
 # The types of the other settings, by their description in errors.
 FREE: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
-    "a whole number above 0": (("in_channels", "out_channels", "layers_per_block", "norm_num_groups"), _whole),
-    "a whole number above 0, or null": (
-        ("attention_head_dim", "num_class_embeds", "attn_norm_num_groups", "time_embedding_dim"),
-        lambda value: value is None or _whole(value),
+    f"a whole number from 1 to {MOST_BLOCKS}": (
+        ("layers_per_block",),
+        lambda value: type(value) is int and 0 < value <= MOST_BLOCKS,
     ),
-    "a number": (("freq_shift", "dropout", "norm_eps"), lambda value: type(value) in (int, float)),
+    f"a whole number from 1 to {MOST_CHANNELS:,}": (("in_channels", "out_channels", "norm_num_groups"), _whole),
+    f"a whole number from 1 to {MOST_CLASSES:,}, or null": (
+        ("attention_head_dim", "num_class_embeds", "attn_norm_num_groups", "time_embedding_dim"),
+        lambda value: value is None or (type(value) is int and 0 < value <= MOST_CLASSES),
+    ),
+    "a finite number": (("freq_shift", "dropout", "norm_eps"), lambda value: type(value) in (int, float) and abs(value) < 1e30),
     "true or false": (("flip_sin_to_cos", "add_attention"), lambda value: type(value) is bool),
-    "a list of whole numbers above 0": (("block_out_channels",), lambda value: _list(value, _whole)),
-    "a list of names": (("down_block_types", "up_block_types"), lambda value: _list(value, lambda each: type(each) is str)),
+    f"a list of at most {MOST_LEVELS} whole numbers from 1 to {MOST_CHANNELS:,}": (
+        ("block_out_channels",),
+        lambda value: _list(value, _whole),
+    ),
+    f"a list of at most {MOST_LEVELS} names": (
+        ("down_block_types", "up_block_types"),
+        lambda value: _list(value, lambda each: type(each) is str),
+    ),
 }
 # For each type of block: whether it has attention, and how it resamples; None is set by downsample_type and upsample_type.
 DOWN_BLOCKS = {"DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None)}
@@ -152,7 +163,7 @@ def _size(given: Any, name: str) -> tuple[int, int]:
     if _whole(given):
         return given, given
     if not (_list(given, _whole) and len(given) == 2):
-        raise InputError(f"{name} has sample_size {given}: give the height and width of the images as `size`")
+        raise InputError(f"{name} has sample_size {shortened(given)}: give the height and width of the images as `size`")
     return tuple(given)
 
 
@@ -168,7 +179,7 @@ def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     kind = given.get("_class_name", CLASS)
     if kind != CLASS:
-        raise InputError(f"{name} describes a {kind}; jaxdiff reads {CLASS}")
+        raise InputError(f"{name} describes a {kind if isinstance(kind, str) else shortened(kind)}; jaxdiff reads {CLASS}")
     public = {key: value for key, value in given.items() if not key.startswith("_") and key not in EMA_SETTINGS}
     if unknown := sorted(public.keys() - DEFAULTS.keys()):
         raise InputError(f"{name} has settings that {CLASS} lacks: {', '.join(unknown)}")
@@ -176,11 +187,11 @@ def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     for key, values in FIXED.items():
         if settings[key] not in values:
             taken = " or ".join(map(repr, values))
-            raise InputError(f"{name}: {key} is {settings[key]!r}; our UNet takes {taken}")
+            raise InputError(f"{name}: {key} is {shortened(settings[key])}; our UNet takes {taken}")
     for words, (keys, holds) in FREE.items():
         for key in keys:
             if not holds(settings[key]):
-                raise InputError(f"{name}: {key} must be {words}, got {settings[key]!r}")
+                raise InputError(f"{name}: {key} must be {words}, got {shortened(settings[key])}")
     if settings["in_channels"] != settings["out_channels"]:
         raise InputError(f"{name}: in_channels {settings['in_channels']} must be out_channels {settings['out_channels']}")
     if settings["in_channels"] not in CHANNELS:

@@ -1,6 +1,5 @@
 """Files of weights: which of those in a folder are read, and their content. No code in any file is run."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +8,9 @@ import numpy as np
 import safetensors
 
 from jaxdiff import torch_file
+from jaxdiff.boundary import parse_json, read_json, reading, require_regular
 from jaxdiff.errors import InputError
 from jaxdiff.interop.files import Files, joined
-from jaxdiff.interop.json_file import read_json
 
 STEM = "diffusion_pytorch_model"
 # `STEM.safetensors` or `.bin`, or the index of the files that the weights are split over, with or without a variant's name.
@@ -112,38 +111,29 @@ def read_file(file: Path) -> Content:
     Raises:
         InputError: it is missing, damaged, or of numbers that jaxdiff does not read.
     """
-    if file.is_file():
-        with open(file, "rb") as opened:
-            if opened.read(len(_POINTER)) == _POINTER:
-                raise InputError(f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull` in its repository")
+    require_regular(file)
+    with reading(file), open(file, "rb") as opened:
+        if opened.read(len(_POINTER)) == _POINTER:
+            raise InputError(f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull` in its repository")
     return _safetensors(file) if file.suffix == ".safetensors" else Content(torch_file.load(file), {})
 
 
 def _safetensors(file: Path) -> Content:
     """The arrays of a safetensors file, and the strings in its header."""
-    try:
-        with safetensors.safe_open(file, framework="flax") as opened:  # NumPy alone has no bfloat16
-            names = list(opened.keys())
-            kinds = {name: opened.get_slice(name).get_dtype() for name in names}
-            if eights := [name for name, kind in kinds.items() if _EIGHT_BITS.fullmatch(kind)]:
-                raise InputError(
-                    f"{file} has {len(eights)} arrays of {kinds[eights[0]]}, 8 bits or fewer, e.g. {eights[0]}; jaxdiff reads "
-                    "float16, bfloat16, float32 and float64: take weights that are not quantised"
-                )
-            return Content({name: np.asarray(opened.get_tensor(name)) for name in names}, opened.metadata() or {})
-    except FileNotFoundError as error:
-        raise InputError(f"file {file} does not exist") from error
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file} is damaged or only half written: {error}") from error
+    # NumPy alone has no bfloat16
+    with reading(file, "copy or download it again"), safetensors.safe_open(file, framework="flax") as opened:
+        names = list(opened.keys())
+        kinds = {name: opened.get_slice(name).get_dtype() for name in names}
+        if eights := [name for name, kind in kinds.items() if _EIGHT_BITS.fullmatch(kind)]:
+            raise InputError(
+                f"{file} has {len(eights)} arrays of {kinds[eights[0]]}, 8 bits or fewer, e.g. {eights[0]}; jaxdiff reads "
+                "float16, bfloat16, float32 and float64: take weights that are not quantised"
+            )
+        return Content({name: np.asarray(opened.get_tensor(name)) for name in names}, opened.metadata() or {})
 
 
 def own_metadata(file: Path, content: Content) -> dict[str, Any] | None:
     """What `save` wrote into the header of weights, or None. Raises `InputError` if it is damaged."""
     if "jaxdiff" not in content.metadata:
         return None
-    try:
-        return json.loads(content.metadata["jaxdiff"])
-    except ValueError as error:
-        raise InputError(f"{file}: the jaxdiff metadata in its header is damaged: {error}") from error
+    return parse_json(content.metadata["jaxdiff"], f"{file}: the jaxdiff metadata in its header")

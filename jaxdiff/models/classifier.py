@@ -1,13 +1,14 @@
 """A classifier of noised images: the encoder of a UNet, as in ADM (Dhariwal & Nichol 2021, section 4), with mean pooling."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxdiff.errors import InputError
-from jaxdiff.models.config import EncoderConfig
+from jaxdiff.bounds import Bounds
+from jaxdiff.models.config import MOST_CLASSES, EncoderConfig
 from jaxdiff.models.layers import linear, space_to_depth
 from jaxdiff.models.unet import Encoder, block_keys, middle
 
@@ -21,12 +22,7 @@ class ClassifierConfig(EncoderConfig):
         others: see `EncoderConfig`.
     """
 
-    values: int = 2
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.values < 2:
-            raise InputError(f"`values` must be at least 2, got {self.values}")
+    values: Annotated[int, Bounds(least=2, limit=MOST_CLASSES)] = 2
 
 
 class EncoderClassifier(Encoder):

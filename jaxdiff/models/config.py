@@ -2,8 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from jaxdiff.bounds import Bounds, Positive, Timesteps, check_bounds
 from jaxdiff.errors import InputError
 
 DTYPES = ("float32", "bfloat16")
@@ -24,6 +25,10 @@ CONVENTIONS = (
     "frequency_shift",
     "null_label",
 )
+
+MOST_CHANNELS, MOST_BLOCKS, MOST_LEVELS, MOST_CLASSES = 2**16, 100, 16, 10**7
+"""Limits of a network: its channels or pixels along one axis, residual blocks per level, levels, and values of an attribute."""
+Width = Annotated[int, Bounds(least=1, limit=MOST_CHANNELS)]
 
 # beartype does not support `typing.Self` on a single method
 Config = TypeVar("Config", bound="EncoderConfig")
@@ -64,29 +69,32 @@ class EncoderConfig:
         frequency_shift: shift of the spacing of the frequencies, see `layers.sinusoid_frequencies`.
     """
 
-    size: int | tuple[int, int] = 32
-    channels: int = 3
-    base: int = 64
-    multipliers: tuple[int | float, ...] = (1, 2, 2)
-    blocks: int = 2
-    attention: tuple[int, ...] = (8,)
-    head_channels: int = 64
-    dropout: float = 0.1
-    stem: int = 1
+    size: Width | tuple[Width, Width] = 32
+    channels: Width = 3
+    base: Width = 64
+    multipliers: tuple[Annotated[int | float, Bounds(above=0, limit=MOST_CHANNELS)], ...] = (1, 2, 2)
+    blocks: Annotated[int, Bounds(least=0, limit=MOST_BLOCKS)] = 2
+    attention: tuple[Width, ...] = (8,)
+    head_channels: Width = 64
+    dropout: Annotated[float | int, Bounds(least=0, below=1)] = 0.1
+    stem: Width = 1
     dtype: str = "float32"
     remat: bool = False
-    groups: int = 32
-    epsilon: float = 1e-5
+    groups: Width = 32
+    epsilon: Positive = 1e-5
     embedding: str = "scale_shift"
     downsampling: str | tuple[str, ...] = "residual"
     upsampling: str | tuple[str, ...] = "residual"
     middle_attention: str = "normalised"
-    timesteps: int = 1000
-    time_offset: float | int = 0
+    timesteps: Timesteps = 1000
+    time_offset: Annotated[float | int, Bounds()] = 0
     sines_first: bool = False
-    frequency_shift: float | int = 0
+    frequency_shift: Annotated[float | int, Bounds()] = 0
 
     def __post_init__(self):
+        check_bounds(self)
+        if not 1 <= len(self.multipliers) <= MOST_LEVELS:
+            raise InputError(f"`multipliers` must be of 1 to {MOST_LEVELS} levels, got {len(self.multipliers)}")
         if not isinstance(self.size, int):
             height, width = self.size
             object.__setattr__(self, "size", height if height == width else (height, width))
@@ -95,14 +103,13 @@ class EncoderConfig:
             raise InputError(
                 f"`size` (={self.size}) must be divisible by {step}: stem {self.stem}, {len(self.multipliers)} levels"
             )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` must lie in [0, 1), got {self.dropout}")
         if missing := set(self.attention) - set(self.resolutions):
             raise InputError(f"`attention` names resolutions {sorted(missing)}; this network has {list(self.resolutions)}")
         if self.base % 2:
             raise InputError(f"`base` must be even, half of the time features being sines; got {self.base}")
         for multiplier in self.multipliers:
-            if not (multiplier > 0 and abs(self.base * multiplier - round(self.base * multiplier)) < 1e-6):
+            width = self.base * multiplier
+            if not (round(width) >= 1 and abs(width - round(width)) < 1e-6):
                 raise InputError(f"`multipliers` must give whole channels, got {multiplier} times {self.base}")
         self._check_conventions()
         for level, width in enumerate(self.level_widths):
@@ -124,9 +131,6 @@ class EncoderConfig:
         for name, value, options in chosen:
             if value not in options:
                 raise InputError(f"`{name}` must be one of {', '.join(options)}, got {value!r}")
-        for name in ("groups", "epsilon", "timesteps"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"`{name}` must be above 0, got {getattr(self, name)}")
 
     @property
     def height(self) -> int:
@@ -197,5 +201,5 @@ class UNetConfig(EncoderConfig):
         others: see `EncoderConfig`.
     """
 
-    values: tuple[int, ...] = ()
+    values: tuple[Annotated[int, Bounds(least=1, limit=MOST_CLASSES)], ...] = ()
     null_label: bool = True

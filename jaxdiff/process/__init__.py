@@ -3,6 +3,7 @@
 from jaxdiff.choices import PREDICTIONS, Prediction
 from jaxdiff.process.gaussian import (
     DDPM_BETAS,
+    MOST_TIMESTEPS,
     PROCESSES,
     GaussianProcess,
     ddpm,
@@ -21,6 +22,7 @@ from jaxdiff.process.schedules import EARLIEST
 __all__ = [
     "DDPM_BETAS",
     "EARLIEST",
+    "MOST_TIMESTEPS",
     "PREDICTIONS",
     "PROCESSES",
     "SIGMA_DATA",

@@ -15,11 +15,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray
 
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.process.protocol import Process
 from jaxdiff.process.schedules import SCHEDULES
 
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, section 3.2
+MOST_TIMESTEPS = 10**6  # of a table
 LOG_SNR_MIN = -20.0  # at t = 1, for schedules that would otherwise reach SNR 0 (as beta <= 0.999 does for the cosine table)
 
 
@@ -91,7 +93,7 @@ def vp_linear(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianProcess:
         beta_min: beta(0), above 0.
         beta_max: beta(1), above `beta_min`.
     """
-    if not 0 < beta_min < beta_max:
+    if not 0 < beta_min < beta_max < math.inf:
         raise InputError(f"vp_linear takes 0 < `beta_min` < `beta_max`, got beta_min={beta_min}, beta_max={beta_max}")
     settings = (("name", "vp_linear"), ("beta_min", float(beta_min)), ("beta_max", float(beta_max)))
     return GaussianProcess(_array([beta_min, beta_max]), "linear", settings)
@@ -139,7 +141,7 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> GaussianProcess:
 
 
 def _noise_levels(name: str, sigma_min: float, sigma_max: float) -> None:
-    if not 0 < sigma_min < sigma_max:
+    if not 0 < sigma_min < sigma_max < math.inf:
         raise InputError(f"{name} takes 0 < `sigma_min` < `sigma_max`, got sigma_min={sigma_min}, sigma_max={sigma_max}")
 
 
@@ -164,8 +166,8 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
         rho: above 0; a larger one spends more time at low noise.
     """
     _noise_levels("edm", sigma_min, sigma_max)
-    if not rho > 0:
-        raise InputError(f"edm takes a `rho` above 0, got {rho}")
+    if not 0 < rho < math.inf:
+        raise InputError(f"edm takes a finite `rho` above 0, got {rho}")
     settings = (("name", "edm"), ("sigma_min", float(sigma_min)), ("sigma_max", float(sigma_max)), ("rho", float(rho)))
     return GaussianProcess(_array([sigma_min ** (1 / rho), sigma_max ** (1 / rho), rho]), "power", settings)
 
@@ -192,6 +194,7 @@ def ddpm(schedule: str = "cosine", timesteps: int = 1000, zero_terminal_snr: boo
     """
     if schedule not in DDPM_BETAS:
         raise InputError(f"unknown DDPM `schedule` {schedule!r}; it takes one of {', '.join(DDPM_BETAS)}")
+    require_table(timesteps)
     if timesteps < 30:
         raise InputError(f"ddpm takes `timesteps` of at least 30, got {timesteps}")
     settings = (("name", f"ddpm_{schedule}"), ("timesteps", timesteps))
@@ -205,10 +208,17 @@ def ddpm_betas(betas: Sequence[float], zero_terminal_snr: bool = False) -> Gauss
         betas: beta_0 .. beta_(T-1), each above 0 and below 1.
         zero_terminal_snr: see `ddpm`.
     """
+    require_table(len(betas))
     betas = tuple(float(beta) for beta in betas)
     if not betas or not 0 < min(betas) <= max(betas) < 1:
         raise InputError(f"ddpm_betas takes `betas` above 0 and below 1, got {len(betas)} in {betas[:1]} .. {betas[-1:]}")
     return _table(np.asarray(betas), (("name", "ddpm_betas"), ("betas", betas)), zero_terminal_snr)
+
+
+def require_table(timesteps: int) -> None:
+    """Raises `InputError` for more timesteps than a table may have."""
+    if timesteps > MOST_TIMESTEPS:
+        raise InputError(f"a table takes `timesteps` of at most {MOST_TIMESTEPS:,}, got {shortened(timesteps)}")
 
 
 def _table(betas: np.ndarray, settings: tuple[tuple[str, Any], ...], zero_terminal_snr: bool) -> GaussianProcess:
@@ -239,11 +249,33 @@ PROCESSES: dict[str, Callable[..., GaussianProcess]] = {
 }
 
 
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+_SETTINGS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("beta_min", "beta_max", "sigma_min", "sigma_max", "rho", "offset"), _number),
+    "timesteps": lambda value: type(value) is int,
+    "zero_terminal_snr": lambda value: type(value) is bool,
+    "betas": lambda value: isinstance(value, list | tuple) and all(map(_number, value)),
+}
+"""The types of the settings of all processes, by name."""
+
+
 def from_config(config: dict[str, Any]) -> GaussianProcess:
-    """The process described by `GaussianProcess.config`, or by a name alone: `from_config({"name": "vp_cosine"})`."""
+    """The process described by `GaussianProcess.config`, or by a name alone: `from_config({"name": "vp_cosine"})`.
+
+    Raises:
+        InputError: the name or a setting is unknown, or of another type or range.
+    """
     settings = dict(config)
     name = settings.pop("name", None)
     makers = {**PROCESSES, "ddpm_betas": ddpm_betas}
-    if name not in makers:
-        raise InputError(f"unknown process {name!r}; it takes one of {', '.join(makers)}")
-    return makers[name](**settings)
+    if not isinstance(name, str) or name not in makers:
+        raise InputError(f"unknown process {shortened(name)}; it takes one of {', '.join(makers)}")
+    if wrong := [key for key, value in settings.items() if key not in _SETTINGS or not _SETTINGS[key](value)]:
+        raise InputError(f"process {name} does not take `{wrong[0]}` {shortened(settings[wrong[0]])}")
+    try:
+        return makers[name](**settings)
+    except (TypeError, OverflowError) as error:  # a setting of another process, or beyond the range of float
+        raise InputError(f"process {name} does not take {shortened(settings)}") from error

@@ -23,11 +23,13 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from jaxdiff import torch_file
 from jaxdiff.batches import in_batches
+from jaxdiff.boundary import reading
 from jaxdiff.errors import InputError
 from jaxdiff.finished import checksum, file_checksum
 from jaxdiff.quality.extractors import require_images
 from jaxdiff.quality.resizing import preparation
 from jaxdiff.spaces import rgb
+from jaxdiff.weight_file import read_arrays
 from jaxdiff.writing import whole
 
 SIZE = 299
@@ -248,15 +250,14 @@ def load(path: str | os.PathLike, *, batch: int = 32, resize: str = "tensorflow"
         InputError: no such file, or one that is damaged, unsafe or of another network.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        arrays, metadata = _read(path)
-    else:
-        arrays, metadata = _folded(path)
+    with reading(path):
+        arrays, metadata = _read(path) if path.suffix == ".safetensors" else _folded(path)
+        source, digest = metadata["source"], metadata["checksum"]
     weights: dict[str, dict[str, Array]] = {}
     for key, array in arrays.items():
         name, part = key.rsplit("/", 1)
         weights.setdefault(name, {})[part] = jnp.asarray(array)
-    return Inception(weights, metadata["source"], metadata["checksum"], batch, resize)
+    return Inception(weights, source, digest, batch, resize)
 
 
 def convert(path: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
@@ -307,14 +308,7 @@ def _folded(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a converted file."""
-    if not path.is_file():
-        raise InputError(f"file {path} does not exist")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is damaged or only half written: {error}") from error
+    arrays, metadata = read_arrays(path)
     if metadata.get("jaxdiff") != FORMAT:
         raise InputError(f"{path} must be of format {FORMAT!r}, as `convert` writes it, got {metadata.get('jaxdiff')!r}")
     wanted = {f"{name}/kernel": shape for name, shape in shapes().items()}

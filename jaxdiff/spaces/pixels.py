@@ -1,18 +1,21 @@
 """The space of images: pixels in [-1, 1]."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
 
+from jaxdiff.bounds import Bounds, check_bounds
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip
 from jaxdiff.spaces.space import Space
 
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGB and transparency"}
 """The allowed numbers of channels, with their names."""
+Side = Annotated[int, Bounds(least=1, limit=2**16)]
+"""A number of pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Pixels(Space):
         channels: 1 (grey), 3 (RGB) or 4 (RGB and transparency).
     """
 
-    height: int
-    width: int
+    height: Side
+    width: Side
     channels: int = 3
 
     name: ClassVar[str] = "pixels"
@@ -34,8 +37,7 @@ class Pixels(Space):
     image_files: ClassVar[bool] = True
 
     def __post_init__(self):
-        if min(self.height, self.width) < 1:
-            raise InputError(f"`height` and `width` must be at least 1 pixel, got {self.height} and {self.width}")
+        check_bounds(self)
         if self.channels not in CHANNELS:
             raise InputError(f"`channels` must be {channels_text()}, got {self.channels}")
 

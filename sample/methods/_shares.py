@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jaxdiff.bounds import Share
+
 from ..registry import Method
 
 
@@ -10,7 +12,7 @@ from ..registry import Method
 class WithTarget(Method):
     """A method with target shares of the values."""
 
-    target: tuple[float, ...] = ()
+    target: tuple[Share, ...] = ()
     """Target share of each value, in the order of --values; by default equal."""
 
     def target_shares(self, plan: Any) -> tuple[float, ...]:

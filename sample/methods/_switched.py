@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from jaxdiff.bounds import Share
 from jaxdiff.errors import InputError
 
 from ..registry import INTERNAL, Method
@@ -23,7 +24,7 @@ class Switched(Method):
     kind: ClassVar[str]
     """The kind of search that finds its points, as in the name of its file."""
 
-    tau: tuple[float, ...] = ()
+    tau: tuple[Share, ...] = ()
     """Transition points in [0, 1] (0 = data, 1 = noise) to use instead of a search's. switching: draws one set for each;
     spectral: one for each band."""
     tau_file: Path | None = None
@@ -35,10 +36,9 @@ class Switched(Method):
     found: Mapping[str, Any] = field(default_factory=dict, metadata=INTERNAL)
 
     def __post_init__(self):
+        super().__post_init__()
         if self.tau and self.tau_file:
             raise InputError(f"--tau {self.tau} and --tau-file {self.tau_file} both give tau: use one of them")
-        if any(not 0 <= tau <= 1 for tau in self.tau):
-            raise InputError(f"--tau takes times in [0, 1], got {self.tau}")
 
     @property
     def needs_null(self) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from jaxdiff.bounds import Bounds
 from jaxdiff.errors import InputError
 
 from ..registry import Method, Modifier
@@ -16,7 +17,7 @@ class Editing(Method):
     name: ClassVar[str] = "editing"
     about: ClassVar[str] = "DiffEdit: draw with another label, then edit the image to its own label"
 
-    edit_strength: float = 0.8
+    edit_strength: Annotated[float, Bounds(above=0, most=1)] = 0.8
     """Time to which images are encoded before decoding with the new label, in (0, 1]; larger values change more."""
 
     def refuses(self, modifier: Modifier) -> str | None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from jaxdiff.bounds import Bounds, Finite
 
 from ._shares import WithTarget
 
@@ -18,9 +20,9 @@ class FairDiffusion(WithTarget):
 
     assignment: Literal["balanced", "iid"] = "balanced"
     """balanced: values in exactly the shares of --target; iid: the value of each image drawn independently."""
-    edit_scale: float = 4.0
+    edit_scale: Finite = 4.0
     """Strength of the semantic guidance."""
-    edit_start: float = 0.8
+    edit_start: Annotated[float, Bounds(above=0, most=1)] = 0.8
     """Time in (0, 1] from which the guidance acts, until t = 0 (data)."""
 
     @property

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..registry import Method, check_range
+from jaxdiff.bounds import Share
+
+from ..registry import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,11 +16,8 @@ class Mixing(Method):
     name: ClassVar[str] = "mixing"
     about: ClassVar[str] = "a fixed mixture of the label embeddings, with weight --mixing on the image's own label"
 
-    mixing: float = 0.6
+    mixing: Share = 0.6
     """Weight of the image's own label, in [0, 1]; the other labels share the rest equally."""
-
-    def __post_init__(self):
-        check_range("mixing", self.mixing, 0, 1)
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
         """The mean condition of the other labels, and the image's own."""

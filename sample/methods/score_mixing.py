@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxdiff.bounds import Share
+
 from ._shares import WithTarget
 
 
@@ -14,7 +16,7 @@ class ScoreMixing(WithTarget):
     name: ClassVar[str] = "score_mixing"
     about: ClassVar[str] = "null label, with the values reweighted from the shares --shares to --target; labels are random"
 
-    shares: tuple[float, ...] = ()
+    shares: tuple[Share, ...] = ()
     """Share of each value in the training data; by default equal."""
 
     @property

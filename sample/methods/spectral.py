@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from jaxdiff.bounds import Positive
 from jaxdiff.errors import InputError
 
 from ..registry import Method, Modifier
@@ -20,7 +21,7 @@ class Spectral(Switched):
     kind: ClassVar[str] = "spectral"
     extrapolates: ClassVar[bool] = True
 
-    edges: tuple[float, ...] = ()
+    edges: tuple[Positive, ...] = ()
     """Edges of the frequency bands, as radii in half-cycles per image; one fewer than --tau. By default the search's."""
 
     def __post_init__(self):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jaxdiff._console.reading import Reading
+from jaxdiff.bounds import Count, NonNegative, Unlimited
 from jaxdiff.errors import InputError
 
-from ..registry import Modifier, Place, Ready, Slot, check_at_least, options_of
+from ..registry import Modifier, Place, Ready, Slot, options_of
 
 if TYPE_CHECKING:
     from jaxdiff.references import References
@@ -30,16 +31,13 @@ class Guard(Modifier):
     """Options that the provenance stores in another form."""
     default_strength: ClassVar[float | None] = None
 
-    strength: float | None = None
+    strength: NonNegative | None = None
     """Strength of the guard, at least 0; 0 samples without it. Default: 1 for safe and negative, 1.6 for repellency, 5 for
     dynamic_negative. safety_flow has no default: its strength is in squared units of the data; for 32x32 faces start with 20
     times the number of unsafe images."""
-    window: tuple[float, float] | None = None
+    window: tuple[Unlimited, Unlimited] | None = None
     """Range of SNR, alpha² / sigma², in which the guard acts, low and high; the default depends on the guard. `0 inf`: at every
     step."""
-
-    def __post_init__(self):
-        check_at_least("strength", self.strength, 0)
 
     @classmethod
     def enabled(cls, options: Mapping[str, Any]) -> bool:
@@ -95,14 +93,13 @@ class ImageGuard(Reading, Guard):
     """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
     unsafe_split: Literal["train", "validation", "test", "all"] | None = None
     """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
-    unsafe_count: int | None = None
+    unsafe_count: Count | None = None
     """Number of unsafe images to use, a random subset (seed 0); by default all. The cost of a step is proportional to it."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.unsafe is None:
             raise InputError(f"--guard {self.name} needs --unsafe, the images to avoid")
-        check_at_least("unsafe_count", self.unsafe_count, 1)
 
     def ready(self, chosen: Any) -> Ready:
         """Loads the unsafe images, and builds the guard from them."""

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..registry import Modifier, Slot, check_at_least
+from jaxdiff.bounds import NonNegative
+
+from ..registry import Modifier, Slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,11 +14,8 @@ class GuidanceScale(Modifier):
 
     slot: ClassVar[Slot] = "guidance"
 
-    guidance_scale: float = 1.0
+    guidance_scale: NonNegative = 1.0
     """Scale of classifier-free guidance, at least 0: 1 is no guidance, larger values follow the label more strongly."""
-
-    def __post_init__(self):
-        check_at_least("guidance_scale", self.guidance_scale, 0)
 
     @property
     def needs_null(self) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from jaxdiff.bounds import NonNegative, Unlimited
 from jaxdiff.errors import InputError
 
-from ..registry import check_at_least, flag
+from ..registry import flag
 from ._guard import WithLabels
 
 
@@ -27,17 +28,15 @@ class Weighted(WithLabels):
     classifier: Path | None = None
     """Weight by the odds that the image is unsafe, from a classifier of noised images: the folder of a `jaxdiff train
     classifier` run."""
-    threshold: float = 0.0
+    threshold: NonNegative = 0.0
     """Minimum weight, before --strength, at which the guard acts; at least 0."""
-    cap: float = 5.0
+    cap: Unlimited = 5.0
     """Maximum weight, including --strength; at least 0."""
 
     def __post_init__(self):
         super().__post_init__()
         if len(given := [flag(name) for name in self.weight_options if getattr(self, name) is not None]) > 1:
             raise InputError(f"{' and '.join(given)} each set the weight: use one of them")
-        check_at_least("threshold", self.threshold, 0)
-        check_at_least("cap", self.cap, 0)
 
     @property
     def weight_kind(self) -> str:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from jaxdiff.bounds import Bounds, Finite, Unlimited
 from jaxdiff.defaults import PROJECTED_ETA, PROJECTED_MOMENTUM, PROJECTED_RADIUS
 from jaxdiff.errors import InputError
 
-from ..registry import Ready, check_at_least
+from ..registry import Ready
 from ._guidance_scale import GuidanceScale
 
 
@@ -23,18 +24,15 @@ class AdaptiveProjected(GuidanceScale):
 
     adaptive_projected: bool = False
     """Use adaptive projected guidance: project and rescale the guidance update, with momentum. Needs --guidance-scale."""
-    projected_eta: float = PROJECTED_ETA
+    projected_eta: Finite = PROJECTED_ETA
     """Weight of the update's component parallel to the posterior mean, which causes oversaturation; 1 keeps it in full."""
-    projected_radius: float = PROJECTED_RADIUS
+    projected_radius: Unlimited = PROJECTED_RADIUS
     """Maximum norm of the update before scaling; suitable values grow with the square root of the number of pixels."""
-    projected_momentum: float = PROJECTED_MOMENTUM
+    projected_momentum: Annotated[float, Bounds(above=-1, below=1)] = PROJECTED_MOMENTUM
     """Momentum of the update, in (-1, 1); negative values, as in the paper, subtract past updates."""
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least("projected_radius", self.projected_radius, 0)
-        if not -1 < self.projected_momentum < 1:
-            raise InputError(f"--projected-momentum must lie in (-1, 1), got {self.projected_momentum}")
         if self.guidance_scale == 1:
             raise InputError("--adaptive-projected needs classifier-free guidance: also give a --guidance-scale other than 1")
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from jaxdiff.bounds import NonNegative
 from jaxdiff.errors import InputError
 
-from ..registry import Modifier, Ready, Slot, check_at_least
+from ..registry import Modifier, Ready, Slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +23,8 @@ class Autoguidance(Modifier):
     guide: Path | None = None
     """Weaker model to guide away from: a smaller network or an earlier checkpoint with the same space, process and
     conditions."""
-    guide_scale: float = 2.0
+    guide_scale: NonNegative = 2.0
     """Guidance scale, at least 0: 1 is the model alone, larger values extrapolate away from the weaker model."""
-
-    def __post_init__(self):
-        check_at_least("guide_scale", self.guide_scale, 0)
 
     def ready(self, chosen: Any) -> Ready:
         """Loads the guide, and places its weights on the model's devices.

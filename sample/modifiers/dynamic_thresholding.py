@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from jaxdiff.bounds import Bounds
 from jaxdiff.errors import InputError
 
-from ..registry import Modifier, Ready, Slot, check_range
+from ..registry import Modifier, Ready, Slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +21,9 @@ class DynamicThresholding(Modifier):
     slot: ClassVar[Slot] = "clipping"
     enabled_by: ClassVar[str] = "dynamic_thresholding"
 
-    dynamic_thresholding: float | None = None
+    dynamic_thresholding: Annotated[float, Bounds(least=0, most=100)] | None = None
     """Percentile, in [0, 100], of an image's absolute pixel values; if it exceeds 1, the image is clipped to it and divided by
     it. 99.5 is usual; lower values saturate more."""
-
-    def __post_init__(self):
-        if self.dynamic_thresholding is not None:
-            check_range("dynamic_thresholding", self.dynamic_thresholding, 0, 100)
 
     def policy(self, model: Any) -> Any:
         """The clipping policy. Raises `InputError` for a model whose data are not in [-1, 1]."""

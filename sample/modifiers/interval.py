@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxdiff.bounds import Unlimited
 from jaxdiff.errors import InputError
 
 from ..registry import Modifier, Ready, Slot
@@ -21,12 +22,13 @@ class Interval(Modifier):
         "editing": "--method editing computes its mask at a separate time, which a guidance interval may exclude"
     }
 
-    guidance_interval: tuple[float, float] | None = None
+    guidance_interval: tuple[Unlimited, Unlimited] | None = None
     """Range of SNR, alpha² / sigma², in which classifier-free guidance acts, low and high; by default at every step. Steps
     outside it cost no more than without guidance."""
 
     def __post_init__(self):
-        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1]:
+        super().__post_init__()
+        if self.guidance_interval is not None and not self.guidance_interval[0] <= self.guidance_interval[1]:
             raise InputError(f"--guidance-interval takes two SNR values, 0 <= low <= high, got {self.guidance_interval}")
 
     def check(self, sampling: Any) -> None:

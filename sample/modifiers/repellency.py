@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxdiff.bounds import NonNegative
 from jaxdiff.errors import InputError
 
 from ..registry import Place
@@ -19,7 +20,7 @@ class Repellency(ImageGuard):
     about: ClassVar[str] = "sparse repellency (SPELL): out of balls of --radius around the --unsafe images"
     default_strength: ClassVar[float] = 1.6
 
-    radius: float | None = None
+    radius: NonNegative | None = None
     """Radius of the balls, as root mean square over pixels in [-1, 1]; by default the median distance between an unsafe image
     and the nearest different one."""
 

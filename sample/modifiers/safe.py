@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from jaxdiff.bounds import Bounds, Positive, shortened
 from jaxdiff.errors import InputError
 
 from ..registry import Place
@@ -32,9 +33,9 @@ class Safe(ImageGuard, Weighted):
     temperature: str | None = None
     """Temperature of the weights of unsafe images: a number (1: exact posterior weights), or `root` or `dimension`: the square
     root of the number of pixels, or that number. Default: 1, or `dimension` with --guard-weight density."""
-    bandwidth: float | None = None
+    bandwidth: Positive | None = None
     """Weight unsafe images with a Laplace kernel of this width around the posterior mean, as the authors' code does."""
-    deviation: float = math.inf
+    deviation: Annotated[float, Bounds(infinite=True)] = math.inf
     """Act only on images whose squared distance to the nearest unsafe image exceeds its mean under noise by at most this many
     standard deviations; 3 is near."""
     anchor: Literal["guided", "unconditional"] = "guided"
@@ -44,9 +45,11 @@ class Safe(ImageGuard, Weighted):
         super().__post_init__()
         if self.temperature not in NAMED:
             try:
-                float(self.temperature)
-            except ValueError as error:
-                raise InputError(f"--temperature takes a number, root or dimension, got {self.temperature!r}") from error
+                wrong = Bounds(above=0).fault(float(self.temperature))
+            except ValueError:
+                wrong = True
+            if wrong:
+                raise InputError(f"--temperature takes a number above 0, root or dimension, got {shortened(self.temperature)}")
 
     @classmethod
     def enabled(cls, options: Mapping[str, Any]) -> bool:

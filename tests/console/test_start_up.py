@@ -126,7 +126,7 @@ def test_wrong_options_import_nothing_heavy(words):
     ("sample", "draw", ("--model", "embedded", "--count", "0"), "--count must be at least 1, got 0"),
     ("evaluate", "fairness", ("--attribute", "group"), "--synthetic takes one or more sets, got none"),
     ("evaluate", "fairness", ("--attribute", "group", "--limits.near-duplicates", "2"),
-     "--limits.near-duplicates must be above 0 and below 1, got 2.0"),
+     "--limits.near-duplicates must lie in (0, 1), got 2.0"),
 ])  # fmt: skip
 def test_an_option_that_is_out_of_range_is_an_error_of_one_line(program, name, arguments, message):
     status, output, _ = called("jaxdiff", program, name, *arguments, "--out", "out")

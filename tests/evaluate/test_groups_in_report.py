@@ -257,7 +257,7 @@ def refused(call_program, folder, capsys):
         (["--target", "0.5", "0.2", "0.3"], ["--target", "--associated"]),
         (["--associated", "side", "--target", "0.5", "0.5"], ["--target", "dark, middle, bright", "got 2"]),
         (["--associated", "side", "--target", "0.5", "0.5", "0.5"], ["--target", "add up to 1"]),
-        (["--associated", "side", "--target", "-0.5", "0.5", "1"], ["--target", "at least 0"]),
+        (["--associated", "side", "--target", "-0.5", "0.5", "1"], ["--target", "in [0, 1]"]),
         (
             ["--associated", "side", "--target", "0.5", "0.5", "--values", "dark", "bright"],
             ["--target", "all of them evaluated"],

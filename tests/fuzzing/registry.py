@@ -1,6 +1,8 @@
 """All readers that are tried, by name. To add one, give its `Target` in the file of its kind."""
 
 from tests.fuzzing.data_sets import DATA_SETS
+from tests.fuzzing.models import MODELS
 from tests.fuzzing.property import Target
+from tests.fuzzing.results import RESULTS
 
-TARGETS: dict[str, Target] = {**DATA_SETS}
+TARGETS: dict[str, Target] = {**DATA_SETS, **MODELS, **RESULTS}

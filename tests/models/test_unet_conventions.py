@@ -183,7 +183,7 @@ def test_files_store_only_conventions_that_are_not_the_defaults():
         ({"downsampling": "pool"}, "`downsampling` must be one of residual, convolution, centred_convolution, got 'pool'"),
         ({"upsampling": ("residual", "residual")}, "`upsampling` must have one entry for each level but the last, got 2"),
         ({"middle_attention": "no"}, "`middle_attention` must be one of normalised, plain, none, got 'no'"),
-        ({"groups": 0}, "`groups` must be above 0, got 0"),
+        ({"groups": 0}, "`groups` must be at least 1, got 0"),
         ({"epsilon": 0.0}, "`epsilon` must be above 0, got 0.0"),
         ({"multipliers": (1, 1.3)}, "`multipliers` must give whole channels, got 1.3 times 16"),
     ],

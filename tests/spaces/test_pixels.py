@@ -74,7 +74,7 @@ def test_a_space_is_restored_from_its_config():
         ({"name": "sound"}, "unknown space 'sound'; this version of jaxdiff knows pixels"),
         ({"height": 3}, "unknown space None"),
         ({"name": "pixels", "height": 3}, "'pixels' does not take"),
-        ({"name": "pixels", "height": 3, "width": 0}, "at least 1 pixel, got 3 and 0"),
+        ({"name": "pixels", "height": 3, "width": 0}, "`width` must be at least 1, got 0"),
         ({"name": "pixels", "height": 3, "width": 3, "channels": 2}, "`channels` must be 1 .grey., 3 .RGB., 4 .* got 2"),
     ],
 )

@@ -1,10 +1,10 @@
 """Options of `jaxdiff cache`."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxdiff.errors import InputError
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff.bounds import NonNegative
 
 Kind = Literal["programs", "images"]
 
@@ -15,7 +15,7 @@ class List:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clear:
+class Clear(CheckedOptions):
     """Removes the cached files. Nothing is lost: a later run compiles or decodes again, and caches again.
 
     Examples:
@@ -27,9 +27,5 @@ class Clear:
 
     kind: Kind | None = None
     """The kind of files to remove; by default all."""
-    unused_days: float = 0.0
+    unused_days: NonNegative = 0.0
     """Remove only files that were not used for this many days."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.unused_days < math.inf:
-            raise InputError(f"--unused-days must be a number of days, 0 or more, got {self.unused_days}")

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff.bounds import Count, Size
+
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(CheckedOptions):
     """Demonstrates fair sampling from end to end, on generated faces.
 
     Searches the transition point tau of the shipped model, draws a set with each method (vanilla, mixing, switching),
@@ -24,11 +27,11 @@ class Demo:
     """Output folder; sets that it already contains are not drawn again."""
     model: Path = Path("embedded")
     """Model: `embedded`, the shipped one, or a run trained on the embedded faces."""
-    count: int = 512
+    count: Count = 512
     """Images in each set."""
-    steps: int = 25
+    steps: Size = 25
     """Number of DDIM steps."""
-    seeds: int = 2
+    seeds: Size = 2
     """Attribute classifiers trained on each set."""
     reduced: bool = False
     """A much smaller run (32 images, 4 steps) that only checks that everything works."""

@@ -1,0 +1,106 @@
+"""The boundary between files, which may be damaged or hostile, and the library."""
+
+import json
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxdiff.bounds import shortened
+from jaxdiff.errors import InputError
+
+MOST_TEXT = 2**28
+"""Bytes of the largest text file that is read."""
+
+
+@contextmanager
+def reading(what: str | os.PathLike, remedy: str = "") -> Generator[None, None, None]:
+    """Within, whatever is raised about the content of a file is an `InputError` that names it.
+
+    Arguments:
+        what: the file, or a part of it.
+        remedy: what the user can do, for the end of the message.
+
+    Raises:
+        InputError: for every exception of a library or of Python, and with the file's name before a message that lacks it.
+    """
+    what, remedy = os.fspath(what), f"; {remedy}" if remedy else ""
+    try:
+        yield
+    except InputError as error:
+        text = str(error) if what in str(error) else f"{what}: {error}{remedy}"
+        if text == str(error) == _shown(text):
+            raise
+        raise type(error)(_shown(text)) from error
+    except MemoryError as error:
+        raise InputError(f"{what} takes more memory than there is{remedy}") from error
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or error}{remedy}") from error
+    except RecursionError as error:
+        raise InputError(f"{what} is damaged: it is nested too deep{remedy}") from error
+    except KeyError as error:
+        raise InputError(f"{what} is damaged: it has no {shortened(error.args[0] if error.args else '')}{remedy}") from error
+    except Exception as error:
+        raise InputError(f"{what} is damaged: {line(error)}{remedy}") from error
+
+
+def require_regular(file: Path) -> None:
+    """Raises `InputError` unless a file exists and is a regular one: reading a pipe or a device may never end."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError as error:
+        raise InputError(f"file {file} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: {line(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{file} is no regular file but a {'folder' if stat.S_ISDIR(mode) else 'pipe or a device'}")
+
+
+def read_text(file: Path) -> str:
+    """The text of a regular file, UTF-8.
+
+    Raises:
+        InputError: it does not exist, is no regular file, too large or not of UTF-8.
+    """
+    require_regular(file)
+    with reading(file), open(file, "rb") as opened:
+        content = opened.read(MOST_TEXT + 1)
+        if len(content) > MOST_TEXT:
+            raise InputError(f"{file} has more than {MOST_TEXT:,} bytes")
+        return content.decode()
+
+
+def parse_json(text: str, what: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a text.
+
+    Arguments:
+        text: the text.
+        what: the file, for errors.
+
+    Raises:
+        InputError: it is no JSON, nested too deep, or no object.
+    """
+    with reading(what):
+        content = json.loads(text)
+    if not isinstance(content, dict):
+        raise InputError(f"{what} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; errors as in `read_text` and `parse_json`."""
+    return parse_json(read_text(file), file)
+
+
+def line(error: BaseException) -> str:
+    """The first line of an error message, shortened; the error's kind where it has none."""
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return _shown(first, 200)
+
+
+def _shown(text: str, most: int = 2000) -> str:
+    """A text for a message: of bounded length, and without characters that a terminal does not print."""
+    text = text if len(text) <= most else f"{text[: most - 60]} ... {text[-50:]}"
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

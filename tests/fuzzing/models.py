@@ -1,0 +1,180 @@
+"""Readers of models: files of jaxdiff, folders and files of other programs, and classifiers."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+import jaxdiff
+from evaluate import external_classifier
+from jaxdiff import classifier, interop, model, torch_file, weight_file
+from jaxdiff.calibration import Calibration
+from jaxdiff.data import Attribute
+from jaxdiff.interop.weights import STEM
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.network import noised_classifier
+from jaxdiff.process import ddpm, vp_linear
+from tests.evaluate import onnx_files
+from tests.fuzzing.property import Target
+from tests.interop.folders import WEIGHTS, model_of, parts
+from tests.interop.test_checkpoint_files import split
+from tests.interop.test_torch_file import in_a_row, saved, storage, tensor
+
+SMALL = {"size": 4, "base": 8, "multipliers": (1,), "blocks": 1, "attention": (), "head_channels": 8, "dropout": 0.0}
+GROUP = (Attribute("group", ("a", "b")),)
+
+
+def _check(read: model.Model) -> None:
+    assert read.config.values == tuple(len(each.values) for each in read.conditions.attributes)
+    assert read.process.timesteps >= 1 and np.isfinite(read.process.log_snr(0.5)) and read.shape == read.config.shape
+    assert isinstance(read.training, dict) and len(read.fingerprint) == 16
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(read.network.weights))
+    json.dumps(model.describe(read))
+
+
+def _check_classifier(read: classifier.NoisedClassifier) -> None:
+    values = len(read.attribute.values)
+    assert values == read.config.values == len(read.shares) == read.calibration.offsets.shape[1]
+    assert abs(sum(read.shares) - 1) < 1e-3 and np.isfinite(read.calibration.slopes).all()
+    read.log_odds(read.attribute.values[:1])
+
+
+def _small(process: Any = None, values: tuple[Attribute, ...] = GROUP, **more: Any) -> model.Model:
+    return model_of(UNetConfig(**{**SMALL, "values": (2,) * len(values), **more}), values, process=process)
+
+
+def _classifier() -> classifier.NoisedClassifier:
+    config = ClassifierConfig(**SMALL, values=2)
+    made = jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))
+    network = type(made)(jax.tree.map(lambda leaf: jnp.ones(leaf.shape), made.weights), made.structure)
+    return classifier.NoisedClassifier(config, network, vp_linear(), GROUP[0], (0.5, 0.5), Calibration.identity(2), {"step": 1})
+
+
+def _run(folder: Path) -> Path:
+    model.save(folder / "run", _small())
+    return folder / "run"
+
+
+def _classifier_run(folder: Path) -> Path:
+    classifier.save(folder / "run", _classifier())
+    return folder / "run"
+
+
+def _described(made: Callable[[Path], Path], kind: weight_file.Kind, load: Callable[[Path], Any]) -> Target:
+    """A reader of the description in a weight file, whose fingerprint is right whatever the description is."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def written(folder: Path) -> Path:
+        read = weight_file.read(made(folder), kind)
+        arrays.update(read.arrays)
+        read.file.unlink()
+        (folder / "run" / "description.json").write_text(json.dumps(read.description))
+        return folder / "run"
+
+    def read(path: Path) -> None:
+        text = (path / "description.json").read_bytes().decode(errors="replace")
+        try:
+            digest = weight_file.fingerprint(arrays, json.loads(text))
+        except (ValueError, TypeError, RecursionError):
+            digest = "0" * 16
+        safetensors.numpy.save_file(arrays, path / kind.file, metadata={"jaxdiff": text, "fingerprint": digest})
+        load(path)
+
+    return Target(written, read, files="*.json")
+
+
+def _load(path: Path) -> None:
+    _check(jaxdiff.load(path))
+
+
+def _load_classifier(path: Path) -> None:
+    _check_classifier(classifier.load_classifier(path))
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder that jaxdiff wrote, with what the format cannot hold in the header of the weights."""
+    interop.save(folder / "out", _small(base=32, head_channels=32))
+    return folder / "out"
+
+
+def _foreign(folder: Path) -> Path:
+    """A folder as others write it."""
+    interop.save(folder / "out", _small(process=ddpm("linear"), values=(), base=32, head_channels=32))
+    state, _ = parts(folder / "out")
+    safetensors.numpy.save_file(state, folder / "out" / WEIGHTS, metadata={"format": "pt"})
+    return folder / "out"
+
+
+def _sharded(folder: Path) -> Path:
+    path = _foreign(folder)
+    state, _ = parts(path)
+    (path / WEIGHTS).unlink()
+    split(path, state)
+    return path
+
+
+def _of_torch(folder: Path) -> Path:
+    path = _foreign(folder)
+    state, _ = parts(path)
+    (path / WEIGHTS).unlink()
+    saved(path / f"unet/{STEM}.bin", state)
+    return path
+
+
+def _torch_file(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal((2, 3), np.float32) for name in ("conv_in.weight", "conv_out.weight")}
+    return saved(folder / "weights.pt", arrays)
+
+
+def _old_torch_file(folder: Path) -> Path:
+    numbers = np.arange(6, dtype=np.float32)
+    value = {"weight": tensor(storage("Float", "0", 6, legacy=True), (2, 3), (3, 1)), "step": 3, "name": "x"}
+    return in_a_row(folder / "old.pth", value, {"0": numbers})
+
+
+def _load_torch(path: Path) -> None:
+    def check(held: Any) -> None:
+        if isinstance(held, np.ndarray):
+            assert not held.flags.writeable and held.nbytes <= path.stat().st_size
+            held.sum() if held.dtype != bool and held.dtype.kind in "iuf" else held.any()
+        elif isinstance(held, dict):
+            for each in held.values():
+                check(each)
+
+    with np.errstate(all="ignore"):
+        check(torch_file.load(path))
+
+
+def _onnx(folder: Path) -> Path:
+    return onnx_files.redder_than_green(folder / "classifier.onnx")
+
+
+def _load_onnx(path: Path) -> None:
+    with np.errstate(all="ignore"):
+        loaded = external_classifier.load(path, values=("green", "red"))
+        usable = loaded.tried(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+        assert usable.predict(np.zeros((2, 4, 4, 3), np.uint8)).max() < 2
+
+
+MODELS: dict[str, Target] = {
+    "model": Target(_run, _load),
+    "model's description": _described(_run, weight_file.MODEL, _load),
+    "classifier of noised images": Target(_classifier_run, _load_classifier),
+    "classifier's description": _described(_classifier_run, weight_file.CLASSIFIER, _load_classifier),
+    "diffusers, written here": Target(_own_folder, _load, examples=60),
+    "diffusers": Target(_foreign, _load),
+    "diffusers, its settings": Target(_foreign, _load, files="*.json"),
+    "diffusers, in shards": Target(_sharded, _load, files="*.json"),
+    "diffusers, .bin": Target(_of_torch, _load, examples=60),
+    "file of torch": Target(_torch_file, _load_torch, examples=300),
+    "file of torch before 1.6": Target(_old_torch_file, _load_torch, examples=300),
+    "classifier in ONNX": Target(_onnx, _load_onnx),
+}
