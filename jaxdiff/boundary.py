@@ -38,7 +38,7 @@ def reading(what: str | os.PathLike, remedy: str = "") -> Generator[None, None, 
     try:
         yield
     except InputError as error:
-        text = str(error) if what in str(error) else f"{what}: {error}{remedy}"
+        text = str(error) if Path(what).name in str(error) else f"{what}: {error}{remedy}"
         if text == str(error) == _shown(text):
             raise
         raise type(error)(_shown(text)) from error
@@ -152,7 +152,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def line(error: BaseException) -> str:
     """The first line of an error message, shortened; the error's kind where it has none."""
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return _shown(first, 200)
+    return _shown(first, 500)
 
 
 def _shown(text: str, most: int = 2000) -> str:

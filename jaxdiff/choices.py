@@ -41,6 +41,9 @@ SOLVERS: dict[SolverName, str] = {
 }
 """The solvers: order; evaluations of the network in S steps, and whether steps draw noise: description."""
 
+REVERSIBLE: tuple[SolverName, ...] = ("ddim", "heun")
+"""The solvers that can take their steps from data to noise, where these draw no noise."""
+
 Spacing = Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"]
 SPACINGS: dict[Spacing, str] = {
     "uniform": "uniform in t",

@@ -22,7 +22,7 @@ from jaxdiff.defaults import LIKELIHOOD_STEPS
 from jaxdiff.denoiser import as_denoiser, breakpoints
 from jaxdiff.errors import InputError
 from jaxdiff.process import Process, expand
-from jaxdiff.solvers import DDIM, Heun, Solver, grid
+from jaxdiff.solvers import Solver, grid
 from jaxdiff.solvers.base import Node
 from jaxdiff.solvers.driver import Init, nodes, require_time, sample, sample_keys
 
@@ -100,7 +100,7 @@ def encode(
         InputError: the solver is unsuitable, `strength` is outside (0, 1], the condition has another batch size, or the grid
             has too few nodes for the breakpoints.
     """
-    if not isinstance(solver, DDIM | Heun) or solver.stochastic or (isinstance(solver, DDIM) and solver.clip):
+    if not solver.reversible:
         raise InputError(f"`solver` must be ddim with eta 0 and no clip, or heun with churn 0, to encode; got {solver}")
     require_time("strength", strength)
     condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)

@@ -41,6 +41,12 @@ def test_the_table_of_solvers_says_order_cost_and_noise(name):
     assert choices.SOLVERS[name].startswith(f"order {ten.order}; {cost}{noise}: ")
 
 
+def test_the_reversible_solvers_are_named():
+    assert [name for name, solver in SOLVERS.items() if solver(10).reversible] == list(choices.REVERSIBLE)
+    noisy = [SOLVERS["ddim"](10, eta=0.5), SOLVERS["ddim"](10, clip=(-1.0, 1.0)), SOLVERS["heun"](10, churn=1.0)]
+    assert not any(solver.reversible for solver in noisy)
+
+
 @pytest.mark.parametrize("spacing", [name for name in choices.SPACINGS if name not in grid.DISCRETE])
 def test_a_spacing_of_the_table_makes_falling_nodes(spacing):
     nodes = grid.nodes(spacing, 4, vp_cosine())

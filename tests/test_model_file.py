@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
+import jaxdiff
 from jaxdiff import model as models
 from jaxdiff import weight_file
 from jaxdiff.conditions import Labels
@@ -123,7 +125,7 @@ def test_a_missing_model_is_named_with_the_command_that_makes_it(tmp_path, path)
 def test_a_half_written_file_is_refused(file, kept):
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(InputError, match="model.safetensors is damaged or incomplete"):
+    with pytest.raises(InputError, match="model.safetensors is damaged: .*incomplete"):
         models.load(file)
 
 
@@ -190,3 +192,40 @@ def test_a_failed_write_leaves_the_old_model(file, model, monkeypatch, failing):
     assert models.load(file.parent).training["step"] == 7
     models.save(file.parent, dataclasses.replace(model, training={"step": 8}))
     assert models.load(file.parent).training["step"] == 8
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda d: d.pop("process"), "has no 'process'"),
+        (lambda d: d.pop("training"), "has no 'training'"),
+        (lambda d: d.update(training=[1]), "its `training` must be an object"),
+        (lambda d: d["network"].update(later=1), "settings that this version of jaxdiff does not know: later"),
+        (lambda d: d["network"].update(blocks=10**7), "`blocks` must be at most 100, got 10000000"),
+        (lambda d: d["network"].update(base=2**65), "`base` must be at most 65,536"),
+        (lambda d: d["network"].update(base=4096), "describes a network of .* weights and holds"),
+        (lambda d: d["network"].update(blocks=True), "`blocks` must be a whole number, got True"),
+        (lambda d: d["network"].update(remat=1), "`remat` of its network must be true or false"),
+        (lambda d: d["network"].update(multipliers=[1] * 10**4), "`multipliers` must be of 1 to 16 levels"),
+        (lambda d: d.update(process={"name": "ddpm_linear", "timesteps": 10**12}), "at most 1,000,000"),
+        (lambda d: d.update(process={"name": "ddpm_linear", "timesteps": True}), "does not take `timesteps` True"),
+        (lambda d: d.update(process={"name": "vp_linear", "beta_max": "20"}), "does not take `beta_max`"),
+        (lambda d: d.update(process={"name": "vp_linear", "beta_max": float("inf")}), "beta_max=inf"),
+        (lambda d: d.update(process={"name": "vp_linear", "sigma_max": 5.0}), "process vp_linear does not take"),
+        (lambda d: d.update(process={"name": ["vp_linear"]}), "unknown process"),
+        (lambda d: d.update(prediction="noise"), "`prediction` must be one of"),
+        (lambda d: d.update(attributes=[["group", ["a", "b", "c"]]]), "its attributes have"),
+        (lambda d: d.update(attributes=[[1, [2, 3]]]), ""),
+        (lambda d: d.update(space={"name": "pixels", "height": 10**9, "width": 8}), "`height` must be at most"),
+    ],
+)  # fmt: skip
+def test_a_description_that_is_crafted_is_refused_before_anything_is_built(change, message, save_model, tmp_path):
+    """The fingerprint is right, since anyone can compute it."""
+    read = weight_file.read(save_model(tmp_path), weight_file.MODEL)
+    change(read.description)
+    metadata = {"jaxdiff": json.dumps(read.description), "fingerprint": weight_file.fingerprint(read.arrays, read.description)}
+    safetensors.numpy.save_file(read.arrays, read.file, metadata=metadata)
+    start = time.process_time()
+    with pytest.raises(InputError, match=f"model.safetensors.*{message}"):
+        jaxdiff.load(tmp_path)
+    assert time.process_time() - start < 1

@@ -61,7 +61,7 @@ class Folder:
         if not line.endswith("}"):
             return math.inf
         with reading(self._metrics, "delete it to lose the curves alone"):
-            return json.loads(line)["step"]
+            return float(json.loads(line)["step"])
 
     def plot(self, title: str) -> None:
         """Plots the loss."""
@@ -69,7 +69,7 @@ class Folder:
         def draw():
             with reading(self._metrics):
                 rows = [json.loads(line) for line in read_text(self._metrics).splitlines()]
-            plots.training(self.path / "loss.png", rows, title)
+                plots.training(self.path / "loss.png", rows, title)
 
         self.write("loss.png", draw)
 

@@ -90,12 +90,12 @@ def restored(
     """
     header = f"{file}: the jaxdiff metadata in its header"
     with reading(header):
-        fingerprint = str(metadata["fingerprint"])
         description, kept = metadata["model"], metadata["weights"]
         timesteps = description["network"].get("timesteps", UNetConfig.timesteps)
     config = unet2d_config.read(settings, timesteps=timesteps, name=CONFIG)
     network = unet2d.imported(config, state, file.name)
     with reading(header):
+        fingerprint = metadata["fingerprint"]
         kept = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in kept.items()}
         arrays = {name: np.asarray(leaf) for name, leaf in named(network.weights).items()}
         fill = lambda wanted: {name: kept.get(name, arrays[name]).reshape(wanted[name].shape) for name in wanted}  # noqa: E731

@@ -120,6 +120,8 @@ def _opened(source: str | os.PathLike) -> tuple[Files, str]:
     path = Path(source)
     if path.is_dir():
         return Folder(path), ""
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
     require_regular(path)
     return Folder(path.parent), path.name
 

@@ -121,7 +121,10 @@ def read_file(file: Path) -> Content:
 def _safetensors(file: Path) -> Content:
     """The arrays of a safetensors file, and the strings in its header."""
     # NumPy alone has no bfloat16
-    with reading(file, "copy or download it again"), safetensors.safe_open(file, framework="flax") as opened:
+    with (
+        reading(file, "it may be incomplete: copy or download it again"),
+        safetensors.safe_open(file, framework="flax") as opened,
+    ):
         names = list(opened.keys())
         kinds = {name: opened.get_slice(name).get_dtype() for name in names}
         if eights := [name for name, kind in kinds.items() if _EIGHT_BITS.fullmatch(kind)]:

@@ -72,6 +72,11 @@ class Solver(ABC):
         return False
 
     @property
+    def reversible(self) -> bool:
+        """Whether its steps can be taken from data to noise, see `jaxdiff.probability_flow.encode`."""
+        return False
+
+    @property
     def evaluations(self) -> int:
         """Evaluations of the denoiser in a whole run."""
         return self.evaluations_after(0)

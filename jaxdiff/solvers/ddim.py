@@ -52,6 +52,11 @@ class DDIM(Solver):
         """Whether a step draws noise."""
         return self.eta > 0
 
+    @property
+    def reversible(self) -> bool:
+        """See `Solver.reversible`; a step with `clip` forgets what it clipped."""
+        return not self.stochastic and self.clip is None
+
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         t, t_next, _ = node

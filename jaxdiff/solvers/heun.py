@@ -51,6 +51,11 @@ class Heun(Solver):
         """Whether a step draws noise."""
         return self.churn > 0
 
+    @property
+    def reversible(self) -> bool:
+        """See `Solver.reversible`."""
+        return not self.stochastic
+
     def evaluations_after(self, done: Count) -> Count:
         """See `Solver.evaluations_after`."""
         return 2 * (self.steps - done) - 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from jaxdiff.bounds import Bounds
+from jaxdiff.choices import REVERSIBLE
 from jaxdiff.errors import InputError
 
 from ..registry import Method, Modifier
@@ -28,10 +29,9 @@ class Editing(Method):
 
     def check(self, sampling: Any) -> None:
         """Raises `InputError` for a solver that cannot encode, which takes steps from data to noise."""
-        if sampling.solver not in ("ddim", "heun"):
-            raise InputError(
-                f"--method editing needs --solver ddim or heun, which can also encode images, got --solver {sampling.solver}"
-            )
+        if sampling.solver not in REVERSIBLE:
+            needs = f"--solver {' or '.join(REVERSIBLE)}, which can also encode images"
+            raise InputError(f"--method editing needs {needs}, got --solver {sampling.solver}")
         if sampling.network_eps:
             raise InputError("--method editing also encodes images, and steps of --network-eps cannot be reversed")
 

@@ -1,6 +1,8 @@
 """External classifiers: ONNX files whose answers are known functions of the image, in every form that such files have."""
 
 import json
+import os
+import time
 from functools import partial
 
 import numpy as np
@@ -469,3 +471,32 @@ def test_what_is_measured_before_a_fault_is_written(program, tmp_path, capsys, m
     assert report["missing"] == ["quality and findings"] and "real->synthetic" in report["synthetic"][0]["directions"]
     assert "**Not measured yet, or ended before: quality and findings.**" in (tmp_path / "report" / "report.md").read_text()
     assert not (tmp_path / "report" / "report.png").exists()
+
+
+def test_a_graph_that_leads_back_to_itself_or_deep_has_no_operation():
+    circle = {"a": ("Identity", ("b",)), "b": ("Add", ("a", "c")), "c": ("Identity", ("a",))}
+    assert onnx_graph.OnnxGraph(circle, ()).operation("a") == "Add"
+    assert onnx_graph.OnnxGraph({"a": ("Identity", ("a",))}, ()).operation("a") == ""
+    assert onnx_graph.OnnxGraph({"a": ("Identity", ())}, ()).operation("a") == "Identity"
+    doubled = {f"{i}": ("Add", (f"{i + 1}", f"{i + 1}")) for i in range(100)}
+    assert onnx_graph.OnnxGraph(doubled | {"100": ("MatMul", ())}, ()).operation("0") == "MatMul"
+    chain = {f"{i}": ("Identity", (f"{i + 1}",)) for i in range(5000)}
+    assert onnx_graph.OnnxGraph(chain | {"5000": ("Sigmoid", ())}, ()).operation("0") == "Sigmoid"
+
+
+def test_a_number_of_more_than_ten_bytes_is_no_protobuf(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"\x80" * 10**5 + b"\x01")
+    start = time.process_time()
+    assert onnx_graph.read(tmp_path / "a.onnx") == onnx_graph.OnnxGraph({}, ())
+    assert time.process_time() - start < 0.5
+
+
+def test_weights_outside_the_folder_and_special_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="has weights in ../other, which is outside its folder"):
+        external_classifier._beside(tmp_path / "a.onnx", "../other")
+    os.mkfifo(tmp_path / "weights")
+    with pytest.raises(InputError, match="weights is no regular file"):
+        external_classifier._beside(tmp_path / "a.onnx", "weights")
+    os.mkfifo(tmp_path / "b.onnx")
+    with pytest.raises(InputError, match="b.onnx is no regular file"):
+        external_classifier.load(tmp_path / "b.onnx", values=("a", "b"))

@@ -103,7 +103,7 @@ def test_points_of_pairs_make_a_symmetric_table_that_survives_json():
     assert PairTransitions.from_json(table.to_json()) == table
     with pytest.raises(InputError, match="tau=0.300 to 0.700 was found for values"):
         table.require({"values": ["a", "b"]})
-    with pytest.raises(InputError, match="not a Transition"):
+    with pytest.raises(InputError, match="a Transition of `sample search`: `tau` must be a number"):
         Transition.from_json(table.to_json())
 
 

@@ -16,6 +16,8 @@ from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.interop.state import REQUIRED
+from jaxdiff.interop.state import find as find_state
 from jaxdiff.process import ddpm
 from jaxdiff.weight_file import named as by_path
 from tests.interop.folders import CONFIG, GENDER, WEIGHTS, changed, model_of, parts
@@ -415,3 +417,15 @@ def test_class_names_of_a_restored_model_stay(folder, trained):
     written(folder / "unet" / f"{STEM}.fp16.safetensors", halved(state), **metadata)
     assert interop.load(folder).fingerprint == trained.fingerprint
     assert interop.load(folder, variant="fp16").conditions.attributes == (Attribute("class", ("0", "1", "2")),)
+
+
+def test_dictionaries_within_dictionaries_take_no_time():
+    """Each holds the next a hundred times: a hundred million places in a few hundred bytes."""
+    held = {"x": np.zeros(1)}
+    for _ in range(4):
+        held = {str(i): held for i in range(100)}
+    with pytest.raises(InputError, match="a.pt holds more than 10,000 dictionaries"):
+        find_state(held, "a.pt")
+    arrays = {f"{i}.{name}": np.zeros(1) for i in range(200) for name in REQUIRED["UNet2DModel"]}
+    with pytest.raises(InputError, match="holds 200 networks, more than 100"):
+        find_state(arrays, "a.pt")

@@ -257,3 +257,18 @@ def test_other_files_are_refused(tmp_path):
             torch_file.load(big())
     with pytest.raises(InputError, match="magic number"):
         torch_file.load(in_a_row(path, {}, {}, magic=7))
+
+
+def test_a_place_in_the_memo_beyond_the_operations_is_refused_before_room_is_made(write):
+    place = 10**5
+    with pytest.raises(InputError, match="names place 100000 of its memo"):
+        torch_file.load(write([Raw(b"N" + b"r" + place.to_bytes(4, "little"))], {}))
+    assert torch_file.load(write([Raw(b"Nr" + (1).to_bytes(4, "little"))], {})) == [None]
+
+
+def test_entries_that_are_larger_than_their_file_are_refused(tmp_path):
+    """Entries of one zip may lie on one another, and then hold more bytes than the zip."""
+    file = saved(tmp_path / "file.pt", {"a": np.zeros(1000, np.float32), "b": np.ones(1000, np.float32)})
+    torch_file.load(file)
+    with zipfile.ZipFile(file) as archive, pytest.raises(Exception, match="its entries are larger than its 5000 bytes"):
+        torch_file._from_zip(archive, 5000)

@@ -283,7 +283,7 @@ def test_what_is_no_weights_file_is_refused(file, tmp_path):
         inception.convert(file, tmp_path / "weights.npz")
     path, whole = tmp_path / "weights.safetensors", file.read_bytes()
     path.write_bytes(whole[:-4])
-    with pytest.raises(InputError, match="half written"):
+    with pytest.raises(InputError, match="damaged: .*incomplete"):
         inception.load(path)
     path.write_bytes(whole[:-4] + b"\x00\x00\x80\x3f")
     with pytest.raises(InputError, match="does not match its checksum"):
