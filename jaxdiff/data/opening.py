@@ -61,8 +61,8 @@ def open_data(
             elsewhere could point to any file that its user can read. The folder itself may be a link.
 
     Raises:
-        InputError: the data set does not exist, is malformed or leads out of its folder; the split, the layout or an attribute is unknown; the split is
-            empty; or it is a set of samples other than images.
+        InputError: the data set does not exist, is malformed or leads out of its folder; the split, the layout or an attribute
+            is unknown; the split is empty; or it is a set of samples other than images.
     """
     if split is not None:
         splits.check(split)
