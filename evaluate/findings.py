@@ -14,6 +14,8 @@ from jaxdiff.fairness.evaluation import FairnessEvaluation
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
 from jaxdiff.quality.real_comparison import ImageFeatures, RealComparison, compare_with_real
 
+from .writing import markdown_table
+
 ABOUT = """\
 The tests are exact and share one level by Bonferroni's correction: random permutations of the labels for independence and
 direction, and of the real images over training and held-out ones for memorisation. Quality and diversity are compared with
@@ -80,12 +82,12 @@ def markdown(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     findings = {name: each["findings"] for name, each in sets.items() if "findings" in each}
     if not findings:
         return []
-    rows = [["set", "finding", "problem", "compared with"], [":--"] * 4]
+    rows = []
     for name, of_set in findings.items():
         for finding in of_set or [{"name": "none", "text": "", "against": "", "flag": True}]:
             rows.append([name, names([finding]), finding["text"], finding["against"]])
-    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return ["## findings: problems of each set", "\n".join(lines), ABOUT]
+    table = markdown_table(["set", "finding", "problem", "compared with"], rows, numbers=False)
+    return ["## findings: problems of each set", table, ABOUT]
 
 
 def html(report: Mapping[str, Any]) -> str:

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from rich.console import Console
 
-from jaxdiff._console.plots import pyplot
+from jaxdiff._console.plots import figure
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
 from jaxdiff.spaces import rgb
-from jaxdiff.writing import whole, write_text
+from jaxdiff.writing import write_text
 
 from .formatting import interval, number
-from .writing import print_tables, write_json
+from .writing import markdown, markdown_code, markdown_table, print_tables, write_json
 
 PAIRS = 10
 """Closest pairs shown of each set."""
@@ -79,8 +79,7 @@ def write(result: MemorizationReport, folder: Path) -> None:
     """Writes memorization.json, memorization.md and closest.png, each atomically."""
     write_json(folder / "memorization.json", as_json(result))
     write_text(folder / "memorization.md", _markdown(result))
-    with whole(folder / "closest.png") as partial:
-        _picture(result, partial)
+    _picture(result, folder / "closest.png")
 
 
 def as_json(result: MemorizationReport) -> dict[str, Any]:
@@ -181,40 +180,40 @@ def _sizes(result: MemorizationReport) -> str:
 
 
 def _markdown(result: MemorizationReport) -> str:
-    parts = ["# Memorisation", _sizes(result)]
+    parts = ["# Memorisation", markdown(_sizes(result))]
     for title, header, rows in _tables(result, full=True):
-        lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
-        parts.append(f"## {title}")
-        parts.append("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
-    origin = f"`{' '.join(result.context['command'])}`, {result.context['seconds']} s on {result.context['machine']}."
+        parts += [f"## {markdown(title)}", markdown_table(header, rows)]
+    origin = f"{markdown_code(result.context['command'])}, {result.context['seconds']} s on {result.context['machine']}."
     return "\n\n".join([*parts, "![The closest pairs](closest.png)", READING, origin]) + "\n"
 
 
 def _picture(result: MemorizationReport, path: Path) -> None:
     """Plots the images with the smallest ratios of each set and of the control, each above its nearest training image."""
     shown = [*result.sets, EvaluatedSet("real, held out (control)", result.control.images, result.control.closeness, None)]
-    plt = pyplot()
-    figure, axes = plt.subplots(len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False)
-    for axis, each in zip(axes.flat, shown, strict=True):
-        near = each.closeness
-        # held-out images at distance 0 are training images, not controls
-        chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
-        height, width = each.images.shape[1:3]
-        gap = max(1, width // 16)
-        sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
-        for column, i in enumerate(chosen):
-            twin = rgb(result.train[1][near.nearest[i]])
-            left = column * (width + gap)
-            sheet[:height, left : left + width] = rgb(each.images[i])
-            sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
-            label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
-            place = (left + width / 2 - 0.5, -0.5 - gap / 2)
-            axis.text(*place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black")
-        axis.imshow(sheet, interpolation="nearest")
-        axis.set_axis_off()
-        title = f"{each.name}: the closest of {len(each.images)} images; below each, its nearest training image"
-        axis.set_title(title, fontsize=10, pad=18)
-    caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: mirrored training image"
-    axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)
-    figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
-    plt.close(figure)
+    with figure(path, len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False, layout=None, cut=True) as (
+        _,
+        axes,
+    ):
+        for axis, each in zip(axes.flat, shown, strict=True):
+            near = each.closeness
+            # held-out images at distance 0 are training images, not controls
+            chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
+            height, width = each.images.shape[1:3]
+            gap = max(1, width // 16)
+            sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
+            for column, i in enumerate(chosen):
+                twin = rgb(result.train[1][near.nearest[i]])
+                left = column * (width + gap)
+                sheet[:height, left : left + width] = rgb(each.images[i])
+                sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
+                label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
+                place = (left + width / 2 - 0.5, -0.5 - gap / 2)
+                axis.text(
+                    *place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black"
+                )
+            axis.imshow(sheet, interpolation="nearest")
+            axis.set_axis_off()
+            title = f"{each.name}: the closest of {len(each.images)} images; below each, its nearest training image"
+            axis.set_title(title, fontsize=10, pad=18)
+        caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: mirrored training image"
+        axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)

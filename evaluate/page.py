@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -291,8 +292,8 @@ def _origin(contents: Contents) -> str:
     report = contents.report
     training = report["training"]
     facts = {
-        "report": f"<code>{escape(' '.join(report['command']))}</code>",
-        "page": f"<code>{escape(' '.join(contents.command))}</code>",
+        "report": f"<code>{escape(shlex.join(report['command']))}</code>",
+        "page": f"<code>{escape(shlex.join(contents.command))}</code>",
         "classifiers": escape(
             f"{report['seeds']} ResNets of widths {', '.join(map(str, training['widths']))} per set, {training['steps']:,} "
             f"steps of {training['batch']} images each; seed {report['options']['seed']}"

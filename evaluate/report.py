@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from jaxdiff._console.plots import pyplot
+from jaxdiff._console.plots import encodable, figure
 from jaxdiff.fairness.evaluation import FairnessEvaluation, SetEvaluation
 from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
-from jaxdiff.writing import whole, write_text
+from jaxdiff.writing import write_text
 
 from . import findings, report_groups, report_quality
 from .formatting import interval as brackets
 from .formatting import number
-from .writing import finite, print_tables, write_json
+from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
 
 DIRECTIONS = {
     "synthetic->real": "trained on the set, tested on real images",
@@ -88,8 +88,7 @@ def write(report: FairnessReport, folder: Path) -> None:
     if "missing" in report.context:
         (folder / "report.png").unlink(missing_ok=True)
     else:
-        with whole(folder / "report.png") as partial:
-            _picture(report, partial)
+        _picture(report, folder / "report.png")
 
 
 def as_json(report: FairnessReport) -> dict[str, Any]:
@@ -299,15 +298,11 @@ def _overview(report: FairnessReport) -> tuple[str, list[str], list[list[str]]]:
 
 
 def _markdown(report: FairnessReport) -> str:
-    parts = [f"# Fairness of {report.attribute}", _sizes(report)]
+    parts = [f"# Fairness of {markdown(report.attribute)}", markdown(_sizes(report))]
     if missing := report.context.get("missing"):
         parts.append(f"**Not measured yet, or ended before: {', '.join(missing)}.**")
     for title, header, rows in (_overview(report), *_all_tables(report, full=True)):
-        lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
-        parts += [
-            f"## {title}",
-            "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines),
-        ]
+        parts += [f"## {markdown(title)}", markdown_table(header, rows)]
     parts += findings.markdown(_extras(report))
     energy = (
         "Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| as an unbiased U-statistic, which may be negative; |.| is Euclidean, of "
@@ -315,8 +310,8 @@ def _markdown(report: FairnessReport) -> str:
         "distance / (2 E|X-Y|)."
     )
     note = report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {}))
-    origin = f"`{' '.join(report.context['command'])}`, {report.context['seconds']} s on {report.context['machine']}."
-    parts += [note] if note else []
+    origin = f"{markdown_code(report.context['command'])}, {report.context['seconds']} s on {report.context['machine']}."
+    parts += [markdown(note)] if note else []
     picture = [] if missing else ["![BER and energy distance](report.png)"]
     return "\n\n".join([*parts, energy, *picture, READING, origin]) + "\n"
 
@@ -326,25 +321,24 @@ def _picture(report: FairnessReport, path: Path) -> None:
     evaluation = report.evaluation
     names = [evaluation.real.name, *(result.name for result in evaluation.synthetic)]
     positions = np.arange(len(names))
-    plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(5 + 1.6 * len(names), 4.2), layout="constrained")
-    for i, direction in enumerate(DIRECTIONS):
-        summaries = [summary for _, summary in _rows(evaluation, direction)]
-        ber = np.array([float(summary.mean.ber) for summary in summaries])
-        ends = np.array([summary.intervals["ber"] for summary in summaries])
-        error = np.maximum(np.abs(ends.T - ber), 0)
-        left.errorbar(positions + 0.15 * (i - 1), ber, yerr=error, fmt="o", capsize=3, label=direction)
-    chance = 100 * (1 - 1 / len(report.values))
-    left.axhline(chance, color="grey", linestyle=":", linewidth=1)
-    left.set(ylabel="BER, %", ylim=(-3, 103), title="balanced error rate, 95 % intervals")
-    spaces = evaluation.real.energy
-    for i, space in enumerate(spaces):
-        relative = [max(test.relative for test in v.energy[space].values()) for v in (evaluation.real, *evaluation.synthetic)]
-        right.bar(positions + 0.35 * (i - (len(spaces) - 1) / 2), relative, width=0.3, label=space)
-    right.axhline(0, color="grey", linewidth=1)
-    right.set(ylabel="relative energy distance", title="distance between the groups")
-    for axes in (left, right):
-        axes.set_xticks(positions, [Path(name).name for name in names], rotation=20, ha="right")
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=120, format="png")
-    plt.close(figure)
+    with figure(path, 1, 2, figsize=(5 + 1.6 * len(names), 4.2)) as (_, (left, right)):
+        for i, direction in enumerate(DIRECTIONS):
+            summaries = [summary for _, summary in _rows(evaluation, direction)]
+            ber = np.array([float(summary.mean.ber) for summary in summaries])
+            ends = np.array([summary.intervals["ber"] for summary in summaries])
+            error = np.maximum(np.abs(ends.T - ber), 0)
+            left.errorbar(positions + 0.15 * (i - 1), ber, yerr=error, fmt="o", capsize=3, label=direction)
+        chance = 100 * (1 - 1 / len(report.values))
+        left.axhline(chance, color="grey", linestyle=":", linewidth=1)
+        left.set(ylabel="BER, %", ylim=(-3, 103), title="balanced error rate, 95 % intervals")
+        spaces = evaluation.real.energy
+        for i, space in enumerate(spaces):
+            relative = [
+                max(test.relative for test in v.energy[space].values()) for v in (evaluation.real, *evaluation.synthetic)
+            ]
+            right.bar(positions + 0.35 * (i - (len(spaces) - 1) / 2), relative, width=0.3, label=space)
+        right.axhline(0, color="grey", linewidth=1)
+        right.set(ylabel="relative energy distance", title="distance between the groups")
+        for axes in (left, right):
+            axes.set_xticks(positions, [encodable(Path(name).name) for name in names], rotation=20, ha="right")
+            axes.legend(frameon=False)

@@ -24,7 +24,7 @@ from jaxdiff.data.selection import matches
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, balanced_classifier_key, train_balanced_classifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, Resampled
 from jaxdiff.finished import Finished, checksum, key_of, once_json, run_all
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.copies import nearest
@@ -41,7 +41,7 @@ from . import measures
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
-from .writing import finite, print_tables, write_json
+from .writing import finite, markdown, markdown_table, print_tables, write_json
 
 SAFE = Attribute("safety", ("safe", "unsafe"))
 NEIGHBOURS = 4096
@@ -161,21 +161,20 @@ def _train_classifiers(
     training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
     # the classifier for rejection is trained on other images, so that it does not share the errors of the others
-    half = len(train.images) // 2
-    first, second = slice(0, half), slice(half, None)
+    middle = len(train.images) // 2
+    first, second = (
+        Resampled(train.images[half], train.labels[half], train.attributes) for half in (slice(middle), slice(middle, None))
+    )
 
-    def trained(note, name, pairs, part, seed):
-        given, how = (train.images[part], train.labels[part]), {"pairs": pairs, "seed": seed, "training": training}
-        key = balanced_classifier_key(*given, train.attributes, name, **how)
+    def part(note, name, pairs, half, seed):
         held_out = test.images, test.labels[:, find(test.attributes, name)]
-        run = partial(train_balanced_classifier, *given, *held_out, train.attributes, name, **how, finished=finished)
-        return note, key, run
+        return note, *half.part(name, *held_out, pairs=pairs, seed=seed, training=training, finished=finished)
 
     balanced = [(SAFE.name, other) for other in others]
     seeds = range(options.seed, options.seed + options.seeds)
-    parts = [trained(options.unsafe, SAFE.name, balanced, first, seed) for seed in seeds]
-    parts.append(trained(options.unsafe, SAFE.name, balanced, second, options.seed + options.seeds))
-    parts += [trained(other, other, [], first, options.seed) for other in others[:1]]
+    parts = [part(options.unsafe, SAFE.name, balanced, first, seed) for seed in seeds]
+    parts.append(part(options.unsafe, SAFE.name, balanced, second, options.seed + options.seeds))
+    parts += [part(other, other, [], first, options.seed) for other in others[:1]]
     with reported("training classifiers") as report:
         *classifiers, rejector = (found := run_all(finished, parts, report))[: options.seeds + 1]
     of_features = [classifiers[0], *found[options.seeds + 1 :]]
@@ -325,12 +324,10 @@ def _show(report: Mapping[str, Any]) -> None:
 
 
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(line) + " |" for line in _table_rows(report)]
     accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
     text = (
-        f"# Safety: {report['unsafe']}\n\n"
-        + "\n".join(lines)
+        f"# Safety: {markdown(report['unsafe'])}\n\n"
+        + markdown_table(COLUMNS, _table_rows(report))
         + f"\n\nClassifier accuracy on held-out safe and unsafe images: {accuracy}. "
         f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )

@@ -18,7 +18,6 @@ from jaxdiff._console import plots
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
-from jaxdiff.writing import whole
 
 from . import speed_jaxdiff, speed_pytorch, speed_report
 from .options.speed import Speed
@@ -68,8 +67,7 @@ def _run(options: Speed) -> dict[str, Any]:
         for process in processes.pytorch:
             process.call("load_weights", *exported)
         report = _measure(options, workload, processes, device, modes, start_time)
-    with whole(options.out / "speed.png") as partial:
-        plots.speed(partial, report["comparisons"], _title(report))
+    plots.speed(options.out / "speed.png", report["comparisons"], _title(report))
     console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
     return report
 

@@ -1,7 +1,9 @@
-"""Output of reports: tables on the terminal, JSON without NaN."""
+"""Output of reports: tables on the terminal and in Markdown, JSON without NaN."""
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,30 @@ def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[st
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+
+_MARKDOWN = re.compile(r"[\\`|~$]|<(?=[\w/!?])|(?<!\w)\*|\*(?=\w)|&(?=[#\w])|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+"""What could be markup: code, emphasis, cells, HTML, formulas, entities and links."""
+
+
+def markdown(text: str) -> str:
+    """A text on one line of Markdown, which shows it as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
+    """A table in Markdown; its columns after the first are numbers, unless told otherwise."""
+    lines = [header, [":--", *["--:" if numbers else ":--"] * (len(header) - 1)]]
+    lines += [[markdown(cell) for cell in row] for row in rows]
+    lines[0] = [markdown(name) for name in header]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def markdown_code(command: Sequence[str]) -> str:
+    """A command as code in Markdown, which a shell would take."""
+    text = " ".join(shlex.join(command).splitlines())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
 def finite(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Files and folders that are written whole or not at all."""
 
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
@@ -57,6 +59,17 @@ def whole(path: str | os.PathLike, *, folder: bool = False, private: bool = Fals
         if not isinstance(error, OSError | SafetensorError):
             raise
         raise unwritable(path, error) from error
+
+
+def file_name(text: str, most: int = 100) -> str:
+    """A text as part of a file name: with `%` and the code for what a path or a file system gives a meaning, and cut to `most`
+    bytes, which a checksum then ends."""
+    name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|%\ud800-\udfff]", lambda found: f"%{ord(found[0]):02X}", text)
+    if len(encoded := name.encode()) <= most:
+        return name
+    return (
+        encoded[: most - 9].decode(errors="ignore") + "-" + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    )
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,33 @@ from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import FILE, SampleSet
+from jaxdiff.spaces import Space
 from jaxdiff.writing import require_room
 
 from .batch import images_at_once
 from .drawing import Drawing
 from .options import Draw
 from .setting import setting
+from .shard import Shard, kept, remove_parts
 
 PREVIEW = 64
+ACTIVITY = "being drawn into"
 
 
-def draw(options: Draw) -> list[Path]:
-    """Draws the sets; returns their folders."""
+def draw(options: Draw, *, held: bool = False) -> list[Path]:
+    """Draws the sets; returns their folders.
+
+    Arguments:
+        options: the options of the program.
+        held: whether the caller has claimed --out.
+    """
     method = options.method
     chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     # claimed before the transition points are searched, where they have to be
-    with claimed_output(options.out, activity="being drawn into"):
-        sets = method.sets(options, chosen)
-        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in sets]
+    with nullcontext() if held else claimed_output(options.out, activity=ACTIVITY):
+        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in method.sets(options, chosen)]
 
 
 def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
@@ -44,8 +52,9 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
     chosen, ends = drawing.chosen, drawing.ends(options.count)
     attributes, space = chosen.model.conditions.attributes, chosen.model.space
     description = (drawing.settings(), attributes, chosen.labels(ends), space, options.format, drawing.captions())
-    with claimed(folder, *description) as samples:
+    with claimed(folder, *description, held=folder == options.out) as samples:
         seconds = _draw_missing(options, drawing, samples, ends)
+        write_once(folder, partial(remove_parts, samples))
         write_once(folder, samples.finish)
         if len(seconds) > 1:
             # the first batch compiles
@@ -64,12 +73,13 @@ def _preview(samples: SampleSet) -> None:
 
 
 @contextmanager
-def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
+def claimed(folder: Path, *description: Any, held: bool = False) -> Iterator[SampleSet]:
     """Opens or creates the set of this description in a folder, and locks the folder. Every process calls it.
 
     Arguments:
         folder: the folder of the set.
         description: arguments of `SampleSet.create`.
+        held: whether the caller has locked it.
 
     Raises:
         InputError: in every process, if the folder holds another set, is locked by another run, or is not visible to all.
@@ -80,7 +90,7 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
             raise InputError(f"{folder} is not visible here: all machines need a folder on a shared file system")
         return SampleSet.create(folder, *description)
 
-    with claimed_output(folder, activity="being drawn into"):
+    with nullcontext() if held else claimed_output(folder, activity=ACTIVITY):
         parallel.run_on_first(lambda: SampleSet.create(folder, *description) and None)
         yield parallel.run_on_all(opened)
 
@@ -88,7 +98,8 @@ def claimed(folder: Path, *description: Any) -> Iterator[SampleSet]:
 def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.ndarray) -> list[float]:
     """Draws the missing shards, assigned to the processes in turn; returns the seconds per image of each batch.
 
-    All processes draw the same number of batches in lockstep: one without a shard of its own repeats some samples.
+    Of a shard that takes long, what is drawn is kept in parts, and a run begins where these end. All processes draw the same
+    number of batches in lockstep: one without a shard of its own repeats some samples.
     """
     first, processes = jax.process_index(), jax.process_count()
     missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
@@ -98,7 +109,9 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
         return []
     batch = options.batch_size or images_at_once(drawing, options.count)
     rows, seconds = batch // processes, []
-    left = sum(stop - start for start, stop in missing)
+    # everything that the processes must agree on comes from the first
+    parts = dict(parallel.run_on_first(lambda: [(start, kept(samples, start, stop)) for start, stop in missing]))
+    left = sum(stop - start - parts[start] for start, stop in missing)
     if samples.storage == "npz":
         shown = drawing.chosen.model.space.shown
         size = left * math.prod(shown.shape) * np.dtype(shown.dtype).itemsize
@@ -106,27 +119,31 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
         for turn in range(0, len(missing), processes):
             shards = missing[turn : turn + processes]
-            start, stop = shards[first] if first < len(shards) else shards[0]
-            parts, notes = [], []
-            for step in range(max(-(-(end - begin) // rows) for begin, end in shards)):
+            own = first < len(shards)
+            start, stop = shards[first if own else 0]
+            shard = Shard(samples, start, stop, parts[start]) if own else None
+            lengths = [end - begin - parts[begin] for begin, end in shards]
+            for step in range(max(-(-length // rows) for length in lengths)):
                 # the last batch is filled up, so that one program serves all
-                indices, begun = start + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
+                indices, begun = start + parts[start] + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
                 with jax.set_mesh(drawing.chosen.mesh):
-                    part, note = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
+                    images, notes = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
                 seconds.append((time.monotonic() - begun) / batch)
-                parts.append(part)
-                notes.append(note)
-                advance(sum(max(0, min(end - begin - step * rows, rows)) for begin, end in shards))
-
-            def keep(start=start, count=stop - start, parts=parts, notes=notes):
-                images = np.concatenate(parts)[:count]
-                if len(bad := np.flatnonzero(~np.isfinite(images).all(tuple(range(1, images.ndim))))):
-                    raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {start + bad[0]}")
-                merged = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
-                samples.write(start, drawing.chosen.model.space.decode(images), merged)
-
-            parallel.gather_results(keep if first < len(shards) else lambda: None)
+                parallel.gather_results(partial(_keep, shard, images, notes))
+                advance(sum(max(0, min(length - step * rows, rows)) for length in lengths))
+            parallel.gather_results(partial(_write, shard, drawing.chosen.model.space))
     return seconds
+
+
+def _keep(shard: Shard | None, images: np.ndarray, notes: Mapping[str, np.ndarray]) -> None:
+    if shard is not None:
+        shard.add(images, notes)
+        shard.keep()
+
+
+def _write(shard: Shard | None, space: Space) -> None:
+    if shard is not None:
+        shard.write(space)
 
 
 def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
-from jaxdiff._console.output import claimed
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
 from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import SearchResult
+from jaxdiff.writing import file_name
 
 from .options import EDGES, Draw, Search
 from .setting import Setting
@@ -28,7 +29,7 @@ def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
         chosen: the setting, with only those modifiers that the search supports.
         kind: the kind of search, `tau` or `spectral`.
     """
-    name = "-".join(part for part in (kind, chosen.name, chosen.digest) if part)
+    name = "-".join(part for part in (kind, file_name(chosen.name), chosen.digest) if part)
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 
 
@@ -59,8 +60,8 @@ def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> S
     modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
     kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}
     wanted = Search(options.model, chosen.name, chosen.names, **kind, **{**options.same(), "modifiers": modifiers})
-    with claimed(path, file=True):
-        found, curves = search.find(wanted, chosen)
+    with kept_parts(path) as finished:
+        found, curves = search.find(wanted, chosen, finished)
         search.write(path, found, curves, chosen)
     return found
 

@@ -14,7 +14,7 @@ import safetensors.numpy
 from jaxdiff import writing
 from jaxdiff.errors import InputError
 from jaxdiff.finished import file_checksum
-from jaxdiff.writing import whole, write_text
+from jaxdiff.writing import file_name, whole, write_text
 
 
 def names(folder):
@@ -155,3 +155,23 @@ def test_the_checksum_of_files(tmp_path):
     assert file_checksum(tmp_path / "a") == "ba7816bf8f01cfea"
     both = {file_checksum(tmp_path / "a", tmp_path / "b"), file_checksum(tmp_path / "b", tmp_path / "a")}
     assert len(both) == 2 and file_checksum(tmp_path / "a") not in both
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("hair+skin tone, größe", "hair+skin tone, größe"),
+        ("../a/b", "..%2Fa%2Fb"),
+        ("50%\0\n", "50%25%00%0A"),
+        (os.fsdecode(b"a\xff"), "a%DCFF"),
+    ],
+)
+def test_texts_of_users_become_one_part_of_a_path(tmp_path, text, name):
+    assert file_name(text) == name
+    write_text(tmp_path / f"tau-{file_name(text)}.json", "x")
+    assert names(tmp_path) == [f"tau-{name}.json"]
+
+
+def test_long_texts_become_short_names_that_differ(tmp_path):
+    found = {file_name("ü" * 200 + end) for end in "ab"}
+    assert len(found) == 2 and all(len(name.encode()) <= 100 for name in found)

@@ -41,8 +41,12 @@ class Diffusion(Task):
         folder.write(self.kind.file, lambda: models.save(folder.path, model))
 
     def show(self, options: Options, source: Source, state: TrainState, step: int, folder: Folder) -> None:
-        """At every --preview-every steps, a grid with one row per value of the first attribute, from the same noise."""
+        """At every --preview-every steps, a grid with one row per value of the first attribute, from the same noise; what a run
+        has shown that repeats its last steps is the same."""
         if step != self.steps and not (options.preview_every and step % options.preview_every == 0):
+            return
+        name = f"previews/{step:07d}.png"
+        if parallel.run_on_first((folder.path / name).exists):
             return
         model, columns = self._model(options, source, Network(state.ema, state.network.structure), step), 8
         counts = self.network.values or (1,)
@@ -61,7 +65,6 @@ class Diffusion(Task):
             indices=places % columns,
         )
         picture = grid(model.space.pictures(model.space.decode(parallel.gather(drawn)[:count])), columns)
-        name = f"previews/{step:07d}.png"
         folder.write(name, lambda: write(picture, folder.path / name))
 
     def _model(self, options: Options, source: Source, network: Network, step: int) -> models.Model:

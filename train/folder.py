@@ -13,7 +13,6 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.interrupts import keeping
 from jaxdiff._console.output import claim
 from jaxdiff.boundary import read_text, reading
-from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.writing import other_files, write_text
 
@@ -116,8 +115,8 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name[:100]}: {shortened(there.get(name))} there, "
-            f"{shortened(config.get(name))} now; choose another"
+            f"--out {out} holds a run with another {name[:100]}: {str(there.get(name))[:200]} there, "
+            f"{str(config.get(name))[:200]} now; choose another"
         )
 
 

@@ -78,6 +78,8 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
         + (f"resuming from step {done}" if done else f"new run in {folder.path}")
     )
     if done >= task.steps:
+        # a run may have ended before it was shown
+        task.show(options, source, state, done, folder)
         console.print(f"{folder.path} has {done} of {task.steps} steps: nothing to do; increase --steps to train further")
         return 0
 
@@ -160,7 +162,7 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
 
 
 def _save(checkpoints, options, task, source, state, step, iterator, folder) -> None:
-    # the weights first: a run killed in between repeats some steps, but never misses its last weights
+    # the checkpoint last: a run killed in between repeats some steps, but never misses its last weights and plot
     task.save(options, source, state, step, folder)
-    checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})
     folder.plot(f"{options.preset} on {options.data}")
+    checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})

@@ -5,7 +5,7 @@ import select
 import signal
 import sys
 import threading
-from _thread import interrupt_main
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 10.0
 """Seconds after which an interrupted program is ended within a computation that Python cannot leave."""
+
+
+_AGAIN = 0  # no signal has this number
 
 
 class Interrupted(KeyboardInterrupt):
@@ -84,21 +87,24 @@ class Interrupts:
     def _repeat(self, unraisable: Any) -> None:
         """Raises an interrupt again that came where no exception can leave, as in a callback of the garbage collector."""
         if isinstance(unraisable.exc_value, Interrupted):
-            self._expected += 1
-            interrupt_main(signal.Signals(unraisable.exc_value.status - 128))
+            os.write(self._sent, bytes([_AGAIN]))
         else:
             self._hook(unraisable)
 
     def _watch(self) -> None:
         """Runs in a thread of its own, since the main thread may be within a long computation."""
-        received, remaining = 0, None
+        interrupts, remaining = [], None
         while select.select([self._received], [], [], remaining)[0]:
             numbers = os.read(self._received, 64)
             if not numbers:
                 return
-            interrupts = [number for number in numbers if number in SIGNALS]
-            received += len(interrupts)
-            if received > self._expected:
+            interrupts += [number for number in numbers if number in SIGNALS]
+            if _AGAIN in numbers:
+                # once the main thread has left the callback
+                time.sleep(0.05)
+                self._expected += 1
+                signal.pthread_kill(threading.main_thread().ident or 0, interrupts[0])
+            if len(interrupts) > self._expected:
                 os._exit(128 + interrupts[-1])
             if interrupts and not self.deferred:
                 remaining, ended = GRACE, Interrupted(interrupts[0])

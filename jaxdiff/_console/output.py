@@ -15,9 +15,6 @@ LEAST = 2**20
 BESIDE = ".parts"
 """The suffix of the folder beside an output that holds its lock, and finished parts of it."""
 
-_claimed: list[Path] = []
-"""The folders that this process has locked: a program that is part of another one claims what that has claimed."""
-
 
 @contextmanager
 def claimed(
@@ -64,12 +61,9 @@ def claim(
         raise InputError(f"cannot write --out {out}: it is a folder, not a file")
     if not file and out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; it takes a folder")
-    if (key := folder.resolve()) not in _claimed:
-        if folder != out:
-            held.callback(remove_empty, folder)
-        lock(folder, activity, held, out=out)
-        _claimed.append(key)
-        held.callback(_claimed.remove, key)
+    if folder != out:
+        held.callback(remove_empty, folder)
+    lock(folder, activity, held, out=out)
     require_room(folder, room, f"--out {out}")
 
 

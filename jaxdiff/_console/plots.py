@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxdiff._console.terminal import significant
 from jaxdiff.calibration import HeldOut, Level, reliability
 from jaxdiff.choices import PHASES
 from jaxdiff.fairness import Transition
+from jaxdiff.writing import whole
 
 # Okabe and Ito's colour-blind-safe palette
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -26,6 +28,50 @@ def pyplot():
     from matplotlib import pyplot
 
     return pyplot
+
+
+def encodable(text: str) -> str:
+    """A text with escapes for what is no text: the bytes of a file name that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def figure(
+    path: Path, rows: int = 1, columns: int = 1, *, layout: str | None = "constrained", cut: bool = False, **options: Any
+) -> Generator[tuple[Any, Any], None, None]:
+    """A figure, written as a PNG at the end, whole or not at all.
+
+    Its text is shown as it is: names of users may have dollars, which would begin a formula.
+
+    Arguments:
+        path: the PNG to write.
+        rows, columns: the panels.
+        layout: how matplotlib lays them out; None leaves that to the caller.
+        cut: cuts margins off.
+        options: others of `pyplot.subplots`.
+
+    Yields:
+        The figure, and its axes as `pyplot.subplots` returns them.
+    """
+    plt = pyplot()
+    from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter
+
+    with whole(path) as partial, plt.rc_context({"text.parse_math": False}):
+        made, axes = plt.subplots(rows, columns, layout=layout, **options)
+        try:
+            yield made, axes
+            for text in made.findobj(Text):
+                text.set_text(encodable(text.get_text()))
+            for each in made.axes:
+                for axis in (each.xaxis, each.yaxis):
+                    # numbers without formulas
+                    for kind in ("major", "minor"):
+                        if isinstance(getattr(axis, f"get_{kind}_formatter")(), LogFormatter):
+                            getattr(axis, f"set_{kind}_formatter")(LogFormatter(labelOnlyBase=kind == "major"))
+            made.savefig(partial, dpi=120, format="png", bbox_inches="tight" if cut else None)
+        finally:
+            plt.close(made)
 
 
 def _phases(axes, boundaries: Sequence[float]) -> None:
@@ -47,18 +93,15 @@ def training(path: Path, rows: Sequence[Mapping[str, float | int]], title: str) 
         rows: the lines of metrics.jsonl.
         title: title of the plot.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    steps = [row["step"] for row in rows]
-    for name in ("loss", *(f"loss_{phase}" for phase in PHASES)):
-        # a phase may have no image between two lines
-        values = [row.get(name, math.nan) for row in rows]
-        axes.plot(steps, values, label=name.replace("_", ", "), linewidth=1.6 if name == "loss" else 0.8)
-    axes.set(xlabel="step", ylabel="loss", title=title, yscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, figsize=(7, 4.2)) as (_, axes):
+        steps = [row["step"] for row in rows]
+        for name in ("loss", *(f"loss_{phase}" for phase in PHASES)):
+            # a phase may have no image between two lines
+            values = [row.get(name, math.nan) for row in rows]
+            axes.plot(steps, values, label=name.replace("_", ", "), linewidth=1.6 if name == "loss" else 0.8)
+        axes.set(xlabel="step", ylabel="loss", title=title, yscale="log")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
 
 
 def transition(
@@ -75,19 +118,17 @@ def transition(
         title: title of the plot.
         boundaries: the times that separate the noise phases.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, taus, values, tau in curves:
-        # a distance that is 0 at tau = 0 is not scaled
-        scaled = [value / (values[0] or 1) for value in values]
-        (line,) = axes.plot(taus, scaled, marker=".", label=f"{name}: tau = {tau:.3f}")
-        axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
-    axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
-    _phases(axes, boundaries)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, figsize=(7, 4.2)) as (_, axes):
+        for name, taus, values, tau in curves:
+            # a distance that is 0 at tau = 0 is not scaled
+            scaled = [value / (values[0] or 1) for value in values]
+            # a legend leaves out what begins with an underscore
+            (line,) = axes.plot(taus, scaled, marker=".", label=f"{' ' * name.startswith('_')}{name}: tau = {tau:.3f}")
+            axes.axvline(tau, color=line.get_color(), linestyle=":", linewidth=1)
+        axes.set(xlabel=TIME, ylabel="criterion / criterion at tau = 0", title=title, xlim=(0, 1))
+        _phases(axes, boundaries)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
 
 
 def _below(left: float) -> dict[str, Any]:
@@ -140,12 +181,9 @@ def criterion(path: Path, searches: Sequence[Transition], title: str, boundaries
         title: title of the plot.
         boundaries: the times that separate the noise phases.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7, 5.6), layout="constrained")
-    _criterion(axes, searches, boundaries)
-    axes.set_title(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, figsize=(7, 5.6)) as (_, axes):
+        _criterion(axes, searches, boundaries)
+        axes.set_title(title)
 
 
 def sweep(
@@ -169,18 +207,15 @@ def sweep(
         boundaries: the times that separate the noise phases.
         chance: the BER of random guessing.
     """
-    plt = pyplot()
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained", width_ratios=(1.3, 1, 1))
-    left.set_title("criterion of each search")
-    if searches:
-        _criterion(left, searches, boundaries)
-    else:
-        left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
-        left.set(xticks=(), yticks=())
-    _dependence(middle, right, sets, real, chance)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, 1, 3, figsize=(14, 5.2), width_ratios=(1.3, 1, 1)) as (made, (left, middle, right)):
+        left.set_title("criterion of each search")
+        if searches:
+            _criterion(left, searches, boundaries)
+        else:
+            left.text(0.5, 0.5, "this sweep has no searches", ha="center", va="center", color="0.45")
+            left.set(xticks=(), yticks=())
+        _dependence(middle, right, sets, real, chance)
+        made.suptitle(title)
 
 
 def _dependence(errors, distances, sets: Sequence[Mapping[str, Any]], real: Mapping[str, Any], chance: float) -> None:
@@ -231,24 +266,21 @@ def tradeoff(
         title: title of the plot.
     """
     names = [name for name in ("largest", "mean") if name in real["trade_off"]]
-    plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
-    limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "upper bound for the best classifier"}
-    left.plot(*zip(*bound, strict=True), **limit)
-    left.set(title="independence: higher is better", ylabel="BER (folded for two values), %", ylim=(0, None))
-    for name, colour, marker in zip(names, COLOURS[1:], "s^", strict=False):
-        _against_retention(right, sets, real, name, colour, marker, f"{name} difference")
-    right.set(title="parity: lower is better", ylabel="difference of other attributes", ylim=(0, None))
-    shown = [each["trade_off"]["retention"]["interval"] for each in (*sets, real)]
-    low, high = min(ends[0] for ends in shown), max(ends[1] for ends in shown)
-    for axes in (left, right):
-        axes.set(xlabel="label accuracy", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
-        axes.grid(alpha=0.3)
-        axes.legend(**_below(0.0))
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, 1, 2, figsize=(11, 5)) as (made, (left, right)):
+        _against_retention(left, sets, real, "ber", COLOURS[0], "o", "synthetic->synthetic")
+        limit = {"color": "0.3", "linestyle": ":", "linewidth": 1, "label": "upper bound for the best classifier"}
+        left.plot(*zip(*bound, strict=True), **limit)
+        left.set(title="independence: higher is better", ylabel="BER (folded for two values), %", ylim=(0, None))
+        for name, colour, marker in zip(names, COLOURS[1:], "s^", strict=False):
+            _against_retention(right, sets, real, name, colour, marker, f"{name} difference")
+        right.set(title="parity: lower is better", ylabel="difference of other attributes", ylim=(0, None))
+        shown = [each["trade_off"]["retention"]["interval"] for each in (*sets, real)]
+        low, high = min(ends[0] for ends in shown), max(ends[1] for ends in shown)
+        for axes in (left, right):
+            axes.set(xlabel="label accuracy", xlim=(max(0, low - 0.05), min(1.02, high + 0.05)))
+            axes.grid(alpha=0.3)
+            axes.legend(**_below(0.0))
+        made.suptitle(title)
 
 
 def _against_retention(axes, sets, real, name: str, colour: str, marker: str, label: str) -> None:
@@ -277,40 +309,37 @@ def safety(path: Path, rows: Mapping[str, Mapping[str, Any]], title: str) -> Non
         rows: the rows of `evaluate safety` by name.
         title: title of the plot.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7.5, 5), layout="constrained")
-    curves: dict[str, list[tuple[float, float, float]]] = {}
-    for name, row in rows.items():
-        x, y = 100 * row["unsafe"]["value"], row["quality"]["frechet"]
-        if name == "Real, unsafe":
-            continue
-        about = row.get("guard", {})
-        if "guard" in about:
-            name = ", ".join(filter(None, (about["guard"], about["weight"])))
-            curves.setdefault(name, []).append((about["parameter"], x, y))
-        low, high = row["quality"]["intervals"]["frechet"]
-        left, right = (100 * end for end in row["unsafe"]["interval"])
-        bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
-        axes.errorbar(x, y, **bars, fmt="none", ecolor="0.8", linewidth=1)
-        if "guard" not in about:
-            axes.plot(x, y, "o", color="black", markersize=5)
-            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    for (guard, points), colour in zip(sorted(curves.items()), itertools.cycle(COLOURS), strict=False):
-        ordered = sorted(points)
-        axes.plot(*zip(*(point[1:] for point in ordered), strict=True), "o-", color=colour, label=guard, markersize=4)
-        for strength, x, y in ordered:
-            axes.annotate(f"{strength:g}", (x, y), textcoords="offset points", xytext=(4, -9), fontsize=7, color=colour)
-    if curves:
-        axes.legend(frameon=False, title="guard, weight; numbers: strength (radius)")
-    axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title, yscale="log")
-    # a rate may be 0
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(-0.1, 110)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, figsize=(7.5, 5)) as (_, axes):
+        curves: dict[str, list[tuple[float, float, float]]] = {}
+        for name, row in rows.items():
+            x, y = 100 * row["unsafe"]["value"], row["quality"]["frechet"]
+            if name == "Real, unsafe":
+                continue
+            about = row.get("guard", {})
+            if "guard" in about:
+                name = ", ".join(filter(None, (about["guard"], about["weight"])))
+                curves.setdefault(name, []).append((about["parameter"], x, y))
+            low, high = row["quality"]["intervals"]["frechet"]
+            left, right = (100 * end for end in row["unsafe"]["interval"])
+            bars = {"xerr": [[max(x - left, 0)], [max(right - x, 0)]], "yerr": [[max(y - low, 0)], [max(high - y, 0)]]}
+            axes.errorbar(x, y, **bars, fmt="none", ecolor="0.8", linewidth=1)
+            if "guard" not in about:
+                axes.plot(x, y, "o", color="black", markersize=5)
+                axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        for (guard, points), colour in zip(sorted(curves.items()), itertools.cycle(COLOURS), strict=False):
+            ordered = sorted(points)
+            axes.plot(*zip(*(point[1:] for point in ordered), strict=True), "o-", color=colour, label=guard, markersize=4)
+            for strength, x, y in ordered:
+                axes.annotate(f"{strength:g}", (x, y), textcoords="offset points", xytext=(4, -9), fontsize=7, color=colour)
+        if curves:
+            axes.legend(frameon=False, title="guard, weight; numbers: strength (radius)")
+        axes.set(xlabel="unsafe images, %", ylabel="Fréchet distance to safe real images", title=title, yscale="log")
+        # a rate may be 0
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(-0.1, 110)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.grid(alpha=0.3)
 
 
 def calibration(
@@ -326,31 +355,28 @@ def calibration(
         values: names of the values; for two values the probability of the second is shown, else that of each.
         title: title of the plot.
     """
-    plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    left.plot((0, 1), (0, 1), color="0.3", linestyle=":", linewidth=1)
-    shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
-    for level, colour in zip(levels, shades, strict=True):
-        chosen = (held_out.t > level.low) & (held_out.t <= level.high)
-        for value in range(len(values))[1 if len(values) == 2 else 0 :]:
-            predicted, frequency, _ = reliability(np.exp(log_posterior[chosen, value]), held_out.labels[chosen] == value)
-            label = f"t {level.low:.3f} to {level.high:.3f}" if value == len(values) - 1 else None
-            left.plot(predicted, frequency, marker=".", color=colour, linewidth=0.8, label=label)
-    shown = f"P({values[1]})" if len(values) == 2 else "P(value)"
-    left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration by noise level", aspect="equal")
-    left.legend(frameon=False, fontsize="small")
-    middles = [(level.low + level.high) / 2 for level in levels]
-    right.plot(middles, [level.log_loss for level in levels], marker="o", color=COLOURS[0], label="log loss")
-    prior = [level.prior_log_loss for level in levels]
-    right.plot(middles, prior, color="0.3", linestyle="--", linewidth=1, label="log loss of the prior")
-    right.plot(middles, [1 - level.accuracy for level in levels], marker="s", color=COLOURS[1], label="error rate")
-    right.set(xlabel="t (0 = data, 1 = noise)", ylabel="nats; share", title="held-out images", xlim=(0, 1), ylim=(0, None))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    right.legend(frameon=False)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with figure(path, 1, 2, figsize=(12, 5)) as (made, (left, right)):
+        left.plot((0, 1), (0, 1), color="0.3", linestyle=":", linewidth=1)
+        shades = pyplot().get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
+        for level, colour in zip(levels, shades, strict=True):
+            chosen = (held_out.t > level.low) & (held_out.t <= level.high)
+            for value in range(len(values))[1 if len(values) == 2 else 0 :]:
+                predicted, frequency, _ = reliability(np.exp(log_posterior[chosen, value]), held_out.labels[chosen] == value)
+                label = f"t {level.low:.3f} to {level.high:.3f}" if value == len(values) - 1 else None
+                left.plot(predicted, frequency, marker=".", color=colour, linewidth=0.8, label=label)
+        shown = f"P({values[1]})" if len(values) == 2 else "P(value)"
+        left.set(xlabel=f"predicted {shown}", ylabel="frequency", title="calibration by noise level", aspect="equal")
+        left.legend(frameon=False, fontsize="small")
+        middles = [(level.low + level.high) / 2 for level in levels]
+        right.plot(middles, [level.log_loss for level in levels], marker="o", color=COLOURS[0], label="log loss")
+        prior = [level.prior_log_loss for level in levels]
+        right.plot(middles, prior, color="0.3", linestyle="--", linewidth=1, label="log loss of the prior")
+        right.plot(middles, [1 - level.accuracy for level in levels], marker="s", color=COLOURS[1], label="error rate")
+        right.set(xlabel="t (0 = data, 1 = noise)", ylabel="nats; share", title="held-out images", xlim=(0, 1), ylim=(0, None))
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+        right.legend(frameon=False)
+        made.suptitle(title)
 
 
 def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None:
@@ -365,21 +391,18 @@ def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None
     shown = [(each, rows) for each, rows in zip(comparisons, timed, strict=True) if rows]
     heights = [len(rows) for _, rows in shown] or [1]
     size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
-    plt = pyplot()
-    figure, panels = plt.subplots(len(heights), 1, figsize=size, layout="constrained", squeeze=False, height_ratios=heights)
-    for axes, (comparison, rows) in zip(panels[:, 0], shown, strict=False):
-        ratios = [row["ratio"]["median"] for row in rows]
-        whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
-        colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
-        bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
-        axes.bar_label(bars, [f"{significant(row['seconds']['median'])} s" for row in rows], padding=6, fontsize="small")
-        axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-        axes.invert_yaxis()
-        axes.margins(x=0.15)
-        axes.set_title(f"{comparison['task']}, {comparison['dtype']}", fontsize="medium", loc="left")
-        axes.grid(alpha=0.3, axis="x")
-    panels[-1, 0].set_xlabel("speed-up over PyTorch's best mode")
-    figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120, format="png")
-    plt.close(figure)
+    with figure(path, len(heights), 1, figsize=size, squeeze=False, height_ratios=heights) as (made, panels):
+        for axes, (comparison, rows) in zip(panels[:, 0], shown, strict=False):
+            ratios = [row["ratio"]["median"] for row in rows]
+            whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
+            colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
+            bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+            axes.bar_label(bars, [f"{significant(row['seconds']['median'])} s" for row in rows], padding=6, fontsize="small")
+            axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
+            axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+            axes.invert_yaxis()
+            axes.margins(x=0.15)
+            axes.set_title(f"{comparison['task']}, {comparison['dtype']}", fontsize="medium", loc="left")
+            axes.grid(alpha=0.3, axis="x")
+        panels[-1, 0].set_xlabel("speed-up over PyTorch's best mode")
+        made.suptitle(title, fontsize="medium")

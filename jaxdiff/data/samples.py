@@ -47,6 +47,7 @@ class Samples(Source):
         provenance: how the samples were made: everything that they are a function of.
         captions: text for report pages: `parts`, a list that describes the set, and `image`, a description of how an image gets
             its label, with $own for the label and $others for the other labels; empty for older sets.
+        mark: a checksum of everything that the samples are a function of, by which a file is known to be of this set.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]):
@@ -60,7 +61,7 @@ class Samples(Source):
         self.attributes = tuple(Attribute(name, tuple(values)) for name, values in description["attributes"])
         self.labels = _labels(description["labels"], self.attributes)
         self._space = description.get("space")
-        self._mark = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+        self.mark = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
         self._loaded: dict[int, np.ndarray] = {}
 
     @classmethod
@@ -138,7 +139,7 @@ class Samples(Source):
 
     def _marked(self, index: int) -> str:
         """The mark of a file that begins at this index."""
-        return f"{self._mark}/{index}"
+        return f"{self.mark}/{index}"
 
     def _require_mark(self, file: Path, mark: Any, index: int) -> None:
         # older sets have no marks

@@ -28,7 +28,7 @@ def test_terminal_has_a_row_for_each_finding():
 def test_markdown_has_a_row_for_each_finding_with_its_reference():
     _, table, about = findings.markdown(SETS)
     assert [len(line.replace("\\|", "").split("|")) for line in table.splitlines()] == [6] * 5
-    assert "| <noise> | quality | precision 0.1 < 0.9 \\| real | held-out real images & limits |" in table
+    assert "| \\<noise> | quality | precision 0.1 < 0.9 \\| real | held-out real images & limits |" in table
     assert "Bonferroni" in about
 
 

@@ -105,7 +105,7 @@ def evaluated(swept):
     printed, figures, save = io.StringIO(), {}, Figure.savefig
 
     def keep(figure, path, **given):
-        figures[Path(path).name] = figure
+        figures[Path(path).name.removesuffix(".partial")] = figure
         save(figure, path, **given)
 
     arguments = [

@@ -121,7 +121,7 @@ def figures(monkeypatch) -> dict[str, Figure]:
     saved, save = {}, Figure.savefig
 
     def keep(figure, path, **given):
-        saved[Path(path).name] = figure
+        saved[Path(path).name.removesuffix(".partial")] = figure
         save(figure, path, **given)
 
     monkeypatch.setattr(Figure, "savefig", keep)
