@@ -60,7 +60,8 @@ class ExternalClassifier:
         answers, size = [], self.input.batch or BATCH
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            answers.append(self.output.classes(self._asked(part), len(part)))
+            with reading(f"--classifier {self.output.file}"):
+                answers.append(self.output.classes(self._asked(part), len(part)))
             if advance:
                 advance(len(part))
         return np.concatenate(answers)
@@ -83,7 +84,8 @@ class ExternalClassifier:
             if self.input.batch is not None:
                 raise
             usable = alone
-        first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
+        with reading(f"--classifier {self.output.file}"):
+            first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
         for other in (again, beside):
             if np.abs(other - first).max(initial=0) > TOLERANCE * np.abs(first).max(initial=0):
                 raise InputError(
