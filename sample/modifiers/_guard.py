@@ -90,7 +90,8 @@ class ImageGuard(Reading, Guard):
     omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names", "layout", "range", "follow_links")
 
     unsafe: str | None = None
-    """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
+    """Unsafe images: a set of samples, a folder, .zip, .tar, .npz or .parquet, or a selection by attribute
+    such as `embedded:glasses=yes`."""
     unsafe_split: Literal["train", "validation", "test", "all"] | None = None
     """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
     unsafe_count: Count | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxdiff.boundary import MOST_TEXT, json_value, reading, require_size
 from jaxdiff.data.csv_table import CsvTable
+from jaxdiff.data.files import plain
 from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, text, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
@@ -71,7 +72,7 @@ class ImageFolder(Reader):
 def _paths(given: Sequence[str], table: str, images: frozenset[str], what: str) -> list[str]:
     """The image of each entry of `file_name`."""
     folder = PurePosixPath(table).parent
-    paths = [(folder / each.replace("\\", "/")).as_posix() for each in given]
+    paths = [plain(f"{folder}/{each}") for each in given]
     for path, each in zip(paths, given, strict=True):
         if path not in images:
             raise InputError(f"{what} names {each!r}, which does not exist")

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxdiff.boundary import json_value
+from jaxdiff.data.files import plain
 from jaxdiff.data.readers.reader import Read, Reader, Request, Table
 from jaxdiff.errors import InputError
 
@@ -41,7 +42,7 @@ class StyleGAN(Reader):
         if labels is None:
             return Table(files.images, {}, notes=("there are no labels",)).labelled(files, request)
         folder = PurePosixPath(table).parent
-        given = {(folder / name.replace("\\", "/")).as_posix(): value for name, value in labels}
+        given = {plain(f"{folder}/{name}"): value for name, value in labels}
         present = [name for name in files.images if name in given]
         if not present:
             raise InputError(f"{what} has labels of none of the {len(files.images)} images, such as {files.images[0]}")
