@@ -34,11 +34,11 @@ def reading(what: str | os.PathLike, remedy: str = "") -> Generator[None, None, 
     Raises:
         InputError: for every exception of a library or of Python, and with the file's name before a message that lacks it.
     """
-    what, remedy = os.fspath(what), f"; {remedy}" if remedy else ""
+    name, what, remedy = Path(what).name, _shown(os.fspath(what)), f"; {remedy}" if remedy else ""
     try:
         yield
     except InputError as error:
-        text = str(error) if Path(what).name in str(error) else f"{what}: {error}{remedy}"
+        text = str(error) if name in str(error) else f"{what}: {error}{remedy}"
         if text == str(error) == _shown(text):
             raise
         raise type(error)(_shown(text)) from error

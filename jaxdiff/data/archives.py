@@ -142,7 +142,8 @@ def _tar(opener: Opener, what: str) -> Archive:
     with reading(what), opener() as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(0)
-        with tarfile.open(fileobj=_Held(file, end), mode="r:") as opened:
+        held: Any = _Held(file, end)
+        with tarfile.open(fileobj=held, mode="r:") as opened:
             members = [each for each in opened if not each.isdir()]
             file.seek(opened.offset)
             # tarfile takes a tar that is cut off in or before a header for a shorter one

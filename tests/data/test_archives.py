@@ -105,7 +105,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     write(tmp_path / "elsewhere", {f"{i}.png": encoded(i) for i in range(4)})
     write(tmp_path / "set", {"labels.csv": "file,kind\n" + "".join(f"images/{i}.png,{'ab'[i % 2]}\n" for i in range(4))})
     (tmp_path / "set" / "images").symlink_to(tmp_path / "elsewhere")
-    assert values(open_data(tmp_path / "set", split="all")) == {i: ("ab"[i % 2],) for i in range(4)}
+    assert values(open_data(tmp_path / "set", split="all", links=True)) == {i: ("ab"[i % 2],) for i in range(4)}
     (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "set")
     (tmp_path / "elsewhere" / "gone").symlink_to(tmp_path / "nowhere")
-    assert open_files(tmp_path / "set").names == [*(f"images/{i}.png" for i in range(4)), "labels.csv"]
+    assert open_files(tmp_path / "set", links=True).names == [*(f"images/{i}.png" for i in range(4)), "labels.csv"]
