@@ -78,6 +78,11 @@ bench: $(STAMP)  ## compare speed with PyTorch (installed first); cost of method
 	$(PY) -m bench sampler
 	$(PY) -m bench kills
 
+soak: $(STAMP)  ## draw, search and evaluate in one process for SECONDS (7200): memory, descriptors and compilations must be flat
+	$(PY) -m bench soak --seconds $(SECONDS) --out out/soak.csv
+
+SECONDS ?= 7200
+
 # Nothing is installed: the Python in use must have JAX and PyTorch for the GPU.
 bench-gpu:  ## compare speed with PyTorch on one GPU, in less than ten minutes, with a Python that has both: make bench-gpu PY=python3
 	$(PY) -m evaluate speed --network faces64 --device gpu --batch-size 128 --train-batch-size 64 --steps 25 --authors-steps 10 \

@@ -13,6 +13,7 @@ def main() -> None:
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.search import SearchSpread, search_spread
+    from bench.soak import Soak, soak
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
 
@@ -23,6 +24,7 @@ def main() -> None:
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),
         "search": (SearchSpread, search_spread),
+        "soak": (Soak, soak),
         "solvers": (Solvers, solvers),
         "switching": (Switching, switching),
     }

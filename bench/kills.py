@@ -1,246 +1,269 @@
-"""Runs that are killed at random times and restarted until done: their results must equal those of uninterrupted runs."""
+"""Programs that are killed at random times and restarted until done: what they write must equal that of undisturbed runs."""
 
+import json
+import os
 import random
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from bench import evaluations
+from bench.killed_programs import LATEST_END, ONCE, PROGRAMS, Killed
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
 
-LATEST_END = 60  # seconds after a kill within which every process must have ended
+HOOK = Path(__file__).parent / "kill_hook"
+"""The folder of the `sitecustomize` that kills a process at a file operation."""
+KILLED = "killed"
+"""Its line before it kills."""
+LIMIT = 1200
+"""Seconds that no start takes."""
 
 
 @dataclass(frozen=True)
 class Kills:
-    """Kills runs at random times and restarts them until they are done. Each kill sends SIGKILL or SIGTERM to one process; half
-    of the training runs are killed while a checkpoint is being written. The scenarios are training with one process, with two,
-    and with one and two in turn, drawing with one process, and with two, four and one in turn, and evaluations with one. Prints
-    every restart. The exit status is 1 if a result differs from that of the uninterrupted run, a restart does not resume from
-    the newest complete state, an evaluation computes a part twice, or a process does not end.
+    """Kills every program that writes at random times, and restarts it until it is done.
+
+    A kill sends SIGKILL or SIGTERM to one process: half of them at a time that is uniform over the run, half just before a
+    random one of its file operations (opening a file for writing, renaming, removing, making a folder). Prints every restart,
+    and a table. The exit status is 1 if what a program writes differs from an undisturbed run other than in the times that it
+    records, if a file is left over, if work that was finished is done twice, if a training does not resume from its newest
+    checkpoint, or a process does not end.
 
     Examples:
 
       python -m bench kills
 
-      python -m bench kills --kills 200 --seed 1 --scenarios two drawing-changing
+      python -m bench kills --kills 30 --seed 1 --programs "train import" "evaluate report"
     """
 
-    kills: int = 51
-    """Total number of kills, divided among the scenarios."""
+    kills: int = 100
+    """Total number of kills, divided among the programs."""
     seed: int = 0
     """Random seed of the times, signals and killed processes."""
-    scenarios: tuple[str, ...] = ()
-    """Scenarios to run; by default all."""
+    programs: tuple[str, ...] = ()
+    """Programs to kill; by default all."""
 
     def __post_init__(self):
         if self.kills < 1:
             raise InputError(f"--kills must be at least 1, got {self.kills}")
+        if unknown := set(self.programs) - PROGRAMS.keys():
+            raise InputError(f"--programs takes {', '.join(PROGRAMS)}, got {', '.join(unknown)}")
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A run to kill.
+@dataclass
+class Tally:
+    """What became of the kills of a program.
 
     Attributes:
-        arguments: command-line arguments of Python, for a run in a folder.
-        processes: the number of processes of each start in turn.
-        result: the result of a finished run, as arrays by name.
-        newest: the message with which a restart must resume, given the folder before it; empty for no message.
-        tolerance: the maximum difference between results; 0 requires equality bit for bit.
-        begun: what a restart prints when it looks for that message; before, none is expected.
-        half: pattern of the files that exist while a checkpoint is being written; empty for none.
+        seconds: of the undisturbed run, by the number of processes.
+        operations: file operations of the undisturbed run.
+        runs: runs that were killed, some of them several times, and then ended.
+        timed: files that are equal but for the times that they record.
+        files: all files of the output.
+        kills: how often each kind of kill and each signal.
+        failures: what was wrong.
     """
 
-    arguments: Callable[[Path], Sequence[Any]]
-    processes: tuple[int, ...]
-    result: Callable[[Path], dict[str, np.ndarray]]
-    newest: Callable[[Path], str]
-    tolerance: float = 0.0
-    begun: str = "of arrays;"
-    half: str = ""
+    seconds: dict[int, float] = field(default_factory=dict)
+    operations: int = 0
+    runs: int = 0
+    timed: set[str] = field(default_factory=set)
+    files: int = 0
+    kills: Counter = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
 
-
-def _training(steps: int) -> Callable[[Path], Sequence[Any]]:
-    # a process that is killed while the others wait for it never arrives
-    often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 0, "--arrival-seconds", LATEST_END // 2)
-    return lambda out: ("-m", "tests.small_training", "--steps", steps, "--out", out / "run", *often)
-
-
-def _weights(out: Path) -> dict[str, np.ndarray]:
-    from jaxdiff.weight_file import MODEL, read
-
-    return read(out / "run", MODEL).arrays
-
-
-def _function(out: Path) -> dict[str, np.ndarray]:
-    """The model's output on fixed noise. Weights are not compared, since rounding makes those without influence drift apart."""
-    import jax.numpy as jnp
-
-    from jaxdiff.model import load
-
-    model, rng = load(out / "run"), np.random.default_rng(0)
-    noise = rng.standard_normal((8, *model.shape), np.float32)
-    return {"denoised": np.asarray(model.denoise(jnp.asarray(noise), 0.6, model.conditions.encode(np.arange(8) % 2)))}
-
-
-def _newest_checkpoint(out: Path) -> str:
-    steps = [int(entry.name) for entry in (out / "run" / "checkpoints").glob("*") if entry.name.isdecimal()]
-    return f"resuming from step {max(steps)}" if steps else ""
-
-
-def _drawing(out: Path) -> Sequence[Any]:
-    sampled = ("--model", Path("checkpoints/embedded").absolute(), "--solver", "ddim", "--steps", 4, "--count", 2048)
-    return ("-m", "sample", "draw", *sampled, "--out", out / "set", "--arrival-seconds", LATEST_END // 2)
-
-
-def _levels(out: Path) -> dict[str, np.ndarray]:
-    """All images, and the numbers of complete and of partly written shard files."""
-    from jaxdiff.sampleset import SampleSet
-
-    drawn, files = SampleSet.open(out / "set"), [len(list((out / "set").glob(name))) for name in ("shard-*.npz", "*.partial")]
-    return {"levels": np.stack([drawn.image(i) for i in range(len(drawn))]), "files": np.array(files)}
-
-
-CHECKPOINT = "*.orbax-checkpoint-tmp*"
-SCENARIOS = {
-    "one": Scenario(_training(300), (1,), _weights, _newest_checkpoint, half=CHECKPOINT),
-    "two": Scenario(_training(20), (2,), _weights, _newest_checkpoint, half=CHECKPOINT),
-    "changing": Scenario(_training(40), (1, 2), _function, _newest_checkpoint, tolerance=1e-5, half=CHECKPOINT),
-    "drawing": Scenario(_drawing, (1,), _levels, lambda out: ""),
-    # one of 255 levels, since programs of other shapes round differently
-    "drawing-changing": Scenario(_drawing, (2, 4, 1), _levels, lambda out: "", tolerance=1.0),
-    **{
-        name: Scenario(
-            evaluations.evaluating(name), (1,), evaluations.evaluated(name), evaluations.finished(name), begun="resuming:"
-        )
-        for name in evaluations.COMMANDS
-    },
-}
+    @property
+    def count(self) -> int:
+        """All kills."""
+        return self.kills["operation"] + self.kills["time"]
 
 
 def kills(options: Kills) -> None:
-    """Runs the scenarios, and compares their results."""
-    if unknown := set(options.scenarios) - SCENARIOS.keys():
-        raise InputError(f"--scenarios takes {', '.join(SCENARIOS)}, got {', '.join(unknown)}")
-    chosen = options.scenarios or tuple(SCENARIOS)
-    failures = []
+    """Kills the programs, and prints the table."""
+    chosen = options.programs or tuple(PROGRAMS)
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder).resolve()
+        (work / "inputs").mkdir()
         environment = {
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled",
+            "JAX_COMPILATION_CACHE_DIR": f"{work}/compiled",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "XDG_CACHE_HOME": f"{work}/cache",
         }
         for place, name in enumerate(chosen):
-            # equal shares, the first scenarios get the remainder
+            # equal shares, the first programs get the remainder
             count = options.kills // len(chosen) + (place < options.kills % len(chosen))
-            failures += _run_scenario(name, count, Path(folder) / name, random.Random(f"{options.seed} {name}"), environment)
-    console.print(f"{options.kills} kills of {', '.join(chosen)}, seed {options.seed}: {len(failures)} failures")
+            trial = Trial(name, work, random.Random(f"{options.seed} {name}"), environment)
+            found[name] = trial.run(count)
+    _show(found, options)
+    failures = [f"{name}: {failure}" for name, tally in found.items() for failure in tally.failures]
     for failure in failures:
-        console.print(f"  {failure}")
+        console.print(f"  {failure}", markup=False, highlight=False)
     if failures:
         raise SystemExit(1)
 
 
-def _run_scenario(name: str, count: int, folder: Path, rng: random.Random, environment: dict[str, str]) -> list[str]:
-    """Kills runs of a scenario `count` times; the last run is not killed. Returns the failures."""
-    from tests.processes import run
+def _show(found: dict[str, Tally], options: Kills) -> None:
+    from rich import box
+    from rich.table import Table
 
-    scenario, failures, done, runs = SCENARIOS[name], [], 0, 0
-    durations = {}
-    for number in sorted(set(scenario.processes), reverse=True):
-        # twice, since the first compiles
-        for repeat in range(2):
-            whole = folder / f"uninterrupted-{number}-{repeat}"
-            whole.mkdir(parents=True)
-            ended = run(scenario.arguments(whole), number, timeout=600, **environment)
-            if any(one.code for one in ended):
-                return [f"{name}: the uninterrupted run fails:\n{ended[0].output}"]
-            durations[number] = max(one.seconds for one in ended)
-    expected = scenario.result(whole)
-    console.print(f"{name}: uninterrupted {', '.join(f'{took:.1f} s in {number}' for number, took in durations.items())}")
-    while done < count:
-        out = folder / f"killed-{runs}"
-        out.mkdir()
-        starts, over = 0, False
-        while not over:
-            processes = scenario.processes[starts % len(scenario.processes)]
-            wait = rng.uniform(0, durations[processes]) if done < count else None
-            begun = time.monotonic()
-            outcome, killed, over, wrong = _start(scenario, out, processes, wait, rng, environment)
-            if over:
-                # the load of the machine may have changed
-                durations[processes] = time.monotonic() - begun
-            console.print(f"{name} {runs}.{starts}: {outcome}", soft_wrap=True)
-            failures += [f"{name} {runs}.{starts}: {each}" for each in wrong]
-            if wrong:
-                return failures
-            done, starts = done + killed, starts + 1
-        failures += [f"{name} {runs}: {each}" for each in _differing(scenario.result(out), expected, scenario.tolerance)]
-        runs += 1
-    console.print(f"{name}: {done} kills over {runs} runs, all with the result of the uninterrupted run")
-    return failures
+    done = sum(tally.count for tally in found.values())
+    failures = sum(len(tally.failures) for tally in found.values())
+    title = f"{done} kills, seed {options.seed}, {os.cpu_count()} cores: {failures} failures"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "but for times")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("program", "but for times") else "right", overflow="fold")
+    for name, tally in found.items():
+        seconds = ", ".join(f"{took:.0f}" for took in tally.seconds.values())
+        counted = (
+            tally.count,
+            tally.kills["operation"],
+            tally.kills["SIGTERM"],
+            tally.runs,
+            seconds,
+            tally.operations,
+            tally.files,
+        )
+        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.timed)) or "-")
+    console.print(table)
 
 
-def _start(scenario, out, processes, wait, rng, environment) -> tuple[str, bool, bool, list[str]]:
-    """Starts the processes, and kills one after `wait` seconds; None kills none.
+class Trial:
+    """The kills of one program.
 
-    Returns:
-        What happened, whether a process was killed, whether the run is over, and the failures.
+    Arguments:
+        name: the program.
+        work: a folder for its files.
+        rng: decides about the kills.
+        environment: variables of its processes.
     """
-    from tests.processes import started
 
-    newest, wrong, act = scenario.newest(out), [], "not killed"
-    victim, number = rng.randrange(processes), rng.choice((signal.SIGKILL, signal.SIGTERM))
-    since = time.time()
-    writing, delay = bool(scenario.half) and rng.random() < 0.5, rng.uniform(0, 0.1)
-    with started(scenario.arguments(out), processes, **environment) as running:
-        alive = lambda: all(process.popen.poll() is None for process in running)  # noqa: E731
-        begun = time.monotonic()
-        while wait is not None and alive() and time.monotonic() < begun + wait:
-            time.sleep(0.01)
-        while wait is not None and writing and alive() and not _writing(out, scenario.half, since):
-            time.sleep(0.002)
-        killed = wait is not None and alive()
+    def __init__(self, name: str, work: Path, rng: random.Random, environment: dict[str, str]):
+        self._name, self._rng, self._environment = name, rng, environment
+        self._program: Killed = PROGRAMS[name]
+        own = work / name.replace(" ", "-")
+        # every run writes to one path, since reports name it
+        self._own, self._out, self._expected = own, own / "out", own / "undisturbed"
+        self._logs: list[Path] = []
+        own.mkdir()
+        self._command = self._program.command(work / "inputs", self._out)
+        self.tally = Tally()
+
+    def run(self, count: int) -> Tally:
+        """Kills the program `count` times; the last run is not killed."""
+        self._undisturbed()
+        while self.tally.count < count and not self.tally.failures:
+            self._logs.clear()
+            starts, over = 0, False
+            while not over and not self.tally.failures:
+                over = self._start(starts, kill=self.tally.count < count)
+                starts += 1
+            if not self.tally.failures:
+                self._compare()
+            shutil.rmtree(self._out, ignore_errors=True)
+        console.print(f"{self._name}: {self.tally.count} kills over {self.tally.runs} runs", highlight=False)
+        return self.tally
+
+    def _undisturbed(self) -> None:
+        """Runs the program with each number of processes, and keeps the last output."""
+        from tests.processes import run
+
+        for number in sorted(set(self._program.processes), reverse=True):
+            self._logs.clear()
+            shutil.rmtree(self._out, ignore_errors=True)
+            ended = run(self._command, number, timeout=LIMIT, **self._hooked(None, signal.SIGKILL, 0))
+            if any(one.code != self._program.status for one in ended):
+                self.tally.failures.append(f"the undisturbed run fails:\n{ended[0].output}")
+                return
+            self.tally.seconds[number] = max(one.seconds for one in ended)
+            self.tally.operations = len(self._operations())
+        self._out.rename(self._expected)
+        self.tally.files = sum(file.is_file() for file in self._expected.rglob("*"))
+        seconds = ", ".join(f"{took:.1f} s in {number}" for number, took in self.tally.seconds.items())
+        console.print(f"{self._name}: undisturbed {seconds}, {self.tally.operations} operations", highlight=False)
+
+    def _start(self, starts: int, *, kill: bool) -> bool:
+        """Starts the processes, and kills one of them; returns whether the run is over."""
+        from tests.processes import started
+
+        processes = self._program.processes[starts % len(self._program.processes)]
+        number, victim = self._rng.choice((signal.SIGKILL, signal.SIGTERM)), self._rng.randrange(processes)
+        kind = self._rng.choice(("operation", "time")) if kill else None
+        wait = self._rng.uniform(0, self.tally.seconds[processes]) if kind == "time" else LIMIT
+        # what was done before is not done again
+        left = max(3, self.tally.operations - len(self._operations()))
+        at = self._rng.randint(1, left) if kind == "operation" else None
+        newest, begun, sent = self._program.newest(self._out), time.monotonic(), False
+        with started(self._command, processes, **self._hooked(at, number, victim)) as running:
+            while (alive := all(process.popen.poll() is None for process in running)) and time.monotonic() < begun + wait:
+                time.sleep(0.02)
+            if alive and kind == "time":
+                running[victim].send(number)
+                sent = True
+            try:
+                ended = [process.end(LATEST_END) for process in running]
+            except AssertionError as hanging:
+                self.tally.failures.append(f"{number.name} {'at ' if at else 'after '}{at or wait}: {hanging}")
+                return False
+        killed = sent or KILLED in _lines(self._logs[-1])
+        codes, output = [one.code for one in ended], ended[0].output
+        over = all(code == self._program.status for code in codes)
+        act = "not killed"
         if killed:
-            time.sleep(delay if writing else 0)
-            half = _writing(out, scenario.half, since)
-            running[victim].send(number)
-            act = f"{number.name} to process {victim} of {processes} after {time.monotonic() - begun:.1f} s"
-            act += " while a checkpoint was written" if half else ""
-        limit = LATEST_END if killed else 600
-        try:
-            ended = [process.end(limit) for process in running]
-        except AssertionError as hanging:
-            return act, killed, False, [f"{act}: {hanging}"]
-    codes = [one.code for one in ended]
-    over = all(code == 0 for code in codes)
-    output = ended[0].output
-    if newest and scenario.begun in output and newest not in output:
-        wrong.append(f"{act}: did not print {newest!r}:\n{output}")
-    if not killed and not over:
-        wrong.append(f"ended with {codes} though nothing was killed:\n{output}")
-    return f"{newest or 'from the start'}; {act}; ended with {codes}", killed, over, wrong
+            self.tally.kills.update((kind, number.name))
+            act = (
+                f"{number.name} to process {victim} of {processes} {f'before operation {at}' if at else f'after {wait:.1f} s'}"
+            )
+        elif over and not starts:
+            # the load of the machine may have changed
+            self.tally.seconds[processes] = time.monotonic() - begun
+        line = f"{self._name} {self.tally.runs}.{starts}: {newest or 'from the start'}; {act}; ended with {codes}"
+        console.print(line, highlight=False, soft_wrap=True)
+        if newest and "of arrays;" in output and newest not in output:
+            self.tally.failures.append(f"{act}: did not print {newest!r}:\n{output}")
+        if not over and not killed:
+            self.tally.failures.append(f"ended with {codes} though nothing was killed:\n{output}")
+        return over
+
+    def _compare(self) -> None:
+        """Compares the output with that of the undisturbed run."""
+        self.tally.runs += 1
+        wrong, timed = self._program.equal(self._out, self._expected)
+        self.tally.timed.update(timed)
+        twice = [f"{path} was written again" for path in _again(self._operations())]
+        self.tally.failures += [f"run {self.tally.runs}: {each}" for each in [*wrong, *twice]]
+
+    def _hooked(self, at: int | None, number: int, process: int) -> dict[str, str]:
+        """Variables of processes that log their operations, to a new file, and of which one is killed at an operation."""
+        self._logs.append(self._own / f"operations-{len(self._logs)}")
+        self._logs[-1].unlink(missing_ok=True)
+        given = {"folder": str(self._out), "log": str(self._logs[-1]), "at": at, "signal": int(number), "process": process}
+        path = os.pathsep.join((str(HOOK), str(Path.cwd())))
+        return {**self._environment, "PYTHONPATH": path, "JAXDIFF_BENCH_KILL": json.dumps(given)}
+
+    def _operations(self) -> list[str]:
+        """The operations of all starts of this run."""
+        return [line for log in self._logs for line in _lines(log)]
 
 
-def _writing(out: Path, half: str, since: float) -> bool:
-    """Whether a write that began after `since` is in progress; files left by earlier kills do not count."""
-    try:
-        return bool(half) and any(file.stat().st_mtime > since for file in out.rglob(half))
-    except FileNotFoundError:  # it was completed in the meantime
-        return False
+def _again(operations: list[str]) -> list[str]:
+    """The results of work that were written though they were there."""
+    there, again = set(), []
+    for kind, _, path in (line.partition(" ") for line in operations):
+        if kind == "os.rename" and any(fnmatch(path, pattern) for pattern in ONCE):
+            again += [path] * (path in there)
+            there.add(path)
+        elif kind == "os.remove":
+            there.discard(path)
+    return again
 
 
-def _differing(result: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> list[str]:
-    """The differences between a result and the expected one."""
-    if result.keys() != expected.keys():
-        return [f"has {sorted(result)} instead of {sorted(expected)}"]
-    apart = {name: float(np.abs(result[name].astype(np.float64) - expected[name]).max()) for name in expected}
-    return [f"{name} differs by {far}" for name, far in apart.items() if far > tolerance]
+def _lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []

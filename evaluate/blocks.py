@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxdiff.batches import in_batches
-from jaxdiff.finished import Finished, checksum, key_of, once
+from jaxdiff.finished import Finished, Part, checksum, key_of, once
 
 BATCHES = 4
 """Batches of each device in a block."""
-Block = tuple[str, str, Callable[[], Float32[np.ndarray, " block"]]]
-"""A part of `jaxdiff.finished.run_all`."""
+Block = Part[Float32[np.ndarray, " block"]]
+"""The values of a block, for `jaxdiff.finished.run_all`."""
 
 
 def blocks(finished: Finished, kind: str, about: Any, function: Callable, rows: Any, size: int) -> Iterator[Block]:

@@ -45,7 +45,7 @@ def label_accuracies(
     found = []
     with progress(f"classifying with {about['file']}", sum(len(each.labels) for each in sets), unit="images") as advance:
         for images in sets:
-            key = key_of("external", about, repr(classifier.input), repr(classifier.output), images.images)
+            key = key_of("external", about, repr(classifier.input), repr(classifier.output), images.digest)
             if key in finished:
                 advance(len(images.labels))
             answer = partial(_answers, classifier, images, advance)

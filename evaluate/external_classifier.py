@@ -146,7 +146,7 @@ def load(
         renamed: whether `values` was given for this file, and replaces names in it that differ.
         layout, size, mean, scale: see `input_format`.
         output: the name of the output to read, where several can be the answer.
-        threshold: above which a single score means the second class, where the file does not tell.
+        threshold: above which a single score means the second class, where the file does not specify it.
 
     Raises:
         InputError: no onnxruntime, no such file, or a network that takes no images.

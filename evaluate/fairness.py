@@ -251,8 +251,9 @@ def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | Non
 
 def _reading(options: Fairness, spec: str) -> dict[str, Any]:
     """How a set is read: --value-names unless it names its values itself; --layout and --range are those of --real."""
-    reading = options.reading if spec == options.real else {"value_names": options.reading["value_names"]}
-    return reading | ({"value_names": None} if names_values(spec, reading.get("layout")) else {})
+    own = {} if spec == options.real else {"layout": None, "range": None}
+    reading = options.reading | own
+    return reading | ({"value_names": None} if names_values(spec, reading["layout"], links=reading["links"]) else {})
 
 
 def _load(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
 
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
@@ -14,8 +15,8 @@ from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
 from jaxdiff.fairness.evaluation import LabelledImages
 from jaxdiff.fairness.parity import measure_parity
-from jaxdiff.finished import Finished, key_of, once_json
-from jaxdiff.quality.extractors import Extractor
+from jaxdiff.finished import Finished, checksum, key_of, once_json
+from jaxdiff.quality.extractors import Extractor, FinishedFeatures
 from jaxdiff.quality.measure import MIN_IMAGES, Scores, balanced_subsets, measure_quality
 from jaxdiff.quality.real_comparison import ImageFeatures
 from jaxdiff.sampleset import SampleSet
@@ -33,7 +34,7 @@ def cost(spec: str) -> dict[str, Any]:
 
 
 def featured(
-    reference: LabelledImages, sets: Sequence[LabelledImages], extractor: Extractor, *, values: int, seed: int
+    reference: LabelledImages, sets: Sequence[LabelledImages], extractor: FinishedFeatures, *, values: int, seed: int
 ) -> tuple[np.ndarray, list[ImageFeatures]] | None:
     """The features of reference images, and of each set as many images of each group as of the others, with their features.
 
@@ -50,9 +51,17 @@ def featured(
     drawn = balanced_subsets([images.labels for images in sets], values=values, seed=seed)
     if min(len(drawn[0]), len(reference.labels)) < MIN_IMAGES:
         return None
-    taken = [images.take(chosen) for images, chosen in zip(sets, drawn, strict=True)]
-    known = extractor(reference.images).astype(np.float64)
-    return known, [ImageFeatures(each.images, extractor(each.images).astype(np.float64), each.labels) for each in taken]
+    known = extractor.of_set(reference.digest, reference.images).astype(np.float64)
+    return known, [features(images, extractor, chosen) for images, chosen in zip(sets, drawn, strict=True)]
+
+
+def features(
+    images: LabelledImages, extractor: FinishedFeatures, indices: Integer[np.ndarray, " n"] | None = None
+) -> ImageFeatures:
+    """The images of a set with these indices, or all, with their features."""
+    found = extractor.of_set(images.digest, images.images, indices).astype(np.float64)
+    taken = images if indices is None else images.take(indices)
+    return ImageFeatures(taken.images, found, taken.labels)
 
 
 def quality(
@@ -86,12 +95,9 @@ def quality(
         )
         return {**scores(found.whole), "groups": [scores(group) for group in found.groups], "extractor": about}
 
+    given = checksum((about, known, labels, values, seed))
     return [
-        once_json(
-            finished,
-            key_of("quality", about, known, labels, images.features, images.labels, values, seed),
-            partial(measure, images),
-        )
+        once_json(finished, key_of("quality", given, images.features, images.labels), partial(measure, images))
         for images in sets
     ]
 

@@ -7,6 +7,12 @@ from pathlib import Path
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+def trim() -> None:
+    """Returns freed memory that the process keeps to the system, where the C library can."""
+    with suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class ProcessMemory:
     """The peak memory of this process in bytes, beyond its memory at the last `reset`; None on systems other than Linux."""
 
@@ -18,8 +24,7 @@ class ProcessMemory:
 
         First returns freed memory that the process keeps to the system, since reusing it would not count.
         """
-        with suppress(OSError, AttributeError):  # only glibc has it
-            ctypes.CDLL(None).malloc_trim(0)
+        trim()
         try:
             _RESET.write_text("5")  # resets the peak (proc(5))
             self._before = _kibibytes("VmRSS")

@@ -24,7 +24,7 @@ from jaxdiff.data.selection import matches
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, balanced_classifier_key, train_balanced_classifier
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier, Resampled
 from jaxdiff.finished import Finished, checksum, key_of, once_json, run_all
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.copies import nearest
@@ -86,7 +86,10 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     """As `safety`; keeps what is finished."""
     start = time.monotonic()
     train, test = (_real(options, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", **options.image_format, attributes=()) for spec in options.synthetic}
+    sources = {
+        spec: open_data(spec, split="all", **options.image_format, attributes=(), links=options.follow_links)
+        for spec in options.synthetic
+    }
     for source in sources.values():
         show_data(source)
     require_one_size(
@@ -158,21 +161,20 @@ def _train_classifiers(
     training = ClassifierTraining(steps=options.steps, flip=options.flip)
     others = [attribute.name for attribute in train.attributes[1:]]
     # the classifier for rejection is trained on other images, so that it does not share the errors of the others
-    half = len(train.images) // 2
-    first, second = slice(0, half), slice(half, None)
+    middle = len(train.images) // 2
+    first, second = (
+        Resampled(train.images[half], train.labels[half], train.attributes) for half in (slice(middle), slice(middle, None))
+    )
 
-    def trained(note, name, pairs, part, seed):
-        given, how = (train.images[part], train.labels[part]), {"pairs": pairs, "seed": seed, "training": training}
-        key = balanced_classifier_key(*given, train.attributes, name, **how)
+    def part(note, name, pairs, half, seed):
         held_out = test.images, test.labels[:, find(test.attributes, name)]
-        run = partial(train_balanced_classifier, *given, *held_out, train.attributes, name, **how, finished=finished)
-        return note, key, run
+        return note, *half.part(name, *held_out, pairs=pairs, seed=seed, training=training, finished=finished)
 
     balanced = [(SAFE.name, other) for other in others]
     seeds = range(options.seed, options.seed + options.seeds)
-    parts = [trained(options.unsafe, SAFE.name, balanced, first, seed) for seed in seeds]
-    parts.append(trained(options.unsafe, SAFE.name, balanced, second, options.seed + options.seeds))
-    parts += [trained(other, other, [], first, options.seed) for other in others[:1]]
+    parts = [part(options.unsafe, SAFE.name, balanced, first, seed) for seed in seeds]
+    parts.append(part(options.unsafe, SAFE.name, balanced, second, options.seed + options.seeds))
+    parts += [part(other, other, [], first, options.seed) for other in others[:1]]
     with reported("training classifiers") as report:
         *classifiers, rejector = (found := run_all(finished, parts, report))[: options.seeds + 1]
     of_features = [classifiers[0], *found[options.seeds + 1 :]]
@@ -243,17 +245,17 @@ def _guard_summary(options: Safety, spec: str, test: Real, finished: Finished) -
         summary["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):
         with working(f"measuring the gate of {Path(spec).name}"):
-            summary["gate"] = _false_positives(about, test.images[~test.unsafe], options.seed, finished)
+            summary["gate"] = _false_positives(about, test.images[~test.unsafe], options, finished)
     return {"guard": summary}
 
 
-def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, finished: Finished) -> dict[str, float]:
+def _false_positives(about: Mapping[str, Any], images: np.ndarray, options: Safety, finished: Finished) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
     low_high = about.get("unsafe_range")
     unsafe = encoded(
         about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]),
-        layout=about.get("unsafe_layout"), range=low_high and tuple(low_high),
+        layout=about.get("unsafe_layout"), range=low_high and tuple(low_high), links=options.follow_links,
     )  # fmt: skip
     temperature = about["temperature"]
     kernel = (
@@ -269,10 +271,10 @@ def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, fi
     inside = np.linspace(float(gate.window.start), max(float(gate.window.stop), 0.02), 7)[:-1]
 
     def measure():
-        rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
+        rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(options.seed))
         return {"mean": float(rates.mean()), "largest": float(rates.max())}
 
-    return once_json(finished, key_of("gate", json.dumps(about), unsafe, images, seed), measure)
+    return once_json(finished, key_of("gate", json.dumps(about), unsafe, images, options.seed), measure)
 
 
 COLUMNS = (

@@ -19,9 +19,9 @@ from jaxdiff.fairness.findings import Finding, Limits, find_faults
 from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import ClassifierTraining
 from jaxdiff.quality.extractors import ClassifierExtractor, Extractor, FinishedFeatures
-from jaxdiff.quality.real_comparison import ImageFeatures, compare_with_real
+from jaxdiff.quality.real_comparison import compare_with_real
 
-from . import findings
+from . import findings, measures
 from .writing import write_json
 
 COUNT = 1000
@@ -135,24 +135,21 @@ def check(
             replicates=replicates, permutations=permutations, finished=finished, progress=report,
         )  # fmt: skip
     extract = FinishedFeatures(extractor or ClassifierExtractor(evaluation.classifier), finished)
-    train, held_out = (
-        ImageFeatures(each.images, extract(each.images).astype(np.float64), each.labels)
-        for each in (given.train, given.held_out)
-    )
+    train, held_out = (measures.features(each, extract) for each in (given.train, given.held_out))
     referred = min(2 * len(held_out.labels), len(train.labels) // 2)
     reference = train.features[:referred]
     others = train.take(np.arange(referred, len(train.labels))).concatenated(held_out)
 
     def compared(some, control, known, own_seed):
-        own = [ImageFeatures(case.images, extract(case.images).astype(np.float64), case.labels) for case in some]
+        own = [measures.features(each, extract) for each in some]
         return compare_with_real(reference, control, own, values=len(values), train=known, seed=own_seed)
 
     with working("comparing with real images"):
-        measured = [*compared(battery, held_out, train.images, seed)]
-        for i, case in enumerate(repeated):
+        measured = [*compared(sets[: len(battery)], held_out, train.images, seed)]
+        for i, images in enumerate(sets[len(battery) :]):
             split = np.random.default_rng([seed, i]).permutation(len(others.labels))
             known, control = others.images[split[len(held_out.labels) :]], others.take(split[: len(held_out.labels)])
-            measured += compared([case], control, known, seed + i)
+            measured += compared([images], control, known, seed + i)
     found = [
         (case, find_faults(result, each, values=values, limits=limits))
         for case, result, each in zip((*battery, *repeated), evaluation.synthetic, measured, strict=True)

@@ -19,11 +19,21 @@ class Finished(Protocol):
     In a run of several processes all of them call its methods alike, and get the same answers.
     """
 
-    def __contains__(self, key: object, /) -> bool: ...
+    def __contains__(self, key: object, /) -> bool:
+        """Whether the arrays under a key are finished, so that `get` returns them."""
+        ...
 
-    def get(self, key: str, /) -> Mapping[str, np.ndarray] | None: ...
+    def get(self, key: str, /) -> Mapping[str, np.ndarray] | None:
+        """The arrays under a key, bit for bit as they were kept; None for a key that is not finished."""
+        ...
 
-    def __setitem__(self, key: str, arrays: Mapping[str, np.ndarray], /) -> None: ...
+    def __setitem__(self, key: str, arrays: Mapping[str, np.ndarray], /) -> None:
+        """Keeps arrays, by names of any characters, under a key: when it returns, a kill no longer loses them.
+
+        Raises:
+            InputError: they cannot be kept, for example since the disk is full.
+        """
+        ...
 
 
 def key_of(kind: str, *dependencies: Any) -> str:
@@ -59,28 +69,34 @@ def once_json(finished: Finished | None, key: str, compute: Callable[[], Any]) -
     return json.loads(str(found["json"]))
 
 
+Part = tuple[str, str, Callable[[], Result]]
+"""A part of a computation: a description, its key, and a function that takes the finished result or computes and keeps it."""
+
+
 def run_all(
-    finished: Finished,
-    parts: Sequence[tuple[str, str, Callable[[], Result]]],
-    progress: Callable[[str, int, int], None],
+    finished: Finished | None, parts: Sequence[Part[Result]], progress: Callable[[str, int, int], None] | None
 ) -> list[Result]:
     """Runs parts in their order, each of which keeps its result, and reports those that have to be computed.
 
     Arguments:
-        finished: where they keep their results.
-        parts: a description, the key, and a function that takes the finished result or else computes it and keeps it.
+        finished: where they keep their results; None keeps nothing.
+        parts: the parts; of several with one key the first computes it for all.
         progress: called with a description, the parts done and their number; first with those that were finished.
 
     Returns:
         What each function returns.
     """
-    done, results = sum(key in finished for _, key, _ in parts), []
+    # each key is looked up once
+    absent = {key: finished is None or key not in finished for key in dict.fromkeys(key for _, key, _ in parts)}
+    done, results = sum(not absent[key] for _, key, _ in parts), []
     for description, key, run in parts:
-        if key not in finished:
-            progress(description, done, len(parts))
+        if absent[key]:
+            if progress:
+                progress(description, done, len(parts))
             done += 1
         results.append(run())
-    progress("done", len(parts), len(parts))
+    if progress:
+        progress("done", len(parts), len(parts))
     return results
 
 

@@ -1,6 +1,6 @@
 """Classifiers of clean images: a small ResNet, trained on labelled images, its predictions and its features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Float32, Int, Integer, Shaped, UInt8
 from jaxdiff.batches import in_batches
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
-from jaxdiff.finished import Finished, checksum, key_of, once
+from jaxdiff.finished import Finished, key_of, once
 from jaxdiff.models import resnet
 from jaxdiff.parallel import broadcast_from_first
 from jaxdiff.spaces.pixels import scaled
@@ -127,24 +127,30 @@ def train_image_classifier(
     return ImageClassifier(graph, jax.tree.map(jnp.asarray, broadcast_from_first(state)))
 
 
-def classifier_keys(
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Integer[np.ndarray, " n"],
+def classifier_key(
+    digest: str,
+    indices: Integer[np.ndarray, " n"] | None = None,
     *,
     values: int,
-    seeds: Sequence[int],
+    seed: int,
     training: ClassifierTraining = DEFAULT_TRAINING,
-) -> list[str]:
-    """The keys of the classifiers that `train_image_classifier` makes of these images with each seed, for `train_once`."""
-    digest = checksum((images, labels))
-    return [key_of("classifier", digest, values, seed, asdict(training)) for seed in seeds]
+) -> str:
+    """The key under which `train_once` keeps a classifier.
+
+    Arguments:
+        digest: the `jaxdiff.finished.checksum` of the images and labels of a set.
+        indices: those of the set that it is trained on, in their order; None for all.
+        values, seed, training: as in `train_image_classifier`.
+    """
+    return key_of("classifier", digest, indices, values, seed, asdict(training))
 
 
 def train_once(
-    finished: Finished,
+    finished: Finished | None,
     key: str,
     images: UInt8[np.ndarray, "n h w c"],
     labels: Integer[np.ndarray, " n"],
+    indices: Integer[np.ndarray, " m"] | None = None,
     *,
     values: int,
     seed: int,
@@ -153,14 +159,17 @@ def train_once(
     """The classifier that is finished under a key, or else that of `train_image_classifier`, whose weights are then kept.
 
     Arguments:
-        finished: where the weights are kept.
-        key: from `classifier_keys` of the same arguments.
-        images, labels, values, seed, training: as in `train_image_classifier`.
+        finished: where the weights are kept; None keeps nothing.
+        key: from `classifier_key` of the same arguments.
+        images, labels: a set of images.
+        indices: those of the set that it is trained on, in their order; None for all.
+        values, seed, training: as in `train_image_classifier`.
     """
     graph, state = _untrained(images, values, seed, training)
 
     def compute():
-        trained = train_image_classifier(images, labels, values=values, seed=seed, training=training)
+        given = (images, labels) if indices is None else (images[indices], labels[indices])
+        trained = train_image_classifier(*given, values=values, seed=seed, training=training)
         return {name: np.asarray(leaf) for name, leaf in named(trained.state).items()}
 
     weights = once(finished, key, compute)

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import FILE, SampleSet
+from jaxdiff.spaces import Space
 from jaxdiff.writing import require_room
 
 from .batch import images_at_once
 from .drawing import Drawing
 from .options import Draw
 from .setting import setting
+from .shard import Shard, kept, remove_parts
 
 PREVIEW = 64
 ACTIVITY = "being drawn into"
@@ -51,6 +54,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
     description = (drawing.settings(), attributes, chosen.labels(ends), space, options.format, drawing.captions())
     with claimed(folder, *description, held=folder == options.out) as samples:
         seconds = _draw_missing(options, drawing, samples, ends)
+        write_once(folder, partial(remove_parts, samples))
         write_once(folder, samples.finish)
         if len(seconds) > 1:
             # the first batch compiles
@@ -94,7 +98,8 @@ def claimed(folder: Path, *description: Any, held: bool = False) -> Iterator[Sam
 def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.ndarray) -> list[float]:
     """Draws the missing shards, assigned to the processes in turn; returns the seconds per image of each batch.
 
-    All processes draw the same number of batches in lockstep: one without a shard of its own repeats some samples.
+    Of a shard that takes long, what is drawn is kept in parts, and a run begins where these end. All processes draw the same
+    number of batches in lockstep: one without a shard of its own repeats some samples.
     """
     first, processes = jax.process_index(), jax.process_count()
     missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
@@ -104,7 +109,9 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
         return []
     batch = options.batch_size or images_at_once(drawing, options.count)
     rows, seconds = batch // processes, []
-    left = sum(stop - start for start, stop in missing)
+    # everything that the processes must agree on comes from the first
+    parts = dict(parallel.run_on_first(lambda: [(start, kept(samples, start, stop)) for start, stop in missing]))
+    left = sum(stop - start - parts[start] for start, stop in missing)
     if samples.storage == "npz":
         shown = drawing.chosen.model.space.shown
         size = left * math.prod(shown.shape) * np.dtype(shown.dtype).itemsize
@@ -112,27 +119,31 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
         for turn in range(0, len(missing), processes):
             shards = missing[turn : turn + processes]
-            start, stop = shards[first] if first < len(shards) else shards[0]
-            parts, notes = [], []
-            for step in range(max(-(-(end - begin) // rows) for begin, end in shards)):
+            own = first < len(shards)
+            start, stop = shards[first if own else 0]
+            shard = Shard(samples, start, stop, parts[start]) if own else None
+            lengths = [end - begin - parts[begin] for begin, end in shards]
+            for step in range(max(-(-length // rows) for length in lengths)):
                 # the last batch is filled up, so that one program serves all
-                indices, begun = start + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
+                indices, begun = start + parts[start] + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
                 with jax.set_mesh(drawing.chosen.mesh):
-                    part, note = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
+                    images, notes = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
                 seconds.append((time.monotonic() - begun) / batch)
-                parts.append(part)
-                notes.append(note)
-                advance(sum(max(0, min(end - begin - step * rows, rows)) for begin, end in shards))
-
-            def keep(start=start, count=stop - start, parts=parts, notes=notes):
-                images = np.concatenate(parts)[:count]
-                if len(bad := np.flatnonzero(~np.isfinite(images).all(tuple(range(1, images.ndim))))):
-                    raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {start + bad[0]}")
-                merged = {name: np.concatenate([note[name] for note in notes])[:count] for name in notes[0]}
-                samples.write(start, drawing.chosen.model.space.decode(images), merged)
-
-            parallel.gather_results(keep if first < len(shards) else lambda: None)
+                parallel.gather_results(partial(_keep, shard, images, notes))
+                advance(sum(max(0, min(length - step * rows, rows)) for length in lengths))
+            parallel.gather_results(partial(_write, shard, drawing.chosen.model.space))
     return seconds
+
+
+def _keep(shard: Shard | None, images: np.ndarray, notes: Mapping[str, np.ndarray]) -> None:
+    if shard is not None:
+        shard.add(images, notes)
+        shard.keep()
+
+
+def _write(shard: Shard | None, space: Space) -> None:
+    if shard is not None:
+        shard.write(space)
 
 
 def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:

@@ -8,15 +8,17 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from jaxdiff._console.output import claimed
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
-from jaxdiff._console.terminal import console, progress
+from jaxdiff._console.terminal import console, reported
 from jaxdiff.data import load_arrays, open_with
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose_trade_off
+from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.feature_classifiers import associated_names, train_feature_classifiers
 from jaxdiff.fairness.tradeoff import OBJECTIVES, TradeOff, measure_trade_off
 from jaxdiff.fairness.transition import time_fields
+from jaxdiff.finished import Finished, Part, checksum, key_of, once_json, run_all
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import require_pixels
 
@@ -31,18 +33,19 @@ from .transitions import default_path
 def search_by_objective(options: Search) -> Transition:
     """Draws a set at each tau, evaluates it with attribute classifiers, and writes the best tau for the objective.
 
-    The sets are stored next to the file, in a folder of the same name, so that an interrupted search resumes.
+    The sets are stored next to the file, in a folder of the same name, and what is trained and measured is kept, so that an
+    interrupted search resumes.
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen)
-    with claimed(out, file=True):
-        found, measured = find_by_objective(options, chosen, out.with_suffix(""))
+    with kept_parts(out) as finished:
+        found, measured = find_by_objective(options, chosen, out.with_suffix(""), finished)
         show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
     console.print(_table(measured, chosen))
     return found
 
 
-def find_by_objective(options: Search, chosen: Setting, folder: Path) -> tuple[Transition, list[TradeOff]]:
+def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: Finished) -> tuple[Transition, list[TradeOff]]:
     """The tau with the least dependence or disparity among those with enough label accuracy, and what was measured at each tau;
     draws the sets to `folder`."""
     if len(chosen.columns) > 1:
@@ -65,18 +68,16 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> tuple[T
         count=options.count, seed=options.seed, **options.same(),
     )  # fmt: skip
     names = [chosen.name, *associated]
-    with progress("training attribute classifiers", len(names)) as advance:
+    with reported("training attribute classifiers") as report:
         classifiers = train_feature_classifiers(
-            spec, names, **fitting, seed=options.seed,
-            progress=lambda note, done, _: advance(min(done, 1), note=note),
+            spec, names, **fitting, seed=options.seed, finished=finished, progress=report
         )  # fmt: skip
     folders = draw(drawing)
-    measured = []
-    with progress("evaluating sets", len(folders)) as advance:
-        for tau, path in zip(options.tau, folders, strict=True):
-            images, labels = load_arrays(SampleSet.open(path))
-            measured.append(measure_trade_off(tau, images, labels[:, chosen.columns[0]], classifiers, seed=options.seed))
-            advance(note=f"tau {tau:.3f}")
+    of = [(each.attribute.name, each.attribute.values, each.classifier.state, each.confusion.count) for each in classifiers]
+    how = {"column": chosen.columns[0], "trained": checksum(of), "seed": options.seed, "finished": finished}
+    parts = [_part(tau, path, classifiers, **how) for tau, path in zip(options.tau, folders, strict=True)]
+    with reported("evaluating sets", unit="sets") as report:
+        measured = run_all(finished, parts, report)
     measured.sort(key=lambda each: each.tau)
     best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
     values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
@@ -94,6 +95,27 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path) -> tuple[T
         },
     )  # fmt: skip
     return found, measured
+
+
+def _part(
+    tau: float,
+    folder: Path,
+    classifiers: Sequence[AttributeClassifier],
+    *,
+    column: int,
+    trained: str,
+    seed: int,
+    finished: Finished,
+) -> Part[TradeOff]:
+    """The measurement of a set; `trained` is the checksum of the classifiers."""
+    samples = SampleSet.open(folder)
+    key = key_of("trade-off", tau, samples.mark, trained, seed)
+
+    def measure() -> dict[str, float]:
+        images, labels = load_arrays(samples)
+        return asdict(measure_trade_off(tau, images, labels[:, column], classifiers, seed=seed))
+
+    return f"tau {tau:.3f}", key, lambda: TradeOff(**once_json(finished, key, measure))
 
 
 def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:

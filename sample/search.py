@@ -1,5 +1,6 @@
 """`jaxdiff sample search`: searches the transition points of a model."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -14,7 +15,7 @@ from rich.table import Table
 from jaxdiff import parallel
 from jaxdiff._console import arguments, plots
 from jaxdiff._console.first import write_once
-from jaxdiff._console.output import claimed
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import Reading, show_data
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
@@ -28,10 +29,11 @@ from jaxdiff.fairness import (
     search_direct,
     search_prefix,
     search_spectral,
-    train_image_classifier,
     whitening,
 )
 from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_transitions, time_fields
+from jaxdiff.finished import Finished, checksum, key_of, once_json
+from jaxdiff.image_classifier import classifier_key, train_once
 from jaxdiff.phases import boundary_times
 from jaxdiff.spaces import require_pixels
 from jaxdiff.writing import write_text
@@ -54,11 +56,12 @@ def reference_reading(options: Reading, reference: str | None, training: Mapping
         "value_names": arguments.value_names(options.value_names or own.get("value_names", ())),
         "layout": options.layout or own.get("layout"),
         "range": low_high and tuple(low_high),
+        "links": options.follow_links,
     }
 
 
-def reference_features(name: str, chosen: Setting, options: Search):
-    """The feature map of the direct search, fitted to real images: whitened pixels or a classifier's features."""
+def reference_features(name: str, chosen: Setting, options: Search, finished: Finished | None):
+    """The feature map of the direct search, fitted to real images: whitened pixels, or a classifier's features."""
     training = chosen.model.training
     reference = options.reference or training.get("data")
     if reference is None:
@@ -88,7 +91,8 @@ def reference_features(name: str, chosen: Setting, options: Search):
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
         return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))
-    classifier = train_image_classifier(images, ends, values=len(chosen.values), seed=options.seed)
+    how = {"values": len(chosen.values), "seed": options.seed}
+    classifier = train_once(finished, classifier_key(checksum((images, ends)), **how), images, ends, **how)
     return ClassifierFeatures(classifier.state, classifier.graph)
 
 
@@ -97,12 +101,13 @@ def needs_reference(options: Search) -> bool:
     return options.mode != "prefix" and options.metric != "pixel"
 
 
-def search_features(options: Search, chosen: Setting) -> Callable | None:
-    """The feature map of a search, fitted to real images; None for --metric pixel and --mode prefix."""
+def search_features(options: Search, chosen: Setting, finished: Finished | None = None) -> Callable | None:
+    """The feature map of a search, fitted to real images; None for --metric pixel and --mode prefix. `finished` keeps what is
+    trained for it."""
     if not needs_reference(options):
         return None
     with working(f"fitting the {options.metric} metric to real images"):
-        return reference_features(options.metric, chosen, options)
+        return reference_features(options.metric, chosen, options, finished)
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:
@@ -128,12 +133,18 @@ def find_transition(options: Search, chosen: Setting, features: Callable | None)
     return replace(found, context={**chosen.context(), "seed": options.seed})
 
 
-def find_pairs(options: Search, chosen: Setting, features: Callable | None) -> tuple[PairTransitions, list[Curve]]:
-    """A tau for each pair of values, and the curves of the searches."""
-    found = {
-        (a, b): find_transition(options, replace(chosen, values=(chosen.values[a], chosen.values[b])), features)
-        for a, b in combinations(range(len(chosen.values)), 2)
-    }
+def find_pairs(
+    options: Search, chosen: Setting, features: Callable | None, finished: Finished | None
+) -> tuple[PairTransitions, list[Curve]]:
+    """A tau for each pair of values, each of which is kept, and the curves of the searches."""
+    how = {name: getattr(options, name) for name in ("mode", "metric", "path", "weight", "norm", "batch", "seed")}
+
+    def find(a: int, b: int) -> Transition:
+        own = replace(chosen, values=(chosen.values[a], chosen.values[b]))
+        key = key_of("pair", json.dumps([how, own.context()]), features)
+        return Transition.from_json(once_json(finished, key, lambda: find_transition(options, own, features).to_json()))
+
+    found = {(a, b): find(a, b) for a, b in combinations(range(len(chosen.values)), 2)}
     context = {**chosen.context(), "seed": options.seed}
     curves = [(f"{chosen.names[a]}, {chosen.names[b]}", each.taus, each.curve, each.tau) for (a, b), each in found.items()]
     return pair_transitions(found, values=len(chosen.values), context=context), curves
@@ -150,14 +161,14 @@ def find_spectral(options: Search, chosen: Setting, features: Callable | None) -
     return replace(found, context={**chosen.context(), "edges": list(options.edges), "seed": options.seed})
 
 
-def find(options: Search, chosen: Setting) -> tuple[SearchResult, list[Curve]]:
-    """The search result and its curves."""
-    features = search_features(options, chosen)
+def find(options: Search, chosen: Setting, finished: Finished | None = None) -> tuple[SearchResult, list[Curve]]:
+    """The search result and its curves; `finished` keeps what it is made of."""
+    features = search_features(options, chosen, finished)
     if options.mode == "spectral":
         found = find_spectral(options, chosen, features)
         return found, [_band_curve(found, band) for band in range(len(found.taus))]
     if options.each_pair:
-        return find_pairs(options, chosen, features)
+        return find_pairs(options, chosen, features, finished)
     found = find_transition(options, chosen, features)
     return found, [(found.mode, found.taus, found.curve, found.tau)]
 
@@ -174,8 +185,8 @@ def search(options: Search) -> SearchResult:
     """Runs the search, prints tau, and writes the result and its curve."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
     out = options.out or default_path(options.model, chosen, "spectral" if options.mode == "spectral" else "tau")
-    with claimed(out, file=True):
-        found, curves = find(options, chosen)
+    with kept_parts(out) as finished:
+        found, curves = find(options, chosen, finished)
         show(options, chosen, out, found, curves)
     return found
 

@@ -12,11 +12,12 @@ from rich.table import Table
 from jaxdiff import parallel
 from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
-from jaxdiff._console.output import claimed
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
 from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
+from jaxdiff.finished import Finished
 from jaxdiff.phases import boundary_times
 
 from .draw import draw
@@ -36,7 +37,7 @@ def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
     """
     if options.start == "none":
         return {}
-    names = ("attribute", "values", "reference", "value_names", "layout", "range", "phases", "seed")
+    names = ("attribute", "values", "reference", "value_names", "layout", "range", "follow_links", "phases", "seed")
     same = {name: getattr(options, name) for name in names}
     same |= options.same()
     plan = {}
@@ -71,8 +72,8 @@ def kept(file: Path, mode: Mode, options: Search, chosen: Setting) -> Transition
     return found
 
 
-def searched(options: Sweep, chosen: Setting) -> list[Transition]:
-    """The results of all searches; only those without a file are run."""
+def searched(options: Sweep, chosen: Setting, finished: Finished) -> list[Transition]:
+    """The results of all searches; only those without a file are run. `finished` keeps what is trained for them."""
     plan = planned(options)
     found = {file: kept(file, mode, search, chosen) for file, (mode, search) in plan.items()}
     features: dict[Mode, Callable | None] = {}
@@ -81,7 +82,7 @@ def searched(options: Sweep, chosen: Setting) -> list[Transition]:
             continue
         console.print(f"search {number} of {len(plan)}: {mode}, batch {search.batch}", highlight=False)
         if mode not in features:
-            features[mode] = search_features(search, chosen)
+            features[mode] = search_features(search, chosen, finished)
         begun = time.monotonic()
         result = find_transition(search, chosen, features[mode])
         seconds = round(time.monotonic() - begun, 1)
@@ -97,8 +98,8 @@ def sweep(options: Sweep) -> list[Path]:
     same = {name: getattr(options, name) for name in ("attribute", "values", "count", "batch_size", "seed")}
     switching = Switching(tau=options.tau, start=options.start)
     drawing = Draw(options.model, options.out, switching, **same, **options.same())
-    with claimed(options.out):
-        if found := searched(options, chosen):
+    with kept_parts(options.out, "search") as finished:
+        if found := searched(options, chosen, finished):
             show(found, options, chosen)
         return draw(drawing, held=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxdiff import parallel
-from jaxdiff._console.output import claimed
+from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
 from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
@@ -60,8 +60,8 @@ def _search(options: Draw, chosen: Setting, method: "Switched", path: Path) -> S
     modifiers = tuple(each.modifier for each in chosen.nest.modifiers)
     kind = {"mode": "spectral", "edges": method.edges or EDGES} if method.kind == "spectral" else {"start": method.start}
     wanted = Search(options.model, chosen.name, chosen.names, **kind, **{**options.same(), "modifiers": modifiers})
-    with claimed(path, file=True):
-        found, curves = search.find(wanted, chosen)
+    with kept_parts(path) as finished:
+        found, curves = search.find(wanted, chosen, finished)
         search.write(path, found, curves, chosen)
     return found
 

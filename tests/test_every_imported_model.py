@@ -25,7 +25,7 @@ from jaxdiff import model as models
 from jaxdiff._console.terminal import run
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.tradeoff import TradeOff
-from jaxdiff.image_classifier import ClassifierTraining, train_image_classifier
+from jaxdiff.image_classifier import ClassifierTraining, train_once
 from jaxdiff.interop import unet2d
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.sampleset import SampleSet
@@ -186,8 +186,8 @@ def kind(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_classifiers(monkeypatch, tmp_path_factory):
     """Attribute classifiers of one step, whose answers no test here looks at; and no cache of the user's."""
-    few = lambda *given, **named: train_image_classifier(*given, **{**named, "training": FEW})  # noqa: E731
-    monkeypatch.setattr(sample.search, "train_image_classifier", few)
+    few = lambda *given, **named: train_once(*given, **{**named, "training": FEW})  # noqa: E731
+    monkeypatch.setattr(sample.search, "train_once", few)
     monkeypatch.setattr(sample.objective, "train_feature_classifiers", lambda *given, **named: ())
     monkeypatch.setattr(sample.objective, "measure_trade_off", lambda tau, *given, **named: TradeOff(tau, 0.9, 1.0, 1.0))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -239,11 +239,11 @@ def test_the_values_of_reference_data_are_matched_by_name(order, kind, tmp_path,
     """Text labels are numbered in the alphabet's order, the classes of a network as it was trained."""
     seen = {}
 
-    def remembered(images, ends, **given):
+    def remembered(finished, key, images, ends, **given):
         seen["bright"] = images.mean((1, 2, 3))[ends == 0].mean() > images.mean((1, 2, 3))[ends == 1].mean()
-        return train_image_classifier(images, ends, **{**given, "training": FEW})
+        return train_once(finished, key, images, ends, **{**given, "training": FEW})
 
-    monkeypatch.setattr(sample.search, "train_image_classifier", remembered)
+    monkeypatch.setattr(sample.search, "train_once", remembered)
     labels = np.tile(["square", "round"], 20)
     images = np.where(labels == "square", 200, 50)[:, None, None, None] * np.ones((1, LEAST, LEAST, 3))
     given = {"images": images.astype(np.uint8), "attributes": ["group"], "split": np.repeat("train", 40)}

@@ -75,3 +75,17 @@ def test_only_unfinished_parts_are_reported():
     parts = [(f"part {key}", key, lambda key=key: finished.setdefault(key, {}) is None or key) for key in "abc"]
     assert run_all(finished, parts, lambda *report: seen.append(report)) == ["a", "b", "c"]
     assert seen == [("part a", 1, 3), ("part c", 2, 3), ("done", 3, 3)]
+
+
+def test_each_part_is_looked_up_once_and_without_a_place_all_are_run():
+    class Asked(dict):
+        asked = []
+
+        def __contains__(self, key):
+            self.asked.append(key)
+            return super().__contains__(key)
+
+    parts, seen = [(f"part {key}", key, lambda key=key: key) for key in "aba"], []
+    assert run_all(Asked(b={}), parts, None) == ["a", "b", "a"] and Asked.asked == ["a", "b"]
+    assert run_all(None, parts, lambda *report: seen.append(report)) == ["a", "b", "a"]
+    assert seen == [("part a", 0, 3), ("part b", 1, 3), ("part a", 2, 3), ("done", 3, 3)]

@@ -39,9 +39,11 @@ class Parts:
         libraries = {name: version(name) for name in LIBRARIES}
         device = jax.devices()[0].device_kind
         self._about = json.dumps({"format": FORMAT, "jaxdiff": __version__, **libraries, "device": device})
+        self._checked: set[str] = set()  # the keys of files that are intact and not foreign
 
     def __contains__(self, key: object) -> bool:
-        return parallel.run_on_first(lambda: bool(self._read(str(key))))
+        """Whether a part is finished, in every process; its file is checked once."""
+        return parallel.run_on_first(lambda: key in self._checked or bool(self._read(str(key))))
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays under a key, in every process; None if they are not finished."""
@@ -58,6 +60,7 @@ class Parts:
         def write():
             with whole(self._file(key)) as partial:
                 partial.write_bytes(sealed({ABOUT: np.array(self._about), **arrays}))
+            self._checked.add(key)
 
         write_once(self._file(key), write)
 
@@ -67,6 +70,7 @@ class Parts:
         def remove():
             for file in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{PARTIAL}")]:
                 file.unlink()
+            self._checked.clear()
 
         write_once(self.folder, remove)
 
@@ -75,8 +79,12 @@ class Parts:
 
     def _read(self, key: str) -> bytes:
         """The npz file under a key; empty if there is none, or it is damaged or foreign."""
-        content = intact(self._file(key))
-        return content if content and str(unsealed(content)[ABOUT]) == self._about else b""
+        checked = key in self._checked
+        content = intact(self._file(key), checked=checked)
+        if not content or not (checked or str(unsealed(content)[ABOUT]) == self._about):
+            return b""
+        self._checked.add(key)
+        return content
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
+from jaxdiff.boundary import reading
 from jaxdiff.data import selection, splits
 from jaxdiff.data.columns import Incomplete, ValueNames
 from jaxdiff.data.readers import READERS, Reader, Request
@@ -26,6 +27,7 @@ def open_data(
     manual_dir: str | PathLike[str] | None = None,
     layout: str | None = None,
     range: tuple[int | float, int | float] | None = None,
+    links: bool = False,
 ) -> Source:
     """Opens a data set of images of any supported kind.
 
@@ -55,10 +57,12 @@ def open_data(
             recognises the data set.
         range: low and high of floating-point images (refused for others): these become 0 and 255. None infers [0, 1],
             [-1, 1] or [0, 255].
+        links: whether symbolic links in a folder that lead out of it are followed. Otherwise they are an error: a folder from
+            elsewhere could point to any file that its user can read. The folder itself may be a link.
 
     Raises:
-        InputError: the data set does not exist or is malformed; the split, the layout or an attribute is unknown; the split is
-            empty; or it is a set of samples other than images.
+        InputError: the data set does not exist, is malformed or leads out of its folder; the split, the layout or an attribute
+            is unknown; the split is empty; or it is a set of samples other than images.
     """
     if split is not None:
         splits.check(split)
@@ -68,12 +72,12 @@ def open_data(
     if wanted:
         # a selection may use attributes that are not among those returned, and that images without a value lack
         how: dict[str, Any] = dict(split=split, size=size, channels=channels, value_names=value_names)
-        how |= dict(manual_dir=manual_dir, layout=layout, range=range)
+        how |= dict(manual_dir=manual_dir, layout=layout, range=range, links=links)
         if attributes is None:
             return selection.select(open_with(base, list(wanted), **how), wanted)
         names = [*attributes, *(name for name in wanted if name not in attributes)]
         return View(selection.select(open_data(base, attributes=names, **how), wanted), attributes=attributes)
-    request = Request(base, size, attributes, value_names or {}, manual_dir, range)
+    request = Request(base, size, attributes, value_names or {}, manual_dir, range, links)
     reader, others = _reader(request, layout)
     if value_names and reader.names_values:
         raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
@@ -81,7 +85,8 @@ def open_data(
         raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
     if range is not None and not reader.floats:
         raise InputError(f"`range` is for floating-point images, which {spec}, read as {reader.name}, has none of")
-    read = reader.read(request)
+    with reading(request.spec):
+        read = reader.read(request)
     source, assigned = read.source, read.splits
     notes = (f"read as {reader.name}, though it is also {others}; `layout` chooses",) if others else ()
     source.layout, source.notes = reader.name, (*notes, *read.notes)
@@ -115,19 +120,23 @@ def open_with(spec: str | PathLike[str], names: Sequence[str], **options: Any) -
     return open_data(spec, attributes=[*known, *(name for name in names if name not in known)], **options)
 
 
-def names_values(spec: str | PathLike[str], layout: str | None = None) -> bool:
+def names_values(spec: str | PathLike[str], layout: str | None = None, *, links: bool = False) -> bool:
     """Whether a data set names the values of its attributes itself, so that `open_data` takes no `value_names` for it.
+
+    Arguments:
+        spec, layout, links: as for `open_data`.
 
     Raises:
         InputError: no reader recognises the data set.
     """
-    return _reader(Request(split_spec(str(spec))[0]), layout)[0].names_values
+    return _reader(Request(split_spec(str(spec))[0], links=links), layout)[0].names_values
 
 
 def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
     """The reader of this name, or the first that recognises the data set, and then what the others that do take it for."""
     if layout is None:
-        found = [reader for reader in READERS if reader.recognises(request)]
+        with reading(request.spec):
+            found = [reader for reader in READERS if reader.recognises(request)]
         if not found:
             what = "which is a file of no kind that is read" if request.path.exists() else "which does not exist"
             raise InputError(
@@ -138,6 +147,8 @@ def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
     by_name = {reader.name: reader for reader in READERS}
     if layout not in by_name:
         raise InputError(f"`layout` must be one of {', '.join(by_name)}, got {layout!r}")
-    if not by_name[layout].recognises(request):
+    with reading(request.spec):
+        recognised = by_name[layout].recognises(request)
+    if not recognised:
         raise InputError(f"{request.spec} is not of the layout {layout!r}, {by_name[layout].about}")
     return by_name[layout], ""

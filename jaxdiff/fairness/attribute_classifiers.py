@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
@@ -9,8 +11,8 @@ from jaxtyping import Float, Int, Integer, UInt8
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.confusion import Confusion, confusion_matrix
-from jaxdiff.finished import Finished
-from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_keys, train_once
+from jaxdiff.finished import Finished, checksum, run_all
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_key, train_once
 
 ROUNDS = 1000
 """Maximum number of sweeps of the proportional fitting."""
@@ -67,7 +69,7 @@ def train_attribute_classifiers(
         seed: of the resampling and of each classifier.
         training: how each classifier is trained.
         finished: where trained classifiers are kept and looked up; by default nowhere.
-        progress: called with what is being done, the classifiers done and their total.
+        progress: called with a description, the classifiers done and their number; first with those that were finished.
 
     Returns:
         One for each attribute, in their order.
@@ -79,20 +81,13 @@ def train_attribute_classifiers(
     for name, part, of_part in (("labels", labels, images), ("held_out_labels", held_out_labels, held_out_images)):
         _check(name, part, attributes, len(of_part))
     others = [attribute.name for attribute in attributes if attribute.name != group]
-    classifiers = []
+    given, parts = Resampled(images, labels, attributes), []
     for column, attribute in enumerate(attributes):
-        if progress:
-            progress(f"classifier of {attribute.name}", column, len(attributes))
         pairs = [(group, name) for name in (others if attribute.name == group else [attribute.name])]
-        classifiers.append(
-            train_balanced_classifier(
-                images, labels, held_out_images, held_out_labels[:, column], attributes, attribute.name, pairs=pairs,
-                seed=seed, training=training, finished=finished,
-            )
-        )  # fmt: skip
-    if progress:
-        progress("done", len(attributes), len(attributes))
-    return tuple(classifiers)
+        held_out = held_out_images, held_out_labels[:, column]
+        key, run = given.part(attribute.name, *held_out, pairs=pairs, seed=seed, training=training, finished=finished)
+        parts.append((f"classifier of {attribute.name}", key, run))
+    return tuple(run_all(finished, parts, progress))
 
 
 def train_balanced_classifier(
@@ -125,33 +120,57 @@ def train_balanced_classifier(
     Raises:
         InputError: an unknown attribute, or labels that do not fit or cannot be balanced.
     """
-    column = find(attributes, name)
-    values = len(attributes[column].values)
-    weights = balancing_weights(labels, attributes, pairs)
-    drawn = _systematic(weights, seed)
-    resampled = images[drawn], labels[drawn, column]
-    (key,) = classifier_keys(*resampled, values=values, seeds=[seed], training=training)
-    finished = {} if finished is None else finished
-    classifier = train_once(finished, key, *resampled, values=values, seed=seed, training=training)
-    table = confusion_matrix(classifier.predict(held_out_images), held_out_labels, values=values)
-    return AttributeClassifier(attributes[column], classifier, table, float(1 / np.square(weights).sum()))
+    given = Resampled(images, labels, attributes)
+    _, run = given.part(
+        name, held_out_images, held_out_labels, pairs=pairs, seed=seed, training=training, finished=finished
+    )  # fmt: skip
+    return run()
 
 
-def balanced_classifier_key(
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Integer[np.ndarray, "n a"],
-    attributes: Sequence[Attribute],
-    name: str,
-    *,
-    pairs: Sequence[tuple[str, str]],
-    seed: int = 0,
-    training: ClassifierTraining = DEFAULT_TRAINING,
-) -> str:
-    """The key under which `train_balanced_classifier` of the same arguments keeps its classifier."""
-    column = find(attributes, name)
-    drawn = _systematic(balancing_weights(labels, attributes, pairs), seed)
-    values = len(attributes[column].values)
-    return classifier_keys(images[drawn], labels[drawn, column], values=values, seeds=[seed], training=training)[0]
+@dataclass(frozen=True)
+class Resampled:
+    """Images with attributes, of which classifiers are trained on samples in which attributes are independent.
+
+    Fields:
+        images: uint8 real images (N, H, W, C), at least 16x16.
+        labels: their attributes (N, A).
+        attributes: of the columns of the labels.
+    """
+
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Integer[np.ndarray, "rows a"]
+    attributes: Sequence[Attribute]
+
+    @cached_property
+    def _digest(self) -> str:
+        return checksum((self.images, self.labels))
+
+    def part(
+        self,
+        name: str,
+        held_out_images: UInt8[np.ndarray, "m h w c"],
+        held_out_labels: Integer[np.ndarray, " m"],
+        *,
+        pairs: Sequence[tuple[str, str]],
+        seed: int,
+        training: ClassifierTraining,
+        finished: Finished | None,
+    ) -> tuple[str, Callable[[], AttributeClassifier]]:
+        """The key of a classifier and the function that trains or finds it, for `jaxdiff.finished.run_all`; arguments as in
+        `train_balanced_classifier`."""
+        column = find(self.attributes, name)
+        values = len(self.attributes[column].values)
+        weights = balancing_weights(self.labels, self.attributes, pairs)
+        drawn = _systematic(weights, seed)
+        how: dict[str, Any] = {"values": values, "seed": seed, "training": training}
+        key = classifier_key(f"{self._digest} column {column}", drawn, **how)
+
+        def run() -> AttributeClassifier:
+            classifier = train_once(finished, key, self.images, self.labels[:, column], drawn, **how)
+            table = confusion_matrix(classifier.predict(held_out_images), held_out_labels, values=values)
+            return AttributeClassifier(self.attributes[column], classifier, table, float(1 / np.square(weights).sum()))
+
+        return key, run
 
 
 def predict_attributes(

@@ -1,8 +1,10 @@
 """Fairness of labelled sets of images: error rates of classifiers trained on one set and tested on another, and distances."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer, UInt8
@@ -13,8 +15,8 @@ from jaxdiff.fairness.chance import ChanceTest, chance_test
 from jaxdiff.fairness.energy import EnergyTest, energy_test
 from jaxdiff.fairness.groups import PairwiseSummary, summarise_pairs
 from jaxdiff.fairness.metrics import Summary, summarise
-from jaxdiff.finished import Finished, checksum, key_of, once
-from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_keys, train_once
+from jaxdiff.finished import Finished, Part, checksum, key_of, once, run_all
+from jaxdiff.image_classifier import DEFAULT_TRAINING, ClassifierTraining, ImageClassifier, classifier_key, train_once
 from jaxdiff.spaces.pixels import scaled
 from jaxdiff.statistics import check_labels
 
@@ -37,6 +39,11 @@ class LabelledImages:
     name: str
     images: UInt8[np.ndarray, "n h w c"]
     labels: Integer[np.ndarray, " m"]
+
+    @cached_property
+    def digest(self) -> str:
+        """The checksum of the images and labels, computed once."""
+        return checksum((self.images, self.labels))
 
     def take(self, indices: Integer[np.ndarray, " taken"]) -> "LabelledImages":
         """The subset with these indices, in their order."""
@@ -177,8 +184,8 @@ def evaluate_fairness(
         training: how each classifier is trained.
         replicates: of the bootstrap, at least 1.
         permutations: of the energy tests, at least 1.
-        finished: where the trained classifiers, their predictions and the energy tests are kept and looked up; by default a
-            dict that is not returned. With those of an interrupted call, the result is that of an undisturbed one.
+        finished: where the trained classifiers, their predictions and the energy tests are kept and looked up; by default
+            nowhere. With those of an interrupted call, the result is that of an undisturbed one.
         progress: called with a description, the units done and the total number of units; first with those that were finished.
 
     Raises:
@@ -190,74 +197,48 @@ def evaluate_fairness(
     for images in (real_train, real_test, *synthetic):
         _check(images, real_train, values)
     halves = [images.half_indices(values=values, seed=seed) for images in synthetic]
-    train_sets = _training_sets(real_train, synthetic, halves, values=values, seed=seed, count=train_count)
-    finished = {} if finished is None else finished
+    sets = (real_train, *synthetic)
+    trained_on = _training_indices(sets, [first for first, _ in halves], values=values, seed=seed, count=train_count)
+    # the keys of the classifiers of each set
+    how: dict[str, Any] = {"values": values, "training": training}
     keys = [
-        classifier_keys(each.images, each.labels, values=values, seeds=range(seed, seed + seeds), training=training)
-        for each in train_sets
+        [classifier_key(images.digest, indices, seed=seed + i, **how) for i in range(seeds)]
+        for images, indices in zip(sets, trained_on, strict=True)
     ]
-    tested = [checksum((each.images, each.labels)) for each in (real_test, *synthetic)]
-    test_keys = [
-        key_of("predictions", keys[0], own, tested[0], digest, values, permutations, seed)
-        for own, digest in zip(keys, tested, strict=True)
-    ]
-    done = sum(
-        seeds + 1 if test in finished else sum(key in finished for key in own)
-        for own, test in zip(keys, test_keys, strict=True)
-    )
-    advance = _Progress(progress, done, (len(synthetic) + 1) * (seeds + 1))
+    classifiers: list[list[ImageClassifier]] = [[] for _ in sets]
 
-    def train(place: int, name: str) -> Iterator[ImageClassifier]:
-        images = train_sets[place]
-        for i, key in enumerate(keys[place]):
-            if key not in finished:
-                advance(f"{name}: classifier {i + 1} of {seeds}")
-            yield train_once(
-                finished, key, images.images, images.labels, values=values, seed=seed + i, training=training
-            )  # fmt: skip
+    def train(place: int, i: int) -> None:
+        images = sets[place]
+        classifiers[place].append(
+            train_once(finished, keys[place][i], images.images, images.labels, trained_on[place], seed=seed + i, **how)
+        )
 
-    def evaluate(place: int, images: LabelledImages, name: str, tests: Mapping[str, _Test]) -> SetEvaluation:
+    def evaluate(key: str, images: LabelledImages, name: str, tests: Mapping[str, _Test]) -> SetEvaluation:
         def compute():
-            classifiers = {0: real_classifiers} | ({place: list(train(place, name))} if place else {})
             scores = {direction: test.scores(classifiers[test.place]) for direction, test in tests.items()}
-            advance(f"{name}: energy distance")
-            return scores | _rows(_energy(images, real_classifiers[0], values, permutations, seed))
+            return scores | _rows(_energy(images, classifiers[0][0], values, permutations, seed))
 
-        found = once(finished, test_keys[place], compute)
+        found = once(finished, key, compute)
         predictions = {direction: test.predictions(found[direction]) for direction, test in tests.items()}
         energy = _from_rows(found, values, permutations)
         return _summarised(images, name, predictions, energy, values=values, replicates=replicates, seed=seed)
 
-    real_classifiers = list(train(0, "Real"))
     of_real = _Test(0, real_test, np.arange(len(real_test.labels)))
-    real = evaluate(0, real_test, "Real", {"real->real": of_real})
-    evaluated = []
+    evaluated = [(real_test, "Real", {"real->real": of_real})]
     for place, (images, (_, held_out)) in enumerate(zip(synthetic, halves, strict=True), 1):
         tests = {
             "synthetic->real": replace(of_real, place=place),
             "real->synthetic": _Test(0, images, np.arange(len(images.labels))),
             "synthetic->synthetic": _Test(place, images, held_out),
         }
-        evaluated.append(evaluate(place, images, images.name, tests))
-    advance.end()
-    return FairnessEvaluation(real, tuple(evaluated), real_classifiers[0], len(train_sets[0].labels), seeds, training)
-
-
-class _Progress:
-    """Reports one unit of work more at each call."""
-
-    def __init__(self, report: Callable[[str, int, int], None] | None, done: int, total: int):
-        self._report, self._done, self._total = report, done, total
-
-    def __call__(self, description: str) -> None:
-        if self._report:
-            self._report(description, self._done, self._total)
-        self._done += 1
-
-    def end(self) -> None:
-        """Reports that all is done."""
-        if self._report:
-            self._report("done", self._total, self._total)
+        evaluated.append((images, images.name, tests))
+    parts: list[Part[SetEvaluation | None]] = []
+    for place, (images, name, tests) in enumerate(evaluated):
+        parts += [(f"{name}: classifier {i + 1} of {seeds}", keys[place][i], partial(train, place, i)) for i in range(seeds)]
+        key = key_of("predictions", keys[0], keys[place], real_test.digest, images.digest, values, permutations, seed)
+        parts.append((f"{name}: energy distance", key, partial(evaluate, key, images, name, tests)))
+    real, *others = [each for each in run_all(finished, parts, progress) if each is not None]
+    return FairnessEvaluation(real, tuple(others), classifiers[0][0], len(trained_on[0]), seeds, training)
 
 
 def _check(images: LabelledImages, reference: LabelledImages, values: int) -> None:
@@ -275,35 +256,33 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
         raise InputError(f"{images.name} must have at least {MIN_IMAGES} images of every label, got fewer of {got}")
 
 
-def _training_sets(
-    real: LabelledImages,
-    synthetic: Sequence[LabelledImages],
-    halves: Sequence[tuple[np.ndarray, np.ndarray]],
+def _training_indices(
+    sets: Sequence[LabelledImages],
+    halves: Sequence[Integer[np.ndarray, " _"]],
     *,
     values: int,
     seed: int,
     count: int | None,
-) -> list[LabelledImages]:
-    """Training images of the real set and of the first half of each synthetic one, `count` of each set."""
-    available = [
-        real.take(np.random.default_rng(seed).permutation(len(real.labels))),
-        *(images.take(first) for images, (first, _) in zip(synthetic, halves, strict=True)),
-    ]
-    smallest = min(available, key=lambda images: len(images.labels))
-    count = len(smallest.labels) if count is None else count
-    if not values <= count <= len(smallest.labels):
+) -> list[Int[np.ndarray, " count"]]:
+    """The training images of the real set, which is the first, and of the first half of each synthetic one: `count` of each."""
+    available = [np.random.default_rng(seed).permutation(len(sets[0].labels)), *halves]
+    smallest = min(range(len(sets)), key=lambda place: len(available[place]))
+    most = len(available[smallest])
+    count = most if count is None else count
+    if not values <= count <= most:
         raise InputError(
-            f"`train_count` must be within {values} and {len(smallest.labels)}, the training images of {smallest.name}, "
-            f"got {count}"
+            f"`train_count` must be within {values} and {most}, the training images of {sets[smallest].name}, got {count}"
         )
-    return [_first(images, count, values) for images in available]
+    return [_first(indices, images.labels, count, values) for indices, images in zip(available, sets, strict=True)]
 
 
-def _first(images: LabelledImages, count: int, values: int) -> LabelledImages:
-    """The first `count` images, but at least one of every value."""
-    first_of_value = [int(np.flatnonzero(images.labels == value)[0]) for value in range(values)]
-    order = np.concatenate([first_of_value, np.delete(np.arange(len(images.labels)), first_of_value)])
-    return images.take(order[:count])
+def _first(
+    indices: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " m"], count: int, values: int
+) -> Int[np.ndarray, " count"]:
+    """The first `count` of the indices, but at least one of every label."""
+    first_of_value = [int(np.flatnonzero(labels[indices] == value)[0]) for value in range(values)]
+    order = np.concatenate([first_of_value, np.delete(np.arange(len(indices)), first_of_value)])
+    return indices[order[:count]]
 
 
 def _summarised(

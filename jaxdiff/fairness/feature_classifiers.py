@@ -40,6 +40,7 @@ def train_feature_classifiers(
     value_names: Mapping[str, ValueNames] | None = None,
     layout: str | None = None,
     range: tuple[int | float, int | float] | None = None,
+    links: bool = False,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
     finished: Finished | None = None,
@@ -53,7 +54,7 @@ def train_feature_classifiers(
     Arguments:
         real: the real data, as `open_data` takes them.
         names: the evaluated attribute, then the associated ones.
-        size, channels, value_names, layout, range: as in `open_data`.
+        size, channels, value_names, layout, range, links: as in `open_data`.
         seed: of the images and the classifiers.
         training: how each classifier is trained.
         finished: where trained classifiers are kept and looked up; by default nowhere.
@@ -69,7 +70,7 @@ def train_feature_classifiers(
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
         source = open_data(
             spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names, layout=layout,
-            range=range,
+            range=range, links=links,
         )  # fmt: skip
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, checksum, key_of, once
@@ -106,8 +106,16 @@ class FinishedFeatures:
 
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """As in `Extractor.__call__`."""
-        key = key_of("features", dict(self.describe()), images)
-        return once(self.finished, key, lambda: {"features": self.extractor(images)})["features"]
+        return self.of_set(checksum(images), images)
+
+    def of_set(
+        self, digest: str, images: UInt8[np.ndarray, "n h w c"], indices: Integer[np.ndarray, " m"] | None = None
+    ) -> Float32[np.ndarray, "m d"]:
+        """As `Extractor.__call__`, of the images with these indices, or of all, of a set whose checksum is known."""
+        key = key_of("features", dict(self.describe()), digest, indices)
+        return once(self.finished, key, lambda: {"features": self.extractor(images if indices is None else images[indices])})[
+            "features"
+        ]
 
 
 def require_images(images: UInt8[np.ndarray, "n h w c"]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from jaxdiff._console import lock as locks
 from jaxdiff._console import parts as module
+from jaxdiff._console import sealed
 from jaxdiff._console.lock import lock
 from jaxdiff._console.parts import Parts, kept_parts
 from jaxdiff.errors import InputError
@@ -55,6 +56,20 @@ def test_a_damaged_part_counts_as_absent_and_is_replaced(folder):
         assert "a" not in parts and parts.get("a") is None
     parts["a"] = ARRAYS
     assert_same(parts.get("a"), ARRAYS)
+
+
+def test_a_part_is_checked_once(folder, monkeypatch):
+    checked, digest = [], sealed.hashlib.sha256
+    monkeypatch.setattr(sealed.hashlib, "sha256", lambda content: checked.append(len(content)) or digest(content))
+    parts = Parts(folder)
+    for _ in range(2):
+        assert "a" in parts and "b" not in parts
+        assert_same(parts.get("a"), ARRAYS)
+    assert len(checked) == 1
+    parts["c"] = ARRAYS
+    assert "c" in parts and len(checked) == 2
+    (folder / "a.part").unlink()
+    assert parts.get("a") is None
 
 
 def test_parts_of_other_versions_count_as_absent(folder, monkeypatch):

@@ -66,10 +66,11 @@ def test_an_error_has_its_names_as_they_are(message, capsys):
     assert capsys.readouterr().err == f"error: {message}\n".replace("\x1b", "\\x1b")
 
 
-def run_into(tmp_path, stdout, **more):
-    return subprocess.run(
-        [sys.executable, "-c", PRINTING, tmp_path / "result"], stdout=stdout, stderr=subprocess.PIPE, text=True, **more
-    )
+def run_into(tmp_path, stdout, closed=()):
+    """Runs `PRINTING` with its standard output in a file, and some of its standard streams closed by a shell."""
+    closing = f'exec "$@" {" ".join(f"{number}>&-" for number in closed)}'
+    command = ["sh", "-c", closing, "sh", sys.executable, "-c", PRINTING, tmp_path / "result"]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_full_disk_under_standard_output_ends_no_work(tmp_path):
@@ -90,7 +91,7 @@ def test_a_pipe_without_a_reader_ends_no_work(tmp_path):
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
 def test_closed_streams_end_no_work_and_get_no_file(tmp_path, closed):
-    ended = run_into(tmp_path, subprocess.DEVNULL, preexec_fn=lambda: [os.close(number) for number in closed])
+    ended = run_into(tmp_path, subprocess.DEVNULL, closed)
     assert ended.returncode == 0 and (tmp_path / "result").read_text() == "done"
 
 

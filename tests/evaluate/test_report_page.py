@@ -509,6 +509,6 @@ def test_captions_do_not_identify_a_set(tmp_path):
     again = SampleSet.create(tmp_path / "set", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2), captions=captions)
     other = SampleSet.create(tmp_path / "other", {"seed": 0}, [], np.zeros((2, 0), np.int32), Pixels(2, 2), captions=captions)
     assert again.captions == begun.captions == {} and other.captions == captions
-    assert begun._mark == again._mark == other._mark
+    assert begun.mark == again.mark == other.mark
     other.write(0, np.zeros((2, 2, 2, 3), np.uint8))
     assert SampleSet.open(tmp_path / "other").captions == captions

@@ -81,6 +81,21 @@ def test_exit_status_is_1_if_a_fault_is_missed(evaluate, tmp_path, capsys):
     assert not report["repeated"]
 
 
+def test_a_killed_self_check_resumes_where_it_was(evaluate, written, resumed, tmp_path):
+    """Killed among the classifiers of the control sets, and among the features."""
+    lit(tmp_path / "real.npz", 600)
+    arguments = ("fairness", "--self-check", "--real", "real.npz", "--test-count", "30", "--steps", "1", *QUICK)
+    arguments += ("--permutations", "19", "--replicates", "9")
+
+    def ended(*given):  # with so little training faults are missed
+        return evaluate(*given) - 1
+
+    printed = resumed(ended, tmp_path / "report", "self-check.json", arguments, 3, 32)
+    sets = 1 + len(FAULTS)
+    assert [key.split("-")[0] for key in written] == [*["classifier", "predictions"] * sets, *["features"] * (sets + 1)]
+    assert f"resuming: {2 * sets} of {2 * sets} parts were finished (evaluating)" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jaxdiff import image_classifier
+from jaxdiff.fairness import evaluation
 from jaxdiff.fairness.energy import energy_test
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
-from jaxdiff.image_classifier import ClassifierTraining, classifier_keys
+from jaxdiff.image_classifier import ClassifierTraining, classifier_key
 from jaxdiff.spaces.pixels import scaled
 from tests.fairness.test_evaluation import coloured
 
@@ -123,9 +124,9 @@ OF_TWO = SETS[1].half_indices(values=3, seed=0)
 @pytest.mark.parametrize(
     ("options", "trainings"),
     [
-        # an image of the first half trains the classifiers of its set, one of the other half only tests them
+        # a set has one checksum, whether its classifiers are trained on the image or only tested on it
         ({"sets": [SETS[0], changed(SETS[1], OF_TWO[0][0])]}, 2),
-        ({"sets": [SETS[0], changed(SETS[1], OF_TWO[1][0])]}, 0),
+        ({"sets": [SETS[0], changed(SETS[1], OF_TWO[1][0])]}, 2),
         ({"seeds": 3}, 3),
         ({"training": replace(TRAINING, rate=1e-3)}, 6),
         ({"permutations": 19}, 0),
@@ -148,24 +149,34 @@ def test_images_of_other_labels_get_no_answers_of_the_same_images(undisturbed, n
 
 
 def test_a_classifier_has_a_key_of_all_that_it_is_trained_on():
-    images, labels = SETS[0].images, SETS[0].labels
+    given = SETS[0]
+    relabelled, indices = replace(given, labels=given.labels[::-1]), np.arange(9)
     keys = {
-        classifier_keys(*given, values=values, seeds=[seed], training=training)[0]
-        for *given, values, seed, training in [
-            (images, labels, 3, 0, TRAINING),
-            (changed(SETS[0], 0).images, labels, 3, 0, TRAINING),
-            (images, labels[::-1], 3, 0, TRAINING),
-            (images, labels, 4, 0, TRAINING),
-            (images, labels, 3, 1, TRAINING),
-            *((images, labels, 3, 0, replace(TRAINING, **other)) for other in OTHER_TRAININGS),
+        classifier_key(images.digest, indices, values=values, seed=seed, training=training)
+        for images, indices, values, seed, training in [
+            (given, None, 3, 0, TRAINING),
+            (given, indices, 3, 0, TRAINING),
+            (given, indices[::-1], 3, 0, TRAINING),
+            (changed(given, 0), None, 3, 0, TRAINING),
+            (relabelled, None, 3, 0, TRAINING),
+            (given, None, 4, 0, TRAINING),
+            (given, None, 3, 1, TRAINING),
+            *((given, None, 3, 0, replace(TRAINING, **other)) for other in OTHER_TRAININGS),
         ]
     }
-    assert len(keys) == 5 + len(OTHER_TRAININGS)
+    assert len(keys) == 7 + len(OTHER_TRAININGS)
+
+
+def test_each_set_is_hashed_once(monkeypatch):
+    sizes, of = [], evaluation.checksum
+    monkeypatch.setattr(evaluation, "checksum", lambda tree: sizes.append(len(tree[0])) or of(tree))
+    evaluated(real=[replace(each) for each in REAL], sets=[replace(each) for each in SETS], finished={})
+    assert sorted(sizes) == [40, 48, 48, 60]
 
 
 def test_equal_sets_are_evaluated_once(trained):
     twice = coloured("a", 40, seed=1)
-    given = {"values": 2, "seeds": 1, "training": TRAINING, "permutations": 9, "replicates": 20}
+    given = {"values": 2, "seeds": 1, "training": TRAINING, "permutations": 9, "replicates": 20, "finished": {}}
     seen = []
     result = evaluate_fairness(
         twice, twice, [twice, replace(twice, name="b")], **given, progress=lambda *report: seen.append(report)

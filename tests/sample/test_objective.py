@@ -99,7 +99,11 @@ def measures(monkeypatch):
         assert len(images) == len(labels) == 16 and set(labels) == {0, 1} and len(classifiers) == len(embedded.ATTRIBUTES)
         return TradeOff(tau, *known[tau])
 
-    monkeypatch.setattr(sample.objective, "train_feature_classifiers", lambda spec, names, **_: names)
+    monkeypatch.setattr(
+        sample.objective,
+        "train_feature_classifiers",
+        lambda spec, names, **_: [perfect_classifier(Attribute(name, ("a", "b")), 0) for name in names],
+    )
     monkeypatch.setattr(sample.objective, "measure_trade_off", measured)
 
 

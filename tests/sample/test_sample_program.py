@@ -302,7 +302,7 @@ def test_tau_is_searched_once_where_there_is_none(save_model, tmp_path, monkeypa
         calls.append((options.steps, options.eta, chosen.context()["guidance_scale"], options.values, chosen.name))
         return transition(model)
 
-    monkeypatch.setattr(sample.search, "search_features", lambda options, chosen: None)
+    monkeypatch.setattr(sample.search, "search_features", lambda *_: None)
     monkeypatch.setattr(sample.search, "find_transition", find)
     first = drawn(model, tmp_path / "first", "switching")
     second = drawn(model, tmp_path / "second", "switching")

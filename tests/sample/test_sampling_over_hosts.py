@@ -39,7 +39,7 @@ import sample.search
 from evaluate.fairness import Fairness, fairness
 from jaxdiff.image_classifier import ClassifierTraining
 quick = ClassifierTraining(steps=4, batch=8)
-sample.search.train_image_classifier = partial(sample.search.train_image_classifier, training=quick)
+sample.search.train_once = partial(sample.search.train_once, training=quick)
 sample.search.REFERENCE_COUNT = 64
 options = made(Search, model=model, attribute="group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
                                out=out / "tau.json", metric="feature")
