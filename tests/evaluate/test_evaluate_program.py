@@ -17,8 +17,7 @@ from jaxdiff.spaces import Pixels
 from tests.data.layouts import write_tar
 from tests.evaluate.conftest import Killed
 
-# classifiers are trained: running takes longer than compiling
-pytestmark = pytest.mark.optimized
+pytestmark = pytest.mark.usefixtures("small_classifiers")
 
 QUICK = ["--steps", "30", "--batch", "16", "--seeds", "2", "--permutations", "19", "--replicates", "100"]
 

@@ -15,8 +15,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.quality import ImageFeatures, Moments, frechet_distance, load_reference
 from jaxdiff.quality.measure import measure_quality
 
-# classifiers are trained: running takes longer than compiling
-pytestmark = pytest.mark.optimized
+pytestmark = pytest.mark.usefixtures("small_classifiers")
 
 
 @dataclass(frozen=True)

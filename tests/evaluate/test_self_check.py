@@ -11,8 +11,7 @@ from evaluate.self_check import SelfCheck, false_alarms
 from jaxdiff.fairness.controls import ControlSet
 from jaxdiff.fairness.findings import Finding
 
-# classifiers are trained: running takes longer than compiling
-pytestmark = pytest.mark.optimized
+pytestmark = pytest.mark.usefixtures("small_classifiers")
 
 QUICK = ["--batch", "16", "--seeds", "1", "--replicates", "100", "--attribute", "side", "--out", "report", "--no-flip"]
 FAULTS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-import tests.sample.test_sweep_program as sweeps
+import tests.evaluate.test_sweep_report as sweeps
 from evaluate import tradeoff
 from evaluate.__main__ import main
 from evaluate.page_tradeoff import Scale

@@ -70,7 +70,7 @@ def test_with_the_odds_of_both_sets_it_is_the_posterior_mean_of_the_safe_one(mak
 @pytest.mark.optimized
 def test_samples_with_the_exact_weight_follow_the_safe_distribution(key):
     """A mixture of an unsafe and two safe Gaussians: energy distance to exact safe samples, n = 20,000, at level 1 %."""
-    process, n = vp_cosine(), 20_000
+    process = vp_cosine()
     means = jnp.asarray([[[-1.5, 0.0]], [[1.5, 0.5]], [[0.3, -1.2]]])
     stds = jnp.full((3, 1), 0.4)
     all_three = GaussianMixture(means, stds, jnp.zeros((3, 1)), process)
@@ -88,17 +88,17 @@ def test_samples_with_the_exact_weight_follow_the_safe_distribution(key):
             density = jnp.exp(-0.5 * jnp.square(evidence.x[:, None] - alpha[..., None] * means[:, 0]).sum(-1) / spread)
             return density[:, 0] / density[:, 1:].sum(1), memory
 
-    def drawn(strength):
+    def drawn(strength, n):
         # the condition -1 is all three; the unsafe posterior mean is the mixture's own under condition 0
         denoise = guidance.dynamic_negative(all_three, process, jnp.asarray(0), weight=Known(all_three), strength=strength)
         x = sample(denoise, process, shape=(2,), solver=DDPM(400), key=key, condition=jnp.full(n, -1))
         return np.asarray(x)
 
-    exact = np.asarray(all_three.draw(jax.random.fold_in(key, 1), 1 + jnp.arange(n) % 2))
-    assert _energy_p(drawn(1.0), exact) > 0.01
-    # half and double strength do not follow it, so that the test can fail
-    assert _energy_p(drawn(0.5), exact) < 0.01
-    assert _energy_p(drawn(2.0), exact) < 0.01
+    exact = np.asarray(all_three.draw(jax.random.fold_in(key, 1), 1 + jnp.arange(20_000) % 2))
+    assert _energy_p(drawn(1.0, 20_000), exact) > 0.01
+    # half and double strength do not follow it, so that the test can fail: a fifth of the samples shows it
+    assert _energy_p(drawn(0.5, 4000), exact[:4000]) < 0.01
+    assert _energy_p(drawn(2.0, 4000), exact[:4000]) < 0.01
 
 
 def _energy_p(x, y, directions=16, permutations=199):
@@ -253,24 +253,18 @@ def test_fair_and_safe_nest_in_both_orders(network, key):
     )
     only_safe = drawn(safe(model.denoise), model, key, ends)
     only_fair = drawn(guidance.switching(model.denoise, 0.6), model, key, (starts, ends))
-    for both in (
+    orders = (
         lambda at, s: safe(guidance.switching(model.denoise, at), s),
         lambda at, s: guidance.switching(safe(model.denoise, s), at),
-    ):
+    )
+    together = []
+    for both in orders:
         np.testing.assert_array_equal(drawn(both(1.0, 0.5), model, key, (starts, ends)), only_safe)
         np.testing.assert_array_equal(drawn(both(0.6, 0.0), model, key, (starts, ends)), only_fair)
-        x = drawn(both(0.6, 0.5), model, key, (starts, ends))
+        together.append(x := np.asarray(drawn(both(0.6, 0.5), model, key, (starts, ends))))
         assert np.abs(x - only_safe).max() > 1e-3 and np.abs(x - only_fair).max() > 1e-3
-    orders = [
-        both(0.6, 0.5)
-        for both in (
-            lambda a, s: safe(guidance.switching(model.denoise, a), s),
-            lambda a, s: guidance.switching(safe(model.denoise, s), a),
-        )
-    ]
-    one, other = (np.asarray(drawn(order, model, key, (starts, ends))) for order in orders)
-    np.testing.assert_allclose(one, other, atol=1e-5)
-    assert [len(breakpoints(order)) for order in orders] == [3, 3]
+    np.testing.assert_allclose(*together, atol=1e-5)
+    assert [len(breakpoints(both(0.6, 0.5))) for both in orders] == [3, 3]
 
 
 def test_another_strength_window_gate_or_set_compiles_nothing(network, key):

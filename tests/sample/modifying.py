@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from jaxdiff import editing
 from jaxdiff import model as models
 from jaxdiff.errors import InputError
 from jaxdiff.models.network import Network
-from jaxdiff.solvers import DDIM, sample
+from jaxdiff.solvers import DDIM, driver, sample
 from sample.command_line import made
 from sample.drawing import Drawing
 from sample.options import Draw, Search
@@ -98,10 +99,13 @@ def evaluations_made(drawing: Drawing, monkeypatch) -> int:
         return original(network, x, t, condition)
 
     monkeypatch.setattr(Network, "__call__", counted)
-    jax.clear_caches()
+    programs = driver._sample, editing._edit_mask
+    for program in programs:
+        program.clear_cache()
     first(drawing, 1)
     jax.effects_barrier()
-    jax.clear_caches()
+    for program in programs:
+        program.clear_cache()
     return sum(rows)
 
 

@@ -185,9 +185,9 @@ print("RESULT left", parallel.run_on_first(listed))
 )
 
 
-def test_errors_are_printed_by_every_process_and_nothing_is_overwritten(model, tmp_path):
+def test_errors_are_printed_by_every_process_and_nothing_is_overwritten(model, small_shards, tmp_path):
     out = tmp_path / "set"
-    succeed(("-c", PATCH + "draw(made(Draw, model=model, out=out, **given))", model, out), 1)
+    drawn(model, out)
     outputs = succeed(("-c", WRONG, model, out), 2)
     for output in outputs:
         results = dict(line.split("RESULT ")[1].split(" ", 1) for line in output.splitlines() if "RESULT " in line)
