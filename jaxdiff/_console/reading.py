@@ -8,7 +8,7 @@ from jaxdiff.bounds import Finite
 from jaxdiff.data.readers import READER_MODULES
 
 if TYPE_CHECKING:
-    from jaxdiff.data import Source
+    from jaxdiff.data import DataSet, Source
 
     Layout = str
 else:
@@ -33,6 +33,12 @@ class Reading(arguments.CheckedOptions):
     def reading(self) -> dict[str, Any]:
         """The arguments `value_names`, `layout` and `range` of `open_data`. Raises `InputError` for invalid names."""
         return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
+
+    def opened(self, spec: str) -> "DataSet":
+        """A data set, read as these options say; the names of values are given where a source is taken of it."""
+        from jaxdiff.data import DataSet
+
+        return DataSet(spec, layout=self.layout, range=self.range)
 
 
 def show_data(source: "Source") -> None:
