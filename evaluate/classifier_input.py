@@ -96,12 +96,12 @@ def input_format(
     Arguments:
         given: the input, as onnxruntime describes it.
         file: the ONNX file, for errors.
-        layout, size: where the shape of the input does not tell.
+        layout, size: where the shape of the input does not specify them.
         mean, scale: of the normalisation, one number or one for each channel; by default `LEVELS`.
 
     Raises:
-        InputError: a type, rank or number of channels that is no image; a shape that does not tell where the option is not
-            given, or that contradicts it.
+        InputError: a type, rank or number of channels that is no image; a shape that does not specify them where the option
+            is not given, or that contradicts it.
     """
     dtype = TYPES.get(given.type)
     if dtype is None:
@@ -138,7 +138,7 @@ def _of_axes(
     if layout is None and len(found) != 1:
         if not found and None not in (shape[1], shape[3]):
             raise InputError(f"--classifier must take images of 3 channels or 1, {file} takes {shown}")
-        raise InputError(f"--classifier-layout nchw or nhwc is needed: the shape {shown} of {file} does not tell the channels")
+        raise InputError(f"--classifier-layout nchw or nhwc is needed: the shape {shown} of {file} does not say where they are")
     layout = layout or found[0]
     channels = 3 if shape[places[layout]] is None else shape[places[layout]]
     if channels not in (1, 3):
@@ -163,7 +163,7 @@ def _of_row(
         channels, fixed = fitting[0], sizes[fitting[0]]
     if channels == 3 and layout is None:
         raise InputError(
-            f"--classifier-layout is needed: {file} takes flat rows, and their length does not tell whether the channels "
+            f"--classifier-layout is needed: {file} takes flat rows, and their length does not specify whether the channels "
             "come last, as in scikit-learn (nhwc), or first (nchw)"
         )
     return layout or "nhwc", channels, fixed

@@ -24,7 +24,7 @@ class OutputFormat:
         values: the names of the classes, in order.
         renamed: whether `values` names the classes of this file, so that names in the file are replaced in order.
         outputs: the names of the outputs that are asked for.
-        thresholds: of the outputs whose operation tells it, for a single score.
+        thresholds: of the outputs whose operation implies it, for a single score.
         threshold: of every single score; None takes `thresholds`.
     """
 
@@ -149,7 +149,7 @@ class OutputFormat:
         threshold = self.thresholds.get(name) if self.threshold is None else self.threshold
         if threshold is None:
             raise InputError(
-                f"--classifier-threshold is needed: {self.file} answers one score, of the second class, and does not tell "
+                f"--classifier-threshold is needed: {self.file} answers one score, of the second class, and does not specify "
                 "whether it is a probability (0.5) or a logit (0)"
             )
         return threshold

@@ -24,7 +24,7 @@ class DataSets:
         """The data set, which is read when a source is first taken of it."""
         if spec not in self._opened:
             own = spec == self._options.real
-            self._opened[spec] = self._options.opened(spec) if own else DataSet(spec)
+            self._opened[spec] = self._options.opened(spec) if own else DataSet(spec, links=self._options.follow_links)
         return self._opened[spec]
 
     def source(self, spec: str, split: str, names: Sequence[str] | None = None) -> Source:

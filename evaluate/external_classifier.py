@@ -60,7 +60,8 @@ class ExternalClassifier:
         answers, size = [], self.input.batch or BATCH
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            answers.append(self.output.classes(self._asked(part), len(part)))
+            with reading(f"--classifier {self.output.file}"):
+                answers.append(self.output.classes(self._asked(part), len(part)))
             if advance:
                 advance(len(part))
         return np.concatenate(answers)
@@ -83,7 +84,8 @@ class ExternalClassifier:
             if self.input.batch is not None:
                 raise
             usable = alone
-        first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
+        with reading(f"--classifier {self.output.file}"):
+            first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
         for other in (again, beside):
             if np.abs(other - first).max(initial=0) > TOLERANCE * np.abs(first).max(initial=0):
                 raise InputError(
@@ -144,7 +146,7 @@ def load(
         renamed: whether `values` was given for this file, and replaces names in it that differ.
         layout, size, mean, scale: see `input_format`.
         output: the name of the output to read, where several can be the answer.
-        threshold: above which a single score means the second class, where the file does not tell.
+        threshold: above which a single score means the second class, where the file does not specify it.
 
     Raises:
         InputError: no onnxruntime, no such file, or a network that takes no images.

@@ -1,15 +1,15 @@
 """`jaxdiff evaluate report`: an HTML page of a fairness report, with images of the sets."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
-from jaxdiff.boundary import line, read_json, reading
+from jaxdiff.boundary import read_bytes, read_json, reading
+from jaxdiff.data.images import open_image
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
@@ -149,8 +149,7 @@ def _picture(path: Path) -> bytes | None:
     """The bytes of an image file; None if there is none."""
     if not path.is_file():
         return None
-    try:
-        Image.open(path).verify()
-    except Exception as error:  # Pillow raises anything
-        raise InputError(f"{path} is damaged: {line(error)}") from error
-    return path.read_bytes()
+    picture = read_bytes(path)
+    with reading(path), open_image(io.BytesIO(picture), str(path)) as opened:
+        opened.verify()
+    return picture

@@ -152,7 +152,9 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
         raise InputError(f"the membership attack needs at least {LEAST} held-out images; {others.name} has {len(others)}")
     ambiguous = len({Path(spec).name for spec in options.samples}) < len(options.samples)
     sources = {
-        spec if ambiguous else Path(spec).name: open_data(spec, split="all", **fitting, attributes=())
+        spec if ambiguous else Path(spec).name: open_data(
+            spec, split="all", **fitting, attributes=(), links=options.follow_links
+        )
         for spec in options.samples
     }
     for source in (known, others, *sources.values()):

@@ -24,7 +24,7 @@ def opened(options: Fairness) -> tuple[Extractor | None, ReferenceFile | None]:
 
     Raises:
         InputError: a file that cannot be read, statistics without the network or of another one, or without a resize that the
-            file does not tell.
+            file does not specify it.
     """
     network = inception.load(options.inception) if options.inception else None
     reference = load_reference(options.reference) if options.reference else None
@@ -41,7 +41,7 @@ def opened(options: Fairness) -> tuple[Extractor | None, ReferenceFile | None]:
     # guided-diffusion computes its statistics in TensorFlow; pytorch-fid and clean-fid write the same arrays
     if not options.inception_resize and not reference.of_guided_diffusion:
         raise InputError(
-            f"--inception-resize is needed: --reference {options.reference} does not tell how its images were resized. Give "
+            f"--inception-resize is needed: --reference {options.reference} does not specify how its images were resized. Give "
             "the program that wrote it: pytorch-fid or clean-fid; or tensorflow"
         )
     if options.inception_resize not in (None, "tensorflow") and reference.of_guided_diffusion:

@@ -87,7 +87,10 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     start = time.monotonic()
     real = options.opened(options.real)
     train, test = (_real(options, real, split) for split in ("train", "test"))
-    sources = {spec: open_data(spec, split="all", **options.image_format, attributes=()) for spec in options.synthetic}
+    sources = {
+        spec: open_data(spec, split="all", **options.image_format, attributes=(), links=options.follow_links)
+        for spec in options.synthetic
+    }
     for source in sources.values():
         show_data(source)
     require_one_size(
@@ -244,17 +247,17 @@ def _guard_summary(options: Safety, spec: str, test: Real, finished: Finished) -
         summary["acted"] = float((notes["acted"] > 0).mean())
     if about["guard"] == "safe" and about["weight"] in ("constant", "density"):
         with working(f"measuring the gate of {Path(spec).name}"):
-            summary["gate"] = _false_positives(about, test.images[~test.unsafe], options.seed, finished)
+            summary["gate"] = _false_positives(about, test.images[~test.unsafe], options, finished)
     return {"guard": summary}
 
 
-def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, finished: Finished) -> dict[str, float]:
+def _false_positives(about: Mapping[str, Any], images: np.ndarray, options: Safety, finished: Finished) -> dict[str, float]:
     """How often a gate opens for safe images noised to times in its window."""
     process, space = processes.from_config(about["process"]), Pixels(*images.shape[1:])
     low_high = about.get("unsafe_range")
     unsafe = encoded(
         about["unsafe"], about["unsafe_split"], space, about["unsafe_count"], tuple(about["unsafe_value_names"]),
-        layout=about.get("unsafe_layout"), range=low_high and tuple(low_high),
+        layout=about.get("unsafe_layout"), range=low_high and tuple(low_high), links=options.follow_links,
     )  # fmt: skip
     temperature = about["temperature"]
     kernel = (
@@ -270,10 +273,10 @@ def _false_positives(about: Mapping[str, Any], images: np.ndarray, seed: int, fi
     inside = np.linspace(float(gate.window.start), max(float(gate.window.stop), 0.02), 7)[:-1]
 
     def measure():
-        rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(seed))
+        rates = gate_rates(gate, space.encode(images), inside, key=jax.random.key(options.seed))
         return {"mean": float(rates.mean()), "largest": float(rates.max())}
 
-    return once_json(finished, key_of("gate", json.dumps(about), unsafe, images, seed), measure)
+    return once_json(finished, key_of("gate", json.dumps(about), unsafe, images, options.seed), measure)
 
 
 COLUMNS = (

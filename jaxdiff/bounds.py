@@ -104,7 +104,7 @@ def check_values(owner: Any, values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if value is None and (optional or name not in values):
             continue
-        for number, depth in _numbers(value):
+        for number, depth in _numbers(value, max(depths)):
             if depth not in depths:
                 raise InputError(f"`{name}` must be {_list(kind, max(depths))}, got {shortened(value)}")
             if isinstance(number, bool) or not isinstance(number, Integral if kind is int else Real):
@@ -140,16 +140,15 @@ def _bounded(annotation: Any, depth: int = 0) -> Iterator[tuple[Any, Bounds, int
             yield from _bounded(part, depth + (get_origin(annotation) is tuple))
 
 
-def _numbers(value: Any, depth: int = 0) -> Iterator[tuple[Any, int]]:
-    """All that is in nested lists, and how many lists each is in; an empty list has nothing."""
+def _numbers(value: Any, most: int, depth: int = 0) -> Iterator[tuple[Any, int]]:
+    """All that is in lists nested at most so deep, and how many lists each is in: -1 for a list that is nested deeper."""
     if not isinstance(value, tuple | list):
         yield value, depth
-        return
-    if depth > 2:  # deeper than any field
-        yield value, depth
-        return
-    for each in value:
-        yield from _numbers(each, depth + 1)
+    elif depth == most:
+        yield value, -1
+    else:
+        for each in value:
+            yield from _numbers(each, most, depth + 1)
 
 
 def _list(kind: Any, depth: int) -> str:

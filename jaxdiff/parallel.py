@@ -24,6 +24,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError, LostProcess
 
 AXES = ("data", "fsdp")
@@ -80,7 +81,7 @@ def _check_coordinator(address: str, *, listens: bool) -> None:
         InputError: another form, or the port is taken.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) < 2**16:
+    if not host or not port.isdecimal() or len(port) > 5 or not 1 <= int(port) < 2**16:
         raise InputError(f"`coordinator` must be HOST:PORT with a port from 1 to 65535, got {address!r}")
     if not listens:
         return
@@ -144,8 +145,10 @@ def mesh_sizes(text: str, count: int) -> tuple[int, int]:
     sizes = {}
     for part in text.split(",") if text else ():
         name, _, size = part.partition("=")
-        if name not in AXES or name in sizes or not size.isdecimal() or int(size) < 1:
-            raise InputError(f"a mesh is written as data=8,fsdp=4, each axis at most once and of size at least 1; got {text!r}")
+        if name not in AXES or name in sizes or not size.isdecimal() or len(size) > 9 or int(size) < 1:
+            raise InputError(
+                f"a mesh is written as data=8,fsdp=4, each axis at most once and of size at least 1; got {shortened(text)}"
+            )
         sizes[name] = int(size)
     left = count // math.prod(sizes.values())
     sizes = {name: sizes.get(name, 1 if name == "fsdp" and "data" not in sizes else left) for name in AXES}

@@ -1,6 +1,7 @@
 """SampleSet: samples on disk with their labels and full provenance, in shards, resumable."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,9 @@ from jaxtyping import Int32, Shaped
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from jaxdiff.boundary import read_bytes, reading
 from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.images import open_image
 from jaxdiff.data.samples import CAPTIONS, FILE, FORMAT, MARK, TIMING, Samples, Storage, load_arrays_of, read_description
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels, Space
@@ -97,12 +100,9 @@ class SampleSet(Samples):
                 self._shard(start)
             for i in range(start, stop) if self.storage == "png" else ():
                 file = self._files(i, i + 1)[0]
-                try:
-                    with Image.open(file) as image:
-                        mark = image.info.get(MARK)
-                        image.verify()
-                except (OSError, SyntaxError, ValueError, AttributeError) as error:
-                    raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
+                with reading(file, "delete it and draw again"), open_image(io.BytesIO(read_bytes(file)), str(file)) as image:
+                    mark = image.info.get(MARK)
+                    image.verify()
                 self._require_mark(file, mark, i)
             if self._notes(start).exists():
                 load_arrays_of(self._notes(start))

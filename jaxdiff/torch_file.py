@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -118,13 +118,26 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(key, storage_type.value, count)
 
 
-def _unpickled(file: Any, storage: Callable[[str, np.dtype, int], np.ndarray]) -> Any:
+class _Within:
+    """A file as `pickletools` reads it, in which nothing is longer than the file: room would be made for it."""
+
+    def __init__(self, file: io.BufferedIOBase, size: int):
+        self._file, self._size = file, size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        if count > self._size - self._file.tell():
+            raise pickle.UnpicklingError(f"its pickle has a value of {count:,} bytes, beyond its end")
+        return self._file.read(count)
+
+
+def _unpickled(file: io.BufferedIOBase, size: int, storage: Callable[[str, np.dtype, int], np.ndarray]) -> Any:
     """The object that begins at the position of a file.
 
-    The places in its memo are checked before: the unpickler makes room for all up to the highest one.
+    The lengths of its values and the places in its memo are checked before: the unpickler makes room for them.
     """
     start = file.tell()
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Within(file, size)))):
         if opcode.name in _PUTS and int(argument or 0) > count:
             raise pickle.UnpicklingError(f"its pickle names place {argument} of its memo after {count} operations")
     file.seek(start)
@@ -183,7 +196,8 @@ def _from_zip(archive: zipfile.ZipFile, size: int) -> Any:
 
     if folder + "byteorder" in names and record("byteorder") != b"little":
         raise pickle.UnpicklingError("it was written on a big-endian machine")
-    return _unpickled(io.BytesIO(record("data.pkl")), storage)
+    content = record("data.pkl")
+    return _unpickled(io.BytesIO(content), len(content), storage)
 
 
 def _from_row(file: io.BufferedIOBase, size: int) -> Any:
@@ -200,7 +214,7 @@ def _from_row(file: io.BufferedIOBase, size: int) -> Any:
         return storages[key]
 
     def following() -> Any:
-        return _unpickled(file, storage)
+        return _unpickled(file, size, storage)
 
     if (following(), following()) != (_MAGIC, _VERSION):
         raise pickle.UnpicklingError("it does not begin with torch's magic number")

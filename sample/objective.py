@@ -58,7 +58,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
         )
     *size, channels = require_pixels(chosen.model.space, "the model").shape
     reading = reference_reading(options, options.reference, training)
-    real = DataSet(spec, layout=reading["layout"], range=reading["range"])
+    real = DataSet(spec, **{name: reading[name] for name in ("layout", "range", "links")})
     fitting = {"size": tuple(size), "channels": channels, "value_names": reading["value_names"]}
     opened = real.take_with([chosen.name], split="train", **fitting)
     show_data(opened)

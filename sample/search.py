@@ -56,6 +56,7 @@ def reference_reading(options: Reading, reference: str | None, training: Mapping
         "value_names": arguments.value_names(options.value_names or own.get("value_names", ())),
         "layout": options.layout or own.get("layout"),
         "range": low_high and tuple(low_high),
+        "links": options.follow_links,
     }
 
 

@@ -37,7 +37,7 @@ def planned(options: Sweep) -> dict[Path, tuple[Mode, Search]]:
     """
     if options.start == "none":
         return {}
-    names = ("attribute", "values", "reference", "value_names", "layout", "range", "phases", "seed")
+    names = ("attribute", "values", "reference", "value_names", "layout", "range", "follow_links", "phases", "seed")
     same = {name: getattr(options, name) for name in names}
     same |= options.same()
     plan = {}

@@ -39,6 +39,7 @@ def test_a_mesh_takes_the_devices_that_are_left(text, count, sizes):
         ("model=2", ["data=8,fsdp=4", "'model=2'"]),
         ("data=2,data=4", ["at most once"]),
         ("data=0", ["at least 1"]),
+        ("data=" + "9" * 5000, ["at least 1", "999..."]),
         ("data", ["'data'"]),
     ],
 )

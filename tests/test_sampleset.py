@@ -217,7 +217,7 @@ def edited(**changes):
     [
         (lambda text: text[: len(text) // 2], "damaged"),
         (lambda text: "", "damaged"),
-        (lambda text: "[1, 2]", "damaged"),
+        (lambda text: "[1, 2]", "must hold a JSON object"),
         (edited(labels=None), "labels"),
         (edited(storage=None, attributes=None), "attributes, storage"),
         (edited(format=None), "format"),

@@ -9,7 +9,7 @@ import jax
 from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff import process as processes
-from jaxdiff._console.arguments import image_size, named_as_typed, value_names
+from jaxdiff._console.arguments import image_size, value_names
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Attribute
@@ -86,13 +86,12 @@ def _read(options: Import) -> Model:
         "attention_order": options.attention_order,
     }
     source = f"{hub.SCHEME}{options.source}" if hub.may_be_reference(options.source) else options.source
-    with named_as_typed(options):
-        try:
-            return interop.load(source, **given)
-        except InputError as error:
-            if source == options.source:
-                raise
-            raise InputError(f"{options.source} does not exist, and as a model of the Hugging Face hub: {error}") from error
+    try:
+        return interop.load(source, **given)
+    except InputError as error:
+        if source == options.source:
+            raise
+        raise InputError(f"{options.source} does not exist, and as a model of the Hugging Face hub: {error}") from error
 
 
 def _process(options: Import) -> Process | None:

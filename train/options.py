@@ -22,7 +22,8 @@ class RunOptions(Reading, Hosts):
     out: Path
     """Output folder of the run; an existing run with the same options is resumed."""
     data: str = "embedded"
-    """Training data: `embedded`, a folder or .zip of images with labels.csv, an .npz with images and labels, or tfds:NAME."""
+    """Training data: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet of images; the guide on own data
+    lists the layouts."""
     preset: PresetName = "tiny"
     """Network architecture and training settings; the options below override them."""
     process: ProcessName | None = None

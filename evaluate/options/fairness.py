@@ -52,9 +52,9 @@ class Fairness(ImageFormat, Reading, Processes):
     out: Path
     """Output folder of the report; an existing report is replaced."""
     synthetic: tuple[str, ...] = ()
-    """Sets to evaluate, in the order of the report: sets of samples, folders or .zip files with labels.csv, .npz files."""
+    """Sets to evaluate, in the order of the report: sets of samples, or labelled images in any layout that is read."""
     real: str = "embedded"
-    """Real images: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
+    """Real images: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet. The splits train and test are used."""
     values: tuple[str, ...] = ()
     """Attribute values to evaluate, two or more; other images are excluded. By default all values of the real images."""
     seeds: Size = 3
@@ -103,14 +103,14 @@ class Fairness(ImageFormat, Reading, Processes):
     classifier_scale: tuple[Positive, ...] = ()
     """With --classifier: scale that the result is divided by, above 0, one or one for each channel; by default 127.5."""
     classifier_layout: Literal["nchw", "nhwc"] | None = None
-    """With --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not tell."""
+    """With --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not specify it."""
     classifier_size: str | None = None
-    """With --classifier: size that images are resized to, in pixels or as HEIGHTxWIDTH, where the file does not tell; by
+    """With --classifier: size that images are resized to, in pixels or as HEIGHTxWIDTH, where the file does not specify it; by
     default their own."""
     classifier_output: str | None = None
     """With --classifier: name of the output with the answer, where there are several."""
     classifier_threshold: Finite | None = None
-    """With --classifier: above which a single score means the second value, where the file does not tell: 0.5 for a
+    """With --classifier: above which a single score means the second value, where the file does not specify it: 0.5 for a
     probability, 0 for a logit."""
     limits: Limits = Limits()
     """When a set is flagged."""

@@ -34,7 +34,8 @@ class Likelihood(Reading, Processes):
     out: Path
     """JSON file to write; an existing file is replaced."""
     data: str = "embedded"
-    """Images: `embedded`, a folder, .zip, .npz, tfds:NAME or a set of samples. They are resized to the model's size."""
+    """Images: `embedded`, tfds:NAME, a set of samples, or a folder, .zip, .tar, .npz or .parquet.
+    They are resized to the model's size."""
     split: Literal["train", "validation", "test", "all"] = "test"
     """Split of the data."""
     count: Count = 512

@@ -43,11 +43,11 @@ class Memorization(ImageFormat, Reading, Processes):
     """
 
     samples: tuple[str, ...]
-    """Sets to evaluate, in the order of the report: sets of samples, folders or .zip files with labels.csv, .npz files."""
+    """Sets to evaluate, in the order of the report: sets of samples, or images in any layout that is read."""
     out: Path
     """Output folder of the report; an existing report is replaced."""
     train: str = "embedded"
-    """Training data of the model: `embedded`, a folder, .zip, .npz or tfds:NAME."""
+    """Training data of the model: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet."""
     split: Literal["train", "validation", "test", "all"] = "train"
     """Split of --train that the model was trained on."""
     held_out: Literal["train", "validation", "test"] = "test"

@@ -39,9 +39,10 @@ class Safety(ImageFormat, Reading, Processes):
     out: Path
     """Output folder of the report; an existing report is replaced."""
     synthetic: tuple[str, ...] = ()
-    """Sets to evaluate, the unguarded one first: sets of samples, folders, .zip or .npz files."""
+    """Sets to evaluate, the unguarded one first: sets of samples, or images in any layout that is read."""
     real: str = "embedded"
-    """Real images with labels: `embedded`, a folder, .zip, .npz or tfds:NAME. The splits train and test are used."""
+    """Real images with labels: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet. The
+    splits train and test are used."""
     balance: tuple[str, ...] = ()
     """Other attributes of the real images, over which the classifiers' training data are balanced; by default all others."""
     seeds: Size = 3

@@ -29,16 +29,21 @@ class Reading(arguments.CheckedOptions):
     """Values that are black and white in floating-point images, such as -1 1 (of `evaluate`: in the real or training images
     alone); by default inferred and printed."""
 
+    follow_links: bool = False
+    """Follow symbolic links in folders of data that lead out of them; by default an error, since a folder from elsewhere could
+    point to any file that you can read."""
+
     @property
     def reading(self) -> dict[str, Any]:
-        """The arguments `value_names`, `layout` and `range` of `open_data`. Raises `InputError` for invalid names."""
-        return {"value_names": arguments.value_names(self.value_names), "layout": self.layout, "range": self.range}
+        """The arguments `value_names`, `layout`, `range` and `links` of `open_data`. Raises `InputError` for invalid names."""
+        names = arguments.value_names(self.value_names)
+        return {"value_names": names, "layout": self.layout, "range": self.range, "links": self.follow_links}
 
     def opened(self, spec: str) -> "DataSet":
         """A data set, read as these options say; the names of values are given where a source is taken of it."""
         from jaxdiff.data import DataSet
 
-        return DataSet(spec, layout=self.layout, range=self.range)
+        return DataSet(spec, layout=self.layout, range=self.range, links=self.follow_links)
 
 
 def show_data(source: "Source") -> None:

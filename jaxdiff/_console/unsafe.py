@@ -28,6 +28,7 @@ def encoded(
     *,
     layout: str | None = None,
     range: tuple[int | float, int | float] | None = None,
+    links: bool = False,
 ) -> Float32[np.ndarray, "n ..."]:
     """The images of a data set, encoded in a model's space; prints what was understood of it.
 
@@ -41,7 +42,7 @@ def encoded(
         space: the model's space, which must show images.
         count: number of images, a random subset (seed 0); None takes all.
         value_names: as for `--value-names`.
-        layout, range: as for `open_data`.
+        layout, range, links: as for `open_data`.
 
     Raises:
         InputError: no images, fewer than `count`, or a model of other data than images.
@@ -49,7 +50,7 @@ def encoded(
     height, width, channels = require_pixels(space.shown, "the model").shape
     # labels are not needed, so images whose labels are missing are used too
     source = open_data(
-        spec, split=split, size=(height, width), channels=channels, attributes=(), layout=layout, range=range,
+        spec, split=split, size=(height, width), channels=channels, attributes=(), layout=layout, range=range, links=links,
         value_names=arguments.value_names(value_names),
     )  # fmt: skip
     show_data(source)
@@ -59,9 +60,9 @@ def encoded(
         images = load_arrays(source)[0]
     else:
         reading = [str(each) for each in (selected, split, (height, width, channels), value_names, layout, range)]
-        content = digest(path) if path.exists() else f"{base} of {__version__}"
+        content = digest(path, links=links) if path.exists() else f"{base} of {__version__}"
         key = {"version": VERSION, "content": content, "reading": " ".join(reading)}
-        unchanged = lambda: not path.exists() or digest(path) == content  # noqa: E731
+        unchanged = lambda: not path.exists() or digest(path, links=links) == content  # noqa: E731
         images, failure = image_cache.cached(key, describe(source).splitlines()[0], lambda: load_arrays(source)[0], unchanged)
         if failure:
             console.print(f"the images are not cached: {failure}", highlight=False, soft_wrap=True)

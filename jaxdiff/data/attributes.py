@@ -24,6 +24,8 @@ class Attribute:
     def __post_init__(self):
         if not all(isinstance(name, str) for name in (self.name, *self.values)):
             raise InputError(f"the name and the `values` of an attribute must be texts, got {self.name!r} and {self.values!r}")
+        if any(not _is_text(name) for name in (self.name, *self.values)):
+            raise InputError(f"the name and the `values` of attribute {self.name!r} must be Unicode text, got {self.values!r}")
         if not self.values or len(set(self.values)) != len(self.values):
             raise InputError(f"`values` of attribute {self.name!r} must be one or more distinct names, got {self.values}")
 
@@ -32,6 +34,11 @@ class Attribute:
         if value not in self.values:
             raise InputError(f"attribute {self.name!r} has no value {value!r}; it takes one of {', '.join(self.values)}")
         return self.values.index(value)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written; those of folders may have bytes that are no text."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def find(attributes: Sequence[Attribute], name: str) -> int:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxdiff.boundary import MOST_TEXT, reading, require_size
 from jaxdiff.errors import InputError
 
 _SEPARATORS = ",;\t"
@@ -41,10 +42,9 @@ class CsvTable:
             InputError: the bytes are no table in CSV, column names are empty or repeated, there are no rows below the header,
                 or a row has another number of fields.
         """
-        try:
+        with reading(what):
+            require_size(len(data), what, most=MOST_TEXT)
             found = _rows(_text(data))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{what} is not a UTF-8 CSV table: {error}") from error
         if not found:
             raise InputError(f"{what} is empty; expected a header and rows")
         header = found[0][1]
@@ -69,7 +69,10 @@ class CsvTable:
 
 def _text(table: bytes) -> str:
     """The text of a table, in UTF-8, or in UTF-16 if it begins with its byte-order mark."""
-    return table.decode("utf-16" if table[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    text = table.decode("utf-16" if table[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it has NUL characters, as no CSV table has")
+    return text
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:

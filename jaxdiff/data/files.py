@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import zipfile
-import zlib
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
+from jaxdiff.boundary import read_bytes, reading, require_regular
 from jaxdiff.data.archives import Opener, is_archive, open_archive
 from jaxdiff.data.images import SUFFIXES
 from jaxdiff.errors import InputError
@@ -77,10 +77,8 @@ class Files:
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises `InputError` naming it if it cannot be read."""
-        try:
+        with reading(f"{self.where}/{name}"):
             return self.read_bytes(name)
-        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: the zip is encrypted
-            raise InputError(f"{self.where}/{name} cannot be read: {error}") from error
 
 
 def plain(path: str) -> str:
@@ -88,38 +86,62 @@ def plain(path: str) -> str:
     return str(PurePosixPath(path.replace("\\", "/")))
 
 
-def walk(folder: Path) -> Iterator[str]:
-    """The paths of all files in a folder that are not hidden, relative to it, with `/`, sorted in each folder. Links to folders
-    are followed, except in a circle. Raises `InputError` if a folder cannot be listed."""
-    return _walk(str(folder), "", frozenset())
+def walk(folder: Path, *, links: bool = False) -> Iterator[str]:
+    """The paths of all files in a folder that are not hidden, relative to it, with `/`, sorted in each folder.
+
+    Arguments:
+        folder: the folder, or a link to it.
+        links: whether links in it that lead out of it are followed, except in a circle; links within it always are.
+
+    Raises:
+        InputError: a folder cannot be listed, a link leads out of the folder, or a file is a pipe, a socket or a device.
+    """
+    root = os.path.realpath(folder)
+    return _walk(str(folder), "", frozenset(), None if links else root)
 
 
-def _walk(folder: str, within: str, above: frozenset[str]) -> Iterator[str]:
+def _walk(folder: str, within: str, above: frozenset[str], root: str | None) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
         return
-    try:
+    with reading(f"folder {folder}"):
         entries = sorted(os.scandir(folder), key=lambda each: each.name)
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be listed: {error.strerror}") from error
     for entry in entries:
         if _hidden(entry.name):
             continue
+        if root is not None and entry.is_symlink():
+            _require_within(entry.path, root)
         if entry.is_dir():
-            yield from _walk(entry.path, f"{within}{entry.name}/", above | {real})
+            yield from _walk(entry.path, f"{within}{entry.name}/", above | {real}, root)
         elif entry.is_file():
             yield within + entry.name
+        elif os.path.exists(entry.path):  # a link that leads nowhere is no file
+            kind = _SPECIAL.get(stat.S_IFMT(os.stat(entry.path).st_mode), "a special file")
+            raise InputError(f"{entry.path} is {kind}, which is not read; remove it from the data")
 
 
-def state(path: Path, *, apart: Path | None = None) -> str:
+_SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def _require_within(link: str, root: str) -> None:
+    """Raises `InputError` if a link in a folder leads out of it, to whatever else its user can read."""
+    target = os.path.realpath(link)
+    if os.path.exists(target) and os.path.commonpath((root, target)) != root:
+        raise InputError(
+            f"{link} is a link that leads out of the data to {target}; --follow-links (`links` in Python) reads what is there"
+        )
+
+
+def state(path: Path, *, apart: Path | None = None, links: bool = False) -> str:
     """A hash of a path and of the names, sizes and times of the file there, or of the files in the folder, to notice changes.
 
     Arguments:
         path: a file or folder, which may be absent.
         apart: a folder whose files do not count.
+        links: see `walk`.
     """
     lines = [str(path.resolve())]
-    for name in walk(path) if path.is_dir() else ("",) if path.is_file() else ():
+    for name in walk(path, links=links) if path.is_dir() else ("",) if path.is_file() else ():
         file = path / name
         if apart is None or not file.is_relative_to(apart):
             stat = file.stat()
@@ -127,36 +149,43 @@ def state(path: Path, *, apart: Path | None = None) -> str:
     return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, *, links: bool = False) -> str:
     """A hash of the name and content of a file, or of the names and contents of the files in a folder.
+
+    Arguments:
+        path: the file or folder.
+        links: see `walk`.
 
     Raises:
         InputError: a file cannot be read.
     """
     found = hashlib.blake2b(digest_size=16)
-    for name in walk(path) if path.is_dir() else ("",):
+    for name in walk(path, links=links) if path.is_dir() else ("",):
         file = path / name
-        try:
-            with open(file, "rb") as opened:
-                content = hashlib.file_digest(opened, "blake2b").digest()
-        except OSError as error:
-            raise InputError(f"cannot read {file}: {error.strerror}") from error
+        require_regular(file)
+        with reading(file), open(file, "rb") as opened:
+            content = hashlib.file_digest(opened, "blake2b").digest()
         found.update((name or path.name).encode(errors="surrogateescape") + b"\0" + content)
     return found.hexdigest()
 
 
-def open_files(path: Path) -> Files | None:
+def open_files(path: Path, *, links: bool = False) -> Files | None:
     """The files of a folder, a zip or a tar; None if the path is none of them.
 
     If there are archives among them and no images, the files of the archives too: publishers pack images apart from tables,
     and servers pack several downloads into one. Of an archive whose files all lie in one folder, names are relative to it, so
     a zipped folder reads as the folder.
 
-    Raises `InputError` if an archive is damaged, or is a compressed tar, whose files cannot be read one by one.
+    Arguments:
+        path: a path.
+        links: see `walk`.
+
+    Raises:
+        InputError: an archive is damaged, or is a compressed tar, whose files cannot be read one by one; or see `walk`.
     """
     if path.is_dir():
-        names = sorted(walk(path))
-        files = Files(str(path), names, lambda name: (path / name).read_bytes())
+        names = sorted(walk(path, links=links))
+        files = Files(str(path), names, lambda name: read_bytes(path / name))
         return _with_archives(files, lambda name: partial((path / name).open, "rb"), DEPTH)
     if path.is_file() and is_archive(path.name):
         return _of_archive(partial(path.open, "rb"), str(path), DEPTH - 1)

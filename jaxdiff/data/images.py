@@ -1,14 +1,14 @@
 """Image files as uint8 arrays: decoding, conversion of channels, and cropping and resizing."""
 
 import io
-import struct
-import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from jaxdiff.boundary import reading
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import rgb
 
@@ -18,8 +18,11 @@ SUFFIXES = frozenset(
 )
 """Suffixes of image files, in lower case, that this Pillow reads."""
 
-# the exceptions that Pillow raises for invalid or truncated images
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+"""Formats by the names that Pillow gives them. It knows others, some of which start programs (EPS) or are never images."""
+
+PIXELS = 2**26
+"""Pixels of the largest image that is decoded, 8192 x 8192; a small file can say that it has any number."""
 
 
 def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
@@ -33,29 +36,36 @@ def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width c"]:
         name: the name of the file in error messages.
 
     Raises:
-        InputError: the bytes cannot be decoded, or are floating-point or of more than 16 bits per channel.
+        InputError: the bytes cannot be decoded, are of more than `PIXELS` pixels, or are floating-point or of more than 16 bits
+            per channel.
     """
     if not data:
         raise InputError(f"{name} cannot be decoded as an image: it is empty")
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            image = _oriented(opened)
-            if image.mode.startswith(("I", "F")):
-                return _eight_bits(image, opened.format, name)[..., None]
-            pixels = np.array(image.convert(_mode(image)))
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name} cannot be decoded as an image: its content is of no known kind") from error
-    except _UNREADABLE as error:
-        raise InputError(f"{name} cannot be decoded as an image: {error}") from error
+    with reading(name), open_image(io.BytesIO(data), name) as opened:
+        opened.load()
+        image = _oriented(opened)
+        if image.mode.startswith(("I", "F")):
+            return _eight_bits(image, opened.format, name)[..., None]
+        pixels = np.array(image.convert(_mode(image)))
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def open_image(file: io.BytesIO | Path, name: str) -> Image.Image:
+    """An image whose pixels are not decoded yet. Raises `InputError` if it is of no known kind, or has too many pixels."""
+    with reading(name):
+        try:
+            opened = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name} cannot be decoded as an image: its content is of no known kind") from error
+        if opened.width * opened.height > PIXELS:
+            size = f"{opened.width} x {opened.height}"
+            raise InputError(f"{name} cannot be decoded as an image: it has {size} pixels, more than {PIXELS:,}")
+        return opened
 
 
 def _oriented(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says; as stored if its EXIF data are damaged, which viewers ignore."""
-    with suppress(*_UNREADABLE, KeyError, TypeError, AttributeError):
+    with suppress(Exception):  # Pillow has no end of them
         return ImageOps.exif_transpose(image)
     return image
 

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from os import PathLike
 from typing import Any
 
+from jaxdiff.boundary import reading
 from jaxdiff.data import selection, splits
 from jaxdiff.data.columns import Incomplete, ValueNames
 from jaxdiff.data.readers import READERS, Reader, Request
@@ -27,6 +28,7 @@ def open_data(
     manual_dir: str | PathLike[str] | None = None,
     layout: str | None = None,
     range: tuple[int | float, int | float] | None = None,
+    links: bool = False,
 ) -> Source:
     """Opens a data set of images of any supported kind.
 
@@ -56,12 +58,14 @@ def open_data(
             recognises the data set.
         range: low and high of floating-point images (refused for others): these become 0 and 255. None infers [0, 1],
             [-1, 1] or [0, 255].
+        links: whether symbolic links in a folder that lead out of it are followed. Otherwise they are an error: a folder from
+            elsewhere could point to any file that its user can read. The folder itself may be a link.
 
     Raises:
-        InputError: the data set does not exist or is malformed; the split, the layout or an attribute is unknown; the split is
-            empty; or it is a set of samples other than images.
+        InputError: the data set does not exist, is malformed or leads out of its folder; the split, the layout or an attribute
+            is unknown; the split is empty; or it is a set of samples other than images.
     """
-    found = DataSet(spec, manual_dir=manual_dir, layout=layout, range=range)
+    found = DataSet(spec, manual_dir=manual_dir, layout=layout, range=range, links=links)
     return found.take(split=split, size=size, channels=channels, attributes=attributes, value_names=value_names)
 
 
@@ -69,7 +73,7 @@ class DataSet:
     """A data set that is read once, when a source is first taken of it: for several splits, sizes or attributes.
 
     Arguments:
-        spec, manual_dir, layout, range: as of `open_data`.
+        spec, manual_dir, layout, range, links: as of `open_data`.
 
     Attributes:
         spec: the data set.
@@ -85,13 +89,15 @@ class DataSet:
         manual_dir: str | PathLike[str] | None = None,
         layout: str | None = None,
         range: tuple[int | float, int | float] | None = None,
+        links: bool = False,
     ):
         if range is not None and not -math.inf < range[0] < range[1] < math.inf:
             raise InputError(f"`range` must be two finite numbers, low and high, got {range}")
         self.spec = str(spec)
         base, self._selected = split_spec(self.spec)
-        self._whole = DataSet(base, manual_dir=manual_dir, layout=layout, range=range) if self._selected else self
-        self._request = Request(base, manual_dir, range)
+        how: dict[str, Any] = dict(manual_dir=manual_dir, layout=layout, range=range, links=links)
+        self._whole = DataSet(base, **how) if self._selected else self
+        self._request = Request(base, manual_dir, range, links)
         self._reader, self._others = _reader(self._request, layout)
         if manual_dir is not None and not self._reader.manual:
             raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
@@ -129,7 +135,8 @@ class DataSet:
             return View(selected, attributes=attributes)
         if value_names and self.names_values:
             raise InputError(f"{self.spec} already names the values of its attributes; `value_names` must be left out")
-        read = self._content.taken(Wanted(attributes, value_names or {}, size))
+        with reading(self._request.spec):
+            read = self._content.taken(Wanted(attributes, value_names or {}, size))
         source, assigned = read.source, read.splits
         notes = (f"read as {self._reader.name}, though it is also {self._others}; `layout` chooses",) if self._others else ()
         source.layout, source.notes = self._reader.name, (*notes, *read.notes)
@@ -164,7 +171,8 @@ class DataSet:
 def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
     """The reader of this name, or the first that recognises the data set, and then what the others that do take it for."""
     if layout is None:
-        found = [reader for reader in READERS if reader.recognises(request)]
+        with reading(request.spec):
+            found = [reader for reader in READERS if reader.recognises(request)]
         if not found:
             what = "which is a file of no kind that is read" if request.path.exists() else "which does not exist"
             raise InputError(
@@ -175,6 +183,8 @@ def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:
     by_name = {reader.name: reader for reader in READERS}
     if layout not in by_name:
         raise InputError(f"`layout` must be one of {', '.join(by_name)}, got {layout!r}")
-    if not by_name[layout].recognises(request):
+    with reading(request.spec):
+        recognised = by_name[layout].recognises(request)
+    if not recognised:
         raise InputError(f"{request.spec} is not of the layout {layout!r}, {by_name[layout].about}")
     return by_name[layout], ""

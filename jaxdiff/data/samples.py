@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int32, Shaped
 
 from jaxdiff import spaces
+from jaxdiff.boundary import read_bytes, read_json, reading
+from jaxdiff.bounds import shortened
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
@@ -55,8 +59,7 @@ class Samples(Source):
         self.provenance: dict[str, Any] = description["provenance"]
         self.storage: Storage = description["storage"]
         self.attributes = tuple(Attribute(name, tuple(values)) for name, values in description["attributes"])
-        labels = description["labels"]
-        self.labels = np.asarray(labels, np.int32).reshape(len(labels), len(self.attributes))
+        self.labels = _labels(description["labels"], self.attributes)
         self._space = description.get("space")
         self.mark = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
         self._loaded: dict[int, np.ndarray] = {}
@@ -64,7 +67,9 @@ class Samples(Source):
     @classmethod
     def open(cls: type[Opened], path: str | PathLike[str]) -> Opened:
         """Opens a complete set. Raises `InputError` if there is none or some of its samples are missing."""
-        samples = cls(Path(path), read_description(Path(path)))
+        description = read_description(Path(path))
+        with reading(Path(path, FILE)):
+            samples = cls(Path(path), description)
         if missing := samples.missing():
             count = sum(stop - start for start, stop in missing)
             raise InputError(f"{path} is not finished: {count} of {len(samples)} samples are missing; draw again to finish it")
@@ -89,20 +94,29 @@ class Samples(Source):
         if not files[0].exists():
             return {}
         shards = [load_arrays_of(file) for file in files]
+        for (start, stop), file, shard in zip(self.shards(), files, shards, strict=True):
+            if shard.keys() != shards[0].keys() or any(each.shape[:1] != (stop - start,) for each in shard.values()):
+                raise InputError(f"{file} is damaged: it must have a note on each of {stop - start} samples, by the same names "
+                                 "as the others; delete it and its shard, and draw again")  # fmt: skip
         return {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
 
     @property
     def seconds_per_image(self) -> float | None:
         """The seconds it took to draw one sample; None if not recorded."""
         file = self.path / TIMING
-        return json.loads(file.read_text())["seconds_per_image"] if file.exists() else None
+        if not file.exists():
+            return None
+        seconds = read_json(file).get("seconds_per_image")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+            raise InputError(f"{file} must have a number of seconds, got {shortened(seconds)}; delete it, it is not needed")
+        return float(seconds)
 
     def image(self, i: int) -> Shaped[np.ndarray, "..."]:
         """Sample i, decoded: for pixels an image, uint8 (H, W, C)."""
         start = i // SHARD * SHARD
         if self.storage == "png":
             file = self._files(i, i + 1)[0]
-            return decode(file.read_bytes(), str(file))
+            return decode(read_bytes(file), str(file))
         if start not in self._loaded:
             self._loaded[start] = self._shard(start)
         return self._loaded[start][i - start]
@@ -112,7 +126,7 @@ class Samples(Source):
         file = self._files(start, start + 1)[0]
         shard = load_arrays_of(file)
         samples = shard.get(Pixels.array if self._space is None else self.space.array)
-        count, held = min(SHARD, len(self) - start), 0 if samples is None else len(samples)
+        count, held = min(SHARD, len(self) - start), 0 if samples is None or not samples.ndim else len(samples)
         if samples is None or held != count:
             raise InputError(f"{file} is damaged: it contains {held} of {count} images; delete it and draw again")
         # sets without a space are images of whatever shape
@@ -146,7 +160,7 @@ def load_arrays_of(file: Path) -> dict[str, np.ndarray]:
     try:
         return load_npz(file)
     except InputError as error:
-        raise InputError(f"{file} is damaged: {error}; delete it and draw again") from error
+        raise InputError(f"{error}; delete it and draw again") from error
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -154,16 +168,39 @@ def read_description(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     if not file.is_file():
         raise InputError(f"no sample set at {folder}: {FILE} does not exist")
-    try:
-        description = json.loads(file.read_text())
-        version, lacking = description["format"], {"storage", "provenance", "attributes", "labels"} - description.keys()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {error}") from error
-    if version != FORMAT:
-        raise InputError(f"{file} has format {version}, this version of jaxdiff reads format {FORMAT}")
-    if lacking:
+    description = read_json(file)
+    if (version := description.get("format")) != FORMAT:
+        raise InputError(f"{file} has format {shortened(version)}, this version of jaxdiff reads format {FORMAT}")
+    if lacking := {"storage", "provenance", "attributes", "labels"} - description.keys():
         raise InputError(f"{file} is damaged: it has no {', '.join(sorted(lacking))}")
+    attributes, labels = description["attributes"], description["labels"]
+    faults = {
+        "storage": description["storage"] not in get_args(Storage),
+        "provenance": not isinstance(description["provenance"], dict),
+        "attributes": not isinstance(attributes, list) or not all(map(_is_attribute, attributes)),
+        "labels": not isinstance(labels, list) or not labels or not all(isinstance(row, list) for row in labels),
+    }
+    if fault := next((name for name, is_fault in faults.items() if is_fault), None):
+        raise InputError(f"{file} is damaged: its {fault} {shortened(description[fault])} are of another kind")
     return description
+
+
+def _is_attribute(given: Any) -> bool:
+    return isinstance(given, list) and len(given) == 2 and isinstance(given[1], list)
+
+
+def _labels(rows: list[Any], attributes: Sequence[Attribute]) -> Int32[np.ndarray, "n a"]:
+    """The labels, -1 for none. Raises `InputError` unless each row has one in the range of each attribute."""
+    if not attributes and not any(rows):
+        return np.zeros((len(rows), 0), np.int32)
+    try:
+        labels = np.array(rows)
+    except (ValueError, OverflowError):  # rows of different lengths, or absurd numbers
+        labels = np.array(None)
+    most = [len(attribute.values) for attribute in attributes]
+    if labels.shape != (len(rows), len(most)) or labels.dtype.kind != "i" or not ((labels >= -1) & (labels < most)).all():
+        raise InputError(f"labels must be {len(most)} integers for each sample, from -1 (none) to below {most}")
+    return labels.astype(np.int32)
 
 
 def _captions(given: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ _BY_NAME = {
 
 def uniform(key: str) -> float:
     """A fixed number in [0, 1) for a key, uniform over keys (64 bits of its BLAKE2b hash)."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) / 2**64
+    # names of files may have bytes that are no text
+    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=8).digest()) / 2**64
 
 
 def by_hash(keys: Iterable[str]) -> Shaped[np.ndarray, " n"]:

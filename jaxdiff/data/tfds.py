@@ -25,6 +25,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int32, Shaped, UInt8
 from tensorflow_datasets.proto import tf_example_pb2
 
+from jaxdiff.boundary import reading
 from jaxdiff.data import splits
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.builders import CelebAManual, FairFaceManual
@@ -75,12 +76,20 @@ class TfdsSource(Source):
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         part = int(np.searchsorted(self._ends, i, side="right"))
-        record = self._parts[part][i - (int(self._ends[part - 1]) if part else 0)]
-        return decode(_parse(record)[self._image_key].bytes_list.value[0], f"example {i} of {self.name}")
+        what = f"example {i} of {self.name}"
+        with reading(what):
+            record = self._parts[part][i - (int(self._ends[part - 1]) if part else 0)]
+            data = _parse(record)[self._image_key].bytes_list.value[0]
+        return decode(data, what)
 
 
-def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[TfdsSource, Shaped[np.ndarray, " n"]]:
+def read(
+    spec: str, *, manual_dir: str | PathLike[str] | None = None, links: bool = False
+) -> tuple[TfdsSource, Shaped[np.ndarray, " n"]]:
     """The examples of a tfds data set, prepared if necessary, and the split of each.
+
+    Arguments:
+        spec, manual_dir, links: as for `jaxdiff.data.open_data`.
 
     Raises:
         InputError: an unknown data set or option, data that cannot be prepared, or data prepared as tfrecord.
@@ -93,7 +102,7 @@ def read(spec: str, *, manual_dir: str | PathLike[str] | None = None) -> tuple[T
         options["manual_dir"] = fspath(manual_dir)
     builder = _builder(name, options.get("data_dir"))
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and (name in _OWN or not builder.info.splits):
-        builder = _of_manual_dir(builder, name, options.get("data_dir"), options.get("manual_dir"))
+        builder = _of_manual_dir(builder, name, options.get("data_dir"), options.get("manual_dir"), links)
     elif options.get("manual_dir") is not None:
         raise InputError(
             f"tfds data set {name} needs no `manual_dir`, or is prepared in {builder.data_dir}; leave it out or give another "
@@ -125,7 +134,7 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
 
 
 def _of_manual_dir(
-    builder: tfds.core.DatasetBuilder, name: str, data_dir: str | None, manual_dir: str | None
+    builder: tfds.core.DatasetBuilder, name: str, data_dir: str | None, manual_dir: str | None, links: bool
 ) -> tfds.core.DatasetBuilder:
     """The builder of what is prepared, or will be, of one `manual_dir`; without it, of the only one that is prepared."""
     root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / _BY_SOURCE
@@ -136,7 +145,7 @@ def _of_manual_dir(
         if len(prepared) > 1:
             raise InputError(f"tfds data set {name} is prepared of {len(prepared)} folders in {root.parent}; give `manual_dir`")
         return prepared[0] if prepared else builder
-    return _builder(name, str(root / f"{name}-{state(Path(manual_dir).expanduser(), apart=root)}"))
+    return _builder(name, str(root / f"{name}-{state(Path(manual_dir).expanduser(), apart=root, links=links)}"))
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str, manual_dir: str | None) -> None:

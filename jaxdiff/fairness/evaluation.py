@@ -258,7 +258,7 @@ def _check(images: LabelledImages, reference: LabelledImages, values: int) -> No
 
 def _training_indices(
     sets: Sequence[LabelledImages],
-    halves: Sequence[Integer[np.ndarray, " half"]],
+    halves: Sequence[Integer[np.ndarray, " _"]],
     *,
     values: int,
     seed: int,

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Files(Protocol):
+class CheckpointFiles(Protocol):
     """The files of a checkpoint. Names are relative to its root, with forward slashes; the root itself is the empty name."""
 
     @property
@@ -80,7 +80,7 @@ class Folder:
         return Path(os.path.normpath(self.root.absolute() / name))
 
 
-def places(files: Files, folder: str) -> list[str]:
+def places(files: CheckpointFiles, folder: str) -> list[str]:
     """Where what belongs to the network in a folder may lie: the folder, that around it and, for `checkpoint-*` of a training
     run, the run's."""
     found = [folder, joined(folder, "..")]

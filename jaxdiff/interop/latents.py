@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxdiff.boundary import read_json
 from jaxdiff.errors import InputError
-from jaxdiff.interop.files import Files, joined, places
+from jaxdiff.interop.files import CheckpointFiles, joined, places
 
 INDEX = "model_index.json"
 # Names of the part of a pipeline that turns latents into images, and what their classes are called.
@@ -16,7 +16,7 @@ DECODERS = ("vae", "vqvae", "vqgan", "vq_model", "movq", "autoencoder", "first_s
 DECODER_CLASS = re.compile(r"Autoencoder|VQModel|VQGAN", re.IGNORECASE)
 
 
-def refuse(files: Files, folder: str) -> None:
+def refuse(files: CheckpointFiles, folder: str) -> None:
     """Raises `InputError` if the network in a folder is part of a pipeline that draws latents.
 
     Arguments:

@@ -12,7 +12,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import folder, guided, hub, latents, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
-from jaxdiff.interop.files import Files, Folder, joined, places
+from jaxdiff.interop.files import CheckpointFiles, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
@@ -113,7 +113,7 @@ def is_diffusers(path: str | os.PathLike) -> bool:
     return any(Path(path, name, CONFIG).is_file() for name in NETWORKS)
 
 
-def _opened(source: str | os.PathLike) -> tuple[Files, str]:
+def _opened(source: str | os.PathLike) -> tuple[CheckpointFiles, str]:
     """The files of a source, and the name of the file or folder in it that is meant; empty for all of it."""
     if reference := hub.parsed(source):
         return hub.opened(reference), reference.path
@@ -126,7 +126,7 @@ def _opened(source: str | os.PathLike) -> tuple[Files, str]:
     return Folder(path.parent), path.name
 
 
-def _of_folder(files: Files, subfolder: str | None, given: _Given) -> Model:
+def _of_folder(files: CheckpointFiles, subfolder: str | None, given: _Given) -> Model:
     """The model of a folder of diffusers, or of a run of jaxdiff."""
     networks = [name for name in NETWORKS if files.has(joined(name, CONFIG))]
     if not networks and subfolder is None and files.has(MODEL.file):
@@ -147,7 +147,7 @@ def _of_folder(files: Files, subfolder: str | None, given: _Given) -> Model:
     return _unet2d(files.path(joined(place, choice.name)), settings, content, found, scheduled, provenance, given)
 
 
-def _of_file(files: Files, name: str, given: _Given) -> Model:
+def _of_file(files: CheckpointFiles, name: str, given: _Given) -> Model:
     """The model of a file of weights, with what lies beside it."""
     file, beside = files.path(name), posixpath.dirname(name)
     content = weights.read_file(file)
@@ -224,7 +224,7 @@ def _guided(name: str, found: state.Found, provenance: dict[str, str], given: _G
     return fingerprinted(image_model(config, network, given.process, given.prediction or "eps", attributes, provenance))
 
 
-def _scheduled(files: Files, place: str, given: _Given) -> tuple[Process, Prediction] | None:
+def _scheduled(files: CheckpointFiles, place: str, given: _Given) -> tuple[Process, Prediction] | None:
     """The process and the prediction of the scheduler; None without one, or where both are given."""
     if given.process is not None and given.prediction is not None:
         return None
@@ -242,7 +242,7 @@ def _weights(chosen: list[str], found: state.Found) -> dict[str, str]:
     return {"weights": ", ".join(chosen)} if chosen else {}
 
 
-def _no_network(files: Files, subfolder: str | None) -> str:
+def _no_network(files: CheckpointFiles, subfolder: str | None) -> str:
     """The error about a folder without a network."""
     if subfolder is not None:
         there = ", ".join(name for name in files.folders() if files.has(joined(name, CONFIG)))

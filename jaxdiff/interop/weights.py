@@ -10,7 +10,7 @@ import safetensors
 from jaxdiff import torch_file
 from jaxdiff.boundary import parse_json, read_json, reading, require_regular
 from jaxdiff.errors import InputError
-from jaxdiff.interop.files import Files, joined
+from jaxdiff.interop.files import CheckpointFiles, joined
 
 STEM = "diffusion_pytorch_model"
 # `STEM.safetensors` or `.bin`, or the index of the files that the weights are split over, with or without a variant's name.
@@ -46,7 +46,7 @@ class Content(NamedTuple):
     metadata: dict[str, str]
 
 
-def choose(files: Files, folder: str, variant: str | None = None) -> Choice:
+def choose(files: CheckpointFiles, folder: str, variant: str | None = None) -> Choice:
     """The weights to read in a folder of diffusers: plain weights before a variant, safetensors before `.bin`, one file before
     several.
 
@@ -78,7 +78,7 @@ def choose(files: Files, folder: str, variant: str | None = None) -> Choice:
     return Choice(min(found[taken])[1], taken)
 
 
-def read(files: Files, folder: str, choice: Choice) -> Content:
+def read(files: CheckpointFiles, folder: str, choice: Choice) -> Content:
     """The content of chosen weights, which may be split over several files.
 
     Raises:

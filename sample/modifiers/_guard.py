@@ -87,10 +87,11 @@ class Guard(Modifier):
 class ImageGuard(Reading, Guard):
     """A guard that guides away from images."""
 
-    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names", "layout", "range")
+    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "value_names", "layout", "range", "follow_links")
 
     unsafe: str | None = None
-    """Unsafe images: a folder, .zip, .npz, set of samples, or a selection by attribute such as `embedded:glasses=yes`."""
+    """Unsafe images: a set of samples, a folder, .zip, .tar, .npz or .parquet, or a selection by attribute
+    such as `embedded:glasses=yes`."""
     unsafe_split: Literal["train", "validation", "test", "all"] | None = None
     """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
     unsafe_count: Count | None = None
@@ -136,7 +137,7 @@ class ImageGuard(Reading, Guard):
         """The images of a data set in the model's space, read as the options say; see `jaxdiff._console.unsafe.encoded`."""
         from jaxdiff._console.unsafe import encoded
 
-        space, reading = chosen.model.space, {"layout": self.layout, "range": self.range}
+        space, reading = chosen.model.space, {"layout": self.layout, "range": self.range, "links": self.follow_links}
         return encoded(spec, self.unsafe_split, space, count, self.value_names, **reading)
 
     @abc.abstractmethod

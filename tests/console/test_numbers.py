@@ -121,6 +121,7 @@ class Typed:
         ({"count": None}, "`count` must be a whole number, got None"),
         ({"count": "5"}, "`count` must be a whole number, got '5'"),
         ({"share": [[0.5]]}, "`share` must be a number, got [[0.5]]"),
+        ({"share": []}, "`share` must be a number, got []"),
         ({"share": 10**400}, "`share` must lie in [0, 1], got 1000"),
         ({"taus": (0.5, math.nan)}, "`taus` must lie in [0, 1], got nan"),
         ({"taus": (0.5, False)}, "`taus` must be a number, got False"),

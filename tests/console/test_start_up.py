@@ -1,6 +1,7 @@
 """Help and option errors import nothing heavy and fit a screen, and the machine is set up before JAX is imported."""
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from jaxdiff._programs.train.__main__ import OPTIONS as TRAIN
 
 import jaxdiff
 from jaxdiff import __main__ as command
-from tests.processes import LIMIT
+from tests.processes import LIMIT, QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (TRAIN, SAMPLE, EVALUATE)
@@ -45,6 +46,31 @@ def called(module: str, *arguments, names=HEAVY, **environment) -> tuple[int, st
     return done.returncode, output, imported.split()
 
 
+MANY = """
+import contextlib, io, json, runpy, sys
+for module, *arguments in {calls}:
+    sys.argv, output, status = [module, *arguments], io.StringIO(), 0
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as end:
+            status = end.code or 0
+    print(json.dumps([status, output.getvalue(), [name for name in {names} if name in sys.modules]]))
+"""
+
+
+def called_together(calls) -> dict[tuple[str, ...], tuple[int, str, list[str]]]:
+    """Status and output of each call of a module, and what was imported by its end: in one process, which starts once."""
+    code = MANY.format(calls=[list(call) for call in calls], names=HEAVY)
+    variables = {**os.environ, "COLUMNS": "80", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=variables, timeout=LIMIT, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(zip(calls, (tuple(json.loads(line)) for line in done.stdout.splitlines()), strict=True))
+
+
 HELPED = [
     *((program.name, name) for program, name in COMMANDS),
     *((program.name,) for program in PROGRAMS),
@@ -55,44 +81,8 @@ HELPED = [
     ("completion",),
     (),
 ]
-
-
-@pytest.mark.parametrize("words", HELPED, ids=" ".join)
-def test_help_imports_nothing_heavy(words):
-    status, output, imported = called("jaxdiff", *words, "--help")
-    assert status == 0 and " ".join(("jaxdiff", *words)) in output
-    assert "\n\n\n" not in output and all(len(line) <= 80 for line in output.splitlines()[1:])
-    assert imported == []
-
-
-def test_the_examples_in_the_help_can_be_pasted():
-    """A shell joins the lines of an example to the command in the docstring."""
-    found = 0
-    for program, name in COMMANDS:
-        about = inspect.getdoc(program.options(name)).split("\n\n")
-        documented = [each.split() for each in about if each.startswith("  jaxdiff")]
-        output = called(program.name, name, "--help")[1].replace("\\\n", "")
-        assert [line.split() for line in output.splitlines() if line.startswith("  jaxdiff")] == documented
-        found += len(documented)
-    assert found > 20
-
-
-def test_the_help_of_an_option_is_one_paragraph():
-    found = 0
-    for program in PROGRAMS:
-        for name in program.commands:
-            documented = [
-                " ".join(parameter.description.split())
-                for owner in filter(is_dataclass, program.options(name).__mro__)
-                for parameter in docstring_parser.parse_from_object(owner).params
-                if parameter.description and "\n" in parameter.description
-            ]
-            found += len(documented)
-            output = called(program.name, name, "--help", COLUMNS="2000")[1]
-            assert all(text in output for text in documented)
-    assert found
-
-
+MODULES = ("train", "sample", "evaluate", "jaxdiff")
+SHELLS = ("bash", "zsh", "fish")
 WRONG = [
     ("train", "--steps", "many", "--out", "run"),
     ("train", "--process", "none", "--out", "run"),
@@ -114,23 +104,88 @@ WRONG = [
 ]
 
 
+RANGES = {
+    ("train", "diffusion", "--learning-rate", "-1", "--out", "out"): "--learning-rate must be",
+    ("sample", "draw", "--model", "embedded", "--count", "0", "--out", "out"): "--count must be at least 1, got 0",
+    ("evaluate", "fairness", "--attribute", "group", "--out", "out"): "--synthetic takes one or more sets, got none",
+    ("evaluate", "fairness", "--attribute", "group", "--limits.near-duplicates", "2", "--out", "out"): (
+        "--limits.near-duplicates must lie in (0, 1), got 2.0"
+    ),
+}
+
+
+def test_a_call_alone_imports_nothing_heavy():
+    """Each of the others is made after another."""
+    for words, ends in ((("sample", "draw", "--help"), 0), (WRONG[2], 2)):
+        status, output, imported = called("jaxdiff", *words)
+        assert (status, imported) == (ends, []) and output.strip()
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What came of every help, of every wrong option and of every version."""
+    calls = [("jaxdiff", *words, "--help") for words in HELPED] + [("jaxdiff", *words) for words in (*WRONG, *RANGES)]
+    calls += [(module, "--version") for module in MODULES]
+    calls += [call for program in PROGRAMS for call in ((program.name,), ("jaxdiff", program.name))]
+    return called_together([*calls, *(("jaxdiff", "completion", shell) for shell in SHELLS)])
+
+
+@pytest.mark.parametrize("words", HELPED, ids=" ".join)
+def test_help_imports_nothing_heavy(words, outcomes):
+    status, output, imported = outcomes["jaxdiff", *words, "--help"]
+    assert status == 0 and " ".join(("jaxdiff", *words)) in output
+    assert "\n\n\n" not in output and all(len(line) <= 80 for line in output.splitlines()[1:])
+    assert imported == []
+
+
+def shown(program, name, monkeypatch, capsys, columns=80) -> str:
+    """The help of a command, in this process."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "argv", [f"jaxdiff {program.name}", name, "--help"])
+    with pytest.raises(SystemExit):
+        program.main()
+    return capsys.readouterr().out
+
+
+def test_the_examples_in_the_help_can_be_pasted(monkeypatch, capsys):
+    """A shell joins the lines of an example to the command in the docstring."""
+    found = 0
+    for program, name in COMMANDS:
+        about = inspect.getdoc(program.options(name)).split("\n\n")
+        documented = [each.split() for each in about if each.startswith("  jaxdiff")]
+        output = shown(program, name, monkeypatch, capsys).replace("\\\n", "")
+        assert [line.split() for line in output.splitlines() if line.startswith("  jaxdiff")] == documented
+        found += len(documented)
+    assert found > 20
+
+
+def test_the_help_of_an_option_is_one_paragraph(monkeypatch, capsys):
+    found = 0
+    for program in PROGRAMS:
+        for name in program.commands:
+            documented = [
+                " ".join(parameter.description.split())
+                for owner in filter(is_dataclass, program.options(name).__mro__)
+                for parameter in docstring_parser.parse_from_object(owner).params
+                if parameter.description and "\n" in parameter.description
+            ]
+            found += len(documented)
+            output = shown(program, name, monkeypatch, capsys, columns=2000)
+            assert all(text in output for text in documented)
+    assert found
+
+
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
-def test_wrong_options_import_nothing_heavy(words):
-    status, output, imported = called("jaxdiff", *words)
+def test_wrong_options_import_nothing_heavy(words, outcomes):
+    status, output, imported = outcomes["jaxdiff", *words]
     assert status == 2 and output.strip() and "Traceback" not in output
     assert imported == []
 
 
-@pytest.mark.parametrize("program, name, arguments, message", [
-    ("train", "diffusion", ("--learning-rate", "-1"), "--learning-rate must be"),
-    ("sample", "draw", ("--model", "embedded", "--count", "0"), "--count must be at least 1, got 0"),
-    ("evaluate", "fairness", ("--attribute", "group"), "--synthetic takes one or more sets, got none"),
-    ("evaluate", "fairness", ("--attribute", "group", "--limits.near-duplicates", "2"),
-     "--limits.near-duplicates must lie in (0, 1), got 2.0"),
-])  # fmt: skip
-def test_an_option_that_is_out_of_range_is_an_error_of_one_line(program, name, arguments, message):
-    status, output, _ = called("jaxdiff", program, name, *arguments, "--out", "out")
-    assert status == 2 and output.startswith(f"error: {message}") and output.count("\n") == 1
+@pytest.mark.parametrize("words", RANGES, ids=" ".join)
+def test_an_option_that_is_out_of_range_is_an_error_of_one_line(words, outcomes):
+    status, output, _ = outcomes["jaxdiff", *words]
+    assert status == 2 and output.startswith(f"error: {RANGES[words]}") and output.count("\n") == 1
 
 
 CLOSED = """
@@ -164,9 +219,9 @@ def test_help_that_nobody_reads_is_no_error(words):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("program", ("train", "sample", "evaluate", "jaxdiff"))
-def test_the_version_is_printed_at_once(program):
-    assert called(program, "--version") == (0, f"{jaxdiff.__version__}\n", [])
+@pytest.mark.parametrize("module", MODULES)
+def test_the_version_is_printed_at_once(module, outcomes):
+    assert outcomes[module, "--version"] == (0, f"{jaxdiff.__version__}\n", [])
 
 
 @pytest.mark.parametrize("text", [command.USAGE, *(program.help() for program in PROGRAMS)])
@@ -176,9 +231,9 @@ def test_the_help_of_a_program_fits_a_screen(text):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
-def test_the_help_of_a_program_names_every_command_as_it_was_called(program):
-    for module, words, spelled in ((program.name, (), f"python -m {program.name}"), ("jaxdiff", (program.name,), None)):
-        _, output, _ = called(module, *words)
+def test_the_help_of_a_program_names_every_command_as_it_was_called(program, outcomes):
+    for call, spelled in (((program.name,), f"python -m {program.name}"), (("jaxdiff", program.name), None)):
+        _, output, _ = outcomes[call]
         assert f"usage: {spelled or f'jaxdiff {program.name}'} COMMAND" in output
         assert all(f"\n  {name} " in output for name in program.commands)
 
@@ -215,22 +270,22 @@ def test_a_drawing_imports_nothing_that_it_does_not_use(save_model, tmp_path):
     model = save_model(tmp_path / "model")
     drawing = ("draw", "--model", model, "--count", "2", "--steps", "2", "--out", tmp_path / "set")
     names = ("scipy.stats", "matplotlib", "grain", "orbax", "tensorflow_datasets", "jax")
-    status, output, imported = called("sample", *drawing, names=names)
+    status, output, imported = called("sample", *drawing, names=names, **QUICK)
     assert status == 0 and (tmp_path / "set" / "samples.json").exists(), output
     assert imported == ["jax"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_options_and_choices(shell):
-    status, script, _ = called("jaxdiff", "completion", shell)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_knows_commands_options_and_choices(shell, outcomes):
+    status, script, _ = outcomes["jaxdiff", "completion", shell]
     assert status == 0
     assert all(word in script for word in ("evaluate", "memorization", "--learning-rate", "ddpm_scaled_linear", "--reduced"))
 
 
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="there is no bash")
-def test_bash_completes_a_command_and_a_choice(tmp_path):
+def test_bash_completes_a_command_and_a_choice(tmp_path, outcomes):
     """As bash does it: the words so far in COMP_WORDS, what may follow in COMPREPLY."""
-    (tmp_path / "completion").write_text(called("jaxdiff", "completion", "bash")[1])
+    (tmp_path / "completion").write_text(outcomes["jaxdiff", "completion", "bash"][1])
 
     def follow(*words):
         line = " ".join(f"'{word}'" for word in words)

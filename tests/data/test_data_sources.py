@@ -232,7 +232,7 @@ def test_missing_things_are_errors(tmp_path):
     with pytest.raises(InputError, match="contains no image files"):
         open_data(tmp_path)
     (tmp_path / "images.zip").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="not a readable zip"):
+    with pytest.raises(InputError, match="images.zip is damaged: File is not a zip file"):
         open_data(tmp_path)
 
 
@@ -242,9 +242,9 @@ def test_damaged_images_are_named_before_training(faces, damage):
     whole = (folder / "b" / "3.png").read_bytes()
     (folder / "b" / "3.png").write_bytes(damage or whole[: len(whole) // 2])
     source = open_data(folder, split="all")
-    with pytest.raises(InputError, match="b/3.png .*cannot be decoded"):
+    with pytest.raises(InputError, match="b/3.png (cannot be decoded|cannot be read: image file is truncated)"):
         verify(source)
-    with pytest.raises(InputError, match="b/3.png .*cannot be decoded"):
+    with pytest.raises(InputError, match="b/3.png (cannot be decoded|cannot be read: image file is truncated)"):
         source.image(3)
     (folder / "b" / "3.png").write_bytes(whole)
     verify(source)
@@ -338,7 +338,7 @@ BAD_ARRAYS = {
     "count": ({"labels": np.arange(4)}, "3 images but labels for 4"),
     "float labels": ({"labels": np.zeros(3)}, "must be integers or strings"),
     "names": ({"attributes": ["a", "b"]}, "1 distinct names"),
-    "objects": ({"labels": np.array([None, 1, "a"], object)}, "not a readable npz"),
+    "objects": ({"labels": np.array([None, 1, "a"], object)}, "x.npz holds objects, which"),
     "split": ({"split": ["train", "test", "holdout"]}, "must be one of train, validation, test"),
 }
 

@@ -77,7 +77,7 @@ def test_wrong_metadata_are_errors_and_unnamed_images_are_counted(tmp_path):
     with pytest.raises(InputError, match=r"has no column 'file_name'; it has none"):
         open_data(tmp_path)
     write(tmp_path, {"metadata.jsonl": '{"file_name": "0.png", "gender": "a"}\n{"file_name": '})
-    with pytest.raises(InputError, match=r"line 2 of .*metadata.jsonl is not JSON"):
+    with pytest.raises(InputError, match=r"line 2 of .*metadata.jsonl is damaged: Expecting value"):
         open_data(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_damaged_pages_of_parquet_files_are_errors(tmp_path):
         write(tmp_path, {name: content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :]})
     write(tmp_path / "folder", {f"{i}.png": encoded(i) for i in range(40)})
     for folder in ("shards", "folder"):
-        with pytest.raises(InputError, match=r"\.parquet is not a readable parquet file"):
+        with pytest.raises(InputError, match=r"\.parquet (is damaged|cannot be read): "):
             load_arrays(open_data(tmp_path / folder, split="all"))
 
 
@@ -186,7 +186,7 @@ def test_parquet_files_that_hold_no_images_are_errors(tmp_path):
         opens(parquet(pa.table({"a": [encoded(0)], "b": [encoded(1)]})))
     with pytest.raises(InputError, match=r"faces.parquet has no rows"):
         opens(shard([1])[:0] or parquet(pq.read_table(pa.BufferReader(shard([1]))).slice(0, 0)))
-    with pytest.raises(InputError, match=r"is not a readable parquet file"):
+    with pytest.raises(InputError, match=r"faces.parquet is damaged: .* not a parquet file"):
         opens(shard([1])[:-20])
     write(tmp_path, {"other.parquet": parquet(pa.table({"image": [encoded(0)]})), "faces.parquet": shard([1])})
     with pytest.raises(InputError, match=r"other.parquet has other columns than faces.parquet"):

@@ -138,10 +138,10 @@ def test_tars_are_read_at_their_offsets_and_damage_is_an_error(tmp_path):
     assert whole[1024:1536].strip(b"\0"), "the second header"
     for length in (512 + 30, 1024, 1024 + 200, 4 * 1024 + 600, 5 * 1024):  # within data, before and within headers, at the end
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="a.tar is not a readable tar file"):
+        with pytest.raises(InputError, match="a.tar is damaged"):
             open_data(path, split="all")
     path.write_bytes(b"no tar" * 200)
-    with pytest.raises(InputError, match="is not a readable tar file"):
+    with pytest.raises(InputError, match="is damaged"):
         open_data(path)
     compressed = write_tar(tmp_path / "b.tar.gz", {"0.png": encoded(0)}, mode="w:gz")
     with pytest.raises(InputError, match="compressed tar, .* unpack it: tar -xf b.tar.gz"):
@@ -154,7 +154,7 @@ def test_links_in_tars_are_not_followed(tmp_path):
         link = tarfile.TarInfo("link.png")
         link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.png")
         archive.addfile(link)
-        member = tarfile.TarInfo("../0.png")
+        member = tarfile.TarInfo("./0.png")
         member.size = len(encoded(0))
         archive.addfile(member, io.BytesIO(encoded(0)))
     assert len(open_files(tmp_path / "a.tar").names) == 1

@@ -46,7 +46,7 @@ def test_wrong_stylegan_sets_are_errors(tmp_path):
     assert values(source) == {3: ("1",)}
     assert {"19 of 20 images have no label and are left out", "1 of 2 labels have no image"} <= set(source.notes)
     for text, message in {
-        "{": "must be JSON like",
+        "{": "dataset.json is damaged",
         "[]": "must be JSON like",
         '{"labels": 3}': "must be null or a list of pairs",
         '{"labels": [["gone.png", 1]]}': "labels of none of the 20 images",
@@ -110,8 +110,8 @@ def test_wrong_samples_of_webdataset_are_errors(tmp_path):
     assert values(opens({"000001.json": '{"label": 1}'})) == {0: ("0",), 1: ("1",)}
     for more, message in [
         ({"000001.json": '{"label": 2}'}, "has another 'label' than another file of the sample"),
-        ({"000001.json": "{"}, "a.tar/000001.json is not UTF-8 JSON"),
-        ({"000001.cls": b"\xff"}, "a.tar/000001.cls is not UTF-8 text"),
+        ({"000001.json": "{"}, "a.tar/000001.json is damaged: Expecting"),
+        ({"000001.cls": b"\xff"}, "a.tar/000001.cls is damaged: .*utf-8"),
         ({"000001.mask.png": encoded(5)}, "has 2 images in sample 000001"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -492,7 +492,7 @@ def test_a_transition_survives_json(transition):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"tau": 0.5}', '{"taus": [], "curve": [], "unknown": 1}'])
 def test_other_json_is_no_transition(text):
-    with pytest.raises(InputError, match="not a Transition"):
+    with pytest.raises(InputError, match="a Transition of `sample search` (is damaged|must hold a JSON object)"):
         Transition.from_json(text)
 
 

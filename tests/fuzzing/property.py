@@ -117,6 +117,7 @@ def attempt(read: Callable[[Path], Any], path: Path, tally: Tally) -> None:
         while cause is not None:
             # all files are small: memory that they do not need was asked for
             assert not isinstance(cause, MemoryError), f"memory ran out before the size was checked: {error}"
+            assert not type(cause).__module__.startswith("beartype"), f"a wrong type was passed on: {cause}"
             cause = cause.__cause__ or cause.__context__
         tally.refused += 1
     else:

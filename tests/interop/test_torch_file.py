@@ -266,6 +266,11 @@ def test_a_place_in_the_memo_beyond_the_operations_is_refused_before_room_is_mad
     assert torch_file.load(write([Raw(b"Nr" + (1).to_bytes(4, "little"))], {})) == [None]
 
 
+def test_a_value_that_is_longer_than_the_file_is_refused_before_room_is_made(write):
+    with pytest.raises(InputError, match="its pickle has a value of 16,777,216 bytes, beyond its end"):
+        torch_file.load(write([Raw(b"X" + (2**24).to_bytes(4, "little") + b"x")], {}))
+
+
 def test_entries_that_are_larger_than_their_file_are_refused(tmp_path):
     """Entries of one zip may lie on one another, and then hold more bytes than the zip."""
     file = saved(tmp_path / "file.pt", {"a": np.zeros(1000, np.float32), "b": np.ones(1000, np.float32)})

@@ -87,7 +87,7 @@ WIDE, SKEW = np.eye(3) - 2 * np.diag([0, 1, 0]), np.eye(3) + np.eye(3, k=1)
         ({"mu": np.zeros(3), "sigma": SKEW}, "`sigma` .* must be a covariance"),
         ({"arr_0": np.zeros((2, 8, 8, 3))}, r"`arr_0` .* must be uint8 images .* got float64"),
         ({"arr_0": np.zeros((2, 8, 8), np.uint8)}, r"got uint8 \(2, 8, 8\)"),
-        ({"mu": np.array([{}], object), "sigma": np.eye(1)}, "is not a readable npz file"),
+        ({"mu": np.array([{}], object), "sigma": np.eye(1)}, "holds objects, which"),
     ],
 )
 def test_files_that_are_no_reference_are_errors(tmp_path, arrays, words):
@@ -104,7 +104,7 @@ def test_damaged_files_and_statistics_of_another_network_are_errors(tmp_path, rn
     (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:1500])
     np.save(tmp_path / "one.npy", np.zeros(3))
     for name in ("half.npz", "one.npy"):
-        with pytest.raises(InputError, match=f"{name} (is not a readable|must be an) npz file"):
+        with pytest.raises(InputError, match=f"{name} (is damaged|must be an npz file)"):
             load_reference(tmp_path / name)
     with pytest.raises(
         InputError, match="whole.npz holds statistics of 20 features.*another network than the 2048 features of i"

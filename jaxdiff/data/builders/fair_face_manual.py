@@ -41,7 +41,8 @@ class FairFaceManual(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        files = open_files(Path(dl_manager.manual_dir))
+        # where links lead out of it, `open_data` has been told to follow them
+        files = open_files(Path(dl_manager.manual_dir), links=True)
         if files is None:
             raise InputError(f"no folder {dl_manager.manual_dir}; it must contain the files of FairFace")
         rows, images = fairface.parse(files), fairface.images(files)

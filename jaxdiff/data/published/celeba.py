@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from jaxdiff.boundary import MOST_TEXT, reading, require_size
 from jaxdiff.data.csv_table import CsvTable
 from jaxdiff.data.files import Files
 from jaxdiff.errors import InputError
@@ -92,10 +93,9 @@ def _only(files: Files, bases: tuple[str, ...]) -> str:
 
 def _fields(data: bytes, what: str) -> list[tuple[int, list[str]]]:
     """The non-blank lines of a text file with their numbers, split into fields."""
-    try:
+    with reading(what):
+        require_size(len(data), what, most=MOST_TEXT)
         lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not UTF-8 text: {error}") from error
     return [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -120,6 +120,7 @@ def _attributes(data: bytes, what: str) -> dict[str, tuple[str, ...]]:
     for number, (file, *values) in rows[1:]:
         if len(values) != len(NAMES) or not set(values) <= VALUES.keys():
             raise InputError(f"row {number} of {what} must be a file name and {len(NAMES)} values, each -1 or 1")
+        _require_new(file, labels, number, what)
         labels[file] = tuple(VALUES[value] for value in values)
     return labels
 
@@ -131,5 +132,11 @@ def _partition(data: bytes, what: str) -> dict[str, str]:
     for number, row in rows:
         if len(row) != 2 or row[1] not in SPLITS:
             raise InputError(f"row {number} of {what} must be a file name and 0 (train), 1 (validation) or 2 (test)")
+        _require_new(row[0], splits, number, what)
         splits[row[0]] = SPLITS[row[1]]
     return splits
+
+
+def _require_new(file: str, known: Mapping[str, object], number: int, what: str) -> None:
+    if file in known:
+        raise InputError(f"row {number} of {what} repeats {file}; expected one row for each file")

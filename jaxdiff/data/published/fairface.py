@@ -38,9 +38,12 @@ def parse(files: Files, parts: Iterable[str] = TABLES) -> list[Row]:
             raise InputError(f"{files.where} has {'several files' if names else 'no file'} {TABLES[part]}")
         table = CsvTable.parse(files.read(names[0]), f"{files.where}/{names[0]}")
         columns = {name: table.column(name) for name in ("file", *VALUES)}
+        known: set[str] = set()
         for i, file in enumerate(columns["file"]):
-            if not file:
-                raise InputError(f"row {table.numbers[i]} of {table.what} has no value in column 'file'")
+            if not file or file in known:
+                raise InputError(f"row {table.numbers[i]} of {table.what} {f'repeats {file!r}' if file else 'has no value'} "
+                                 "in column 'file'")  # fmt: skip
+            known.add(file)
             values = {name: columns[name][i] for name in VALUES}
             for name, value in values.items():
                 if value not in VALUES[name]:

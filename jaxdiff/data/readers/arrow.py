@@ -2,40 +2,46 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxdiff.boundary import reading, require_regular, require_size
 from jaxdiff.errors import InputError
 
 
 def open_parquet(file: Path | bytes, what: str) -> Any:
-    """A `pyarrow.parquet.ParquetFile`. Raises `InputError` if pyarrow is not installed or the file is damaged."""
+    """A `pyarrow.parquet.ParquetFile`. Raises `InputError` if pyarrow is not installed, the file is damaged, or it says that it
+    holds more than it can."""
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(f"{what} is a parquet file, which needs pyarrow: pip install pyarrow") from error
-    return _guarded(lambda: pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file), what)
+    if isinstance(file, Path):
+        require_regular(file)
+    size = len(file) if isinstance(file, bytes) else file.stat().st_size
+    with reading(what):
+        opened = pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file)
+        groups = [opened.metadata.row_group(group) for group in range(opened.metadata.num_row_groups)]
+        # a row of ours has a name or an image of its own, so at least a byte
+        if min((group.num_rows for group in groups), default=0) < 0 or sum(group.num_rows for group in groups) > size:
+            raise InputError(f"{what} is damaged: it has {size:,} bytes and says that it has {opened.metadata.num_rows:,} rows")
+        for number, group in enumerate(groups):
+            require_size(group.total_byte_size, f"group {number} of {what}", packed=size)
+    return opened
 
 
 def read_columns(opened: Any, names: Sequence[str] | None, what: str) -> Any:
     """The columns of these names, or all, of an opened parquet file as a `pyarrow.Table`. Raises `InputError` if the file is
     damaged."""
-    return _guarded(lambda: opened.read(names), what)
+    with reading(what):
+        return opened.read(names)
 
 
 def read_group(opened: Any, group: int, name: str, what: str) -> Any:
     """A column in a group of rows, as a `pyarrow.Array`. Raises `InputError` if the file is damaged."""
-    return _guarded(lambda: opened.read_row_group(group, columns=[name])[name].combine_chunks(), what)
-
-
-def _guarded(read: Callable[[], Any], what: str) -> Any:
-    import pyarrow
-
-    try:
-        return read()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{what} is not a readable parquet file: {error}") from error
+    with reading(what):
+        return opened.read_row_group(group, columns=[name])[name].combine_chunks()
 
 
 def features(schema: Any) -> Mapping[str, Mapping[str, Any]]:

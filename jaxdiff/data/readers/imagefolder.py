@@ -1,14 +1,15 @@
 """Hugging Face's imagefolder: images beside `metadata.csv`, `metadata.jsonl` or `metadata.parquet`, whose column `file_name`
 has the path of each image relative to the table, optionally in folders train, validation and test with a table each."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from jaxdiff.boundary import MOST_TEXT, json_value, reading, require_size
 from jaxdiff.data.csv_table import CsvTable
+from jaxdiff.data.files import plain
 from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, text, texts
 from jaxdiff.data.readers.placement import Placement
 from jaxdiff.data.readers.reader import Reader, Request, Table
@@ -71,7 +72,7 @@ class ImageFolder(Reader):
 def _paths(given: Sequence[str], table: str, images: frozenset[str], what: str) -> list[str]:
     """The image of each entry of `file_name`."""
     folder = PurePosixPath(table).parent
-    paths = [(folder / each.replace("\\", "/")).as_posix() for each in given]
+    paths = [plain(f"{folder}/{each}") for each in given]
     for path, each in zip(paths, given, strict=True):
         if path not in images:
             raise InputError(f"{what} names {each!r}, which does not exist")
@@ -100,17 +101,13 @@ def _json_lines(data: bytes, what: str) -> tuple[dict[str, list[str]], list[str]
     """The columns of a table of a JSON object a line; an entry that a line lacks, or null, is missing. Also the
     entries of other types."""
     rows: list[Mapping[str, Any]] = []
-    try:
+    with reading(what):
+        require_size(len(data), what, most=MOST_TEXT)
         lines = data.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not UTF-8 text: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"line {number} of {what} is not JSON: {error}") from error
+        row = json_value(line, f"line {number} of {what}")
         if not isinstance(row, dict) or not isinstance(row.get(_FILE), str):
             raise InputError(f"line {number} of {what} must be an object with a text {_FILE!r}")
         rows.append(row)

@@ -23,12 +23,13 @@ class Request:
 
     Attributes:
         spec: the data set's name, without a selection.
-        manual_dir, range: see `jaxdiff.data.open_data`.
+        manual_dir, range, links: see `jaxdiff.data.open_data`.
     """
 
     spec: str
     manual_dir: str | PathLike[str] | None = None
     range: tuple[int | float, int | float] | None = None
+    links: bool = False
 
     @property
     def path(self) -> Path:
@@ -43,7 +44,7 @@ class Request:
     @cached_property
     def files(self) -> Files | None:
         """The files of a folder or an archive; None if the path is neither. Listed once for all readers."""
-        return open_files(self.path)
+        return open_files(self.path, links=self.links)
 
 
 @dataclass(frozen=True)

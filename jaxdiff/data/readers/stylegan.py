@@ -1,13 +1,14 @@
 """Data sets of StyleGAN and EDM: images in folders or a zip, and `dataset.json`, `{"labels": [["00000/img00000000.png", 3],
 ...]}` with a class for each image, or `{"labels": null}`."""
 
-import json
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
+from jaxdiff.boundary import json_value
+from jaxdiff.data.files import plain
 from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
@@ -41,7 +42,7 @@ class StyleGAN(Reader):
         if labels is None:
             return Table(files, files.images, {}, notes=("there are no labels",))
         folder = PurePosixPath(table).parent
-        given = {(folder / name.replace("\\", "/")).as_posix(): value for name, value in labels}
+        given = {plain(f"{folder}/{name}"): value for name, value in labels}
         present = [name for name in files.images if name in given]
         if not present:
             raise InputError(f"{what} has labels of none of the {len(files.images)} images, such as {files.images[0]}")
@@ -59,10 +60,10 @@ class StyleGAN(Reader):
 
 def _labels(data: bytes, what: str) -> list[tuple[str, Any]] | None:
     """The pairs of a file and its label, or None."""
-    try:
-        labels = json.loads(data)["labels"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f'{what} must be JSON like {{"labels": [["00000/img00000000.png", 3]]}}: {error!r}') from error
+    content = json_value(data, what)
+    if not isinstance(content, dict) or "labels" not in content:
+        raise InputError(f'{what} must be JSON like {{"labels": [["00000/img00000000.png", 3]]}}')
+    labels = content["labels"]
     if labels is None:
         return None
     if not isinstance(labels, list) or not all(

@@ -10,7 +10,6 @@ Tables of other programs are read too, see `jaxdiff.data.csv_table`, with backsl
 files called as in `FILE_COLUMNS`.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdiff.boundary import json_value
 from jaxdiff.data import splits
 from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.csv_table import CsvTable
@@ -136,10 +136,7 @@ def _json_names(text: bytes | None, columns: Mapping[str, Any], where: str) -> d
     """The names of values in `attributes.json`; `where` is its path in error messages."""
     if text is None:
         return {}
-    try:
-        names = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where} is not JSON: {error}") from error
+    names = json_value(text, where)
     if not isinstance(names, dict) or not all(map(_are_names, names.values())):
         raise InputError(
             f'{where} must be like {{"gender": ["male", "female"]}} or {{"gender": {{"1": "male", "2": "female"}}}}'

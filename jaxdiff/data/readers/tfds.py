@@ -21,4 +21,4 @@ class Tfds(Reader):
         except ModuleNotFoundError as error:
             need = "pip install tensorflow-datasets array_record importlib_resources"
             raise InputError(f"{request.spec} needs tensorflow-datasets ({error}): {need}") from error
-        return Read(*tfds.read(request.spec, manual_dir=request.manual_dir))
+        return Read(*tfds.read(request.spec, manual_dir=request.manual_dir, links=request.links))

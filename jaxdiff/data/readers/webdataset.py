@@ -1,13 +1,13 @@
 """WebDataset: tar shards in which the files of a sample share their name up to the first dot, such as `000017.jpg`,
 `000017.cls` and `000017.json`. Of names with further dots, such as `face.17.jpg`, the labels `face.17.cls` are taken first."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxdiff.boundary import json_value, reading
 from jaxdiff.data.files import Files
 from jaxdiff.data.readers.arrow import text
 from jaxdiff.data.readers.placement import Placement
@@ -96,15 +96,13 @@ def _row(files: Files, labels: Mapping[str, str]) -> Mapping[str, str | None]:
         if suffix not in labels:
             continue
         name = labels[suffix]
-        data = files.read(name)
-        try:
-            entries: Any = json.loads(data) if suffix == "json" else {_LABELS[suffix]: data.decode().strip()}
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{files.where}/{name} is not UTF-8 {'JSON' if suffix == 'json' else 'text'}: {error}") from error
+        data, what = files.read(name), f"{files.where}/{name}"
+        with reading(what):
+            entries: Any = json_value(data, what) if suffix == "json" else {_LABELS[suffix]: data.decode().strip()}
         if not isinstance(entries, dict):
             continue  # the values of other JSON have no names
         values = {key: text(value) if isinstance(value, str | int | None) else None for key, value in entries.items()}
         if unequal := sorted(key for key in values.keys() & found.keys() if values[key] != found[key]):
-            raise InputError(f"{files.where}/{name} has another {unequal[0]!r} than another file of the sample")
+            raise InputError(f"{what} has another {unequal[0]!r} than another file of the sample")
         found |= values
     return found
