@@ -85,13 +85,15 @@ class Tally:
 
 def kills(options: Kills) -> None:
     """Kills the programs, and prints the table."""
+    from tests.processes import QUICK
+
     chosen = options.programs or tuple(PROGRAMS)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
         (work / "inputs").mkdir()
         environment = {
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            **QUICK,
             "JAX_COMPILATION_CACHE_DIR": f"{work}/compiled",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             "XDG_CACHE_HOME": f"{work}/cache",
