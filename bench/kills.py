@@ -104,10 +104,7 @@ def kills(options: Kills) -> None:
             trial = Trial(name, work, random.Random(f"{options.seed} {name}"), environment)
             found[name] = trial.run(count)
     _show(found, options)
-    failures = [f"{name}: {failure}" for name, tally in found.items() for failure in tally.failures]
-    for failure in failures:
-        console.print(f"  {failure}", markup=False, highlight=False)
-    if failures:
+    if any(tally.failures for tally in found.values()):
         raise SystemExit(1)
 
 
@@ -170,6 +167,8 @@ class Trial:
             if not self.tally.failures:
                 self._compare()
             shutil.rmtree(self._out, ignore_errors=True)
+        for failure in self.tally.failures:
+            console.print(f"{self._name}: {failure}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"{self._name}: {self.tally.count} kills over {self.tally.runs} runs", highlight=False)
         return self.tally
 
