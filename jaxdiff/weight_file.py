@@ -178,6 +178,8 @@ def configuration(kind: type[Config], description: dict[str, Any]) -> Config:
     for name, value in settings.items():
         if types[name] is bool and not isinstance(value, bool):
             raise InputError(f"`{name}` of its network must be true or false, got {shortened(value)}")
+        if types[name] is str and not isinstance(value, str):
+            raise InputError(f"`{name}` of its network must be a text, got {shortened(value)}")
     check_values(kind, settings)
     return kind(**settings)
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -15,9 +16,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="jaxdiff-tests-"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # two threads of linear algebra wait for each other: those of small matrices then take 15 times as long
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
     }
 
-# JAX reads the environment once, when it is first imported: so nothing below may move above these lines.
+# JAX and NumPy read the environment once, when they are first imported: so nothing below may move above these lines.
 from jaxdiff._console import device
 
 device.prepare()
@@ -41,6 +45,7 @@ from jax._src import compiler as compiler_options  # noqa: E402
 from jaxdiff import model as models  # noqa: E402
 from jaxdiff._console.terminal import run  # noqa: E402
 from jaxdiff.data import Attribute  # noqa: E402
+from jaxdiff.image_classifier import ClassifierTraining  # noqa: E402
 from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402
 from jaxdiff.process import vp_cosine  # noqa: E402
@@ -91,6 +96,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))
 
 
+def pytest_configure():
+    """A shell ignores SIGINT for what runs in its background, which the tests of interrupts would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_unconfigure():
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
@@ -134,6 +145,16 @@ def _options(*arguments, **named):
 
 _get_compile_options, compiler_options.get_compile_options = compiler_options.get_compile_options, _options
 _compile_quickly(True)  # fixtures of modules and sessions, too
+
+
+@pytest.fixture(scope="module")
+def small_classifiers():
+    """The evaluations of a file train narrower classifiers of two stages: its images are told apart by no more."""
+    small = partial(ClassifierTraining, widths=(8, 16))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("fairness", "safety"):
+            patch.setattr(f"evaluate.{module}.ClassifierTraining", small)
+        yield
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.conditions.labels import Labels
 from jaxdiff.conditions.unconditional import Unconditional
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.errors import InputError
 
 
@@ -21,7 +21,7 @@ def from_config(config: dict[str, Any]) -> ConditionEncoder:
         case Unconditional.name:
             return Unconditional()
         case Labels.name:
-            named = tuple(Attribute(name, tuple(values)) for name, values in config["attributes"])
+            named = tuple(map(attribute_of, config["attributes"]))
             if not isinstance(config["has_null"], bool):
                 raise InputError(f"`has_null` must be true or false, got {config['has_null']!r}")
             return Labels(named, config["has_null"])

@@ -15,7 +15,7 @@ from jaxtyping import Int32, Shaped
 from jaxdiff import spaces
 from jaxdiff.boundary import read_bytes, read_json, reading
 from jaxdiff.bounds import shortened
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -58,7 +58,7 @@ class Samples(Source):
         self.name = str(path)
         self.provenance: dict[str, Any] = description["provenance"]
         self.storage: Storage = description["storage"]
-        self.attributes = tuple(Attribute(name, tuple(values)) for name, values in description["attributes"])
+        self.attributes = tuple(map(attribute_of, description["attributes"]))
         self.labels = _labels(description["labels"], self.attributes)
         self._space = description.get("space")
         self.mark = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]

@@ -276,6 +276,8 @@ def from_config(config: dict[str, Any]) -> GaussianProcess:
     if wrong := [key for key, value in settings.items() if key not in _SETTINGS or not _SETTINGS[key](value)]:
         raise InputError(f"process {name} does not take `{wrong[0]}` {shortened(settings[wrong[0]])}")
     try:
-        return makers[name](**settings)
+        # JSON has whole numbers where a setting is one of float
+        numbers: dict[str, Any] = {key: float(value) if _SETTINGS[key] is _number else value for key, value in settings.items()}
+        return makers[name](**numbers)
     except (TypeError, OverflowError) as error:  # a setting of another process, or beyond the range of float
         raise InputError(f"process {name} does not take {shortened(settings)}") from error
