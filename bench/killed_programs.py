@@ -16,7 +16,7 @@ LATEST_END = 300  # seconds after a kill within which every process must have en
 ONCE = ("*.part", "*/shard-*.npz", "*/search/batch-*.json")
 """Files that are the result of work: none may be written twice."""
 Difference = tuple[list[str], list[str]]
-"""What differs between two folders, and what is equal in them but for times."""
+"""What differs between two folders, and which files are equal though not byte for byte."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class Killed:
 
 
 def _train(steps: int, inputs: Path, out: Path) -> Sequence[Any]:
+    # each step is a line of the metrics, since a checkpoint, whose time is another in each run, begins a new line;
     # a process that is killed while the others wait for it never arrives
-    often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 100, "--arrival-seconds", LATEST_END // 2)
+    often = ("--save-minutes", 0.005, "--log-every", 1, "--preview-every", 100, "--arrival-seconds", LATEST_END // 2)
     return ("-m", "tests.small_training", "--steps", steps, "--out", out, *often)
 
 
 def _classifier(inputs: Path, out: Path) -> Sequence[Any]:
     given = ("--data", _faces(inputs, "real", 1500), "--attribute", "glasses", "--size", 16, "--held-out", 100)
-    often = ("--steps", 30, "--batch-size", 16, "--save-minutes", 0.005, "--log-every", 5)
+    often = ("--steps", 30, "--batch-size", 16, "--save-minutes", 0.005, "--log-every", 1)
     return ("-m", "train", "classifier", *given, *often, "--out", out)
 
 
@@ -152,10 +153,10 @@ def _newest_checkpoint(out: Path) -> str:
 
 def _same_run(found: Path, expected: Path) -> Difference:
     """Of checkpoints, only the newest step; their files are Orbax's."""
-    wrong, timed = differences(found, expected, ignored=("checkpoints/*",))
+    wrong, alike = differences(found, expected, ignored=("checkpoints/*",))
     if max(_steps(found)) != max(_steps(expected)):
         wrong.append("the newest checkpoint")
-    return wrong, timed
+    return wrong, alike
 
 
 def _steps(run: Path) -> list[int]:

@@ -63,7 +63,7 @@ class Tally:
         seconds: of the undisturbed run, by the number of processes.
         operations: file operations of the undisturbed run.
         runs: runs that were killed, some of them several times, and then ended.
-        timed: files that are equal but for the times that they record.
+        alike: files that are equal though not byte for byte, see `bench.equal_folders`.
         files: all files of the output.
         kills: how often each kind of kill and each signal.
         failures: what was wrong.
@@ -72,7 +72,7 @@ class Tally:
     seconds: dict[int, float] = field(default_factory=dict)
     operations: int = 0
     runs: int = 0
-    timed: set[str] = field(default_factory=set)
+    alike: set[str] = field(default_factory=set)
     files: int = 0
     kills: Counter = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -116,9 +116,9 @@ def _show(found: dict[str, Tally], options: Kills) -> None:
     failures = sum(len(tally.failures) for tally in found.values())
     title = f"{done} kills, seed {options.seed}, {os.cpu_count()} cores: {failures} failures"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "but for times")
+    headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "not byte for byte")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("program", "but for times") else "right", overflow="fold")
+        table.add_column(heading, justify="left" if heading in ("program", "not byte for byte") else "right", overflow="fold")
     for name, tally in found.items():
         seconds = ", ".join(f"{took:.0f}" for took in tally.seconds.values())
         counted = (
@@ -130,7 +130,7 @@ def _show(found: dict[str, Tally], options: Kills) -> None:
             tally.operations,
             tally.files,
         )
-        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.timed)) or "-")
+        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.alike)) or "-")
     console.print(table)
 
 
@@ -236,8 +236,8 @@ class Trial:
     def _compare(self) -> None:
         """Compares the output with that of the undisturbed run."""
         self.tally.runs += 1
-        wrong, timed = self._program.equal(self._out, self._expected)
-        self.tally.timed.update(timed)
+        wrong, alike = self._program.equal(self._out, self._expected)
+        self.tally.alike.update(alike)
         twice = [f"{path} was written again" for path in _again(self._operations())]
         self.tally.failures += [f"run {self.tally.runs}: {each}" for each in [*wrong, *twice]]
 

@@ -195,6 +195,9 @@ def _described(contents: weight_file.Contents) -> NoisedClassifier:
     description = contents.description
     config = weight_file.configuration(ClassifierConfig, description)
     attribute, shares = attribute_of(description["attribute"]), tuple(description["shares"])
+    if not all(type(share) in (int, float) for share in shares):
+        raise InputError(f"its `shares` must be numbers, got {shortened(shares)}")
+    shares = tuple(map(float, shares))
     calibration = Calibration.from_config(description["calibration"])
     Classification(shares)  # checks them
     if not len(shares) == len(attribute.values) == config.values == calibration.offsets.shape[1]:

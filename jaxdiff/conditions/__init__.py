@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdiff.bounds import shortened
 from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.conditions.labels import Labels
 from jaxdiff.conditions.unconditional import Unconditional
@@ -15,8 +16,10 @@ def of_attributes(attributes: Sequence[Attribute], has_null: bool = True) -> Con
     return Labels(tuple(attributes), has_null) if attributes else Unconditional()
 
 
-def from_config(config: dict[str, Any]) -> ConditionEncoder:
+def from_config(config: Any) -> ConditionEncoder:
     """The encoder described by `ConditionEncoder.config`. Raises `InputError` for an unknown kind."""
+    if not isinstance(config, dict):
+        raise InputError(f"conditions are described by an object, got {shortened(config)}")
     match config.get("name"):
         case Unconditional.name:
             return Unconditional()

@@ -262,12 +262,14 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
 """The types of the settings of all processes, by name."""
 
 
-def from_config(config: dict[str, Any]) -> GaussianProcess:
+def from_config(config: Any) -> GaussianProcess:
     """The process described by `GaussianProcess.config`, or by a name alone: `from_config({"name": "vp_cosine"})`.
 
     Raises:
         InputError: the name or a setting is unknown, or of another type or range.
     """
+    if not isinstance(config, dict):
+        raise InputError(f"a process is described by an object, got {shortened(config)}")
     settings = dict(config)
     name = settings.pop("name", None)
     makers = {**PROCESSES, "ddpm_betas": ddpm_betas}

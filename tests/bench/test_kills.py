@@ -8,7 +8,7 @@ from subprocess import run
 
 import pytest
 
-from bench.equal_folders import differences
+from bench.equal_folders import content, differences
 from bench.kills import HOOK, _again
 
 WRITING = """
@@ -58,20 +58,21 @@ def test_what_is_written_again_while_it_is_there_is_doubled():
     assert _again([rename.format("shard-00001.npz")] * 3) == ["/out/shard-00001.npz"] * 2
 
 
-def test_folders_are_equal_but_for_times(tmp_path):
+def test_folders_are_equal_but_for_what_was_measured_of_the_run(tmp_path):
     contents = {
         "a.npz": b"\0\1", "report.json": b'{"seconds": 1.5, "rows": [{"seconds_per_image": 2, "n": 3}]}',
         "metrics.jsonl": b'{"step": 1, "images_per_second": 7}\n', "report.md": b"`jaxdiff x`, 12.5 s on cpu.", "sub/b": b"",
     }  # fmt: skip
     changed = {
         "report.json": b'{"seconds": 9, "rows": [{"seconds_per_image": 1, "n": 3}]}',
-        "metrics.jsonl": b'{"step": 1, "images_per_second": 8}\n', "report.md": b"`jaxdiff x`, 1.0 s on cpu.",
+        "metrics.jsonl": b'{"step": 1, "images_per_second": 8, "peak_memory_gib": 2}\n',
+        "report.md": b"`jaxdiff x`, 1.0 s on cpu.",
     }  # fmt: skip
 
     def folder(name, **files):
-        for path, content in {**contents, **{key.replace("__", "."): value for key, value in files.items()}}.items():
+        for path, data in {**contents, **{key.replace("__", "."): value for key, value in files.items()}}.items():
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / path).write_bytes(content)
+            (tmp_path / name / path).write_bytes(data)
         return tmp_path / name
 
     whole = folder("whole")
@@ -85,3 +86,13 @@ def test_folders_are_equal_but_for_times(tmp_path):
     (more / "a.npz").unlink()
     assert differences(more, whole)[0] == ["report.parts/ is left over", "x.partial is left over", "a.npz is missing"]
     assert differences(more, whole, ignored=("*.part*", "a.*")) == ([], [])
+
+
+def test_weights_are_equal_in_any_order_of_their_metadata():
+    def weights(value, *names):
+        header = json.dumps({"__metadata__": {name: name.upper() for name in names}, "w": {"shape": [1]}}).encode()
+        return len(header).to_bytes(8, "little") + header + bytes([value])
+
+    same = [content("x.safetensors", weights(1, *names)) for names in ("ab", "ba")]
+    assert same[0] == same[1] != content("x.safetensors", weights(2, "a", "b"))
+    assert same[0] != content("x.safetensors", weights(1, "a", "c"))
