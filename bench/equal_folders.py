@@ -1,4 +1,4 @@
-"""Whether two runs of a program wrote the same files: byte for byte, or but for the times that a file records."""
+"""Whether two runs of a program wrote the same files: byte for byte, or but for what differs between any two runs."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-TIMES = {"seconds", "seconds_per_image", "images_per_second"}
-"""Names of times in JSON."""
+MEASURED = {"seconds", "seconds_per_image", "images_per_second", "peak_memory_gib"}
+"""Names in JSON of what is measured of the run itself."""
 _IN_TEXT = re.compile(r"\d+(\.\d+)? s on |, \d+(\.\d+)? s\b")
 """Times in Markdown and HTML."""
 
@@ -21,28 +21,32 @@ def differences(found: Path, expected: Path, ignored: tuple[str, ...] = ()) -> t
         ignored: patterns of paths that are not compared.
 
     Returns:
-        The differences, and the files that are equal but for times.
+        The differences, and the files that are equal but for times and memory that they record, or the order of metadata.
     """
     here, there = (set(_files(folder, ignored)) for folder in (found, expected))
     wrong = [f"{name} is left over" for name in sorted(here - there)] + [f"{name} is missing" for name in sorted(there - here)]
-    timed = []
+    alike = []
     for name in sorted(each for each in here & there if not each.endswith("/")):
         one, other = ((folder / name).read_bytes() for folder in (found, expected))
         if one != other:
-            (timed if timeless(name, one) == timeless(name, other) else wrong).append(name)
-    return wrong, timed
+            (alike if content(name, one) == content(name, other) else wrong).append(name)
+    return wrong, alike
 
 
-def timeless(name: str, content: bytes) -> Any:
-    """The content of a file without the times in it, if it is a text; else the content."""
+def content(name: str, data: bytes) -> Any:
+    """What must be equal in a file: of a text all but what was measured of the run itself; of weights the arrays and metadata,
+    which safetensors writes in any order."""
     match Path(name).suffix:
         case ".json":
-            return _without(json.loads(content))
+            return _without(json.loads(data))
         case ".jsonl":
-            return [_without(json.loads(line)) for line in content.splitlines()]
+            return [_without(json.loads(line)) for line in data.splitlines()]
         case ".md" | ".html":
-            return _IN_TEXT.sub("", content.decode())
-    return content
+            return _IN_TEXT.sub("", data.decode())
+        case ".safetensors":
+            length = int.from_bytes(data[:8], "little")
+            return json.loads(data[8 : 8 + length]), data[8 + length :]
+    return data
 
 
 def _files(folder: Path, ignored: tuple[str, ...]) -> Iterator[str]:
@@ -53,7 +57,7 @@ def _files(folder: Path, ignored: tuple[str, ...]) -> Iterator[str]:
 
 
 def _without(value: Any) -> Any:
-    """A JSON value without times."""
+    """A JSON value without what was measured of the run."""
     if isinstance(value, dict):
-        return {name: _without(each) for name, each in value.items() if name not in TIMES}
+        return {name: _without(each) for name, each in value.items() if name not in MEASURED}
     return [_without(each) for each in value] if isinstance(value, list) else value

@@ -12,11 +12,11 @@ import numpy as np
 from bench.equal_folders import differences
 
 MODEL = Path("checkpoints/embedded").absolute()
-LATEST_END = 120  # seconds after a kill within which every process must have ended
+LATEST_END = 300  # seconds after a kill within which every process must have ended
 ONCE = ("*.part", "*/shard-*.npz", "*/search/batch-*.json")
 """Files that are the result of work: none may be written twice."""
 Difference = tuple[list[str], list[str]]
-"""What differs between two folders, and what is equal in them but for times."""
+"""What differs between two folders, and which files are equal though not byte for byte."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class Killed:
 
 
 def _train(steps: int, inputs: Path, out: Path) -> Sequence[Any]:
+    # each step is a line of the metrics, since a checkpoint, whose time is another in each run, begins a new line;
     # a process that is killed while the others wait for it never arrives
-    often = ("--save-minutes", 0.005, "--log-every", 5, "--preview-every", 100, "--arrival-seconds", LATEST_END // 2)
+    often = ("--save-minutes", 0.005, "--log-every", 1, "--preview-every", 100, "--arrival-seconds", LATEST_END // 2)
     return ("-m", "tests.small_training", "--steps", steps, "--out", out, *often)
 
 
 def _classifier(inputs: Path, out: Path) -> Sequence[Any]:
     given = ("--data", _faces(inputs, "real", 1500), "--attribute", "glasses", "--size", 16, "--held-out", 100)
-    often = ("--steps", 30, "--batch-size", 16, "--save-minutes", 0.005, "--log-every", 5)
+    often = ("--steps", 30, "--batch-size", 16, "--save-minutes", 0.005, "--log-every", 1)
     return ("-m", "train", "classifier", *given, *often, "--out", out)
 
 
@@ -81,12 +82,12 @@ def _draw(count: int, inputs: Path, out: Path) -> Sequence[Any]:
 
 
 def _draw_slowly(inputs: Path, out: Path) -> Sequence[Any]:
-    return ("-c", _SLOW, *_DRAWN, "--count", 600, "--batch-size", 16, "--format", "png", "--out", out)
+    return ("-c", _SLOW, *_DRAWN, "--count", 300, "--batch-size", 16, "--format", "png", "--out", out)
 
 
 def _sweep(inputs: Path, out: Path) -> Sequence[Any]:
     searches = ("--modes", "direct/pixel", "prefix/own/beta_eps/batch", "--batches", 1, 2)
-    sets = ("--tau", 0.3, 0.6, "--count", 300, "--solver", "ddim", "--steps", 4)
+    sets = ("--tau", 0.3, 0.6, "--count", 260, "--solver", "ddim", "--steps", 4)
     return ("-m", "sample", "sweep", "--model", MODEL, *searches, *sets, "--out", out)
 
 
@@ -122,7 +123,7 @@ def _memorization(inputs: Path, out: Path) -> Sequence[Any]:
 
 
 def _likelihood(inputs: Path, out: Path) -> Sequence[Any]:
-    how = ("--count", 128, "--steps", 2, "--batch-size", 8)
+    how = ("--count", 96, "--steps", 1, "--batch-size", 8)
     return (
         "-m", "evaluate", "likelihood", "--model", MODEL, "--data", _faces(inputs, "real", 1500), "--condition", "null", *how,
         "--out", out / "likelihood.json",
@@ -152,10 +153,10 @@ def _newest_checkpoint(out: Path) -> str:
 
 def _same_run(found: Path, expected: Path) -> Difference:
     """Of checkpoints, only the newest step; their files are Orbax's."""
-    wrong, timed = differences(found, expected, ignored=("checkpoints/*",))
+    wrong, alike = differences(found, expected, ignored=("checkpoints/*",))
     if max(_steps(found)) != max(_steps(expected)):
         wrong.append("the newest checkpoint")
-    return wrong, timed
+    return wrong, alike
 
 
 def _steps(run: Path) -> list[int]:
@@ -188,16 +189,16 @@ def _same_levels(found: Path, expected: Path) -> Difference:
 
 
 PROGRAMS = {
-    "train": Killed(partial(_train, 300), equal=_same_run, newest=_newest_checkpoint),
+    "train": Killed(partial(_train, 200), equal=_same_run, newest=_newest_checkpoint),
     "train, two processes": Killed(partial(_train, 20), (2,), _same_run, _newest_checkpoint),
     "train, one and two": Killed(partial(_train, 40), (1, 2), _same_function, _newest_checkpoint),
     "train classifier": Killed(_classifier, equal=_same_run, newest=_newest_checkpoint),
     "train export": Killed(_export),
     "train import": Killed(_import),
     "sample search": Killed(_search),
-    "sample draw": Killed(partial(_draw, 1024)),
+    "sample draw": Killed(partial(_draw, 600)),
     "sample draw, slow shards": Killed(_draw_slowly),
-    "sample draw, two, four and one": Killed(partial(_draw, 2048), (2, 4, 1), _same_levels),
+    "sample draw, two, four and one": Killed(partial(_draw, 1280), (2, 4, 1), _same_levels),
     "sample sweep": Killed(_sweep),
     "evaluate fairness": Killed(_fairness),
     "evaluate fairness --self-check": Killed(_self_check, status=1),

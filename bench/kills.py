@@ -63,7 +63,7 @@ class Tally:
         seconds: of the undisturbed run, by the number of processes.
         operations: file operations of the undisturbed run.
         runs: runs that were killed, some of them several times, and then ended.
-        timed: files that are equal but for the times that they record.
+        alike: files that are equal though not byte for byte, see `bench.equal_folders`.
         files: all files of the output.
         kills: how often each kind of kill and each signal.
         failures: what was wrong.
@@ -72,7 +72,7 @@ class Tally:
     seconds: dict[int, float] = field(default_factory=dict)
     operations: int = 0
     runs: int = 0
-    timed: set[str] = field(default_factory=set)
+    alike: set[str] = field(default_factory=set)
     files: int = 0
     kills: Counter = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -85,13 +85,15 @@ class Tally:
 
 def kills(options: Kills) -> None:
     """Kills the programs, and prints the table."""
+    from tests.processes import QUICK
+
     chosen = options.programs or tuple(PROGRAMS)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
         (work / "inputs").mkdir()
         environment = {
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            **QUICK,
             "JAX_COMPILATION_CACHE_DIR": f"{work}/compiled",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             "XDG_CACHE_HOME": f"{work}/cache",
@@ -102,10 +104,7 @@ def kills(options: Kills) -> None:
             trial = Trial(name, work, random.Random(f"{options.seed} {name}"), environment)
             found[name] = trial.run(count)
     _show(found, options)
-    failures = [f"{name}: {failure}" for name, tally in found.items() for failure in tally.failures]
-    for failure in failures:
-        console.print(f"  {failure}", markup=False, highlight=False)
-    if failures:
+    if any(tally.failures for tally in found.values()):
         raise SystemExit(1)
 
 
@@ -117,9 +116,9 @@ def _show(found: dict[str, Tally], options: Kills) -> None:
     failures = sum(len(tally.failures) for tally in found.values())
     title = f"{done} kills, seed {options.seed}, {os.cpu_count()} cores: {failures} failures"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "but for times")
+    headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "not byte for byte")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("program", "but for times") else "right", overflow="fold")
+        table.add_column(heading, justify="left" if heading in ("program", "not byte for byte") else "right", overflow="fold")
     for name, tally in found.items():
         seconds = ", ".join(f"{took:.0f}" for took in tally.seconds.values())
         counted = (
@@ -131,7 +130,7 @@ def _show(found: dict[str, Tally], options: Kills) -> None:
             tally.operations,
             tally.files,
         )
-        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.timed)) or "-")
+        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.alike)) or "-")
     console.print(table)
 
 
@@ -168,6 +167,8 @@ class Trial:
             if not self.tally.failures:
                 self._compare()
             shutil.rmtree(self._out, ignore_errors=True)
+        for failure in self.tally.failures:
+            console.print(f"{self._name}: {failure}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"{self._name}: {self.tally.count} kills over {self.tally.runs} runs", highlight=False)
         return self.tally
 
@@ -235,8 +236,8 @@ class Trial:
     def _compare(self) -> None:
         """Compares the output with that of the undisturbed run."""
         self.tally.runs += 1
-        wrong, timed = self._program.equal(self._out, self._expected)
-        self.tally.timed.update(timed)
+        wrong, alike = self._program.equal(self._out, self._expected)
+        self.tally.alike.update(alike)
         twice = [f"{path} was written again" for path in _again(self._operations())]
         self.tally.failures += [f"run {self.tally.runs}: {each}" for each in [*wrong, *twice]]
 

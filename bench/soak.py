@@ -58,7 +58,7 @@ class Round:
 
     Attributes:
         seconds: since the start.
-        memory: resident memory in MiB.
+        memory: resident memory in MiB, without the pages of files.
         descriptors: open file descriptors.
         threads: of the process.
         compilations: programs compiled in the round.
@@ -176,8 +176,9 @@ def _show(done: Sequence[Round], title: str) -> None:
 
 
 def _memory() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Resident memory in MiB without the pages of files, which the system loads and drops as it likes (proc(5))."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) / 1024
 
 
 def _entries(folder: str) -> int:

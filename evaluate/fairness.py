@@ -13,7 +13,7 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, reported, working
-from jaxdiff.data import Attribute, Source, find, load_arrays, names_values, open_data, open_with
+from jaxdiff.data import Attribute, Source, find, load_arrays
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.attribute_classifiers import predict_attributes
@@ -24,6 +24,7 @@ from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.extractors import ClassifierExtractor, FinishedFeatures
 
 from . import classification, findings, intersections, measures, quality_reference, report, self_check
+from .data_sets import DataSets
 from .options.fairness import Fairness
 from .provenance import provenance
 from .report import FairnessReport
@@ -53,8 +54,9 @@ def fairness(options: Fairness) -> FairnessReport | None:
 def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     """Evaluates the sets, prints the tables and writes the report; keeps what is finished."""
     start = time.monotonic()
-    values, sources = _open(options)
-    real = open_with(options.real, [options.attribute], split="test", **options.image_format, **_reading(options, options.real))
+    data = DataSets(options)
+    values, sources = _open(options, data)
+    real = data.source(options.real, "test")
     associated = associated_names(real, options.attribute, options.associated)
     intersected = intersections.intersected(real, options.attribute, options.intersect)
     known = sources[options.real, "train"].attributes[0].values
@@ -67,7 +69,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
     own = {
-        key: intersections.own_labels(partial(_opened, options, *key), options.attribute, intersected, indices)
+        key: intersections.own_labels(partial(data.source, *key), options.attribute, intersected, indices)
         for key, indices in chosen.items()
         if key[1] != "train"
     }
@@ -109,7 +111,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     _measure(options, values, sets, extractor, reference, evaluation, extras, finished)
     if later:
         written(*later)
-        about |= _features(options, values, associated, intersected, sets, own, evaluation, training, extras, finished)
+        about |= _features(options, data, values, associated, intersected, sets, own, evaluation, training, extras, finished)
     result = written()
     report.show(result, console)
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
@@ -119,7 +121,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
 def check(options: Fairness, finished: Finished) -> SelfCheck:
     """Evaluates control sets, prints the findings on each and writes self-check.json; keeps what is finished."""
     start = time.monotonic()
-    values, sources = _open(options)
+    values, sources = _open(options, DataSets(options))
 
     def images_of(split, count):
         return _some(sources[options.real, split], values, count, options.seed)[0]
@@ -174,7 +176,7 @@ def _measure(options: Fairness, values, sets, extractor, reference, evaluation, 
 
 
 def _features(
-    options: Fairness, values, associated, intersected, sets, own, evaluation, training, extras, finished
+    options: Fairness, data: DataSets, values, associated, intersected, sets, own, evaluation, training, extras, finished
 ) -> dict[str, Any]:
     """Adds the measurements by attribute classifiers to `extras` and returns their accuracy; trains them only if needed."""
     compared = _compared(options, sets)
@@ -183,8 +185,8 @@ def _features(
     if features := [*associated, *sorted(lacking - set(associated))]:
         with working(f"training classifiers of {options.attribute}, {', '.join(features)}"):
             classifiers = train_feature_classifiers(
-                options.real, [options.attribute, *features], **options.image_format, **_reading(options, options.real),
-                seed=options.seed, training=training, finished=finished,
+                data.opened(options.real), [options.attribute, *features], **options.image_format,
+                value_names=data.value_names(options.real), seed=options.seed, training=training, finished=finished,
             )  # fmt: skip
         predictions = [predict_attributes(classifiers, images.images) for images in compared]
     if associated:
@@ -212,10 +214,10 @@ def _compared(options: Fairness, sets) -> list[LabelledImages]:
     return [sets[options.real, "test"], *(sets[spec, "all"] for spec in options.synthetic)]
 
 
-def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
+def _open(options: Fairness, data: DataSets) -> tuple[tuple[str, ...], dict[tuple[str, str], Source]]:
     """The evaluated values, and the sources by (spec, split); decodes only the first image of each."""
     wanted = [(options.real, "train"), (options.real, "test"), *((spec, "all") for spec in options.synthetic)]
-    sources = {key: source_of(options, *key) for key in wanted}
+    sources = {key: data.evaluated(*key) for key in wanted}
     for source in sources.values():
         show_data(source)
     known = {key: source.attributes[find(source.attributes, options.attribute)].values for key, source in sources.items()}
@@ -231,29 +233,6 @@ def _open(options: Fairness) -> tuple[tuple[str, ...], dict[tuple[str, str], Sou
             )
     require_one_size(sources.values(), least=LEAST_SIDE)
     return values, sources
-
-
-def source_of(options: Fairness, spec: str, split: str) -> Source:
-    """The images of a set that have a value of the evaluated attribute, with this attribute."""
-    return _opened(options, spec, split, [options.attribute])
-
-
-def _opened(options: Fairness, spec: str, split: str, names: Sequence[str] | None) -> Source:
-    """A set with the named attributes; None opens it with the evaluated one and all that every image has, under their own names
-    of values."""
-    reading = _reading(options, spec)
-    given = reading["value_names"] or {}
-    named = [options.attribute] if names is None else names
-    reading["value_names"] = {name: values for name, values in given.items() if name in named} or None
-    fitting = {"split": split, **options.image_format, **reading}
-    return open_with(spec, named, **fitting) if names is None else open_data(spec, attributes=names, **fitting)
-
-
-def _reading(options: Fairness, spec: str) -> dict[str, Any]:
-    """How a set is read: --value-names unless it names its values itself; --layout and --range are those of --real."""
-    own = {} if spec == options.real else {"layout": None, "range": None}
-    reading = options.reading | own
-    return reading | ({"value_names": None} if names_values(spec, reading["layout"], links=reading["links"]) else {})
 
 
 def _load(

@@ -16,6 +16,7 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.writing import write_text
 
 from . import fairness
+from .data_sets import DataSets
 from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
 from .page_images import ImageSet, read_images
@@ -57,13 +58,14 @@ def _write(options: HtmlReport) -> Path:
 def _contents(options: HtmlReport, folder: Path, report: dict[str, Any]) -> Contents:
     """What is on the page of a report."""
     evaluated = _report_options(report, folder)
+    data = DataSets(evaluated)
     swept = _read_sweep(options.sweep) if options.sweep else {}
     frames = list(_frames(options.sweep, report, swept.get("synthetic", []))) if options.sweep else []
     return Contents(
         report=report,
-        real=_read_set(evaluated, evaluated.real, "test", report["real"]["name"], report["values"]),
+        real=_read_set(data, evaluated.real, "test", report["real"]["name"], report["values"]),
         sets=[
-            _read_set(evaluated, spec, "all", result["name"], report["values"])
+            _read_set(data, spec, "all", result["name"], report["values"])
             for spec, result in zip(evaluated.synthetic, report["synthetic"], strict=True)
         ],
         frames=frames,
@@ -106,9 +108,9 @@ def _report_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairnes
     return evaluated
 
 
-def _read_set(evaluated: fairness.Fairness, spec: str, split: str, name: str, values: Sequence[str]) -> ImageSet:
+def _read_set(data: DataSets, spec: str, split: str, name: str, values: Sequence[str]) -> ImageSet:
     try:
-        source = fairness.source_of(evaluated, spec, split)
+        source = data.evaluated(spec, split)
         drawn = SampleSet.open(spec) if (Path(spec) / "samples.json").is_file() else None
         return read_images(source, values, max(1, GRID // len(values)), name, drawn)
     except InputError as error:

@@ -14,7 +14,7 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported
-from jaxdiff.data import Attribute, Source, load_arrays, open_data, open_with
+from jaxdiff.data import Attribute, Source, load_arrays
 from jaxdiff.finished import Finished, run_all
 from jaxdiff.model import Model, load
 from jaxdiff.probability_flow import bits_per_dimension
@@ -63,8 +63,10 @@ def _open(options: Likelihood, model: Model) -> Source:
     height, width, channels = require_pixels(model.space, f"the model at {options.model}").shape
     own = options.condition == "own"
     names = [attribute.name for attribute in model.conditions.attributes] if own else []
-    fitting = {"split": options.split, "size": (height, width), "channels": channels, **options.reading}
-    source = open_data(options.data, attributes=names, **fitting) if names else open_with(options.data, (), **fitting)
+    fitting = {"split": options.split, "size": (height, width), "channels": channels}
+    fitting["value_names"] = options.reading["value_names"]
+    data = options.opened(options.data)
+    source = data.take(attributes=names, **fitting) if names else data.take_with((), **fitting)
     show_data(source)
     require_condition(model, source, own=own)
     return source

@@ -13,7 +13,7 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, progress, working
-from jaxdiff.data import Source, load_arrays, open_data, open_with
+from jaxdiff.data import Source, load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, checksum, key_of, once
 from jaxdiff.model import Model, load
@@ -140,9 +140,9 @@ def _open(options: Memorization, model: Model | None) -> tuple[dict[str, Source]
     fitting = image_format_of(options, model) if model else options.image_format
     own = model is not None and options.condition == "own"
     names = [attribute.name for attribute in model.conditions.attributes] if own else []
+    data, value_names = options.opened(options.train), options.reading["value_names"]
     known, others = (
-        open_with(options.train, names, split=split, **fitting, **options.reading)
-        for split in (options.split, options.held_out)
+        data.take_with(names, split=split, value_names=value_names, **fitting) for split in (options.split, options.held_out)
     )
     if model:
         require_condition(model, known, own=own)

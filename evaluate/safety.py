@@ -19,7 +19,7 @@ from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported, working
 from jaxdiff._console.unsafe import encoded
-from jaxdiff.data import ArraySource, Attribute, Source, find, load_arrays, open_data, open_with
+from jaxdiff.data import ArraySource, Attribute, DataSet, Source, find, load_arrays, open_data
 from jaxdiff.data.selection import matches
 from jaxdiff.data.spec import parse_selection
 from jaxdiff.data.view import View
@@ -85,7 +85,8 @@ def safety(options: Safety) -> dict[str, Any]:
 def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     """As `safety`; keeps what is finished."""
     start = time.monotonic()
-    train, test = (_real(options, split) for split in ("train", "test"))
+    real = options.opened(options.real)
+    train, test = (_real(options, real, split) for split in ("train", "test"))
     sources = {
         spec: open_data(spec, split="all", **options.image_format, attributes=(), links=options.follow_links)
         for spec in options.synthetic
@@ -124,10 +125,11 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     return report
 
 
-def _real(options: Safety, split: str) -> Real:
+def _real(options: Safety, real: DataSet, split: str) -> Real:
     """Real images, with the label safe or unsafe and then those of the other attributes."""
     wanted = parse_selection(options.unsafe)
-    source = open_with(options.real, [*wanted, *options.balance], split=split, **options.image_format, **options.reading)
+    taken = {"split": split, **options.image_format, "value_names": options.reading["value_names"]}
+    source = real.take_with([*wanted, *options.balance], **taken)
     show_data(source)
     unsafe = matches(source, wanted)
     if not 0 < unsafe.sum() < len(source):

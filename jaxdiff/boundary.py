@@ -34,14 +34,14 @@ def reading(what: str | os.PathLike, remedy: str = "") -> Generator[None, None, 
     Raises:
         InputError: for every exception of a library or of Python, and with the file's name before a message that lacks it.
     """
-    name, what, remedy = Path(what).name, _shown(os.fspath(what)), f"; {remedy}" if remedy else ""
+    name, what, remedy = Path(what).name, shown(os.fspath(what)), f"; {remedy}" if remedy else ""
     try:
         yield
     except InputError as error:
         text = str(error) if name in str(error) else f"{what}: {error}{remedy}"
-        if text == str(error) == _shown(text):
+        if text == str(error) == shown(text):
             raise
-        raise type(error)(_shown(text)) from error
+        raise type(error)(shown(text)) from error
     except MemoryError as error:
         raise InputError(f"{what} takes more memory than there is{remedy}") from error
     except OSError as error:
@@ -152,10 +152,10 @@ def read_json(file: Path) -> dict[str, Any]:
 def line(error: BaseException) -> str:
     """The first line of an error message, shortened; the error's kind where it has none."""
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return _shown(first, 500)
+    return shown(first, 500)
 
 
-def _shown(text: str, most: int = 2000) -> str:
+def shown(text: str, most: int = 2000) -> str:
     """A text for a message: of bounded length, and without characters that a terminal does not print."""
     text = text if len(text) <= most else f"{text[: most - 60]} ... {text[-50:]}"
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

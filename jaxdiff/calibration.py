@@ -50,7 +50,7 @@ class Calibration:
         return {"slopes": np.asarray(self.slopes).tolist(), "offsets": np.asarray(self.offsets).tolist()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Calibration":
+    def from_config(cls, config: Any) -> "Calibration":
         """The calibration described by `config`. Raises `InputError` for other shapes, and numbers that are not finite."""
         slopes, offsets = (np.asarray(config[name], np.float32) for name in ("slopes", "offsets"))
         if slopes.ndim != 1 or offsets.ndim != 2 or not len(slopes) == len(offsets) > 0:

@@ -23,7 +23,7 @@ from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
 from jaxdiff.calibration import Calibration, log_posterior, signal
 from jaxdiff.choices import BOUNDARIES, check_boundaries
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.network import Network, noised_classifier
@@ -194,8 +194,10 @@ def _described(contents: weight_file.Contents) -> NoisedClassifier:
     """The classifier in a file."""
     description = contents.description
     config = weight_file.configuration(ClassifierConfig, description)
-    name, values = description["attribute"]
-    attribute, shares = Attribute(name, tuple(values)), tuple(description["shares"])
+    attribute, shares = attribute_of(description["attribute"]), tuple(description["shares"])
+    if not all(type(share) in (int, float) for share in shares):
+        raise InputError(f"its `shares` must be numbers, got {shortened(shares)}")
+    shares = tuple(map(float, shares))
     calibration = Calibration.from_config(description["calibration"])
     Classification(shares)  # checks them
     if not len(shares) == len(attribute.values) == config.values == calibration.offsets.shape[1]:

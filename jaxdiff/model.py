@@ -16,7 +16,7 @@ from jaxdiff import spaces, weight_file
 from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
 from jaxdiff.conditions import ConditionEncoder
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import ClippingPolicy
@@ -139,7 +139,7 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
     if "conditions" in description:
         conditions = encoders.from_config(description["conditions"])
     else:
-        attributes = [Attribute(name, tuple(values)) for name, values in description["attributes"]]
+        attributes = [attribute_of(each) for each in description["attributes"]]
         conditions = encoders.of_attributes(attributes, config.null_label)
     values = tuple(len(attribute.values) for attribute in conditions.attributes)
     if values != tuple(config.values):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxdiff.boundary import parse_json, reading, require_regular
-from jaxdiff.bounds import check_values, shortened
+from jaxdiff.bounds import bounds_of, check_values, shortened
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
@@ -178,7 +178,15 @@ def configuration(kind: type[Config], description: dict[str, Any]) -> Config:
     for name, value in settings.items():
         if types[name] is bool and not isinstance(value, bool):
             raise InputError(f"`{name}` of its network must be true or false, got {shortened(value)}")
+        if types[name] is str and not isinstance(value, str):
+            raise InputError(f"`{name}` of its network must be a text, got {shortened(value)}")
+        several = str in get_args(types[name]) and isinstance(value, tuple)
+        if str in get_args(types[name]) and not all(isinstance(each, str) for each in (value if several else (value,))):
+            raise InputError(f"`{name}` of its network must be a text, or one for each level, got {shortened(value)}")
     check_values(kind, settings)
+    for name, (number, *_) in bounds_of(kind).items():
+        if name in settings and number is float:
+            settings[name] = float(settings[name])
     return kind(**settings)
 
 

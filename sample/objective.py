@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, reported
-from jaxdiff.data import load_arrays, open_with
+from jaxdiff.data import DataSet, load_arrays
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition, choose_trade_off
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
@@ -57,8 +57,10 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
             "--objective needs real images, and the model does not record its training data: name real images with --reference"
         )
     *size, channels = require_pixels(chosen.model.space, "the model").shape
-    fitting = {"size": tuple(size), "channels": channels, **reference_reading(options, options.reference, training)}
-    opened = open_with(spec, [chosen.name], split="train", **fitting)
+    reading = reference_reading(options, options.reference, training)
+    real = DataSet(spec, **{name: reading[name] for name in ("layout", "range", "links")})
+    fitting = {"size": tuple(size), "channels": channels, "value_names": reading["value_names"]}
+    opened = real.take_with([chosen.name], split="train", **fitting)
     show_data(opened)
     associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
@@ -70,7 +72,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
     names = [chosen.name, *associated]
     with reported("training attribute classifiers") as report:
         classifiers = train_feature_classifiers(
-            spec, names, **fitting, seed=options.seed, finished=finished, progress=report
+            real, names, **fitting, seed=options.seed, finished=finished, progress=report
         )  # fmt: skip
     folders = draw(drawing)
     of = [(each.attribute.name, each.attribute.values, each.classifier.state, each.confusion.count) for each in classifiers]

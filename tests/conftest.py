@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -93,6 +94,12 @@ def pytest_collection_modifyitems(items):
     files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     optimized = lambda item: item.get_closest_marker("optimized") is not None  # noqa: E731
     items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))
+
+
+def pytest_configure():
+    """A shell ignores SIGINT for what runs in its background, which the tests of interrupts would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure():

@@ -212,6 +212,23 @@ def edited(**changes):
     return edit
 
 
+@pytest.mark.parametrize("seconds", ["-1", "1" + "0" * 400, "true", '"1"', "NaN", "[]"])
+def test_a_time_that_is_none_is_named(tmp_path, seconds):
+    whole(tmp_path / "set")
+    (tmp_path / "set" / "timing.json").write_text(f'{{"seconds_per_image": {seconds}}}')
+    with pytest.raises(InputError, match="timing.json must have a number of seconds"):
+        SampleSet.open(tmp_path / "set").seconds_per_image  # noqa: B018
+
+
+@pytest.mark.parametrize("space", [{"name": None}, {}, [], 3, {"name": "pixels", "height": 10**400, "width": 8, "channels": 3}])
+def test_a_space_that_is_none_is_named(tmp_path, space):
+    whole(tmp_path / "set")
+    file = tmp_path / "set" / "samples.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"space": space}))
+    with pytest.raises(InputError, match="samples.json"):
+        SampleSet.open(tmp_path / "set").check([(0, 1)])
+
+
 @pytest.mark.parametrize(
     ("edit", "word"),
     [

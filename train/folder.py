@@ -12,7 +12,7 @@ from jaxdiff._console import plots
 from jaxdiff._console.first import write_once
 from jaxdiff._console.interrupts import keeping
 from jaxdiff._console.output import claim
-from jaxdiff.boundary import read_text, reading
+from jaxdiff.boundary import read_text, reading, shown
 from jaxdiff.errors import InputError
 from jaxdiff.writing import other_files, write_text
 
@@ -115,8 +115,8 @@ def _require_same(out: Path, path: Path, config: dict[str, Any]) -> None:
     if differing:
         name = differing[0]
         raise InputError(
-            f"--out {out} holds a run with another {name[:100]}: {str(there.get(name))[:200]} there, "
-            f"{str(config.get(name))[:200]} now; choose another"
+            f"--out {out} holds a run with another {shown(name, 200)}: {shown(str(there.get(name)), 200)} there, "
+            f"{shown(str(config.get(name)), 200)} now; choose another"
         )
 
 

@@ -8,7 +8,7 @@ from jaxdiff.bounds import Finite
 from jaxdiff.data.readers import READER_MODULES
 
 if TYPE_CHECKING:
-    from jaxdiff.data import Source
+    from jaxdiff.data import DataSet, Source
 
     Layout = str
 else:
@@ -38,6 +38,12 @@ class Reading(arguments.CheckedOptions):
         """The arguments `value_names`, `layout`, `range` and `links` of `open_data`. Raises `InputError` for invalid names."""
         names = arguments.value_names(self.value_names)
         return {"value_names": names, "layout": self.layout, "range": self.range, "links": self.follow_links}
+
+    def opened(self, spec: str) -> "DataSet":
+        """A data set, read as these options say; the names of values are given where a source is taken of it."""
+        from jaxdiff.data import DataSet
+
+        return DataSet(spec, layout=self.layout, range=self.range, links=self.follow_links)
 
 
 def show_data(source: "Source") -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdiff.bounds import shortened
 from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.conditions.labels import Labels
 from jaxdiff.conditions.unconditional import Unconditional
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.errors import InputError
 
 
@@ -15,13 +16,15 @@ def of_attributes(attributes: Sequence[Attribute], has_null: bool = True) -> Con
     return Labels(tuple(attributes), has_null) if attributes else Unconditional()
 
 
-def from_config(config: dict[str, Any]) -> ConditionEncoder:
+def from_config(config: Any) -> ConditionEncoder:
     """The encoder described by `ConditionEncoder.config`. Raises `InputError` for an unknown kind."""
+    if not isinstance(config, dict):
+        raise InputError(f"conditions are described by an object, got {shortened(config)}")
     match config.get("name"):
         case Unconditional.name:
             return Unconditional()
         case Labels.name:
-            named = tuple(Attribute(name, tuple(values)) for name, values in config["attributes"])
+            named = tuple(map(attribute_of, config["attributes"]))
             if not isinstance(config["has_null"], bool):
                 raise InputError(f"`has_null` must be true or false, got {config['has_null']!r}")
             return Labels(named, config["has_null"])

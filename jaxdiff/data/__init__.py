@@ -7,21 +7,20 @@ from jaxdiff._lazy import lazily
 if TYPE_CHECKING:
     from jaxdiff.data.attributes import Attribute, find
     from jaxdiff.data.describing import describe
-    from jaxdiff.data.opening import names_values, open_data, open_with
+    from jaxdiff.data.opening import DataSet, open_data
     from jaxdiff.data.pipeline import batches
     from jaxdiff.data.source import ArraySource, Source, load_arrays, require_two_values, verify
 
 __all__ = [
     "ArraySource",
     "Attribute",
+    "DataSet",
     "Source",
     "batches",
     "describe",
     "find",
     "load_arrays",
-    "names_values",
     "open_data",
-    "open_with",
     "require_two_values",
     "verify",
 ]
@@ -31,7 +30,7 @@ __getattr__, __dir__ = lazily(
     {
         "attributes": ("Attribute", "find"),
         "describing": ("describe",),
-        "opening": ("names_values", "open_data", "open_with"),
+        "opening": ("DataSet", "open_data"),
         "pipeline": ("batches",),
         "source": ("ArraySource", "Source", "load_arrays", "require_two_values", "verify"),
     },

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 
 
@@ -22,8 +24,6 @@ class Attribute:
     values: tuple[str, ...]
 
     def __post_init__(self):
-        if not all(isinstance(name, str) for name in (self.name, *self.values)):
-            raise InputError(f"the name and the `values` of an attribute must be texts, got {self.name!r} and {self.values!r}")
         if any(not _is_text(name) for name in (self.name, *self.values)):
             raise InputError(f"the name and the `values` of attribute {self.name!r} must be Unicode text, got {self.values!r}")
         if not self.values or len(set(self.values)) != len(self.values):
@@ -34,6 +34,18 @@ class Attribute:
         if value not in self.values:
             raise InputError(f"attribute {self.name!r} has no value {value!r}; it takes one of {', '.join(self.values)}")
         return self.values.index(value)
+
+
+def attribute_of(described: Any) -> Attribute:
+    """The attribute in a description: [name, [value, ...]].
+
+    Raises:
+        InputError: it is something else.
+    """
+    match described:
+        case [str(name), [*values]] if all(isinstance(value, str) for value in values):
+            return Attribute(name, tuple(values))
+    raise InputError(f"an attribute must be a name and the names of its values, got {shortened(described)}")
 
 
 def _is_text(name: str) -> bool:

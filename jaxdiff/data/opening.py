@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxdiff.boundary import reading
 from jaxdiff.data import selection, splits
 from jaxdiff.data.columns import Incomplete, ValueNames
 from jaxdiff.data.readers import READERS, Reader, Request
+from jaxdiff.data.readers.reader import Content, Wanted
 from jaxdiff.data.source import Source
 from jaxdiff.data.spec import split_spec
 from jaxdiff.data.view import View
@@ -64,72 +65,107 @@ def open_data(
         InputError: the data set does not exist, is malformed or leads out of its folder; the split, the layout or an attribute
             is unknown; the split is empty; or it is a set of samples other than images.
     """
-    if split is not None:
-        splits.check(split)
-    if range is not None and not -math.inf < range[0] < range[1] < math.inf:
-        raise InputError(f"`range` must be two finite numbers, low and high, got {range}")
-    base, wanted = split_spec(str(spec))
-    if wanted:
-        # a selection may use attributes that are not among those returned, and that images without a value lack
-        how: dict[str, Any] = dict(split=split, size=size, channels=channels, value_names=value_names)
-        how |= dict(manual_dir=manual_dir, layout=layout, range=range, links=links)
-        if attributes is None:
-            return selection.select(open_with(base, list(wanted), **how), wanted)
-        names = [*attributes, *(name for name in wanted if name not in attributes)]
-        return View(selection.select(open_data(base, attributes=names, **how), wanted), attributes=attributes)
-    request = Request(base, size, attributes, value_names or {}, manual_dir, range, links)
-    reader, others = _reader(request, layout)
-    if value_names and reader.names_values:
-        raise InputError(f"{spec} already names the values of its attributes; `value_names` must be left out")
-    if manual_dir is not None and not reader.manual:
-        raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
-    if range is not None and not reader.floats:
-        raise InputError(f"`range` is for floating-point images, which {spec}, read as {reader.name}, has none of")
-    with reading(request.spec):
-        read = reader.read(request)
-    source, assigned = read.source, read.splits
-    notes = (f"read as {reader.name}, though it is also {others}; `layout` chooses",) if others else ()
-    source.layout, source.notes = reader.name, (*notes, *read.notes)
-    view = partial(View, source, attributes=attributes, size=size, channels=channels)
-    if assigned is None:
-        return source if attributes is None and size is None and channels is None else view()
-    if split is None:
-        split = "all" if read.hashed else "train"
-    return view(indices=splits.members(assigned, split, source.name), name=f"{source.name} (split {split!r})")
+    found = DataSet(spec, manual_dir=manual_dir, layout=layout, range=range, links=links)
+    return found.take(split=split, size=size, channels=channels, attributes=attributes, value_names=value_names)
 
 
-def open_with(spec: str | PathLike[str], names: Sequence[str], **options: Any) -> Source:
-    """Opens a data set with every attribute that all of its images have, and the named ones: images without a value of these
-    are left out, as a note says.
+class DataSet:
+    """A data set that is read once, when a source is first taken of it: for several splits, sizes or attributes.
 
     Arguments:
+        spec, manual_dir, layout, range, links: as of `open_data`.
+
+    Attributes:
         spec: the data set.
-        names: attributes that are needed; empty takes a data set without labels, or with missing ones, too.
-        options: further arguments of `open_data`.
 
     Raises:
-        InputError: see `open_data`; the data set lacks a named attribute.
+        InputError: the data set does not exist, no reader takes it, or an argument is not for its kind.
     """
-    try:
-        source = open_data(spec, **options)
-        known = [attribute.name for attribute in source.attributes]
-        if set(names) <= set(known):
-            return source
-    except Incomplete:
-        known = []
-    return open_data(spec, attributes=[*known, *(name for name in names if name not in known)], **options)
 
+    def __init__(
+        self,
+        spec: str | PathLike[str],
+        *,
+        manual_dir: str | PathLike[str] | None = None,
+        layout: str | None = None,
+        range: tuple[int | float, int | float] | None = None,
+        links: bool = False,
+    ):
+        if range is not None and not -math.inf < range[0] < range[1] < math.inf:
+            raise InputError(f"`range` must be two finite numbers, low and high, got {range}")
+        self.spec = str(spec)
+        base, self._selected = split_spec(self.spec)
+        how: dict[str, Any] = dict(manual_dir=manual_dir, layout=layout, range=range, links=links)
+        self._whole = DataSet(base, **how) if self._selected else self
+        self._request = Request(base, manual_dir, range, links)
+        self._reader, self._others = _reader(self._request, layout)
+        if manual_dir is not None and not self._reader.manual:
+            raise InputError(f"`manual_dir` is only for tfds data sets, which {spec} is not")
+        if range is not None and not self._reader.floats:
+            raise InputError(f"`range` is for floating-point images, which {spec}, read as {self._reader.name}, has none of")
 
-def names_values(spec: str | PathLike[str], layout: str | None = None, *, links: bool = False) -> bool:
-    """Whether a data set names the values of its attributes itself, so that `open_data` takes no `value_names` for it.
+    @property
+    def names_values(self) -> bool:
+        """Whether the data set names the values of its attributes itself, so that it takes no `value_names`."""
+        return self._reader.names_values
 
-    Arguments:
-        spec, layout, links: as for `open_data`.
+    @cached_property
+    def _content(self) -> Content:
+        return self._reader.read(self._request)
 
-    Raises:
-        InputError: no reader recognises the data set.
-    """
-    return _reader(Request(split_spec(str(spec))[0], links=links), layout)[0].names_values
+    def take(
+        self,
+        *,
+        split: str | None = "train",
+        size: int | tuple[int, int] | None = None,
+        channels: int | None = None,
+        attributes: Sequence[str] | None = None,
+        value_names: Mapping[str, ValueNames] | None = None,
+    ) -> Source:
+        """A source of a split with these attributes; arguments and errors as of `open_data`."""
+        if split is not None:
+            splits.check(split)
+        if self._selected:
+            # a selection may use attributes that are not among those returned, and that images without a value lack
+            how: dict[str, Any] = dict(split=split, size=size, channels=channels, value_names=value_names)
+            if attributes is None:
+                return selection.select(self._whole.take_with(list(self._selected), **how), self._selected)
+            names = [*attributes, *(name for name in self._selected if name not in attributes)]
+            selected = selection.select(self._whole.take(attributes=names, **how), self._selected)
+            return View(selected, attributes=attributes)
+        if value_names and self.names_values:
+            raise InputError(f"{self.spec} already names the values of its attributes; `value_names` must be left out")
+        with reading(self._request.spec):
+            read = self._content.taken(Wanted(attributes, value_names or {}, size))
+        source, assigned = read.source, read.splits
+        notes = (f"read as {self._reader.name}, though it is also {self._others}; `layout` chooses",) if self._others else ()
+        source.layout, source.notes = self._reader.name, (*notes, *read.notes)
+        view = partial(View, source, attributes=attributes, size=size, channels=channels)
+        if assigned is None:
+            return source if attributes is None and size is None and channels is None else view()
+        if split is None:
+            split = "all" if read.hashed else "train"
+        return view(indices=splits.members(assigned, split, source.name), name=f"{source.name} (split {split!r})")
+
+    def take_with(self, names: Sequence[str], **options: Any) -> Source:
+        """A source with every attribute that all images have, and the named ones: images without a value of these are left
+        out, as a note says.
+
+        Arguments:
+            names: attributes that are needed; empty takes a data set without labels, or with missing ones, too.
+            options: further arguments of `take`.
+
+        Raises:
+            InputError: see `open_data`; the data set lacks a named attribute.
+        """
+        try:
+            source = self.take(**options)
+            known = [attribute.name for attribute in source.attributes]
+            if set(names) <= set(known):
+                return source
+        except Incomplete:
+            known = []
+        return self.take(attributes=[*known, *(name for name in names if name not in known)], **options)
 
 
 def _reader(request: Request, layout: str | None) -> tuple[Reader, str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
@@ -15,7 +14,7 @@ from jaxtyping import Int32, Shaped
 from jaxdiff import spaces
 from jaxdiff.boundary import read_bytes, read_json, reading
 from jaxdiff.bounds import shortened
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -27,6 +26,7 @@ TIMING = "timing.json"
 FORMAT = 1
 MARK = "set"  # array or PNG text that identifies the set of a shard
 CAPTIONS = "captions"
+_MOST_SECONDS = 1e9  # to draw a sample
 SHARD = 256
 Storage = Literal["npz", "png"]
 Opened = TypeVar("Opened", bound="Samples")
@@ -58,7 +58,7 @@ class Samples(Source):
         self.name = str(path)
         self.provenance: dict[str, Any] = description["provenance"]
         self.storage: Storage = description["storage"]
-        self.attributes = tuple(Attribute(name, tuple(values)) for name, values in description["attributes"])
+        self.attributes = tuple(map(attribute_of, description["attributes"]))
         self.labels = _labels(description["labels"], self.attributes)
         self._space = description.get("space")
         self.mark = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
@@ -78,7 +78,10 @@ class Samples(Source):
     @cached_property
     def space(self) -> Space:
         """The space of the stored samples; see `jaxdiff.spaces.Space.shown`."""
-        return Pixels(*self.image(0).shape) if self._space is None else spaces.from_config(self._space)
+        if self._space is None:
+            return Pixels(*self.image(0).shape)
+        with reading(self.path / FILE):
+            return spaces.from_config(self._space)
 
     def shards(self) -> list[tuple[int, int]]:
         """All shards, as ranges of indices [start, stop)."""
@@ -107,7 +110,7 @@ class Samples(Source):
         if not file.exists():
             return None
         seconds = read_json(file).get("seconds_per_image")
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _MOST_SECONDS:
             raise InputError(f"{file} must have a number of seconds, got {shortened(seconds)}; delete it, it is not needed")
         return float(seconds)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Integer, UInt8
@@ -200,18 +199,19 @@ def evaluate_fairness(
     sets = (real_train, *synthetic)
     trained_on = _training_indices(sets, [first for first, _ in halves], values=values, seed=seed, count=train_count)
     # the keys of the classifiers of each set
-    how: dict[str, Any] = {"values": values, "training": training}
     keys = [
-        [classifier_key(images.digest, indices, seed=seed + i, **how) for i in range(seeds)]
+        [classifier_key(images.digest, indices, values=values, seed=seed + i, training=training) for i in range(seeds)]
         for images, indices in zip(sets, trained_on, strict=True)
     ]
     classifiers: list[list[ImageClassifier]] = [[] for _ in sets]
 
     def train(place: int, i: int) -> None:
         images = sets[place]
-        classifiers[place].append(
-            train_once(finished, keys[place][i], images.images, images.labels, trained_on[place], seed=seed + i, **how)
-        )
+        classifier = train_once(
+            finished, keys[place][i], images.images, images.labels, trained_on[place],
+            values=values, seed=seed + i, training=training,
+        )  # fmt: skip
+        classifiers[place].append(classifier)
 
     def evaluate(key: str, images: LabelledImages, name: str, tests: Mapping[str, _Test]) -> SetEvaluation:
         def compute():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from jaxdiff.data import Source, load_arrays, open_data
+from jaxdiff.data import DataSet, Source, load_arrays
 from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
@@ -32,15 +32,12 @@ def associated_names(opened: Source, attribute: str, associated: Sequence[str]) 
 
 
 def train_feature_classifiers(
-    real: str,
+    real: DataSet,
     names: Sequence[str],
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     value_names: Mapping[str, ValueNames] | None = None,
-    layout: str | None = None,
-    range: tuple[int | float, int | float] | None = None,
-    links: bool = False,
     seed: int = 0,
     training: ClassifierTraining = DEFAULT_TRAINING,
     finished: Finished | None = None,
@@ -52,9 +49,9 @@ def train_feature_classifiers(
     resampled so that the labelled attributes are independent, see `train_attribute_classifiers`.
 
     Arguments:
-        real: the real data, as `open_data` takes them.
+        real: the real data.
         names: the evaluated attribute, then the associated ones.
-        size, channels, value_names, layout, range, links: as in `open_data`.
+        size, channels, value_names: as in `open_data`.
         seed: of the images and the classifiers.
         training: how each classifier is trained.
         finished: where trained classifiers are kept and looked up; by default nowhere.
@@ -63,15 +60,11 @@ def train_feature_classifiers(
     Returns:
         One classifier for each name.
     """
-    spec = real
-    if real == "embedded":
-        spec = "embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS)
+    if real.spec == "embedded":
+        real = DataSet("embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS))
     tables = []
     for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = open_data(
-            spec, split=split, size=size, channels=channels, attributes=names, value_names=value_names, layout=layout,
-            range=range, links=links,
-        )  # fmt: skip
+        source = real.take(split=split, size=size, channels=channels, attributes=names, value_names=value_names)
         tables += load_arrays(source, count=min(count, len(source)), seed=seed)
     return train_attribute_classifiers(
         *tables, source.attributes, group=names[0], seed=seed, training=training, finished=finished, progress=progress

@@ -20,7 +20,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network
 from jaxdiff.models.size import require_held
 from jaxdiff.process import Prediction, Process
-from jaxdiff.weight_file import named
+from jaxdiff.weight_file import configuration, named
 from jaxdiff.writing import whole
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -91,7 +91,7 @@ def restored(
     header = f"{file}: the jaxdiff metadata in its header"
     with reading(header):
         description, kept = metadata["model"], metadata["weights"]
-        timesteps = description["network"].get("timesteps", UNetConfig.timesteps)
+        timesteps = configuration(UNetConfig, description).timesteps
     config = unet2d_config.read(settings, timesteps=timesteps, name=CONFIG)
     network = unet2d.imported(config, state, file.name)
     with reading(header):

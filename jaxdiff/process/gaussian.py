@@ -262,12 +262,14 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
 """The types of the settings of all processes, by name."""
 
 
-def from_config(config: dict[str, Any]) -> GaussianProcess:
+def from_config(config: Any) -> GaussianProcess:
     """The process described by `GaussianProcess.config`, or by a name alone: `from_config({"name": "vp_cosine"})`.
 
     Raises:
         InputError: the name or a setting is unknown, or of another type or range.
     """
+    if not isinstance(config, dict):
+        raise InputError(f"a process is described by an object, got {shortened(config)}")
     settings = dict(config)
     name = settings.pop("name", None)
     makers = {**PROCESSES, "ddpm_betas": ddpm_betas}
@@ -276,6 +278,8 @@ def from_config(config: dict[str, Any]) -> GaussianProcess:
     if wrong := [key for key, value in settings.items() if key not in _SETTINGS or not _SETTINGS[key](value)]:
         raise InputError(f"process {name} does not take `{wrong[0]}` {shortened(settings[wrong[0]])}")
     try:
-        return makers[name](**settings)
+        # JSON has whole numbers where a setting is one of float
+        numbers: dict[str, Any] = {key: float(value) if _SETTINGS[key] is _number else value for key, value in settings.items()}
+        return makers[name](**numbers)
     except (TypeError, OverflowError) as error:  # a setting of another process, or beyond the range of float
         raise InputError(f"process {name} does not take {shortened(settings)}") from error

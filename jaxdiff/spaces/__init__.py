@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
 from jaxdiff.spaces.pixels import Pixels, rgb
 from jaxdiff.spaces.space import Space
@@ -10,16 +11,19 @@ SPACES: dict[str, type[Space]] = {space.name: space for space in (Pixels,)}
 """The kinds of space by name."""
 
 
-def from_config(config: dict[str, Any]) -> Space:
+def from_config(config: Any) -> Space:
     """The space described by `Space.config`.
 
     Raises:
         InputError: the kind is unknown, or its settings are invalid.
     """
+    if not isinstance(config, dict):
+        raise InputError(f"a space is described by an object, got {shortened(config)}")
     settings = dict(config)
     name = settings.pop("name", None)
-    if name not in SPACES:
-        raise InputError(f"unknown space {name!r}; this version of jaxdiff knows {', '.join(SPACES)}")
+    if not isinstance(name, str) or name not in SPACES:
+        raise InputError(f"unknown space {shortened(name)}; this version of jaxdiff knows {', '.join(SPACES)}")
+    check_values(SPACES[name], settings)
     try:
         return SPACES[name](**settings)
     except TypeError as error:

@@ -29,7 +29,7 @@ class Pixels(Space):
 
     height: Side
     width: Side
-    channels: int = 3
+    channels: Side = 3
 
     name: ClassVar[str] = "pixels"
     array: ClassVar[str] = "images"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdiff.data import ArraySource, Attribute, batches, embedded, load_arrays, open_data, require_two_values, verify
+from jaxdiff.data import ArraySource, Attribute, DataSet, batches, embedded, load_arrays, open_data, require_two_values, verify
+from jaxdiff.data.readers import npz
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Pixels
@@ -507,3 +508,31 @@ def test_real_data_open():
     assert len(faces) == 10_000 and faces.image(9_999).shape == (32, 32, 3)
     assert [attribute.name for attribute in faces.attributes] == ["gender", "race", "young"]
     assert np.bincount(faces.labels[:, 0]).tolist() == [5_000, 5_000]
+
+
+def test_a_data_set_that_is_read_once_gives_the_sources_that_opening_gives(tmp_path, monkeypatch):
+    """Splits, sizes, attributes and selections of an npz file, a folder and the embedded faces."""
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    images, sides = rng.integers(0, 256, (60, 16, 16, 3), np.uint8), np.array(["left", "right", ""])[labels]
+    table = np.column_stack([labels.astype(str), sides])
+    np.savez(tmp_path / "a.npz", images=images, labels=table, attributes=["kind", "side"])
+    read, load = [], npz.load_npz
+    monkeypatch.setattr(npz, "load_npz", lambda path: read.append(path) or load(path))
+    for spec in (str(tmp_path / "a.npz"), f"{tmp_path / 'a.npz'}:kind=1", "embedded", "embedded:glasses=yes"):
+        found, named = DataSet(spec), "kind" if "npz" in spec else "group"
+        for how in ({}, {"split": "test"}, {"split": "all", "size": 16, "channels": 1}, {"attributes": [named], "split": None}):
+            one, other = found.take(**how), open_data(spec, **how)
+            assert (one.name, one.attributes, one.layout, one.notes) == (
+                other.name,
+                other.attributes,
+                other.layout,
+                other.notes,
+            )
+            np.testing.assert_array_equal(one.labels, other.labels)
+            np.testing.assert_array_equal(one.image(0), other.image(0))
+        assert [each.name for each in found.take_with([named], split="all").attributes][0] == named
+    found, before = DataSet(tmp_path / "a.npz"), len(read)
+    assert len(found.take(split="all")) == 60 and len(found.take(split="all", attributes=["side"])) == 40
+    assert [each.name for each in found.take_with(["side"], split="all").attributes] == ["kind", "side"]
+    assert found.take(split="all", value_names={"kind": ["a", "b", "c"]}).attributes[0].values == ("a", "b", "c")
+    assert len(read) == before + 1

@@ -6,6 +6,7 @@ import pytest
 from jaxdiff.data import open_data
 from jaxdiff.data.readers import Request
 from jaxdiff.data.readers.celeba import CelebA
+from jaxdiff.data.readers.reader import Wanted
 from jaxdiff.errors import InputError
 from tests.data.layouts import CELEB_A, celeb_a_tables, encoded, fair_face_table, numbers, values, write, write_tar, write_zip
 
@@ -135,7 +136,7 @@ def test_the_published_tables_of_celeb_a_are_read_whole_with_a_part_of_the_image
     write(tmp_path, celeb_a_tables(table, partition))
     edges = [1, 162_770, 162_771, 182_637, 182_638, 202_599]
     write(tmp_path / "img_align_celeba", {f"{i:06d}.jpg": encoded(k, "JPEG", (218, 178)) for k, i in enumerate(edges)})
-    read = CelebA().read(Request(str(tmp_path), attributes=["arched_eyebrows", "attractive"]))
+    read = CelebA().read(Request(str(tmp_path))).taken(Wanted(["arched_eyebrows", "attractive"]))
     assert values(read.source) == dict.fromkeys(range(6), ("yes", "no"))
     assert read.splits.tolist() == ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
     assert "202593 of 202599 rows of list_attr_celeba.txt have no image and are left out" in read.notes

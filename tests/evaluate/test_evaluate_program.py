@@ -12,6 +12,7 @@ from PIL import Image
 from evaluate.__main__ import main
 from jaxdiff import image_classifier
 from jaxdiff.data import Attribute
+from jaxdiff.data.readers import npz as npz_reader
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
 from tests.data.layouts import write_tar
@@ -269,6 +270,17 @@ def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_p
         *["classifier", "classifier", "predictions"] * 3, *["features"] * 4, *["quality"] * 3, *["classifier"] * 2
     ]  # fmt: skip
     assert "resuming: 9 of 9 parts were finished (evaluating)" in printed
+
+
+def test_each_data_set_is_read_once(evaluate, tmp_path, monkeypatch):
+    """Of splits, the attributes of tables and those of classifiers: once of all."""
+    save_with_sides(tmp_path / "real.npz", 200, 0)
+    save_with_sides(tmp_path / "a.npz", 40, 1)
+    loaded, load = [], npz_reader.load_npz
+    monkeypatch.setattr(npz_reader, "load_npz", lambda path: loaded.append(path.name) or load(path))
+    arguments = ("fairness", "--synthetic", "a.npz", "--associated", "side", "--intersect", "side", *TWO_STEPS)
+    assert evaluate(*arguments) == 0
+    assert sorted(loaded) == ["a.npz", "real.npz"]
 
 
 def test_a_changed_set_gets_no_answer_of_the_old_one(evaluate, written, real, tmp_path):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from evaluate import fairness, intersections, likelihood, memorization, safety
+from evaluate.data_sets import DataSets
 from evaluate.options.fairness import Fairness
 from evaluate.options.likelihood import Likelihood
 from evaluate.options.memorization import Memorization
 from evaluate.options.safety import Safety
 from jaxdiff import model as models
-from jaxdiff.data import Attribute, load_arrays
-from jaxdiff.data.readers import npz
+from jaxdiff.data import Attribute, load_arrays, open_data
 from jaxdiff.errors import InputError
 
 COUNT = 60
@@ -48,7 +48,7 @@ def test_fairness_leaves_out_images_without_a_value_and_says_how_many(tmp_path, 
     options = Fairness(
         synthetic=(str(tmp_path / "set.npz"),), real=str(tmp_path / "real.npz"), attribute="tone", out=tmp_path / "out"
     )  # fmt: skip
-    values, sources = fairness._open(options)
+    values, sources = fairness._open(options, DataSets(options))
     sets, _ = fairness._load(options, values, sources)
     for spec, split, count in ((options.synthetic[0], "all", 50), (options.real, "test", 19)):
         images = sets[spec, split]
@@ -63,10 +63,10 @@ def test_own_labels_are_those_of_the_images_that_are_left(tmp_path):
     """The images without a tone are left out of both readings."""
     tones, hair = written(tmp_path / "set.npz", lacking=[0, 7, 8, 20])
     options = Fairness(synthetic=(str(tmp_path / "set.npz"),), attribute="tone", out=tmp_path / "out", intersect=("hair",))
-    source = fairness.source_of(options, options.synthetic[0], "all")
+    source = DataSets(options).evaluated(options.synthetic[0], "all")
     chosen = np.array([3, 0, 40, 17])
     number = numbers(source)[chosen]
-    opened = partial(fairness._opened, options, options.synthetic[0], "all")
+    opened = partial(DataSets(options).source, options.synthetic[0], "all")
     labels = intersections.own_labels(opened, "tone", [Attribute("hair", HAIR)], chosen)
     assert [HAIR[code] for code in labels["hair"]] == [HAIR[hair[i]] for i in number]
     assert [source.attributes[0].values[code] for code in source.labels[chosen, 0]] == [TONES[tones[i]] for i in number]
@@ -81,22 +81,27 @@ def test_memorization_uses_all_training_images(tmp_path, complete):
     assert (len(known), len(others)) == (40, 20) and [len(each) for each in sets.values()] == [COUNT]
     assert [each.name for each in known.attributes] == (["hair"] if complete else [])
     memorization.write_at_risk(tmp_path / "risk.npz", known, *load_arrays(known), np.array([2, 3]))
-    at_risk = npz.Npz().read(npz.Request(str(tmp_path / "risk.npz"))).source
+    at_risk = open_data(tmp_path / "risk.npz", split="all")
     np.testing.assert_array_equal(numbers(at_risk), numbers(known)[[2, 3]])
+
+
+def real_images(options, split):
+    """The real images of `evaluate safety`."""
+    return safety._real(options, options.opened(options.real), split)
 
 
 def test_safety_needs_the_unsafe_values_alone(tmp_path):
     written(tmp_path / "data.npz", lacking=[0, 1, 2, 9])
     given = dict(synthetic=("set",), real=str(tmp_path / "data.npz"), out=tmp_path / "out")
-    real = safety._real(Safety(unsafe="tone=dark", **given), "train")
+    real = real_images(Safety(unsafe="tone=dark", **given), "train")
     number = real.images[:, 0, 0, 2]
     assert sorted(number) == [i for i in range(COUNT) if i % 3 < 2 and i not in (0, 1, 2, 9)]
     np.testing.assert_array_equal(real.unsafe, number % 2 == 0)
     assert [each.name for each in real.attributes[1:]] == ["hair"]
     np.testing.assert_array_equal(np.array(real.attributes[1].values)[real.labels[:, 1]], np.array(HAIR)[number % 3])
     # of another attribute, images without a tone are used: tone is not balanced unless it is asked for
-    assert len(safety._real(Safety(unsafe="hair=long", **given), "train").images) == 40
-    assert len(safety._real(Safety(unsafe="hair=long", balance=("tone",), **given), "train").images) == 37
+    assert len(real_images(Safety(unsafe="hair=long", **given), "train").images) == 40
+    assert len(real_images(Safety(unsafe="hair=long", balance=("tone",), **given), "train").images) == 37
 
 
 def test_likelihood_under_the_null_label_takes_images_without_labels(tmp_path, save_model):
@@ -143,4 +148,4 @@ def test_the_set_with_too_few_images_is_named(tmp_path, counts, limits, message)
         values=("dark", "bright"), **limits,
     )  # fmt: skip
     with pytest.raises(InputError, match=message):
-        fairness._load(options, *fairness._open(options))
+        fairness._load(options, *fairness._open(options, DataSets(options)))

@@ -360,7 +360,7 @@ def test_page_of_three_values_and_of_images_that_jaxdiff_did_not_draw(evaluate, 
         (["--fairness", "report", "--sweep", "mixed"], ["mixed/tau-0.400", "seed", "mixed/tau-0.200"]),
         (["--fairness", "report", "--sweep", "still"], ["still/tau-0", "no tau"]),
         (["--fairness", "report", "--sweep", "torn"], ["torn/report/report.json", "damaged"]),
-        (["--fairness", "blurred"], ["blurred/report.png", "damaged"]),
+        (["--fairness", "blurred"], ["blurred/report.png", "cannot be decoded as an image"]),
         (["--fairness", "report", "--out", "real.npz"], ["--out", "real.npz"]),
     ],
 )

@@ -276,7 +276,7 @@ def png_chunks(draw, content: bytes) -> bytes:
     if kind == "damage":
         chunks[place] = chunks[place][0], draw(_damaged_bytes(chunks[place][1]))
     elif kind == "header":
-        numbers = st.sampled_from((0, 1, 7, 9, 4096, 70_000, 2**31 - 1, 2**32 - 1))
+        numbers = st.sampled_from((0, 1, 7, 9, 2048, 70_000, 2**31 - 1, 2**32 - 1))
         depth, colour = draw(st.sampled_from((1, 2, 4, 8, 16, 3))), draw(st.sampled_from((0, 2, 3, 4, 6, 1)))
         chunks[0] = b"IHDR", struct.pack(">IIBBBBB", draw(numbers), draw(numbers), depth, colour, 0, 0, draw(st.integers(0, 2)))
     elif kind == "remove":

@@ -7,6 +7,7 @@ import pytest
 
 import sample.objective
 import sample.search
+import sample.sweep
 from jaxdiff import image_classifier
 from jaxdiff.data import Attribute
 from jaxdiff.fairness.tradeoff import TradeOff
@@ -71,7 +72,9 @@ def test_the_classifier_of_the_features_is_trained_once(program, save_model, tmp
     few = ClassifierTraining(steps=2, batch=8, widths=(8, 16))
     monkeypatch.setattr(sample.search, "train_once", lambda *given, **how: train_once(*given, **how, training=few))
     monkeypatch.setattr(sample.search, "REFERENCE_COUNT", 32)
-    monkeypatch.setattr(sample.search, "find_transition", searched.of(sample.search.find_transition))
+    find = searched.of(sample.search.find_transition)
+    for module in (sample.search, sample.sweep):
+        monkeypatch.setattr(module, "find_transition", find)
     images, labels = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), np.uint8), np.arange(64) % 2
     np.savez(tmp_path / "real.npz", images=images, labels=labels, attributes=["group"], values_group=["square", "round"])
     sampled = ["--model", save_model(tmp_path / "run", size=16), "--solver", "ddim", "--steps", 3]

@@ -55,7 +55,7 @@ def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--size", "8x"), "--size takes a number of pixels, or HEIGHTxWIDTH as in 24x40, got '8x'"),
+        (("--size", "8x"), "--size takes a number of pixels of at most five digits, or HEIGHTxWIDTH as in 24x40, got '8x'"),
         (("--size", "8x9x7"), "got '8x9x7'"),
         (("--size", "0"), "got '0'"),
         (("--size", "8x13"), "(=(8, 13)) must be divisible by 2"),

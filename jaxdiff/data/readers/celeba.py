@@ -4,7 +4,7 @@ CSV files; see `jaxdiff.data.published.celeba`."""
 import numpy as np
 
 from jaxdiff.data.published import celeba
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 
@@ -22,7 +22,7 @@ class CelebA(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None and bool(request.files.named(*celeba.LABELS))
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         tables = celeba.parse(files, partition=False)
@@ -40,10 +40,11 @@ class CelebA(Reader):
             notes.append(f"no {celeba.PARTITIONS[0]}: splits are not the official ones, but by a fixed hash")
         values = np.array([tables.labels[file] for file in images])
         return Table(
+            files,
             list(images.values()),
             dict(zip(celeba.NAMES, values.T, strict=True)),
             None if tables.splits is None else np.array([tables.splits[file] for file in images]),
             keys=list(images),
             value_names=dict.fromkeys(celeba.NAMES, tuple(celeba.VALUES.values())),
             notes=tuple(notes),
-        ).labelled(files, request)
+        )

@@ -5,7 +5,7 @@ import numpy as np
 
 from jaxdiff.data.columns import order
 from jaxdiff.data.readers.placement import Placement
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 
 
 class ClassFolders(Reader):
@@ -23,7 +23,7 @@ class ClassFolders(Reader):
         files = request.files
         return files is not None and bool(files.images) and Placement.of(files.images, files.archives).classes() is not None
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         placement = Placement.of(files.images, files.archives)
@@ -31,6 +31,4 @@ class ClassFolders(Reader):
         names = sorted(set(classes.tolist()), key=order)
         value_names = {"label": {name: name for name in names}}  # named, so that there may be any number
         keys = placement.rest if placement.splits is None else None
-        return Table(files.images, {"label": classes}, placement.splits, keys, value_names, placement.notes).labelled(
-            files, request
-        )
+        return Table(files, files.images, {"label": classes}, placement.splits, keys, value_names, placement.notes)

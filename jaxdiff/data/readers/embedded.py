@@ -5,6 +5,7 @@ and `NAME=P,Q` for the probabilities of an attribute's second value in the two g
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxdiff.data import embedded
-from jaxdiff.data.readers.reader import Read, Reader, Request
+from jaxdiff.data.readers.reader import Read, Reader, Request, Wanted
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
 
@@ -65,12 +66,29 @@ class Embedded(Reader):
     def recognises(self, request: Request) -> bool:
         return request.kind == "embedded"
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> "Rendered":
         options = dict(parse_qsl(request.spec.partition("?")[2], keep_blank_values=True))
         try:
             seed = int(options.pop("seed", 0))
             associations = {name: tuple(map(float, values.split(","))) for name, values in options.items()}
         except ValueError as error:
             raise InputError(f"options of {request.spec!r} must be like seed=1 and NAME=0.5,0.5: {error}") from error
-        source = EmbeddedSource(seed=seed, associations=associations, size=request.size, name=request.spec)
+        return Rendered(seed, associations, request.spec)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What is rendered, at the size that is wanted: a `jaxdiff.data.readers.reader.Content`.
+
+    Attributes:
+        seed, associations, name: see `EmbeddedSource`.
+    """
+
+    seed: int
+    associations: Mapping[str, Sequence[float]]
+    name: str
+
+    def taken(self, wanted: Wanted) -> Read:
+        """All images; the attributes are those of the data set."""
+        source = EmbeddedSource(seed=self.seed, associations=self.associations, size=wanted.size, name=self.name)
         return Read(source, np.repeat(list(COUNTS), list(COUNTS.values())))

@@ -4,7 +4,7 @@
 import numpy as np
 
 from jaxdiff.data.published import fairface
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 
@@ -22,7 +22,7 @@ class FairFace(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None and bool(request.files.named(*fairface.TABLES.values()))
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         parts = [part for part, table in fairface.TABLES.items() if files.named(table)]
@@ -41,9 +41,10 @@ class FairFace(Reader):
         if len(present) < len(images):
             notes.append(f"{len(images) - len(present)} of {len(images)} images are in no table and are left out")
         return Table(
+            files,
             [images[row.file] for row in present],
             {name: np.array([row.values[name] for row in present]) for name in fairface.VALUES},
             np.array([row.split for row in present]),
             value_names=fairface.VALUES,
             notes=tuple(notes),
-        ).labelled(files, request)
+        )

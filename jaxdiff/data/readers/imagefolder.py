@@ -12,7 +12,7 @@ from jaxdiff.data.csv_table import CsvTable
 from jaxdiff.data.files import plain
 from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, text, texts
 from jaxdiff.data.readers.placement import Placement
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 _TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -32,7 +32,7 @@ class ImageFolder(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None and bool(request.files.images) and bool(request.files.named(*_TABLES))
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         parts: dict[str, list[tuple[list[str], dict[str, str] | None]]] = {}
@@ -64,9 +64,9 @@ class ImageFolder(Reader):
             notes.append(f"{len(images) - len(names)} of {len(images)} images are in no metadata and are left out")
         columns = {name: joined(each) for name, each in parts.items()}
         return Table(
-            list(names), {name: np.array(values) for name, (values, _) in columns.items()}, placement.splits,
+            files, list(names), {name: np.array(values) for name, (values, _) in columns.items()}, placement.splits,
             value_names={name: classes for name, (_, classes) in columns.items() if classes is not None}, notes=tuple(notes),
-        ).labelled(files, request)  # fmt: skip
+        )  # fmt: skip
 
 
 def _paths(given: Sequence[str], table: str, images: frozenset[str], what: str) -> list[str]:

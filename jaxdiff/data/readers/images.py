@@ -1,7 +1,7 @@
 """Images without labels, in a folder, a zip or a tar."""
 
 from jaxdiff.data.readers.placement import Placement
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 
@@ -18,11 +18,11 @@ class Images(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         if not files.images:
             raise InputError(f"{files.where} {files.no_images}, no labels.csv, nor data of another layout")
         placement = Placement.of(files.images, files.archives)
         notes = ("there are no labels", *placement.notes)
-        return Table(files.images, {}, placement.splits, notes=notes).labelled(files, request)
+        return Table(files, files.images, {}, placement.splits, notes=notes)

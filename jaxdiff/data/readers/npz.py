@@ -14,6 +14,7 @@ that follow it, whose reference batches also have statistics, which are not read
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -21,7 +22,7 @@ from jaxtyping import Shaped, UInt8
 from jaxdiff.data import splits
 from jaxdiff.data.columns import label
 from jaxdiff.data.levels import quantised
-from jaxdiff.data.readers.reader import Read, Reader, Request
+from jaxdiff.data.readers.reader import Read, Reader, Request, Wanted
 from jaxdiff.data.source import ArraySource
 from jaxdiff.errors import InputError
 from jaxdiff.npz_file import load_npz
@@ -31,7 +32,7 @@ from jaxdiff.spaces.pixels import CHANNELS
 class Npz(Reader):
     """Reads an npz file into memory.
 
-    Labels become attributes as described in `jaxdiff.data.columns.label`; the request's names of values take precedence over
+    Labels become attributes as described in `jaxdiff.data.columns.label`; names of values that are given take precedence over
     the file's. Raises `InputError` if the file does not exist, its arrays are not as described above, or floats are not finite
     or out of range.
     """
@@ -43,7 +44,7 @@ class Npz(Reader):
     def recognises(self, request: Request) -> bool:
         return request.path.suffix.lower() == ".npz"
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> "Arrays":
         path = request.path
         arrays, notes = load_npz(path), []
         what = "'images'"
@@ -59,12 +60,37 @@ class Npz(Reader):
         images, note = _bytes(arrays["images"], request.range, f"{path}: array {what}")
         columns = _columns(arrays, len(images), str(path))
         own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
-        value_names = {**own_names, **request.value_names}
-        found = label(columns, len(images), where=str(path), attributes=request.attributes, value_names=value_names)
         assigned, hashed = _splits(arrays, len(images), str(path))
-        kept = images if len(found.kept) == len(images) else images[found.kept]
-        source = ArraySource(kept, found.labels, found.attributes, name=str(path))
-        return Read(source, assigned[found.kept], (*notes, *note, *found.notes), hashed)
+        return Arrays(images, columns, own_names, assigned, (*notes, *note), hashed, str(path))
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of a file, before columns become attributes: a `jaxdiff.data.readers.reader.Content`.
+
+    Attributes:
+        images: of the file.
+        columns: the values by column, one for each image.
+        value_names: names of values in the file.
+        splits, notes, hashed: see `jaxdiff.data.readers.reader.Read`.
+        where: the path.
+    """
+
+    images: UInt8[np.ndarray, "n height width c"]
+    columns: Mapping[str, np.ndarray]
+    value_names: Mapping[str, list[str]]
+    splits: Shaped[np.ndarray, " n"]
+    notes: tuple[str, ...]
+    hashed: bool
+    where: str
+
+    def taken(self, wanted: Wanted) -> Read:
+        """The images with their columns as attributes, as of `jaxdiff.data.readers.reader.Table.taken`."""
+        value_names = {**self.value_names, **wanted.value_names}
+        found = label(self.columns, len(self.images), where=self.where, attributes=wanted.attributes, value_names=value_names)
+        kept = self.images if len(found.kept) == len(self.images) else self.images[found.kept]
+        source = ArraySource(kept, found.labels, found.attributes, name=self.where)
+        return Read(source, self.splits[found.kept], (*self.notes, *found.notes), self.hashed)
 
 
 def _splits(arrays: Mapping[str, np.ndarray], count: int, where: str) -> tuple[Shaped[np.ndarray, " n"], bool]:

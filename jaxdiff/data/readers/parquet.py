@@ -16,7 +16,7 @@ import numpy as np
 from jaxdiff.data.files import Files
 from jaxdiff.data.readers.arrow import class_names, features, is_label, joined, open_parquet, read_columns, read_group, texts
 from jaxdiff.data.readers.placement import Placement
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 MEMORY = 2**31
@@ -37,7 +37,7 @@ class Parquet(Reader):
     def recognises(self, request: Request) -> bool:
         return bool(_shards(request))
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         where = str(request.path)
         paths = _shards(request)
         packed = [name for name, path in paths.items() if not path.is_file()]
@@ -68,10 +68,11 @@ class Parquet(Reader):
         placement = Placement.of(images.names, tuple(shards))
         others = [name for name in schema.names if name != image and name not in usable]
         unused = f"columns that are neither texts, integers nor booleans are not used: {', '.join(others)}"
+        files = Files(where, images.names, images.read)
         return Table(
-            images.names, columns, placement.splits,
+            files, images.names, columns, placement.splits,
             value_names=value_names, notes=(*placement.notes, *((unused,) if others else ())),
-        ).labelled(Files(where, images.names, images.read), request)  # fmt: skip
+        )  # fmt: skip
 
 
 def _shards(request: Request) -> dict[str, Path]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -19,17 +19,14 @@ from jaxdiff.data.source import FileSource, Source
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of a reader.
+    """What a reader reads.
 
     Attributes:
         spec: the data set's name, without a selection.
-        size, attributes, value_names, manual_dir, range, links: see `jaxdiff.data.open_data`.
+        manual_dir, range, links: see `jaxdiff.data.open_data`.
     """
 
     spec: str
-    size: int | tuple[int, int] | None = None
-    attributes: Sequence[str] | None = None
-    value_names: Mapping[str, ValueNames] = field(default_factory=dict)
     manual_dir: str | PathLike[str] | None = None
     range: tuple[int | float, int | float] | None = None
     links: bool = False
@@ -51,8 +48,30 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is taken of a data set that was read.
+
+    Attributes:
+        attributes, value_names, size: see `jaxdiff.data.open_data`.
+    """
+
+    attributes: Sequence[str] | None = None
+    value_names: Mapping[str, ValueNames] = field(default_factory=dict)
+    size: int | tuple[int, int] | None = None
+
+
+@runtime_checkable
+class Content(Protocol):
+    """What a reader returns: a data set that was read, of which attributes can be taken several times."""
+
+    def taken(self, wanted: Wanted) -> "Read":
+        """The images with these attributes. Raises `InputError` if there are none such."""
+        ...
+
+
+@dataclass(frozen=True)
 class Read:
-    """What a reader returns.
+    """All images of a data set: a `Content` whose attributes are what they are.
 
     Attributes:
         source: all images.
@@ -66,6 +85,10 @@ class Read:
     splits: Shaped[np.ndarray, " n"] | None
     notes: tuple[str, ...] = ()
     hashed: bool = False
+
+    def taken(self, wanted: Wanted) -> "Read":
+        """This."""
+        return self
 
 
 class Reader(abc.ABC):
@@ -92,15 +115,16 @@ class Reader(abc.ABC):
         """Whether the data set of a request is of this kind; looks at names and small tables only."""
 
     @abc.abstractmethod
-    def read(self, request: Request) -> Read:
-        """All images of the data set, with their labels and splits. Raises `InputError` if it is malformed."""
+    def read(self, request: Request) -> Content:
+        """All of the data set. Raises `InputError` if it is malformed."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Image files with the columns of a table, before columns become attributes.
+    """Image files with the columns of a table, before columns become attributes: a `Content`.
 
     Attributes:
+        files: where the images are.
         names: the files of the images.
         columns: the values by column, one for each image, as text or integers.
         splits: the split of each image; None assigns splits by a hash of `keys`.
@@ -109,6 +133,7 @@ class Table:
         notes: see `Read`.
     """
 
+    files: Files
     names: Sequence[str]
     columns: Mapping[str, Shaped[np.ndarray, " n"]]
     splits: Shaped[np.ndarray, " n"] | None = None
@@ -116,14 +141,14 @@ class Table:
     value_names: Mapping[str, ValueNames] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def labelled(self, files: Files, request: Request) -> Read:
-        """The images with their columns as attributes; see `jaxdiff.data.columns.label`. The request's names of values take
-        precedence over the data set's. Images without a value of an attribute that was asked for are left out."""
+    def taken(self, wanted: Wanted) -> Read:
+        """The images with their columns as attributes; see `jaxdiff.data.columns.label`. The wanted names of values take
+        precedence over the data set's. Images without a value of an attribute that is wanted are left out."""
         found = label(
-            self.columns, len(self.names), where=files.where, attributes=request.attributes,
-            value_names={**self.value_names, **request.value_names},
+            self.columns, len(self.names), where=self.files.where, attributes=wanted.attributes,
+            value_names={**self.value_names, **wanted.value_names},
         )  # fmt: skip
         assigned = splits.by_hash(self.keys or self.names) if self.splits is None else self.splits
         names = [self.names[i] for i in found.kept]
-        source = FileSource(names, files.read, found.labels, found.attributes, name=files.where)
+        source = FileSource(names, self.files.read, found.labels, found.attributes, name=self.files.where)
         return Read(source, np.asarray(assigned)[found.kept], (*self.notes, *found.notes), self.splits is None)

@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 
 from jaxdiff.boundary import json_value
 from jaxdiff.data.files import plain
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 _FILE = "dataset.json"
@@ -29,7 +29,7 @@ class StyleGAN(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None and len(request.files.named(_FILE)) == 1
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         table = files.named(_FILE)[0]
@@ -40,7 +40,7 @@ class StyleGAN(Reader):
             raise InputError(f"{files.where} {reason if latents else files.no_images}")
         labels = _labels(files.read(table), what)
         if labels is None:
-            return Table(files.images, {}, notes=("there are no labels",)).labelled(files, request)
+            return Table(files, files.images, {}, notes=("there are no labels",))
         folder = PurePosixPath(table).parent
         given = {plain(f"{folder}/{name}"): value for name, value in labels}
         present = [name for name in files.images if name in given]
@@ -55,7 +55,7 @@ class StyleGAN(Reader):
         numbered = columns["label"].tolist() if "label" in columns else []
         classes: dict[str, str] = {each: each for each in sorted(set(numbered), key=int)}
         value_names = {"label": classes} if classes else {}  # named, so that there may be any number
-        return Table(present, columns, value_names=value_names, notes=tuple(notes)).labelled(files, request)
+        return Table(files, present, columns, value_names=value_names, notes=tuple(notes))
 
 
 def _labels(data: bytes, what: str) -> list[tuple[str, Any]] | None:

@@ -22,7 +22,7 @@ from jaxdiff.data import splits
 from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.csv_table import CsvTable
 from jaxdiff.data.files import Files, plain
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "image_path", "image")
@@ -46,7 +46,7 @@ class LabelsTable(Reader):
     def recognises(self, request: Request) -> bool:
         return request.files is not None and bool(request.files.named(_TABLE))
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         name = _one_table(files)
@@ -63,7 +63,7 @@ class LabelsTable(Reader):
         if len(names) < len(files.images):
             unnamed = len(files.images) - len(names)
             notes.append(f"{unnamed} of {len(files.images)} images are not in labels.csv and are left out")
-        return Table(names, columns, assigned, list(rows), value_names, tuple(notes)).labelled(files, request)
+        return Table(files, names, columns, assigned, list(rows), value_names, tuple(notes))
 
 
 def _one_table(files: Files) -> str:

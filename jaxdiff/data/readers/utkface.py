@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdiff.data.files import Files
 from jaxdiff.data.published import fairface
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 
 GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
@@ -34,7 +34,7 @@ class UTKFace(Reader):
         files = request.files
         return files is not None and 2 * len(_named(files)) > len(files.images)
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         named = _named(files)
@@ -59,12 +59,13 @@ class UTKFace(Reader):
             "age_group": groups,
         }
         return Table(
+            files,
             list(named),
             columns,
             keys=["_".join(match.groups()) for match in named.values()],
             value_names={"gender": GENDERS, "race": RACES, "age_group": fairface.VALUES["age"]},
             notes=tuple(notes),
-        ).labelled(files, request)
+        )
 
 
 def _named(files: Files) -> dict[str, re.Match[str]]:

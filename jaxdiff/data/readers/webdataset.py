@@ -11,7 +11,7 @@ from jaxdiff.boundary import json_value, reading
 from jaxdiff.data.files import Files
 from jaxdiff.data.readers.arrow import text
 from jaxdiff.data.readers.placement import Placement
-from jaxdiff.data.readers.reader import Read, Reader, Request, Table
+from jaxdiff.data.readers.reader import Reader, Request, Table
 from jaxdiff.errors import InputError
 
 _LABELS = {"cls": "label", "txt": "text"}
@@ -37,7 +37,7 @@ class WebDataset(Reader):
         beside = _label_files(files)
         return any(_labels(beside, name) for name in files.images[:16])
 
-    def read(self, request: Request) -> Read:
+    def read(self, request: Request) -> Table:
         files = request.files
         assert files is not None
         beside = _label_files(files)
@@ -60,7 +60,7 @@ class WebDataset(Reader):
         alone = sum("cls" in found and key not in paired for key, found in beside.items())
         if alone:
             notes.append(f"{alone} of {len(rows) + alone} samples have no image and are left out")
-        return Table(files.images, columns, placement.splits, notes=tuple(notes)).labelled(files, request)
+        return Table(files, files.images, columns, placement.splits, notes=tuple(notes))
 
 
 def _key(name: str) -> str:
