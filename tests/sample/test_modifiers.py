@@ -45,7 +45,7 @@ def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, me
         assert drawing.evaluations >= STEPS, name
 
 
-@pytest.mark.parametrize(("name", "method"), zip(MODIFIERS, cycle(["switching", "vanilla"])))
+@pytest.mark.parametrize(("name", "method"), list(zip(MODIFIERS, cycle(["switching", "vanilla"]), strict=False)))
 def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name, method):
     """Under a method that nests and one that does not, in turn: the numbers are leaves of the modifier's own tree."""
     one, two = (drawing_of(options_of(folder, guide, method, [name], number)) for number in (0, 1))

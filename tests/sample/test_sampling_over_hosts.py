@@ -17,7 +17,10 @@ from tests import processes
 succeed = partial(processes.succeed, **processes.QUICK)
 COUNT = 44  # six shards of eight, the last of four
 pytestmark = pytest.mark.usefixtures("own_cache")
-GUARDED = {"unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0), "deviation": 1e3, "guidance_scale": 2.0}
+GUARDED = {
+    "method": "switching", "tau": (0.4,), "unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0),
+    "deviation": 1e3, "guidance_scale": 2.0,
+}  # fmt: skip
 PATCH = """
 import json, sys
 from functools import partial
@@ -35,19 +38,20 @@ given = dict(count=44, batch_size=16, solver="ddim", steps=4)
 WHOLE = (
     PATCH
     + f"""
-import sample.search
+import evaluate.fairness, sample.search
 from evaluate.fairness import Fairness, fairness
 from jaxdiff.image_classifier import ClassifierTraining
-quick = ClassifierTraining(steps=4, batch=8)
+quick = ClassifierTraining(steps=4, batch=8, widths=(8, 16))
+evaluate.fairness.ClassifierTraining = partial(ClassifierTraining, widths=(8, 16))
 sample.search.train_once = partial(sample.search.train_once, training=quick)
 sample.search.REFERENCE_COUNT = 64
 options = made(Search, model=model, attribute="group", steps=4, solver="ddim", batch=8, reference="embedded?glasses=0.5,0.5",
                                out=out / "tau.json", metric="feature")
 found = sample.search.search(options)
-draw(made(Draw, model=model, out=out / "set", method="switching", tau_file=out / "tau.json", **given))
+assert json.loads((out / "tau.json").read_text())["tau"] == found.tau
 draw(made(Draw, model=model, out=out / "guarded", **given, **{GUARDED}))
-report = fairness(Fairness(attribute="group", synthetic=(str(out / "set"),), out=out / "report", size="16", seeds=1, steps=4,
-                           batch=8, test_count=300, replicates=10, permutations=9))
+report = fairness(Fairness(attribute="group", synthetic=(str(out / "guarded"),), out=out / "report", size="16", seeds=1,
+                           steps=4, batch=8, test_count=300, replicates=10, permutations=9))
 energy = report.evaluation.synthetic[0].energy["features"][0, 1].distance
 found_values = [found.tau, found.curve, energy, report.extras[1]["quality"]["frechet"], report.evaluation.classifier.logits(
     np.zeros((1, 16, 16, 3), np.uint8)).tolist()]
