@@ -84,7 +84,7 @@ def call_program(monkeypatch, tmp_path):
     return call
 
 
-LONG = {"test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sweep_program.py"}
+LONG = {"test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sampling_over_hosts.py"}
 """Files of short tests that take over forty seconds together."""
 
 
