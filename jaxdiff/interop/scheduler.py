@@ -1,7 +1,7 @@
 """Conversion between the `scheduler_config.json` of diffusers and our process and prediction.
 
-Only the settings of training are used: the table of betas and the prediction. Those of sampling (spacing, clipping, order)
-are chosen by the solver.
+`read` uses the settings of training: the table of betas and the prediction. `grids` reads where diffusers' samplers place their
+timesteps; clipping and order are chosen by the solver.
 """
 
 from collections.abc import Callable, Mapping
@@ -90,6 +90,56 @@ def _process(given: Mapping[str, Any], name: str) -> Process:
     if ours is not None and count >= 30 and np.array_equal(betas, DDPM_BETAS[ours](count)):
         return ddpm(ours, count, zero)
     return ddpm_betas(betas.tolist(), zero)
+
+
+def grids(given: Mapping[str, Any], name: str = "scheduler_config.json") -> dict[str, dict[str, Any]]:
+    """Where diffusers' samplers made from a scheduler's file place their timesteps: arguments of our solvers, by solver.
+
+    diffusers' classes differ in what they do with one file, and in its defaults. `ddim` has DDIM's grid, or Euler's if the
+    file is of a scheduler that steps in sigma / alpha, since Euler's step is DDIM's.
+
+    Arguments:
+        given: the `scheduler_config.json`.
+        name: its name in errors.
+
+    Raises:
+        InputError: the spacing is unknown, or the offset is not a whole number from 0.
+    """
+    spacing, offset = given.get("timestep_spacing"), given.get("steps_offset", 0)
+    if spacing not in (None, "leading", "linspace", "trailing"):
+        raise InputError(f"{name}: timestep_spacing is {shortened(spacing)}; jaxdiff reads leading, linspace and trailing")
+    if type(offset) is not int or not 0 <= offset < MOST_TIMESTEPS:
+        raise InputError(f"{name}: steps_offset must be a whole number from 0, got {shortened(offset)}")
+    ends_noisy = given.get("final_sigmas_type", "zero") == "sigma_min"
+    multistep = _grid(spacing or "linspace", offset, _INNER, noisy=ends_noisy)
+    in_sigma = _grid(spacing or "linspace", offset, _EXACT, noisy=ends_noisy)
+    ddim = _grid(spacing or "leading", offset, {}, noisy=not given.get("set_alpha_to_one", True))
+    return {
+        "ddim": in_sigma if str(given.get("_class_name")).startswith(_IN_SIGMA) else ddim,
+        "ddpm": _grid(spacing or "leading", offset, {}, noisy=False),
+        "dpm_solver": multistep,
+        "dpm_solver_sde": multistep,
+        "heun": _grid(spacing or "linspace", offset, _EXACT, noisy=False),
+        "unipc": multistep,
+    }
+
+
+# Our names of the spacings of diffusers' multistep solvers, and of those that step in sigma / alpha, where these differ.
+_INNER = {"leading": "leading_inner", "linspace": "linspace_inner"}
+_EXACT = {"linspace": "linspace_exact"}
+_IN_SIGMA = ("Euler", "Heun", "KDPM2", "LMS")
+
+
+def _grid(spacing: str, offset: int, names: Mapping[str, str], *, noisy: bool) -> dict[str, Any]:
+    """The arguments of a solver, those that are not defaults.
+
+    Arguments:
+        spacing, offset: as in the file.
+        names: our names of the spacings, where they differ.
+        noisy: whether the last step ends at the first timestep instead of the data.
+    """
+    shifted = {"offset": offset} if offset and spacing == "leading" else {}
+    return {"spacing": names.get(spacing, spacing), **shifted, **({"end": "timestep"} if noisy else {})}
 
 
 def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
