@@ -2,7 +2,6 @@
 
 import json
 import os
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,12 @@ def _added(settings: dict[str, Any], whole: dict[str, Any], texts: dict[str, Any
     else:
         found = [(token, {"content": text}) for text, token in texts.items()]
         found += [(each.get("id") if isinstance(each, dict) else None, each) for each in _list(whole, "added_tokens")]
+    tokens: dict[int, dict[str, Any]] = {}
     for token, each in found:
         if type(token) is not int or not isinstance(each, dict):
             raise InputError(f"an added token must be an object with its number, got {shortened(token)}: {shortened(each)}")
-    return dict(sorted(found, key=itemgetter(0)))
+        tokens[token] = each
+    return dict(sorted(tokens.items()))
 
 
 def _number(text: str) -> int | None:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
@@ -54,6 +54,25 @@ def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
 def text_encoder(config: TextEncoderConfig, key: PRNGKeyArray) -> Network:
     """A text encoder with random weights drawn from `key`, like `unet`."""
     return _fresh(lambda: TextEncoder(config), key)
+
+
+def with_tokens(
+    config: TextEncoderConfig, network: Network, count: int, rows: Float[Any, "n d"]
+) -> tuple[TextEncoderConfig, Network]:
+    """A text encoder with more tokens, and its configuration.
+
+    Arguments:
+        config, network: the text encoder.
+        count: its tokens in use, after which the new ones come.
+        rows: the embeddings of the new tokens.
+    """
+    config = replace(config, vocabulary=count + len(rows))
+    structure, _ = nnx.split(nnx.eval_shape(lambda: TextEncoder(config)), nnx.Param)
+    embeddings = network.weights["embeddings"]
+    table = embeddings["token_embedding"]["embedding"]
+    table = jnp.concatenate([table[:count], jnp.asarray(rows, table.dtype)])
+    embeddings = {**embeddings, "token_embedding": {"embedding": table}}
+    return config, Network({**network.weights, "embeddings": embeddings}, structure)
 
 
 def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:

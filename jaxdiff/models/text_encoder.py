@@ -72,8 +72,8 @@ class TextOutput(NamedTuple):
         pooled: the last layer's normalised state at the end token, projected where there is a projection, (B, P).
     """
 
-    hidden: Float[Array, "b l d"]
-    pooled: Float[Array, "b p"]
+    hidden: Float[Any, "b l d"]
+    pooled: Float[Any, "b p"]
 
 
 class TextEncoder(nnx.Module):

@@ -20,13 +20,13 @@ with warnings.catch_warnings():
 from jaxdiff.conditions import tokenizer_files
 
 SPECIALS = ("<|startoftext|>", "<|endoftext|>")
-WORDS = "a the photo face of man woman doctor firefighter nurse smiling 4k 1980s trending artstation don't it's".split()
+WORDS = "a the photo face of man woman doctor firefighter nurse smiling 4k 1980s trending artstation don't it's"
 PICKED = [
     "", " ", "a", "A Photo of a CAT", "a photo of a cat", "  many \t\n spaces  ", "don't, it's; we'll they've I'd you're",
     "1234567890 3.14", "!", "hello!", "hello !!! ?", "don''t", "naïve café", "ﬁne ligature", "İstanbul ıIiİ", "ẞß",
-    "日本語のテキスト", "صورة رجل", "👩‍🚒 firefighter 🔥🔥", "e\u0301 combining", "\u00a0nbsp\u2003em", "_under_score_ #hash @at",
+    "日本語のテキスト", "صورة رجل", "👩‍🚒 firefighter 🔥🔥", "e\u0301 combining", "\u00a0nbsp\u2003em", "_under_ #hash @at",
     "(masterpiece:1.2), [best quality]", "<lora:name:0.8> <token>", "a" * 300, "word " * 100, "supercalifragilistic",
-    "<|endoftext|>", "a <|endoftext|> b", "<|STARTOFTEXT|> x", "<|startoftext|>a<|endoftext|>", "<|endoftext", "\x00\x01 control",
+    "<|endoftext|>", "a <|endoftext|> b", "<|STARTOFTEXT|> x", "<|startoftext|>a<|endoftext|>", "<|endoftext", "\x00\x01",
     "½ ² ٣ Ⅷ", "don’t “quoted” – dash…", "ΑΒΓ ςσ", "​zero​width", "\ufeffbom", "c++ c# f(x)=y", "&amp; <b>html</b>",
 ]  # fmt: skip
 
@@ -35,7 +35,7 @@ def texts() -> list[str]:
     """Those that were picked, and others of words and characters at random."""
     rng = np.random.default_rng(0)
     characters = [chr(each) for each in (*range(32, 127), 0xE9, 0xDF, 0x130, 0x3A9, 0x4E2D, 0x1F600, 0x2019, 0xA0)]
-    drawn = [" ".join(rng.choice(WORDS, rng.integers(1, 90))) for _ in range(100)]
+    drawn = [" ".join(rng.choice(WORDS.split(), rng.integers(1, 90))) for _ in range(100)]
     drawn += ["".join(rng.choice(characters, rng.integers(1, 200))) for _ in range(200)]
     return PICKED + drawn
 
