@@ -112,8 +112,9 @@ def search_features(options: Search, chosen: Setting, finished: Finished | None 
 
 def _arguments(options: Search, chosen: Setting) -> dict:
     """Arguments of all search functions."""
+    rows = chosen.conditions()
     return {
-        "conditions": tuple(chosen.conditions()),
+        "conditions": tuple(jax.tree.map(lambda leaf, value=value: leaf[value], rows) for value in range(len(chosen.values))),
         "shape": chosen.model.shape,
         "solver": chosen.solver,
         "key": jax.random.key(options.seed),

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
-from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
@@ -91,8 +90,8 @@ class Setting:
         return self.model.conditions.encode(self.labels(ends))
 
     def conditions(self) -> Any:
-        """The condition of each value that is sampled."""
-        return self.condition(np.arange(len(self.values)))
+        """The condition of each value that is sampled; of a model without attributes, its one condition."""
+        return self.condition(np.arange(max(1, len(self.values))))
 
     def placed(self, model: Model) -> Model:
         """The model with its weights placed on the devices, sharded as the mesh says."""
@@ -194,11 +193,10 @@ def _clipping_solver(path: Any, solver: DDIM, policy: ClippingPolicy) -> tuple[D
 
 def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -> None:
     """Raises `InputError` if something needs a null label and the model has none."""
-    labelled = isinstance(model.conditions, Labels)
-    if labelled and model.conditions.has_null:
+    if model.conditions.has_null:
         return
     needing = [entry.spelled() for entry in entries if entry.needs_null] + ["--start none"] * (start == "none")
-    if needing and not labelled:
+    if needing and not model.conditions.attributes:
         raise InputError(f"{needing[0]} needs a model conditioned on labels, and the model at {path} is unconditional")
     if needing:
         raise InputError(
@@ -233,10 +231,9 @@ def _chosen_values(
     columns, parts = zip(*map(conditions.attribute, [name] if name in known else name.split("+")), strict=True)
     if len(set(columns)) < len(columns):
         raise InputError(f"--attribute joins different attributes by +, got {name}")
-    if not conditions.has_null and len(columns) < len(known):
-        raise InputError(
-            f"the model at {path} has no null label, so every attribute must be given: use --attribute {'+'.join(known)}"
-        )
+    if not conditions.separate and len(columns) < len(known):
+        why = "gives prompts to combinations of values" if conditions.has_null else "has no null label"
+        raise InputError(f"the model at {path} {why}, so every attribute must be given: use --attribute {'+'.join(known)}")
     found = product_of(parts)
     values = values or found.values
     if len(values) < 2 or len(set(values)) < len(values):

@@ -77,9 +77,21 @@ def convolution(
     )
 
 
-def linear(inputs: int, outputs: int, *, dtype: DTypeLike) -> nnx.Linear:
+def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike) -> nnx.Linear:
     """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
-    return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
+    zeros = nnx.initializers.zeros_init()
+    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN)
+
+
+def layer_norm(channels: int, epsilon: float, *, dtype: DTypeLike) -> nnx.LayerNorm:
+    """Normalisation over the last axis (Ba et al. 2016), with statistics in float32."""
+    # E[x²] - E[x]² loses precision when the mean is large
+    return nnx.LayerNorm(channels, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=_UNDRAWN)
+
+
+def embedding(count: int, channels: int, *, dtype: DTypeLike) -> nnx.Embed:
+    """A table of vectors, zero until `jaxdiff.models.network` draws its weights."""
+    return nnx.Embed(count, channels, dtype=dtype, embedding_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
 
 
 def attention_kernel(query: Float[Array, "b n heads d"]) -> Literal["cudnn"] | None:

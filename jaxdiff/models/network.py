@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.text_encoder import TextEncoder, TextEncoderConfig
 from jaxdiff.models.unet import UNet
 from jaxdiff.parallel import replicate_at
 
@@ -50,11 +51,35 @@ def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
     return _fresh(lambda: EncoderClassifier(config), key)
 
 
+def text_encoder(config: TextEncoderConfig, key: PRNGKeyArray) -> Network:
+    """A text encoder with random weights drawn from `key`, like `unet`."""
+    return _fresh(lambda: TextEncoder(config), key)
+
+
+def with_tokens(
+    config: TextEncoderConfig, network: Network, count: int, rows: Float[Any, "n d"]
+) -> tuple[TextEncoderConfig, Network]:
+    """A text encoder with more tokens, and its configuration.
+
+    Arguments:
+        config, network: the text encoder.
+        count: its tokens in use, after which the new ones come.
+        rows: the embeddings of the new tokens.
+    """
+    config = replace(config, vocabulary=count + len(rows))
+    structure, _ = nnx.split(nnx.eval_shape(lambda: TextEncoder(config)), nnx.Param)
+    embeddings = network.weights["embeddings"]
+    table = embeddings["token_embedding"]["embedding"]
+    table = jnp.concatenate([table[:count], jnp.asarray(rows, table.dtype)])
+    embeddings = {**embeddings, "token_embedding": {"embedding": table}}
+    return config, Network({**network.weights, "embeddings": embeddings}, structure)
+
+
 def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
     """A module with random weights.
 
-    Kernels are normal with variance 1 / fan-in, label embeddings standard normal, scales one, biases and `ZERO_OUTPUTS`
-    zero. All are slices of one draw: with one generator per array, XLA would take half a minute to compile.
+    Kernels are normal with variance 1 / fan-in, embeddings standard normal, scales one, biases and `ZERO_OUTPUTS` zero. All are
+    slices of one draw: with one generator per array, XLA would take half a minute to compile.
     """
     structure, abstract = nnx.split(nnx.eval_shape(module), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(abstract))
@@ -66,7 +91,7 @@ def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
         start += leaf.size
         if name.endswith("kernel") and not any(zero in name for zero in ZERO_OUTPUTS):
             leaves.append(piece / math.sqrt(math.prod(leaf.shape[:-1])))
-        elif name == "label_table":
+        elif name == "label_table" or name.endswith("embedding/embedding"):
             leaves.append(piece)
         else:
             leaves.append(jnp.full_like(piece, name.endswith("scale")))

@@ -4,13 +4,19 @@ from jaxdiff.errors import InputError
 from jaxdiff.models import labels
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import EncoderConfig, UNetConfig
+from jaxdiff.models.text_encoder import TextEncoderConfig
+
+NetworkConfig = UNetConfig | ClassifierConfig | TextEncoderConfig
+"""The configurations of networks."""
 
 
-def weight_count(config: UNetConfig | ClassifierConfig) -> int:
-    """The number of weights of the UNet, or of the classifier of noised images, with a configuration.
+def weight_count(config: NetworkConfig) -> int:
+    """The number of weights of the network with a configuration: a UNet, a classifier of noised images or a text encoder.
 
     The time that it takes depends on the number of levels only.
     """
+    if isinstance(config, TextEncoderConfig):
+        return _text_encoder(config)
     embedding, inputs = 4 * config.base, config.channels * config.stem**2
     count = _dense(config.base, embedding) + _dense(embedding, embedding) + _convolution(3, inputs, config.base)
     skips, width = [(config.base, 1)], config.base  # channels of the encoder's layers, and how many follow one another
@@ -42,7 +48,7 @@ def weight_count(config: UNetConfig | ClassifierConfig) -> int:
     return count + (_dense(embedding, inputs) if config.stem > 1 else 0)
 
 
-def require_held(config: UNetConfig | ClassifierConfig, held: int, name: str) -> None:
+def require_held(config: NetworkConfig, held: int, name: str) -> None:
     """Raises `InputError` if a network has more than twice the weights that its file holds.
 
     For a smaller difference, the arrays that are missing can be named once the network is built.
@@ -54,6 +60,13 @@ def require_held(config: UNetConfig | ClassifierConfig, held: int, name: str) ->
     """
     if (count := weight_count(config)) > 2 * held:
         raise InputError(f"{name} describes a network of {count:,} weights and holds {held:,}: it is damaged")
+
+
+def _text_encoder(config: TextEncoderConfig) -> int:
+    width = config.width
+    layer = 4 * _dense(width, width) + _dense(width, config.inner) + _dense(config.inner, width) + 4 * width
+    rows = config.vocabulary + config.positions
+    return rows * width + config.layers * layer + 2 * width + width * (config.projection or 0)
 
 
 def _dense(inputs: int, outputs: int) -> int:
