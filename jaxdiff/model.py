@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -43,6 +43,7 @@ class Model:
         conditions: the condition encoder.
         training: how it was trained (steps, data, preset ...), for provenance.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and configuration.
+        grids: arguments of solvers by their names, where the files of the model say where samplers place their timesteps.
     """
 
     config: UNetConfig
@@ -53,6 +54,7 @@ class Model:
     conditions: ConditionEncoder
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    grids: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:

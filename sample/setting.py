@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
+from jaxdiff.conditions import Prompts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
@@ -22,6 +23,7 @@ from jaxdiff.solvers import DDIM, SOLVERS, Solver
 
 from .nest import Nest
 from .options import Sampling
+from .prompts import prompted
 from .registry import Entry, Method
 
 
@@ -121,23 +123,37 @@ class Setting:
             "start": self.start,
             "attribute": self.name or None,
             "values": list(self.names),
+            **self._prompts(),
             **({} if guard is None else {"guard": dict(guard.settings)}),
             **({"modifiers": settings} if settings else {}),
         }
 
+    def _prompts(self) -> dict[str, Any]:
+        """The prompts of a text-to-image model, and the size of its images."""
+        conditions = self.model.conditions
+        if not isinstance(conditions, Prompts):
+            return {}
+        given = {"prompts": list(conditions.prompts), "negative": conditions.negative}
+        return {**given, "size": list(self.model.space.shown.shape[:2])}
+
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that identify the modifiers in the name of tau's file; empty without such modifiers."""
-        guard, others = self.nest.in_slot("guard"), self.nest.settings()
+        """Eight hexadecimal digits for modifiers and prompts in the name of the file of tau; empty where there are none."""
+        guard, others = self.nest.in_slot("guard"), self.nest.settings() | self._prompts()
         if guard is None and not others:
             return ""
         settings = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def make_solver(sampling: Sampling) -> Solver:
-    """The solver from the sampling options. Raises `InputError` for options out of range."""
-    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else {}
+def make_solver(sampling: Sampling, grids: Mapping[str, Mapping[str, Any]]) -> Solver:
+    """The solver from the sampling options. Raises `InputError` for options out of range.
+
+    Arguments:
+        sampling: the options.
+        grids: where the model places the timesteps of each solver, see `Model`.
+    """
+    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else dict(grids.get(sampling.solver, {}))
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
         given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
     return SOLVERS[sampling.solver](sampling.steps, **given)
@@ -164,12 +180,13 @@ def setting(
     Raises:
         InputError: before any compute, if an option does not fit the model.
     """
-    solver = make_solver(sampling)
+    make_solver(sampling, {})
     mesh = sampling.make_mesh()
-    model = load(path)
+    model, attribute = prompted(path, load(path), attribute, sampling)
+    solver = make_solver(sampling, model.grids)
     solver.check(model.process)
     if not model.conditions.attributes:
-        _check_unconditional(path, attribute, values, method)
+        _check_unconditional(path, model, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)
     found, columns, labels = _chosen_values(path, model, attribute, values) if model.conditions.attributes else (None, (), ())
     clipping = sampling.modifier("clipping")
@@ -205,8 +222,15 @@ def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -
         )
 
 
-def _check_unconditional(path: Any, attribute: str | None, values: tuple[str, ...], method: Method | None) -> None:
+def _check_unconditional(
+    path: Any, model: Model, attribute: str | None, values: tuple[str, ...], method: Method | None
+) -> None:
     what = "a search" if method is None else method.spelled()
+    if (method is None or method.needs_labels) and model.conditions.has_null:
+        raise InputError(
+            f"{what} needs an attribute, and --prompt is one prompt for all images: give an attribute with its prompts, "
+            '--attribute "group: a photo of a man | a photo of a woman"'
+        )
     if method is None or method.needs_labels:
         raise InputError(
             f"the model at {path} is unconditional, and {what} needs a model conditioned on labels: train with --attributes, "
