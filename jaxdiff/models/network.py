@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -10,9 +11,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import PRNGKeyArray
 
+from jaxdiff.models.autoencoder import AutoencoderConfig, LatentDecoder, LatentEncoder
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.unet import UNet
+from jaxdiff.models.unet_condition import ConditionUNet
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.parallel import replicate_at
 
 
@@ -36,7 +40,7 @@ class Network:
         return nnx.merge(self.structure, weights)(*arguments, **keywords)
 
 
-ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")
+ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head", "conv2", "proj_out", "attentions/0/to_out")
 """Layers initialised to zero, so that every residual branch and the network's output start at zero (Dhariwal & Nichol 2021)."""
 
 
@@ -48,6 +52,38 @@ def unet(config: UNetConfig, key: PRNGKeyArray) -> Network:
 def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
     """A classifier of noised images with random weights drawn from `key`, like `unet`; its outputs are 0."""
     return _fresh(lambda: EncoderClassifier(config), key)
+
+
+def condition_unet(config: ConditionUNetConfig, key: PRNGKeyArray) -> Network:
+    """A UNet of latents with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: ConditionUNet(config), key), config.dtype)
+
+
+def latent_encoder(config: AutoencoderConfig, key: PRNGKeyArray) -> Network:
+    """The encoder of an autoencoder with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: LatentEncoder(config), key), config.dtype)
+
+
+def latent_decoder(config: AutoencoderConfig, key: PRNGKeyArray) -> Network:
+    """The decoder of an autoencoder with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: LatentDecoder(config), key), config.dtype)
+
+
+@cache
+def abstract(make: Callable[[Any, PRNGKeyArray], Network], config: Any) -> Network:
+    """A network with shapes and types in place of weights.
+
+    Arguments:
+        make: one of the functions above.
+        config: its configuration.
+    """
+    return jax.eval_shape(partial(make, config), jax.random.key(0))
+
+
+def stored(network: Network, dtype: str) -> Network:
+    """A network whose kernels and tables are of a dtype; its norms and biases remain float32, as they enter sums."""
+    weights = jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim > 1 else leaf, network.weights)
+    return Network(weights, network.structure)
 
 
 def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
