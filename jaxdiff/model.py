@@ -4,11 +4,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
@@ -21,7 +19,7 @@ from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network, unet
+from jaxdiff.models.network import Network, abstract, unet
 from jaxdiff.process import PREDICTIONS, Prediction, Process
 from jaxdiff.spaces import Pixels, Space
 
@@ -186,7 +184,7 @@ def load(path: str | os.PathLike) -> Model:
     """
     read = weight_file.read(_place(path), weight_file.MODEL)
     with reading(read.file):
-        return described(read.description, lambda config: read.fill(config, abstract), read.fingerprint)
+        return described(read.description, lambda config: read.fill(config, partial(abstract, unet)), read.fingerprint)
 
 
 def _place(path: str | os.PathLike) -> Path:
@@ -196,9 +194,3 @@ def _place(path: str | os.PathLike) -> Path:
         return path
     package = Path(__file__).parent
     return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)
-
-
-@cache
-def abstract(config: UNetConfig) -> Network:
-    """The network of a configuration, with abstract weights."""
-    return jax.eval_shape(partial(unet, config), jax.random.key(0))

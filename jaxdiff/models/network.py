@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -10,10 +11,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float, PRNGKeyArray
 
+from jaxdiff.models.autoencoder import AutoencoderConfig, LatentDecoder, LatentEncoder
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.text_encoder import TextEncoder, TextEncoderConfig
 from jaxdiff.models.unet import UNet
+from jaxdiff.models.unet_condition import ConditionUNet
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.parallel import replicate_at
 
 
@@ -37,7 +41,7 @@ class Network:
         return nnx.merge(self.structure, weights)(*arguments, **keywords)
 
 
-ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head")
+ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head", "conv2", "proj_out", "attentions/0/to_out")
 """Layers initialised to zero, so that every residual branch and the network's output start at zero (Dhariwal & Nichol 2021)."""
 
 
@@ -53,7 +57,7 @@ def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
 
 def text_encoder(config: TextEncoderConfig, key: PRNGKeyArray) -> Network:
     """A text encoder with random weights drawn from `key`, like `unet`."""
-    return _fresh(lambda: TextEncoder(config), key)
+    return stored(_fresh(lambda: TextEncoder(config), key), config.dtype)
 
 
 def with_tokens(
@@ -73,6 +77,38 @@ def with_tokens(
     table = jnp.concatenate([table[:count], jnp.asarray(rows, table.dtype)])
     embeddings = {**embeddings, "token_embedding": {"embedding": table}}
     return config, Network({**network.weights, "embeddings": embeddings}, structure)
+
+
+def condition_unet(config: ConditionUNetConfig, key: PRNGKeyArray) -> Network:
+    """A UNet of latents with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: ConditionUNet(config), key), config.dtype)
+
+
+def latent_encoder(config: AutoencoderConfig, key: PRNGKeyArray) -> Network:
+    """The encoder of an autoencoder with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: LatentEncoder(config), key), config.dtype)
+
+
+def latent_decoder(config: AutoencoderConfig, key: PRNGKeyArray) -> Network:
+    """The decoder of an autoencoder with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: LatentDecoder(config), key), config.dtype)
+
+
+@cache
+def abstract(make: Callable[[Any, PRNGKeyArray], Network], config: Any) -> Network:
+    """A network with shapes and types in place of weights.
+
+    Arguments:
+        make: one of the functions above.
+        config: its configuration.
+    """
+    return jax.eval_shape(partial(make, config), jax.random.key(0))
+
+
+def stored(network: Network, dtype: str) -> Network:
+    """A network whose kernels and tables are of a dtype; its norms and biases remain float32, as they enter sums."""
+    weights = jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim > 1 else leaf, network.weights)
+    return Network(weights, network.structure)
 
 
 def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:

@@ -83,7 +83,7 @@ class TextEncoder(nnx.Module):
         self.config, dtype = config, jnp.dtype(config.dtype)
         self.embeddings = TextEmbeddings(config)
         self.encoder = Layers(config, causal=True)
-        self.final_layer_norm = layer_norm(config.width, config.epsilon, dtype=dtype)
+        self.final_layer_norm = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype)
         if config.projection is not None:
             self.text_projection = linear(config.width, config.projection, bias=False, dtype=dtype)
 
@@ -148,9 +148,9 @@ class Layer(nnx.Module):
 
     def __init__(self, config: Any, *, causal: bool):
         dtype = jnp.dtype(config.dtype)
-        self.layer_norm1 = layer_norm(config.width, config.epsilon, dtype=dtype)
+        self.layer_norm1 = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype)
         self.self_attn = SelfAttention(config.width, config.heads, causal=causal, dtype=dtype)
-        self.layer_norm2 = layer_norm(config.width, config.epsilon, dtype=dtype)
+        self.layer_norm2 = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype)
         self.mlp = Dense(config)
 
     def __call__(self, x: Float[Array, "b l d"]) -> Float[Array, "b l d"]:
