@@ -17,7 +17,8 @@ from jaxdiff.conditions import Prompts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
-from jaxdiff.model import Model, load
+from jaxdiff.loading import load
+from jaxdiff.model import Model
 from jaxdiff.models.labels import NULL
 from jaxdiff.solvers import DDIM, SOLVERS, Solver
 

@@ -210,11 +210,15 @@ class Prompts(ConditionEncoder):
         labels = np.asarray(labels)
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels
-        null = (table == NULL).any(1)
-        if (null != (table == NULL).all(1) & bool(self.attributes)).any():
-            raise InputError("the label -1 must be that of all attributes or of none: prompts stand for combinations of values")
-        rows = np.where(null, len(self.prompts), np.ravel_multi_index(np.where(null[:, None], 0, table).T, self.values or (1,)))
+        rows = self._rows(table) if self.attributes else np.zeros(len(table), int)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
+
+    def _rows(self, labels: Int[np.ndarray, "b a"]) -> Int[np.ndarray, " b"]:
+        """The row in the table of the prompt of each row of labels."""
+        null = (labels == NULL).any(1)
+        if (null != (labels == NULL).all(1)).any():
+            raise InputError("the label -1 must be that of all attributes or of none: prompts stand for combinations of values")
+        return np.where(null, len(self.prompts), np.ravel_multi_index(np.where(null[:, None], 0, labels).T, self.values))
 
     @property
     def null(self) -> dict[str, Array]:

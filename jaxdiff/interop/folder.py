@@ -12,8 +12,8 @@ import safetensors.numpy
 from jaxdiff.boundary import reading
 from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
-from jaxdiff.interop.latents import INDEX
 from jaxdiff.interop.layers import Arrays, filled
+from jaxdiff.interop.pipeline import INDEX
 from jaxdiff.interop.weights import STEM
 from jaxdiff.model import Model, describe, described, fingerprinted
 from jaxdiff.models.config import UNetConfig
