@@ -121,14 +121,15 @@ class Setting:
             "start": self.start,
             "attribute": self.name or None,
             "values": list(self.names),
+            **self.model.conditions.context(),
             **({} if guard is None else {"guard": dict(guard.settings)}),
             **({"modifiers": settings} if settings else {}),
         }
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that identify the modifiers in the name of tau's file; empty without such modifiers."""
-        guard, others = self.nest.in_slot("guard"), self.nest.settings()
+        """Eight hexadecimal digits that identify modifiers and prompts in the name of tau's file; empty without either."""
+        guard, others = self.nest.in_slot("guard"), {**self.nest.settings(), **self.model.conditions.context()}
         if guard is None and not others:
             return ""
         settings = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}

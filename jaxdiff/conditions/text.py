@@ -1,9 +1,8 @@
 """Prompts as conditions: what the text encoders of a text-to-image model make of them."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -60,8 +59,12 @@ class PromptEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify what the encoder makes of prompts."""
-        tokenizer = hashlib.sha256(repr(self.tokenizer).encode()).hexdigest()
-        described = {"config": repr(self.config), "tokenizer": tokenizer, "skip": self.skip, "normalised": self.normalised}
+        described = {
+            "config": asdict(self.config),
+            "tokenizer": asdict(self.tokenizer),
+            "skip": self.skip,
+            "normalised": self.normalised,
+        }
         return fingerprint({name: np.asarray(leaf) for name, leaf in named(self.network.weights).items()}, described)
 
     def __eq__(self, other: object) -> bool:
@@ -88,7 +91,7 @@ class PromptEncoder:
         hidden, pooled = (np.concatenate([np.asarray(row[part], np.float32) for row in rows])[places] for part in (0, 1))
         return TextOutput(hidden, pooled)
 
-    def with_vectors(self, vectors: Mapping[str, Float[np.ndarray, "n d"]]) -> "PromptEncoder":
+    def with_vectors(self, vectors: Mapping[str, Float[np.ndarray, "_ d"]]) -> "PromptEncoder":
         """An encoder with more tokens (textual inversion, Gal et al. 2022).
 
         Arguments:
@@ -169,7 +172,7 @@ class Prompts(ConditionEncoder):
         """The encoder with another prompt for the null condition; None for the default."""
         return replace(self, negative=negative)
 
-    def with_vectors(self, vectors: Mapping[str, Sequence[Float[np.ndarray, "n d"]]]) -> "Prompts":
+    def with_vectors(self, vectors: Mapping[str, Sequence[Float[np.ndarray, "_ _"]]]) -> "Prompts":
         """The encoder with more tokens; see `PromptEncoder.with_vectors`.
 
         Arguments:
@@ -211,9 +214,12 @@ class Prompts(ConditionEncoder):
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels
         null = (table == NULL).any(1)
-        if (null != (table == NULL).all(1) & bool(self.attributes)).any():
+        if (null & (table != NULL).any(1)).any():
             raise InputError("the label -1 must be that of all attributes or of none: prompts stand for combinations of values")
-        rows = np.where(null, len(self.prompts), np.ravel_multi_index(np.where(null[:, None], 0, table).T, self.values or (1,)))
+        rows = np.zeros(len(table), int)
+        for column, count in zip(table.T, self.values, strict=True):
+            rows = rows * count + column
+        rows[null] = len(self.prompts)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
 
     @property
@@ -238,17 +244,20 @@ class Prompts(ConditionEncoder):
         position = find(self.attributes, name)
         return position, self.attributes[position]
 
-    def config(self) -> dict[str, Any]:
-        """What the conditions follow from, JSON-ready. The text encoders lie in the folder of the model."""
+    def context(self) -> dict[str, Any]:
+        """The prompts, and what is made of them; see `ConditionEncoder.context`."""
         return {
-            "name": self.name,
-            "encoders": [encoder.fingerprint for encoder in self.encoders],
-            "attributes": [[attribute.name, list(attribute.values)] for attribute in self.attributes],
             "prompts": list(self.prompts),
-            "negative": self.negative,
+            "negative_prompt": self.negative,
             "zeros": self.zeros,
             "size": None if self.size is None else list(self.size),
+            "text_encoders": [encoder.fingerprint for encoder in self.encoders],
         }
+
+    def config(self) -> dict[str, Any]:
+        """What the conditions follow from, JSON-ready. The text encoders themselves lie in the folder of the model."""
+        named = [[attribute.name, list(attribute.values)] for attribute in self.attributes]
+        return {"name": self.name, "attributes": named, **self.context()}
 
     @cached_property
     def _table(self) -> dict[str, np.ndarray]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdiff.bounds import shortened
+from jaxdiff.boundary import reading
+from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
 from jaxdiff.models.text_encoder import ACTIVATIONS, TextEncoderConfig
 
@@ -65,10 +66,9 @@ def read(given: Mapping[str, Any], *, kind: str | None = None, name: str = "conf
         settings["projection"] = None
     elif settings["projection"] is None:
         raise InputError(f"{name}: projection_dim of a {PROJECTED} must be a whole number, got None")
-    for ours in settings.keys() - {"activation"}:
-        if isinstance(settings[ours], list):
-            raise InputError(f"{name}: `{ours}` must be a number, got {shortened(settings[ours])}")
-    return TextEncoderConfig(**settings)
+    with reading(name):
+        check_values(TextEncoderConfig, settings)
+        return TextEncoderConfig(**{**settings, "epsilon": float(settings["epsilon"])})
 
 
 def _kind(given: Mapping[str, Any], name: str) -> str:
