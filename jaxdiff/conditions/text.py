@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jaxdiff.bounds import shortened
@@ -83,13 +84,19 @@ class PromptEncoder:
         """
         different = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
         tokens = self.tokenizer(list(different))
-        rows = [
-            _encoded(self.network, ids[None], end[None], skip=self.skip, normalised=self.normalised)
-            for ids, end in zip(tokens.ids, tokens.ends, strict=True)
-        ]
+        how = {"skip": self.skip, "normalised": self.normalised}
+        with jax.set_mesh(_own_mesh()):
+            rows = [
+                _encoded(self._placed, ids[None], end[None], **how) for ids, end in zip(tokens.ids, tokens.ends, strict=True)
+            ]
         places = [different[prompt] for prompt in prompts]
         hidden, pooled = (np.concatenate([np.asarray(row[part], np.float32) for row in rows])[places] for part in (0, 1))
         return TextOutput(hidden, pooled)
+
+    @cached_property
+    def _placed(self) -> Network:
+        """The network on a device of this process."""
+        return jax.device_put(self.network, NamedSharding(_own_mesh(), PartitionSpec()))
 
     def with_vectors(self, vectors: Mapping[str, Float[np.ndarray, "_ d"]]) -> "PromptEncoder":
         """An encoder with more tokens (textual inversion, Gal et al. 2022).
@@ -112,9 +119,13 @@ class PromptEncoder:
         return replace(self, tokenizer=tokenizer, config=config, network=network)
 
 
+def _own_mesh() -> Mesh:
+    """A device of this process: prompts are encoded by every process, and not over the devices that draw."""
+    return Mesh(np.array(jax.local_devices()[:1]), ("text",))
+
+
 @partial(jax.jit, static_argnames=("skip", "normalised"))
 def _encoded(network: Network, ids: Any, ends: Any, *, skip: int, normalised: bool) -> TextOutput:
-    # without the mesh of the network that draws: every process encodes the prompts itself
     return nnx.merge(network.structure, network.weights)(ids, ends, skip=skip, normalised=normalised)
 
 

@@ -58,7 +58,7 @@ def read(given: Mapping[str, Any], *, kind: str | None = None, name: str = "conf
         if key in public and public[key] not in values:
             taken = " or ".join(map(repr, values))
             raise InputError(f"{name}: {key} is {shortened(public[key])}; our text encoder takes {taken}")
-    settings = {ours: public.get(theirs, default) for theirs, (ours, default) in ARGUMENTS.items()}
+    settings: dict[str, Any] = {ours: public.get(theirs, default) for theirs, (ours, default) in ARGUMENTS.items()}
     if not isinstance(settings["activation"], str) or settings["activation"] not in ACTIVATIONS:
         taken = " or ".join(ACTIVATIONS)
         raise InputError(f"{name}: hidden_act is {shortened(settings['activation'])}; our text encoder takes {taken}")
@@ -68,7 +68,8 @@ def read(given: Mapping[str, Any], *, kind: str | None = None, name: str = "conf
         raise InputError(f"{name}: projection_dim of a {PROJECTED} must be a whole number, got None")
     with reading(name):
         check_values(TextEncoderConfig, settings)
-        return TextEncoderConfig(**{**settings, "epsilon": float(settings["epsilon"])})
+        settings["epsilon"] = float(settings["epsilon"])
+        return TextEncoderConfig(**settings)
 
 
 def _kind(given: Mapping[str, Any], name: str) -> str:
