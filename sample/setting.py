@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
-from jaxdiff.conditions import Prompts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
@@ -124,23 +123,15 @@ class Setting:
             "start": self.start,
             "attribute": self.name or None,
             "values": list(self.names),
-            **self._prompts(),
+            **self.model.conditions.context(),
             **({} if guard is None else {"guard": dict(guard.settings)}),
             **({"modifiers": settings} if settings else {}),
         }
 
-    def _prompts(self) -> dict[str, Any]:
-        """The prompts of a text-to-image model, and the size of its images."""
-        conditions = self.model.conditions
-        if not isinstance(conditions, Prompts):
-            return {}
-        given = {"prompts": list(conditions.prompts), "negative": conditions.negative}
-        return {**given, "size": list(self.model.space.shown.shape[:2])}
-
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits for modifiers and prompts in the name of the file of tau; empty where there are none."""
-        guard, others = self.nest.in_slot("guard"), self.nest.settings() | self._prompts()
+        """Eight hexadecimal digits that identify modifiers and prompts in the name of tau's file; empty without either."""
+        guard, others = self.nest.in_slot("guard"), {**self.nest.settings(), **self.model.conditions.context()}
         if guard is None and not others:
             return ""
         settings = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}

@@ -71,6 +71,13 @@ class ConditionEncoder(ABC):
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Position and description of an attribute. Raises `InputError` for one that the model was not trained on."""
 
+    def context(self) -> dict[str, Any]:
+        """What conditions follow from beside the model and the names of attributes and values, JSON-ready.
+
+        A transition point holds for it alone.
+        """
+        return {}
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The argument of `jaxdiff.conditions.from_config`, JSON-ready."""

@@ -1,9 +1,8 @@
 """Prompts as conditions: what the text encoders of a text-to-image model make of them."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jaxdiff.bounds import shortened
@@ -60,8 +60,12 @@ class PromptEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify what the encoder makes of prompts."""
-        tokenizer = hashlib.sha256(repr(self.tokenizer).encode()).hexdigest()
-        described = {"config": repr(self.config), "tokenizer": tokenizer, "skip": self.skip, "normalised": self.normalised}
+        described = {
+            "config": asdict(self.config),
+            "tokenizer": asdict(self.tokenizer),
+            "skip": self.skip,
+            "normalised": self.normalised,
+        }
         return fingerprint({name: np.asarray(leaf) for name, leaf in named(self.network.weights).items()}, described)
 
     def __eq__(self, other: object) -> bool:
@@ -80,15 +84,21 @@ class PromptEncoder:
         """
         different = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
         tokens = self.tokenizer(list(different))
-        rows = [
-            _encoded(self.network, ids[None], end[None], skip=self.skip, normalised=self.normalised)
-            for ids, end in zip(tokens.ids, tokens.ends, strict=True)
-        ]
+        how = {"skip": self.skip, "normalised": self.normalised}
+        with jax.set_mesh(_own_mesh()):
+            rows = [
+                _encoded(self._placed, ids[None], end[None], **how) for ids, end in zip(tokens.ids, tokens.ends, strict=True)
+            ]
         places = [different[prompt] for prompt in prompts]
         hidden, pooled = (np.concatenate([np.asarray(row[part], np.float32) for row in rows])[places] for part in (0, 1))
         return TextOutput(hidden, pooled)
 
-    def with_vectors(self, vectors: Mapping[str, Float[np.ndarray, "n d"]]) -> "PromptEncoder":
+    @cached_property
+    def _placed(self) -> Network:
+        """The network on a device of this process."""
+        return jax.device_put(self.network, NamedSharding(_own_mesh(), PartitionSpec()))
+
+    def with_vectors(self, vectors: Mapping[str, Float[np.ndarray, "_ d"]]) -> "PromptEncoder":
         """An encoder with more tokens (textual inversion, Gal et al. 2022).
 
         Arguments:
@@ -109,9 +119,13 @@ class PromptEncoder:
         return replace(self, tokenizer=tokenizer, config=config, network=network)
 
 
+def _own_mesh() -> Mesh:
+    """A device of this process: prompts are encoded by every process, and not over the devices that draw."""
+    return Mesh(np.array(jax.local_devices()[:1]), ("text",))
+
+
 @partial(jax.jit, static_argnames=("skip", "normalised"))
 def _encoded(network: Network, ids: Any, ends: Any, *, skip: int, normalised: bool) -> TextOutput:
-    # without the mesh of the network that draws: every process encodes the prompts itself
     return nnx.merge(network.structure, network.weights)(ids, ends, skip=skip, normalised=normalised)
 
 
@@ -169,7 +183,7 @@ class Prompts(ConditionEncoder):
         """The encoder with another prompt for the null condition; None for the default."""
         return replace(self, negative=negative)
 
-    def with_vectors(self, vectors: Mapping[str, Sequence[Float[np.ndarray, "n d"]]]) -> "Prompts":
+    def with_vectors(self, vectors: Mapping[str, Sequence[Float[np.ndarray, "_ _"]]]) -> "Prompts":
         """The encoder with more tokens; see `PromptEncoder.with_vectors`.
 
         Arguments:
@@ -210,15 +224,14 @@ class Prompts(ConditionEncoder):
         labels = np.asarray(labels)
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels
-        rows = self._rows(table) if self.attributes else np.zeros(len(table), int)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
-
-    def _rows(self, labels: Int[np.ndarray, "b a"]) -> Int[np.ndarray, " b"]:
-        """The row in the table of the prompt of each row of labels."""
-        null = (labels == NULL).any(1)
-        if (null != (labels == NULL).all(1)).any():
+        null = (table == NULL).any(1)
+        if (null & (table != NULL).any(1)).any():
             raise InputError("the label -1 must be that of all attributes or of none: prompts stand for combinations of values")
-        return np.where(null, len(self.prompts), np.ravel_multi_index(np.where(null[:, None], 0, labels).T, self.values))
+        rows = np.zeros(len(table), int)
+        for column, count in zip(table.T, self.values, strict=True):
+            rows = rows * count + column
+        rows[null] = len(self.prompts)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
 
     @property
     def null(self) -> dict[str, Array]:
@@ -242,17 +255,20 @@ class Prompts(ConditionEncoder):
         position = find(self.attributes, name)
         return position, self.attributes[position]
 
-    def config(self) -> dict[str, Any]:
-        """What the conditions follow from, JSON-ready. The text encoders lie in the folder of the model."""
+    def context(self) -> dict[str, Any]:
+        """The prompts, and what is made of them; see `ConditionEncoder.context`."""
         return {
-            "name": self.name,
-            "encoders": [encoder.fingerprint for encoder in self.encoders],
-            "attributes": [[attribute.name, list(attribute.values)] for attribute in self.attributes],
             "prompts": list(self.prompts),
-            "negative": self.negative,
+            "negative_prompt": self.negative,
             "zeros": self.zeros,
             "size": None if self.size is None else list(self.size),
+            "text_encoders": [encoder.fingerprint for encoder in self.encoders],
         }
+
+    def config(self) -> dict[str, Any]:
+        """What the conditions follow from, JSON-ready. The text encoders themselves lie in the folder of the model."""
+        named = [[attribute.name, list(attribute.values)] for attribute in self.attributes]
+        return {"name": self.name, "attributes": named, **self.context()}
 
     @cached_property
     def _table(self) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ class Tokenizer:
         begin, end, pad: the tokens before and after a prompt, and those that follow.
     """
 
-    description: str
+    description: str = field(repr=False)
     length: int
     begin: int
     end: int
@@ -118,7 +118,7 @@ class Tokenizer:
         """
         tokenizers, added = library(), library().Tokenizer.from_str(self.description)
         for name, count in counts.items():
-            if not isinstance(name, str) or not name.strip() or not is_text(name) or added.token_to_id(name) is not None:
+            if not name.strip() or not is_text(name) or added.token_to_id(name) is not None:
                 raise InputError(f"a new token must be a text that is no token yet, got {shortened(name)}")
             if not 1 <= count < self.length - 1:
                 raise InputError(f"token {name!r} must stand for 1 to {self.length - 2} vectors, got {count}")
@@ -129,7 +129,7 @@ class Tokenizer:
 
     def _pieces(self, prompt: str) -> Iterator[tuple[int, int, int]]:
         """The tokens of a prompt, each with where its text starts and stops."""
-        if not isinstance(prompt, str) or not is_text(prompt):
+        if not is_text(prompt):
             raise InputError(f"a prompt must be Unicode text, got {shortened(prompt)}")
         if len(prompt) > MOST_CHARACTERS:
             raise InputError(f"a prompt must have at most {MOST_CHARACTERS:,} characters, got {len(prompt):,}")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdiff.bounds import shortened
+from jaxdiff.boundary import reading
+from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
 from jaxdiff.models.text_encoder import ACTIVATIONS, TextEncoderConfig
 
@@ -57,7 +58,7 @@ def read(given: Mapping[str, Any], *, kind: str | None = None, name: str = "conf
         if key in public and public[key] not in values:
             taken = " or ".join(map(repr, values))
             raise InputError(f"{name}: {key} is {shortened(public[key])}; our text encoder takes {taken}")
-    settings = {ours: public.get(theirs, default) for theirs, (ours, default) in ARGUMENTS.items()}
+    settings: dict[str, Any] = {ours: public.get(theirs, default) for theirs, (ours, default) in ARGUMENTS.items()}
     if not isinstance(settings["activation"], str) or settings["activation"] not in ACTIVATIONS:
         taken = " or ".join(ACTIVATIONS)
         raise InputError(f"{name}: hidden_act is {shortened(settings['activation'])}; our text encoder takes {taken}")
@@ -65,10 +66,10 @@ def read(given: Mapping[str, Any], *, kind: str | None = None, name: str = "conf
         settings["projection"] = None
     elif settings["projection"] is None:
         raise InputError(f"{name}: projection_dim of a {PROJECTED} must be a whole number, got None")
-    for ours in settings.keys() - {"activation"}:
-        if isinstance(settings[ours], list):
-            raise InputError(f"{name}: `{ours}` must be a number, got {shortened(settings[ours])}")
-    return TextEncoderConfig(**settings)
+    with reading(name):
+        check_values(TextEncoderConfig, settings)
+        settings["epsilon"] = float(settings["epsilon"])
+        return TextEncoderConfig(**settings)
 
 
 def _kind(given: Mapping[str, Any], name: str) -> str:
