@@ -47,8 +47,7 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling)
     size = image_size(sampling.size)
     if size is not None:
         space = space.sized(*size)
-    if conditions.size is not None:
-        conditions = replace(conditions, size=(space.height, space.width))
+    conditions = replace(conditions, size=(space.height, space.width))
     if sampling.negative is not None:
         conditions = conditions.with_negative(sampling.negative)
     given = [name for name in ("prompt", "prompts") if getattr(sampling, name) is not None]

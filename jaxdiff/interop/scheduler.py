@@ -127,6 +127,7 @@ def grids(given: Mapping[str, Any], name: str = "scheduler_config.json") -> dict
 # Our names of the spacings of diffusers' multistep solvers, and of those that step in sigma / alpha, where these differ.
 _INNER = {"leading": "leading_inner", "linspace": "linspace_inner"}
 _EXACT = {"linspace": "linspace_exact"}
+_SPACED = {ours: theirs for names in (_INNER, _EXACT) for theirs, ours in names.items()}
 _IN_SIGMA = ("Euler", "Heun", "KDPM2", "LMS")
 
 
@@ -142,16 +143,17 @@ def _grid(spacing: str, offset: int, names: Mapping[str, str], *, noisy: bool) -
     return {"spacing": names.get(spacing, spacing), **shifted, **({"end": "timestep"} if noisy else {})}
 
 
-def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
+def written(process: Process, prediction: Prediction, timesteps: int, grid: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The `scheduler_config.json` of a DDIMScheduler for a process.
 
-    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1. With `trailing` spacing the
-    scheduler's grid is our uniform grid.
+    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1.
 
     Arguments:
         process: a variance-preserving process.
         prediction: `eps`, `v` or `x0`.
         timesteps: T, the number of timesteps.
+        grid: the grid of DDIM, as from `grids`; by default our uniform grid, which is `trailing` there, of data that is
+            clipped to [-1, 1].
 
     Raises:
         InputError: the process or the prediction has no counterpart.
@@ -168,11 +170,11 @@ def written(process: Process, prediction: Prediction, timesteps: int) -> dict[st
         "num_train_timesteps": timesteps,
         **_betas(process, timesteps),
         "prediction_type": names[prediction],
-        "clip_sample": True,
+        "clip_sample": grid is None,
         "clip_sample_range": 1.0,
-        "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "timestep_spacing": "trailing",
+        "set_alpha_to_one": grid is None or grid.get("end", "data") == "data",
+        "steps_offset": 0 if grid is None else grid.get("offset", 0),
+        "timestep_spacing": "trailing" if grid is None else _SPACED.get(grid["spacing"], grid["spacing"]),
     }
 
 

@@ -130,13 +130,11 @@ class Pipeline:
             text = _imported_text(parts[part].config, states[part], part)
             encoders.append(PromptEncoder(tokenizer, parts[part].config, text, **self._hidden()))
         space = self._space(parts["unet"].config, vae, encoder, decoder)
-        conditions = Prompts(
-            tuple(encoders), zeros=self._zeros(), size=(space.height, space.width) if len(encoders) == 2 else None
-        )
+        conditions = Prompts(tuple(encoders), zeros=self._zeros(), size=(space.height, space.width))
         conditions = self._with_embeddings(conditions)
         identity = {
             "unet": parts["unet"].config.settings(), "process": process.config(), "prediction": prediction,
-            "autoencoder": space.name_of_autoencoder, "encoders": [each.fingerprint for each in conditions.encoders],
+            "autoencoder": space.fingerprint, "encoders": [each.fingerprint for each in conditions.encoders],
         }  # fmt: skip
         arrays = {path: np.asarray(leaf) for path, leaf in named(network.weights).items()}
         return Model(
@@ -214,7 +212,7 @@ class Pipeline:
         scale = {"scaling_factor": vae.scaling_factor, "shift_factor": vae.shift_factor}
         return Latents(
             height, width, vae.config.latent_channels, factor, encoder, decoder, **scale,
-            name_of_autoencoder=fingerprint(arrays, scale),
+            fingerprint=fingerprint(arrays, scale), autoencoder=vae.config,
         )  # fmt: skip
 
     def _hidden(self) -> dict[str, Any]:

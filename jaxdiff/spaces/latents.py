@@ -34,7 +34,8 @@ class Latents(Space):
         decoder: a pytree that maps z (B, H / factor, W / factor, channels) to pixels (B, H, W, 3).
         scaling_factor: see above, not 0.
         shift_factor: see above.
-        name_of_autoencoder: what identifies the autoencoder in `settings`.
+        fingerprint: what identifies the autoencoder in `settings`.
+        autoencoder: its configuration, for whoever writes its files.
     """
 
     height: int
@@ -45,7 +46,8 @@ class Latents(Space):
     decoder: Callable
     scaling_factor: float
     shift_factor: float = 0.0
-    name_of_autoencoder: str = ""
+    fingerprint: str = ""
+    autoencoder: Any = None
 
     name: ClassVar[str] = "latents"
     array: ClassVar[str] = "images"
@@ -103,7 +105,7 @@ class Latents(Space):
             "factor": self.factor,
             "scaling_factor": self.scaling_factor,
             "shift_factor": self.shift_factor,
-            "autoencoder": self.name_of_autoencoder,
+            "autoencoder": self.fingerprint,
         }
 
     def _in_slices(self, function: Callable, rows: Any) -> np.ndarray:
