@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import noised_classifier
 from jaxdiff.process import ddpm, vp_linear
+from jaxdiff.quality import inception
 from tests.evaluate import onnx_files
 from tests.fuzzing.property import Target
 from tests.interop.folders import WEIGHTS, model_of, parts
@@ -164,6 +166,33 @@ def _load_onnx(path: Path) -> None:
         assert usable.predict(np.zeros((2, 4, 4, 3), np.uint8)).max() < 2
 
 
+CONVOLUTIONS = {"one": (1, 1, 3, 2), "two": (3, 1, 2, 2)}
+"""Of Inception, whose own take a second to read."""
+
+
+def _inception_of_torch(folder: Path) -> Path:
+    state = {}
+    for name, (height, width, inputs, outputs) in CONVOLUTIONS.items():
+        state[f"{name}.conv.weight"] = np.ones((outputs, inputs, height, width), np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.bn.{part}"] = np.ones(outputs, np.float32)
+    return saved(folder / "weights.pth", state)
+
+
+def _inception_converted(folder: Path) -> Path:
+    with patch.object(inception, "shapes", lambda: CONVOLUTIONS):
+        return inception.convert(_inception_of_torch(folder))
+
+
+def _load_inception(path: Path) -> None:
+    with patch.object(inception, "shapes", lambda: CONVOLUTIONS):
+        read = inception.load(path)
+    for name, shape in CONVOLUTIONS.items():
+        assert read.weights[name]["kernel"].shape == shape and read.weights[name]["bias"].shape == shape[-1:]
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(read.weights))
+    json.dumps(read.describe())
+
+
 MODELS: dict[str, Target] = {
     "model": Target(_run, _load),
     "model's description": _described(_run, weight_file.MODEL, _load),
@@ -177,4 +206,6 @@ MODELS: dict[str, Target] = {
     "file of torch": Target(_torch_file, _load_torch, examples=300),
     "file of torch before 1.6": Target(_old_torch_file, _load_torch, examples=300),
     "classifier in ONNX": Target(_onnx, _load_onnx),
+    "Inception": Target(_inception_converted, _load_inception, files="*.safetensors"),
+    "Inception, of PyTorch": Target(_inception_of_torch, _load_inception),
 }
