@@ -18,10 +18,9 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
 
-from jaxdiff.interop import text_encoder_config
-from jaxdiff.models.network import Network, text_encoder
+from jaxdiff.interop import text_encoder_config, torch_names
+from jaxdiff.models.network import Network, abstract, text_encoder
 from jaxdiff.models.text_encoder import ACTIVATIONS, TextEncoderConfig, TextOutput
-from jaxdiff.weight_file import named
 
 TOLERANCE = 2e-6
 VOCABULARY, LENGTH = 90, 77
@@ -86,14 +85,7 @@ def drawn(name: str, shape: tuple[int, ...], rng) -> np.ndarray:
 
 def filled(config: TextEncoderConfig, state: dict[str, np.ndarray]) -> Network:
     """Our network with the weights of a state dictionary."""
-    without = jax.eval_shape(partial(text_encoder, config), jax.random.key(0))
-    leaves = []
-    for path, leaf in named(without.weights).items():
-        module, _, kind = path.replace("/", ".").rpartition(".")
-        array = state[f"{module}.{'bias' if kind == 'bias' else 'weight'}"]
-        leaves.append(array.T if kind == "kernel" else array)
-        assert leaves[-1].shape == leaf.shape
-    return Network(jax.tree.unflatten(jax.tree.structure(without.weights), leaves), without.structure)
+    return torch_names.from_torch(abstract(text_encoder, config), state)
 
 
 def relative(ours, expected) -> float:
@@ -137,6 +129,8 @@ def test_the_settings_written_make_the_same_model(pairs):
             for theirs in (pair.expected().last_hidden_state, again(torch.from_numpy(pair.ids).long()).last_hidden_state):
                 assert relative(pair.run().hidden, theirs) < TOLERANCE
         assert text_encoder_config.read(json.loads(json.dumps(written))) == pair.config
+        back = torch_names.to_torch(filled(pair.config, pair.state))
+        assert back.keys() == pair.state.keys() and all((back[name] == pair.state[name]).all() for name in back)
 
 
 def attention(change):
