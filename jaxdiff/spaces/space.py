@@ -40,6 +40,11 @@ class Space(ABC):
         """The clipping policy for posterior means that leave the range of the data."""
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The range of encoded samples; None where they have none."""
+        return None
+
+    @property
     def shown(self) -> "Space":
         """The space of decoded samples."""
         return self
