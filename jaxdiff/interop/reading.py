@@ -12,9 +12,10 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import folder, guided, hub, latents, pipeline, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
+from jaxdiff.interop.changes import Changes
 from jaxdiff.interop.files import CheckpointFiles, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
-from jaxdiff.interop.text_to_image import Changes, Pipeline
+from jaxdiff.interop.text_to_image import Pipeline
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import MODEL
@@ -119,8 +120,8 @@ def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
 
     Arguments:
         source: the folder, or `hf://OWNER/NAME[@REVISION]` on the Hugging Face hub, which needs `jaxdiff[hub]`.
-        changes: what differs from the files, arguments of `jaxdiff.interop.text_to_image.Changes`: `dtype`, `size`, `variant`,
-            `replaced`, `single`, `loras`, `embeddings` and `clip_skip`.
+        changes: what differs from the files, arguments of `jaxdiff.interop.changes.Changes`: `dtype`, `size`, `variant`,
+            `replaced`, `single`, `loras` and `embeddings`.
 
     Raises:
         InputError: it is no such pipeline, a file is missing or damaged, arrays do not match their network (all are listed), or

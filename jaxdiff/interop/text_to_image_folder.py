@@ -12,10 +12,13 @@ from jaxdiff.errors import InputError
 from jaxdiff.interop import latent_networks, scheduler, text_encoder_config, unet_condition_config, weights
 from jaxdiff.interop.autoencoder_config import Autoencoder
 from jaxdiff.interop.layers import Arrays
+from jaxdiff.interop.part_files import TEXT_PREFIX
 from jaxdiff.interop.pipeline import INDEX, KINDS, PARTS
-from jaxdiff.interop.text_to_image import CONFIG, SCHEDULER, TEXT_PREFIX
+from jaxdiff.interop.pipeline_parts import CONFIG
+from jaxdiff.interop.text_to_image import SCHEDULER
 from jaxdiff.interop.torch_names import to_torch
 from jaxdiff.model import Model
+from jaxdiff.models.network import Network
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.spaces import Latents
 from jaxdiff.writing import whole
@@ -37,15 +40,20 @@ def save(path: str | os.PathLike, model: Model) -> None:
     folder, conditions, space, config = Path(path), model.conditions, model.space, model.config
     if not (isinstance(conditions, Prompts) and isinstance(space, Latents) and isinstance(config, ConditionUNetConfig)):
         raise InputError("`model` must be a text-to-image model, with prompts and latents")
+    encoder, decoder = space.encoder, space.decoder
+    if not (isinstance(encoder, Network) and isinstance(decoder, Network)):
+        raise InputError("the autoencoder of `model` must be of the class `Network`")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists and is not empty; use another folder")
     name, kind = list(KINDS.items())[len(conditions.encoders) - 1]
-    schedule = scheduler.written(model.process, model.prediction, config.timesteps, model.grids.get("ddim"))
+    schedule = scheduler.written(model.process, model.prediction, config.timesteps, model.grids)
     index: dict[str, Any] = {"_class_name": name, "scheduler": ["diffusers", schedule["_class_name"]]}
+    if len(conditions.encoders) == 2:
+        index["force_zeros_for_empty_prompt"] = conditions.zeros
     vae = Autoencoder(space.autoencoder, space.scaling_factor, space.shift_factor)
     parts: dict[str, tuple[dict[str, Any], Arrays, str]] = {
         "unet": (unet_condition_config.written(config), to_torch(model.network), weights.STEM),
-        "vae": (*latent_networks.exported_autoencoder(vae, space.encoder, space.decoder), weights.STEM),
+        "vae": (*latent_networks.exported_autoencoder(vae, encoder, decoder), weights.STEM),
     }
     with whole(folder, folder=True) as partial:
         for (part, tokens), encoder in zip(kind.encoders, conditions.encoders, strict=True):
