@@ -52,6 +52,9 @@ class Sampling(Hosts):
     `prompt`. Or TOML with a template and its attributes, see the documentation on text-to-image."""
     negative: str | None = None
     """Text-to-image models: the negative prompt, which guidance leads away from; by default the empty prompt."""
+    clip_skip: Annotated[int, Bounds(least=0, limit=100)] = 0
+    """Text-to-image models: layers at the end of the text encoders that the model does not see, beside those that it never
+    sees."""
     size: str | None = None
     """Text-to-image models: image size in pixels, a number or HEIGHTxWIDTH; by default that of training."""
     modifiers: tuple[Modifier, ...] = ()

@@ -1,8 +1,10 @@
 """The networks of a text-to-image pipeline: their configurations, read and compared with one another, and their weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jaxdiff.boundary import read_json
@@ -56,11 +58,13 @@ class State(NamedTuple):
         arrays: by their names in diffusers and transformers.
         variant: the variant of the folder's weights; None of plain ones.
         taken: how many are of the file that replaces some of them; None where it replaces all, or there is none.
+        training: the provenance in the header of weights that jaxdiff wrote.
     """
 
     arrays: Arrays
     variant: str | None = None
     taken: int | None = None
+    training: Mapping[str, Any] = MappingProxyType({})
 
 
 Config = TypeVar("Config", ConditionUNetConfig, AutoencoderConfig, TextEncoderConfig)
@@ -125,9 +129,11 @@ class Part(Generic[Config]):
     def _of_folder(self, variant: str | None) -> State:
         stems = weights.TEXT_STEMS if self.name.startswith("text") else (weights.STEM,)
         choice = weights.choose(self.place.files, self.place.folder, variant, stems=stems)
-        held, name = weights.read(self.place.files, self.place.folder, choice).held, self.place.named(choice.name)
-        require_held(self.config, _numbers(held, name), name)
-        return State(matched(self.shapes, part_files.plain(held, self.name), name), choice.variant)
+        content, name = weights.read(self.place.files, self.place.folder, choice), self.place.named(choice.name)
+        require_held(self.config, _numbers(content.held, name), name)
+        arrays = matched(self.shapes, part_files.plain(content.held, self.name), name)
+        training = (weights.own_metadata(Path(name), content) or {}).get("training")
+        return State(arrays, choice.variant, training=training if isinstance(training, dict) else {})
 
     def _of_file(self, file: Path, variant: str | None) -> State:
         """The arrays of a file that replaces the weights of the folder, or some of them."""
@@ -138,7 +144,7 @@ class Part(Generic[Config]):
         if not found.keys() < self.shapes.keys():
             return State(matched(self.shapes, found, file.name))
         own = self._of_folder(variant) if own is None else own
-        return State(matched(self.shapes, own.arrays | found, file.name), own.variant, len(found))
+        return own._replace(arrays=matched(self.shapes, own.arrays | found, file.name), taken=len(found))
 
     def _found(self, held: Any, name: str) -> Arrays:
         return part_files.find(held, self.name, part_files.layouts(self.name, self.shapes, self.config), name)

@@ -136,6 +136,17 @@ def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
         return Pipeline(files, kind, given).model()
 
 
+def is_text_to_image(source: str | os.PathLike) -> bool:
+    """Whether a source is a pipeline that `load_text_to_image` reads.
+
+    Raises:
+        InputError: it does not exist, or is a text-to-image pipeline of another kind.
+    """
+    with reading(os.fspath(source)):
+        files, inside = _opened(source)
+        return not inside and pipeline.read_kind(files) is not None
+
+
 def is_diffusers(path: str | os.PathLike) -> bool:
     """Whether a folder on this machine has the `config.json` of a network, as those of diffusers have."""
     return any(Path(path, name, CONFIG).is_file() for name in NETWORKS)

@@ -73,7 +73,7 @@ class Pipeline:
             prediction=prediction,
             space=space,
             conditions=conditions,
-            training=self.files.source | self._told(states, dtype),
+            training=self._training(states, dtype),
             fingerprint=fingerprint(_leaves(network), identity),
             grids=grids,
         )
@@ -152,9 +152,9 @@ class Pipeline:
                 )
         return arrays
 
-    def _told(self, states: Mapping[str, State], dtype: str) -> dict[str, Any]:
-        """What was chosen and changed, for provenance."""
-        changes = self.changes
+    def _training(self, states: Mapping[str, State], dtype: str) -> dict[str, Any]:
+        """Where the weights come from, what was chosen and changed, and what was `before`, if jaxdiff wrote the folder."""
+        changes, before = self.changes, dict(states["unet"].training)
         replaced = {name: Path(given).name for name, given in changes.replaced.items()}
         for name, state in states.items():
             if state.taken is not None:
@@ -165,9 +165,12 @@ class Pipeline:
             "replaced": replaced,
             "loras": [[Path(file).name, weight] for file, weight in changes.loras],
             "embeddings": [Path(file).name for file in changes.embeddings],
-            "dtype": None if dtype == "float32" else dtype,
+            "dtype": None if dtype == "float32" or before.get("dtype") == dtype else dtype,
         }
-        return {name: value for name, value in told.items() if value}
+        changed = {name: value for name, value in told.items() if value}
+        if before and not changed:
+            return before
+        return {**self.files.source, **changed, **({"before": before} if before else {})}
 
 
 def _stored(unet: Arrays) -> str:

@@ -13,7 +13,7 @@ from jaxdiff.interop import latent_networks, scheduler, text_encoder_config, une
 from jaxdiff.interop.autoencoder_config import Autoencoder
 from jaxdiff.interop.layers import Arrays
 from jaxdiff.interop.part_files import TEXT_PREFIX
-from jaxdiff.interop.pipeline import INDEX, KINDS, PARTS
+from jaxdiff.interop.pipeline import INDEX, KINDS, PARTS, class_of
 from jaxdiff.interop.pipeline_parts import CONFIG
 from jaxdiff.interop.text_to_image import SCHEDULER
 from jaxdiff.interop.torch_names import to_torch
@@ -28,14 +28,16 @@ def save(path: str | os.PathLike, model: Model) -> None:
     """Writes a text-to-image model as a folder of diffusers, atomically.
 
     Weights are in the type that the model computes in, those of the autoencoder in float32. Prompts are not part of the folder,
-    nor is an image size other than that of training.
+    nor is an image size other than that of training. The header of the UNet's weights, which diffusers ignores, has the
+    provenance.
 
     Arguments:
         path: a folder that does not exist or is empty.
         model: a model of `jaxdiff.interop.load_text_to_image`.
 
     Raises:
-        InputError: the folder is not empty or cannot be written, or the model is of another kind.
+        InputError: the folder is not empty or cannot be written, the model is of another kind, or its text encoders leave out
+            other layers than the format says (see `Prompts.skipping`).
     """
     folder, conditions, space, config = Path(path), model.conditions, model.space, model.config
     if not (isinstance(conditions, Prompts) and isinstance(space, Latents) and isinstance(config, ConditionUNetConfig)):
@@ -45,18 +47,22 @@ def save(path: str | os.PathLike, model: Model) -> None:
         raise InputError("the autoencoder of `model` must be of the class `Network`")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists and is not empty; use another folder")
-    name, kind = list(KINDS.items())[len(conditions.encoders) - 1]
+    two = len(conditions.encoders) == 2
+    if any((each.skip, each.normalised) != (int(two), not two) for each in conditions.encoders):
+        raise InputError("the text encoders of `model` leave out layers, which a folder of diffusers cannot say")
+    name = class_of(len(conditions.encoders))
     schedule = scheduler.written(model.process, model.prediction, config.timesteps, model.grids)
     index: dict[str, Any] = {"_class_name": name, "scheduler": ["diffusers", schedule["_class_name"]]}
-    if len(conditions.encoders) == 2:
+    if two:
         index["force_zeros_for_empty_prompt"] = conditions.zeros
     vae = Autoencoder(space.autoencoder, space.scaling_factor, space.shift_factor)
     parts: dict[str, tuple[dict[str, Any], Arrays, str]] = {
         "unet": (unet_condition_config.written(config), to_torch(model.network), weights.STEM),
         "vae": (*latent_networks.exported_autoencoder(vae, encoder, decoder), weights.STEM),
     }
+    provenance = json.dumps({"training": model.training})
     with whole(folder, folder=True) as partial:
-        for (part, tokens), encoder in zip(kind.encoders, conditions.encoders, strict=True):
+        for (part, tokens), encoder in zip(KINDS[name].encoders, conditions.encoders, strict=True):
             parts[part] = (*_text(encoder), weights.TEXT_STEMS[0])
             index[tokens] = ["transformers", "CLIPTokenizer"]
             for file, text in tokenizer_files.written(encoder.tokenizer).items():
@@ -64,7 +70,8 @@ def save(path: str | os.PathLike, model: Model) -> None:
         for part, (settings, state, stem) in parts.items():
             index[part] = ["transformers" if part.startswith("text") else "diffusers", PARTS[part]]
             _write(partial / part / CONFIG, json.dumps(settings, indent=2) + "\n")
-            safetensors.numpy.save_file(state, partial / part / f"{stem}.safetensors", metadata={"format": "pt"})
+            header = {"format": "pt"} | ({"jaxdiff": provenance} if part == "unet" else {})
+            safetensors.numpy.save_file(state, partial / part / f"{stem}.safetensors", metadata=header)
         _write(partial / "scheduler" / SCHEDULER, json.dumps(schedule, indent=2) + "\n")
         _write(partial / INDEX, json.dumps(index | _ABSENT, indent=2) + "\n")
 
