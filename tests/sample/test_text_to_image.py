@@ -11,6 +11,7 @@ import sample.draw
 from jaxdiff import guidance
 from jaxdiff import load as load_model
 from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
@@ -19,6 +20,7 @@ from sample.__main__ import main
 from sample.command_line import made
 from sample.options import Draw, Search
 from sample.search import search
+from sample.transitions import default_path
 from tests import small_pipeline
 
 STEPS, COUNT, BATCH, SCALE = 4, 6, 4, 3.0
@@ -162,6 +164,11 @@ def test_tau_belongs_to_its_prompts(folder, tmp_path, call_program, capsys):
     other = GROUP.replace("photo", "painting")
     assert call_program(main, "sample", "draw", *common, "--count", 2, "--attribute", other, "--out", "set") == 2
     assert "prompts" in capsys.readouterr().err and not (tmp_path / "set" / "samples.json").exists()
+
+
+def test_tau_of_a_model_on_a_hub_needs_a_file():
+    with pytest.raises(InputError, match=r"hub, where tau cannot be kept: .* --out .* --tau-file"):
+        default_path(Path("hf://someone/faces"), chosen=None)
 
 
 def test_a_file_of_prompts_is_an_attribute(folder, tmp_path, call_program):
