@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
 from jaxdiff._console.reading import Reading
 from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, Share, Size
@@ -44,11 +45,26 @@ class Sampling(Hosts):
     clipped x0 (diffusers' use_clipped_model_output)."""
     churn: NonNegative = 0.0
     """heun: S_churn, the amount of noise added before each step."""
+    prompt: str | None = None
+    """Text-to-image models: the prompt of all images."""
+    prompts: Path | None = None
+    """Text-to-image models: file of prompts, one on each line, or CSV with a column `prompt`: the values of the attribute
+    `prompt`. Or TOML with a template and its attributes, see the documentation on text-to-image."""
+    negative: str | None = None
+    """Text-to-image models: the negative prompt, which guidance leads away from; by default the empty prompt."""
+    clip_skip: Annotated[int, Bounds(least=0, limit=100)] = 0
+    """Text-to-image models: layers at the end of the text encoders that the model does not see, beside those that it never
+    sees."""
+    size: str | None = None
+    """Text-to-image models: image size in pixels, a number or HEIGHTxWIDTH; by default that of training."""
     modifiers: tuple[Modifier, ...] = ()
     """Modifiers of the denoiser, at most one per slot."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.prompt is not None and self.prompts is not None:
+            raise InputError("--prompt and --prompts both give the prompts: use one of them")
+        image_size(self.size)
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
@@ -121,7 +137,8 @@ class Draw(Sampling):
     method: Method = Vanilla()
     """The method, with its options."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to draw, two or more; by default all."""
     count: Count = 1024
@@ -186,7 +203,8 @@ class Search(Reading, Sampling):
     model: Path
     """Trained model: the folder of a run, or its model.safetensors."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
@@ -195,8 +213,9 @@ class Search(Reading, Sampling):
     """Find a tau for each pair of values instead of one for all."""
     mode: Literal["direct", "prefix", "spectral"] = "direct"
     """Search criterion, described above."""
-    metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
+    metric: Literal["pixel", "whitened", "feature", "latent"] = "feature"
+    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference.
+    Of a text-to-image model all but latent are measured on decoded images."""
     edges: tuple[Positive, ...] = EDGES
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
@@ -288,7 +307,8 @@ class Sweep(Reading, Sampling):
     out: Path
     """Output folder of the sweep."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
