@@ -67,7 +67,7 @@ def _numbers(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.Pri
     if (found := _number_type(info.type)) is None:
         return None
     kind, count = found
-    what = {int: "whole number", float: "number"}[kind]
+    what = "whole number" if kind is int else "number"
     what = f"a {what}" if count is None else f"{what}s"
 
     def parse_one(given: str) -> int | float:
