@@ -20,6 +20,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, abstract, unet
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.process import PREDICTIONS, Prediction, Process
 from jaxdiff.spaces import Pixels, Space
 
@@ -33,7 +34,7 @@ class Model:
     """A trained network with all that is needed to use it.
 
     Attributes:
-        config: the network's shape.
+        config: the network's shape; a `ConditionUNetConfig` of text-to-image models.
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
         prediction: what the network predicts.
@@ -44,7 +45,7 @@ class Model:
         grids: arguments of solvers by their names, where the files of the model say where samplers place their timesteps.
     """
 
-    config: UNetConfig
+    config: UNetConfig | ConditionUNetConfig
     network: Network
     process: Process
     prediction: Prediction
@@ -111,7 +112,12 @@ def describe(model: Model) -> dict[str, Any]:
 
     A space of pixels and a label encoder are left out, since they follow from the network and the attributes, as in older
     files.
+
+    Raises:
+        InputError: it is a text-to-image model, which lies in a folder of several networks.
     """
+    if not isinstance(model.config, UNetConfig):
+        raise InputError("a text-to-image model is no single file: write its folder with `jaxdiff.interop.save`")
     described = {
         "network": model.config.settings(),
         "process": model.process.config(),

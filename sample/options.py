@@ -4,7 +4,6 @@ Methods and modifiers are objects with options of their own. The command line, w
 from them in `command_line`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -16,6 +15,7 @@ from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, 
 from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
+from .methods.switching import distinct
 from .methods.vanilla import Vanilla
 from .registry import Method, Modifier, Slot, flag
 
@@ -52,6 +52,9 @@ class Sampling(Hosts):
     `prompt`. Or TOML with a template and its attributes, see the documentation on text-to-image."""
     negative: str | None = None
     """Text-to-image models: the negative prompt, which guidance leads away from; by default the empty prompt."""
+    clip_skip: Annotated[int, Bounds(least=0, limit=100)] = 0
+    """Text-to-image models: layers at the end of the text encoders that the model does not see, beside those that it never
+    sees."""
     size: str | None = None
     """Text-to-image models: image size in pixels, a number or HEIGHTxWIDTH; by default that of training."""
     modifiers: tuple[Modifier, ...] = ()
@@ -210,8 +213,9 @@ class Search(Reading, Sampling):
     """Find a tau for each pair of values instead of one for all."""
     mode: Literal["direct", "prefix", "spectral"] = "direct"
     """Search criterion, described above."""
-    metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
+    metric: Literal["pixel", "whitened", "feature", "latent"] = "feature"
+    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference.
+    Of a text-to-image model all but latent are measured on decoded images."""
     edges: tuple[Positive, ...] = EDGES
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
@@ -272,7 +276,7 @@ class Search(Reading, Sampling):
             raise InputError(
                 "--start none needs --objective: other searches compare both directions of a switch between values"
             )
-        if not self.tau or _distinct(self.tau) < len(self.tau):
+        if not self.tau or distinct(self.tau) < len(self.tau):
             raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {self.tau}")
 
 
@@ -333,15 +337,10 @@ class Sweep(Reading, Sampling):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
                 raise InputError(f"{flag(name)} takes one or more different values, got {' '.join(map(str, given)) or 'none'}")
-        if _distinct(self.tau) < max(2, len(self.tau)):
+        if distinct(self.tau) < max(2, len(self.tau)):
             given = " ".join(map(str, self.tau)) or "none"
             raise InputError(f"--tau takes two or more times in [0, 1] that differ in the first three decimals, got {given}")
         if self.steps < 3:
             raise InputError(f"--steps must be at least 3 for a sweep, got {self.steps}")
         for modifier in self.modifiers:
             modifier.check_search(by_sets=self.start == "none")
-
-
-def _distinct(taus: Sequence[float]) -> int:
-    """The number of times in [0, 1] that differ when rounded to three decimals, as in the folder names of their sets."""
-    return len({f"{tau:.3f}" for tau in taus if 0 <= tau <= 1})

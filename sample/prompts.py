@@ -21,7 +21,7 @@ from jaxdiff.spaces import Latents
 from .options import Sampling
 from .registry import flag
 
-OPTIONS = ("prompt", "prompts", "negative", "size")
+OPTIONS = ("prompt", "prompts", "negative", "size", "clip_skip")
 COLUMN = "prompt"
 """The column of a CSV file, and the attribute of the prompts of a file."""
 
@@ -47,8 +47,9 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling)
     size = image_size(sampling.size)
     if size is not None:
         space = space.sized(*size)
-    if conditions.size is not None:
-        conditions = replace(conditions, size=(space.height, space.width))
+    conditions = replace(conditions, size=(space.height, space.width))
+    if sampling.clip_skip:
+        conditions = conditions.skipping(sampling.clip_skip)
     if sampling.negative is not None:
         conditions = conditions.with_negative(sampling.negative)
     given = [name for name in ("prompt", "prompts") if getattr(sampling, name) is not None]
@@ -74,7 +75,7 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling)
 
 
 def _require_none(path: Any, attribute: str | None, sampling: Sampling) -> None:
-    given = [name for name in OPTIONS if getattr(sampling, name) is not None]
+    given = [name for name in OPTIONS if getattr(sampling, name) not in (None, 0)]
     given += ["attribute"] if attribute is not None and "|" in attribute else []
     if given:
         raise InputError(f"{flag(given[0])} is for text-to-image models, and the model at {path} takes no prompts")
@@ -115,8 +116,9 @@ def _show(conditions: Prompts) -> None:
     if len(conditions.prompts) == 2:
         differ = conditions.encoders[0].tokenizer.difference(*conditions.prompts)
         first, second = (" ".join(each) or "nothing" for each in (differ.first, differ.second))
+        count = max(len(differ.first), len(differ.second))
         console.print(
-            f"the prompts differ in {max(len(differ.first), len(differ.second))} tokens: {first!r} and {second!r}",
+            f"the prompts differ in {count} token{'s' * (count != 1)}: {first!r} and {second!r}",
             highlight=False,
             markup=False,
         )

@@ -183,6 +183,17 @@ class Prompts(ConditionEncoder):
         """The encoder with another prompt for the null condition; None for the default."""
         return replace(self, negative=negative)
 
+    def skipping(self, layers: int) -> "Prompts":
+        """The encoder whose hidden states leave out more layers at the end, beside those that the model does ("clip skip").
+
+        Raises:
+            InputError: a text encoder has fewer layers.
+        """
+        most = min(encoder.config.layers - encoder.skip for encoder in self.encoders)
+        if not 0 <= layers <= most:
+            raise InputError(f"`clip_skip` must lie in 0 .. {most}, the layers of the text encoder, got {layers}")
+        return replace(self, encoders=tuple(replace(encoder, skip=encoder.skip + layers) for encoder in self.encoders))
+
     def with_vectors(self, vectors: Mapping[str, Sequence[Float[np.ndarray, "_ _"]]]) -> "Prompts":
         """The encoder with more tokens; see `PromptEncoder.with_vectors`.
 

@@ -4,7 +4,7 @@ PyTorch keeps kernels output first: a convolution's is (O, I, H, W) where ours i
 ours is (I, O).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -128,7 +128,7 @@ def require_match(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, n
     Raises:
         InputError: arrays are missing, unexpected, of another shape or not floating point; the error lists all of them.
     """
-    listed = {
+    found = {
         "missing": sorted(expected.keys() - state.keys()),
         "unexpected": sorted(state.keys() - expected.keys()),
         "of wrong shape": [
@@ -138,7 +138,7 @@ def require_match(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, n
         ],
         "not floating point": [f"{key} {array.dtype}" for key, array in state.items() if not _floats(array)],
     }
-    faults = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in listed.items() if keys]
+    faults = [f"{len(keys)} {fault}: {listed(keys)}" for fault, keys in found.items() if keys]
     if faults:
         raise InputError(f"{name} does not match the network; arrays: {'; '.join(faults)}")
 
@@ -187,7 +187,8 @@ def _floats(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for an error, the first `LISTED` of them."""
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 

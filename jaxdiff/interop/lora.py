@@ -6,14 +6,14 @@ name is looked up among those that the networks have.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdiff.boundary import parse_json
 from jaxdiff.errors import InputError
-from jaxdiff.interop.layers import LISTED, Arrays
+from jaxdiff.interop.layers import Arrays, listed
 
 METADATA = "lora_adapter_metadata"
 """What diffusers calls the settings of a LoRA in the header of its file."""
@@ -32,15 +32,21 @@ _FACTORS = {
     "lora_linear_layer.up.weight": "B",
     "alpha": "alpha",
 }
-_PROCESSOR = re.compile(r"(.*)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
+# Before diffusers 0.18, the layers of an attention were those of its processor; those of text encoders had the same names.
+_PROCESSOR = re.compile(r"(.*?)(?:\.processor)?\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
+_OF_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
+# What other files are, by a part of the name of an array.
 _OTHER_FORMS = {
-    "hada_w1": "a LoHa",
-    "lokr_w1": "a LoKr",
-    "dora_scale": "a DoRA",
-    "lora_mid": "a LoCon with a third factor",
-    "diff": "a difference of whole weights",
-    "w_norm": "a norm change",
+    r"hada_(w[12]|t[12])(_[ab])?": "a LoHa",
+    r"lokr_(w[12]|t2)(_[ab])?": "a LoKr",
+    r"dora_scale|lora_magnitude_vector": "a DoRA",
+    r"lora_mid": "a LoCon with a third factor",
+    r"diff(_b)?": "a difference of whole weights",
+    r"[wb]_norm": "a change of norms",
+    r"oft_.*": "an OFT",
+    r"on_input": "an IA3",
 }
+_ONE = np.ones(1)
 
 
 class Place(NamedTuple):
@@ -80,8 +86,8 @@ def merged(
             factor; the error lists them.
     """
     for key in held:
-        for mark, what in _OTHER_FORMS.items():
-            if key.rpartition(".")[2] == mark or f".{mark}" in key:
+        for form, what in _OTHER_FORMS.items():
+            if any(re.fullmatch(form, part) for part in key.split(".")):
                 raise InputError(f"{name} is {what} ({key}); jaxdiff merges LoRA alone: up and down, or A and B, with alpha")
     pairs = _pairs(held, _places(states, original or {}), name)
     alphas, changed = _alphas(metadata, name), {part: dict(state) for part, state in states.items()}
@@ -89,14 +95,14 @@ def merged(
     for place, factors in pairs.items():
         before = changed[place.part][place.name]
         change = _product(factors["B"], factors["A"], before.ndim)
-        if change is None or change.shape != before.shape:
+        if change is None or change.shape != before.shape or factors.get("alpha", _ONE).size != 1:
             wrong.append(f"{place.name} {before.shape}, factors {factors['B'].shape} and {factors['A'].shape}")
             continue
-        rank = factors["A"].shape[0]
-        alpha = float(factors["alpha"]) if "alpha" in factors else alphas.of(place, rank)
+        rank = len(factors["A"])
+        alpha = float(factors["alpha"].item()) if "alpha" in factors else alphas.of(place, rank)
         changed[place.part][place.name] = before.astype(np.float32) + np.float32(weight * alpha / rank) * change
     if wrong:
-        raise InputError(f"{name} is a LoRA of another architecture; {len(wrong)} weights have another shape: {_listed(wrong)}")
+        raise InputError(f"{name} is a LoRA of another architecture; {len(wrong)} weights have another shape: {listed(wrong)}")
     return changed
 
 
@@ -114,9 +120,7 @@ def _places(states: Mapping[str, Arrays], original: Mapping[str, str]) -> dict[s
                 found[module] = place  # files of one network alone
                 # before PEFT, an attention's output was named without its position in a list
                 found |= {each.replace(".to_out.0", ".to_out"): place for each in (module, f"unet.{module}")}
-                inside += (
-                    [original[name].removesuffix(".weight").removeprefix("model.diffusion_model.")] if name in original else []
-                )
+                inside += [original[name].removesuffix(".weight")] if name in original else []
             for prefix in _KOHYA.get(part, ()):
                 found |= {f"{prefix}_{each.replace('.', '_')}": place for each in inside}
     return found
@@ -136,11 +140,11 @@ def _pairs(held: Mapping[str, np.ndarray], places: Mapping[str, Place], name: st
     if unknown:
         raise InputError(
             f"{name} is a LoRA of another architecture, or no LoRA: it has {len(unknown)} arrays for which the pipeline has no "
-            f"weight: {_listed(sorted(unknown))}"
+            f"weight: {listed(sorted(unknown))}"
         )
     lacking = [place.name for place, factors in pairs.items() if not {"A", "B"} <= factors.keys()]
     if lacking or not pairs:
-        what = f"one of the two factors of {len(lacking)} weights: {_listed(lacking)}" if lacking else "any factors"
+        what = f"one of the two factors of {len(lacking)} weights: {listed(lacking)}" if lacking else "any factors"
         raise InputError(f"{name} lacks {what}")
     return pairs
 
@@ -148,7 +152,8 @@ def _pairs(held: Mapping[str, np.ndarray], places: Mapping[str, Place], name: st
 def _parsed(key: str) -> tuple[str, str | None]:
     """The name of a module, and which factor an array is; None for what is no factor."""
     if match := _PROCESSOR.fullmatch(key):
-        return f"{match[1]}.{match[2]}", "A" if match[3] == "down" else "B"
+        layer = _OF_TEXT[match[2]] if key.startswith("text_encoder") else match[2]
+        return f"{match[1]}.{layer}", "A" if match[3] == "down" else "B"
     for ending, factor in _FACTORS.items():
         if key.endswith(f".{ending}"):
             return key.removesuffix(f".{ending}"), factor
@@ -158,7 +163,8 @@ def _parsed(key: str) -> tuple[str, str | None]:
 def _product(up: np.ndarray, down: np.ndarray, rank: int) -> np.ndarray | None:
     """B A, for a dense layer (O, I) or a convolution (O, I, H, W); None where the factors do not fit."""
     up, down = np.asarray(up, np.float32), np.asarray(down, np.float32)
-    if up.ndim not in (2, 4) or down.ndim not in (2, 4) or up.shape[1] != down.shape[0] or up.shape[2:] not in ((), (1, 1)):
+    fitting = up.ndim in (2, 4) and down.ndim in (2, 4) and up.shape[1] == len(down) > 0 and up.shape[2:] in ((), (1, 1))
+    if not fitting:
         return None
     product = up.reshape(up.shape[:2]) @ down.reshape(len(down), -1)
     product = product.reshape(len(up), *down.shape[1:])
@@ -196,8 +202,3 @@ def _unread(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if key.rpartition(".")[2] in ("use_rslora", "use_dora", "fan_in_fan_out"):
             yield key, value
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

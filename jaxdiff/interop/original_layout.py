@@ -1,21 +1,17 @@
 """The original layout of Stable Diffusion: one file with the weights of all parts, under the names of latent-diffusion.
 
-Each function maps the names of diffusers or transformers to those of the file; nothing is guessed from the names in the file.
+Each function maps the names of diffusers or transformers to those of the file, after the prefix of the part there:
+`model.diffusion_model` of the UNet, `first_stage_model` of the autoencoder, `cond_stage_model` or `conditioner.embedders` of
+text encoders. Those of OpenAI have the names of transformers, those of OpenCLIP others. Nothing is guessed from names in the
+file.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from jaxdiff.errors import InputError
-from jaxdiff.interop.layers import Arrays
-
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
-"""Where the text encoder of OpenAI lies: of Stable Diffusion 1, and the first of XL. `text_model.` follows, or not."""
-OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")
-"""Where the text encoder of OpenCLIP lies: of Stable Diffusion 2, and the second of XL."""
 
 _RESIDUAL = {
     "norm1": "in_layers.0",
@@ -47,17 +43,14 @@ _IN_LAYER = {
     "mlp.fc2": "mlp.c_proj",
 }
 _PROJECTIONS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_PROJECTION = "text_projection.weight"
 _AROUND_LAYERS = {
+    _PROJECTION: "text_projection",
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
     "final_layer_norm.weight": "ln_final.weight",
     "final_layer_norm.bias": "ln_final.bias",
 }
-
-
-def is_original(names: Iterable[str]) -> bool:
-    """Whether arrays of these names are a file in the original layout."""
-    return any(name.startswith(UNET) for name in names)
 
 
 def unet_names(names: Iterable[str], blocks: int) -> dict[str, str]:
@@ -69,7 +62,7 @@ def unet_names(names: Iterable[str], blocks: int) -> dict[str, str]:
     """
     names = list(names)
     attending = {match[2] for name in names if (match := _IN_UNET.match(name)) and (match[1], match[3]) == ("up", "attentions")}
-    return {name: UNET + _unet_name(name, blocks, attending) for name in names}
+    return {name: _unet_name(name, blocks, attending) for name in names}
 
 
 def _unet_name(name: str, blocks: int, attending: set[str]) -> str:
@@ -104,7 +97,7 @@ def autoencoder_names(names: Iterable[str], levels: int) -> dict[str, str]:
         names: its names in diffusers.
         levels: its levels, which the decoder numbers from the other end there.
     """
-    return {name: VAE + _autoencoder_name(name, levels) for name in names}
+    return {name: _autoencoder_name(name, levels) for name in names}
 
 
 def _autoencoder_name(name: str, levels: int) -> str:
@@ -124,40 +117,31 @@ def _autoencoder_name(name: str, levels: int) -> str:
     return f"{way}.mid.attn_1.{_ATTENTION[module]}.{last}"
 
 
-def text_encoder(names: Iterable[str], held: Mapping[str, np.ndarray], second: bool = False) -> Arrays:
-    """The arrays of a text encoder in a file, under their names in transformers without `text_model.`; those that lack are
-    left out.
+def open_clip_names(names: Iterable[str]) -> dict[str, str]:
+    """The names in the file of the arrays of a text encoder of OpenCLIP: that of Stable Diffusion 2, and the second of XL.
+
+    The file may have more layers at the end, which are not used.
 
     Arguments:
-        names: the names of the text encoder.
-        held: the arrays of the file.
-        second: whether it is the second text encoder of XL.
+        names: its names in transformers, without `text_model.`.
     """
-    names = list(names)
-    place = next((each for each in OPEN_CLIP if any(name.startswith(each) for name in held)), None)
-    of_open_clip = second or not any(name.startswith(CLIP) for name in held)
-    found = dict(_from_open_clip(names, held, place or "") if of_open_clip else _from_clip(names, held))
-    return {name: array for name, array in found.items() if array is not None}
+    return {name: _open_clip_name(name) for name in names}
 
 
-def _from_clip(names: list[str], held: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray | None]]:
-    for name in names:
-        places = (f"{place}{prefix}{name}" for place in CLIP for prefix in ("text_model.", ""))
-        yield name, next((held[each] for each in places if each in held), None)
+def _open_clip_name(name: str) -> str:
+    match = _LAYER.fullmatch(name)
+    if match is None:
+        return _AROUND_LAYERS.get(name, name)
+    number, module, last = match.groups()
+    # one array for queries, keys and values
+    inside = f"attn.in_proj_{last}" if module in _PROJECTIONS else f"{_IN_LAYER.get(module, module)}.{last}"
+    return f"transformer.resblocks.{number}.{inside}"
 
 
-def _from_open_clip(names: list[str], held: Mapping[str, np.ndarray], place: str) -> Iterator[tuple[str, np.ndarray | None]]:
-    """OpenCLIP has one projection for queries, keys and values, and more layers at the end than are used."""
-    for name in names:
-        match = _LAYER.fullmatch(name)
-        if name == "text_projection.weight":
-            array = held.get(f"{place}text_projection")
-            yield name, None if array is None else array.T
-        elif match is None:
-            yield name, held.get(place + _AROUND_LAYERS.get(name, name))
-        elif match[2] in _PROJECTIONS:
-            joined = held.get(f"{place}transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}")
-            yield name, None if joined is None else np.split(joined, 3)[_PROJECTIONS.index(match[2])]
-        else:
-            inside = _IN_LAYER.get(match[2], match[2])
-            yield name, held.get(f"{place}transformer.resblocks.{match[1]}.{inside}.{match[3]}")
+def of_open_clip(name: str, array: np.ndarray) -> np.ndarray:
+    """An array of a text encoder from that of the file, by its name in transformers."""
+    if name == _PROJECTION:
+        return array.T
+    match = _LAYER.fullmatch(name)
+    joined = match is not None and match[2] in _PROJECTIONS
+    return np.array_split(array, 3)[_PROJECTIONS.index(match[2])] if joined and array.ndim else array

@@ -54,6 +54,11 @@ _OTHERS = {
 }
 
 
+def class_of(encoders: int) -> str:
+    """The class of pipelines with so many text encoders, 1 or 2."""
+    return next(name for name, kind in KINDS.items() if len(kind.encoders) == encoders)
+
+
 def read_kind(files: CheckpointFiles) -> Kind | None:
     """The kind of text-to-image pipeline that a checkpoint is; None without an index, or if it is a pipeline of pixels.
 

@@ -12,9 +12,10 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import folder, guided, hub, latents, pipeline, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
+from jaxdiff.interop.changes import Changes
 from jaxdiff.interop.files import CheckpointFiles, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
-from jaxdiff.interop.text_to_image import Changes, Pipeline
+from jaxdiff.interop.text_to_image import Pipeline
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import MODEL
@@ -119,8 +120,8 @@ def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
 
     Arguments:
         source: the folder, or `hf://OWNER/NAME[@REVISION]` on the Hugging Face hub, which needs `jaxdiff[hub]`.
-        changes: what differs from the files, arguments of `jaxdiff.interop.text_to_image.Changes`: `dtype`, `size`, `variant`,
-            `replaced`, `single`, `loras`, `embeddings` and `clip_skip`.
+        changes: what differs from the files, arguments of `jaxdiff.interop.changes.Changes`: `dtype`, `size`, `variant`,
+            `replaced`, `single`, `loras` and `embeddings`.
 
     Raises:
         InputError: it is no such pipeline, a file is missing or damaged, arrays do not match their network (all are listed), or
@@ -133,6 +134,17 @@ def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
         if kind is None:
             raise InputError(f"{source} is no text-to-image pipeline: a folder with a {pipeline.INDEX} of one is read")
         return Pipeline(files, kind, given).model()
+
+
+def is_text_to_image(source: str | os.PathLike) -> bool:
+    """Whether a source is a pipeline that `load_text_to_image` reads.
+
+    Raises:
+        InputError: it does not exist, or is a text-to-image pipeline of another kind.
+    """
+    with reading(os.fspath(source)):
+        files, inside = _opened(source)
+        return not inside and pipeline.read_kind(files) is not None
 
 
 def is_diffusers(path: str | os.PathLike) -> bool:

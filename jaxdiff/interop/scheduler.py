@@ -5,6 +5,7 @@ timesteps; clipping and order are chosen by the solver.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -142,19 +143,22 @@ def _grid(spacing: str, offset: int, names: Mapping[str, str], *, noisy: bool) -
     return {"spacing": names.get(spacing, spacing), **shifted, **({"end": "timestep"} if noisy else {})}
 
 
-def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
-    """The `scheduler_config.json` of a DDIMScheduler for a process.
+def written(
+    process: Process, prediction: Prediction, timesteps: int, placed: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The `scheduler_config.json` of a DDIMScheduler for a process, or of an EulerDiscreteScheduler if `ddim` has its grid.
 
-    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1. With `trailing` spacing the
-    scheduler's grid is our uniform grid.
+    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1.
 
     Arguments:
         process: a variance-preserving process.
         prediction: `eps`, `v` or `x0`.
         timesteps: T, the number of timesteps.
+        placed: the grids of the solvers, as from `grids`; by default our uniform grid, which is `trailing` there, of data that
+            are clipped to [-1, 1].
 
     Raises:
-        InputError: the process or the prediction has no counterpart.
+        InputError: the process, the prediction or the grids have no counterpart.
     """
     if not process.preserves_variance:
         raise InputError(f"diffusers' DDIMScheduler preserves variance, process {process.name} does not")
@@ -163,17 +167,30 @@ def written(process: Process, prediction: Prediction, timesteps: int) -> dict[st
         raise InputError(
             f"diffusers' DDIMScheduler takes networks that predict {', '.join(names)}; this one predicts {prediction}"
         )
-    return {
+    own = {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": timesteps,
         **_betas(process, timesteps),
         "prediction_type": names[prediction],
-        "clip_sample": True,
+        "clip_sample": placed is None,
         "clip_sample_range": 1.0,
-        "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "timestep_spacing": "trailing",
     }
+    if placed is None:
+        return own | {"set_alpha_to_one": True, "steps_offset": 0, "timestep_spacing": "trailing"}
+    return own | _placing(placed)
+
+
+def _placing(placed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings from which `grids` reads these grids."""
+    offsets = sorted({0, *(grid.get("offset", 0) for grid in placed.values())})
+    # without a spacing, each class of diffusers has its own
+    spacings = ({}, *({"timestep_spacing": name} for name in ("leading", "linspace", "trailing")))
+    ends = ({}, {"final_sigmas_type": "sigma_min"})
+    for name, clean, end, spacing, offset in product(("DDIM", "EulerDiscrete"), (True, False), ends, spacings, offsets):
+        settings = {"_class_name": f"{name}Scheduler", "set_alpha_to_one": clean, "steps_offset": offset, **spacing, **end}
+        if grids(settings) == placed:
+            return settings
+    raise InputError("the grids of the model are those of no scheduler of diffusers")
 
 
 def _betas(process: Process, timesteps: int) -> dict[str, Any]:

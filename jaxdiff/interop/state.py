@@ -38,9 +38,12 @@ FOREIGN = {
     r"(^|\.)x_embedder\.proj\.weight$": "a diffusion transformer",
     r"(^|\.)(post_quant_conv|decoder\.conv_out)\.weight$": "an autoencoder",
 }
-_AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+"""The places of averaged weights."""
 _DEPTH = 4  # maximum nesting of dictionaries
-_MOST, _MOST_NETWORKS = 10_000, 100  # maximum number of dictionaries, and of networks in one
+_MOST = 10_000  # maximum number of dictionaries
+MOST_NETWORKS = 100
+"""The most networks of one dictionary that are looked at."""
 
 
 class Found(NamedTuple):
@@ -83,7 +86,7 @@ def find(held: Any, name: str, key: str | None = None, expected: Family | None =
         raise InputError(_nothing(held, by_place, name))
     matching = [place for place in networks if key is None or place == key or place.startswith(f"{key}.")]
     if key is None and len(matching) > 1:
-        matching = [place for place in matching if _AVERAGED.search(place)] or matching
+        matching = [place for place in matching if AVERAGED.search(place)] or matching
     if len(matching) != 1:
         listed = ", ".join(place or "the whole file" for place in matching or networks)
         if not matching:
@@ -129,8 +132,8 @@ def _networks(path: str, arrays: Arrays) -> Iterator[tuple[str, tuple[Family, Ar
             whole = name.endswith(first) and (not prefix or prefix.endswith("."))
             if whole and all(prefix + other in arrays for other in others):
                 prefixes[prefix] = family
-    if len(prefixes) > _MOST_NETWORKS:
-        raise InputError(f"a dictionary of {len(arrays):,} arrays holds {len(prefixes):,} networks, more than {_MOST_NETWORKS}")
+    if len(prefixes) > MOST_NETWORKS:
+        raise InputError(f"a dictionary of {len(arrays):,} arrays holds {len(prefixes):,} networks, more than {MOST_NETWORKS}")
     for prefix, family in prefixes.items():
         inner = tuple(other for other in prefixes if len(other) > len(prefix))
         own = {

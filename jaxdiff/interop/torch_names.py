@@ -57,11 +57,24 @@ def parts_from_torch(
     parts: Sequence[Network], state: Mapping[str, np.ndarray], name: str = "the state dictionary"
 ) -> list[Network]:
     """`from_torch` for a module that is several networks of ours, whose names together are those of the module."""
+    given = matched({key: shape for part in parts for key, shape in expected(part).items()}, state, name)
+    return [_filled(part, given) for part in parts]
+
+
+def matched(
+    shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray], name: str = "the state dictionary"
+) -> Arrays:
+    """The arrays of a module under their names of today and in the shapes of our networks; see `from_torch`.
+
+    Arguments:
+        shapes: those that our networks have, by name, as from `expected`.
+        state: the arrays of the module by name.
+        name: the name of the state in errors.
+    """
     given = {key: array for key, array in modern_names(state).items() if key.rpartition(".")[2] not in NO_WEIGHTS}
-    shapes = {key: shape for part in parts for key, shape in expected(part).items()}
     given |= {key: array.reshape(shapes[key]) for key, array in given.items() if _pointwise(array.shape, shapes.get(key))}
     require_match(shapes, given, name)
-    return [_filled(part, given) for part in parts]
+    return given
 
 
 def _filled(abstract: Network, given: Mapping[str, np.ndarray]) -> Network:
