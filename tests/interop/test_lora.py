@@ -15,8 +15,10 @@ RANK, ALPHA = 3, 6.0
 UNET = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
 TEXT = "encoder.layers.0.self_attn.q_proj"
 SHAPES = {
-    "unet": {f"{UNET}.to_q.weight": (6, 4), f"{UNET}.to_out.0.weight": (4, 6),
-             "down_blocks.0.resnets.0.conv1.weight": (5, 4, 3, 3), "down_blocks.0.attentions.0.proj_in.weight": (6, 6, 1, 1), "conv_in.bias": (4,)},
+    "unet": {
+        f"{UNET}.to_q.weight": (6, 4), f"{UNET}.to_out.0.weight": (4, 6), "down_blocks.0.resnets.0.conv1.weight": (5, 4, 3, 3),
+        "down_blocks.0.attentions.0.proj_in.weight": (6, 6, 1, 1), "conv_in.bias": (4,),
+    },
     "text_encoder": {f"{TEXT}.weight": (4, 4)},
     "text_encoder_2": {f"{TEXT}.weight": (7, 7)},
 }  # fmt: skip
