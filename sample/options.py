@@ -213,8 +213,9 @@ class Search(Reading, Sampling):
     """Find a tau for each pair of values instead of one for all."""
     mode: Literal["direct", "prefix", "spectral"] = "direct"
     """Search criterion, described above."""
-    metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
+    metric: Literal["pixel", "whitened", "feature", "latent"] = "feature"
+    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference.
+    Of a text-to-image model all but latent are measured on decoded images."""
     edges: tuple[Positive, ...] = EDGES
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None

@@ -116,8 +116,9 @@ def _show(conditions: Prompts) -> None:
     if len(conditions.prompts) == 2:
         differ = conditions.encoders[0].tokenizer.difference(*conditions.prompts)
         first, second = (" ".join(each) or "nothing" for each in (differ.first, differ.second))
+        count = max(len(differ.first), len(differ.second))
         console.print(
-            f"the prompts differ in {max(len(differ.first), len(differ.second))} tokens: {first!r} and {second!r}",
+            f"the prompts differ in {count} token{'s' * (count != 1)}: {first!r} and {second!r}",
             highlight=False,
             markup=False,
         )

@@ -64,7 +64,7 @@ _UNDRAWN = cast(nnx.Rngs, _Undrawn())
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype: DTypeLike
+    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, bias: bool = True, dtype: DTypeLike
 ) -> nnx.Conv:
     """A same-padded convolution, zero until `jaxdiff.models.network` draws its weights.
 
@@ -74,8 +74,9 @@ def convolution(
     """
     zeros, padding = nnx.initializers.zeros_init(), kernel // 2 if centred else "SAME"
     return nnx.Conv(
-        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN
-    )
+        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, use_bias=bias, dtype=dtype, kernel_init=zeros,
+        rngs=_UNDRAWN,
+    )  # fmt: skip
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike) -> nnx.Linear:

@@ -14,6 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 from jaxdiff.models.autoencoder import AutoencoderConfig, LatentDecoder, LatentEncoder
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.image_encoder import ImageEncoder, ImageEncoderConfig
 from jaxdiff.models.text_encoder import TextEncoder, TextEncoderConfig
 from jaxdiff.models.unet import UNet
 from jaxdiff.models.unet_condition import ConditionUNet
@@ -58,6 +59,11 @@ def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
 def text_encoder(config: TextEncoderConfig, key: PRNGKeyArray) -> Network:
     """A text encoder with random weights drawn from `key`, like `unet`."""
     return stored(_fresh(lambda: TextEncoder(config), key), config.dtype)
+
+
+def image_encoder(config: ImageEncoderConfig, key: PRNGKeyArray) -> Network:
+    """An image encoder with random weights drawn from `key`, like `unet`."""
+    return stored(_fresh(lambda: ImageEncoder(config), key), config.dtype)
 
 
 def with_tokens(

@@ -5,11 +5,12 @@ from jaxdiff.models import labels, latent_size
 from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import EncoderConfig, UNetConfig
+from jaxdiff.models.image_encoder import ImageEncoderConfig
 from jaxdiff.models.latent_size import convolution, dense
 from jaxdiff.models.text_encoder import TextEncoderConfig
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 
-Config = UNetConfig | ClassifierConfig | ConditionUNetConfig | AutoencoderConfig | TextEncoderConfig
+Config = UNetConfig | ClassifierConfig | ConditionUNetConfig | AutoencoderConfig | TextEncoderConfig | ImageEncoderConfig
 
 
 def weight_count(config: Config) -> int:
@@ -22,7 +23,11 @@ def weight_count(config: Config) -> int:
     if isinstance(config, AutoencoderConfig):
         return latent_size.encoder(config) + latent_size.decoder(config)
     if isinstance(config, TextEncoderConfig):
-        return _text_encoder(config)
+        tables = config.vocabulary * config.width + 2 * config.width  # of tokens, and the final norm
+        return tables + config.width * (config.projection or 0) + _transformer(config)
+    if isinstance(config, ImageEncoderConfig):
+        patches = config.channels * config.patch**2 * config.width
+        return patches + 5 * config.width + config.width * config.projection + _transformer(config)
     embedding, inputs = 4 * config.base, config.channels * config.stem**2
     count = dense(config.base, embedding) + dense(embedding, embedding) + convolution(3, inputs, config.base)
     skips, width = [(config.base, 1)], config.base  # channels of the encoder's layers, and how many follow one another
@@ -68,11 +73,11 @@ def require_held(config: Config, held: int, name: str) -> None:
         raise InputError(f"{name} describes a network of {count:,} weights and holds {held:,}: it is damaged")
 
 
-def _text_encoder(config: TextEncoderConfig) -> int:
+def _transformer(config: TextEncoderConfig | ImageEncoderConfig) -> int:
+    """The layers of a transformer, and the table of its positions."""
     width = config.width
     layer = 4 * dense(width, width) + dense(width, config.inner) + dense(config.inner, width) + 4 * width
-    rows = config.vocabulary + config.positions
-    return rows * width + config.layers * layer + 2 * width + width * (config.projection or 0)
+    return config.positions * width + config.layers * layer
 
 
 def _residual(inputs: int, outputs: int, config: EncoderConfig) -> int:

@@ -11,6 +11,8 @@ from jaxdiff.models.config import DTYPES, MOST_BLOCKS, MOST_LEVELS, Width
 SIZES = 6
 """The numbers of the condition `sizes`: height and width of the original, top and left of the crop, height and width drawn."""
 Blocks = Annotated[int, Bounds(least=1, limit=MOST_BLOCKS)]
+MOST_TRANSFORMERS = 1000
+"""The most layers of all transformers of a network, of which SDXL has 70."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,6 @@ class ConditionUNetConfig:
         if not 1 <= levels <= MOST_LEVELS:
             raise InputError(f"`widths` must be of 1 to {MOST_LEVELS} levels, got {levels}")
         if not isinstance(self.size, int):
-            if len(self.size) != 2:
-                raise InputError(f"`size` must be the height and width of the latents, got {len(self.size)} numbers")
             height, width = self.size
             object.__setattr__(self, "size", height if height == width else (height, width))
         for name in ("transformers", "heads"):
@@ -78,6 +78,8 @@ class ConditionUNetConfig:
                 raise InputError(f"`heads` {heads} does not divide the {width} channels of level {level}")
         if self.widths[0] % 2 or (self.size_channels or 0) % 2:
             raise InputError("the first of `widths` and `size_channels` must be even, half of the features being sines")
+        if (count := self.transformer_layers) > MOST_TRANSFORMERS:
+            raise InputError(f"`transformers` and `blocks` must make at most {MOST_TRANSFORMERS:,} layers, got {count:,}")
         if (self.pooled_channels is None) != (self.size_channels is None):
             raise InputError("`pooled_channels` and `size_channels` must be given together or not at all")
         check_dtype(self.dtype)
@@ -87,6 +89,12 @@ class ConditionUNetConfig:
         """The shape of the latents that it was trained on, (h, w, C)."""
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         return (height, width, self.channels)
+
+    @property
+    def transformer_layers(self) -> int:
+        """The layers of all transformers."""
+        on_levels = sum(self.transformers[level] for level in self.attention)
+        return (2 * self.blocks + 1) * on_levels + self.transformers[-1]
 
     @property
     def embedding(self) -> int:

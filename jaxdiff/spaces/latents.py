@@ -1,7 +1,7 @@
 """The space of latents: images through an autoencoder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import jax
@@ -78,6 +78,16 @@ class Latents(Space):
         """The space of the decoded images."""
         return Pixels(self.height, self.width)
 
+    @property
+    def decoding(self) -> "Decoding":
+        """Latents to pixels in [-1, 1]; see `Space.decoding`."""
+        return Decoding(self.decoder, self.scaling_factor, self.shift_factor, self._at_once)
+
+    @property
+    def _at_once(self) -> int:
+        """Images that are encoded or decoded at once."""
+        return max(1, AT_ONCE // (self.height * self.width))
+
     def sized(self, height: int, width: int) -> "Latents":
         """The space of images of another size; see `Latents`."""
         return replace(self, height=height, width=width)
@@ -91,7 +101,7 @@ class Latents(Space):
 
     def decode(self, x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"]) -> UInt8[np.ndarray, "b height width 3"]:
         """uint8 images, rounded to nearest; see `Space.decode`."""
-        return self._in_slices(lambda part: to_bytes(_decoded(self.decoder, part / self.scaling_factor + self.shift_factor)), x)
+        return self._in_slices(lambda part: to_bytes(_decoded(self.decoding, part)), x)
 
     def pictures(self, shown: UInt8[np.ndarray, "b height width 3"]) -> UInt8[np.ndarray, "b height width 3"]:
         """The images."""
@@ -110,7 +120,7 @@ class Latents(Space):
 
     def _in_slices(self, function: Callable, rows: Any) -> np.ndarray:
         """A function of a batch, applied to slices of equal length, so that one program serves all."""
-        length = max(1, min(len(rows), AT_ONCE // (self.height * self.width)))
+        length = max(1, min(len(rows), self._at_once))
         results = []
         for start in range(0, len(rows), length):
             part = np.asarray(rows[start : start + length])
@@ -122,11 +132,36 @@ class Latents(Space):
         return f"{self.height}x{self.width} images as latents of {'x'.join(map(str, self.shape))}"
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Decoding:
+    """Latents to pixels, in slices of bounded memory.
+
+    Attributes:
+        decoder, scaling_factor, shift_factor: see `Latents`.
+        at_once: the number of images that are decoded at once.
+    """
+
+    decoder: Callable
+    scaling_factor: float | Array
+    shift_factor: float | Array
+    at_once: int = field(metadata={"static": True})
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b height width 3"]:
+        """Pixels, clipped to [-1, 1]."""
+        z = x / self.scaling_factor + self.shift_factor
+        pixels = self.decoder(z) if len(z) <= self.at_once else self._in_slices(z)
+        return jnp.clip(pixels, -1.0, 1.0)
+
+    def _in_slices(self, z: Array) -> Array:
+        return jax.lax.map(lambda row: self.decoder(row[None])[0], z, batch_size=self.at_once)
+
+
 @jax.jit
 def _mean(encoder: Callable, pixels: Float[Array, "b height width 3"]) -> Float[Array, "b h w c"]:
     return encoder(pixels)[0]
 
 
 @jax.jit
-def _decoded(decoder: Callable, latents: Float[Array, "b h w c"]) -> Float[Array, "b height width 3"]:
-    return decoder(latents)
+def _decoded(decoding: Decoding, latents: Float[Array, "b h w c"]) -> Float[Array, "b height width 3"]:
+    return decoding(latents)

@@ -113,7 +113,7 @@ class ImageGuard(Reading, Guard):
 
         images = self.encoded(self.unsafe, chosen, self.unsafe_count)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
-        refs = references(images, mesh=spread)
+        refs = references(images, limits=chosen.model.space.limits, mesh=spread)
         around, more = self.around(chosen, refs)
         different = f" ({refs.distinct} distinct)" if refs.distinct < refs.count else ""
         line = f"guard {self.name}: {refs.count} unsafe images{different} from {self.unsafe}"

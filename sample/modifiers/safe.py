@@ -112,7 +112,7 @@ class Safe(ImageGuard, Weighted):
                 return weight, {"classifier": fingerprint}
             case "odds":
                 known = self.encoded(self.known_safe, chosen)
-                return guidance.odds(known, unsafe), {}
+                return guidance.odds(known, unsafe, limits=chosen.model.space.limits), {}
         return self.weight_kind, {}
 
     def _kernel(self) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import safetensors.numpy
 
 from jaxdiff.boundary import read_json, reading
 from jaxdiff.conditions import templates, tokenizer_files
-from jaxdiff.interop import text_embeddings, text_encoder_config
+from jaxdiff.interop import clip, text_embeddings, text_encoder_config
 from tests.conditions.bpe import BEGIN, END, VOCABULARY, parts, token, whole
 from tests.fuzzing.property import Target
+from tests.interop.test_clip import written as written_clip
 from tests.interop.test_text_embeddings import ROWS, of_webui
 
 ADDED = {str(VOCABULARY[each]): token(each) for each in (BEGIN, END)} | {"522": token("<x>", special=False)}
@@ -65,6 +66,13 @@ def _read_embeddings(path: Path) -> None:
     assert found.token and all(rows.ndim == 2 and np.isfinite(rows).all() for rows in found.vectors)
 
 
+def _read_clip(path: Path) -> None:
+    read = clip.load(path)
+    with np.errstate(all="ignore"):
+        vectors = read.of_images(np.zeros((1, 8, 7, 3), np.uint8))
+    assert vectors.shape == (1, read.config.projection) and np.isfinite(read.scale)
+
+
 TEXT: dict[str, Target] = {
     "tokenizer in parts": Target(partial(_tokenizer, parts, added_tokens_decoder=ADDED), _read_tokenizer),
     "tokenizer in one file": Target(partial(_tokenizer, whole), _read_tokenizer),
@@ -72,6 +80,8 @@ TEXT: dict[str, Target] = {
         partial(_tokenizer, parts, added_tokens_decoder=ADDED), _read_tokenizer, files="tokenizer_config.json"
     ),
     "settings of a text encoder": Target(_settings, _read_settings),
+    "CLIP": Target(lambda folder: written_clip(folder / "clip"), _read_clip, examples=40),
+    "CLIP's settings": Target(lambda folder: written_clip(folder / "clip"), _read_clip, examples=40, files="*config.json"),
     "template of prompts": Target(_template, _read_template),
     "embeddings of a token": Target(_embeddings, _read_embeddings),
     "embeddings of a token, .pt": Target(lambda folder: of_webui(folder / "x.pt", name="face"), _read_embeddings),

@@ -8,8 +8,8 @@ from flax import nnx
 from jaxdiff import interop
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.models.network import abstract, unet
 from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.network import abstract, unet
 from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.weight_file import named as by_path
 from tests.interop.test_torch_file import called, named, saved, zipped

@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from jaxdiff.interop import autoencoder_config, latent_networks, torch_names, unet_condition_config
-from jaxdiff.models import autoencoder, latent_blocks, transformer_2d, unet_condition
+from jaxdiff.models import latent_blocks, transformer_2d, unet_condition
 from jaxdiff.models.network import Network, abstract, condition_unet, latent_decoder, latent_encoder
 from jaxdiff.models.tiling import decoded_in_tiles
 
