@@ -14,6 +14,7 @@ import numpy as np
 from jaxdiff.boundary import parse_json
 from jaxdiff.errors import InputError
 from jaxdiff.interop.layers import Arrays, listed
+from jaxdiff.interop.state import dictionaries
 
 METADATA = "lora_adapter_metadata"
 """What diffusers calls the settings of a LoRA in the header of its file."""
@@ -104,6 +105,14 @@ def merged(
     if wrong:
         raise InputError(f"{name} is a LoRA of another architecture; {len(wrong)} weights have another shape: {listed(wrong)}")
     return changed
+
+
+def only(held: Any, name: str) -> Arrays:
+    """The arrays of a file that holds nothing else. Raises `InputError` for any other, with its name."""
+    found = dictionaries(held, name)
+    if list(found) != [""]:
+        raise InputError(f"{name} must hold arrays by name and nothing else")
+    return found[""]
 
 
 def _places(states: Mapping[str, Arrays], original: Mapping[str, str]) -> dict[str, Place]:
