@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import shutil
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ TRAINING = ["--data", "embedded", "--steps", "4", "--save-minutes", "0", "--prev
 PROGRAMS = {
     "draw": (sample, ["sample", "draw", *MODEL, "--count", "6", "--batch-size", "2"], "out"),
     "search": (sample, ["sample", "search", *MODEL, "--metric", "pixel", "--batch", "4"], "out/tau.json"),
-    "export": (train, ["train", "export", "--model", "run"], "out"),
+    "export": (train, ["train", "export", "--model", "stemless"], "out"),
     "import": (train, ["train", "import", "exported"], "out"),
     "inspect": (train, ["train", "inspect", "data.npz"], "out/shown.png"),
     "train": (small_training.main, ["train", *TRAINING], "out"),
@@ -58,32 +59,35 @@ WORKING = pytest.mark.parametrize("program", [name for name in PROGRAMS if name 
 """The programs that are run to their end; a self-check takes long, and writes as fairness does."""
 
 
-@pytest.fixture
-def inputs(tmp_path, save_model, call_program, rng):
-    """What the programs read."""
-    save_model(tmp_path / "run")
-    save_model(tmp_path / "plain", size=8, attributes=())
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, save_model, small_classifiers):
+    """What the programs read, in a folder that each test copies."""
+    folder, rng = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
+    save_model(folder / "run")
+    save_stemless(folder / "stemless")
     for name, count in (("data.npz", 240), ("set.npz", 48)):
         labels = np.arange(count) % 2
         images = np.clip(rng.normal(80 + 90 * labels[:, None, None, None], 30, (count, 16, 16, 3)), 0, 255).astype(np.uint8)
         split = np.array(["train", "train", "test", "test"] * (count // 4))
         np.savez(
-            tmp_path / name, images=images, labels=labels, split=split, attributes=["group"], values_group=["square", "round"]
+            folder / name, images=images, labels=labels, split=split, attributes=["group"], values_group=["square", "round"]
         )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for main, arguments in (
+            (train, ["train", "export", "--model", "stemless", "--out", "exported"]),
+            (evaluate, [*PROGRAMS["fairness"][1], "--out", "evaluated"]),
+        ):
+            patch.setattr(sys, "argv", arguments)
+            main()
+    return folder
 
 
 @pytest.fixture(params=PROGRAMS)
-def program(request, tmp_path, save_model, inputs, call_program, capsys):
+def program(request, tmp_path, inputs, call_program, capsys):
     """A program: its name, its output, and a function that runs it and returns its exit status and its errors."""
     main, arguments, out = PROGRAMS[request.param]
-    if request.param == "import":
-        save_stemless(tmp_path / "stemless")
-        assert call_program(train, "train", "export", "--model", "stemless", "--out", "exported") == 0
-    if request.param == "export":
-        save_stemless(tmp_path / "run")
-    if request.param == "report":
-        fairness = [*PROGRAMS["fairness"][1], "--out", "evaluated"]
-        assert call_program(evaluate, *fairness) == 0
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
 
     def run():
         capsys.readouterr()

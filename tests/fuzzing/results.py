@@ -38,7 +38,7 @@ def _search(found) -> Target:
         assert type(again).from_json(again.to_json()).to_json() == again.to_json() and again.summary
         again.require({**again.context, "guard": again.context.get("guard"), "modifiers": again.context.get("modifiers")})
 
-    return Target(written, read, examples=200)
+    return Target(written, read, examples=80)
 
 
 def _training(folder: Path) -> Path:
@@ -90,5 +90,5 @@ RESULTS: dict[str, Target] = {
     "search of pairs": _search(_PAIRS),
     "spectral search": _search(_BANDS),
     "training run": Target(_training, _resume),
-    "report": Target(_report, _page, examples=60, files="report/report.json"),
+    "report": Target(_report, _page, examples=30, files="report/report.json"),
 }
