@@ -1,0 +1,56 @@
+"""Sizes and lengths of the recipe. All results are functions of a plan, the number of threads and the machine's kernels."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SIZE = 32
+"""Height and width of images in pixels."""
+LATENT = 8
+"""Height and width of latents."""
+TOKENS = 77
+"""Tokens of a prompt, as in CLIP."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each stage trains. Lengths are numbers of steps, not minutes, so that the result does not depend on the load.
+
+    Attributes:
+        seed: of the initial weights, the noise and the data.
+        classifier_steps, autoencoder_steps, clip_steps, unet_steps: optimiser's steps.
+        faces: images whose latents the UNet is trained on.
+        held_out: images that each measure of quality takes.
+    """
+
+    seed: int = 0
+    classifier_steps: int = 1500
+    autoencoder_steps: int = 3600
+    clip_steps: int = 3000
+    unet_steps: int = 9000
+    faces: int = 40_000
+    held_out: int = 1024
+
+    def description(self) -> dict[str, Any]:
+        """As JSON, to compare with that of a work folder."""
+        return asdict(self)
+
+
+QUICK = Plan(classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64)
+"""A plan of two minutes, which shows that every stage runs; its faces are noise."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of checkpoints and finished stages of a plan."""
+
+    folder: Path
+    plan: Plan
+
+    def finished(self, stage: str) -> Path:
+        """The folder that a finished stage leaves."""
+        return self.folder / stage
+
+    def state(self, stage: str) -> Path:
+        """The file of an unfinished stage's state."""
+        return self.folder / f"{stage}.state.pt"
