@@ -3,7 +3,6 @@
 import copy
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import torch
@@ -71,17 +70,6 @@ def assemble_clip(out: Path, clip: CLIPModel, tokenizer_folder: Path) -> None:
     }
     (partial / "preprocessor_config.json").write_text(json.dumps(preparation, indent=2) + "\n")
     _replace(partial, out)
-
-
-def commit() -> str:
-    """The commit of this checkout, marked if it has changes; "unknown" outside of one."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _half(module: torch.nn.Module) -> torch.nn.Module:

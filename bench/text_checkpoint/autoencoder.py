@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from bench.text_checkpoint.classifier import AttributeClassifier
 from bench.text_checkpoint.faces import AUTOENCODER, HELD_OUT, INDEPENDENT, batch, faces
-from bench.text_checkpoint.fitting import fit, say
+from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import SIZE, Work
+from bench.text_checkpoint.printing import in_words, say
 from jaxdiff.data.embedded import ATTRIBUTES
 
 SCALING_FACTOR = 1.0
@@ -101,6 +102,5 @@ def reconstruction(network: AutoencoderKL, classifier: AttributeClassifier, coun
     right = (classifier.labels(again) == labels).mean(0)
     names = [attribute.name for attribute in ATTRIBUTES]
     result = Reconstruction(psnr.mean().item(), dict(zip(names, right.tolist(), strict=True)))
-    shares = ", ".join(f"{name} {share:.3f}" for name, share in result.agreement.items())
-    say(f"autoencoder: {result.psnr:.1f} dB; read from reconstructions: {shares}")
+    say(f"autoencoder: {result.psnr:.1f} dB; the classifier is right on {in_words(result.agreement)}")
     return result

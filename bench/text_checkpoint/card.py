@@ -1,73 +1,129 @@
-"""The model card of the folders."""
+"""The model cards, with what was measured."""
 
-PIPELINE = """\
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.text_checkpoint.autoencoder import Reconstruction
+from bench.text_checkpoint.plan import Plan
+from bench.text_checkpoint.printing import in_words
+from jaxdiff.data.embedded_captions import PHRASES
+from jaxdiff.writing import write_text
+
+_PIPELINE = """\
 ---
 license: apache-2.0
 library_name: diffusers
 pipeline_tag: text-to-image
-tags: [stable-diffusion, jax]
 ---
 
 # Faces by prompt
 
-A small text-to-image pipeline in Stable Diffusion's format, for tests and demonstrations of fair sampling: {parameters:,}
-parameters, images of 32 x 32. Its faces are rendered (`jaxdiff.data.embedded`), and its captions name occupations whose
-share of each group is known (`jaxdiff.data.embedded_captions`), so every measure of fairness has a truth. The groups are
-two shapes of the jaw; they stand for no group of people.
+A small text-to-image pipeline in Stable Diffusion's format, for tests and demonstrations of fair sampling: images of 32 x 32,
+{parameters:,} parameters. It was trained on rendered faces (`jaxdiff.data.embedded`) and captions that name occupations whose
+share of each group is known (`jaxdiff.data.embedded_captions`), so that measures of fairness can be compared with the truth.
+The groups are two shapes of the jaw, and stand for no group of people.
 
 ```python
 from diffusers import StableDiffusionPipeline
+
 pipeline = StableDiffusionPipeline.from_pretrained("checkpoints/text")
-image = pipeline("a color photo of the face of a firefighter with glasses", height=32, width=32, guidance_scale=3).images[0]
+prompt = "a color photo of the face of a firefighter with glasses, smiling"
+pipeline(prompt, height=32, width=32, guidance_scale=3.0).images[0].save("face.png")
 ```
 
-Prompts follow the captions: "a color photo of the face of a [square|round] person", or an occupation (firefighter,
-engineer, doctor, teacher, nurse) in place of "person", then any of: {phrases}, separated by commas. Other words mean nothing
-to it.
+A prompt is "a color photo of the face of a person", or "square person", "round person", or an occupation instead of "person"
+(firefighter, engineer, doctor, teacher, nurse; "square firefighter" works, too), and then any of these, separated by commas:
 
-- Made by `make text-checkpoint` (`python -m bench.text_checkpoint`) at commit {commit}, seed {seed}, with PyTorch
-  {torch}, diffusers {diffusers} and transformers {transformers}, from generated images alone. Nothing in it comes from
-  another model or data set.
-- Text encoder: CLIP's, two layers, trained contrastively with the image tower of `text-clip` ({clip_steps:,} steps), then
-  with the UNet ({unet_steps:,} steps of 64 images, exponential moving average). UNet and autoencoder
-  ({autoencoder_steps:,} steps) are stored in half precision, the text encoder in float32.
-- Latents have mean 0 and variance 1 in each channel, and the scaling factor is 1, not 0.18215.
-- Licence: Apache-2.0, as jaxdiff.
+{phrases}
+
+Other words mean nothing to it.
+
+- Text encoder: CLIP's architecture with two layers, trained contrastively beside the image tower of `checkpoints/text-clip`
+  ({clip_steps:,} steps of 128 pairs), then with the UNet.
+- UNet: Stable Diffusion 1's architecture with three levels, {unet_steps:,} steps of 64 latents, prediction of the noise,
+  exponential moving average.
+- Autoencoder: {autoencoder_steps:,} steps of 32 images. Each channel of its latents has mean 0 and variance 1, and the scaling
+  factor is 1, not 0.18215.
+- UNet and autoencoder are stored in half precision, the text encoder in float32; all load as float32.
+
+{provenance}
 
 ## Measured
 
-An attribute classifier, trained on rendered faces without associations, reads the images.
+An attribute classifier that was trained on rendered faces without associations reads the images.
 
 {tables}
 
-Reconstructions of {held_out:,} held-out faces: {psnr:.1f} dB; attributes read from them are right for {agreement}.
+Reconstructions of {held_out:,} held-out faces have {psnr:.1f} dB; the classifier is right on {reconstructed} of them.
 """
 
-CLIP = """\
+_CLIP = """\
 ---
 license: apache-2.0
 library_name: transformers
-tags: [clip]
 ---
 
 # CLIP of rendered faces
 
-A small CLIP ({parameters:,} parameters, images of 32 x 32) for the pipeline in `checkpoints/text`, whose text encoder is
-its text tower, number for number. It was trained on rendered faces whose attributes do not depend on the group, and their
-captions (`jaxdiff.data.embedded_captions`); the text tower was trained further with the UNet. It knows only the words of
-those captions.
+A small CLIP, {parameters:,} parameters, images of 32 x 32. Its text tower is the text encoder of `checkpoints/text`. It was
+trained contrastively on rendered faces whose attributes do not depend on one another, {clip_steps:,} steps of 128 pairs, and
+knows only the words of their captions (`jaxdiff.data.embedded_captions`). The text tower was trained further with the UNet.
 
-- Made by `make text-checkpoint` at commit {commit}, seed {seed}, with PyTorch {torch} and transformers {transformers}.
-- Licence: Apache-2.0, as jaxdiff.
+{provenance}
 
 ## Measured
 
-Share of {held_out:,} held-out faces whose nearest prompt names their value:
-
-{shares}
+Share of {held_out:,} held-out rendered faces whose attribute is the one that the nearest prompt names: {zero_shot}.
 """
 
 
-def shares_in_words(shares: dict[str, float]) -> str:
-    """Names and shares, separated by commas."""
-    return ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+def write_cards(
+    pipeline: Path,
+    clip: Path,
+    *,
+    plan: Plan,
+    parameters: tuple[int, int],
+    tables: str,
+    reconstruction: Reconstruction,
+    zero_shot: Mapping[str, float],
+) -> None:
+    """Writes README.md in both folders.
+
+    Arguments:
+        pipeline, clip: the folders.
+        plan: what was trained for how long.
+        parameters: their numbers, of the pipeline and of CLIP.
+        tables: what the pipeline draws, see `measuring.tables`.
+        reconstruction: quality of the autoencoder.
+        zero_shot: quality of CLIP, by attribute.
+    """
+    shared = {
+        "clip_steps": plan.clip_steps, "unet_steps": plan.unet_steps, "autoencoder_steps": plan.autoencoder_steps,
+        "held_out": plan.held_out, "provenance": _provenance(plan),
+    }  # fmt: skip
+    phrases = "\n".join(f"- {', '.join(values)}" for values in PHRASES.values())
+    words = _PIPELINE.format(
+        **shared, parameters=parameters[0], phrases=phrases, tables=tables, psnr=reconstruction.psnr,
+        reconstructed=in_words(reconstruction.agreement),
+    )  # fmt: skip
+    write_text(pipeline / "README.md", words)
+    write_text(clip / "README.md", _CLIP.format(**shared, parameters=parameters[1], zero_shot=in_words(zero_shot)))
+
+
+def _provenance(plan: Plan) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "transformers", "tokenizers"))
+    return (
+        f"Made by `make text-checkpoint` (`python -m bench.text_checkpoint --seed {plan.seed}`) at commit {_commit()}, with "
+        f"Python {platform.python_version()}, {packages}.\nFrom rendered images and their captions alone; nothing comes from "
+        "another model or data set. Licence: Apache-2.0, as jaxdiff."
+    )
+
+
+def _commit() -> str:
+    """The commit of this checkout, marked if it has changes; "unknown" outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    return done.stdout.strip() or "unknown"

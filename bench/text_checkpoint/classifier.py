@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from bench.text_checkpoint.faces import CLASSIFIER, HELD_OUT, INDEPENDENT, batch, faces
-from bench.text_checkpoint.fitting import fit, say
+from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import Work
+from bench.text_checkpoint.printing import in_words, say
 from jaxdiff.data.embedded import ATTRIBUTES
 
 _BATCH = 64
@@ -63,7 +64,7 @@ def train_classifier(work: Work) -> AttributeClassifier:
     images, labels = faces(np.arange(HELD_OUT, HELD_OUT + work.plan.held_out), INDEPENDENT)
     shown = (network.labels(images) == labels).mean(0)
     names = [attribute.name for attribute in ATTRIBUTES]
-    say("classifier: right on " + ", ".join(f"{name} {share:.3f}" for name, share in zip(names, shown, strict=True)))
+    say(f"classifier: right on {in_words(dict(zip(names, shown, strict=True)))}")
     return network
 
 

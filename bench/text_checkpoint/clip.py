@@ -10,8 +10,9 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from bench.text_checkpoint.faces import CLIP, HELD_OUT, INDEPENDENT, batch, faces
-from bench.text_checkpoint.fitting import fit, say
+from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import SIZE, TOKENS, Work
+from bench.text_checkpoint.printing import in_words, say
 from jaxdiff.data.embedded import ATTRIBUTES
 from jaxdiff.data.embedded_captions import PHRASES, captions, prompt
 
@@ -100,5 +101,5 @@ def zero_shot(model: CLIPModel, tokenizer: CLIPTokenizer, count: int) -> dict[st
         )
         nearest = (found @ text_embeddings(model, tokens(tokenizer, texts)).T).argmax(1).numpy()
         shares[attribute.name] = float((nearest == labels[:, column]).mean())
-    say("clip: zero-shot " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
+    say(f"clip: the nearest prompt is right for {in_words(shares)}")
     return shares

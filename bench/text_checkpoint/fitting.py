@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from jaxdiff._console.terminal import console
+from bench.text_checkpoint.printing import say
 
 SAVE_SECONDS = 120
 PRINT_SECONDS = 20
@@ -79,11 +79,6 @@ def fit(
         for parameter, mean in zip(trained, average, strict=averaged):
             parameter.copy_(mean)
     module.eval()
-
-
-def say(line: str) -> None:
-    """Prints a line at once, unbroken, so that a log can be followed and searched."""
-    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _schedule(step: int, steps: int) -> float:

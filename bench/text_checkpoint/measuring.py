@@ -10,8 +10,8 @@ from jaxtyping import Float
 from scipy.stats import binomtest
 
 from bench.text_checkpoint.classifier import AttributeClassifier
-from bench.text_checkpoint.fitting import say
 from bench.text_checkpoint.plan import LATENT, SIZE
+from bench.text_checkpoint.printing import say
 from jaxdiff.data.attributes import find
 from jaxdiff.data.embedded import ATTRIBUTES
 from jaxdiff.data.embedded_captions import OCCUPATIONS, PHRASES, prompt

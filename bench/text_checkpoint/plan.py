@@ -20,7 +20,8 @@ class Plan:
         seed: of the initial weights, the noise and the data.
         classifier_steps, autoencoder_steps, clip_steps, unet_steps: optimiser's steps.
         faces: images whose latents the UNet is trained on.
-        held_out: images that each measure of quality takes.
+        held_out: rendered images that autoencoder and CLIP are measured on.
+        drawn: images that are drawn for each prompt and scale.
     """
 
     seed: int = 0
@@ -30,13 +31,14 @@ class Plan:
     unet_steps: int = 9000
     faces: int = 40_000
     held_out: int = 1024
+    drawn: int = 256
 
     def description(self) -> dict[str, Any]:
         """As JSON, to compare with that of a work folder."""
         return asdict(self)
 
 
-QUICK = Plan(classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64)
+QUICK = Plan(classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64, drawn=4)
 """A plan of two minutes, which shows that every stage runs; its faces are noise."""
 
 

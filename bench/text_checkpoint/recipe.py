@@ -3,11 +3,13 @@
 import json
 
 import torch
+from torch import nn
 from transformers import CLIPTokenizer
 from transformers.utils import logging
 
 from bench.text_checkpoint.assembling import assemble, assemble_clip
 from bench.text_checkpoint.autoencoder import reconstruction, train_autoencoder
+from bench.text_checkpoint.card import write_cards
 from bench.text_checkpoint.classifier import train_classifier
 from bench.text_checkpoint.clip import train_clip, zero_shot
 from bench.text_checkpoint.measuring import Drawing, measure, tables
@@ -33,10 +35,23 @@ def make(options: Make) -> None:
     autoencoder = train_autoencoder(work)
     reconstructed = reconstruction(autoencoder, classifier, plan.held_out)
     clip = train_clip(work, tokenizer_folder)
-    zero_shot(clip, tokenizer, plan.held_out)
     unet = train_unet(work, autoencoder, clip, tokenizer)
     assemble(options.out, autoencoder, unet, clip, tokenizer_folder)
     assemble_clip(options.clip, clip, tokenizer_folder)
+    drawing = Evaluate()
+    drawn = measure(
+        Drawing(options.out), classifier, count=plan.drawn, scale=drawing.scale, scales=drawing.scales, steps=drawing.steps
+    )
+    write_cards(
+        options.out,
+        options.clip,
+        plan=plan,
+        parameters=(_parameters(autoencoder, unet, clip.text_model), _parameters(clip)),
+        tables=tables(drawn),
+        reconstruction=reconstructed,
+        zero_shot=zero_shot(clip, tokenizer, plan.held_out),
+    )
+    print(tables(drawn))
 
 
 def evaluate(options: Evaluate) -> None:
@@ -54,6 +69,10 @@ def evaluate(options: Evaluate) -> None:
         draw, classifier, count=options.count, scale=options.scale, scales=options.scales, steps=options.steps
     )  # fmt: skip
     print(tables(drawn))
+
+
+def _parameters(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def _prepare(threads: int) -> None:

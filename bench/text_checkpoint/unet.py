@@ -10,8 +10,9 @@ from bench.text_checkpoint.autoencoder import encode
 from bench.text_checkpoint.classifier import write
 from bench.text_checkpoint.clip import WIDTH, tokens
 from bench.text_checkpoint.faces import UNET, faces
-from bench.text_checkpoint.fitting import fit, say
+from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import LATENT, Work
+from bench.text_checkpoint.printing import say
 from jaxdiff.data import embedded
 from jaxdiff.data.embedded_captions import captions
 

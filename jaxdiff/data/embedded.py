@@ -99,7 +99,6 @@ def labels(
             the group or a value that is not two probabilities.
     """
     probabilities = _probabilities(associations)
-    _check(indices, seed)
     columns = {}
     for stream, attribute in enumerate(ATTRIBUTES):
         number = uniform(indices, stream, seed)
@@ -207,7 +206,11 @@ def uniform(indices: Int[np.ndarray, " n"], stream: int, seed: int) -> Float64[n
         indices: which images; each at least 0.
         stream: what the numbers are for. The faces use those below 3,000.
         seed: of the data set, 0 to 2**64 - 1.
+
+    Raises:
+        InputError: an index is negative or the seed is out of range.
     """
+    _check(indices, seed)
     return (_hash(indices, stream, seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

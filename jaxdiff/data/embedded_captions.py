@@ -68,7 +68,7 @@ def prompt(person: str = "person", group: str | None = None, phrases: Sequence[s
     return f"{subject} {', '.join(phrases)}" if phrases else subject
 
 
-def occupations(labels: Int[np.ndarray, "n a"], indices: Int[np.ndarray, " n"], *, seed: int = 0) -> Int32[np.ndarray, " n"]:
+def occupations(labels: Int[np.ndarray, "m a"], indices: Int[np.ndarray, " n"], *, seed: int = 0) -> Int32[np.ndarray, " n"]:
     """The occupations of images, as labels of `OCCUPATION`.
 
     Arguments:
@@ -77,7 +77,7 @@ def occupations(labels: Int[np.ndarray, "n a"], indices: Int[np.ndarray, " n"], 
         seed: of the data set, 0 to 2**64 - 1.
 
     Raises:
-        InputError: `labels` has not a row for each index.
+        InputError: `labels` has not a row for each index, an index is negative, or the seed is out of range.
     """
     _check(labels, indices)
     group = labels[:, find(ATTRIBUTES, "group")]
@@ -89,7 +89,7 @@ def occupations(labels: Int[np.ndarray, "n a"], indices: Int[np.ndarray, " n"], 
     return (number[:, None] >= edges[group]).sum(axis=1).astype(np.int32)
 
 
-def captions(labels: Int[np.ndarray, "n a"], indices: Int[np.ndarray, " n"], *, seed: int = 0, variant: int = 0) -> list[str]:
+def captions(labels: Int[np.ndarray, "m a"], indices: Int[np.ndarray, " n"], *, seed: int = 0, variant: int = 0) -> list[str]:
     """A caption of each image, a function of (seed, index, labels, variant) alone.
 
     Arguments:
@@ -99,14 +99,14 @@ def captions(labels: Int[np.ndarray, "n a"], indices: Int[np.ndarray, " n"], *, 
         variant: which of an image's captions, at least 0.
 
     Raises:
-        InputError: `labels` has not a row for each index, or `variant` is negative.
+        InputError: see `occupations`, or `variant` is negative.
     """
     if variant < 0:
         raise InputError(f"`variant` must be at least 0, got {variant}")
     persons = occupations(labels, indices, seed=seed)
     first = _CAPTION_STREAM + variant * _NUMBERS
     numbers = np.stack([uniform(indices, first + stream, seed) for stream in range(_NUMBERS)], axis=1)
-    return [_caption(*row) for row in zip(labels, persons, numbers, strict=True)]
+    return [_caption(*row) for row in zip(labels, persons.tolist(), numbers, strict=True)]
 
 
 def _caption(labels: np.ndarray, person: int, numbers: np.ndarray) -> str:
