@@ -16,7 +16,7 @@ from jaxdiff.data.embedded import ATTRIBUTES
 
 SCALING_FACTOR = 1.0
 """Of latents, as the folder states it. It is not Stable Diffusion's 0.18215, so that a reader who assumes that fails."""
-_BATCH = 32
+_BATCH = 16
 _KL = 1e-3
 
 
@@ -59,7 +59,7 @@ def train_autoencoder(work: Work) -> AutoencoderKL:
         return error.abs().mean() + 2 * error.square().mean() + 0.5 * edges + _KL * divergence
 
     fit(
-        "autoencoder", network, loss, steps=work.plan.autoencoder_steps, rate=2e-3, seed=work.plan.seed,
+        "autoencoder", network, loss, steps=work.plan.autoencoder_steps, rate=1.5e-3, seed=work.plan.seed,
         state=work.state("autoencoder"),
     )  # fmt: skip
     whiten(network, faces(np.arange(work.plan.held_out))[0])

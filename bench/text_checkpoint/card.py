@@ -45,7 +45,7 @@ Other words mean nothing to it.
   ({clip_steps:,} steps of 128 pairs), then with the UNet.
 - UNet: Stable Diffusion 1's architecture with three levels, {unet_steps:,} steps of 64 latents, prediction of the noise,
   exponential moving average.
-- Autoencoder: {autoencoder_steps:,} steps of 32 images. Each channel of its latents has mean 0 and variance 1, and the scaling
+- Autoencoder: {autoencoder_steps:,} steps of 16 images. Each channel of its latents has mean 0 and variance 1, and the scaling
   factor is 1, not 0.18215.
 - UNet and autoencoder are stored in half precision, the text encoder in float32; all load as float32.
 

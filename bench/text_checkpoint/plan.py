@@ -26,9 +26,9 @@ class Plan:
 
     seed: int = 0
     classifier_steps: int = 1500
-    autoencoder_steps: int = 3600
-    clip_steps: int = 3000
-    unet_steps: int = 9000
+    autoencoder_steps: int = 4000
+    clip_steps: int = 2000
+    unet_steps: int = 7500
     faces: int = 40_000
     held_out: int = 1024
     drawn: int = 256
