@@ -5,8 +5,11 @@ attributes, each with probability 1/2 and in random order: "... with glasses, sm
 is uniform, so that short prompts are as common as long ones. Whether a caption names the group, the occupation or an attribute
 depends on nothing in the image: among the images whose caption is "... of a firefighter" a known share is square.
 
+A tenth of captions is empty, for classifier-free guidance; a tenth leaves out "a color photo of the face of"; and a tenth has
+the phrases alone, "with glasses, smiling", as prompts that are negative, unsafe or edit an image usually are.
+
 The occupation is a label of image i, and a function of (seed, i, group) alone. An image has many captions, one for each
-`variant`; a tenth of them is empty, for classifier-free guidance.
+`variant`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +51,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _OCCUPATION_STREAM = 3_000
 _CAPTION_STREAM = 4_000
-_EMPTY = 0.1
+_EMPTY, _SHORT, _PHRASES_ALONE = 0.1, 0.2, 0.3  # the upper end of each form; the rest is whole
 _NAMES_OCCUPATION = 0.45
 _NAMES_GROUP = {True: 0.25, False: 0.75}  # by whether an occupation is named
 _NUMBERS = 4 + 2 * len(PHRASES)  # uniform numbers of a caption
@@ -62,10 +65,8 @@ def prompt(person: str = "person", group: str | None = None, phrases: Sequence[s
         group: the value of the group, or None to leave it open.
         phrases: values of `PHRASES`, in order.
     """
-    named = f"{group} {person}" if group else person
-    article = "an" if named[0] in "aeiou" else "a"
-    subject = f"a color photo of the face of {article} {named}"
-    return f"{subject} {', '.join(phrases)}" if phrases else subject
+    described = _description(person, group, phrases)
+    return f"a color photo of the face of {'an' if described[0] in 'aeiou' else 'a'} {described}"
 
 
 def occupations(labels: Int[np.ndarray, "m a"], indices: Int[np.ndarray, " n"], *, seed: int = 0) -> Int32[np.ndarray, " n"]:
@@ -109,24 +110,28 @@ def captions(labels: Int[np.ndarray, "m a"], indices: Int[np.ndarray, " n"], *, 
     return [_caption(*row) for row in zip(labels, persons.tolist(), numbers, strict=True)]
 
 
-def _caption(labels: np.ndarray, person: int, numbers: np.ndarray) -> str:
-    empty, occupation, group, share, *rest = numbers
-    if empty < _EMPTY:
+def _caption(labels: np.ndarray, occupation: int, numbers: np.ndarray) -> str:
+    form, person, group, share, *rest = numbers
+    if form < _EMPTY:
         return ""
-    names_occupation = bool(occupation < _NAMES_OCCUPATION)
+    # each phrase with probability `share`, which is uniform: 1/2 in all, and any number of phrases is equally likely
+    chosen, order = np.array(rest).reshape(2, len(PHRASES))
     values = {attribute.name: label for attribute, label in zip(ATTRIBUTES, labels, strict=True)}
-    # named with probability `share`, which is uniform: 1/2 for each phrase, and any number of phrases is equally likely
-    named, order = np.array(rest).reshape(2, len(PHRASES))
-    phrases = [
-        phrase[values[name]]
-        for _, chosen, (name, phrase) in sorted(zip(order, named, PHRASES.items(), strict=True), key=lambda item: item[0])
-        if chosen < share
-    ]
-    return prompt(
-        OCCUPATION.values[person] if names_occupation else "person",
+    of_values = [phrase[values[name]] for name, phrase in PHRASES.items()]
+    phrases = [of_values[place] for place in np.argsort(order) if chosen[place] < share]
+    if phrases and _SHORT <= form < _PHRASES_ALONE:
+        return ", ".join(phrases)
+    names_occupation = bool(person < _NAMES_OCCUPATION)
+    return (_description if form < _PHRASES_ALONE else prompt)(
+        OCCUPATION.values[occupation] if names_occupation else "person",
         ATTRIBUTES[0].values[values["group"]] if group < _NAMES_GROUP[names_occupation] else None,
         phrases,
     )
+
+
+def _description(person: str, group: str | None, phrases: Sequence[str]) -> str:
+    subject = f"{group} {person}" if group else person
+    return f"{subject} {', '.join(phrases)}" if phrases else subject
 
 
 def _check(labels: np.ndarray, indices: np.ndarray) -> None:
