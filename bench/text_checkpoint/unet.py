@@ -1,4 +1,8 @@
-"""The UNet and the text encoder: noise of latents predicted from prompts."""
+"""The UNet and the text encoder: noise of latents predicted from prompts.
+
+The text encoder is CLIP's text tower, trained further with the UNet, since at this size its tokens must learn what the UNet
+reads from them. CLIP's loss against the fixed image tower goes on beside it, so that prompts and images keep a common space.
+"""
 
 import numpy as np
 import torch
@@ -8,7 +12,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from bench.text_checkpoint.autoencoder import encode
 from bench.text_checkpoint.classifier import write
-from bench.text_checkpoint.clip import WIDTH, tokens
+from bench.text_checkpoint.clip import WIDTH, contrast, image_embeddings, pairs, text_embeddings, tokens
 from bench.text_checkpoint.faces import UNET, faces
 from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import LATENT, Work
@@ -16,9 +20,11 @@ from bench.text_checkpoint.printing import say
 from jaxdiff.data import embedded
 from jaxdiff.data.embedded_captions import captions
 
-_BATCH = 64
-_PART = 250
 TRAINING_STEPS = 1000
+_BATCH = 64
+_PAIRS = 32
+_CONTRAST = 0.02  # weight of CLIP's loss, which is then about as large as that of the noise
+_PART = 250
 
 
 def scheduler() -> DDIMScheduler:
@@ -54,15 +60,15 @@ def train_unet(work: Work, autoencoder: AutoencoderKL, clip: CLIPModel, tokenize
         generator = np.random.default_rng((work.plan.seed, step))
         rows = generator.choice(work.plan.faces, _BATCH, replace=False)
         # each visit of a face has another caption
-        texts = captions(embedded.labels(rows), rows + UNET, seed=work.plan.seed, variant=1 + step)
+        texts = captions(embedded.labels(UNET + rows), UNET + rows, seed=work.plan.seed, variant=1 + step)
         prompts = clip.text_model(tokens(tokenizer, texts)).last_hidden_state
         clean, noise, times = latents[rows], torch.randn(_BATCH, 4, LATENT, LATENT), timesteps(_BATCH)
         predicted = unet(process.add_noise(clean, noise, times), times, encoder_hidden_states=prompts).sample
-        return (predicted - noise).square().mean()
+        return (predicted - noise).square().mean() + _CONTRAST * _contrast(clip, pairs(step, _PAIRS, work.plan.seed, tokenizer))
 
     fit(
         "unet", both, loss, steps=work.plan.unet_steps, rate=1.5e-3, seed=work.plan.seed, state=work.state("unet"),
-        parameters=[*unet.parameters(), *clip.text_model.parameters()], averaged=True,
+        parameters=[*unet.parameters(), *clip.text_model.parameters(), *clip.text_projection.parameters()], averaged=True,
     )  # fmt: skip
     return unet
 
@@ -72,6 +78,13 @@ def timesteps(count: int) -> torch.Tensor:
     places = (torch.arange(count // 2) + torch.rand(2, 1)) / (count // 2)
     places = torch.cat([places[0], 0.2 + 0.6 * places[1]])
     return (places * TRAINING_STEPS).long().clamp(max=TRAINING_STEPS - 1)
+
+
+def _contrast(clip: CLIPModel, pairs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    images, ids = pairs
+    with torch.no_grad():
+        embedded_images = image_embeddings(clip, images)
+    return contrast(clip, text_embeddings(clip, ids), embedded_images)
 
 
 def _latents(work: Work, autoencoder: AutoencoderKL) -> torch.Tensor:
