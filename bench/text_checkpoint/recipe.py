@@ -18,6 +18,7 @@ from bench.text_checkpoint.pictures import write_pictures
 from bench.text_checkpoint.plan import QUICK, Plan, Work
 from bench.text_checkpoint.tokenizer import write_tokenizer
 from bench.text_checkpoint.unet import train_unet
+from jaxdiff._console.interrupts import keeping
 from jaxdiff.errors import InputError
 from jaxdiff.writing import write_text
 
@@ -25,6 +26,11 @@ from jaxdiff.writing import write_text
 def make(options: Make) -> None:
     """Trains, assembles and measures."""
     _prepare(options.threads)
+    with keeping(f"finished parts and the state of the last one are kept in {options.work}"):
+        _make(options)
+
+
+def _make(options: Make) -> None:
     plan = Plan(seed=options.seed) if not options.quick else QUICK
     work = _work(options, plan)
     tokenizer_folder = work.finished("tokenizer")
