@@ -21,11 +21,11 @@ WIDTH = 64
 _BATCH = 128
 
 
-def tokens(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Int[torch.Tensor, "n l"]:
-    """Padded tokens of texts."""
-    return tokenizer(
-        list(texts), padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
-    ).input_ids  # fmt: skip
+def tokens(tokenizer: CLIPTokenizer, texts: Sequence[str], *, whole: bool = True) -> Int[torch.Tensor, "n l"]:
+    """Tokens of texts, padded to the length of prompts, or to that of the longest text where only the end token is read: the
+    tower is causal, so that what follows the end changes nothing before it."""
+    padding = "max_length" if whole else "longest"
+    return tokenizer(list(texts), padding=padding, max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
 
 
 def text_embeddings(model: CLIPModel, ids: Int[torch.Tensor, "n l"]) -> Float[torch.Tensor, "n d"]:
@@ -51,7 +51,7 @@ def pairs(step: int, size: int, seed: int, tokenizer: CLIPTokenizer) -> tuple[to
     images, labels = faces(indices, INDEPENDENT)
     texts = captions(labels, indices, seed=seed)
     kept = [row for row, text in enumerate(texts) if text]
-    return images[kept], tokens(tokenizer, [texts[row] for row in kept])
+    return images[kept], tokens(tokenizer, [texts[row] for row in kept], whole=False)
 
 
 def train_clip(work: Work, tokenizer_folder: Path) -> CLIPModel:
@@ -99,7 +99,7 @@ def zero_shot(model: CLIPModel, tokenizer: CLIPTokenizer, count: int) -> dict[st
             if attribute.name in PHRASES
             else [prompt(group=value) for value in attribute.values]
         )
-        nearest = (found @ text_embeddings(model, tokens(tokenizer, texts)).T).argmax(1).numpy()
+        nearest = (found @ text_embeddings(model, tokens(tokenizer, texts, whole=False)).T).argmax(1).numpy()
         shares[attribute.name] = float((nearest == labels[:, column]).mean())
     say(f"clip: the nearest prompt is right for {in_words(shares)}")
     return shares
