@@ -36,8 +36,10 @@ docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; 
 	$(INSTALL) -e '.[programs,test,docs]'
 	$(PY) -m sphinx -W --keep-going -b html -d out/docs-cache docs out/docs
 
-oracles: $(STAMP)  ## compare solvers with diffusers, and FID Inception and quality with torch-fidelity; installs them and PyTorch first
+# Of open-clip-torch the vocabulary alone is read, so that nothing that it needs is installed.
+oracles: $(STAMP)  ## compare with diffusers, transformers and torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'
+	$(INSTALL) --no-deps 'open-clip-torch==3.3.0'
 	$(PY) -m pytest tests/oracles
 
 lint: $(STAMP)  ## check style, format, import laws and types

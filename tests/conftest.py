@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -41,6 +42,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler as compiler_options  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 
 from jaxdiff import model as models  # noqa: E402
 from jaxdiff._console.terminal import run  # noqa: E402
@@ -114,18 +116,34 @@ def pytest_collection_finish():
     gc.set_threshold(100_000, 20, 20)
 
 
+MAPS = 20_000
+"""Memory maps of a process, of which the kernel allows 65,530; a program takes about five."""
+
+
+def _maps() -> int:
+    """How many memory maps this process has; without /proc, too many."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else MAPS
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Forgets what a file compiled: thousands of programs in one process run into the kernel's limit on memory maps."""
+    """Files share what they compiled, until there is so much of it that the next file might run into the kernel's limit."""
     yield
+    if _maps() >= MAPS:
+        _forget()
+
+
+def _forget() -> None:
     jax.clear_caches()
+    _lowering.__dict__.clear()
     gc.collect()
 
 
 def _compile_quickly(quick: bool) -> None:
     """How programs are compiled from now on; those that were compiled the other way are forgotten."""
     if quick != jax.config.read("jax_disable_most_optimizations"):
-        jax.clear_caches()
+        _forget()
         jax.config.update("jax_disable_most_optimizations", quick)
 
 
@@ -144,6 +162,17 @@ def _options(*arguments, **named):
 
 
 _get_compile_options, compiler_options.get_compile_options = compiler_options.get_compile_options, _options
+
+
+def _context():
+    """MLIR's context, one for all programs of a thread: making it takes half of the time of lowering a small program."""
+    if not hasattr(_lowering, "context"):
+        _lowering.context = _make_context()
+    return _lowering.context
+
+
+_lowering = threading.local()
+_make_context, mlir.make_ir_context = mlir.make_ir_context, _context
 _compile_quickly(True)  # fixtures of modules and sessions, too
 
 
