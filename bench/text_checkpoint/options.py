@@ -31,7 +31,7 @@ class Make:
     threads: int = 2
     """Threads of PyTorch. Another number changes the last bits of the result."""
     quick: bool = False
-    """Train each part for a few steps only, in two minutes: every stage runs, and the faces are noise."""
+    """Train each part for a few steps only, in minutes: every stage runs, and the faces are noise."""
 
     def __post_init__(self):
         if self.threads < 1:

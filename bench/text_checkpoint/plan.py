@@ -21,7 +21,7 @@ class Plan:
         classifier_steps, autoencoder_steps, clip_steps, unet_steps: optimiser's steps.
         faces: images whose latents the UNet is trained on.
         held_out: rendered images that autoencoder and CLIP are measured on.
-        drawn: images that are drawn for each prompt and scale.
+        drawn, drawing_steps: images that are drawn for each prompt and scale, and steps of DDIM.
     """
 
     seed: int = 0
@@ -32,14 +32,17 @@ class Plan:
     faces: int = 40_000
     held_out: int = 1024
     drawn: int = 256
+    drawing_steps: int = 25
 
     def description(self) -> dict[str, Any]:
         """As JSON, to compare with that of a work folder."""
         return asdict(self)
 
 
-QUICK = Plan(classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64, drawn=4)
-"""A plan of two minutes, which shows that every stage runs; its faces are noise."""
+QUICK = Plan(
+    classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64, drawn=4, drawing_steps=2
+)  # fmt: skip
+"""A plan of minutes, which shows that every stage runs; its faces are noise."""
 
 
 @dataclass(frozen=True)

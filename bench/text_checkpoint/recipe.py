@@ -1,6 +1,7 @@
 """The stages in order."""
 
 import json
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -24,14 +25,19 @@ from jaxdiff.writing import write_text
 
 
 def make(options: Make) -> None:
-    """Trains, assembles and measures."""
+    """Trains, assembles and measures by the plan of the options."""
     _prepare(options.threads)
+    plan = replace(QUICK if options.quick else Plan(), seed=options.seed)
     with keeping(f"finished parts and the state of the last one are kept in {options.work}"):
-        _make(options)
+        follow(plan, options)
 
 
-def _make(options: Make) -> None:
-    plan = Plan(seed=options.seed) if not options.quick else QUICK
+def follow(plan: Plan, options: Make) -> None:
+    """Trains, assembles and measures by a plan.
+
+    Raises:
+        InputError: the work folder is of another plan.
+    """
     work = _work(options, plan)
     tokenizer_folder = work.finished("tokenizer")
     if not tokenizer_folder.exists():
@@ -44,9 +50,9 @@ def _make(options: Make) -> None:
     unet = train_unet(work, autoencoder, clip, tokenizer)
     assemble(options.out, autoencoder, unet, clip, tokenizer_folder)
     assemble_clip(options.clip, clip, tokenizer_folder)
-    drawing = Evaluate()
+    scales = Evaluate()
     drawn = measure(
-        Drawing(options.out), classifier, count=plan.drawn, scale=drawing.scale, scales=drawing.scales, steps=drawing.steps
+        Drawing(options.out), classifier, count=plan.drawn, scale=scales.scale, scales=scales.scales, steps=plan.drawing_steps
     )
     write_cards(
         options.out,
