@@ -196,7 +196,7 @@ def test_a_prompt_that_is_too_long_is_cut_and_its_end_printed(folder, tmp_path, 
     common = ["--model", folder, "--solver", "ddim", "--steps", 2, "--count", 1, "--out", "set"]
     assert call_program(main, "sample", "draw", *common, "--prompt", "a man " * 20) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "too long" in printed and "a man" in printed
+    assert "too long" in printed and "a man" in printed and "without --guidance-scale" in printed
 
 
 @pytest.mark.parametrize(
