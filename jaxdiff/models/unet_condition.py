@@ -15,6 +15,7 @@ from jaxdiff.models.layers import GroupNorm, convolution, linear, sinusoids
 from jaxdiff.models.transformer_2d import SpatialTransformer
 from jaxdiff.models.unet_condition_config import SIZES, ConditionUNetConfig
 
+
 class Embedding(nnx.Module):
     """Two dense layers with a SiLU between them."""
 
