@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdiff.boundary import parse_json
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.interop.layers import Arrays, listed
 from jaxdiff.interop.state import dictionaries
@@ -47,6 +48,7 @@ _OTHER_FORMS = {
     r"oft_.*": "an OFT",
     r"on_input": "an IA3",
 }
+_MODULE = re.compile(r"\^?[\w.]+")  # PEFT takes any regular expression; ^ is for a whole name
 _ONE = np.ones(1)
 
 
@@ -190,7 +192,10 @@ class _Alphas(NamedTuple):
     def of(self, place: Place, rank: int) -> float:
         module = place.name.removesuffix(".weight")
         for pattern, alpha in dict(self.settings.get(f"{place.part}.alpha_pattern") or {}).items():
-            if module == pattern or module.endswith(f".{pattern}"):
+            if not _MODULE.fullmatch(pattern):
+                raise InputError(f"alpha_pattern of a LoRA must have names of modules, got {shortened(pattern)}")
+            name = pattern.removeprefix("^")
+            if module == name or (name == pattern and module.endswith(f".{name}")):
                 return float(alpha)
         given = self.settings.get(f"{place.part}.lora_alpha")
         return float(rank if given is None else given)

@@ -119,7 +119,7 @@ def test_the_forms_of_diffusers(module):
     metadata = {lora.METADATA: json.dumps(settings)}
     changes(merged(held, metadata), {place: shaped(product(down, up, ALPHA / RANK))})
     name = place[1].removesuffix(".weight")
-    for pattern in (name, name.split(".", 1)[1]):
+    for pattern in (name, f"^{name}", name.split(".", 1)[1]):
         metadata = {lora.METADATA: json.dumps({**settings, f"{place[0]}.alpha_pattern": {pattern: 1.5, "x": 9}})}
         changes(merged(held, metadata), {place: shaped(product(down, up, 1.5 / RANK))})
 
@@ -192,6 +192,15 @@ def test_settings_that_change_the_product_are_refused(setting):
     with pytest.raises(InputError, match=f"settings in its header that jaxdiff does not merge: unet.{setting}"):
         merged(PAIR, {lora.METADATA: json.dumps({f"unet.{setting}": True})})
     merged(PAIR, {lora.METADATA: json.dumps({f"unet.{setting}": False})})
+
+
+def test_patterns_that_are_no_names_are_refused():
+    metadata = {lora.METADATA: json.dumps({"unet.alpha_pattern": {"(to_q|to_k)": 3}})}
+    with pytest.raises(InputError, match="alpha_pattern of a LoRA must have names of modules, got .*to_q|to_k"):
+        merged(PAIR, metadata)
+    # of a whole name, not of its end
+    metadata = {lora.METADATA: json.dumps({"unet.alpha_pattern": {"^to_q": 30, "q": 30}})}
+    changes(merged(PAIR, metadata), {Q: product(A, B)})
 
 
 def test_a_pipeline_is_loaded_with_lora(tmp_path):

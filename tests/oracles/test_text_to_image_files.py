@@ -164,9 +164,12 @@ def of_processors(layer: Layer) -> tuple[str, ...] | None:
 
 
 SETTINGS = {
-    part: {f"{part}.r": RANK, f"{part}.lora_alpha": 7, f"{part}.target_modules": ["to_q"], f"{part}.peft_type": "LORA"}
+    part: {
+        f"{part}.r": RANK, f"{part}.lora_alpha": 7, f"{part}.target_modules": [*DENSE, "conv1", "conv", "conv_shortcut"],
+        f"{part}.alpha_pattern": {"attn1.to_q": 3} if part == "unet" else {}, f"{part}.peft_type": "LORA",
+    }
     for part in PARTS
-}
+}  # fmt: skip
 METADATAS = {
     kind: SETTINGS["unet"] | SETTINGS["text_encoder"] | (SETTINGS["text_encoder_2"] if kind == "XL" else {}) for kind in CLASSES
 }
@@ -263,9 +266,7 @@ def test_textual_inversion_is_that_of_diffusers(form, folders, tmp_path):
     model = interop.load_text_to_image(folders["SD 1"], embeddings=[file])
     prompts = [f"a photo of {token} man", f"{token}", "a man", f"photo,{token}{token}!"]
     with torch.no_grad():
-        expected = pipeline.encode_prompt(pipeline.maybe_convert_prompt(prompts, pipeline.tokenizer), "cpu", 1, False)[
-            0
-        ].numpy()
+        expected = pipeline.encode_prompt(prompts, "cpu", 1, False)[0].numpy()
     ours = np.asarray(model.conditions.encode_prompts(prompts)["text"])
     assert error(ours, expected) < 2e-6
     plain = interop.load_text_to_image(folders["SD 1"]).conditions.encode_prompts(prompts)["text"]
