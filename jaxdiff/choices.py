@@ -84,6 +84,9 @@ TIME_SAMPLINGS: dict[TimeSampling, str] = {
 }
 """How training times are drawn."""
 
+Resize = Literal["tensorflow", "pytorch-fid", "clean-fid"]
+"""The programs whose resize of images for the Inception network there is, see `jaxdiff.quality.resizing`."""
+
 PHASES = ("clean-up", "content", "coarse")
 """The names of the noise phases, in order of decreasing SNR, see `jaxdiff.phases`."""
 BOUNDARIES = (1.0, 1e-2)

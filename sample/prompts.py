@@ -29,7 +29,7 @@ COLUMN = "prompt"
 def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling) -> tuple[Model, str | None]:
     """The model with the prompts and the image size of the options, and the attribute to sample.
 
-    Prints the end of each prompt that is too long, and where prompts of a pair differ.
+    Prints the end of each prompt that is too long, where prompts of a pair differ, and what a missing guidance scale means.
 
     Arguments:
         path: the path of the model, for errors.
@@ -71,6 +71,9 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling)
             'with its prompts: --attribute "group: a photo of a man | a photo of a woman"'
         )
     _show(conditions)
+    if sampling.scale == 1:
+        hint = "without --guidance-scale prompts are followed weakly, and --negative has no effect; Stable Diffusion takes 7.5"
+        console.print(hint, highlight=False)
     return replace(model, conditions=conditions, space=space), attribute
 
 

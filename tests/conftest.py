@@ -165,7 +165,7 @@ _get_compile_options, compiler_options.get_compile_options = compiler_options.ge
 
 
 def _context():
-    """MLIR's context, one for all programs of a thread: making it takes half of the time of lowering a small program."""
+    """MLIR's context, one for all programs of a thread: making it is half of what lowering a small program takes."""
     if not hasattr(_lowering, "context"):
         _lowering.context = _make_context()
     return _lowering.context

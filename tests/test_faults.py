@@ -5,8 +5,10 @@ Nothing has to be deleted by hand, nothing half-written is left, and in the end 
 
 import os
 import shutil
+import sys
 import time
 
+import numpy as np
 import pytest
 
 from evaluate.__main__ import main as evaluate
@@ -31,7 +33,7 @@ TRAINING = ["--data", "embedded", "--steps", "4", "--save-minutes", "0", "--prev
 PROGRAMS = {
     "draw": (sample, ["sample", "draw", *MODEL, "--count", "6", "--batch-size", "2"], "out"),
     "search": (sample, ["sample", "search", *MODEL, "--metric", "pixel", "--batch", "4"], "out/tau.json"),
-    "export": (train, ["train", "export", "--model", "run"], "out"),
+    "export": (train, ["train", "export", "--model", "stemless"], "out"),
     "import": (train, ["train", "import", "exported"], "out"),
     "inspect": (train, ["train", "inspect", "data.npz"], "out/shown.png"),
     "train": (small_training.main, ["train", *TRAINING], "out"),
@@ -59,19 +61,28 @@ WORKING = pytest.mark.parametrize("program", [name for name in PROGRAMS if name 
 """The programs that are run to their end; a self-check takes long, and writes as fairness does."""
 
 
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, save_model, small_classifiers):
+    """What the programs read, in a folder that each test copies."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder, save_model, np.random.default_rng(0))
+    save_stemless(folder / "stemless")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for main, arguments in (
+            (train, ["train", "export", "--model", "stemless", "--out", "exported"]),
+            (evaluate, [*PROGRAMS["fairness"][1], "--out", "evaluated"]),
+        ):
+            patch.setattr(sys, "argv", arguments)
+            main()
+    return folder
+
+
 @pytest.fixture(params=PROGRAMS)
-def program(request, tmp_path, save_model, rng, call_program, capsys):
+def program(request, tmp_path, inputs, call_program, capsys):
     """A program: its name, its output, and a function that runs it and returns its exit status and its errors."""
-    write_inputs(tmp_path, save_model, rng)
     main, arguments, out = PROGRAMS[request.param]
-    if request.param == "import":
-        save_stemless(tmp_path / "stemless")
-        assert call_program(train, "train", "export", "--model", "stemless", "--out", "exported") == 0
-    if request.param == "export":
-        save_stemless(tmp_path / "run")
-    if request.param == "report":
-        fairness = [*PROGRAMS["fairness"][1], "--out", "evaluated"]
-        assert call_program(evaluate, *fairness) == 0
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
 
     def run():
         capsys.readouterr()

@@ -43,7 +43,7 @@ class Import(CheckedOptions):
     safetensors or .bin, whole or in shards. Averaged weights (unet_ema) are taken before others, and plain weights before
     variants (fp16). OWNER/NAME is a model on the Hugging Face hub (needs jaxdiff[hub]), of which only the files needed are
     downloaded. A file of guided-diffusion or P2 weighting contains only weights: give --size, --process and, unless it is 64,
-    --head-channels. No code in the files is executed. Networks of latents are refused.
+    --head-channels. No code in the files is executed. Other networks of latents are refused.
 
     Class labels become the attribute `class` with the values 0, 1, ..., unless --value-names names them. The model has no null
     label, and so no classifier-free guidance, unless --null-label declares the last class as the null label.

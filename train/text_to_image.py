@@ -1,5 +1,6 @@
 """`jaxdiff train import` of text-to-image models."""
 
+import math
 from collections.abc import Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -62,6 +63,9 @@ def weighted(given: str) -> tuple[Path, float]:
     if not equals or Path(given).is_file():
         return Path(given), 1.0
     try:
-        return Path(name), float(weight)
-    except ValueError as error:
-        raise InputError(f"--lora takes FILE or FILE=WEIGHT, as style.safetensors=0.8, got {given}") from error
+        found = float(weight)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"--lora takes FILE or FILE=WEIGHT, as style.safetensors=0.8, got {given}")
+    return Path(name), found

@@ -114,13 +114,14 @@ def of_pair(text: str) -> PromptTable:
 def read(file: str | os.PathLike) -> PromptTable:
     """The prompts of a file of TOML: a template, and the texts of its attributes.
 
-    ```toml
-    prompt = "a color photo of the face of a {age} {group}"
-    group = ["man", "woman"]
-    age = { young = "young", old = "80 years old" }
-    ```
+        prompt = "a color photo of the face of a {age} {group}"
+        group = ["man", "woman"]
+        age = { young = "young", old = "80 years old" }
 
     A list has texts that name their values themselves; a table has the text of each value.
+
+    Arguments:
+        file: the file.
 
     Raises:
         InputError: the file is missing or no TOML, has no `prompt`, or something else than texts for an attribute; or as for

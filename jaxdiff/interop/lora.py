@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdiff.boundary import parse_json
+from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.interop.layers import Arrays, listed
+from jaxdiff.interop.state import dictionaries
 
 METADATA = "lora_adapter_metadata"
 """What diffusers calls the settings of a LoRA in the header of its file."""
@@ -46,6 +48,7 @@ _OTHER_FORMS = {
     r"oft_.*": "an OFT",
     r"on_input": "an IA3",
 }
+_MODULE = re.compile(r"\^?[\w.]+")  # PEFT takes any regular expression; ^ is for a whole name
 _ONE = np.ones(1)
 
 
@@ -104,6 +107,14 @@ def merged(
     if wrong:
         raise InputError(f"{name} is a LoRA of another architecture; {len(wrong)} weights have another shape: {listed(wrong)}")
     return changed
+
+
+def only(held: Any, name: str) -> Arrays:
+    """The arrays of a file that holds nothing else. Raises `InputError` for any other, with its name."""
+    found = dictionaries(held, name)
+    if list(found) != [""]:
+        raise InputError(f"{name} must hold arrays by name and nothing else")
+    return found[""]
 
 
 def _places(states: Mapping[str, Arrays], original: Mapping[str, str]) -> dict[str, Place]:
@@ -181,7 +192,10 @@ class _Alphas(NamedTuple):
     def of(self, place: Place, rank: int) -> float:
         module = place.name.removesuffix(".weight")
         for pattern, alpha in dict(self.settings.get(f"{place.part}.alpha_pattern") or {}).items():
-            if module == pattern or module.endswith(f".{pattern}"):
+            if not _MODULE.fullmatch(pattern):
+                raise InputError(f"alpha_pattern of a LoRA must have names of modules, got {shortened(pattern)}")
+            name = pattern.removeprefix("^")
+            if module == name or (name == pattern and module.endswith(f".{name}")):
                 return float(alpha)
         given = self.settings.get(f"{place.part}.lora_alpha")
         return float(rank if given is None else given)

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from jaxdiff.boundary import read_json
-from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 from jaxdiff.interop.files import CheckpointFiles
 
@@ -76,7 +75,7 @@ def read_kind(files: CheckpointFiles) -> Kind | None:
         if other or parts:
             reads = ", ".join(f"{about} ({known})" for known, (about, _) in KINDS.items())
             raise InputError(
-                f"{files.label} is {other or f'a {shortened(name)}'}; of text-to-image pipelines jaxdiff reads {reads}"
+                f"{files.label} is {other or f'a {str(name)[:100]}'}; of text-to-image pipelines jaxdiff reads {reads}"
             )
         return None
     for part, wanted in PARTS.items():

@@ -17,7 +17,6 @@ from jaxdiff.interop.files import CheckpointFiles, joined
 from jaxdiff.interop.layers import Arrays, listed
 from jaxdiff.interop.pipeline import INDEX, Kind
 from jaxdiff.interop.pipeline_parts import Parts, Place, State
-from jaxdiff.interop.state import dictionaries
 from jaxdiff.model import Model
 from jaxdiff.models.network import Network
 from jaxdiff.spaces import Latents
@@ -148,7 +147,7 @@ class Pipeline:
             content = weights.read_file(Path(file))
             with reading(file):
                 arrays = lora.merged(
-                    arrays, _only(content.held, name), content.metadata, weight=weight, name=name, original=original
+                    arrays, lora.only(content.held, name), content.metadata, weight=weight, name=name, original=original
                 )
         return arrays
 
@@ -196,11 +195,3 @@ def _decoding(space: Latents, encoder: Network, decoder: Network) -> Latents:
 
 def _leaves(network: Network) -> Arrays:
     return {path: np.asarray(leaf) for path, leaf in named(network.weights).items()}
-
-
-def _only(held: Any, file: str) -> Arrays:
-    """The arrays of a file that holds nothing else."""
-    found = dictionaries(held, file)
-    if list(found) != [""]:
-        raise InputError(f"{file} must hold arrays by name and nothing else")
-    return found[""]

@@ -15,20 +15,6 @@ from jaxdiff.models.layers import GroupNorm, convolution, linear, sinusoids
 from jaxdiff.models.transformer_2d import SpatialTransformer
 from jaxdiff.models.unet_condition_config import SIZES, ConditionUNetConfig
 
-WHOLE = 1e-3
-"""How near to a whole number a timestep is that number."""
-
-
-def timestep(config: ConditionUNetConfig, time: Float[Array, " b"]) -> Float[Array, " b"]:
-    """The timestep of a time t in [0, 1].
-
-    A time is float32, so that `timesteps * t` misses a timestep of training by up to 6e-5 at T = 1000. Those of samplers that
-    take fractions, such as Euler's, are kept.
-    """
-    position = float(config.timesteps) * time + config.time_offset
-    nearest = jnp.round(position)
-    return jnp.where(jnp.abs(position - nearest) < WHOLE, nearest, position)
-
 
 class Embedding(nnx.Module):
     """Two dense layers with a SiLU between them."""
@@ -168,7 +154,8 @@ class ConditionUNet(nnx.Module):
     def embed(self, time: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
         """The time embedding, for SDXL plus that of the pooled text embedding and the sizes."""
         config = self.config
-        embedding = self.time_embedding(sinusoids(timestep(config, time), config.widths[0]))
+        position = float(config.timesteps) * time + config.time_offset
+        embedding = self.time_embedding(sinusoids(position, config.widths[0]))
         if self.add_embedding is None or config.size_channels is None:
             return embedding
         sizes = sinusoids(condition["sizes"].reshape(-1), config.size_channels).reshape(len(time), -1)

@@ -11,6 +11,7 @@ from bench.soak import Round, growth, one_round, rounds, verdict
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_classifiers")
 def test_drawing_searching_and_evaluating_leave_no_descriptor_and_compile_nothing_again():
     done = list(rounds(one_round, 0, 4))
     assert done[0].compilations > 10

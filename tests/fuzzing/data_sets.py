@@ -65,7 +65,7 @@ def _image(kind: str, suffix: str, mode: str = "RGB", **options) -> Target:
         image.save(folder / f"image.{suffix}", kind, **options, **({"exif": exif} if kind in ("PNG", "JPEG", "WEBP") else {}))
         return folder / f"image.{suffix}"
 
-    return Target(written, _read_image, examples=200)
+    return Target(written, _read_image, examples=80)
 
 
 def _celeb_a(*, kaggle: bool) -> Target:

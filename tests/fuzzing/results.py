@@ -41,7 +41,7 @@ def _search(found) -> Target:
         assert type(again).from_json(again.to_json()).to_json() == again.to_json() and again.summary
         again.require({**again.context, "guard": again.context.get("guard"), "modifiers": again.context.get("modifiers")})
 
-    return Target(written, read, examples=200)
+    return Target(written, read, examples=80)
 
 
 def _training(folder: Path) -> Path:
@@ -112,5 +112,5 @@ RESULTS: dict[str, Target] = {
     "training run": Target(_training, _resume),
     "checkpoint of training": Target(_checkpoint, _restore, examples=20),
     "checkpoint of training, its position": Target(_checkpoint, _restore, examples=20, files="position/metadata"),
-    "report": Target(_report, _page, examples=60, files="report/report.json"),
+    "report": Target(_report, _page, examples=30, files="report/report.json"),
 }

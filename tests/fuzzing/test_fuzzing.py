@@ -1,5 +1,9 @@
 """Every reader reads damaged files right or refuses them, in bounded time and memory; the harness finds those that do not."""
 
+import dataclasses
+import io
+import json
+import struct
 import time
 import warnings
 
@@ -25,9 +29,51 @@ def _written(folder):
     return folder / "a.json"
 
 
-def test_an_exception_of_a_library_is_found():
-    import json
+def _untyped_tau(path):
+    """A search whose τ may be anything."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged") from error
+    return found["tau"] + 0
 
+
+def _missing_member(path):
+    """Arrays of which one may be missing."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as opened:
+            arrays = {name: opened[name] for name in opened}
+    except Exception as error:
+        raise InputError(f"{path} is damaged") from error
+    return arrays["images"]
+
+
+def _unbounded_size(path):
+    """A picture that may be larger than memory."""
+    header = path.read_bytes()[:24]
+    if len(header) < 24 or header[12:16] != b"IHDR":
+        raise InputError(f"{path} is damaged")
+    try:
+        return np.empty(struct.unpack(">II", header[16:]), np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise InputError(f"{path} is too large") from error
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "fault"),
+    [
+        ("search", _untyped_tau, (TypeError, KeyError)),
+        ("npz", _missing_member, KeyError),
+        ("image, PNG", _unbounded_size, AssertionError),
+    ],
+)
+def test_as_many_inputs_as_are_tried_find_a_missing_check(name, read, fault):
+    """Each of these readers checks all but one thing."""
+    with pytest.raises(fault):
+        fuzz(dataclasses.replace(TARGETS[name], read=read), Tally(), examples=TARGETS[name].examples)
+
+
+def test_an_exception_of_a_library_is_found():
     with pytest.raises(json.JSONDecodeError):
         fuzz(Target(_written, lambda path: json.loads(path.read_bytes().decode("latin1"))), Tally(), examples=50)
 

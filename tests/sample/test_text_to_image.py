@@ -11,6 +11,7 @@ import sample.draw
 from jaxdiff import guidance
 from jaxdiff import load as load_model
 from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
@@ -19,6 +20,7 @@ from sample.__main__ import main
 from sample.command_line import made
 from sample.options import Draw, Search
 from sample.search import search
+from sample.transitions import default_path
 from tests import small_pipeline
 
 STEPS, COUNT, BATCH, SCALE = 4, 6, 4, 3.0
@@ -164,6 +166,11 @@ def test_tau_belongs_to_its_prompts(folder, tmp_path, call_program, capsys):
     assert "prompts" in capsys.readouterr().err and not (tmp_path / "set" / "samples.json").exists()
 
 
+def test_tau_of_a_model_on_a_hub_needs_a_file():
+    with pytest.raises(InputError, match=r"hub, where tau cannot be kept: .* --out .* --tau-file"):
+        default_path(Path("hf://someone/faces"), chosen=None)
+
+
 def test_a_file_of_prompts_is_an_attribute(folder, tmp_path, call_program):
     (tmp_path / "prompts.txt").write_text("a dog\n\na cat\na dog\n")
     (tmp_path / "prompts.csv").write_text('id,prompt\n1,a dog\n2,"a cat"\n')
@@ -189,7 +196,7 @@ def test_a_prompt_that_is_too_long_is_cut_and_its_end_printed(folder, tmp_path, 
     common = ["--model", folder, "--solver", "ddim", "--steps", 2, "--count", 1, "--out", "set"]
     assert call_program(main, "sample", "draw", *common, "--prompt", "a man " * 20) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "too long" in printed and "a man" in printed
+    assert "too long" in printed and "a man" in printed and "without --guidance-scale" in printed
 
 
 @pytest.mark.parametrize(
