@@ -10,6 +10,9 @@ from jaxdiff._console.terminal import run
 # Threads of OpenMP that wait must not spin, which would double the time on a machine with other work. Set before PyTorch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Notes on packages that are not installed and not needed.
+for library in ("DIFFUSERS", "TRANSFORMERS"):
+    os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 
+import diffusers
 import torch
+import transformers
 from torch import nn
 from transformers import CLIPTokenizer
-from transformers.utils import logging
 
 from bench.text_checkpoint.assembling import assemble, assemble_clip
 from bench.text_checkpoint.autoencoder import reconstruction, train_autoencoder
@@ -90,8 +91,8 @@ def _parameters(*modules: nn.Module) -> int:
 def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _work(options: Make, plan: Plan) -> Work:
