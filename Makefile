@@ -36,10 +36,10 @@ docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; 
 	$(INSTALL) -e '.[programs,test,docs]'
 	$(PY) -m sphinx -W --keep-going -b html -d out/docs-cache docs out/docs
 
-# Of open-clip-torch the vocabulary alone is read, so that nothing that it needs is installed.
+# Of open-clip-torch the vocabulary alone is read, so that nothing that it needs is installed; diffusers merges LoRA by peft.
 oracles: $(STAMP)  ## compare with diffusers, transformers and torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'
-	$(INSTALL) --no-deps 'open-clip-torch==3.3.0'
+	$(INSTALL) --no-deps 'open-clip-torch==3.3.0' 'peft==0.21.2' 'accelerate==1.15.0'
 	$(PY) -m pytest tests/oracles
 
 lint: $(STAMP)  ## check style, format, import laws and types

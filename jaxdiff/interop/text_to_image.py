@@ -1,6 +1,6 @@
 """Text-to-image pipelines in the folder format of diffusers: Stable Diffusion 1, 2 and XL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from jaxdiff.interop.changes import Changes
 from jaxdiff.interop.files import CheckpointFiles, joined
 from jaxdiff.interop.layers import Arrays, listed
 from jaxdiff.interop.pipeline import INDEX, Kind
-from jaxdiff.interop.pipeline_parts import Parts, Place, State
+from jaxdiff.interop.pipeline_parts import Part, Parts, Place, State
 from jaxdiff.model import Model
 from jaxdiff.models.network import Network
+from jaxdiff.models.text_encoder import TextEncoderConfig
 from jaxdiff.spaces import Latents
 from jaxdiff.weight_file import fingerprint, named
 
@@ -51,28 +52,31 @@ class Pipeline:
         process, prediction = scheduler.read(schedule, name)
         grids = scheduler.grids(schedule, name)
         parts = pipeline_parts.read(self.files, self.kind, self.changes, process.timesteps)
-        space, conditions = self._space(parts), self._conditions(parts)
+        space = self._space(parts)
+        conditions = self._conditions(parts, space)
         states = self._states(parts)
         arrays = {part: state.arrays for part, state in states.items()}
         dtype = self.changes.dtype or _stored(arrays["unet"])
+        training = self._training(states, dtype)
+        del states  # the arrays of a part are freed once its network is made
         arrays |= self._merged(parts, {part: held for part, held in arrays.items() if part != "vae"})
         _require_finite(arrays)
-        space = _decoding(space, *parts.vae.imported(arrays["vae"]))
-        parts = parts._replace(unet=parts.unet.computed_in(dtype), texts=tuple(text.computed_in(dtype) for text in parts.texts))
-        (network,) = parts.unet.imported(arrays["unet"])
-        conditions = self._encoding(conditions, parts, arrays)
+        space = _decoding(space, *parts.vae.imported(arrays.pop("vae")))
+        unet, texts = parts.unet.computed_in(dtype), [text.computed_in(dtype) for text in parts.texts]
+        (network,) = unet.imported(arrays.pop("unet"))
+        conditions = self._encoding(conditions, texts, arrays)
         identity = {
-            "unet": parts.unet.config.settings(), "process": process.config(), "prediction": prediction,
+            "unet": unet.config.settings(), "process": process.config(), "prediction": prediction,
             "autoencoder": space.fingerprint, "encoders": [each.fingerprint for each in conditions.encoders],
         }  # fmt: skip
         return Model(
-            config=parts.unet.config,
+            config=unet.config,
             network=network,
             process=process,
             prediction=prediction,
             space=space,
             conditions=conditions,
-            training=self._training(states, dtype),
+            training=training,
             fingerprint=fingerprint(_leaves(network), identity),
             grids=grids,
         )
@@ -92,7 +96,7 @@ class Pipeline:
             scaling_factor=parts.scale.scaling_factor, shift_factor=parts.scale.shift_factor, autoencoder=config,
         )  # fmt: skip
 
-    def _conditions(self, parts: Parts) -> Prompts:
+    def _conditions(self, parts: Parts, space: Latents) -> Prompts:
         """The encoder of prompts, without weights."""
         two = len(parts.texts) == 2
         encoders = []  # XL takes the states before the last layer as they are
@@ -101,7 +105,7 @@ class Pipeline:
             (network,) = text.networks
             encoders.append(PromptEncoder(tokenizer, text.config, network, skip=int(two), normalised=not two))
         zeros = two and bool(read_json(self.files.path(INDEX)).get("force_zeros_for_empty_prompt", True))
-        return Prompts(tuple(encoders), zeros=zeros, size=self._space(parts).shown.shape[:2])
+        return Prompts(tuple(encoders), zeros=zeros, size=(space.height, space.width))
 
     def _tokenizer(self, folder: str, length: int) -> Tokenizer:
         names = self.files.inside(folder)
@@ -110,10 +114,10 @@ class Pipeline:
         paths = [self.files.path(joined(folder, name)) for name in names]  # a hub downloads them now
         return read_tokenizer(paths[0].parent, length)
 
-    def _encoding(self, conditions: Prompts, parts: Parts, arrays: Mapping[str, Arrays]) -> Prompts:
+    def _encoding(self, conditions: Prompts, texts: Sequence[Part[TextEncoderConfig]], arrays: Mapping[str, Arrays]) -> Prompts:
         """The encoder of prompts with its weights, and the tokens of files of textual inversion."""
         encoders = []
-        for encoder, text in zip(conditions.encoders, parts.texts, strict=True):
+        for encoder, text in zip(conditions.encoders, texts, strict=True):
             (network,) = text.imported(arrays[text.name])
             encoders.append(replace(encoder, config=text.config, network=network))
         conditions = replace(conditions, encoders=tuple(encoders))

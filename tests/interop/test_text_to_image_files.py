@@ -13,7 +13,11 @@ import safetensors.numpy
 
 from jaxdiff import interop
 from jaxdiff.errors import InputError
+from jaxdiff.interop import original_layout
+from jaxdiff.interop.torch_names import expected
 from jaxdiff.model import Model
+from jaxdiff.models.network import abstract, condition_unet
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from tests import small_pipeline
 from tests.conditions.bpe import whole
 from tests.interop import original_files
@@ -283,3 +287,18 @@ def test_a_part_is_replaced_beside_one_file_of_all(folders, other, tmp_path):
     found, theirs, own = (small_pipeline.parts(each) for each in (read, small_pipeline.model(**OTHER), plain("SD")))
     assert all(np.array_equal(found["decoder"][path], array) for path, array in theirs["decoder"].items())
     assert all(np.array_equal(found["unet"][path], array) for path, array in own["unet"].items())
+
+
+def test_the_names_of_a_deep_unet_in_the_original_layout():
+    """With levels that have both transformers and an upsampler; some names are those of published files."""
+    each = {"transformers": (1, 1, 1), "heads": (1, 1, 1), "groups": 4, "text_channels": 4}
+    config = ConditionUNetConfig(size=8, widths=(8, 8, 8), blocks=2, attention=(0, 1), **each)
+    names = list(expected(abstract(condition_unet, config)))
+    there = original_files.unet({name: np.array(place) for place, name in enumerate(names)})
+    ours = original_layout.unet_names(names, config.blocks)
+    assert ours == {names[int(place)]: name for name, place in there.items()}
+    assert ours["up_blocks.1.upsamplers.0.conv.weight"] == "output_blocks.5.2.conv.weight"
+    assert ours["up_blocks.0.upsamplers.0.conv.weight"] == "output_blocks.2.1.conv.weight"
+    assert ours["down_blocks.1.downsamplers.0.conv.bias"] == "input_blocks.6.0.op.bias"
+    query = "attentions.1.transformer_blocks.0.attn2.to_k.weight"
+    assert ours[f"down_blocks.1.{query}"] == "input_blocks.5.1.transformer_blocks.0.attn2.to_k.weight"
