@@ -68,7 +68,7 @@ def find(held: Any, part: str, layouts: Sequence[Layout], file: str) -> Arrays:
         InputError: no array of the part is in it, or several networks match as well.
     """
     by_place = {place: _modern(arrays, part) for place, arrays in dictionaries(held, file).items()}
-    best, most = [], 0
+    best, most, taken = [], 0, None
     for layout in layouts:
         for place, arrays in by_place.items():
             for found in _under_prefixes(place, arrays, layout):

@@ -231,21 +231,18 @@ SINGLES = {"SD 1": {"text_encoder": CLIP}, "SD 2": {"text_encoder": OPEN_CLIP}, 
 
 @pytest.mark.parametrize("kind", SINGLES)
 def test_one_file_of_all_parts_is_what_diffusers_makes_of_it(kind, folders, tmp_path):
-    """diffusers reads the text encoders of OpenCLIP by their real size alone, so that they are compared with the folder's."""
+    """And what the folder was that it was made of."""
     file = tmp_path / "all.safetensors"
     safetensors.numpy.save_file(original_files.whole(folders[kind], SINGLES[kind]), file)
     without = Path(shutil.copytree(folders[kind], tmp_path / "sd", ignore=shutil.ignore_patterns("*.safetensors")))
-    model, own = interop.load_text_to_image(without, single=file), opened(kind, folders[kind])
-    found = here(model)
-    for part, arrays in found.items():
-        expected = there(own, part)
-        assert arrays.keys() == expected.keys()
-        assert all(np.array_equal(arrays[name], expected[name]) for name in expected), part
-    if kind == "SD 1":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            single = diffusers.StableDiffusionPipeline.from_single_file(str(file), config=str(folders[kind]))
-        assert all(np.array_equal(arrays[name], there(single, part)[name]) for part, arrays in found.items() for name in arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        single = getattr(diffusers, CLASSES[kind]).from_single_file(str(file), config=str(folders[kind]))
+    own = opened(kind, folders[kind])
+    for part, arrays in here(interop.load_text_to_image(without, single=file)).items():
+        for expected in (there(single, part), there(own, part)):
+            assert arrays.keys() == expected.keys()
+            assert all(np.array_equal(arrays[name], expected[name]) for name in expected), part
 
 
 @pytest.mark.parametrize("form", ["diffusers", "embeddings alone", "torch"])
