@@ -236,26 +236,35 @@ def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
 
 
 def sinusoids(
-    position: Float[Array, " b"], channels: int, *, shift: float | int = 0, sines_first: bool = False
+    position: Float[Array, " b"],
+    channels: int,
+    *,
+    shift: float | int = 0,
+    sines_first: bool = False,
+    constant: bool = False,
 ) -> Float[Array, "b c"]:
     """Sinusoidal features of a position (Vaswani et al. 2017): (B,) -> (B, channels).
 
     Arguments:
         position: (B,).
         channels: even.
-        shift: see `sinusoid_frequencies`.
+        shift, constant: see `sinusoid_frequencies`.
         sines_first: whether the sines come before the cosines.
     """
-    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift)
+    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift, constant=constant)
     halves = [jnp.cos(angles), jnp.sin(angles)]
     return jnp.concatenate(halves[::-1] if sines_first else halves, axis=-1)
 
 
-def sinusoid_frequencies(channels: int, shift: float | int = 0) -> Float[np.ndarray, " c"]:
+def sinusoid_frequencies(
+    channels: int, shift: float | int = 0, *, constant: bool = False
+) -> Float[Array, " c"] | Float[np.ndarray, " c"]:
     """The frequencies of `sinusoids`: 10,000^(-k / (channels / 2 - shift)) for k = 0 .. channels / 2 - 1.
 
-    They are constants of NumPy: compilers differ in the last digit of an exponential, which timesteps near 1000 make a
-    difference of 10^-4 in the angle.
+    Arguments:
+        channels, shift: see `sinusoids`.
+        constant: whether NumPy computes them, as constants of a program. Compilers differ in the last digit of an exponential,
+            a difference of up to 10^-4 in the angles of timesteps near 1000; networks that were trained here have theirs.
     """
-    half = channels // 2
-    return np.exp(-math.log(10_000.0) * np.arange(half, dtype=np.float32) / (half - shift))
+    exponents = -math.log(10_000.0) * (np if constant else jnp).arange(channels // 2) / (channels // 2 - shift)
+    return np.exp(exponents.astype(np.float32)) if constant else jnp.exp(exponents)

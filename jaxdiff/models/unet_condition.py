@@ -155,10 +155,10 @@ class ConditionUNet(nnx.Module):
         """The time embedding, for SDXL plus that of the pooled text embedding and the sizes."""
         config = self.config
         position = float(config.timesteps) * time + config.time_offset
-        embedding = self.time_embedding(sinusoids(position, config.widths[0]))
+        embedding = self.time_embedding(sinusoids(position, config.widths[0], constant=True))
         if self.add_embedding is None or config.size_channels is None:
             return embedding
-        sizes = sinusoids(condition["sizes"].reshape(-1), config.size_channels).reshape(len(time), -1)
+        sizes = sinusoids(condition["sizes"].reshape(-1), config.size_channels, constant=True).reshape(len(time), -1)
         return embedding + self.add_embedding(jnp.concatenate([condition["pooled"].astype(sizes.dtype), sizes], -1))
 
     def __call__(
