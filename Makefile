@@ -12,10 +12,10 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs oracles lint audit fuzz checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## search, sample fairly and evaluate on the embedded faces, with pictures (four minutes)
 	$(PY) -m jaxdiff demo
@@ -36,8 +36,10 @@ docs: $(STAMP)  ## build the documentation into out/docs and run the tutorials; 
 	$(INSTALL) -e '.[programs,test,docs]'
 	$(PY) -m sphinx -W --keep-going -b html -d out/docs-cache docs out/docs
 
-oracles: $(STAMP)  ## compare solvers with diffusers, and FID Inception and quality with torch-fidelity; installs them and PyTorch first
+# Of open-clip-torch the vocabulary alone is read, so that nothing that it needs is installed; diffusers merges LoRA by peft.
+oracles: $(STAMP)  ## compare with diffusers, transformers and torch-fidelity; installs them and PyTorch first
 	$(INSTALL) -e '.[programs,test,bench]'
+	$(INSTALL) --no-deps 'open-clip-torch==3.3.0' 'peft==0.21.2' 'accelerate==1.15.0'
 	$(PY) -m pytest tests/oracles
 
 lint: $(STAMP)  ## check style, format, import laws and types
@@ -50,6 +52,10 @@ checkpoint: $(STAMP)  ## train the shipped model (an hour on two cores), or resu
 	$(PY) -m train --preset tiny --data embedded --attributes group --out runs/faces
 	mkdir -p checkpoints/embedded
 	cp runs/faces/model.safetensors checkpoints/embedded/model.safetensors
+
+text-checkpoint: $(STAMP)  ## train the shipped text-to-image pipeline with PyTorch (two hours on two cores), or resume
+	$(INSTALL) -e '.[programs,test,bench]'
+	$(PY) -m bench.text_checkpoint
 
 MODEL ?= checkpoints/embedded
 ATTRIBUTE ?= group

@@ -109,29 +109,19 @@ def kills(options: Kills) -> None:
 
 
 def _show(found: dict[str, Tally], options: Kills) -> None:
-    from rich import box
-    from rich.table import Table
-
+    """Prints the table, in Markdown."""
     done = sum(tally.count for tally in found.values())
     failures = sum(len(tally.failures) for tally in found.values())
-    title = f"{done} kills, seed {options.seed}, {os.cpu_count()} cores: {failures} failures"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     headings = ("program", "kills", "at an operation", "SIGTERM", "runs", "seconds", "operations", "files", "not byte for byte")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("program", "not byte for byte") else "right", overflow="fold")
+    rows = [headings, ("---", *["---:"] * 7, "---")]
     for name, tally in found.items():
         seconds = ", ".join(f"{took:.0f}" for took in tally.seconds.values())
-        counted = (
-            tally.count,
-            tally.kills["operation"],
-            tally.kills["SIGTERM"],
-            tally.runs,
-            seconds,
-            tally.operations,
-            tally.files,
-        )
-        table.add_row(name, *map(str, counted), ", ".join(sorted(tally.alike)) or "-")
-    console.print(table)
+        counted = (tally.count, tally.kills["operation"], tally.kills["SIGTERM"], tally.runs)
+        alike = ", ".join(sorted({Path(file).name for file in tally.alike})) or "-"
+        rows.append((name, *map(str, counted), seconds, str(tally.operations), str(tally.files), alike))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    title = f"{done} kills, seed {options.seed}, {os.cpu_count()} cores: {failures} failures"
+    console.print(f"{title}\n\n{table}", markup=False, highlight=False, soft_wrap=True)
 
 
 class Trial:

@@ -1,5 +1,10 @@
 """`jaxdiff evaluate`: measures sets of images, models and speed."""
 
+from jaxdiff._console import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_while_importing()
+
 from jaxdiff._console.commands import Command, Program
 
 OPTIONS = Program(

@@ -97,13 +97,18 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
         [ArraySource(test.images, test.labels, test.attributes, name=options.real), *sources.values()], least=LEAST_SIDE
     )
     sets = {spec: _images(options, source) for spec, source in sources.items()}
-    classifiers, rejector, extractors = _train_classifiers(options, train, test, finished)
     rows = {"Real, safe": test.images[~test.unsafe], "Real, unsafe": test.images[test.unsafe]}
     rows |= {_set_name(options.synthetic, spec): images for spec, images in sets.items()}
+    for name, images in {**rows, "Real, safe, of split train": train.images[~train.unsafe]}.items():
+        if len(images) < measures.MIN_IMAGES:
+            raise InputError(f"{name}: {len(images)} images are too few to measure quality, which takes {measures.MIN_IMAGES}")
+    classifiers, rejector, extractors = _train_classifiers(options, train, test, finished)
     first = _set_name(options.synthetic, options.synthetic[0])
     kept = rows[first][rejector.classifier.predict(rows[first]) == 0]
-    if len(kept):
+    if len(kept) >= measures.MIN_IMAGES:
         rows[f"{first}, {REJECTED}"] = kept
+    else:
+        console.print(f"{len(kept)} images of {first} pass as safe, too few for a row of rejection sampling", highlight=False)
     measured = _measure(options, rows, train, classifiers, extractors, finished)
     for name, spec in zip((_set_name(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
         measured[name] |= {"cost": measures.cost(spec), **_guard_summary(options, spec, test, finished)}

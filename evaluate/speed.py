@@ -4,12 +4,11 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from jaxdiff.errors import InputError
 
 from . import speed_jaxdiff, speed_pytorch, speed_report
 from .options.speed import Speed
+from .provenance import provenance
 from .speed_comparisons import comparisons
 from .speed_framework import Variant
 from .speed_jaxdiff import Jaxdiff
@@ -43,15 +43,21 @@ def _run(options: Speed) -> dict[str, Any]:
     start_time = time.perf_counter()
     # both frameworks share the GPU; JAX reads this variable when it first uses a device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    workload = Workload(
-        NETWORKS[options.network], options.batch_size, options.steps, options.train_batch_size, options.train_steps,
-        options.search_batch_size, options.authors_batch_size, options.authors_steps, options.count, options.seed,
-    )  # fmt: skip
+    sizes = {
+        "batch": options.batch_size, "steps": options.steps, "train_batch": options.train_batch_size,
+        "train_steps": options.train_steps, "search_batch": options.search_batch_size,
+        "authors_batch": options.authors_batch_size, "authors_steps": options.authors_steps, "count": options.count,
+        "seed": options.seed,
+    }  # fmt: skip
+    workload = Workload(NETWORKS[options.network], **sizes)
     with ExitStack() as stack:
+
+        def worker(build: Callable[..., Any], *more: Any) -> Worker:
+            return Worker(build, options.network, sizes, *more)
 
         def start(*builders: tuple[Any, ...]) -> list[Worker]:
             with ThreadPoolExecutor() as threads:
-                return list(threads.map(lambda each: stack.enter_context(Worker(each[0], workload, *each[1:])), builders))
+                return list(threads.map(lambda each: stack.enter_context(worker(*each)), builders))
 
         pytorch, jaxdiff, trainer = start((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
         device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
@@ -60,7 +66,7 @@ def _run(options: Speed) -> dict[str, Any]:
             raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
         others = start(*[(speed_pytorch.build,)] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
         processes = _Processes(jaxdiff, trainer, dict(zip(modes, (pytorch, *others), strict=True)), concurrent=device == "cuda")
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         for process in (jaxdiff, trainer, *processes.pytorch):
             process.call("set_up", device, folder)
         exported = jaxdiff.call("exported")
@@ -125,7 +131,7 @@ def _measure(
         "agreement": agreement,
         "matrix_rate": rates,
         "comparisons": [],
-        **jaxdiff.call("provenance", options),
+        **provenance(options, jaxdiff.call("devices")),
     }
     report["versions"] |= pytorch.call("versions")
     mode = None
@@ -154,8 +160,8 @@ def _benchmark(processes: _Processes, variant: Variant, limit: float) -> Benchma
     process = processes.of(variant)
 
     def prepare(seconds: float) -> Run:
-        process.call("prepare", variant, seconds)
-        return lambda index: process.call("run", variant, index)
+        process.call("prepare", asdict(variant), seconds)
+        return lambda index: process.call("run", asdict(variant), index)
 
     # compilation by XLA cannot be interrupted
     limit = limit if variant.framework == PyTorch.name else math.inf

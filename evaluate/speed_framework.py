@@ -1,7 +1,10 @@
-"""The interface of both frameworks in `evaluate speed`; each builds and runs its variants in its own process."""
+"""The interface of both frameworks in `evaluate speed`; each builds and runs its variants in its own process.
+
+What the methods that the program calls take and return can be sent to a `Worker`.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,9 +52,9 @@ class Framework(ABC):
     def sees_gpu(self) -> bool:
         """Whether the framework finds a GPU."""
 
-    def set_up(self, device: str, folder: Path) -> None:
+    def set_up(self, device: str, folder: str) -> None:
         """Sets the device, `cpu` or `cuda`, and an existing folder for weights."""
-        self.device, self.folder = device, folder
+        self.device, self.folder = device, Path(folder)
         if device == "cpu":
             memory = ProcessMemory()
             self._reset_memory, self._peak_memory = memory.reset, memory
@@ -70,12 +73,12 @@ class Framework(ABC):
         """The peak memory in bytes since the last reset; None if unknown."""
         return self._peak_memory()
 
-    def prepare(self, variant: Variant, seconds: float) -> None:
-        """Builds a variant and runs it once. Raises TimeoutError if that takes more than `seconds`."""
+    def prepare(self, variant: Mapping[str, str], seconds: float) -> None:
+        """Builds a variant, given by its fields, and runs it once. Raises TimeoutError if that takes more than `seconds`."""
         with time_limit(seconds):
-            run = self.build_run(variant)
+            run = self.build_run(Variant(**variant))
             run(0)
-        self._runs[variant] = run
+        self._runs[Variant(**variant)] = run
 
     def build_run(self, variant: Variant) -> Run:
         """Returns a function that runs a variant."""
@@ -92,9 +95,9 @@ class Framework(ABC):
                 return self.products(variant.dtype, *self.workload.products(self.device))
         raise ValueError(f"no such task: {variant.task!r}")
 
-    def run(self, variant: Variant, index: int) -> float | None:
+    def run(self, variant: Mapping[str, str], index: int) -> float | None:
         """Runs a prepared variant once; returns the estimated seconds of the steps that it skipped, if any."""
-        return self._runs[variant](index)
+        return self._runs[Variant(**variant)](index)
 
     def clear_runs(self) -> None:
         """Releases all prepared variants."""

@@ -1,7 +1,6 @@
 """jaxdiff in `evaluate speed`."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,16 +16,16 @@ from jaxdiff.references import references
 from jaxdiff.solvers import sample
 from jaxdiff.training import Objective, Optimization, initial_state, train_step
 
-from .provenance import provenance
+from .provenance import devices
 from .speed_framework import Framework
-from .speed_workload import PREDICTION, STRENGTH, TAU, UNSAFE, Workload
+from .speed_workload import NETWORKS, PREDICTION, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
-def build(workload: Workload, training: bool) -> "Jaxdiff":
-    """Builds jaxdiff in its own process, set up as by `train` or as by the other programs."""
+def build(network: str, sizes: Mapping[str, int], training: bool) -> "Jaxdiff":
+    """Builds jaxdiff in its own process, set up as by `train` or as by the other programs; for arguments see `Workload`."""
     prepare(training)
-    return Jaxdiff(workload)
+    return Jaxdiff(Workload(NETWORKS[network], **sizes))
 
 
 class Jaxdiff(Framework):
@@ -37,7 +36,7 @@ class Jaxdiff(Framework):
     def sees_gpu(self) -> bool:
         return jax.default_backend() == "gpu"
 
-    def set_up(self, device: str, folder: Path) -> None:
+    def set_up(self, device: str, folder: str) -> None:
         super().set_up(device, folder)
         jax.config.update("jax_default_device", jax.devices("gpu" if device == "cuda" else "cpu")[0])
 
@@ -53,9 +52,9 @@ class Jaxdiff(Framework):
 
         return lambda: None, memory
 
-    def provenance(self, options: Any) -> dict[str, Any]:
-        """The provenance of a report."""
-        return provenance(options)
+    def devices(self) -> str:
+        """The devices, for the provenance of a report."""
+        return devices()
 
     def size(self) -> tuple[int, int]:
         """The number of weights, and of matrix operations of one pass of the network over one image."""

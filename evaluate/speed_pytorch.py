@@ -18,7 +18,7 @@ from jaxdiff.guidance.safe import EARLY
 from . import pytorch_methods
 from .pytorch_methods import Solver, authors_search, denoise, switched
 from .speed_framework import Framework
-from .speed_workload import PREDICTION, STRENGTH, TAU, UNSAFE, Workload
+from .speed_workload import NETWORKS, PREDICTION, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 GPU_MODES = ("reduce_overhead", "max_autotune")
@@ -47,12 +47,15 @@ def libraries() -> tuple[Any, Any]:
     return torch, diffusers
 
 
-def build(workload: Workload) -> "PyTorch":
-    """Builds PyTorch in its own process, which keeps freed memory as jaxdiff does: on a CPU this makes PyTorch faster too."""
+def build(network: str, sizes: Mapping[str, int]) -> "PyTorch":
+    """Builds PyTorch in its own process, which keeps freed memory as jaxdiff does: on a CPU this makes PyTorch faster too.
+
+    For arguments see `Workload`.
+    """
     prepare()
     # JAX computes only the coefficients of the process, and must not use the GPU
     jax.config.update("jax_platforms", "cpu")
-    return PyTorch(workload)
+    return PyTorch(Workload(NETWORKS[network], **sizes))
 
 
 class PyTorch(Framework):

@@ -1,42 +1,67 @@
-"""An object in its own process, whose settings, threads and memory are separate from the caller's."""
+"""An object in its own process, whose settings, threads and memory are separate from the caller's.
 
-import multiprocessing
+The two processes send one another JSON, a line each way for each call, and arrays as files in a folder of theirs: what is
+received is data, and names no code but the methods of the one object.
+"""
+
+import importlib
+import json
+import os
 import signal
-from collections.abc import Callable
-from typing import Any
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
 
 from jaxdiff.errors import InputError
 
 from .timing import RemoteError, error_line
 
 _PATIENCE = 3.0  # seconds that a process has to end by itself
+_ARRAY = "array in file"
+"""The key of what stands for an array in a message."""
+_ERRORS: dict[str, type[Exception]] = {"input": InputError, "other": RemoteError}
 
 
 class Worker:
     """An object in another process; close it at the end, or use it in a `with` statement.
 
+    Arguments and results are numbers, texts, booleans, None, NumPy arrays, and lists and dictionaries of these.
+
     Arguments:
         build: creates the object in that process; a function or class at the top level of a module.
-        arguments: arguments of `build`, which are copied.
+        arguments: arguments of `build`.
 
     Raises:
         InputError, RemoteError: building failed; see `call`.
     """
 
     def __init__(self, build: Callable[..., Any], *arguments: Any):
-        # spawned, since a forked process may hold locks of threads that it does not have
-        context = multiprocessing.get_context("spawn")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="jaxdiff-worker-")
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        command = [sys.executable, "-m", __name__, build.__module__, build.__qualname__]
+        # modules are found there as they are here
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
         # an interrupt from the terminal reaches both processes, and the caller ends this one
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            self._process = subprocess.Popen(
+                [*command, str(theirs_in), str(theirs_out), self._folder.name],
+                pass_fds=(theirs_in, theirs_out), env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        other.close()
+            os.close(theirs_in)
+            os.close(theirs_out)
+        self._channel = _Channel(ours_in, ours_out, Path(self._folder.name), "caller")
         try:
-            self._request(build, arguments)
+            self._request("", *arguments)
         except BaseException:
             self.close()
             raise
@@ -48,49 +73,116 @@ class Worker:
         self.close()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of the object and returns its result.
+        """Calls a method of the object and returns its result, in which tuples are lists.
 
         Raises:
             InputError: raised by the method.
             RemoteError: the method raised another error, or the process has ended; the message is one line.
         """
-        return self._request(method, arguments)
+        return self._request(method, *arguments)
 
     def close(self) -> None:
         """Ends the process within seconds, even if it is busy."""
-        self._connection.close()
-        self._process.join(_PATIENCE)
-        # does nothing if the process has ended
-        self._process.terminate()
-        self._process.join()
-
-    def _request(self, *message: Any) -> Any:
+        self._channel.close()
         try:
-            self._connection.send(message)
-            error, value = self._connection.recv()
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
+        self._folder.cleanup()
+
+    def _request(self, method: str, *arguments: Any) -> Any:
+        try:
+            self._channel.send([method, arguments])
+            error, value = self._channel.receive()
         except (EOFError, OSError):
-            self._process.join()
-            raise RemoteError(f"its process ended with exit code {self._process.exitcode}") from None
+            raise RemoteError(f"its process ended with exit code {self._process.wait()}") from None
         if error is not None:
-            raise error(value)
+            raise _ERRORS[error](value)
         return value
 
 
-def _serve(connection: Any) -> None:
+class _Channel:
+    """One end of the pipes between two processes.
+
+    Arguments:
+        received, sent: the descriptors that it reads and writes.
+        folder: where both ends put arrays.
+        name: of this end, for the names of its files.
+    """
+
+    def __init__(self, received: int, sent: int, folder: Path, name: str):
+        self._received: IO[str] = open(received, encoding="utf-8")  # noqa: SIM115 (until `close`)
+        self._sent: IO[str] = open(sent, "w", encoding="utf-8")  # noqa: SIM115
+        self._folder, self._name, self._arrays = folder, name, 0
+
+    def send(self, message: Any) -> None:
+        """Sends a message. Raises `OSError` if the other end is closed."""
+        self._sent.write(json.dumps(self._packed(message)) + "\n")
+        self._sent.flush()
+
+    def receive(self) -> Any:
+        """The next message. Raises `EOFError` if the other end is closed."""
+        if not (line := self._received.readline()):
+            raise EOFError
+        return self._unpacked(json.loads(line))
+
+    def close(self) -> None:
+        """Closes this end."""
+        self._received.close()
+        with suppress(OSError):  # what was not read is lost
+            self._sent.close()
+
+    def _packed(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            name = f"{self._name}-{self._arrays}.npy"
+            self._arrays += 1
+            np.save(self._folder / name, value, allow_pickle=False)
+            return {_ARRAY: name}
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, Mapping):
+            return {key: self._packed(item) for key, item in value.items()}
+        return [self._packed(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def _unpacked(self, value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {_ARRAY}:
+            file = self._folder / value[_ARRAY]
+            array = np.load(file, allow_pickle=False)
+            file.unlink()
+            return array
+        if isinstance(value, dict):
+            return {key: self._unpacked(item) for key, item in value.items()}
+        return [self._unpacked(item) for item in value] if isinstance(value, list) else value
+
+
+def _serve(build: Callable[..., Any], channel: _Channel) -> None:
+    """Creates the object, at the first message, and calls its methods until the other end is closed."""
     target = None
     while True:
         try:
-            request, arguments = connection.recv()
+            method, arguments = channel.receive()
         except EOFError:
             return
         try:
             if target is None:
-                target, value = request(*arguments), None
+                target, value = build(*arguments), None
             else:
-                value = getattr(target, request)(*arguments)
+                value = getattr(target, method)(*arguments)
             reply = None, value
         except InputError as error:
-            reply = InputError, str(error)
-        except Exception as error:  # the caller may not be able to unpickle its class
-            reply = RemoteError, error_line(error)
-        connection.send(reply)
+            reply = "input", str(error)
+        except Exception as error:
+            reply = "other", error_line(error)
+        channel.send(reply)
+
+
+def _main(module: str, name: str, received: str, sent: str, folder: str) -> None:
+    build = importlib.import_module(module)
+    for part in name.split("."):
+        build = getattr(build, part)
+    _serve(build, _Channel(int(received), int(sent), Path(folder), "worker"))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -4,6 +4,7 @@ import importlib
 import sys
 from importlib.util import find_spec
 
+from jaxdiff._console import interrupts
 from jaxdiff._console.pipes import surviving_output
 from jaxdiff._version import __version__
 
@@ -37,12 +38,9 @@ USAGE = "\n".join(
 
 def main() -> None:
     """Runs the program that the first argument names, with the arguments after it."""
-    try:
-        with surviving_output():
-            _main()
-    except KeyboardInterrupt:  # while a program is imported, which then handles interrupts itself
-        print("interrupted: nothing was written", file=sys.stderr)
-        raise SystemExit(130) from None
+    interrupts.end_while_importing()
+    with surviving_output():
+        _main()
 
 
 def _main() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of a training run, by Orbax, which no other module uses. Every process of a run must call every function."""
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -15,6 +16,7 @@ from jaxtyping import Array, UInt32
 
 from jaxdiff import parallel
 from jaxdiff.errors import InputError, LostProcess
+from jaxdiff.finished import checksum
 from jaxdiff.writing import require_room
 
 _INCOMPLETE = ".orbax-checkpoint-tmp"  # part of the name of the folder that Orbax writes into until it is complete
@@ -78,7 +80,7 @@ class Checkpoints:
         self.finish()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         parallel.run_on_first(lambda: require_room(self._folder, size, f"checkpoint {step}", self._kept()))
-        position = {**position, "digest": int(_digest(state))}
+        position = {**position, "digest": int(_digest(state)), "checksum": _checksum(position)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position))
         self._writer.save(self._folder / str(step), args=items)
         self._written = threading.Thread(target=self._wait, args=(step,), daemon=True)
@@ -140,14 +142,16 @@ class Checkpoints:
 
         def read():
             try:
-                return _read(self._folder / str(step), like)
+                state, position = _read(self._folder / str(step), like)
+                return state, position.pop("digest"), position.pop("checksum"), position
             except Exception as error:
                 raise InputError(f"{where} is damaged or of another network: {_line(error)}; {remedy}") from error
 
-        state, position = parallel.run_on_all(read)
-        digest = position.pop("digest", None)
-        if digest is not None and digest != int(_digest(state)):
+        state, digest, saved, position = parallel.run_on_all(read)
+        if digest != int(_digest(state)):
             raise InputError(f"{where} is damaged: its values differ from those that were saved; {remedy}")
+        if saved != _checksum(position):
+            raise InputError(f"{where} is damaged: its position in the data differs from the one that was saved; {remedy}")
         return state, position
 
     def __enter__(self) -> "Checkpoints":
@@ -173,6 +177,10 @@ def _read(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
 
     position = part("position", ocp.JsonCheckpointHandler, ocp.args.JsonRestore())
     return part("state", ocp.StandardCheckpointHandler, ocp.args.StandardRestore(abstract)), position
+
+
+def _checksum(position: dict[str, Any]) -> str:
+    return checksum(json.dumps(position, sort_keys=True))
 
 
 @jax.jit

@@ -44,7 +44,9 @@ SOLVERS: dict[SolverName, str] = {
 REVERSIBLE: tuple[SolverName, ...] = ("ddim", "heun")
 """The solvers that can take their steps from data to noise, where these draw no noise."""
 
-Spacing = Literal["uniform", "log_snr", "karras", "leading", "trailing", "linspace"]
+Spacing = Literal[
+    "uniform", "log_snr", "karras", "leading", "trailing", "linspace", "leading_inner", "linspace_inner", "linspace_exact"
+]
 SPACINGS: dict[Spacing, str] = {
     "uniform": "uniform in t",
     "log_snr": "uniform in log SNR",
@@ -52,8 +54,18 @@ SPACINGS: dict[Spacing, str] = {
     "leading": "DDPM tables: every T//S-th timestep, from the first",
     "trailing": "DDPM tables: every T/S-th timestep, from the last",
     "linspace": "DDPM tables: S timesteps from the first to the last",
+    "leading_inner": "DDPM tables: leading with S + 1 steps, without the first timestep (diffusers' multistep solvers)",
+    "linspace_inner": "DDPM tables: linspace with S + 1 steps, without the first timestep (diffusers' multistep solvers)",
+    "linspace_exact": "DDPM tables: linspace without rounding to whole timesteps (diffusers' Euler and Heun)",
 }
 """How the nodes of a solver are spaced in time."""
+
+End = Literal["data", "timestep"]
+ENDS: dict[End, str] = {
+    "data": "t = 0, without noise",
+    "timestep": "DDPM tables: the first timestep, whose noise stays (Stable Diffusion's DDIM)",
+}
+"""The last node of a solver."""
 
 Weighting = Literal["simple", "likelihood", "p2", "min_snr"]
 WEIGHTINGS: dict[Weighting, str] = {
@@ -71,6 +83,9 @@ TIME_SAMPLINGS: dict[TimeSampling, str] = {
     "log_normal": "log(sigma / alpha) normal, stratified (Karras et al. 2022, table 1)",
 }
 """How training times are drawn."""
+
+Resize = Literal["tensorflow", "pytorch-fid", "clean-fid"]
+"""The programs whose resize of images for the Inception network there is, see `jaxdiff.quality.resizing`."""
 
 PHASES = ("clean-up", "content", "coarse")
 """The names of the noise phases, in order of decreasing SNR, see `jaxdiff.phases`."""

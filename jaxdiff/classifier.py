@@ -8,7 +8,7 @@ images, as the guidance classifiers of Dhariwal & Nichol 2021.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
-from jaxdiff.models.network import Network, noised_classifier
+from jaxdiff.models.network import Network, abstract, noised_classifier
 from jaxdiff.process import Process, expand
 from jaxdiff.training import Losses, stratified_times
 
@@ -207,7 +207,7 @@ def _described(contents: weight_file.Contents) -> NoisedClassifier:
         raise InputError(f"its `training` must be an object, got {shortened(description['training'])}")
     return NoisedClassifier(
         config=config,
-        network=contents.fill(config, _abstract),
+        network=contents.fill(config, partial(abstract, noised_classifier)),
         process=processes.from_config(description["process"]),
         attribute=attribute,
         shares=shares,
@@ -215,9 +215,3 @@ def _described(contents: weight_file.Contents) -> NoisedClassifier:
         training=description["training"],
         fingerprint=contents.fingerprint,
     )
-
-
-@cache
-def _abstract(config: ClassifierConfig) -> Network:
-    """The network of a configuration, with abstract weights."""
-    return jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))

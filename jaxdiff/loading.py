@@ -15,8 +15,9 @@ def load(path: str | os.PathLike) -> Model:
 
     Arguments:
         path: the folder of a run or its model.safetensors; `embedded`, if no such path exists, for the model of the embedded
-            faces shipped with jaxdiff; a folder of diffusers; or `hf://OWNER/NAME[@REVISION]`, which needs `jaxdiff[hub]`. For
-            settings that their files lack, see `jaxdiff.interop.load`.
+            faces shipped with jaxdiff; a folder of diffusers, also of Stable Diffusion 1, 2 or XL; or
+            `hf://OWNER/NAME[@REVISION]`, which needs `jaxdiff[hub]`. For settings that their files lack, see
+            `jaxdiff.interop.load` and `jaxdiff.interop.load_text_to_image`.
 
     Raises:
         InputError: the file does not exist, is truncated or damaged, is not a model, or its arrays do not match its network.

@@ -2,13 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
@@ -21,7 +19,8 @@ from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network, unet
+from jaxdiff.models.network import Network, abstract, unet
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.process import PREDICTIONS, Prediction, Process
 from jaxdiff.spaces import Pixels, Space
 
@@ -35,7 +34,7 @@ class Model:
     """A trained network with all that is needed to use it.
 
     Attributes:
-        config: the network's shape.
+        config: the network's shape; a `ConditionUNetConfig` of text-to-image models.
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
         prediction: what the network predicts.
@@ -43,9 +42,10 @@ class Model:
         conditions: the condition encoder.
         training: how it was trained (steps, data, preset ...), for provenance.
         fingerprint: the first 16 hexadecimal digits of the SHA-256 of weights and configuration.
+        grids: arguments of solvers by their names, where the files of the model say where samplers place their timesteps.
     """
 
-    config: UNetConfig
+    config: UNetConfig | ConditionUNetConfig
     network: Network
     process: Process
     prediction: Prediction
@@ -53,6 +53,7 @@ class Model:
     conditions: ConditionEncoder
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    grids: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,7 +112,12 @@ def describe(model: Model) -> dict[str, Any]:
 
     A space of pixels and a label encoder are left out, since they follow from the network and the attributes, as in older
     files.
+
+    Raises:
+        InputError: it is a text-to-image model, which lies in a folder of several networks.
     """
+    if not isinstance(model.config, UNetConfig):
+        raise InputError("a text-to-image model is no single file: write its folder with `jaxdiff.interop.save`")
     described = {
         "network": model.config.settings(),
         "process": model.process.config(),
@@ -184,7 +190,7 @@ def load(path: str | os.PathLike) -> Model:
     """
     read = weight_file.read(_place(path), weight_file.MODEL)
     with reading(read.file):
-        return described(read.description, lambda config: read.fill(config, abstract), read.fingerprint)
+        return described(read.description, lambda config: read.fill(config, partial(abstract, unet)), read.fingerprint)
 
 
 def _place(path: str | os.PathLike) -> Path:
@@ -194,9 +200,3 @@ def _place(path: str | os.PathLike) -> Path:
         return path
     package = Path(__file__).parent
     return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)
-
-
-@cache
-def abstract(config: UNetConfig) -> Network:
-    """The network of a configuration, with abstract weights."""
-    return jax.eval_shape(partial(unet, config), jax.random.key(0))

@@ -82,7 +82,7 @@ def encode(
 
     Runs the solver's step in reverse over its own nodes, with a node on each breakpoint of a guided denoiser, so that
     `decode` with the same solver returns x_0 up to an error of the solver's order. For editing, decode under another
-    condition or guidance.
+    condition or guidance. For a solver that ends at a timestep, x_0 is the state there.
 
     Arguments:
         denoise: a denoiser, guided or not.
@@ -106,7 +106,9 @@ def encode(
     condition, denoiser = of_batch(condition, len(x0)), as_denoiser(denoise)
     falling, start = nodes(denoiser, process, solver, len(x0), strength)
     times = falling.times[0 if start is None else int(start.first) :]
-    rising = times.at[-1].set(jnp.minimum(process.time(-2 * np.log(grid.NOISE_MIN)), times[-2]))[::-1]
+    if solver.end == "data":
+        times = times.at[-1].set(jnp.minimum(process.time(-2 * np.log(grid.NOISE_MIN)), times[-2]))
+    rising = times[::-1]
     reached = _encode(denoiser, process, rising, x0, condition, solver=solver, path=path)
     return Path(rising, reached) if path else reached
 
@@ -119,7 +121,7 @@ def _encode(denoiser, process, times, x0, condition, *, solver, path):
         x = solver.step(process, inside, x, node, lambda draw: jnp.zeros_like(x), solver.history(x)).x
         return x, x if path else None
 
-    start = expand(process.alpha(times[0]), x0) * x0
+    start = expand(process.alpha(times[0]), x0) * x0 if solver.end == "data" else x0
     last, states = jax.lax.scan(advance, start, (times[:-1], times[1:]))
     return jnp.concatenate([start[None], states]) if path else last
 

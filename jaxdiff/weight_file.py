@@ -16,14 +16,16 @@ import safetensors.numpy
 from jaxdiff.boundary import parse_json, reading, require_regular
 from jaxdiff.bounds import bounds_of, check_values, shortened
 from jaxdiff.errors import InputError
+from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network
 from jaxdiff.models.size import require_held
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.writing import whole
 
 FORMAT = 1
-Config = TypeVar("Config", UNetConfig, ClassifierConfig)
+Config = TypeVar("Config", UNetConfig, ClassifierConfig, ConditionUNetConfig, AutoencoderConfig)
 
 
 @dataclass(frozen=True)

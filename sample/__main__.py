@@ -1,5 +1,10 @@
 """`jaxdiff sample`: draws samples from a model."""
 
+from jaxdiff._console import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_while_importing()
+
 from functools import partial
 
 from jaxdiff._console.commands import Command, Program

@@ -18,7 +18,6 @@ from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import FILE, SampleSet
-from jaxdiff.spaces import Space
 from jaxdiff.writing import require_room
 
 from .batch import images_at_once
@@ -121,29 +120,29 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
             shards = missing[turn : turn + processes]
             own = first < len(shards)
             start, stop = shards[first if own else 0]
-            shard = Shard(samples, start, stop, parts[start]) if own else None
+            shard = Shard(samples, drawing.chosen.model.space, start, stop, parts[start]) if own else None
             lengths = [end - begin - parts[begin] for begin, end in shards]
             for step in range(max(-(-length // rows) for length in lengths)):
                 # the last batch is filled up, so that one program serves all
                 indices, begun = start + parts[start] + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
                 with jax.set_mesh(drawing.chosen.mesh):
-                    images, notes = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
+                    batch_drawn, notes = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
                 seconds.append((time.monotonic() - begun) / batch)
-                parallel.gather_results(partial(_keep, shard, images, notes))
+                parallel.gather_results(partial(_keep, shard, batch_drawn, notes))
                 advance(sum(max(0, min(length - step * rows, rows)) for length in lengths))
-            parallel.gather_results(partial(_write, shard, drawing.chosen.model.space))
+            parallel.gather_results(partial(_write, shard))
     return seconds
 
 
-def _keep(shard: Shard | None, images: np.ndarray, notes: Mapping[str, np.ndarray]) -> None:
+def _keep(shard: Shard | None, drawn: np.ndarray, notes: Mapping[str, np.ndarray]) -> None:
     if shard is not None:
-        shard.add(images, notes)
+        shard.add(drawn, notes)
         shard.keep()
 
 
-def _write(shard: Shard | None, space: Space) -> None:
+def _write(shard: Shard | None) -> None:
     if shard is not None:
-        shard.write(space)
+        shard.write()
 
 
 def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:

@@ -56,7 +56,7 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
         raise InputError(
             "--objective needs real images, and the model does not record its training data: name real images with --reference"
         )
-    *size, channels = require_pixels(chosen.model.space, "the model").shape
+    *size, channels = require_pixels(chosen.model.space.shown, "the model").shape
     reading = reference_reading(options, options.reference, training)
     real = DataSet(spec, **{name: reading[name] for name in ("layout", "range", "links")})
     fitting = {"size": tuple(size), "channels": channels, "value_names": reading["value_names"]}

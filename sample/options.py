@@ -4,17 +4,18 @@ Methods and modifiers are objects with options of their own. The command line, w
 from them in `command_line`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
 from jaxdiff._console.reading import Reading
 from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, Share, Size
 from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
+from .methods.switching import distinct
 from .methods.vanilla import Vanilla
 from .registry import Method, Modifier, Slot, flag
 
@@ -44,11 +45,26 @@ class Sampling(Hosts):
     clipped x0 (diffusers' use_clipped_model_output)."""
     churn: NonNegative = 0.0
     """heun: S_churn, the amount of noise added before each step."""
+    prompt: str | None = None
+    """Text-to-image models: the prompt of all images."""
+    prompts: Path | None = None
+    """Text-to-image models: file of prompts, one on each line, or CSV with a column `prompt`: the values of the attribute
+    `prompt`. Or TOML with a template and its attributes, see the documentation on text-to-image."""
+    negative: str | None = None
+    """Text-to-image models: the negative prompt, which guidance leads away from; by default the empty prompt."""
+    clip_skip: Annotated[int, Bounds(least=0, limit=100)] = 0
+    """Text-to-image models: layers at the end of the text encoders that the model does not see, beside those that it never
+    sees."""
+    size: str | None = None
+    """Text-to-image models: image size in pixels, a number or HEIGHTxWIDTH; by default that of training."""
     modifiers: tuple[Modifier, ...] = ()
     """Modifiers of the denoiser, at most one per slot."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.prompt is not None and self.prompts is not None:
+            raise InputError("--prompt and --prompts both give the prompts: use one of them")
+        image_size(self.size)
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
                 raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
@@ -121,7 +137,8 @@ class Draw(Sampling):
     method: Method = Vanilla()
     """The method, with its options."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to draw, two or more; by default all."""
     count: Count = 1024
@@ -186,7 +203,8 @@ class Search(Reading, Sampling):
     model: Path
     """Trained model: the folder of a run, or its model.safetensors."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
@@ -195,8 +213,9 @@ class Search(Reading, Sampling):
     """Find a tau for each pair of values instead of one for all."""
     mode: Literal["direct", "prefix", "spectral"] = "direct"
     """Search criterion, described above."""
-    metric: Literal["pixel", "whitened", "feature"] = "feature"
-    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference."""
+    metric: Literal["pixel", "whitened", "feature", "latent"] = "feature"
+    """direct, spectral: the space in which distances are measured. whitened and feature need real images, see --reference.
+    Of a text-to-image model all but latent are measured on decoded images."""
     edges: tuple[Positive, ...] = EDGES
     """spectral: edges of the frequency bands, as radii in half-cycles per image."""
     reference: str | None = None
@@ -257,7 +276,7 @@ class Search(Reading, Sampling):
             raise InputError(
                 "--start none needs --objective: other searches compare both directions of a switch between values"
             )
-        if not self.tau or _distinct(self.tau) < len(self.tau):
+        if not self.tau or distinct(self.tau) < len(self.tau):
             raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {self.tau}")
 
 
@@ -288,7 +307,8 @@ class Sweep(Reading, Sampling):
     out: Path
     """Output folder of the sweep."""
     attribute: str | None = None
-    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute."""
+    """Sensitive attribute, or several joined by + for their combinations; by default the model's only attribute. Text-to-image
+    models: "NAME: PROMPT | PROMPT ..." or "NAME: VALUE=PROMPT | VALUE=PROMPT ..."."""
     values: tuple[str, ...] = ()
     """Attribute values to switch between, two or more; by default all."""
     start: Literal["other", "none"] = "other"
@@ -317,15 +337,10 @@ class Sweep(Reading, Sampling):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
                 raise InputError(f"{flag(name)} takes one or more different values, got {' '.join(map(str, given)) or 'none'}")
-        if _distinct(self.tau) < max(2, len(self.tau)):
+        if distinct(self.tau) < max(2, len(self.tau)):
             given = " ".join(map(str, self.tau)) or "none"
             raise InputError(f"--tau takes two or more times in [0, 1] that differ in the first three decimals, got {given}")
         if self.steps < 3:
             raise InputError(f"--steps must be at least 3 for a sweep, got {self.steps}")
         for modifier in self.modifiers:
             modifier.check_search(by_sets=self.start == "none")
-
-
-def _distinct(taus: Sequence[float]) -> int:
-    """The number of times in [0, 1] that differ when rounded to three decimals, as in the folder names of their sets."""
-    return len({f"{tau:.3f}" for tau in taus if 0 <= tau <= 1})

@@ -23,6 +23,7 @@ from jaxdiff.choices import BOUNDARIES
 from jaxdiff.data import load_arrays, open_data
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import (
+    AfterDecoding,
     ClassifierFeatures,
     SpectralTransition,
     Transition,
@@ -70,7 +71,7 @@ def reference_features(name: str, chosen: Setting, options: Search, finished: Fi
             "--reference of `jaxdiff sample search` or `sweep`, or search with --metric pixel or --mode prefix"
         )
     reading = reference_reading(options, options.reference, training)
-    *size, channels = require_pixels(chosen.model.space, "the model").shape
+    *size, channels = require_pixels(chosen.model.space.shown, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
     wanted = [part.name for part in parts]
     source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, **reading)
@@ -98,22 +99,35 @@ def reference_features(name: str, chosen: Setting, options: Search, finished: Fi
 
 def needs_reference(options: Search) -> bool:
     """Whether the search measures distances with features fitted to real images."""
-    return options.mode != "prefix" and options.metric != "pixel"
+    return options.mode != "prefix" and options.metric not in ("pixel", "latent")
 
 
 def search_features(options: Search, chosen: Setting, finished: Finished | None = None) -> Callable | None:
-    """The feature map of a search, fitted to real images; None for --metric pixel and --mode prefix. `finished` keeps what is
-    trained for it."""
-    if not needs_reference(options):
+    """The feature map of a search, of what is seen of a sample; None where distances are those of the samples themselves.
+    `finished` keeps what is trained for it.
+
+    Raises:
+        InputError: --metric latent for a model of pixels, or the real images do not fit.
+    """
+    decoding = chosen.model.space.decoding
+    if options.metric == "latent" and decoding is None:
+        raise InputError("--metric latent is for models of latents, such as text-to-image models; use --metric pixel")
+    if options.mode == "spectral" and options.metric == "pixel" and decoding is not None:
+        raise InputError("--mode spectral finds bands of latents in this model: use --metric latent or feature, got pixel")
+    if options.mode == "prefix" or options.metric == "latent":
         return None
+    if not needs_reference(options):
+        return None if decoding is None else AfterDecoding(decoding)
     with working(f"fitting the {options.metric} metric to real images"):
-        return reference_features(options.metric, chosen, options, finished)
+        features = reference_features(options.metric, chosen, options, finished)
+    return features if decoding is None else AfterDecoding(decoding, features)
 
 
 def _arguments(options: Search, chosen: Setting) -> dict:
     """Arguments of all search functions."""
+    rows = chosen.conditions()
     return {
-        "conditions": tuple(chosen.conditions()),
+        "conditions": tuple(jax.tree.map(lambda leaf, value=value: leaf[value], rows) for value in range(len(chosen.values))),
         "shape": chosen.model.shape,
         "solver": chosen.solver,
         "key": jax.random.key(options.seed),
@@ -195,8 +209,22 @@ def show(options: Search, chosen: Setting, out: Path, found: SearchResult, curve
     """Writes and prints a search result."""
     write(out, found, curves, chosen, options.phases)
     console.print(_table(found, chosen))
-    console.print(f"{found.mode}: {found.batch} noise samples, {found.evaluations} evaluations per sample", highlight=False)
+    decoded = _decoded(options, chosen, found)
+    per_sample = f"{found.evaluations} evaluations{f' and {decoded} decoded images' if decoded else ''} per sample"
+    console.print(f"{found.mode}: {found.batch} noise samples, {per_sample}", highlight=False)
     console.print(f"written: {out} and {out.with_suffix('.png').name}")
+
+
+def _decoded(options: Search, chosen: Setting, found: SearchResult) -> int:
+    """The images that a search decodes per noise sample: two for each point of time that it tries."""
+    seen = options.mode != "prefix" and options.metric != "latent" and chosen.model.space.decoding is not None
+    match found:
+        case Transition() if seen:
+            return 2 * len(found.taus)
+        case SpectralTransition() if seen:
+            return 2 * len(found.tried)
+        case _:
+            return 0
 
 
 def _table(found: SearchResult, chosen: Setting) -> Table:

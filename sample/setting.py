@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -13,16 +13,17 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import parallel
-from jaxdiff.conditions import Labels
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
-from jaxdiff.model import Model, load
+from jaxdiff.loading import load
+from jaxdiff.model import Model
 from jaxdiff.models.labels import NULL
 from jaxdiff.solvers import DDIM, SOLVERS, Solver
 
 from .nest import Nest
 from .options import Sampling
+from .prompts import prompted
 from .registry import Entry, Method
 
 
@@ -91,8 +92,8 @@ class Setting:
         return self.model.conditions.encode(self.labels(ends))
 
     def conditions(self) -> Any:
-        """The condition of each value that is sampled."""
-        return self.condition(np.arange(len(self.values)))
+        """The condition of each value that is sampled; of a model without attributes, its one condition."""
+        return self.condition(np.arange(max(1, len(self.values))))
 
     def placed(self, model: Model) -> Model:
         """The model with its weights placed on the devices, sharded as the mesh says."""
@@ -122,23 +123,29 @@ class Setting:
             "start": self.start,
             "attribute": self.name or None,
             "values": list(self.names),
+            **self.model.conditions.context(),
             **({} if guard is None else {"guard": dict(guard.settings)}),
             **({"modifiers": settings} if settings else {}),
         }
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that identify the modifiers in the name of tau's file; empty without such modifiers."""
-        guard, others = self.nest.in_slot("guard"), self.nest.settings()
+        """Eight hexadecimal digits that identify modifiers and prompts in the name of tau's file; empty without either."""
+        guard, others = self.nest.in_slot("guard"), {**self.nest.settings(), **self.model.conditions.context()}
         if guard is None and not others:
             return ""
         settings = dict(guard.settings) if guard and not others else {"guard": guard and dict(guard.settings), **others}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def make_solver(sampling: Sampling) -> Solver:
-    """The solver from the sampling options. Raises `InputError` for options out of range."""
-    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else {}
+def make_solver(sampling: Sampling, grids: Mapping[str, Mapping[str, Any]]) -> Solver:
+    """The solver from the sampling options. Raises `InputError` for options out of range.
+
+    Arguments:
+        sampling: the options.
+        grids: where the model places the timesteps of each solver, see `Model`.
+    """
+    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else dict(grids.get(sampling.solver, {}))
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
         given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
     return SOLVERS[sampling.solver](sampling.steps, **given)
@@ -165,12 +172,13 @@ def setting(
     Raises:
         InputError: before any compute, if an option does not fit the model.
     """
-    solver = make_solver(sampling)
+    make_solver(sampling, {})
     mesh = sampling.make_mesh()
-    model = load(path)
+    model, attribute = prompted(path, load(path), attribute, sampling)
+    solver = make_solver(sampling, model.grids)
     solver.check(model.process)
     if not model.conditions.attributes:
-        _check_unconditional(path, attribute, values, method)
+        _check_unconditional(path, model, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)
     found, columns, labels = _chosen_values(path, model, attribute, values) if model.conditions.attributes else (None, (), ())
     clipping = sampling.modifier("clipping")
@@ -194,11 +202,10 @@ def _clipping_solver(path: Any, solver: DDIM, policy: ClippingPolicy) -> tuple[D
 
 def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -> None:
     """Raises `InputError` if something needs a null label and the model has none."""
-    labelled = isinstance(model.conditions, Labels)
-    if labelled and model.conditions.has_null:
+    if model.conditions.has_null:
         return
     needing = [entry.spelled() for entry in entries if entry.needs_null] + ["--start none"] * (start == "none")
-    if needing and not labelled:
+    if needing and not model.conditions.attributes:
         raise InputError(f"{needing[0]} needs a model conditioned on labels, and the model at {path} is unconditional")
     if needing:
         raise InputError(
@@ -207,8 +214,15 @@ def _check_null(path: Any, model: Model, entries: Sequence[Entry], start: str) -
         )
 
 
-def _check_unconditional(path: Any, attribute: str | None, values: tuple[str, ...], method: Method | None) -> None:
+def _check_unconditional(
+    path: Any, model: Model, attribute: str | None, values: tuple[str, ...], method: Method | None
+) -> None:
     what = "a search" if method is None else method.spelled()
+    if (method is None or method.needs_labels) and model.conditions.has_null:
+        raise InputError(
+            f"{what} needs an attribute, and --prompt is one prompt for all images: give an attribute with its prompts, "
+            '--attribute "group: a photo of a man | a photo of a woman"'
+        )
     if method is None or method.needs_labels:
         raise InputError(
             f"the model at {path} is unconditional, and {what} needs a model conditioned on labels: train with --attributes, "
@@ -233,10 +247,9 @@ def _chosen_values(
     columns, parts = zip(*map(conditions.attribute, [name] if name in known else name.split("+")), strict=True)
     if len(set(columns)) < len(columns):
         raise InputError(f"--attribute joins different attributes by +, got {name}")
-    if not conditions.has_null and len(columns) < len(known):
-        raise InputError(
-            f"the model at {path} has no null label, so every attribute must be given: use --attribute {'+'.join(known)}"
-        )
+    if not conditions.separate and len(columns) < len(known):
+        why = "gives prompts to combinations of values" if conditions.has_null else "has no null label"
+        raise InputError(f"the model at {path} {why}, so every attribute must be given: use --attribute {'+'.join(known)}")
     found = product_of(parts)
     values = values or found.values
     if len(values) < 2 or len(set(values)) < len(values):

@@ -23,32 +23,33 @@ _SAMPLES, _SET, _NOTE = "samples", "set", "note "
 class Shard:
     """The samples [start, stop) of a set, drawn in batches in their order.
 
-    A part is a file of one or more batches, not decoded, so that the shard is the same to the byte as one drawn at once.
+    A part is a file of one or more batches, decoded, so that the shard is the same to the byte as one drawn at once.
 
     Arguments:
         samples: the set.
+        space: the space that the samples are drawn in.
         start, stop: the range of its indices.
         count: the number of its samples in parts, from `kept`.
     """
 
-    def __init__(self, samples: SampleSet, start: int, stop: int, count: int):
-        self._set, self._start, self._stop = samples, start, stop
+    def __init__(self, samples: SampleSet, space: Space, start: int, stop: int, count: int):
+        self._set, self._space, self._start, self._stop = samples, space, start, stop
         self._position, self._since = start + count, time.monotonic()
         self._drawn: list[dict[str, np.ndarray]] = []
 
-    def add(self, images: Float[np.ndarray, "b ..."], notes: Mapping[str, Shaped[np.ndarray, "b ..."]]) -> None:
-        """Takes the next batch, of which samples beyond the end of the shard are left out.
+    def add(self, drawn: Float[np.ndarray, "b ..."], notes: Mapping[str, Shaped[np.ndarray, "b ..."]]) -> None:
+        """Decodes the next batch, of which samples beyond the end of the shard are left out.
 
         Raises:
             InputError: a sample is not finite.
         """
-        count = min(len(images), self._stop - self._position)
+        count = min(len(drawn), self._stop - self._position)
         if not count:
             return
-        if len(bad := np.flatnonzero(~np.isfinite(images[:count]).all(tuple(range(1, images.ndim))))):
+        if len(bad := np.flatnonzero(~np.isfinite(drawn[:count]).all(tuple(range(1, drawn.ndim))))):
             raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {self._position + bad[0]}")
         named = {f"{_NOTE}{name}": values[:count] for name, values in notes.items()}
-        self._drawn.append({_SAMPLES: images[:count], **named})
+        self._drawn.append({_SAMPLES: self._space.decode(drawn)[:count], **named})
         self._position += count
 
     def keep(self) -> None:
@@ -65,11 +66,8 @@ class Shard:
             partial.write_bytes(sealed({**part, _SET: np.array(self._set.mark)}))
         self._drawn, self._since = [], time.monotonic()
 
-    def write(self, space: Space) -> None:
+    def write(self) -> None:
         """Writes the shard, and removes its parts.
-
-        Arguments:
-            space: the space that the samples were drawn in.
 
         Raises:
             InputError: it cannot be written, or its parts were damaged in the meantime.
@@ -78,7 +76,7 @@ class Shard:
         if len(drawn[_SAMPLES]) != self._stop - self._start:
             raise InputError(f"the parts in {self._set.path / FOLDER} were changed while they were used; draw again")
         notes = {name.removeprefix(_NOTE): values for name, values in drawn.items() if name.startswith(_NOTE)}
-        self._set.write(self._start, space.decode(drawn[_SAMPLES]), notes)
+        self._set.write(self._start, drawn[_SAMPLES], notes)
         for file in _files(self._set, self._start, self._stop):
             remove(file)
 

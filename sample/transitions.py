@@ -12,6 +12,7 @@ from jaxdiff.boundary import read_text
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.fairness.transition import SearchResult
+from jaxdiff.interop import hub
 from jaxdiff.writing import file_name
 
 from .options import EDGES, Draw, Search
@@ -28,7 +29,12 @@ def default_path(model: Path, chosen: Setting, kind: str = "tau") -> Path:
         model: the model's folder or file.
         chosen: the setting, with only those modifiers that the search supports.
         kind: the kind of search, `tau` or `spectral`.
+
+    Raises:
+        InputError: the model is on a hub, which has no folder of the user's.
     """
+    if hub.parsed(model):
+        raise InputError(f"{model} is on a hub, where tau cannot be kept: name its file with --out of a search, or --tau-file")
     name = "-".join(part for part in (kind, file_name(chosen.name), chosen.digest) if part)
     return (model if model.is_dir() else model.parent) / f"{name}.json"
 

@@ -101,7 +101,8 @@ GOOD = {
     [
         {"tau": "0.5"}, {"tau": [0.5]}, {"tau": []},
         {"tau": True}, {"tau": 10**400}, {"tau": 1.5}, {"tau": float("nan")}, {"tau": None},
-        {"context": [1]}, {"context": "x"}, {"context": None}, {"mode": 3}, {"taus": 0.5}, {"taus": [[0.5]]}, {"taus": []},
+        {"context": [1]}, {"context": "x"}, {"context": None}, {"context": {"process": [float("nan")]}},
+        {"mode": 3}, {"taus": 0.5}, {"taus": [[0.5]]}, {"taus": []},
         {"curve": ["0.1"]}, {"timestep": 0.5}, {"batch": -1}, {"later": 1},
     ],
 )  # fmt: skip

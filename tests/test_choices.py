@@ -7,6 +7,7 @@ import pytest
 from jaxdiff import choices
 from jaxdiff.presets import PRESETS, PresetName
 from jaxdiff.process import PROCESSES, vp_cosine
+from jaxdiff.quality.resizing import RESIZES
 from jaxdiff.solvers import SOLVERS, grid
 
 
@@ -18,6 +19,7 @@ from jaxdiff.solvers import SOLVERS, grid
         (choices.Spacing, choices.SPACINGS),
         (choices.Weighting, choices.WEIGHTINGS),
         (choices.TimeSampling, choices.TIME_SAMPLINGS),
+        (choices.Resize, RESIZES),
         (PresetName, PRESETS),
     ],
 )

@@ -3,30 +3,32 @@
 Nothing has to be deleted by hand, nothing half-written is left, and in the end there is what an undisturbed run writes.
 """
 
-import errno
 import os
-import resource
 import shutil
 import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import safetensors
-from jax._src import compiler
 
 from evaluate.__main__ import main as evaluate
 from jaxdiff import writing
 from jaxdiff._console import output
 from sample.__main__ import main as sample
 from tests import small_training
+from tests.faults import (
+    CLASSIFIERS,
+    MODEL,
+    Disk,
+    assert_second_is_refused,
+    assert_unwritable_is_said_first,
+    contents,
+    limited,
+    rests,
+    write_inputs,
+)
 from train.__main__ import main as train
 
-CLASSIFIERS = ["--seeds", "1", "--steps", "2", "--batch", "8", "--permutations", "19", "--replicates", "20"]
-MODEL = ["--model", "run", "--attribute", "group", "--solver", "ddim", "--steps", "2"]
 TRAINING = ["--data", "embedded", "--steps", "4", "--save-minutes", "0", "--preview-every", "0"]
 PROGRAMS = {
     "draw": (sample, ["sample", "draw", *MODEL, "--count", "6", "--batch-size", "2"], "out"),
@@ -62,16 +64,9 @@ WORKING = pytest.mark.parametrize("program", [name for name in PROGRAMS if name 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory, save_model, small_classifiers):
     """What the programs read, in a folder that each test copies."""
-    folder, rng = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
-    save_model(folder / "run")
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder, save_model, np.random.default_rng(0))
     save_stemless(folder / "stemless")
-    for name, count in (("data.npz", 240), ("set.npz", 48)):
-        labels = np.arange(count) % 2
-        images = np.clip(rng.normal(80 + 90 * labels[:, None, None, None], 30, (count, 16, 16, 3)), 0, 255).astype(np.uint8)
-        split = np.array(["train", "train", "test", "test"] * (count // 4))
-        np.savez(
-            folder / name, images=images, labels=labels, split=split, attributes=["group"], values_group=["square", "round"]
-        )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for main, arguments in (
@@ -117,47 +112,6 @@ def save_stemless(folder):
     models.save(folder, models.image_model(config, network, ddpm("linear"), "eps", (), {}))
 
 
-def contents(out):
-    """What a program has written: the names, and the contents as far as they do not hold times."""
-    folder = out if out.is_dir() else out.parent
-    found = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != "timing.json" and "checkpoints" not in file.parts:
-            read = {".npz": arrays, ".safetensors": tensors}.get(file.suffix, Path.read_bytes)
-            found[str(file.relative_to(folder))] = read(file)
-    return found
-
-
-def arrays(file):
-    with np.load(file) as opened:
-        return {name: opened[name].tolist() for name in opened}
-
-
-def tensors(file):
-    with safetensors.safe_open(file, framework="numpy") as opened:
-        return opened.metadata(), {name: opened.get_tensor(name).tolist() for name in opened.keys()}  # noqa: SIM118 (not a dict)
-
-
-class Disk:
-    """The file system under `jaxdiff.writing`: counts the files that get their name, and fails at one of them."""
-
-    def __init__(self):
-        self.named, self.failing = 0, None
-
-    def __getattr__(self, name):
-        return getattr(os, name)
-
-    def replace(self, *paths):
-        if self.named == self.failing:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self.named += 1
-        os.replace(*paths)
-
-
-def rests(tmp_path):
-    return [file.name for file in tmp_path.rglob("*") if file.name.endswith(writing.PARTIAL) or file.name == writing.LOCK]
-
-
 def assert_same(name, found, expected):
     assert found.keys() == expected.keys()
     if name in BITWISE:
@@ -165,13 +119,18 @@ def assert_same(name, found, expected):
 
 
 @WORKING
-def test_a_file_that_cannot_be_written_ends_a_program_and_the_same_command_goes_on(program, tmp_path, monkeypatch):
+def test_what_cannot_be_written_ends_a_program_and_the_same_command_goes_on(program, tmp_path, monkeypatch):
     name, out, run = program
     disk = Disk()
     monkeypatch.setattr(writing, "os", disk)
     assert run()[0] == 0
     expected, count = contents(out), disk.named
     shutil.rmtree(tmp_path / "out")
+    with limited(300):
+        status, errors = run()
+    assert status == 2, errors
+    assert "error: " in errors and "File too large" in errors and "Traceback" not in errors
+    assert not rests(tmp_path)
     for failing in sorted({0, count // 2, count - 1} if name in BITWISE else {count // 2}):
         disk.named, disk.failing = 0, failing
         status, errors = run()
@@ -185,62 +144,13 @@ def test_a_file_that_cannot_be_written_ends_a_program_and_the_same_command_goes_
         shutil.rmtree(tmp_path / "out")
 
 
-@contextmanager
-def limited(size):
-    """No file can be larger than `size` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@WORKING
-def test_files_that_do_not_fit_end_a_program_and_the_same_command_goes_on(program, tmp_path):
-    name, out, run = program
-    assert run()[0] == 0
-    expected = contents(out)
-    shutil.rmtree(tmp_path / "out")
-    with limited(300):
-        status, errors = run()
-    assert status == 2, errors
-    assert "error: " in errors and "File too large" in errors and "Traceback" not in errors
-    assert not rests(tmp_path)
-    assert run()[0] == 0
-    assert_same(name, contents(out), expected)
-
-
 def test_where_nothing_can_be_written_is_said_before_the_work(program, tmp_path, monkeypatch):
-    _, out, run = program
-    with no_work(monkeypatch) as patch:
-        (tmp_path / "out").touch()
-        status, errors = run()
-        assert status == 2 and "Traceback" not in errors, errors
-        assert "is a file" in errors or "Not a directory" in errors
-        assert (tmp_path / "out").is_file()
-        (tmp_path / "out").unlink()
-        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-        status, errors = run()
-        assert status == 2 and "0 free" in errors, errors
-    assert not (tmp_path / "out").exists()
+    assert_unwritable_is_said_first(program[2], tmp_path / "out", monkeypatch)
 
 
-@contextmanager
-def no_work(monkeypatch):
-    """Nothing is compiled."""
-    with monkeypatch.context() as patch:
-        patch.setattr(compiler, "compile_or_get_cached", lambda *_, **__: pytest.fail("the work has begun"))
-        yield patch
-
-
-def test_a_second_command_is_refused_at_once(program, tmp_path, monkeypatch):
+def test_a_second_command_is_refused_at_once(program, monkeypatch):
     name, out, run = program
-    with output.ExitStack() as held:
-        output.lock(output.locked_folder(out, bool(out.suffix) or name == "export"), "being written", held)
-        with no_work(monkeypatch):
-            status, errors = run()
-        assert status == 2 and f"another process ({os.getpid()} on " in errors
+    assert_second_is_refused(run, output.locked_folder(out, bool(out.suffix) or name == "export"), monkeypatch)
 
 
 @pytest.mark.parametrize("program", sorted(BITWISE), indirect=True)

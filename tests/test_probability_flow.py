@@ -11,7 +11,7 @@ from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.probability_flow import bits_per_dimension, decode, encode, log_likelihood
-from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, sample
 from jaxdiff.solvers.driver import steps_from
 
@@ -219,6 +219,17 @@ def test_the_path_of_an_encoding_is_the_linear_map_up_to_each_of_its_nodes(x0):
     truth = [float(process.alpha(t)) * carried(x0, low, np.exp(-0.5 * float(process.log_snr(t)))) for t in nodes]
     np.testing.assert_allclose(states, truth, atol=0.02)
     np.testing.assert_array_equal(encode(two_gaussians(process), process, jnp.float32(x0), **arguments), states[-1])
+
+
+def test_an_encoding_on_stable_diffusion_s_grid_starts_at_its_first_timestep(x0):
+    """For a constant posterior mean m each step keeps eps = (x - alpha m) / sigma, so that the way is exact both ways."""
+    process, solver, mean = ddpm("scaled_linear"), DDIM(20, spacing="leading", offset=1, end="timestep"), 0.3
+    constant = lambda x, t, condition: jnp.full_like(x, mean)  # noqa: E731
+    times = np.float32([952, 1]) / 1000
+    alpha, sigma = (np.asarray(value, np.float64) for value in (process.alpha(times), process.sigma(times)))
+    latent = encode(constant, process, jnp.float32(x0), solver=solver)
+    np.testing.assert_allclose(latent, alpha[0] * mean + sigma[0] * (x0 - alpha[1] * mean) / sigma[1], rtol=1e-4)
+    np.testing.assert_allclose(decode(constant, process, latent, solver=solver), x0, atol=1e-5)
 
 
 def test_a_part_of_the_way_leads_back_to_where_it_began(x0):

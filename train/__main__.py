@@ -1,5 +1,10 @@
 """`jaxdiff train`: trains diffusion models and classifiers of noised images, and exports and imports models."""
 
+from jaxdiff._console import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_while_importing()
+
 from jaxdiff import choices
 from jaxdiff._console.commands import Command, Program
 

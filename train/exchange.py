@@ -1,10 +1,9 @@
 """Exporting and importing models: `jaxdiff train export` and `jaxdiff train import`."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import jax
 
 from jaxdiff import interop
 from jaxdiff import model as models
@@ -12,45 +11,44 @@ from jaxdiff import process as processes
 from jaxdiff._console.arguments import image_size, value_names
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, working
+from jaxdiff.conditions import Prompts
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.interop import hub
+from jaxdiff.interop.pipeline import class_of
+from jaxdiff.loading import load
 from jaxdiff.model import Model
 from jaxdiff.process import Process
 from jaxdiff.weight_file import MODEL
 from jaxdiff.writing import other_files
 
 from .exchange_options import Export, Import
+from .saved import about, save_once
+from .text_to_image import OWN, import_text_to_image, require_unset
 
 
 def export_model(options: Export) -> None:
     """Runs `jaxdiff train export`."""
-    model = models.load(options.model)
-    with claimed(options.out, whole=True):
-        # the same command may have finished before
-        if not _is_exported(model, options.out):
-            with working("exporting"):
-                interop.save(options.out, model)
-    console.print(f"{_about(model)} as a UNet2DModel in {options.out}")
-
-
-def _is_exported(model: Model, out: Path) -> bool:
-    """Whether a folder contains this model, exported."""
-    if not (out / "unet").is_dir():
-        return False
-    try:
-        return interop.load(out).fingerprint == model.fingerprint
-    except InputError:
-        return False
+    model = load(options.model)
+    with claimed(options.out, whole=True), working("exporting"):
+        save_once(options.out, model)
+    kind = class_of(len(model.conditions.encoders)) if isinstance(model.conditions, Prompts) else "UNet2DModel"
+    console.print(f"{about(model)} as a {kind} in {options.out}")
 
 
 def import_model(options: Import) -> None:
     """Runs `jaxdiff train import`."""
+    source = f"{hub.SCHEME}{options.source}" if hub.may_be_reference(options.source) else options.source
+    with _of_hub(options.source, source):
+        if interop.is_text_to_image(source):
+            import_text_to_image(source, options)
+            return
+    require_unset(options, OWN, f"is for text-to-image models, and {options.source} is none")
     with claimed(options.out):
         if other_files(options.out, MODEL.file) or options.out.resolve() == Path(options.source).resolve():
             raise InputError(f"--out {options.out} already exists and is not empty; choose another folder")
         with working("importing"):
-            model = _read(options)
+            model = _read(source, options)
             if options.dtype is not None:
                 model = replace(model, config=replace(model.config, dtype=options.dtype))
         if not (options.out / MODEL.file).exists():
@@ -60,10 +58,10 @@ def import_model(options: Import) -> None:
             raise InputError(f"--out {options.out} already contains another model; choose another folder")
     if taken := model.training.get("weights"):
         console.print(f"weights: {taken}; --subfolder, --variant and --key choose others", highlight=False)
-    console.print(f"{_about(model)}, in {options.out}")
+    console.print(f"{about(model)}, in {options.out}")
 
 
-def _read(options: Import) -> Model:
+def _read(source: str, options: Import) -> Model:
     """Reads the model from the source."""
     names = value_names(options.value_names) or {}
     if len(names) > 1:
@@ -85,13 +83,19 @@ def _read(options: Import) -> Model:
         "head_channels": options.head_channels,
         "attention_order": options.attention_order,
     }
-    source = f"{hub.SCHEME}{options.source}" if hub.may_be_reference(options.source) else options.source
-    try:
+    with _of_hub(options.source, source):
         return interop.load(source, **given)
+
+
+@contextmanager
+def _of_hub(given: str, source: str) -> Generator[None, None, None]:
+    """Within, errors about a source that is taken for a model on the hub say that it does not exist here."""
+    try:
+        yield
     except InputError as error:
-        if source == options.source:
+        if source == given:
             raise
-        raise InputError(f"{options.source} does not exist, and as a model of the Hugging Face hub: {error}") from error
+        raise InputError(f"{given} does not exist, and as a model of the Hugging Face hub: {error}") from error
 
 
 def _process(options: Import) -> Process | None:
@@ -101,13 +105,3 @@ def _process(options: Import) -> Process | None:
             raise InputError(f"--timesteps is for --process ddpm_*, got --process {options.process}")
         return None if options.process is None else processes.from_config({"name": options.process})
     return processes.from_config({"name": options.process, "timesteps": options.timesteps})
-
-
-def _about(model: Model) -> str:
-    """A one-line description of a model."""
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.network.weights))
-    named = [f"{attribute.name} ({len(attribute.values)} values)" for attribute in model.conditions.attributes]
-    labels = ", ".join(named) or "no attributes"
-    return (
-        f"{parameters / 1e6:.2f} M parameters for {model.space} images, {labels}, {model.process.name} and {model.prediction}"
-    )

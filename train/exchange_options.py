@@ -21,26 +21,29 @@ class Export:
 
     UNet2DModel has no stem, so the presets faces64 and faces128 can be exported, and tiny and small cannot.
 
+    A text-to-image model becomes the pipeline that it is, StableDiffusionPipeline or StableDiffusionXLPipeline.
+
     Examples:
 
       jaxdiff train export --model runs/celeba --out exported/celeba
     """
 
     model: Path
-    """Trained model: the folder of a run, or its model.safetensors."""
+    """Trained model: the folder of a run, or its model.safetensors, or the folder of a text-to-image model."""
     out: Path
     """Output folder; must not exist or be empty."""
 
 
 @dataclass(frozen=True)
 class Import(CheckedOptions):
-    """Imports a model from diffusers (UNet2DModel) or guided-diffusion, and writes it as a run for the other programs.
+    """Imports a model from diffusers (UNet2DModel, Stable Diffusion) or guided-diffusion, and writes it as a run for the other
+    programs.
 
     A diffusers folder contains all settings; DDPM networks (CIFAR-10, CelebA-HQ) and ADM networks are supported, stored as
     safetensors or .bin, whole or in shards. Averaged weights (unet_ema) are taken before others, and plain weights before
     variants (fp16). OWNER/NAME is a model on the Hugging Face hub (needs jaxdiff[hub]), of which only the files needed are
     downloaded. A file of guided-diffusion or P2 weighting contains only weights: give --size, --process and, unless it is 64,
-    --head-channels. No code in the files is executed. Networks of latents are refused.
+    --head-channels. No code in the files is executed. Other networks of latents are refused.
 
     Class labels become the attribute `class` with the values 0, 1, ..., unless --value-names names them. The model has no null
     label, and so no classifier-free guidance, unless --null-label declares the last class as the null label.
@@ -54,6 +57,12 @@ class Import(CheckedOptions):
       jaxdiff train import ~/models/my-classes --value-names gender=male,female --null-label --out runs/mine
 
       jaxdiff train import ~/models/ffhq_p2.pt --size 256 --process ddpm_linear --out runs/p2
+
+      jaxdiff train import ~/models/stable-diffusion-v1-4 --unet esd-nudity.safetensors --out runs/erased
+
+      jaxdiff train import ~/models/stable-diffusion-v1-5 --lora style.safetensors=0.8 --dtype bfloat16 --out runs/style
+
+      jaxdiff train import ~/models/stable-diffusion-v1-5 --single downloaded.safetensors --out runs/downloaded
     """
 
     source: Annotated[str, tyro.conf.Positional]
@@ -84,4 +93,19 @@ class Import(CheckedOptions):
     attention_order: Literal["heads", "projections"] = "heads"
     """guided-diffusion: projections if the network was trained with use_new_attention_order, else heads."""
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Computation dtype, by default float32; parameters are always float32."""
+    """Computation dtype, by default float32; parameters are always float32. Stable Diffusion: also that of the weights, by
+    default bfloat16 if those of the UNet are."""
+    unet: Path | None = None
+    """Stable Diffusion: file of weights of the UNet, all or some of them, or folder of a UNet, in place of the source's."""
+    vae: Path | None = None
+    """Stable Diffusion: file of weights or folder of an autoencoder, in place of the source's."""
+    text_encoder: Path | None = None
+    """Stable Diffusion: file of weights or folder of a text encoder, in place of the source's."""
+    text_encoder_2: Path | None = None
+    """Stable Diffusion XL: the same for the second text encoder."""
+    single: Path | None = None
+    """Stable Diffusion: file in the original layout (.safetensors, .ckpt) whose weights are taken in place of the source's."""
+    lora: tuple[str, ...] = ()
+    """Stable Diffusion: files of LoRA to merge in, each FILE or FILE=WEIGHT; the weight is 1 by default."""
+    embedding: tuple[Path, ...] = ()
+    """Stable Diffusion: files of textual inversion, each for a new token of prompts."""

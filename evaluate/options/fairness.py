@@ -8,6 +8,7 @@ from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
 from jaxdiff.bounds import Bounds, Count, Finite, Positive, Seed, Share, Size
+from jaxdiff.choices import Resize
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
@@ -79,7 +80,7 @@ class Fairness(ImageFormat, Reading, Processes):
     inception: Path | None = None
     """Weights of the FID Inception network: a .pth of its PyTorch ports, or a file written by
     `jaxdiff.quality.inception.convert`. By default quality uses the features of the first classifier of real images."""
-    inception_resize: Literal["tensorflow", "pytorch-fid", "clean-fid"] | None = None
+    inception_resize: Resize | None = None
     """With --inception: the program whose resize of images is used; Fréchet distances are comparable only under one. By default
     tensorflow: that of the original FID, torch-fidelity and guided-diffusion."""
     reference: Path | None = None

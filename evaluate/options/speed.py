@@ -82,4 +82,4 @@ class Speed(CheckedOptions):
         if 1000 % self.steps:
             raise InputError(f"--steps must divide 1000, so that both frameworks have the same times; got {self.steps}")
         if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, got {self.out}")
+            raise InputError(f"--out must be a folder, {self.out} is a file")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -61,21 +62,45 @@ def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.Struct
 
 
 @REGISTRY.primitive_rule
-def _number(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    if info.type not in (int, float):
+def _numbers(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Numbers, or several of them, optional or not: tyro's own rules explain a text that is none by the types in Python."""
+    if (found := _number_type(info.type)) is None:
         return None
-    what = "a whole number" if info.type is int else "a number"
+    kind, count = found
+    what = "whole number" if kind is int else "number"
+    what = f"a {what}" if count is None else f"{what}s"
 
-    def parse(given: list[str]) -> int | float:
+    def parse_one(given: str) -> int | float:
         try:
-            return info.type(given[0])
+            return kind(given)
         except ValueError as error:
-            raise ValueError(f"it takes {what}, got {shortened(given[0])}") from error
+            raise ValueError(f"it takes {what}, got {shortened(given)}") from error
 
-    metavar = info.type.__name__.upper()
-    return tyro.constructors.PrimitiveConstructorSpec(
-        1, metavar, parse, lambda value: isinstance(value, info.type), lambda value: [str(value)]
-    )
+    def parse(given: list[str]) -> Any:
+        return parse_one(given[0]) if count is None else tuple(map(parse_one, given))
+
+    def written(value: Any) -> list[str]:
+        return [str(value)] if count is None or value is None else [str(each) for each in value]
+
+    one = kind.__name__.upper()
+    metavar = f"[{one} [{one} ...]]" if count == "*" else " ".join([one] * (count or 1))
+    return tyro.constructors.PrimitiveConstructorSpec(count or 1, metavar, parse, lambda _: True, written)
+
+
+def _number_type(annotation: Any) -> tuple[type, int | Literal["*"] | None] | None:
+    """Which number a type is of, and how many: None for one that is in no tuple. None for any other type."""
+    if annotation in (int, float):
+        return annotation, None
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _number_type(arguments[0])
+    if len(arguments) == 2 and NoneType in arguments:
+        return _number_type(next(each for each in arguments if each is not NoneType))
+    if get_origin(annotation) is tuple and arguments:
+        found = [_number_type(each) for each in arguments if each is not Ellipsis]
+        if found[0] is not None and found[0][1] is None and found == found[:1] * len(found):
+            return found[0][0], "*" if Ellipsis in arguments else len(found)
+    return None
 
 
 def _docstring(kind: type, name: str) -> str | None:

@@ -5,9 +5,9 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -56,32 +56,36 @@ class Interrupts:
         self.first: Interrupted | None = None
         self.deferred = False
         self._expected = 1  # interrupts that do not end the process
-        self._stopped = threading.Event()
+        self._closing = threading.Event()
         self._received, self._sent = os.pipe()
         os.set_blocking(self._sent, False)
-        # a signal that the caller ignores, as a shell does for its background jobs, stays ignored
-        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._receive) for number in handled}
         self._descriptor = signal.set_wakeup_fd(self._sent, warn_on_full_buffer=False)
         self._hook, sys.unraisablehook = sys.unraisablehook, self._repeat
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        # last, since an interrupt is raised from here on
+        self._before = {number: signal.signal(number, self._receive) for number in _not_ignored()}
 
     def close(self) -> None:
-        """Handles the signals as before."""
+        """Handles the signals as before; after a program, those that came before it end the process at once."""
+        self._closing.set()
         sys.unraisablehook = self._hook
         signal.set_wakeup_fd(self._descriptor)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is _end else handler)
         os.close(self._sent)
         self._thread.join()
         os.close(self._received)
 
-    def _receive(self, number: int, _: Any) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         """Runs in the main thread, as soon as that runs Python."""
         if self.first is None:
             self.first = Interrupted(number)
-        if not self.deferred:
+        if self.deferred:
+            return
+        if _importing(frame):
+            os.write(self._sent, bytes([_AGAIN]))
+        else:
             raise self.first
 
     def _repeat(self, unraisable: Any) -> None:
@@ -99,9 +103,8 @@ class Interrupts:
             if not numbers:
                 return
             interrupts += [number for number in numbers if number in SIGNALS]
-            if _AGAIN in numbers:
-                # once the main thread has left the callback
-                time.sleep(0.05)
+            # once the main thread has left the callback or the import
+            if _AGAIN in numbers and not self._closing.wait(0.05):
                 self._expected += 1
                 signal.pthread_kill(threading.main_thread().ident or 0, interrupts[0])
             if len(interrupts) > self._expected:
@@ -110,6 +113,33 @@ class Interrupts:
                 remaining, ended = GRACE, Interrupted(interrupts[0])
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{ended}\n".encode(errors="backslashreplace"))
         os._exit(ended.status)
+
+
+def end_while_importing() -> None:
+    """From now on, until the program is `watched`, an interrupt ends the process with a line: nothing has begun."""
+    for number in _not_ignored():
+        signal.signal(number, _end)
+
+
+def _end(number: int, _: Any) -> None:
+    ended = Interrupted(number)
+    with suppress(OSError):
+        os.write(2, f"{ended}\n".encode())
+    os._exit(ended.status)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: an exception there may crash a library that is half set up."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _not_ignored() -> list[signal.Signals]:
+    """The signals that the caller does not ignore, as a shell does for its background jobs."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 _watched: list[Interrupts] = []

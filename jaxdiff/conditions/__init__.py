@@ -6,6 +6,8 @@ from typing import Any
 from jaxdiff.bounds import shortened
 from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.conditions.labels import Labels
+from jaxdiff.conditions.text import PromptEncoder, Prompts
+from jaxdiff.conditions.tokenizer import Tokenizer
 from jaxdiff.conditions.unconditional import Unconditional
 from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.errors import InputError
@@ -28,8 +30,12 @@ def from_config(config: Any) -> ConditionEncoder:
             if not isinstance(config["has_null"], bool):
                 raise InputError(f"`has_null` must be true or false, got {config['has_null']!r}")
             return Labels(named, config["has_null"])
+        case Prompts.name:
+            raise InputError("conditions of prompts need the text encoders: read the folder of the text-to-image model")
         case name:
             raise InputError(f"unknown conditions {name!r}; this version of jaxdiff knows {Labels.name}, {Unconditional.name}")
 
 
-__all__ = ["ConditionEncoder", "Labels", "Unconditional", "from_config", "of_attributes"]
+__all__ = [
+    "ConditionEncoder", "Labels", "PromptEncoder", "Prompts", "Tokenizer", "Unconditional", "from_config", "of_attributes",
+]  # fmt: skip

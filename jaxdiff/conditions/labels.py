@@ -1,10 +1,11 @@
 """Labels of attributes as conditions: rows of label weights, see `jaxdiff.models.labels`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -35,11 +36,6 @@ class Labels(ConditionEncoder):
         if not self.attributes:
             raise InputError("`attributes` must be one or more; for none use `Unconditional()`")
 
-    @property
-    def values(self) -> tuple[int, ...]:
-        """The number of values of each attribute."""
-        return tuple(len(attribute.values) for attribute in self.attributes)
-
     def encode(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Float[Array, "b w"]:
         """Labels as one-hot weights; see `ConditionEncoder.encode`."""
         check_labels(labels, self.values, self.has_null)
@@ -49,6 +45,16 @@ class Labels(ConditionEncoder):
     def null(self) -> Float[Array, " w"]:
         """The weights of the null label of every attribute; see `ConditionEncoder.null`."""
         return self.encode(np.full((1, len(self.attributes)), NULL, np.int32))[0]
+
+    def replacing(self, given: Sequence[tuple[str, str]]) -> Callable[[Any], Any]:
+        """A function that sets labels in a condition; see `ConditionEncoder.replacing`."""
+        starts = np.cumsum([0, *(count + 1 for count in self.values)])
+        row, replaced = np.zeros(starts[-1], np.float32), np.zeros(starts[-1], bool)
+        for name, value in given:
+            column, attribute = self.attribute(name)
+            replaced[starts[column] : starts[column + 1]] = True
+            row[starts[column] + attribute.index(value)] = 1
+        return lambda conditions: jax.tree.map(lambda condition: jnp.where(replaced, row, condition), conditions)
 
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Position and description of an attribute; see `ConditionEncoder.attribute`."""

@@ -1,5 +1,6 @@
 """The condition encoder of unconditional models."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ class Unconditional(ConditionEncoder):
 
     name: ClassVar[str] = "unconditional"
     attributes: ClassVar[tuple[Attribute, ...]] = ()
+    has_null: ClassVar[bool] = False
 
     def encode(self, labels: Int[Any, "b a"]) -> None:
         """None, for the empty labels (B, 0); see `ConditionEncoder.encode`."""
@@ -27,6 +29,12 @@ class Unconditional(ConditionEncoder):
     @property
     def null(self) -> None:
         """None."""
+
+    def replacing(self, given: Sequence[tuple[str, str]]) -> Callable[[Any], Any]:
+        """Raises `InputError` for any value: there is no attribute."""
+        for name, _ in given:
+            self.attribute(name)
+        return lambda conditions: conditions
 
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Raises `InputError`: there is no attribute."""

@@ -99,10 +99,9 @@ def labels(
             the group or a value that is not two probabilities.
     """
     probabilities = _probabilities(associations)
-    _check(indices, seed)
     columns = {}
     for stream, attribute in enumerate(ATTRIBUTES):
-        number = _uniform(indices, stream, seed)
+        number = uniform(indices, stream, seed)
         if attribute.name in probabilities:
             columns[attribute.name] = number < np.take(probabilities[attribute.name], columns["group"])
         else:
@@ -200,14 +199,24 @@ def _hash(indices: Int[np.ndarray, " n"], stream: int, seed: int) -> UInt64[np.n
     return _mix(state + indices.astype(np.uint64) * golden)
 
 
-def _uniform(indices: Int[np.ndarray, " n"], stream: int, seed: int) -> Float64[np.ndarray, " n"]:
-    """Uniform numbers in [0, 1): the upper 53 bits of the hash."""
+def uniform(indices: Int[np.ndarray, " n"], stream: int, seed: int) -> Float64[np.ndarray, " n"]:
+    """Independent uniform numbers in [0, 1), each a function of (seed, stream, index): the upper 53 bits of their hash.
+
+    Arguments:
+        indices: which images; each at least 0.
+        stream: what the numbers are for. The faces use those below 3,000.
+        seed: of the data set, 0 to 2**64 - 1.
+
+    Raises:
+        InputError: an index is negative or the seed is out of range.
+    """
+    _check(indices, seed)
     return (_hash(indices, stream, seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _variations(indices: Int[np.ndarray, " n"], seed: int) -> dict[str, Float32[np.ndarray, "n 1 1"]]:
     return {
-        name: (low + (high - low) * _uniform(indices, _VARIATION_STREAM + i, seed)).astype(np.float32)[:, None, None]
+        name: (low + (high - low) * uniform(indices, _VARIATION_STREAM + i, seed)).astype(np.float32)[:, None, None]
         for i, (name, (low, high)) in enumerate(_VARIATIONS.items())
     }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.energy import EnergyTest, energy_distance, energy_test
     from jaxdiff.fairness.evaluation import FairnessEvaluation, LabelledImages, Predictions, SetEvaluation, evaluate_fairness
     from jaxdiff.fairness.feature_classifiers import train_feature_classifiers
-    from jaxdiff.fairness.features import ClassifierFeatures, Whitening, whitening
+    from jaxdiff.fairness.features import AfterDecoding, ClassifierFeatures, Whitening, whitening
     from jaxdiff.fairness.findings import Finding, Limits, find_faults
     from jaxdiff.fairness.groups import (
         GroupRates,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
 __all__ = [
+    "AfterDecoding",
     "AssociatedParity",
     "AttributeClassifier",
     "ChanceTest",
@@ -123,7 +124,7 @@ __getattr__, __dir__ = lazily(
         "energy": ("EnergyTest", "energy_distance", "energy_test"),
         "evaluation": ("FairnessEvaluation", "LabelledImages", "Predictions", "SetEvaluation", "evaluate_fairness"),
         "feature_classifiers": ("train_feature_classifiers",),
-        "features": ("ClassifierFeatures", "Whitening", "whitening"),
+        "features": ("AfterDecoding", "ClassifierFeatures", "Whitening", "whitening"),
         "findings": ("Finding", "Limits", "find_faults"),
         "groups": (
             "GroupRates",

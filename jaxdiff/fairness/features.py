@@ -53,6 +53,25 @@ class ClassifierFeatures:
         return nnx.merge(self.graph, self.state).features(x)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AfterDecoding:
+    """Features of what is seen of a sample: of the images that latents are decoded to.
+
+    Attributes:
+        decoding: from samples of the process to images in [-1, 1], see `jaxdiff.spaces.Space.decoding`.
+        features: from images to their features; None takes the images themselves.
+    """
+
+    decoding: Any
+    features: Any = None
+
+    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """The features."""
+        images = self.decoding(x)
+        return images if self.features is None else self.features(images)
+
+
 def _pooled(x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"], factor: int) -> Any:
     return reduce(x, "b (h row) (w column) c -> b (h w c)", "mean", row=factor, column=factor)
 

@@ -51,6 +51,7 @@ class SearchResult(ABC):
             check_values(cls, given)
             if not isinstance(given["mode"], str) or not isinstance(given.get("context", {}), dict):
                 raise InputError("`mode` must be a text, and `context` an object")
+            json.loads(json.dumps(given.get("context", {})), parse_constant=_no_nan)
             floats = {name for name, (kind, *_) in bounds_of(cls).items() if kind is float}
             return cls(**{name: _floats(value) if name in floats else value for name, value in given.items()})
 
@@ -119,6 +120,13 @@ class PairTransitions(SearchResult):
         """The range of the points as text."""
         taus = [tau for i, row in enumerate(self.tau) for tau in row[:i]]
         return f"tau={min(taus):.3f} to {max(taus):.3f}"
+
+
+def _no_nan(text: str) -> float:
+    """Infinity in a context; NaN is refused."""
+    if text == "NaN":
+        raise InputError("`context` has NaN in it, which no context equals")
+    return float(text)
 
 
 def pair_transitions(found: Mapping[tuple[int, int], Transition], *, values: int, context: dict[str, Any]) -> PairTransitions:

@@ -1,6 +1,6 @@
 """Import and export of models of other libraries: names, layouts and conventions."""
 
-from jaxdiff.interop.folder import save
-from jaxdiff.interop.reading import load
+from jaxdiff.interop.reading import is_text_to_image, load, load_text_to_image
+from jaxdiff.interop.saving import save
 
-__all__ = ["load", "save"]
+__all__ = ["is_text_to_image", "load", "load_text_to_image", "save"]

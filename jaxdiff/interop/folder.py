@@ -12,8 +12,8 @@ import safetensors.numpy
 from jaxdiff.boundary import reading
 from jaxdiff.errors import InputError
 from jaxdiff.interop import scheduler, unet2d, unet2d_config
-from jaxdiff.interop.latents import INDEX
 from jaxdiff.interop.layers import Arrays, filled
+from jaxdiff.interop.pipeline import INDEX
 from jaxdiff.interop.weights import STEM
 from jaxdiff.model import Model, describe, described, fingerprinted
 from jaxdiff.models.config import UNetConfig
@@ -45,6 +45,8 @@ def save(path: str | os.PathLike, model: Model) -> None:
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists and is not empty; use another folder")
+    if not isinstance(model.config, UNetConfig):
+        raise InputError("`model` must be a model of images in pixels, with a UNet of jaxdiff")
     settings, state = unet2d.exported(model.config, model.network)
     schedule = scheduler.written(model.process, model.prediction, model.config.timesteps)
     files = {f"unet/{CONFIG}": settings, f"scheduler/{SCHEDULER}": schedule}
@@ -91,7 +93,8 @@ def restored(
     header = f"{file}: the jaxdiff metadata in its header"
     with reading(header):
         description, kept = metadata["model"], metadata["weights"]
-        timesteps = configuration(UNetConfig, description).timesteps
+        own_config = configuration(UNetConfig, description)
+        timesteps = own_config.timesteps
     config = unet2d_config.read(settings, timesteps=timesteps, name=CONFIG)
     network = unet2d.imported(config, state, file.name)
     with reading(header):
@@ -106,7 +109,7 @@ def restored(
 
         model = fingerprinted(described(description, network_of, ""))
         same = model.fingerprint == fingerprint
-        own_settings, own_state = unet2d.exported(model.config, model.network)
+        own_settings, own_state = unet2d.exported(own_config, model.network)
         written = scheduler.read(scheduler.written(model.process, model.prediction, timesteps))
     same = same and unet2d_config.read(own_settings, timesteps=timesteps) == config and own_state.keys() == state.keys()
     same = same and all(own_state[name].tobytes() == array.tobytes() for name, array in state.items())

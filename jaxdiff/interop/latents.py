@@ -9,8 +9,8 @@ from typing import Any
 from jaxdiff.boundary import read_json
 from jaxdiff.errors import InputError
 from jaxdiff.interop.files import CheckpointFiles, joined, places
+from jaxdiff.interop.pipeline import INDEX
 
-INDEX = "model_index.json"
 # Names of the part of a pipeline that turns latents into images, and what their classes are called.
 DECODERS = ("vae", "vqvae", "vqgan", "vq_model", "movq", "autoencoder", "first_stage_model")
 DECODER_CLASS = re.compile(r"Autoencoder|VQModel|VQGAN", re.IGNORECASE)

@@ -4,7 +4,7 @@ PyTorch keeps kernels output first: a convolution's is (O, I, H, W) where ours i
 ours is (I, O).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,9 +13,8 @@ import numpy as np
 from einops import rearrange
 
 from jaxdiff.errors import InputError
-from jaxdiff.model import abstract
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network
+from jaxdiff.models.network import Network, abstract, unet
 from jaxdiff.weight_file import named
 
 Arrays = dict[str, np.ndarray]
@@ -109,26 +108,54 @@ def from_torch(layers: Iterable[Layer], state: Mapping[str, np.ndarray], name: s
         InputError: arrays are missing, unexpected, of another shape or not floating point; the error lists them.
     """
     layers = list(layers)
-    expected = to_torch(layers, wanted)
-    listed = {
-        "missing": sorted(expected.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - expected.keys()),
-        "of wrong shape": [
-            f"{key} {state[key].shape} instead of {array.shape}"
-            for key, array in expected.items()
-            if key in state and state[key].shape != array.shape
-        ],
-        "not floating point": [f"{key} {array.dtype}" for key, array in state.items() if not _floats(array)],
-    }
-    faults = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in listed.items() if keys]
-    if faults:
-        raise InputError(f"{name} does not match the network; arrays: {'; '.join(faults)}")
+    require_match({key: array.shape for key, array in to_torch(layers, wanted).items()}, state, name)
     ours: Arrays = {}
     for layer, own in _present(layers, wanted):
         layout = LAYOUTS[layer.layout]
         their = {suffix: np.asarray(state[layer.theirs + suffix], np.float32) for suffix in layout.export(own)}
         ours |= {layer.ours + suffix: np.ascontiguousarray(array) for suffix, array in layout.load(their).items()}
     return ours
+
+
+def require_match(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray], name: str) -> None:
+    """Compares the arrays of another network with those that ours has.
+
+    Arguments:
+        expected: the shapes of the arrays by name.
+        state: the arrays of the other network by name.
+        name: the name of the state in errors.
+
+    Raises:
+        InputError: arrays are missing, unexpected, of another shape or not floating point; the error lists all of them.
+    """
+    found = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "of wrong shape": [
+            f"{key} {state[key].shape} instead of {shape}"
+            for key, shape in expected.items()
+            if key in state and state[key].shape != shape
+        ],
+        "not floating point": [f"{key} {array.dtype}" for key, array in state.items() if not _floats(array)],
+    }
+    faults = [f"{len(keys)} {fault}: {listed(keys)}" for fault, keys in found.items() if keys]
+    if faults:
+        raise InputError(f"{name} does not match the network; arrays: {'; '.join(faults)}")
+
+
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Names of attention layers in files written before diffusers 0.12."""
+
+
+def modern_names(state: Mapping[str, np.ndarray]) -> Arrays:
+    """Arrays of a network of diffusers, those of `OLD_ATTENTION` under their names of today."""
+    renamed = {}
+    for key, array in state.items():
+        block, _, rest = key.rpartition(".attentions.")
+        place, _, layer = rest.partition(".")
+        old, _, kind = layer.rpartition(".")
+        renamed[f"{block}.attentions.{place}.{OLD_ATTENTION[old]}.{kind}" if old in OLD_ATTENTION else key] = array
+    return renamed
 
 
 def filled(config: UNetConfig, arrays: Callable[[Arrays], Mapping[str, np.ndarray]]) -> Network:
@@ -138,7 +165,7 @@ def filled(config: UNetConfig, arrays: Callable[[Arrays], Mapping[str, np.ndarra
         config: the configuration.
         arrays: the weights by path, as a function of arrays of their shapes.
     """
-    without = abstract(config)
+    without = abstract(unet, config)
     shapes = {name: np.broadcast_to(np.float32(0), leaf.shape) for name, leaf in named(without.weights).items()}
     given = arrays(shapes)
     leaves = [jnp.asarray(given[name]) for name in shapes]
@@ -160,7 +187,8 @@ def _floats(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for an error, the first `LISTED` of them."""
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 

@@ -10,10 +10,12 @@ from jaxdiff import model as models
 from jaxdiff.boundary import read_json, reading, require_regular
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.interop import folder, guided, hub, latents, scheduler, state, unet2d, unet2d_config, weights
+from jaxdiff.interop import folder, guided, hub, latents, pipeline, scheduler, state, unet2d, unet2d_config, weights
 from jaxdiff.interop.attributes import class_attribute
+from jaxdiff.interop.changes import Changes
 from jaxdiff.interop.files import CheckpointFiles, Folder, joined, places
 from jaxdiff.interop.folder import CONFIG, SCHEDULER
+from jaxdiff.interop.text_to_image import Pipeline
 from jaxdiff.model import Model, fingerprinted, image_model
 from jaxdiff.process import Prediction, Process
 from jaxdiff.weight_file import MODEL
@@ -108,6 +110,43 @@ def _load(source: str | os.PathLike, subfolder: str | None, variant: str | None,
     return _of_folder(files, joined(inside, subfolder) if inside and subfolder else inside or subfolder, given)
 
 
+def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
+    """Reads a text-to-image pipeline of diffusers: Stable Diffusion 1, 2 or XL. No code in any file is run.
+
+    The folder has an index (`model_index.json`), the configurations and weights of the UNet, the autoencoder and one or two
+    text encoders of CLIP, their tokenizers, and a scheduler. Weights are float32, float16 or bfloat16, in one file or several
+    with an index, under plain names or those of a variant. The model's conditions are prompts (`jaxdiff.conditions.Prompts`),
+    its space is that of latents (`jaxdiff.spaces.Latents`).
+
+    Arguments:
+        source: the folder, or `hf://OWNER/NAME[@REVISION]` on the Hugging Face hub, which needs `jaxdiff[hub]`.
+        changes: what differs from the files, arguments of `jaxdiff.interop.changes.Changes`: `dtype`, `size`, `variant`,
+            `replaced`, `single`, `loras` and `embeddings`.
+
+    Raises:
+        InputError: it is no such pipeline, a file is missing or damaged, arrays do not match their network (all are listed), or
+            a change does not fit.
+    """
+    given = Changes(**changes)
+    with reading(os.fspath(source)):
+        files, inside = _opened(source)
+        kind = None if inside else pipeline.read_kind(files)
+        if kind is None:
+            raise InputError(f"{source} is no text-to-image pipeline: a folder with a {pipeline.INDEX} of one is read")
+        return Pipeline(files, kind, given).model()
+
+
+def is_text_to_image(source: str | os.PathLike) -> bool:
+    """Whether a source is a pipeline that `load_text_to_image` reads.
+
+    Raises:
+        InputError: it does not exist, or is a text-to-image pipeline of another kind.
+    """
+    with reading(os.fspath(source)):
+        files, inside = _opened(source)
+        return not inside and pipeline.read_kind(files) is not None
+
+
 def is_diffusers(path: str | os.PathLike) -> bool:
     """Whether a folder on this machine has the `config.json` of a network, as those of diffusers have."""
     return any(Path(path, name, CONFIG).is_file() for name in NETWORKS)
@@ -128,6 +167,8 @@ def _opened(source: str | os.PathLike) -> tuple[CheckpointFiles, str]:
 
 def _of_folder(files: CheckpointFiles, subfolder: str | None, given: _Given) -> Model:
     """The model of a folder of diffusers, or of a run of jaxdiff."""
+    if subfolder is None and (kind := pipeline.read_kind(files)):
+        return Pipeline(files, kind, _changes(files, given)).model()
     networks = [name for name in NETWORKS if files.has(joined(name, CONFIG))]
     if not networks and subfolder is None and files.has(MODEL.file):
         return _own(files.path(MODEL.file), given)
@@ -145,6 +186,13 @@ def _of_folder(files: CheckpointFiles, subfolder: str | None, given: _Given) -> 
     chosen += [f"variant {choice.variant}"] if choice.variant else []
     provenance = files.source | _weights(chosen, found)
     return _unet2d(files.path(joined(place, choice.name)), settings, content, found, scheduled, provenance, given)
+
+
+def _changes(files: CheckpointFiles, given: _Given) -> Changes:
+    """What is said about a text-to-image pipeline beside its files."""
+    if others := [name for name in given.overrides if name not in ("size", "variant")]:
+        raise InputError(f"{files.label} is a text-to-image pipeline, which takes no `{others[0]}`")
+    return Changes(size=given.size, variant=given.variant)
 
 
 def _of_file(files: CheckpointFiles, name: str, given: _Given) -> Model:

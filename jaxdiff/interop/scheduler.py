@@ -1,10 +1,11 @@
 """Conversion between the `scheduler_config.json` of diffusers and our process and prediction.
 
-Only the settings of training are used: the table of betas and the prediction. Those of sampling (spacing, clipping, order)
-are chosen by the solver.
+`read` uses the settings of training: the table of betas and the prediction. `grids` reads where diffusers' samplers place their
+timesteps; clipping and order are chosen by the solver.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -92,19 +93,72 @@ def _process(given: Mapping[str, Any], name: str) -> Process:
     return ddpm_betas(betas.tolist(), zero)
 
 
-def written(process: Process, prediction: Prediction, timesteps: int) -> dict[str, Any]:
-    """The `scheduler_config.json` of a DDIMScheduler for a process.
+def grids(given: Mapping[str, Any], name: str = "scheduler_config.json") -> dict[str, dict[str, Any]]:
+    """Where diffusers' samplers made from a scheduler's file place their timesteps: arguments of our solvers, by solver.
 
-    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1. With `trailing` spacing the
-    scheduler's grid is our uniform grid.
+    diffusers' classes differ in what they do with one file, and in its defaults. `ddim` has DDIM's grid, or Euler's if the
+    file is of a scheduler that steps in sigma / alpha, since Euler's step is DDIM's.
+
+    Arguments:
+        given: the `scheduler_config.json`.
+        name: its name in errors.
+
+    Raises:
+        InputError: the spacing is unknown, or the offset is not a whole number from 0.
+    """
+    spacing, offset = given.get("timestep_spacing"), given.get("steps_offset", 0)
+    if spacing not in (None, "leading", "linspace", "trailing"):
+        raise InputError(f"{name}: timestep_spacing is {shortened(spacing)}; jaxdiff reads leading, linspace and trailing")
+    if type(offset) is not int or not 0 <= offset < MOST_TIMESTEPS:
+        raise InputError(f"{name}: steps_offset must be a whole number from 0, got {shortened(offset)}")
+    ends_noisy = given.get("final_sigmas_type", "zero") == "sigma_min"
+    multistep = _grid(spacing or "linspace", offset, _INNER, noisy=ends_noisy)
+    in_sigma = _grid(spacing or "linspace", offset, _EXACT, noisy=ends_noisy)
+    ddim = _grid(spacing or "leading", offset, {}, noisy=not given.get("set_alpha_to_one", True))
+    return {
+        "ddim": in_sigma if str(given.get("_class_name")).startswith(_IN_SIGMA) else ddim,
+        "ddpm": _grid(spacing or "leading", offset, {}, noisy=False),
+        "dpm_solver": multistep,
+        "dpm_solver_sde": multistep,
+        "heun": _grid(spacing or "linspace", offset, _EXACT, noisy=False),
+        "unipc": multistep,
+    }
+
+
+# Our names of the spacings of diffusers' multistep solvers, and of those that step in sigma / alpha, where these differ.
+_INNER = {"leading": "leading_inner", "linspace": "linspace_inner"}
+_EXACT = {"linspace": "linspace_exact"}
+_IN_SIGMA = ("Euler", "Heun", "KDPM2", "LMS")
+
+
+def _grid(spacing: str, offset: int, names: Mapping[str, str], *, noisy: bool) -> dict[str, Any]:
+    """The arguments of a solver, those that are not defaults.
+
+    Arguments:
+        spacing, offset: as in the file.
+        names: our names of the spacings, where they differ.
+        noisy: whether the last step ends at the first timestep instead of the data.
+    """
+    shifted = {"offset": offset} if offset and spacing == "leading" else {}
+    return {"spacing": names.get(spacing, spacing), **shifted, **({"end": "timestep"} if noisy else {})}
+
+
+def written(
+    process: Process, prediction: Prediction, timesteps: int, placed: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The `scheduler_config.json` of a DDIMScheduler for a process, or of an EulerDiscreteScheduler if `ddim` has its grid.
+
+    A known table is written as its name, any other process as its betas at t = 1 / T, 2 / T, .. 1.
 
     Arguments:
         process: a variance-preserving process.
         prediction: `eps`, `v` or `x0`.
         timesteps: T, the number of timesteps.
+        placed: the grids of the solvers, as from `grids`; by default our uniform grid, which is `trailing` there, of data that
+            are clipped to [-1, 1].
 
     Raises:
-        InputError: the process or the prediction has no counterpart.
+        InputError: the process, the prediction or the grids have no counterpart.
     """
     if not process.preserves_variance:
         raise InputError(f"diffusers' DDIMScheduler preserves variance, process {process.name} does not")
@@ -113,17 +167,30 @@ def written(process: Process, prediction: Prediction, timesteps: int) -> dict[st
         raise InputError(
             f"diffusers' DDIMScheduler takes networks that predict {', '.join(names)}; this one predicts {prediction}"
         )
-    return {
+    own = {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": timesteps,
         **_betas(process, timesteps),
         "prediction_type": names[prediction],
-        "clip_sample": True,
+        "clip_sample": placed is None,
         "clip_sample_range": 1.0,
-        "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "timestep_spacing": "trailing",
     }
+    if placed is None:
+        return own | {"set_alpha_to_one": True, "steps_offset": 0, "timestep_spacing": "trailing"}
+    return own | _placing(placed)
+
+
+def _placing(placed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings from which `grids` reads these grids."""
+    offsets = sorted({0, *(grid.get("offset", 0) for grid in placed.values())})
+    # without a spacing, each class of diffusers has its own
+    spacings = ({}, *({"timestep_spacing": name} for name in ("leading", "linspace", "trailing")))
+    ends = ({}, {"final_sigmas_type": "sigma_min"})
+    for name, clean, end, spacing, offset in product(("DDIM", "EulerDiscrete"), (True, False), ends, spacings, offsets):
+        settings = {"_class_name": f"{name}Scheduler", "set_alpha_to_one": clean, "steps_offset": offset, **spacing, **end}
+        if grids(settings) == placed:
+            return settings
+    raise InputError("the grids of the model are those of no scheduler of diffusers")
 
 
 def _betas(process: Process, timesteps: int) -> dict[str, Any]:

@@ -38,9 +38,12 @@ FOREIGN = {
     r"(^|\.)x_embedder\.proj\.weight$": "a diffusion transformer",
     r"(^|\.)(post_quant_conv|decoder\.conv_out)\.weight$": "an autoencoder",
 }
-_AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+"""The places of averaged weights."""
 _DEPTH = 4  # maximum nesting of dictionaries
-_MOST, _MOST_NETWORKS = 10_000, 100  # maximum number of dictionaries, and of networks in one
+_MOST = 10_000  # maximum number of dictionaries
+MOST_NETWORKS = 100
+"""The most networks of one dictionary that are looked at."""
 
 
 class Found(NamedTuple):
@@ -73,19 +76,17 @@ def find(held: Any, name: str, key: str | None = None, expected: Family | None =
     Raises:
         InputError: there is no network that jaxdiff imports, none under the key, or several.
     """
-    dictionaries = dict(islice(_dictionaries(held), _MOST + 1))
-    if len(dictionaries) > _MOST:
-        raise InputError(f"{name} holds more than {_MOST:,} dictionaries: save the network's state_dict() alone")
-    _refuse(RESEMBLING, dictionaries, name)
-    networks = {place: found for path, arrays in dictionaries.items() for place, found in _networks(path, arrays)}
+    by_place = dictionaries(held, name)
+    _refuse(RESEMBLING, by_place, name)
+    networks = {place: found for path, arrays in by_place.items() for place, found in _networks(path, arrays)}
     if not networks:
-        _refuse(FOREIGN, dictionaries, name)
-        if expected is not None and key is None and list(dictionaries) == [""]:
-            return Found(dictionaries[""], expected, "", False)
-        raise InputError(_nothing(held, dictionaries, name))
+        _refuse(FOREIGN, by_place, name)
+        if expected is not None and key is None and list(by_place) == [""]:
+            return Found(by_place[""], expected, "", False)
+        raise InputError(_nothing(held, by_place, name))
     matching = [place for place in networks if key is None or place == key or place.startswith(f"{key}.")]
     if key is None and len(matching) > 1:
-        matching = [place for place in matching if _AVERAGED.search(place)] or matching
+        matching = [place for place in matching if AVERAGED.search(place)] or matching
     if len(matching) != 1:
         listed = ", ".join(place or "the whole file" for place in matching or networks)
         if not matching:
@@ -93,6 +94,22 @@ def find(held: Any, name: str, key: str | None = None, expected: Family | None =
         raise InputError(f"{name} holds {len(matching)} networks, {listed}: choose one with `key`")
     family, arrays = networks[matching[0]]
     return Found(arrays, family, matching[0], len(networks) > 1)
+
+
+def dictionaries(held: Any, name: str) -> dict[str, Arrays]:
+    """The arrays of each dictionary in what a file holds that has some, by its place; that of the whole is empty.
+
+    Arguments:
+        held: the content of the file.
+        name: its name in errors.
+
+    Raises:
+        InputError: there are too many.
+    """
+    found = dict(islice(_dictionaries(held), _MOST + 1))
+    if len(found) > _MOST:
+        raise InputError(f"{name} holds more than {_MOST:,} dictionaries: save the network's state_dict() alone")
+    return found
 
 
 def _dictionaries(held: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Arrays]]:
@@ -115,8 +132,8 @@ def _networks(path: str, arrays: Arrays) -> Iterator[tuple[str, tuple[Family, Ar
             whole = name.endswith(first) and (not prefix or prefix.endswith("."))
             if whole and all(prefix + other in arrays for other in others):
                 prefixes[prefix] = family
-    if len(prefixes) > _MOST_NETWORKS:
-        raise InputError(f"a dictionary of {len(arrays):,} arrays holds {len(prefixes):,} networks, more than {_MOST_NETWORKS}")
+    if len(prefixes) > MOST_NETWORKS:
+        raise InputError(f"a dictionary of {len(arrays):,} arrays holds {len(prefixes):,} networks, more than {MOST_NETWORKS}")
     for prefix, family in prefixes.items():
         inner = tuple(other for other in prefixes if len(other) > len(prefix))
         own = {

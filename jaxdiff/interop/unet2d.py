@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxdiff.interop import unet2d_config
-from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, places, residual, to_torch
+from jaxdiff.interop.layers import Arrays, Layer, filled, from_torch, modern_names, places, residual, to_torch
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import sinusoid_frequencies
 from jaxdiff.models.network import Network
@@ -29,8 +29,6 @@ RESIDUAL = {
     "conv_out": "conv2",
     "skip": "conv_shortcut",
 }
-# Names of attention layers in files written before diffusers 0.12.
-OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def exported(config: UNetConfig, network: Network) -> tuple[dict[str, Any], Arrays]:
@@ -71,13 +69,7 @@ def imported(config: UNetConfig, state: Mapping[str, np.ndarray], name: str = "t
         InputError: the state dictionary does not match the configuration; missing and unexpected arrays are listed.
     """
     require_held(config, sum(array.size for array in state.values()), name)
-    renamed = {}
-    for key, array in state.items():
-        block, _, rest = key.rpartition(".attentions.")
-        place, _, layer = rest.partition(".")
-        old, _, kind = layer.rpartition(".")
-        renamed[f"{block}.attentions.{place}.{OLD_ATTENTION[old]}.{kind}" if old in OLD_ATTENTION else key] = array
-    return filled(config, partial(from_torch, _layers(config), renamed, name))
+    return filled(config, partial(from_torch, _layers(config), modern_names(state), name))
 
 
 def _rotated(kernel: np.ndarray, config: UNetConfig) -> np.ndarray:

@@ -1,11 +1,23 @@
 """Conversion between the `config.json` of diffusers' UNet2DModel and our configuration of a UNet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
-from jaxdiff.models.config import MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, MOST_LEVELS, UNetConfig
+from jaxdiff.interop.settings import (
+    NAMES,
+    NUMBER,
+    SWITCH,
+    WIDTH,
+    WIDTHS,
+    Described,
+    few,
+    optional,
+    require_divided,
+    require_levels,
+)
+from jaxdiff.models.config import MOST_BLOCKS, MOST_CLASSES, UNetConfig
 from jaxdiff.models.layers import group_count
 from jaxdiff.spaces.pixels import CHANNELS, channels_text
 
@@ -41,8 +53,6 @@ DEFAULTS: dict[str, Any] = {
     "num_class_embeds": None,
     "num_train_timesteps": None,
 }
-# Settings that `EMAModel` of diffusers adds to the config.json of averaged weights; they do not affect the network.
-EMA_SETTINGS = {"decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"}
 # Settings for which our UNet supports only these values.
 FIXED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
@@ -57,37 +67,26 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "resnet_time_scale_shift": ("default", "scale_shift"),
 }
 
-
-def _whole(value: Any) -> bool:
-    return type(value) is int and 0 < value <= MOST_CHANNELS
-
-
-def _list(value: Any, each: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list | tuple) and 0 < len(value) <= MOST_LEVELS and all(map(each, value))
-
-
-# The types of the other settings, by their description in errors.
-FREE: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
-    f"a whole number from 1 to {MOST_BLOCKS}": (
-        ("layers_per_block",),
-        lambda value: type(value) is int and 0 < value <= MOST_BLOCKS,
-    ),
-    f"a whole number from 1 to {MOST_CHANNELS:,}": (("in_channels", "out_channels", "norm_num_groups"), _whole),
-    f"a whole number from 1 to {MOST_CLASSES:,}, or null": (
-        ("attention_head_dim", "num_class_embeds", "attn_norm_num_groups", "time_embedding_dim"),
-        lambda value: value is None or (type(value) is int and 0 < value <= MOST_CLASSES),
-    ),
-    "a finite number": (("freq_shift", "dropout", "norm_eps"), lambda value: type(value) in (int, float) and abs(value) < 1e30),
-    "true or false": (("flip_sin_to_cos", "add_attention"), lambda value: type(value) is bool),
-    f"a list of at most {MOST_LEVELS} whole numbers from 1 to {MOST_CHANNELS:,}": (
-        ("block_out_channels",),
-        lambda value: _list(value, _whole),
-    ),
-    f"a list of at most {MOST_LEVELS} names": (
-        ("down_block_types", "up_block_types"),
-        lambda value: _list(value, lambda each: type(each) is str),
-    ),
+# The types of the other settings.
+FREE = {
+    "layers_per_block": few(MOST_BLOCKS),
+    "in_channels": WIDTH,
+    "out_channels": WIDTH,
+    "norm_num_groups": WIDTH,
+    "attention_head_dim": optional(few(MOST_CLASSES)),
+    "num_class_embeds": optional(few(MOST_CLASSES)),
+    "attn_norm_num_groups": optional(few(MOST_CLASSES)),
+    "time_embedding_dim": optional(few(MOST_CLASSES)),
+    "freq_shift": NUMBER,
+    "dropout": NUMBER,
+    "norm_eps": NUMBER,
+    "flip_sin_to_cos": SWITCH,
+    "add_attention": SWITCH,
+    "block_out_channels": WIDTHS,
+    "down_block_types": NAMES,
+    "up_block_types": NAMES,
 }
+DESCRIBED = Described(CLASS, "our UNet", DEFAULTS, FIXED, FREE)
 # For each type of block: whether it has attention, and how it resamples; None is set by downsample_type and upsample_type.
 DOWN_BLOCKS = {"DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None)}
 UP_BLOCKS = {"UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None)}
@@ -160,9 +159,9 @@ def read(
 
 def _size(given: Any, name: str) -> tuple[int, int]:
     """Height and width of the images."""
-    if _whole(given):
+    if WIDTH.holds(given):
         return given, given
-    if not (_list(given, _whole) and len(given) == 2):
+    if not (WIDTHS.holds(given) and len(given) == 2):
         raise InputError(f"{name} has sample_size {shortened(given)}: give the height and width of the images as `size`")
     return tuple(given)
 
@@ -177,21 +176,7 @@ def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     Raises:
         InputError: it is of another class, or has a setting that our UNet does not support, which is named.
     """
-    kind = given.get("_class_name", CLASS)
-    if kind != CLASS:
-        raise InputError(f"{name} describes a {kind if isinstance(kind, str) else shortened(kind)}; jaxdiff reads {CLASS}")
-    public = {key: value for key, value in given.items() if not key.startswith("_") and key not in EMA_SETTINGS}
-    if unknown := sorted(public.keys() - DEFAULTS.keys()):
-        raise InputError(f"{name} has settings that {CLASS} lacks: {', '.join(unknown)}")
-    settings = DEFAULTS | public
-    for key, values in FIXED.items():
-        if settings[key] not in values:
-            taken = " or ".join(map(repr, values))
-            raise InputError(f"{name}: {key} is {shortened(settings[key])}; our UNet takes {taken}")
-    for words, (keys, holds) in FREE.items():
-        for key in keys:
-            if not holds(settings[key]):
-                raise InputError(f"{name}: {key} must be {words}, got {shortened(settings[key])}")
+    settings = DESCRIBED.completed(given, name)
     if settings["in_channels"] != settings["out_channels"]:
         raise InputError(f"{name}: in_channels {settings['in_channels']} must be out_channels {settings['out_channels']}")
     if settings["in_channels"] not in CHANNELS:
@@ -199,14 +184,11 @@ def completed(given: Mapping[str, Any], name: str) -> dict[str, Any]:
             f"{name}: in_channels is {settings['in_channels']}; jaxdiff imports networks of images, with {channels_text()} "
             "channels, and none of latents"
         )
-    widths = settings["block_out_channels"]
-    if any(width % settings["norm_num_groups"] for width in widths):
-        raise InputError(f"{name}: norm_num_groups {settings['norm_num_groups']} does not divide block_out_channels {widths}")
-    if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
-        raise InputError(f"{name}: time_embedding_dim is {settings['time_embedding_dim']}; our UNet takes {4 * widths[0]}")
-    for key in ("down_block_types", "up_block_types"):
-        if len(settings[key]) != len(widths):
-            raise InputError(f"{name}: {key} has {len(settings[key])} blocks, block_out_channels {len(widths)}")
+    require_divided(settings, name)
+    base = settings["block_out_channels"][0]
+    if settings["time_embedding_dim"] not in (None, 4 * base):
+        raise InputError(f"{name}: time_embedding_dim is {settings['time_embedding_dim']}; our UNet takes {4 * base}")
+    require_levels(settings, name)
     return settings
 
 

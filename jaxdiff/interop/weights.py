@@ -1,6 +1,7 @@
 """Files of weights: which of those in a folder are read, and their content. No code in any file is run."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,20 @@ from jaxdiff.errors import InputError
 from jaxdiff.interop.files import CheckpointFiles, joined
 
 STEM = "diffusion_pytorch_model"
-# `STEM.safetensors` or `.bin`, or the index of the files that the weights are split over, with or without a variant's name.
-_NAMES = re.compile(
-    rf"{STEM}(?:\.(?P<variant>(?!\S+-of-\d)[\w-]+))?\.(?P<format>safetensors|bin)"  # not one of the files of an index
-    rf"|{STEM}\.(?P<split>safetensors|bin)\.index(?:\.(?P<of>[\w-]+))?\.json"
-)
+"""The name of the weights of diffusers' networks, before `.safetensors` or `.bin`."""
+TEXT_STEMS = ("model", "pytorch_model")
+"""The names of the weights of networks of transformers."""
 _EIGHT_BITS = re.compile(r"F[468](_.*)?")  # the numbers of safetensors with 8 bits or fewer
 _POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def _names(stems: Sequence[str]) -> re.Pattern[str]:
+    """`STEM.safetensors` or `.bin`, or the index of the files that the weights are split over, with a variant's name or not."""
+    stem = "|".join(stems)
+    return re.compile(
+        rf"(?:{stem})(?:\.(?P<variant>(?!\S+-of-\d)[\w-]+))?\.(?P<format>safetensors|bin)"  # not one of the files of an index
+        rf"|(?:{stem})\.(?P<split>safetensors|bin)\.index(?:\.(?P<of>[\w-]+))?\.json"
+    )
 
 
 class Choice(NamedTuple):
@@ -46,7 +54,7 @@ class Content(NamedTuple):
     metadata: dict[str, str]
 
 
-def choose(files: CheckpointFiles, folder: str, variant: str | None = None) -> Choice:
+def choose(files: CheckpointFiles, folder: str, variant: str | None = None, *, stems: Sequence[str] = (STEM,)) -> Choice:
     """The weights to read in a folder of diffusers: plain weights before a variant, safetensors before `.bin`, one file before
     several.
 
@@ -54,20 +62,22 @@ def choose(files: CheckpointFiles, folder: str, variant: str | None = None) -> C
         files: the files of the checkpoint.
         folder: the folder of the network in it.
         variant: the variant to read; by default none where there are plain weights, else the only variant.
+        stems: the names of the weights, before their suffix.
 
     Raises:
         InputError: there are no weights, or not of this variant, or several variants and no plain weights.
     """
-    there = files.inside(folder)
+    there, pattern = files.inside(folder), _names(stems)
     found: dict[str | None, list[tuple[int, str]]] = {}
     for name in there:
-        if part := _NAMES.fullmatch(name):
+        if part := pattern.fullmatch(name):
             rank = 2 * ((part["format"] or part["split"]) == "bin") + (part["split"] is not None)
             found.setdefault(part["variant"] or part["of"], []).append((rank, name))
     place = f"{files.label}/{folder}" if folder else files.label
     if not found:
         raise InputError(
-            f"{place} has no weights, neither {STEM}.safetensors nor {STEM}.bin; it has {', '.join(there) or 'no files'}"
+            f"{place} has no weights, neither {stems[0]}.safetensors nor {stems[-1]}.bin; it has "
+            f"{', '.join(there) or 'no files'}"
         )
     variants = sorted(name for name in found if name is not None)
     if variant is None and None not in found and len(variants) > 1:

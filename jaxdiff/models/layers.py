@@ -5,6 +5,7 @@ from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from flax import nnx
 from jax.typing import DTypeLike
@@ -63,7 +64,7 @@ _UNDRAWN = cast(nnx.Rngs, _Undrawn())
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, dtype: DTypeLike
+    inputs: int, outputs: int, kernel: int, *, strides: int = 1, centred: bool = False, bias: bool = True, dtype: DTypeLike
 ) -> nnx.Conv:
     """A same-padded convolution, zero until `jaxdiff.models.network` draws its weights.
 
@@ -73,27 +74,41 @@ def convolution(
     """
     zeros, padding = nnx.initializers.zeros_init(), kernel // 2 if centred else "SAME"
     return nnx.Conv(
-        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN
-    )
+        inputs, outputs, (kernel, kernel), strides=strides, padding=padding, use_bias=bias, dtype=dtype, kernel_init=zeros,
+        rngs=_UNDRAWN,
+    )  # fmt: skip
 
 
-def linear(inputs: int, outputs: int, *, dtype: DTypeLike) -> nnx.Linear:
+def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike) -> nnx.Linear:
     """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
-    return nnx.Linear(inputs, outputs, dtype=dtype, kernel_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
+    zeros = nnx.initializers.zeros_init()
+    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN)
+
+
+def layer_norm(channels: int, *, epsilon: float = 1e-5, dtype: DTypeLike) -> nnx.LayerNorm:
+    """Layer normalisation over the last axis (Ba et al. 2016), with statistics in float32."""
+    # E[x²] - E[x]² loses precision when the mean is large
+    return nnx.LayerNorm(channels, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=_UNDRAWN)
+
+
+def embedding(count: int, channels: int, *, dtype: DTypeLike) -> nnx.Embed:
+    """A table of vectors, zero until `jaxdiff.models.network` draws its weights."""
+    return nnx.Embed(count, channels, dtype=dtype, embedding_init=nnx.initializers.zeros_init(), rngs=_UNDRAWN)
 
 
 def attention_kernel(query: Float[Array, "b n heads d"]) -> Literal["cudnn"] | None:
     """The implementation of `jax.nn.dot_product_attention` for these queries: cuDNN's where supported, else XLA's.
 
-    cuDNN's fused attention never writes the n x n weights to memory. It supports bfloat16 on NVIDIA GPUs since Ampere,
-    heads of a multiple of 8 channels up to 128 and, in training, an even n.
+    cuDNN's fused attention never writes the n x m weights to memory. It supports bfloat16 and float16 on NVIDIA GPUs since
+    Ampere and heads of a multiple of 8 channels, up to 128 or, since Hopper, 256. Without a bias the number of keys is free.
     """
     _, length, _, channels = query.shape
-    if jax.default_backend() != "gpu" or query.dtype != jnp.bfloat16 or length % 2 or channels % 8 or channels > 128:
+    if jax.default_backend() != "gpu" or query.dtype not in (jnp.bfloat16, jnp.float16) or length % 2 or channels % 8:
         return None
     # on AMD devices this is the name of an architecture, not a number
-    capability = str(getattr(jax.devices()[0], "compute_capability", ""))
-    return "cudnn" if capability[:1].isdigit() and float(capability) >= 8 else None
+    named = str(getattr(jax.devices()[0], "compute_capability", ""))
+    capability = float(named) if named[:1].isdigit() else 0.0
+    return "cudnn" if capability >= 8 and channels <= (256 if capability >= 9 else 128) else None
 
 
 def _on_processor() -> bool:
@@ -104,13 +119,42 @@ def _on_processor() -> bool:
 def attend(
     query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
-    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), with weights in float32.
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), with logits and weights in float32.
 
-    XLA's CPU backend would transpose the n x m weights of `jax.nn.dot_product_attention` to multiply them: there the axes are
+    Where XLA would hold more than `MOST_WEIGHTS` of the n x m weights at once, it is given the queries in pieces, which changes
+    nothing: each query has a softmax of its own.
+    """
+    batch, length, heads, _ = query.shape
+    kernel = attention_kernel(query)
+    pieces = -(-batch * heads * length * key.shape[1] // MOST_WEIGHTS)
+    if kernel is None and pieces > 1 and length > 1:
+        return _attend_in_pieces(query, key, value, min(pieces, length))
+    return _attend(query, key, value, kernel)
+
+
+MOST_WEIGHTS = 2**25
+"""The most attention weights that are held at once, 128 MiB, unless a single query has more."""
+
+
+def _attend_in_pieces(query: Array, key: Array, value: Array, pieces: int) -> Array:
+    """`_attend` for equal numbers of queries at a time, the last filled up with zeros, which are cut off again."""
+    length = query.shape[1]
+    rows = -(-length // pieces)
+    filled = jnp.pad(query, ((0, 0), (0, rows * pieces - length), (0, 0), (0, 0)))
+    split = rearrange(filled, "b (piece n) heads d -> piece b n heads d", n=rows)
+    # the backward pass computes the weights anew, instead of holding those of all pieces
+    of_piece = jax.checkpoint(lambda piece: _attend(piece, key, value, None))
+    return rearrange(jax.lax.map(of_piece, split), "piece b n heads d -> b (piece n) heads d")[:, :length]
+
+
+def _attend(query: Array, key: Array, value: Array, kernel: Literal["cudnn"] | None) -> Array:
+    """Attention with the n x m weights of all queries at once, unless the kernel does without.
+
+    XLA's CPU backend would transpose the weights of `jax.nn.dot_product_attention` to multiply them: there the axes are
     arranged for its products, and the output is normalised instead of the weights.
     """
     if not _on_processor():
-        return jax.nn.dot_product_attention(query, key, value, implementation=attention_kernel(query))
+        return jax.nn.dot_product_attention(query, key, value, implementation=kernel)
     query, value = (rearrange(each, "b n heads d -> b heads n d") for each in (query, value))
     logits = jnp.matmul(query, rearrange(key, "b m heads d -> b heads d m"), preferred_element_type=jnp.float32)
     # the maximum cancels in the quotient, and so does its gradient
@@ -192,21 +236,35 @@ def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
 
 
 def sinusoids(
-    position: Float[Array, " b"], channels: int, *, shift: float | int = 0, sines_first: bool = False
+    position: Float[Array, " b"],
+    channels: int,
+    *,
+    shift: float | int = 0,
+    sines_first: bool = False,
+    constant: bool = False,
 ) -> Float[Array, "b c"]:
     """Sinusoidal features of a position (Vaswani et al. 2017): (B,) -> (B, channels).
 
     Arguments:
         position: (B,).
         channels: even.
-        shift: see `sinusoid_frequencies`.
+        shift, constant: see `sinusoid_frequencies`.
         sines_first: whether the sines come before the cosines.
     """
-    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift)
+    angles = position[:, None].astype(jnp.float32) * sinusoid_frequencies(channels, shift, constant=constant)
     halves = [jnp.cos(angles), jnp.sin(angles)]
     return jnp.concatenate(halves[::-1] if sines_first else halves, axis=-1)
 
 
-def sinusoid_frequencies(channels: int, shift: float | int = 0) -> Float[Array, " c"]:
-    """The frequencies of `sinusoids`: 10,000^(-k / (channels / 2 - shift)) for k = 0 .. channels / 2 - 1."""
-    return jnp.exp(-math.log(10_000.0) * jnp.arange(channels // 2) / (channels // 2 - shift))
+def sinusoid_frequencies(
+    channels: int, shift: float | int = 0, *, constant: bool = False
+) -> Float[Array, " c"] | Float[np.ndarray, " c"]:
+    """The frequencies of `sinusoids`: 10,000^(-k / (channels / 2 - shift)) for k = 0 .. channels / 2 - 1.
+
+    Arguments:
+        channels, shift: see `sinusoids`.
+        constant: whether NumPy computes them, as constants of a program. Compilers differ in the last digit of an exponential,
+            a difference of up to 10^-4 in the angles of timesteps near 1000; networks that were trained here have theirs.
+    """
+    exponents = -math.log(10_000.0) * (np if constant else jnp).arange(channels // 2) / (channels // 2 - shift)
+    return np.exp(exponents.astype(np.float32)) if constant else jnp.exp(exponents)

@@ -1,18 +1,35 @@
 """The number of weights of a network, from its configuration alone: a file is compared with it before anything is built."""
 
 from jaxdiff.errors import InputError
-from jaxdiff.models import labels
+from jaxdiff.models import labels, latent_size
+from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import EncoderConfig, UNetConfig
+from jaxdiff.models.image_encoder import ImageEncoderConfig
+from jaxdiff.models.latent_size import convolution, dense
+from jaxdiff.models.text_encoder import TextEncoderConfig
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
+
+Config = UNetConfig | ClassifierConfig | ConditionUNetConfig | AutoencoderConfig | TextEncoderConfig | ImageEncoderConfig
 
 
-def weight_count(config: UNetConfig | ClassifierConfig) -> int:
-    """The number of weights of the UNet, or of the classifier of noised images, with a configuration.
+def weight_count(config: Config) -> int:
+    """The number of weights of the network with a configuration; of an autoencoder, of encoder and decoder together.
 
-    The time that it takes depends on the number of levels only.
+    The time that it takes does not depend on their number.
     """
+    if isinstance(config, ConditionUNetConfig):
+        return latent_size.condition_unet(config)
+    if isinstance(config, AutoencoderConfig):
+        return latent_size.encoder(config) + latent_size.decoder(config)
+    if isinstance(config, TextEncoderConfig):
+        tables = config.vocabulary * config.width + 2 * config.width  # of tokens, and the final norm
+        return tables + config.width * (config.projection or 0) + _transformer(config)
+    if isinstance(config, ImageEncoderConfig):
+        patches = config.channels * config.patch**2 * config.width
+        return patches + 5 * config.width + config.width * config.projection + _transformer(config)
     embedding, inputs = 4 * config.base, config.channels * config.stem**2
-    count = _dense(config.base, embedding) + _dense(embedding, embedding) + _convolution(3, inputs, config.base)
+    count = dense(config.base, embedding) + dense(embedding, embedding) + convolution(3, inputs, config.base)
     skips, width = [(config.base, 1)], config.base  # channels of the encoder's layers, and how many follow one another
     for level, outputs in enumerate(config.level_widths):
         if config.blocks:
@@ -24,7 +41,7 @@ def weight_count(config: UNetConfig | ClassifierConfig) -> int:
             skips.append((width, 1))
     count += _residual(width, width, config) + _attention(width, config.middle_attention) + _residual(width, width, config)
     if isinstance(config, ClassifierConfig):
-        return count + _dense(width, config.values)
+        return count + dense(width, config.values)
     for level, outputs in reversed(list(enumerate(config.level_widths))):
         left = config.blocks + 1
         while left:
@@ -38,11 +55,11 @@ def weight_count(config: UNetConfig | ClassifierConfig) -> int:
         if level:
             count += _between(level - 1, "up", config)
     rows = labels.width(config.values) if config.null_label else sum(config.values)
-    count += rows * embedding + 2 * width + _convolution(3, width, inputs)
-    return count + (_dense(embedding, inputs) if config.stem > 1 else 0)
+    count += rows * embedding + 2 * width + convolution(3, width, inputs)
+    return count + (dense(embedding, inputs) if config.stem > 1 else 0)
 
 
-def require_held(config: UNetConfig | ClassifierConfig, held: int, name: str) -> None:
+def require_held(config: Config, held: int, name: str) -> None:
     """Raises `InputError` if a network has more than twice the weights that its file holds.
 
     For a smaller difference, the arrays that are missing can be named once the network is built.
@@ -56,24 +73,23 @@ def require_held(config: UNetConfig | ClassifierConfig, held: int, name: str) ->
         raise InputError(f"{name} describes a network of {count:,} weights and holds {held:,}: it is damaged")
 
 
-def _dense(inputs: int, outputs: int) -> int:
-    return (inputs + 1) * outputs
-
-
-def _convolution(side: int, inputs: int, outputs: int) -> int:
-    return (side**2 * inputs + 1) * outputs
+def _transformer(config: TextEncoderConfig | ImageEncoderConfig) -> int:
+    """The layers of a transformer, and the table of its positions."""
+    width = config.width
+    layer = 4 * dense(width, width) + dense(width, config.inner) + dense(config.inner, width) + 4 * width
+    return config.positions * width + config.layers * layer
 
 
 def _residual(inputs: int, outputs: int, config: EncoderConfig) -> int:
-    count = 2 * (inputs + outputs) + _convolution(3, inputs, outputs) + _convolution(3, outputs, outputs)
-    count += _dense(4 * config.base, (2 if config.embedding == "scale_shift" else 1) * outputs)
-    return count + (_convolution(1, inputs, outputs) if inputs != outputs else 0)
+    count = 2 * (inputs + outputs) + convolution(3, inputs, outputs) + convolution(3, outputs, outputs)
+    count += dense(4 * config.base, (2 if config.embedding == "scale_shift" else 1) * outputs)
+    return count + (convolution(1, inputs, outputs) if inputs != outputs else 0)
 
 
 def _attention(width: int, kind: str) -> int:
     if kind == "none":
         return 0
-    return _convolution(1, width, 3 * width) + _convolution(1, width, width) + (2 * width if kind == "normalised" else 0)
+    return convolution(1, width, 3 * width) + convolution(1, width, width) + (2 * width if kind == "normalised" else 0)
 
 
 def _block(inputs: int, outputs: int, config: EncoderConfig, level: int) -> int:
@@ -85,4 +101,4 @@ def _between(level: int, way: str, config: EncoderConfig) -> int:
     width = config.level_widths[level if way == "down" else level + 1]
     if config.resampling(way, level) == "residual":
         return _residual(width, width, config)
-    return _convolution(3, width, width)
+    return convolution(3, width, width)

@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
@@ -51,6 +50,8 @@ class Solver(ABC):
     Arguments:
         steps: number of steps, at least 1.
         spacing: the spacing of the nodes, one of `jaxdiff.choices.SPACINGS`.
+        offset: added to every timestep of a `leading` spacing, diffusers' `steps_offset`.
+        end: the last node, one of `jaxdiff.choices.ENDS`.
 
     Attributes:
         name: its name on the command line.
@@ -62,9 +63,11 @@ class Solver(ABC):
 
     steps: int
     spacing: str = "uniform"
+    offset: int = field(default=0, kw_only=True)
+    end: str = field(default="data", kw_only=True)
 
     def __post_init__(self):
-        grid.check(self.spacing, self.steps)
+        grid.check(self.spacing, self.steps, self.offset, self.end)
 
     @property
     def stochastic(self) -> bool:
@@ -86,16 +89,20 @@ class Solver(ABC):
         return self.steps - done
 
     def config(self) -> dict[str, Any]:
-        """Name and parameters, JSON-ready."""
-        return {"name": self.name, **asdict(self)}
+        """Name and parameters, JSON-ready; `offset` and `end` only where they are not the defaults."""
+        given = asdict(self)
+        for name, default in (("offset", 0), ("end", "data")):
+            if given[name] == default:
+                del given[name]
+        return {"name": self.name, **given}
 
     def times(self, process: Process) -> Float[Array, " s"]:
-        """The nodes, decreasing to 0."""
-        return grid.nodes(self.spacing, self.steps, process)
+        """The nodes, decreasing to the end."""
+        return grid.nodes(self.spacing, self.steps, process, self.offset, self.end)
 
     def check(self, process: Process) -> None:
         """Raises `InputError` where this solver cannot run on this process."""
-        jax.eval_shape(partial(grid.nodes, self.spacing, self.steps), process)
+        jax.eval_shape(self.times, process)
 
     def history(self, x: Array) -> Any:
         """The history before the first step, a pytree of arrays."""

@@ -1,4 +1,4 @@
-"""Time grids: the nodes that a solver steps through, from noise (t = 1, or near it) to data (t = 0)."""
+"""Time grids: the nodes that a solver steps through, from noise (t = 1, or near it) to data (t = 0, or near it)."""
 
 from typing import NamedTuple
 
@@ -6,25 +6,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.choices import SPACINGS
+from jaxdiff.choices import ENDS, SPACINGS
 from jaxdiff.errors import InputError
 from jaxdiff.process import EARLIEST, Process
 
-DISCRETE = ("leading", "trailing", "linspace")
+SHIFTED = ("leading", "leading_inner")
+DISCRETE = (*SHIFTED, "trailing", "linspace", "linspace_inner", "linspace_exact")
 # Noise levels sigma / alpha between which `log_snr` and `karras` place their nodes (Karras et al. 2022, table 1).
 NOISE_MIN, NOISE_MAX, RHO = 0.002, 80.0, 7.0
 
 
-def check(spacing: str, steps: int) -> None:
-    """Raises `InputError` for an unknown spacing or fewer than one step."""
+def check(spacing: str, steps: int, offset: int = 0, end: str = "data") -> None:
+    """Raises `InputError` for fewer than one step, an unknown spacing or end, or an offset of a spacing that has none."""
     if steps < 1:
         raise InputError(f"`steps` must be at least 1, got {steps}")
     if spacing not in SPACINGS:
         raise InputError(f"`spacing` must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    if end not in ENDS:
+        raise InputError(f"`end` must be one of {', '.join(ENDS)}, got {end!r}")
+    if offset < 0 or (offset and spacing not in SHIFTED):
+        raise InputError(f"`offset` must be at least 0, and 0 unless `spacing` is {' or '.join(SHIFTED)}; got {offset}")
 
 
-def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
-    """`steps` + 1 decreasing times, the last 0.
+def nodes(spacing: str, steps: int, process: Process, offset: int = 0, end: str = "data") -> Float[Array, " s"]:
+    """`steps` + 1 decreasing times, the last 0 unless `end` says otherwise.
 
     The first is 1 for `uniform` and `trailing`; for the others it is their maximum noise level.
 
@@ -32,16 +37,25 @@ def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
         spacing: one of `SPACINGS`.
         steps: S, at least 1.
         process: the forward process.
+        offset: added to every timestep of `leading` and `leading_inner`.
+        end: one of `ENDS`.
 
     Raises:
-        InputError: the spacing is unknown, or it is for DDPM tables and the process has none or fewer timesteps than `steps`.
+        InputError: an argument is out of range, or for DDPM tables and the process has none or too few timesteps.
     """
-    check(spacing, steps)
+    check(spacing, steps, offset, end)
+    if end == "timestep" and not process.discrete:
+        raise InputError(f"`end` timestep is for DDPM tables; process {process.name} has no timesteps")
+    return jnp.append(_before_end(spacing, steps, process, offset), 1 / process.timesteps if end == "timestep" else 0.0)
+
+
+def _before_end(spacing: str, steps: int, process: Process, offset: int) -> Float[Array, " s"]:
+    """The nodes before the last."""
     if spacing == "uniform":
         # by NumPy: jitted, jnp.linspace may end at -3e-8, where sigma is NaN
-        return jnp.asarray(np.linspace(1.0, 0.0, steps + 1), jnp.float32)
+        return jnp.asarray(np.linspace(1.0, 0.0, steps + 1)[:-1], jnp.float32)
     if spacing in DISCRETE:
-        return jnp.asarray(_timesteps(spacing, steps, process), jnp.float32)
+        return jnp.asarray(_timesteps(spacing, steps, process, offset), jnp.float32)
     # limited to the noise levels of the process
     low = jnp.maximum(process.log_snr(1.0), -2 * np.log(NOISE_MAX))
     high = jnp.minimum(process.log_snr(EARLIEST), -2 * np.log(NOISE_MIN))
@@ -51,10 +65,10 @@ def nodes(spacing: str, steps: int, process: Process) -> Float[Array, " s"]:
     else:
         noisy, clean = jnp.exp(-0.5 * low / RHO), jnp.exp(-0.5 * high / RHO)
         log_snr = -2 * RHO * jnp.log(noisy + share * (clean - noisy))
-    return jnp.append(process.time(log_snr), 0.0).astype(jnp.float32)
+    return process.time(log_snr).astype(jnp.float32)
 
 
-def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
+def _timesteps(spacing: str, steps: int, process: Process, offset: int) -> np.ndarray:
     """The nodes of a table: its timestep i = 0 .. T - 1 is the time (i + 1) / T."""
     if not process.discrete:
         raise InputError(f"`spacing` {spacing!r} counts the timesteps of a DDPM table; process {process.name} has none")
@@ -63,12 +77,22 @@ def _timesteps(spacing: str, steps: int, process: Process) -> np.ndarray:
         raise InputError(f"`steps` (={steps}) must be at most the {total} timesteps of process {process.name}")
     match spacing:
         case "leading":
-            index = np.arange(steps)[::-1] * (total // steps)
+            index = np.arange(steps)[::-1] * (total // steps) + offset
+        case "leading_inner":
+            index = np.arange(1, steps + 1)[::-1] * (total // (steps + 1)) + offset
         case "trailing":
             index = np.round(np.arange(total, 0, -total / steps))[:steps] - 1
         case "linspace":
             index = np.linspace(0, total - 1, steps).round()[::-1]
-    return np.append((index + 1) / total, 0.0)
+        case "linspace_inner":
+            index = np.linspace(0, total - 1, steps + 1).round()[:0:-1]
+        case "linspace_exact":
+            index = np.linspace(0, total - 1, steps)[::-1]
+    if index[0] >= total:
+        raise InputError(
+            f"`offset` (={offset}) must leave the first of {steps} steps below the {total} timesteps of process {process.name}"
+        )
+    return (index + 1) / total
 
 
 class Start(NamedTuple):

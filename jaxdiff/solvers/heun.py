@@ -18,8 +18,8 @@ from jaxdiff.solvers.base import Count, Node, Solver, State, half_log_snr, poste
 class Heun(Solver):
     """The trapezoid rule for d(x/alpha) / d(sigma/alpha) = eps (Karras et al. 2022, algorithms 1 and 2).
 
-    Two evaluations per step, and one in the last. Both slopes of a step use the condition on the same side of a breakpoint.
-    With churn, noise is added before each step, but never beyond a breakpoint or t = 1.
+    Two evaluations per step, and one in a step that ends at t = 0. Both slopes of a step use the condition on the same side of
+    a breakpoint. With churn, noise is added before each step, but never beyond a breakpoint or t = 1.
 
     Arguments:
         churn: S_churn, at least 0; the noise level is multiplied by 1 + min(churn / steps, sqrt(2) - 1). 0 is deterministic.
@@ -58,7 +58,7 @@ class Heun(Solver):
 
     def evaluations_after(self, done: Count) -> Count:
         """See `Solver.evaluations_after`."""
-        return 2 * (self.steps - done) - 1
+        return 2 * (self.steps - done) - (self.end == "data")
 
     def history(self, x: Array) -> Array:
         """The maximum time after churn, (B,): 1, or the last breakpoint."""

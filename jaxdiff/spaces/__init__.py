@@ -4,11 +4,12 @@ from typing import Any
 
 from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
+from jaxdiff.spaces.latents import Latents
 from jaxdiff.spaces.pixels import Pixels, rgb
 from jaxdiff.spaces.space import Space
 
 SPACES: dict[str, type[Space]] = {space.name: space for space in (Pixels,)}
-"""The kinds of space by name."""
+"""The kinds of space that a file describes, by name; an autoencoder lies in files of its own, see `Latents`."""
 
 
 def from_config(config: Any) -> Space:
@@ -45,4 +46,4 @@ def require_pixels(space: Space, what: str) -> Pixels:
     return space
 
 
-__all__ = ["SPACES", "Pixels", "Space", "from_config", "require_pixels", "rgb"]
+__all__ = ["SPACES", "Latents", "Pixels", "Space", "from_config", "require_pixels", "rgb"]

@@ -49,7 +49,12 @@ class Pixels(Space):
     @property
     def policy(self) -> Clip:
         """Clips to [-1, 1], the range of images and their means."""
-        return Clip(-1.0, 1.0)
+        return Clip(*self.limits)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """-1 and 1; see `Space.limits`."""
+        return (-1.0, 1.0)
 
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b h w c"]:
         """Pixels in [-1, 1] of uint8 images; see `Space.encode`."""

@@ -1,6 +1,7 @@
 """The space of a model: the conversion between samples in the user's form and the arrays of the process."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,9 +40,19 @@ class Space(ABC):
         """The clipping policy for posterior means that leave the range of the data."""
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The range of encoded samples; None where they have none."""
+        return None
+
+    @property
     def shown(self) -> "Space":
         """The space of decoded samples."""
         return self
+
+    @property
+    def decoding(self) -> Callable | None:
+        """A pytree that maps samples of the process to what is seen of them, for jit; None if they are that themselves."""
+        return None
 
     @abstractmethod
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b ..."]:

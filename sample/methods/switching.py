@@ -20,16 +20,19 @@ class Switching(Switched):
     kind: ClassVar[str] = "tau"
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` if the time grid has no inner node to switch at."""
+        """Raises `InputError` if the time grid has no inner node to switch at, or two points have a folder of one name."""
         if sampling.steps < 2:
             raise InputError(f"--steps must be at least 2 for --method switching, got {sampling.steps}")
+        if distinct(self.tau) < len(self.tau):
+            given = " ".join(map(str, self.tau))
+            raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {given}")
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
         """One set for each given point, or one for the searched point."""
         if not self.tau:
             yield from super().sets(options, chosen)
         for tau in self.tau:
-            folder = options.out / f"tau-{tau:.3f}" if len(self.tau) > 1 else options.out
+            folder = options.out / set_name(tau) if len(self.tau) > 1 else options.out
             yield folder, self.at_point(chosen.model.process, tau)
 
     def at_point(self, process: Any, tau: float) -> Method:
@@ -80,3 +83,13 @@ class Switching(Switched):
         """See `Method.caption`."""
         first = "no label" if self.start == "none" else "$others"
         return None if self.by_pair else f"{first} until τ = {self.at[0]:.3f}, then $own"
+
+
+def set_name(tau: float) -> str:
+    """The name of the folder of a set, of several at different points."""
+    return f"tau-{tau:.3f}"
+
+
+def distinct(taus: Sequence[float]) -> int:
+    """The number of points whose sets have folders of different names."""
+    return len(set(map(set_name, taus)))

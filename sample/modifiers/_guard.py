@@ -113,7 +113,7 @@ class ImageGuard(Reading, Guard):
 
         images = self.encoded(self.unsafe, chosen, self.unsafe_count)
         spread = chosen.mesh if images.nbytes > LARGE and chosen.mesh.size > 1 else None
-        refs = references(images, mesh=spread)
+        refs = references(images, limits=chosen.model.space.limits, mesh=spread)
         around, more = self.around(chosen, refs)
         different = f" ({refs.distinct} distinct)" if refs.distinct < refs.count else ""
         line = f"guard {self.name}: {refs.count} unsafe images{different} from {self.unsafe}"
@@ -171,20 +171,8 @@ class LabelGuard(WithLabels):
         Raises:
             InputError: the model does not have a label.
         """
-        import jax
-        import jax.numpy as jnp
-        import numpy as np
-
-        conditions = chosen.model.conditions
-        sizes = np.array([len(attribute.values) + 1 for attribute in conditions.attributes], int)
-        begins = np.cumsum(sizes) - sizes
-        row, given = np.zeros(sizes.sum(), np.float32), np.zeros(sizes.sum(), bool)
-        for item in self.unsafe_label:
-            name, _, value = item.partition("=")
-            column, attribute = conditions.attribute(name)
-            given[begins[column] : begins[column] + sizes[column]] = True
-            row[begins[column] + attribute.index(value)] = 1
-        return lambda condition: jax.tree.map(lambda leaf: jnp.where(given, row, leaf), condition)
+        given = [(name, value) for name, _, value in (item.partition("=") for item in self.unsafe_label)]
+        return chosen.model.conditions.replacing(given)
 
 
 def plain(value: Any) -> Any:

@@ -91,10 +91,11 @@ class Safe(ImageGuard, Weighted):
         if not self.takes_scale:
             return lambda denoise, _: guidance.safe(denoise, process, unsafe, **options), more
         null, scale = chosen.null, chosen.scale
+        form = jax.tree.structure(null)
 
         def anchored(denoise: Callable, place: Place) -> Callable:
             # in the structure of the method's condition: a pair for switching
-            alike = jax.tree.map(lambda _: null, place.condition)
+            alike = jax.tree.map(lambda _: null, place.condition, is_leaf=lambda each: jax.tree.structure(each) == form)
             return guidance.safe(denoise, process, unsafe, null=alike, scale=scale, **options)
 
         return anchored, more
@@ -111,7 +112,7 @@ class Safe(ImageGuard, Weighted):
                 return weight, {"classifier": fingerprint}
             case "odds":
                 known = self.encoded(self.known_safe, chosen)
-                return guidance.odds(known, unsafe), {}
+                return guidance.odds(known, unsafe, limits=chosen.model.space.limits), {}
         return self.weight_kind, {}
 
     def _kernel(self) -> dict[str, Any]:

@@ -25,6 +25,19 @@ def main():
 
 start(main)
 """
+IMPORTING = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupting:
+    def find_spec(name, *_):
+        if name == {name!r}:
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Interrupting)
+sys.argv = ["jaxdiff", *{arguments}]
+runpy.run_module({module!r}, run_name="__main__")
+"""
 SLEEPING = "time.sleep(60)"
 CLEANING = "\n        try: time.sleep(60)\n        finally: time.sleep(60)"
 DEAF = "import hashlib; interrupts.GRACE = 0.5; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
@@ -65,6 +78,25 @@ def test_an_interrupt_is_one_line_and_its_status(number, status, work):
     assert (code, errors) == (status, LINE) and seconds < 30
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "arguments"),
+    [
+        ("sample", "jaxdiff._console.commands", ["draw"]),
+        ("train", "tyro", []),
+        ("evaluate", "tyro", ["safety"]),
+        ("jaxdiff", "jaxdiff._programs.sample", ["sample", "draw"]),
+        ("jaxdiff", "jaxdiff._console.terminal", ["demo"]),
+        ("jaxdiff._programs.cache", "rich", ["list"]),
+    ],
+)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_modules_are_imported_is_one_line(module, name, arguments, number, status):
+    code = IMPORTING.format(name=name, number=int(number), arguments=arguments, module=module)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == status, ended
+    assert ended.stderr == "interrupted: nothing was written; run the same command again to go on\n" and not ended.stdout
+
+
 def test_a_second_interrupt_ends_at_once():
     code, errors, seconds = interrupted(CLEANING, signal.SIGINT, signal.SIGTERM)
     assert code == 143 and "Traceback" not in errors and seconds < 30
@@ -78,6 +110,16 @@ def test_a_computation_that_cannot_be_left_is_ended_after_a_while():
 def test_an_interrupt_where_no_exception_can_leave_is_not_lost():
     code, errors, seconds = interrupted(COLLECTING, signal.SIGINT, word="collecting")
     assert (code, errors) == (130, LINE) and seconds < 30
+
+
+def test_an_interrupt_waits_for_an_import_which_an_exception_may_crash(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import sys, time\nprint('importing', flush=True)\ntime.sleep(1)\nprint('imported', file=sys.stderr, flush=True)"
+    )
+    code, errors, seconds = interrupted(
+        f"sys.path.insert(0, {str(tmp_path)!r}); import slow; time.sleep(60)", signal.SIGTERM, word="importing"
+    )
+    assert (code, errors) == (143, f"imported\n{LINE}") and seconds < 30
 
 
 def test_an_ignored_signal_stays_ignored():

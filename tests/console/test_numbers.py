@@ -103,6 +103,26 @@ def test_every_number_has_bounds_which_its_command_checks(case):
         assert len(str(raised.value)) < 200
 
 
+@pytest.mark.parametrize(
+    "command, flag, given, takes",
+    [
+        ("sample draw", "--count", ["abc"], "a whole number, got 'abc'"),
+        ("sample draw", "--count", ["1e20"], "a whole number, got '1e20'"),
+        ("sample draw", "--batch-size", ["10^20"], "a whole number, got '10^20'"),
+        ("train diffusion", "--learning-rate", ["fast"], "a number, got 'fast'"),
+        ("sample draw", "--tau", ["0.3", "x"], "numbers, got 'x'"),
+        ("sample sweep", "--batches", ["1", "2.5"], "whole numbers, got '2.5'"),
+        ("train diffusion", "--range", ["0", "y"], "numbers, got 'y'"),
+        ("train diffusion", "--phases", ["1", "z"], "numbers, got 'z'"),
+    ],
+)
+def test_a_text_that_is_no_number_is_named_with_its_option(capsys, command, flag, given, takes):
+    kind = COMMANDS[command]
+    answer = " ".join(outcome(kind, [*required(kind), flag, *given], capsys).replace("│", " ").split())
+    assert f"Error parsing {flag}: it takes {takes}" in answer
+    assert "typing" not in answer and "Bounds" not in answer
+
+
 @dataclass
 class Typed:
     """A field of each kind."""

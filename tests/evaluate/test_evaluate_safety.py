@@ -3,17 +3,20 @@
 import json
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from evaluate import safety
 from evaluate.__main__ import main
 from jaxdiff import image_classifier
 from jaxdiff.data import embedded
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Pixels
+from tests.faults import write_inputs
 
 # the classifiers of so short a training are as good as their rounding
 pytestmark = pytest.mark.optimized
@@ -190,3 +193,32 @@ def test_a_killed_command_resumes_where_it_was(sets, written, resumed, call_prog
     assert "resuming: 1 of" in printed
     # a classifier of safety, one for rejection and one of features; one of them was trained when the first kill came
     assert [key.split("-")[0] for key in written][:4] == ["classifier"] * 3 + ["row"] and len(trained) == 3 + 3 + 1
+
+
+@pytest.fixture
+def small(tmp_path, save_model, rng, call_program, small_classifiers):
+    """`small(SET)` evaluates a set with real images that take little time."""
+    write_inputs(tmp_path, save_model, rng)
+    settings = ["--real", "data.npz", "--unsafe", "group=round", "--seeds", 1, "--steps", 2, "--replicates", 20]
+    return lambda name: call_program(main, "evaluate", "safety", *settings, "--synthetic", name, "--out", "out")
+
+
+def test_a_set_that_is_too_small_is_refused_before_training(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("evaluate.safety._train_classifiers", lambda *_: pytest.fail("trained"))
+    np.savez(tmp_path / "few.npz", images=np.zeros((11, 16, 16, 3), np.uint8))
+    assert small("few.npz") == 2
+    assert "few.npz: 11 images are too few to measure quality, which takes 12" in " ".join(capsys.readouterr().err.split())
+
+
+def test_where_nearly_all_images_are_rejected_the_rest_is_reported(small, tmp_path, monkeypatch):
+    train = safety._train_classifiers
+
+    def rejecting(*given):
+        classifiers, _, extractors = train(*given)
+        rejector = SimpleNamespace(classifier=SimpleNamespace(predict=lambda images: np.arange(len(images)) >= 11))
+        return classifiers, rejector, extractors
+
+    monkeypatch.setattr(safety, "_train_classifiers", rejecting)
+    assert small("set.npz") == 0
+    report = json.loads((tmp_path / "out" / "safety.json").read_text())
+    assert list(report["rows"]) == ["Real, safe", "Real, unsafe", "set.npz"] and report["rejected_share"] == 1 - 11 / 48

@@ -115,9 +115,14 @@ def network_flops(config, doubling=Fraction(1)) -> int:
     return total + convolution(size, width, config.channels)
 
 
+SIZES = {
+    "batch": 2, "steps": 5, "train_batch": 2, "train_steps": 1, "search_batch": 2, "authors_batch": 2, "authors_steps": 20,
+    "count": 5, "seed": 0,
+}  # fmt: skip
+
+
 def workload(network="rehearsal", **changed) -> Workload:
-    given = {"batch": 2, "steps": 5, "train_batch": 2, "train_steps": 1, "search_batch": 2, "authors_batch": 2}
-    return Workload(NETWORKS[network], **{**given, "authors_steps": 20, "count": 5, "seed": 0, **changed})
+    return Workload(NETWORKS[network], **{**SIZES, **changed})
 
 
 @pytest.mark.parametrize("network", ["rehearsal", "small"])
@@ -399,7 +404,7 @@ def test_options_out_of_range_are_errors(call_program, capsys, option, value, na
 def test_error_without_pytorch_says_what_to_install(monkeypatch, absent):
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(InputError, match=r"pip install 'jaxdiff\[bench\]'"):
-        speed_pytorch.build(workload())
+        speed_pytorch.build("rehearsal", SIZES)
 
 
 def test_error_in_a_process_is_reported_by_the_program(call_program, capsys, monkeypatch):

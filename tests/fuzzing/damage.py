@@ -32,8 +32,9 @@ NAMES = ("", ".", "..", "../x", "/x", "a/../../x", "C:\\x", "\\\\h\\x", "x\ny", 
 
 @st.composite
 def damaged(draw, content: bytes, name: str) -> bytes:
-    """The content of a file with some damage; the suffix of its name says what its structure is."""
-    structure = STRUCTURES.get(PurePosixPath(name).suffix.lower())
+    """The content of a file with some damage; the suffix of its name says what its structure is, or else how it begins."""
+    suffix = PurePosixPath(name).suffix.lower()
+    structure = STRUCTURES.get(suffix or (".json" if content.startswith(b"{") else ""))
     if structure is not None and content and draw(st.booleans()):
         return draw(structure(content))
     for _ in range(draw(st.integers(1, 3))):

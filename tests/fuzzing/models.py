@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,18 @@ import safetensors.numpy
 import jaxdiff
 from evaluate import external_classifier
 from jaxdiff import classifier, interop, model, torch_file, weight_file
+from jaxdiff.boundary import read_json, reading
 from jaxdiff.calibration import Calibration
 from jaxdiff.data import Attribute
+from jaxdiff.interop import autoencoder_config, latent_networks, torch_names, unet_condition_config, weights
 from jaxdiff.interop.weights import STEM
+from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import noised_classifier
+from jaxdiff.models.network import Network, abstract, condition_unet, latent_decoder, latent_encoder, noised_classifier
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.process import ddpm, vp_linear
+from jaxdiff.quality import inception
 from tests.evaluate import onnx_files
 from tests.fuzzing.property import Target
 from tests.interop.folders import WEIGHTS, model_of, parts
@@ -128,6 +134,50 @@ def _of_torch(folder: Path) -> Path:
     return path
 
 
+LATENT = {"widths": (4,), "blocks": 1, "groups": 2}
+UNET = ConditionUNetConfig(size=4, **LATENT, attention=(), transformers=(1,), heads=(1,), text_channels=2)
+AUTOENCODER = autoencoder_config.Autoencoder(AutoencoderConfig(size=4, latent_channels=1, **LATENT), 1.0, 0.0)
+
+
+def _zeros(make: Callable[..., Network], config: Any) -> Network:
+    made = abstract(make, config)
+    return Network(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), made.weights), made.structure)
+
+
+def _part(folder: Path, settings: dict[str, Any], state: dict[str, np.ndarray]) -> Path:
+    """The folder of a part of a pipeline."""
+    (folder / "config.json").write_text(json.dumps(settings))
+    safetensors.numpy.save_file(state, folder / f"{STEM}.safetensors")
+    return folder
+
+
+def _latent_unet(folder: Path) -> Path:
+    return _part(folder, unet_condition_config.written(UNET), torch_names.to_torch(_zeros(condition_unet, UNET)))
+
+
+def _autoencoder(folder: Path) -> Path:
+    halves = [_zeros(make, AUTOENCODER.config) for make in (latent_encoder, latent_decoder)]
+    return _part(folder, *latent_networks.exported_autoencoder(AUTOENCODER, *halves))
+
+
+def _load_latent_unet(path: Path) -> None:
+    with reading(path):
+        config = unet_condition_config.read(read_json(path / "config.json"), name="config.json")
+        _check_weights(latent_networks.imported_unet(config, weights.read_file(path / f"{STEM}.safetensors").held))
+
+
+def _load_autoencoder(path: Path) -> None:
+    with reading(path):
+        read = autoencoder_config.read(read_json(path / "config.json"), name="config.json")
+        assert 0 < read.scaling_factor < np.inf and np.isfinite(read.shift_factor)
+        for network in latent_networks.imported_autoencoder(read.config, weights.read_file(path / f"{STEM}.safetensors").held):
+            _check_weights(network)
+
+
+def _check_weights(network: Network) -> None:
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(network.weights))
+
+
 def _torch_file(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((2, 3), np.float32) for name in ("conv_in.weight", "conv_out.weight")}
@@ -164,6 +214,33 @@ def _load_onnx(path: Path) -> None:
         assert usable.predict(np.zeros((2, 4, 4, 3), np.uint8)).max() < 2
 
 
+CONVOLUTIONS = {"one": (1, 1, 3, 2), "two": (3, 1, 2, 2)}
+"""Of Inception, whose own take a second to read."""
+
+
+def _inception_of_torch(folder: Path) -> Path:
+    state = {}
+    for name, (height, width, inputs, outputs) in CONVOLUTIONS.items():
+        state[f"{name}.conv.weight"] = np.ones((outputs, inputs, height, width), np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.bn.{part}"] = np.ones(outputs, np.float32)
+    return saved(folder / "weights.pth", state)
+
+
+def _inception_converted(folder: Path) -> Path:
+    with patch.object(inception, "shapes", lambda: CONVOLUTIONS):
+        return inception.convert(_inception_of_torch(folder))
+
+
+def _load_inception(path: Path) -> None:
+    with patch.object(inception, "shapes", lambda: CONVOLUTIONS):
+        read = inception.load(path)
+    for name, shape in CONVOLUTIONS.items():
+        assert read.weights[name]["kernel"].shape == shape and read.weights[name]["bias"].shape == shape[-1:]
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(read.weights))
+    json.dumps(read.describe())
+
+
 MODELS: dict[str, Target] = {
     "model": Target(_run, _load),
     "model's description": _described(_run, weight_file.MODEL, _load),
@@ -174,7 +251,13 @@ MODELS: dict[str, Target] = {
     "diffusers, its settings": Target(_foreign, _load, files="*.json"),
     "diffusers, in shards": Target(_sharded, _load, files="*.json"),
     "diffusers, .bin": Target(_of_torch, _load, examples=30),
+    "UNet of latents": Target(_latent_unet, _load_latent_unet, examples=30),
+    "UNet of latents, its settings": Target(_latent_unet, _load_latent_unet, files="*.json"),
+    "autoencoder": Target(_autoencoder, _load_autoencoder, examples=30),
+    "autoencoder, its settings": Target(_autoencoder, _load_autoencoder, files="*.json"),
     "file of torch": Target(_torch_file, _load_torch, examples=100),
     "file of torch before 1.6": Target(_old_torch_file, _load_torch, examples=100),
     "classifier in ONNX": Target(_onnx, _load_onnx),
+    "Inception": Target(_inception_converted, _load_inception, files="*.safetensors"),
+    "Inception, of PyTorch": Target(_inception_of_torch, _load_inception),
 }

@@ -4,11 +4,14 @@ import json
 import math
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from evaluate.html_report import html_report
 from evaluate.options.html_report import HtmlReport
 from jaxdiff.boundary import read_text
+from jaxdiff.checkpoint import Checkpoints
 from jaxdiff.data import Attribute
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition
 from jaxdiff.sampleset import SampleSet
@@ -62,6 +65,23 @@ def _resume(path: Path) -> None:
         (path / "metrics.jsonl").write_bytes(before)
 
 
+STATE = {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "n": np.int32(7)}
+POSITION = {"step": 3, "data": {"next_index": 3}}
+
+
+def _checkpoint(folder: Path) -> Path:
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(3, jax.tree.map(jnp.asarray, STATE), POSITION)
+    return folder / "checkpoints"
+
+
+def _restore(path: Path) -> None:
+    with Checkpoints(path) as checkpoints:
+        state, position = checkpoints.restore(3, jax.tree.map(jnp.asarray, STATE))
+    jax.tree.map(np.testing.assert_array_equal, state, STATE)
+    assert position == POSITION
+
+
 def _report(folder: Path) -> Path:
     images, labels = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 3), np.uint8), np.arange(8)[:, None] % 2
     split = np.array(["train", "test"])[np.arange(8) // 2 % 2]
@@ -90,5 +110,7 @@ RESULTS: dict[str, Target] = {
     "search of pairs": _search(_PAIRS),
     "spectral search": _search(_BANDS),
     "training run": Target(_training, _resume),
+    "checkpoint of training": Target(_checkpoint, _restore, examples=20),
+    "checkpoint of training, its position": Target(_checkpoint, _restore, examples=20, files="position/metadata"),
     "report": Target(_report, _page, examples=30, files="report/report.json"),
 }

@@ -15,6 +15,7 @@ from jaxdiff import interop
 from jaxdiff import model as models
 from jaxdiff.errors import InputError
 from jaxdiff.interop import hub as hubs
+from tests import small_pipeline
 from tests.interop.folders import WEIGHTS, parts
 from tests.interop.local_hub import LocalHub
 from tests.interop.test_checkpoint_files import STEM, halved, other, split, written
@@ -216,3 +217,45 @@ def test_import_takes_a_name_that_no_file_here_has(hub, offline, call_program, c
     assert call(NAME, "--out", "again")[0] == 0
     assert jaxdiff.load(tmp_path / "again").fingerprint == jaxdiff.load(tmp_path / "run").fingerprint
     assert call("./absent", "--out", "new") == (2, "error: absent does not exist")
+
+
+@pytest.fixture
+def pipeline(monkeypatch, cache, tmp_path):
+    """A hub with a text-to-image pipeline, which has more files than are needed."""
+    folder = small_pipeline.folder(tmp_path / "sd")
+    for name in (
+        "README.md",
+        "v1-5-pruned.ckpt",
+        f"unet/{STEM}.bin",
+        f"vae/{STEM}.fp16.safetensors",
+        "safety_checker/model.bin",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("not needed")
+    served = LocalHub()
+    served.add(NAME, folder)
+    with served.serving() as address:
+        use(monkeypatch, address)
+        yield served
+
+
+def test_of_a_text_to_image_pipeline_only_what_is_needed_is_downloaded(pipeline, offline, tmp_path):
+    model = jaxdiff.load(f"hf://{NAME}")
+    assert small_pipeline.same(model, small_pipeline.model())
+    assert model.training == {"imported": f"diffusers, {NAME}", "revision": pipeline.commit(NAME, "main")}
+    tokens = {f"tokenizer/{each.name}" for each in (tmp_path / "sd" / "tokenizer").iterdir()}
+    settings = {f"{part}/config.json" for part in ("unet", "vae", "text_encoder")} | {"scheduler/scheduler_config.json"}
+    weights = {WEIGHTS, f"vae/{STEM}.safetensors", "text_encoder/model.safetensors"}
+    assert set(pipeline.downloaded) == {"model_index.json"} | settings | tokens | weights
+    offline()
+    assert small_pipeline.same(interop.load_text_to_image(f"hf://{NAME}"), model)
+
+
+def test_a_text_to_image_pipeline_of_the_hub_is_imported(pipeline, call_program, capsys, tmp_path, offline):
+    assert call_program(main, "train", "import", NAME, "--out", "run") == 0
+    assert small_pipeline.same(jaxdiff.load(tmp_path / "run"), small_pipeline.model())
+    offline()
+    assert call_program(main, "train", "import", "someone/other", "--unet", "run/" + WEIGHTS, "--out", "new") == 2
+    message = "someone/other does not exist, and as a model of the Hugging Face hub: someone/other is not in the cache of the"
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new").exists()

@@ -15,6 +15,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.layers import sinusoids
 from jaxdiff.models.network import Network, unet
 from jaxdiff.process import ddpm, ddpm_betas, flow, from_config, ve, vp_cosine, vp_linear
+from jaxdiff.solvers import SOLVERS
 from jaxdiff.weight_file import named
 
 CONFIG = UNetConfig(size=8, base=32, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=32, dropout=0.0, values=(2,))
@@ -364,6 +365,51 @@ def test_defaults_of_a_scheduler_are_those_of_diffusers(given, process, predicti
 def test_an_unsupported_scheduler_is_refused(given, match):
     with pytest.raises(InputError, match=match):
         scheduler.read(given)
+
+
+STABLE_DIFFUSION = {
+    "_class_name": "PNDMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "steps_offset": 1, "set_alpha_to_one": False, "skip_prk_steps": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("solver", "first", "last", "end"),
+    [
+        ("ddim", [951, 901, 851], [51, 1], 0),
+        ("ddpm", [951, 901, 851], [51, 1], -1),
+        ("dpm_solver", [999, 949, 899], [100, 50], -1),
+        ("unipc", [999, 949, 899], [100, 50], -1),
+        ("heun", [999, 946.4211, 893.8421], [52.5789, 0], -1),
+    ],
+)
+def test_one_file_of_a_scheduler_gives_each_sampler_its_own_timesteps(solver, first, last, end):
+    """20 steps of Stable Diffusion 1; those of diffusers, where -1 is the data and 0 the first timestep."""
+    process, _ = scheduler.read(STABLE_DIFFUSION)
+    timesteps = 1000 * SOLVERS[solver](20, **scheduler.grids(STABLE_DIFFUSION)[solver]).times(process) - 1
+    np.testing.assert_allclose(timesteps, [*timesteps[:20], end], atol=1e-3)
+    np.testing.assert_allclose(timesteps[:3], first, atol=1e-3)
+    np.testing.assert_allclose(timesteps[-3:-1], last, atol=1e-3)
+
+
+def test_a_scheduler_that_steps_in_sigma_gives_ddim_the_grid_of_euler():
+    euler = {**STABLE_DIFFUSION, "_class_name": "EulerDiscreteScheduler"}
+    assert scheduler.grids(euler)["ddim"] == {"spacing": "linspace_exact"}
+    assert scheduler.grids({**euler, "timestep_spacing": "leading"})["ddim"] == {"spacing": "leading", "offset": 1}
+    assert scheduler.grids({**euler, "final_sigmas_type": "sigma_min"})["ddim"]["end"] == "timestep"
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"timestep_spacing": "cubic"}, "timestep_spacing is 'cubic'; jaxdiff reads leading, linspace and trailing"),
+        ({"steps_offset": -1}, "steps_offset must be a whole number from 0, got -1"),
+        ({"steps_offset": 1.5}, "steps_offset must be a whole number from 0, got 1.5"),
+    ],
+)
+def test_unknown_timesteps_of_a_scheduler_are_refused(given, match):
+    with pytest.raises(InputError, match=match):
+        scheduler.grids(given)
 
 
 @pytest.mark.parametrize(

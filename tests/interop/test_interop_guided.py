@@ -8,8 +8,8 @@ from flax import nnx
 from jaxdiff import interop
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
-from jaxdiff.model import abstract
 from jaxdiff.models.config import UNetConfig
+from jaxdiff.models.network import abstract, unet
 from jaxdiff.process import ddpm, vp_cosine
 from jaxdiff.weight_file import named as by_path
 from tests.interop.test_torch_file import called, named, saved, zipped
@@ -72,7 +72,7 @@ ENDS = {
 
 def weights(config: UNetConfig) -> dict[str, np.ndarray]:
     """Drawn weights of our network, by path."""
-    named = by_path(abstract(config).weights)
+    named = by_path(abstract(unet, config).weights)
     return {name: RNG.standard_normal(leaf.shape).astype(np.float32) for name, leaf in named.items()}
 
 

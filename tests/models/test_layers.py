@@ -112,6 +112,31 @@ def test_attention_in_bfloat16_has_its_weights_in_float32(rng):
     assert error < 2 * jnp.abs(jax.nn.dot_product_attention(*given).astype(jnp.float32) - exact).max()
 
 
+@pytest.mark.parametrize("rows", [1, 5, 16])
+def test_attention_in_pieces_is_that_of_all_queries_at_once(rows, monkeypatch, rng):
+    """Outputs and gradients, of 16 queries and 7 keys, where the pieces divide the queries and where they do not."""
+    query, key, value, weight = (drawn((2, length, 3, 4), rng) for length in (16, 7, 7, 16))
+
+    def along():
+        return jax.value_and_grad(lambda *given: (weight * attend(*given)).sum(), (0, 1, 2))(query, key, value)
+
+    whole = along()
+    monkeypatch.setattr(layers, "MOST_WEIGHTS", 2 * 3 * 7 * rows)
+    for one, other in zip(jax.tree.leaves(along()), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_attention_over_a_large_image_holds_a_part_of_its_weights(accelerated):
+    """Those of 128 x 128 pixels take a gigabyte."""
+    given = [jax.ShapeDtypeStruct((1, 128**2, 1, 8), jnp.float32)] * 3
+    held = lambda: jax.jit(attend).lower(*given).compile().memory_analysis().temp_size_in_bytes  # noqa: E731
+    bound = 3 * 4 * layers.MOST_WEIGHTS
+    assert held() < bound < 4 * 128**4
+    accelerated()
+    jax.clear_caches()
+    assert held() < bound
+
+
 def test_other_machines_are_given_jaxs_attention(accelerated, monkeypatch, rng):
     query, key, value = (drawn((2, 9, 2, 4), rng) for _ in range(3))
     accelerated()
@@ -163,7 +188,11 @@ class Device:
         ("gpu", "9.0", (2, 64, 4, 64), jnp.float32, None),
         ("gpu", "9.0", (2, 49, 4, 64), jnp.bfloat16, None),
         ("gpu", "9.0", (2, 64, 4, 36), jnp.bfloat16, None),
-        ("gpu", "9.0", (2, 64, 4, 256), jnp.bfloat16, None),
+        ("gpu", "9.0", (2, 64, 4, 256), jnp.bfloat16, "cudnn"),
+        ("gpu", "10.3", (2, 64, 4, 160), jnp.bfloat16, "cudnn"),
+        ("gpu", "9.0", (2, 64, 4, 264), jnp.bfloat16, None),
+        ("gpu", "8.9", (2, 64, 4, 160), jnp.bfloat16, None),
+        ("gpu", "8.0", (2, 64, 4, 64), jnp.float16, "cudnn"),
         ("cpu", None, (2, 64, 4, 64), jnp.bfloat16, None),
         ("tpu", None, (2, 64, 4, 64), jnp.bfloat16, None),
     ],

@@ -12,14 +12,15 @@ from hypothesis import strategies as some
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import MIDDLES, UPSAMPLINGS, UNetConfig
-from jaxdiff.models.network import noised_classifier, unet
+from jaxdiff.models.network import noised_classifier, text_encoder, unet
 from jaxdiff.models.size import require_held, weight_count
+from jaxdiff.models.text_encoder import TextEncoderConfig
 from jaxdiff.presets import PRESETS
 
 
 def held(config) -> int:
     """The number of weights of the network itself, built without arrays."""
-    make = noised_classifier if isinstance(config, ClassifierConfig) else unet
+    make = {UNetConfig: unet, ClassifierConfig: noised_classifier, TextEncoderConfig: text_encoder}[type(config)]
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(partial(make, config), jax.random.key(0)).weights))
 
 
@@ -45,6 +46,22 @@ def test_the_count_is_that_of_the_network(given, values, null_label):
     assert weight_count(config) == held(config)
     classifier = ClassifierConfig(values=3, **given)
     assert weight_count(classifier) == held(classifier)
+
+
+XL_SECOND = TextEncoderConfig(width=1280, layers=32, heads=20, inner=5120, activation="gelu", projection=1280)
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (TextEncoderConfig(), 123_060_480),  # of Stable Diffusion 1.5
+        (TextEncoderConfig(width=1024, layers=23, heads=16, inner=4096, activation="gelu"), 340_387_840),  # of 2.1
+        (XL_SECOND, 694_659_840),
+        (TextEncoderConfig(vocabulary=7, width=6, layers=2, heads=3, inner=10, positions=5), None),
+    ],
+)
+def test_the_count_of_a_text_encoder(config, count):
+    assert weight_count(config) == (held(config) if count is None else count)
 
 
 @pytest.mark.parametrize("name", PRESETS)

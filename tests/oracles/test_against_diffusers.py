@@ -33,6 +33,7 @@ with warnings.catch_warnings():
         DPMSolverMultistepScheduler,
         EDMDPMSolverMultistepScheduler,
         EDMEulerScheduler,
+        EulerDiscreteScheduler,
         HeunDiscreteScheduler,
         UniPCMultistepScheduler,
     )
@@ -41,8 +42,10 @@ with warnings.catch_warnings():
 
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.guidance import clipped
+from jaxdiff.interop.scheduler import grids
+from jaxdiff.interop.scheduler import read as read_scheduler
 from jaxdiff.process import Process, ddpm, edm
-from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, Heun, UniPC
+from jaxdiff.solvers import DDIM, DDPM, SOLVERS, DPMSolver, DPMSolverSDE, Heun, UniPC
 from jaxdiff.solvers.driver import Grid, begin, integrate, sample_keys
 from jaxdiff.solvers.grid import nodes
 
@@ -150,6 +153,39 @@ def test_the_spacings_are_those_of_ddim_and_ddpm(spacing):
             theirs.set_timesteps(count)
             expected = np.append((theirs.timesteps.numpy() + 1) / 1000, 0.0).astype(np.float32)
             np.testing.assert_array_equal(nodes(spacing, count, ddpm("linear")), expected)
+
+
+STABLE_DIFFUSION = {
+    "_class_name": "PNDMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "steps_offset": 1, "set_alpha_to_one": False, "skip_prk_steps": True,
+}  # fmt: skip
+SAMPLERS = {
+    "ddim": DDIMScheduler,
+    "ddpm": DDPMScheduler,
+    "dpm_solver": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
+    "heun": HeunDiscreteScheduler,
+}
+
+
+@pytest.mark.parametrize("given", [*({"timestep_spacing": name} for name in ("leading", "trailing", "linspace")), {}], ids=str)
+@pytest.mark.parametrize("solver", [*SAMPLERS, "euler"])
+def test_timesteps_of_one_file_are_those_of_each_of_diffusers_samplers(solver, given):
+    """With the defaults of each class, and with the spacing named in the file."""
+    euler = solver == "euler"
+    given = {**STABLE_DIFFUSION, **given, **({"_class_name": "EulerDiscreteScheduler"} if euler else {})}
+    process, _ = read_scheduler(given)
+    grid = grids(given)["ddim" if euler else solver]
+    for count in (10, 20, 50):
+        theirs = (EulerDiscreteScheduler if euler else SAMPLERS[solver]).from_config(given)
+        theirs.set_timesteps(count)
+        expected = theirs.timesteps.numpy()
+        if solver == "heun":
+            expected = np.append(expected[0], expected[1::2])  # each but the first is there twice
+        times = (DDIM if euler else SOLVERS[solver])(count, **grid).times(process)
+        np.testing.assert_allclose(1000 * np.asarray(times[:-1]) - 1, expected, atol=1e-3)
+        final = theirs.final_alpha_cumprod if solver == "ddim" else 1.0
+        assert process.alpha(times[-1]) ** 2 == pytest.approx(float(final), rel=1e-6)
 
 
 @pytest.mark.parametrize(

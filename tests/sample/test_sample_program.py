@@ -352,6 +352,7 @@ def test_a_search_writes_the_tau_that_is_drawn_with(program, model, tmp_path, ca
         (["--batch-size", "0"], ["--batch-size", "at least 1"]),
         (["--method", "switching", "--tau", "1.5"], ["--tau", "[0, 1]", "1.5"]),
         (["--method", "switching", "--tau", "0.5", "-0.1"], ["--tau", "-0.1"]),
+        (["--method", "switching", "--tau", "0.5", "0.5001"], ["--tau", "first three decimals", "0.5 0.5001"]),
         (["--tau", "0.5"], ["--tau", "--method vanilla"]),
         (["--method", "mixing", "--tau-file", "tau.json"], ["--tau-file", "--method mixing"]),
         (["--method", "switching", "--tau", "0.5", "--tau-file", "tau.json"], ["--tau", "--tau-file tau.json", "use one of"]),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdiff import guidance
+from jaxdiff.choices import SPACINGS
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.process import PROCESSES, Process, ddpm, flow, vp_cosine, vp_linear
@@ -25,7 +26,7 @@ from jaxdiff.solvers import (
     UniPC,
     sample,
 )
-from jaxdiff.solvers.driver import begin, integrate, sample_grid, sample_keys
+from jaxdiff.solvers.driver import begin, evaluations, integrate, sample_grid, sample_keys
 from jaxdiff.solvers.grid import nodes, on_breakpoints
 
 VARIANTS = {
@@ -207,10 +208,10 @@ def test_two_breakpoints_take_two_nodes_in_order():
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-@pytest.mark.parametrize("spacing", ["uniform", "log_snr", "karras", "leading", "trailing", "linspace"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_every_grid_falls_strictly_and_ends_at_the_data(spacing, process):
     made = PROCESSES[process]()
-    if spacing in ("leading", "trailing", "linspace") and not process.startswith("ddpm"):
+    if spacing not in ("uniform", "log_snr", "karras") and not process.startswith("ddpm"):
         with pytest.raises(InputError, match=f"`spacing` '{spacing}'.*{process}"):
             nodes(spacing, 10, made)
         return
@@ -251,12 +252,34 @@ def test_log_snr_and_karras_nodes_are_uniform_in_their_own_scale(process):
         ("leading", 7, [852, 710, 568, 426, 284, 142, 0]),
         ("trailing", 7, [999, 856, 713, 570, 428, 285, 142]),
         ("linspace", 7, [999, 832, 666, 500, 333, 166, 0]),
+        ("leading_inner", 4, [800, 600, 400, 200]),
+        ("linspace_inner", 4, [999, 749, 500, 250]),
+        ("linspace_exact", 7, [999, 832.5, 666, 499.5, 333, 166.5, 0]),
     ],
 )
 def test_the_spacings_of_ddpm_tables_are_those_of_their_papers(spacing, steps, timesteps):
-    """Table 2 of Lin et al. 2024, of timesteps from 0 to T - 1; timestep i is the time (i + 1) / T."""
+    """Table 2 of Lin et al. 2024, of timesteps from 0 to T - 1; timestep i is the time (i + 1) / T. `inner` is one step more
+    without the first timestep."""
     times = nodes(spacing, steps, ddpm("linear"))
     np.testing.assert_array_equal(times, np.float32([*((np.asarray(timesteps) + 1) / 1000), 0]))
+
+
+def test_stable_diffusion_s_grid_is_shifted_and_ends_at_the_first_timestep():
+    """50 steps visit the timesteps 981, 961 .. 1 and end at timestep 0, whose noise is sqrt(1 - abar_0)."""
+    process, solver = ddpm("scaled_linear"), DDIM(50, spacing="leading", offset=1, end="timestep")
+    times = solver.times(process)
+    np.testing.assert_array_equal(times, np.float32([*(np.arange(981, 0, -20) + 1), 1]) / 1000)
+    assert process.sigma(times[-1]) == pytest.approx(0.00085**0.5, rel=1e-5)
+    x = run(solver, process, denoise=lambda x, t, c: jnp.ones_like(x))
+    # along x0 = 1 the noise eps of the start stays
+    eps = (run(DDIM(50), process, denoise=lambda x, t, c: x, path=True)[0] - process.alpha(times[0])) / process.sigma(times[0])
+    np.testing.assert_allclose(x, process.alpha(times[-1]) + process.sigma(times[-1]) * eps, rtol=1e-4)
+
+
+def test_a_solver_that_ends_at_a_timestep_evaluates_heuns_second_slope_in_the_last_step_too():
+    process = ddpm("linear")
+    counts = {end: evaluations(lambda x, t, c: x, process, Heun(5, end=end)) for end in ("data", "timestep")}
+    assert counts == {"data": 9, "timestep": 10}
 
 
 def test_as_many_steps_as_timesteps_are_all_timesteps():
@@ -269,15 +292,17 @@ def test_as_many_steps_as_timesteps_are_all_timesteps():
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_is_made_again_from_its_config(name):
-    config = json.loads(json.dumps(SOLVERS[name](7, spacing="log_snr").config()))
-    assert SOLVERS[config.pop("name")](**config) == SOLVERS[name](7, spacing="log_snr")
+    assert not {"offset", "end"} & SOLVERS[name](7).config().keys()
+    for given in ({"spacing": "log_snr"}, {"spacing": "leading", "offset": 1, "end": "timestep"}):
+        config = json.loads(json.dumps(SOLVERS[name](7, **given).config()))
+        assert SOLVERS[config.pop("name")](**config) == SOLVERS[name](7, **given)
     assert issubclass(SOLVERS[name], Solver) and SOLVERS[name].name == name
 
 
-def run(solver, process=None, **arguments):
-    """A run of nothing much, which must not come about."""
+def run(solver, process=None, denoise=lambda x, t, c: x, **arguments):
+    """Two samples of two numbers, by default of a denoiser that does nothing."""
     arguments = {"indices": np.arange(2), **arguments}
-    return sample(lambda x, t, c: x, process or vp_cosine(), shape=(2,), solver=solver, key=jax.random.key(0), **arguments)
+    return sample(denoise, process or vp_cosine(), shape=(2,), solver=solver, key=jax.random.key(0), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +312,11 @@ def run(solver, process=None, **arguments):
         (lambda: DDIM(10, eta=1.5), "`eta`.*1.5"),
         (lambda: DDIM(10, eta=-0.1), "`eta`.*-0.1"),
         (lambda: DDIM(10, spacing="cubic"), "`spacing`.*uniform, log_snr.*'cubic'"),
+        (lambda: DDIM(10, end="noise"), "`end`.*data, timestep.*'noise'"),
+        (lambda: DDIM(10, spacing="linspace", offset=1), "`offset`.*leading or leading_inner.*1"),
+        (lambda: DDIM(10, spacing="leading", offset=-1), "`offset`.*at least 0.*-1"),
+        (lambda: run(DDIM(1000, spacing="leading", offset=1), ddpm("linear")), "`offset` .=1.*1000 steps.*ddpm_linear"),
+        (lambda: run(DDIM(10, end="timestep")), "`end` timestep.*DDPM tables.*vp_cosine"),
         (lambda: DDPM(10, variance="learned"), "`variance`.*small or large.*'learned'"),
         (lambda: Heun(10, churn=-1.0), "`churn`.*-1.0"),
         (lambda: Heun(10, churn_min=2.0, churn_max=1.0), "`churn_min`.*churn_max=1.0.*2.0"),

@@ -1,5 +1,10 @@
 """`jaxdiff cache`: lists and removes what is cached on this machine."""
 
+from jaxdiff._console import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_while_importing()
+
 from jaxdiff._console.commands import Command, Program
 
 ABOUT = "Lists and removes cached files: compiled programs, and decoded images of --unsafe and --known-safe."

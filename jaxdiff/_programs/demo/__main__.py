@@ -1,5 +1,10 @@
 """`jaxdiff demo`: fair sampling from end to end on the embedded faces, with the shipped model."""
 
+from jaxdiff._console import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_while_importing()
+
 import sys
 
 from jaxdiff._console import terminal
