@@ -4,8 +4,8 @@
     python -m pytest -p tests.processor_time --processor-times times.csv
 
 The time of a test is that of its process and of those that it started, from its set-up to its end; the first test that uses a
-fixture of a file or folder has the fixture's time as well. The second form also writes all times: a line per test with the
-seconds of its set-up, of itself and of what ends it, then its name.
+fixture of a file or folder has the fixture's time as well. The second form also writes a line per test as it ends: the seconds
+of its set-up, of itself and of what ends it, then its name.
 """
 
 import os
@@ -16,7 +16,6 @@ import pytest
 SHOWN = 20
 PHASES = ("setup", "call", "teardown")
 _since = pytest.StashKey[float]()
-_taken: dict[str, dict[str, float]] = {}
 
 
 def _used() -> float:
@@ -28,6 +27,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--processor-times", type=Path, metavar="FILE", help="write the processor seconds of each test to this CSV file"
     )
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # the workers of xdist report to it
+        config.pluginmanager.register(Times(config.getoption("--processor-times")))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,17 +47,28 @@ def pytest_runtest_makereport(item, call):
         item.stash[_since] = now
 
 
-def pytest_runtest_logreport(report):
-    if report.when == "teardown":
-        properties = dict(report.user_properties)
-        _taken[report.nodeid] = {phase: properties.get(f"processor seconds of {phase}", 0.0) for phase in PHASES}
+class Times:
+    """Collects the processor seconds of each test, by phase, and writes them to a file, if there is one."""
 
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._taken: dict[str, float] = {}
+        self._write(*PHASES, "test", mode="w")
 
-def pytest_terminal_summary(terminalreporter, config):
-    seconds = {test: sum(phases.values()) for test, phases in _taken.items()}
-    terminalreporter.section(f"processor time: {sum(seconds.values()):.0f} s, of which {SHOWN} tests take most")
-    for test in sorted(seconds, key=seconds.__getitem__, reverse=True)[:SHOWN]:
-        terminalreporter.write_line(f"{seconds[test]:7.1f} s  {test}")
-    if path := config.getoption("--processor-times"):
-        lines = [",".join(f"{phases[phase]:.3f}" for phase in PHASES) + f",{test}" for test, phases in _taken.items()]
-        path.write_text("\n".join([",".join((*PHASES, "test")), *lines]) + "\n")
+    def _write(self, *cells: str, mode: str = "a") -> None:
+        if self._path:
+            with self._path.open(mode) as file:
+                file.write(",".join(cells) + "\n")
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "teardown":
+            properties = dict(report.user_properties)
+            phases = [properties.get(f"processor seconds of {phase}", 0.0) for phase in PHASES]
+            self._taken[report.nodeid] = sum(phases)
+            self._write(*(f"{seconds:.3f}" for seconds in phases), report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter):
+        slowest = sorted(self._taken.items(), key=lambda each: -each[1])[:SHOWN]
+        terminalreporter.section(f"processor time: {sum(self._taken.values()):.0f} s, of which {SHOWN} tests take most")
+        for test, seconds in slowest:
+            terminalreporter.write_line(f"{seconds:7.1f} s  {test}")
