@@ -116,9 +116,11 @@ import jax, jax.numpy as jnp
 program = jax.jit(lambda x: (x * jnp.ones((8192, 4))) @ jnp.ones((4, 2048)) @ jnp.ones((2048, 1)))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 counts_of_faults = []
-for _ in range(8):
+# a number that were still on its way to the device would start the program on another thread
+x = jnp.float32(1.0).block_until_ready()
+for _ in range(30):
     before = faults()
-    program(1.0).block_until_ready()
+    program(x).block_until_ready()
     counts_of_faults.append(faults() - before)
 # a heap that must grow, or a system that takes pages back, adds faults to some calls
 print("FAULTS", min(counts_of_faults[3:]))
