@@ -49,7 +49,8 @@ class Sampling(Hosts):
     """Text-to-image models: the prompt of all images."""
     prompts: Path | None = None
     """Text-to-image models: file of prompts, one on each line, or CSV with a column `prompt`: the values of the attribute
-    `prompt`. Or TOML with a template and its attributes, see the documentation on text-to-image."""
+    `prompt`. CSV may have columns `seed` and `guidance`, the scale of classifier-free guidance. Or TOML with a template and its
+    attributes, see the documentation on text-to-image."""
     negative: str | None = None
     """Text-to-image models: the negative prompt, which guidance leads away from; by default the empty prompt."""
     clip_skip: Annotated[int, Bounds(least=0, limit=100)] = 0

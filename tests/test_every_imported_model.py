@@ -117,6 +117,8 @@ REFUSED = {
     },
     "with a null label": {},
 }
+for refused in REFUSED.values():
+    refused |= {f"draw {name}": f"--method {name} needs --fair-table" for name in ("fair_instruction", "fair_projection")}
 for refused in (REFUSED["with classes"], REFUSED["with a null label"]):
     refused["search without data"] = "--metric feature needs real images, and the model does not record its training data"
     refused["search objective without data"] = "--objective needs real images, and the model does not record its training data"

@@ -84,7 +84,7 @@ class FairTable:
         for concept, shares in self.concepts.items():
             if not _WORDS.fullmatch(concept):
                 raise InputError(f"a concept must be one or more words, got {shortened(concept)}")
-            if (other := folded.setdefault(concept.casefold(), concept)) != concept:
+            if (other := folded.setdefault(concept.lower(), concept)) != concept:
                 raise InputError(f"the concepts {other!r} and {concept!r} differ in case alone")
             if not shares:
                 raise InputError(f"concept {concept!r} has no attribute; the attributes are {', '.join(names)}")
@@ -93,7 +93,8 @@ class FairTable:
 
     def find(self, prompt: str) -> Mentions | None:
         """The concept of a prompt; None if it mentions none, or names a value of all its attributes itself."""
-        found = [(self._forms[" ".join(match[0].casefold().split())], match.span()) for match in self._pattern.finditer(prompt)]
+        matches = list(self._pattern.finditer(prompt))
+        found = [(self._forms[match.groups().index(match[0])][1], match.span()) for match in matches]
         if not found:
             return None
         concept = found[0][0]
@@ -153,15 +154,17 @@ class FairTable:
         return " ".join("".join(before + (texts.get(name, "") if name else "") for before, name in pieces).split())
 
     @cached_property
-    def _forms(self) -> dict[str, str]:
-        """The concept of each singular and plural, in lower case; a concept's own name is stronger than another's plural."""
-        plurals = {form: concept for concept in self.concepts for form in _plurals(concept.casefold())}
-        return plurals | {concept.casefold(): concept for concept in self.concepts}
+    def _forms(self) -> list[tuple[str, str]]:
+        """Each singular and plural with its concept, the longest first; a concept's own name is stronger than a plural."""
+        plurals = {form: concept for concept in self.concepts for form in _plurals(concept.lower())}
+        forms = plurals | {concept.lower(): concept for concept in self.concepts}
+        return sorted(forms.items(), key=lambda each: len(each[0]), reverse=True)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        longest = sorted(self._forms, key=len, reverse=True)
-        return re.compile(rf"(?<![\w-])(?:{'|'.join(map(_spaced, longest))})(?![\w-])", re.IGNORECASE)
+        """A group for each of `_forms`."""
+        forms = "|".join(f"({_spaced(form)})" for form, _ in self._forms)
+        return re.compile(rf"(?<![\w-])(?:{forms})(?![\w-])", re.IGNORECASE)
 
 
 def read(file: str | os.PathLike) -> FairTable:

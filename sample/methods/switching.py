@@ -72,7 +72,8 @@ class Switching(WithTable, Switched):
 
         if (fair := drawing.plan.fair) is not None and ends is not None:
             # at 1 a prompt without a concept has no breakpoint
-            return guidance.switching(denoise, drawing.over_devices(np.where(fair.has_value(ends), self.at[0], 1.0)))
+            at = np.where(fair.has_value(ends), self.at[0], 1.0).astype(np.float32)
+            return guidance.switching(denoise, drawing.over_devices(at))
         if not self.by_pair:
             return guidance.switching(denoise, self.at[0])
         if indices is None:

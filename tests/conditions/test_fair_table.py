@@ -37,6 +37,7 @@ TABLE = fair_table.FairTable(
         ("a nurse, a firefighter and a nurse", "nurse", ["nurse", "nurse"]),
         ("a firefighter and a nurse", "firefighter", ["firefighter"]),
         ("nursery", None, []),
+        ("a nur\u017fe", "nurse", ["nur\u017fe"]),  # a long s, which is an s in another case
         ("an ex-nurse, a nurse-like person", None, []),
         ("a face", None, []),
         ("", None, []),

@@ -28,6 +28,7 @@ from sample.methods.switching import Switching
 from sample.options import Sampling
 from sample.plan import starts
 from sample.setting import setting
+from tests.sample.modifying import OF_LABELS
 
 COSINE = ddpm("cosine")
 STEPS = 4
@@ -161,8 +162,8 @@ def test_mixing_shares_the_rest_among_all_others(folder, chosen):
 
 
 def test_every_method_draws_three_values(chosen):
-    for name, method in METHODS.items():
-        drawing = Drawing(chosen, method().example())
+    for name in OF_LABELS:
+        drawing = Drawing(chosen, METHODS[name]().example())
         ends = drawing.ends(7)
         assert sorted(np.bincount(ends, minlength=3)) == [2, 2, 3], name
         assert np.isfinite(drawing.draw(np.arange(2), ends[:2])[0]).all(), name

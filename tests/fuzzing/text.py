@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 
 from jaxdiff.boundary import read_json, reading
-from jaxdiff.conditions import templates, tokenizer_files
+from jaxdiff.conditions import fair_table, prompt_file, templates, tokenizer_files
 from jaxdiff.interop import clip, text_embeddings, text_encoder_config
 from tests.conditions.bpe import BEGIN, END, VOCABULARY, parts, token, whole
 from tests.fuzzing.property import Target
@@ -55,6 +55,31 @@ def _read_template(path: Path) -> None:
     assert len(table.prompts) == np.prod([len(each.values) for each in table.attributes])
 
 
+def _fair_table(folder: Path) -> Path:
+    text = 'instruction = "{concept} {age}"\n[attributes]\nage = ["young", "old"]\n[concepts]\nnurse = { age = "equal" }\n'
+    (folder / "table.toml").write_text(f"{text}doctor = {{ age = {{ young = 0.25, old = 0.75 }} }}\n")
+    return folder / "table.toml"
+
+
+def _read_fair_table(path: Path) -> None:
+    table = fair_table.read(path)
+    for concept, shares in table.concepts.items():
+        assert all(abs(sum(each) - 1) < 1e-5 for each in shares.values())
+        found = table.find(f"a face of a {concept}, smiling")
+        assert found is None or found.spans
+
+
+def _prompts(folder: Path) -> Path:
+    (folder / "prompts.csv").write_text('prompt,seed,guidance\n"a man, old",3,7.5\na woman,,\n')
+    return folder / "prompts.csv"
+
+
+def _read_prompts(path: Path) -> None:
+    read = prompt_file.read(path)
+    count = len(read.table.prompts)
+    assert all(each is None or len(each) == count for each in (read.seeds, read.scales))
+
+
 def _embeddings(folder: Path) -> Path:
     safetensors.numpy.save_file({"clip_l": ROWS, "clip_g": ROWS}, folder / "token.safetensors")
     return folder / "token.safetensors"
@@ -83,6 +108,8 @@ TEXT: dict[str, Target] = {
     "CLIP": Target(lambda folder: written_clip(folder / "clip"), _read_clip, examples=40),
     "CLIP's settings": Target(lambda folder: written_clip(folder / "clip"), _read_clip, examples=40, files="*config.json"),
     "template of prompts": Target(_template, _read_template),
+    "fair table": Target(_fair_table, _read_fair_table),
+    "prompts with seeds": Target(_prompts, _read_prompts),
     "embeddings of a token": Target(_embeddings, _read_embeddings),
     "embeddings of a token, .pt": Target(lambda folder: of_webui(folder / "x.pt", name="face"), _read_embeddings),
 }

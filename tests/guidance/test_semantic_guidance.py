@@ -91,6 +91,45 @@ def test_semantic_guidance_without_strength_is_classifier_free_guidance_bit_for_
     )
 
 
+def test_signs_are_the_strengths_of_each_sample(key):
+    """A batch with signs draws what a run for each sample draws with its own strengths; without a sign, plain guidance."""
+    signs, strengths = np.array([[1.0, -0.5], [0.0, 0.0], [-1.0, 2.0]], np.float32), np.array([2.0, 3.0], np.float32)
+    common = {"scale": 2.0, "start": 0.8, "stop": 0.2}
+    given = {"shape": SHAPE, "solver": DDIM(5), "key": key}
+    concepts = lambda count: tuple(jnp.full(count, concept) for concept in (1, 2))  # noqa: E731
+    guided = guidance.semantic(denoise, PROCESS, jnp.asarray(4), strengths=strengths, **common)
+    drawn = sample(guided, PROCESS, condition=(jnp.zeros(3, int), concepts(3), signs), **given)
+    for row in range(3):
+        own = guidance.semantic(denoise, PROCESS, jnp.asarray(4), strengths=strengths * signs[row], **common)
+        alone = sample(own, PROCESS, condition=(jnp.zeros(1, int), concepts(1)), indices=np.array([row]), **given)
+        np.testing.assert_allclose(drawn[row], alone[0], atol=1e-5)
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.1
+
+
+def test_a_condition_may_have_its_own_scale(key):
+    """Each sample is that of a run with its scale, also where another guidance stacks conditions around."""
+    inner = lambda x, t, condition: denoise(x, t, condition["label"])  # noqa: E731
+    null = {"label": jnp.asarray(4), "guidance": jnp.asarray(1.0)}
+    scales, given = np.array([1.0, 2.0, 5.0], np.float32), {"shape": SHAPE, "solver": DDIM(5), "key": key}
+
+    def around(null, scale, projected):
+        if projected:
+            return guidance.adaptive_projected(inner, null, scale, radius=np.inf)
+        return guidance.score_mixing(guidance.classifier_free(inner, null, scale), shares=[0.5, 0.5], reference=[0.2, 0.8])
+
+    for projected in (False, True):
+        rows = [{"label": jnp.full(3, label), "guidance": scales} for label in (0, 1, 2)]
+        condition = rows[0] if projected else (rows[0], tuple(rows[1:]))
+        drawn = sample(around(null, 7.0, projected), PROCESS, condition=condition, **given)
+        for row, scale in enumerate(scales):
+            own = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], condition)
+            own = jax.tree.map(lambda each: {"label": each["label"]}, own, is_leaf=lambda each: isinstance(each, dict))
+            there = sample(
+                around({"label": jnp.asarray(4)}, scale, projected), PROCESS, condition=own, indices=np.array([row]), **given
+            )  # fmt: skip
+            np.testing.assert_allclose(drawn[row], there[0], atol=1e-5)
+
+
 def test_a_stronger_concept_moves_samples_further_towards_it(key):
     condition = (jnp.full(8, 4), (jnp.ones(8, int),))
     far = [

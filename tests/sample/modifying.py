@@ -13,6 +13,8 @@ from jaxdiff.models.network import Network
 from jaxdiff.solvers import DDIM, driver, sample
 from sample.command_line import made
 from sample.drawing import Drawing
+from sample.methods import METHODS
+from sample.methods._table import NeedsTable
 from sample.options import Draw, Search
 from sample.search import search
 from sample.setting import setting
@@ -20,6 +22,8 @@ from sample.setting import setting
 STEPS, SIZE = 5, 8
 UNSAFE = {"unsafe": "embedded:glasses=yes", "unsafe_count": 8}
 LABELS = {"unsafe_label": ("group=round",)}
+OF_LABELS = [name for name, method in METHODS.items() if not issubclass(method, NeedsTable)]
+"""The methods that draw with labels; the others need prompts and a fair table."""
 METHOD_OPTIONS = {"switching": {"tau": (0.5,)}, "spectral": {"tau": (0.7, 0.3), "edges": (2.0,)}}
 VALUES = {
     "classifier_free": [{"guidance_scale": 2.0}, {"guidance_scale": 3.0}],

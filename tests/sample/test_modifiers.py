@@ -12,11 +12,10 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, driver, sample
 from sample.command_line import made
 from sample.draw import draw
-from sample.methods import METHODS
 from sample.modifiers import MODIFIERS
 from sample.options import Draw, Search
 from sample.search import search
-from tests.sample.modifying import STEPS, UNSAFE, VALUES, drawing_of, evaluations_made, first, options_of, trace
+from tests.sample.modifying import OF_LABELS, STEPS, UNSAFE, VALUES, drawing_of, evaluations_made, first, options_of, trace
 
 REFUSED = {
     *product(["editing"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
@@ -31,7 +30,7 @@ def test_every_modifier_is_tried():
     assert set(VALUES) == set(MODIFIERS)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, method):
     """Shapes alone: the program of each pair is traced."""
     for name in MODIFIERS:
@@ -56,7 +55,7 @@ def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name, meth
     assert not np.array_equal(before, after), f"the numbers of {name} do nothing"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
     others = {
         "mixing": {"mixing": 0.3}, "score_mixing": {"target": (0.3, 0.7)}, "fair_diffusion": {"edit_scale": 2.0},
@@ -121,7 +120,7 @@ def test_an_unconditional_model_is_drawn_and_guarded(unconditional, tmp_path):
 
 
 def test_what_needs_labels_says_so_of_an_unconditional_model(unconditional, guide, tmp_path):
-    for method in set(METHODS) - {"vanilla"}:
+    for method in set(OF_LABELS) - {"vanilla"}:
         with pytest.raises(InputError, match=f"is unconditional, and --method {method} needs a model conditioned on labels"):
             drawing_of(options_of(unconditional, guide, method))
     with pytest.raises(InputError, match="is unconditional, and a search needs a model conditioned on labels"):

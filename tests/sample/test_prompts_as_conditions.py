@@ -18,11 +18,10 @@ from jaxdiff.process import vp_cosine
 from jaxdiff.spaces import Pixels
 from sample import setting as settings
 from sample.command_line import made
-from sample.methods import METHODS
 from sample.options import Search
 from sample.search import find
 from tests.conditions import small_text
-from tests.sample.modifying import LABELS, SIZE, STEPS, UNSAFE, drawing_of, first, options_of
+from tests.sample.modifying import LABELS, OF_LABELS, SIZE, STEPS, UNSAFE, drawing_of, first, options_of
 
 GROUP = Attribute("group", ("square", "round"))
 PROMPTS = ("a man", "a woman")
@@ -69,7 +68,7 @@ def close(pair, tolerance: float = 1e-5) -> None:
     assert np.std(pair[0]) > 0.05 and not np.array_equal(pair[0][0], pair[0][1])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_method_draws_with_prompts_as_with_labels(method, both):
     close(both(lambda name: first(drawing_of(options_of(name, method=method)))))
 
