@@ -91,7 +91,7 @@ def test_ten_steps_are_diffusers(both, name):
     assert error(theirs.latents(pipeline, 64, 64, editing_prompt=None), there) > 0.01
 
 
-@pytest.mark.parametrize("change", [{"warmup": 3}, {"momentum": 0.4}, {"decay": 0.5}, {"threshold": 0.9}, {"cooldown": 9}])
+@pytest.mark.parametrize("change", [{"warmup": 3}, {"momentum": 0.4}, {"decay": 0.5}, {"threshold": 0.9}, {"cooldown": 5}])
 def test_a_mistake_shows(both, change):
     pipeline, model = both
     settings = SETTINGS["the defaults of Fair Diffusion"]
