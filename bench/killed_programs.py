@@ -67,6 +67,10 @@ def _import(inputs: Path, out: Path) -> Sequence[Any]:
     return ("-m", "train", "import", folder, "--null-label", "--value-names", "group=square,round", "--out", out)
 
 
+def _import_text(inputs: Path, out: Path) -> Sequence[Any]:
+    return ("-m", "train", "import", "embedded-text", "--dtype", "float32", "--out", out)
+
+
 def _search(inputs: Path, out: Path) -> Sequence[Any]:
     how = ("--metric", "pixel", "--each-pair", "--batch", 4, "--solver", "ddim", "--steps", 4)
     return ("-m", "sample", "search", "--model", MODEL, *how, "--out", out / "tau.json")
@@ -195,6 +199,7 @@ PROGRAMS = {
     "train classifier": Killed(_classifier, equal=_same_run, newest=_newest_checkpoint),
     "train export": Killed(_export),
     "train import": Killed(_import),
+    "train import, text-to-image": Killed(_import_text),
     "sample search": Killed(_search),
     "sample draw": Killed(partial(_draw, 600)),
     "sample draw, slow shards": Killed(_draw_slowly),
