@@ -102,8 +102,8 @@ def write_cards(
         zero_shot: quality of CLIP, by attribute.
     """
     shared = {
-        "image_tower_steps": plan.image_tower_steps, "clip_steps": plan.clip_steps, "unet_steps": plan.unet_steps, "autoencoder_steps": plan.autoencoder_steps,
-        "held_out": plan.held_out, "provenance": _provenance(plan),
+        "image_tower_steps": plan.image_tower_steps, "clip_steps": plan.clip_steps, "unet_steps": plan.unet_steps,
+        "autoencoder_steps": plan.autoencoder_steps, "held_out": plan.held_out, "provenance": _provenance(plan),
     }  # fmt: skip
     phrases = "\n".join(f"- {', '.join(values)}" for values in PHRASES.values())
     words = _PIPELINE.format(

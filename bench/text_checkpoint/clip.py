@@ -1,8 +1,8 @@
 """A text tower and an image tower with a common space: the text encoder of the pipeline begins here.
 
 The image tower is trained first, to classify the attributes, and then the text tower, contrastively against the fixed image
-tower (Zhai et al. 2022, LiT). Trained together from the start, both learn what covers many pixels (hair, background, skin) and stay
-blind to the rest: neither learns of glasses while the other does not know of them.
+tower (Zhai et al. 2022, LiT). Trained together from the start, both learn what covers many pixels (hair, background, skin) and
+stay blind to the rest: neither learns of glasses while the other does not know of them.
 """
 
 from collections.abc import Sequence
