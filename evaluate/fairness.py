@@ -64,7 +64,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
         given = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {given}")
     extractor, reference = quality_reference.opened(options)
-    external = classification.opened(options, values) if options.classifier else None
+    external = classification.opened(options, options.attribute, values) if options.classifier else None
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
