@@ -24,9 +24,9 @@ READING = f"""\
 target: |p - target| (of the value where it is largest); the fairness discrepancy FD, the Euclidean distance of all shares from
 their target (of two values sqrt(2) |p - target|); and KL, the divergence from the target in nats. They are above 0 by chance,
 and more so with fewer images: compare sets of as many. "{WITHIN}" says whether all shares are within
-{100 * TOLERANCE:.0f} points of the target. Shares are corrected for the classifier's confusion matrix where real images give one; otherwise they depend on
-the classifier, and one that is often wrong draws all shares together. A prompt that names the value itself has no parity to
-reach.
+{100 * TOLERANCE:.0f} points of the target. Shares are corrected for the classifier's confusion matrix where real images give
+one; otherwise they depend on the classifier, and one that is often wrong draws all shares together. A prompt that names the
+value itself has no parity to reach.
 
 **Unchanged.** Of the images that were drawn from the same noise and prompt as in the first set, the share in which a classifier
 sees the same value of each *other* attribute. What a method changes beside its target lowers it; so do errors of the

@@ -30,7 +30,7 @@ class Unchanged:
 
 def measure_unchanged(
     before: Integer[np.ndarray, "n a"],
-    after: Integer[np.ndarray, "n a"],
+    after: Integer[np.ndarray, "m b"],
     *,
     replicates: int = 1000,
     level: float = 0.95,
