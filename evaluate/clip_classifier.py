@@ -64,6 +64,11 @@ def load(folder: Path, option: str) -> Clip:
         return clip.load(folder)
 
 
+def about(model: Clip, folder: Path) -> dict[str, str]:
+    """What a CLIP model is, for reports."""
+    return {"folder": folder.resolve().name, "fingerprint": model.fingerprint}
+
+
 def described(given: Sequence[str]) -> tuple[Descriptions, ...]:
     """The descriptions of `--classifier-prompts`: texts, or names of TOML files.
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
-from jaxdiff._console.terminal import console, progress, working
+from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Source, load_arrays
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.parity import ParitySummary, measure_parity
@@ -18,11 +18,10 @@ from jaxdiff.fairness.unchanged import measure_unchanged
 from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import LEAST_SIDE
 from jaxdiff.interop.clip import Clip
-from jaxdiff.quality.agreement import measure_agreement
 from jaxdiff.quality.extractors import ClassifierExtractor
 from jaxdiff.quality.measure import MIN_IMAGES
 
-from . import clip_classifier, counting, measures, prompt_sets, quality_reference
+from . import agreement, clip_classifier, counting, measures, prompt_sets, quality_reference
 from . import prompts_report as report
 from .counting import Counter
 from .options.prompts import PromptSets
@@ -72,7 +71,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
         "contexts": contexts,
         "short_names": prompt_sets.short_names(contexts),
         "classifiers": [each.description() for each in counters],
-        "clip": None if model is None else {"folder": options.clip.resolve().name, "fingerprint": model.fingerprint},
+        "clip": clip_classifier.about(model, options.clip) if model else None,
         "real": {"name": real.name, "quality": quality.quality(_images(options, real), real.name)}
         if quality and real
         else None,
@@ -160,10 +159,12 @@ def _measure(
     ]
     found: dict[str, Any] = {"contexts": rows}
     if model:
-        agreement = measure_agreement(_scores(model, images, finished), codes, **resampling)
-        found["agreement"] = {"mean": agreement.mean, "interval": agreement.interval.tolist()}
-        for row, mean, ends in zip(rows, agreement.by_context, agreement.intervals, strict=True):
-            row["agreement"] = {"mean": float(mean), "interval": ends.tolist()}
+        scores = agreement.measured(
+            model, images.images, images.prompts, codes, name=images.name, finished=finished, **resampling
+        )
+        for row, each in zip(rows, scores.pop("groups"), strict=True):
+            row["agreement"] = each
+        found["agreement"] = scores
     if not counters:
         return found, np.empty((len(codes), 0), np.int64)
     with working(f"classifying the images of {images.name}"):
@@ -187,13 +188,6 @@ def _parity(summary: ParitySummary, place: int) -> dict[str, Any]:
         "within_tolerance": bool(summary.parity.within_tolerance[place]),
         "intervals": {name: summary.intervals[name][place].tolist() for name in MEASURES},
     }
-
-
-def _scores(model: Clip, images: PromptedImages, finished: Finished) -> Float[np.ndarray, " n"]:
-    """The CLIP score of each image with its prompt."""
-    with progress(f"comparing {images.name} with its prompts", len(images.images), unit="images") as advance:
-        found = clip_classifier.vectors(model, images.images, finished, advance=advance)
-    return model.scores_of(found, images.prompts)
 
 
 def _compare(

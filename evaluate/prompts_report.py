@@ -115,7 +115,9 @@ def _shares(content: Mapping[str, Any], *, full: bool) -> tuple[str, list[str], 
 
 
 def _within(row: Mapping[str, Any]) -> str:
-    """Whether all shares are within the tolerance; `unsure` if an interval of a deviation contains it."""
+    """Whether all shares are within the tolerance; `unsure` if an interval of a deviation contains it; a dash without any."""
+    if np.isnan(row["parity"]["deviation"]).any():
+        return "-"
     low, high = np.array(row["parity"]["intervals"]["deviation"], float).T
     answers = {bool((ends <= TOLERANCE).all()) for ends in (low, high)}
     return "unsure" if len(answers) > 1 else "yes" if row["parity"]["within_tolerance"] else "no"

@@ -87,11 +87,15 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
     reference: Path | None = None
     """Also compare with the real images of this .npz file of another program: statistics `mu` and `sigma` of pytorch-fid or
     clean-fid (state which by --inception-resize), or a reference batch of guided-diffusion."""
+    clip: Path | None = None
+    """Folder of a CLIP model, for sets that were drawn by prompts: measure how well images agree with the prompt of their final
+    label, 100 max(cosine, 0)."""
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
     groups, with classifiers trained on data balanced over the attributes."""
     target: tuple[Share, ...] = ()
-    """With --associated: target share of images showing each value, regardless of their labels; by default equal shares."""
+    """With --associated or --classifier: target share of images showing each value, regardless of their labels; by default
+    equal shares."""
     intersect: tuple[str, ...] = ()
     """Other attributes of the real images: report errors for each intersection of --attribute and these (gender x race).
     Sets without labels of them are labelled by classifiers trained on real images."""
@@ -109,9 +113,9 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
         image_size(self.size)
         if not self.synthetic and not self.self_check:
             raise InputError("--synthetic takes one or more sets, got none")
-        if self.self_check and (self.synthetic or self.associated or self.classifier or not self.quality):
+        if self.self_check and (self.synthetic or self.associated or self.classifier or self.clip or not self.quality):
             raise InputError(
-                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier "
+                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier, --clip "
                 "or --no-quality"
             )
         if self.inception_resize and not self.inception:
@@ -124,8 +128,8 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
             raise InputError(f"--repeats needs --self-check, got {self.repeats} without it")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
-        if self.target and not self.associated:
-            raise InputError("--target needs --associated, whose classifiers count the images")
+        if self.target and not self.associated and self.classifier is None:
+            raise InputError("--target needs --associated or --classifier, whose classifiers count the images")
         if self.target and abs(sum(self.target) - 1) > 0.011:
             raise InputError(f"--target takes shares that add up to 1, got {' '.join(map(str, self.target))}")
         if self.out.exists() and not self.out.is_dir():
