@@ -93,8 +93,8 @@ def _read_report(folder: Path, option: str) -> dict[str, Any]:
 
 def _report_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
     """The options of the command that wrote the report."""
-    # all but `limits`, which is not needed to read the images
-    names = [field for field in fields(fairness.Fairness) if field.name != "limits"]
+    # all but those that are not needed to read the images
+    names = [field for field in fields(fairness.Fairness) if not field.name.startswith(("limits", "target", "classifier"))]
     stored = {field.name: report["options"].get(field.name, field.default) for field in names}
     stored = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     if isinstance(stored["size"], int):  # reports written before images could be non-square

@@ -8,7 +8,7 @@ from jaxdiff.fairness.groups import SMALL
 
 from .formatting import interval, number
 from .report import DIRECTIONS
-from .report_groups import MEASURES, WITHIN, intersection_name, of_direction, predicted_attributes_note, within
+from .report_groups import MEASURES, SHARES, WITHIN, intersection_name, of_direction, predicted_attributes_note, within
 
 Results = Sequence[Mapping[str, Any]]
 
@@ -103,10 +103,15 @@ def _group_cell(found: Mapping[str, Any], i: int, digits: int) -> str:
 
 
 def shares(results: Results, values: Sequence[str]) -> str:
-    """The share of images of each set that show each value, compared with the target."""
-    measured = [(result["name"], result["shares"]) for result in results if result.get("shares")]
-    if not measured:
-        return ""
+    """The share of images of each set that show each value by each kind of classifier, compared with the target."""
+    parts = []
+    for key, classifier in SHARES.items():
+        if measured := [(result["name"], result[key]) for result in results if result.get(key)]:
+            parts.append(_shares(measured, values, classifier))
+    return "".join(parts)
+
+
+def _shares(measured: Sequence[tuple[str, Mapping[str, Any]]], values: Sequence[str], classifier: str) -> str:
     first = measured[0][1]
 
     def cell(value, ends):
@@ -127,7 +132,7 @@ def shares(results: Results, values: Sequence[str]) -> str:
     right = ", ".join(f"{value} {number(100 * share)} %" for value, share in zip(values, first["accuracy"], strict=True))
     about = (
         "How many images show each value, regardless of their labels; independence of the labels is a separate question. "
-        f"Target: {target}. Counted by a classifier trained on real images, with an accuracy of {right} on held-out images; "
+        f"Target: {target}. Counted by {classifier}, with an accuracy of {right} on held-out images; "
         "corrected for its confusion matrix"
     )
     about += ", which is nearly singular, so the correction is inaccurate." if first["near_singular"] else "."

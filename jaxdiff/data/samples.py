@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
@@ -82,6 +83,23 @@ class Samples(Source):
             return Pixels(*self.image(0).shape)
         with reading(self.path / FILE):
             return spaces.from_config(self._space)
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The prompt of each sample, that of its labels.
+
+        Raises:
+            InputError: the samples are not of a text-to-image model, or some have no label.
+        """
+        table, sizes = self.provenance.get("prompts"), [len(attribute.values) for attribute in self.attributes]
+        if table is None:
+            raise InputError(f"{self.path} was not drawn by prompts: its {FILE} has none")
+        if not isinstance(table, list) or len(table) != math.prod(sizes) or not all(isinstance(each, str) for each in table):
+            raise InputError(f"{self.path / FILE} is damaged: its prompts {shortened(table)} are not {math.prod(sizes)} texts")
+        if self.labels.min(initial=0) < 0:
+            raise InputError(f"{self.path} has samples without a label, which have no prompt")
+        rows = np.ravel_multi_index(tuple(self.labels.T), tuple(sizes)) if sizes else np.zeros(len(self), int)
+        return [table[row] for row in rows]
 
     def shards(self) -> list[tuple[int, int]]:
         """All shards, as ranges of indices [start, stop)."""

@@ -25,11 +25,11 @@ class Parity:
 
     Fields:
         frequency: the distribution over the K values in each of C contexts (..., C, K), with any leading axes.
-        target: (K,).
+        target: the target of all contexts (K,), or that of each (C, K).
     """
 
     frequency: Float[np.ndarray, "*replicates contexts k"]
-    target: Float[np.ndarray, " k"]
+    target: Float[np.ndarray, "*of_each k"]
 
     @property
     def deviation(self) -> Float[np.ndarray, "*replicates contexts k"]:
@@ -44,7 +44,7 @@ class Parity:
     @property
     def pairwise_bias(self) -> Float[np.ndarray, "*replicates contexts"]:
         """The mean of |frequency_i - frequency_j| over pairs i < j (..., C), which ignores the target (Shen et al. 2024)."""
-        i, j = np.triu_indices(len(self.target), 1)
+        i, j = np.triu_indices(self.target.shape[-1], 1)
         return np.abs(self.frequency[..., i] - self.frequency[..., j]).mean(axis=-1)
 
     @property
@@ -106,7 +106,7 @@ class ParitySummary:
 
 def measure_parity(
     predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"],
-    target: Float[np.ndarray, " values"],
+    target: Float[np.ndarray, "*of_each values"],
     *,
     contexts: Integer[np.ndarray, " m"] | None = None,
     confusion: Confusion | None = None,
@@ -121,7 +121,7 @@ def measure_parity(
 
     Arguments:
         predictions: predicted values (N,), or probabilities (N, K), whose mean is then the frequency.
-        target: (K,), a distribution over the values.
+        target: a distribution over the values (K,), or one for each context (C, K).
         contexts: the context of each image (N,), 0..C-1; None is one context.
         confusion: the classifier's confusion matrix, to correct the frequencies of predicted values; its images are resampled
             too.
@@ -130,17 +130,19 @@ def measure_parity(
         seed: of the draws.
 
     Raises:
-        InputError: a target that is not a distribution, predictions or contexts out of range, a context without images, or a
-            confusion matrix for probabilities or with another number of values.
+        InputError: a target that is not a distribution, or not as many as contexts; predictions or contexts out of range, a
+            context without images, or a confusion matrix for probabilities or with another number of values.
     """
     check_replicates(replicates, level)
     rows = _rows(predictions, target)
     contexts = np.zeros(len(rows), np.int64) if contexts is None else contexts
     count = _count(contexts, len(rows))
-    if confusion is not None and (predictions.ndim != 1 or len(confusion.count) != len(target)):
+    if target.ndim == 2 and len(target) != len(count):
+        raise InputError(f"`target` must be one distribution, or one for each of {len(count)} contexts, got {len(target)}")
+    if confusion is not None and (predictions.ndim != 1 or len(confusion.count) != target.shape[-1]):
         raise InputError(
             f"`confusion` takes predicted values (N,) of its {len(confusion.count)} values, "
-            f"got predictions of shape {predictions.shape} and a target of {len(target)}"
+            f"got predictions of shape {predictions.shape} and a target of {target.shape[-1]}"
         )
     generator = np.random.default_rng(seed)
     of_context = [rows[contexts == context] for context in range(len(count))]
@@ -156,11 +158,11 @@ def measure_parity(
 
 
 def _rows(
-    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, " values"]
+    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, "*of_each values"]
 ) -> Float[np.ndarray, "n values"]:
     """The distribution over the values of each image: one-hot for predicted values."""
-    values = len(target)
-    if values < 2 or not (target >= 0).all() or abs(target.sum() - 1) > 1e-6:
+    values = target.shape[-1]
+    if target.ndim > 2 or values < 2 or not (target >= 0).all() or (np.abs(target.sum(axis=-1) - 1) > 1e-6).any():
         raise InputError(f"`target` must be a distribution over two or more values, got {target.tolist()}")
     if not len(predictions):
         raise InputError("`predictions` must be at least one, got none")

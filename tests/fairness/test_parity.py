@@ -224,3 +224,18 @@ def test_a_confusion_without_a_value_is_refused():
         confusion_matrix(np.array([0, 1]), np.array([0, 0]), values=2)
     with pytest.raises(InputError, match="`predictions` must be within 0 and 1, got 0 to 2"):
         confusion_matrix(np.array([0, 2]), np.array([0, 1]), values=2)
+
+
+def test_each_context_can_have_a_target_of_its_own(rng):
+    predictions, contexts = rng.integers(0, 3, 60), np.arange(60) % 2
+    targets = np.array([[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]])
+    together = measure_parity(predictions, targets, contexts=contexts).parity
+    for context, target in enumerate(targets):
+        alone = measure_parity(predictions[contexts == context], target).parity
+        for name in ("frequency", "deviation", "discrepancy", "pairwise_bias", "divergence", "within_tolerance"):
+            np.testing.assert_array_equal(getattr(together, name)[context], getattr(alone, name)[0])
+    np.testing.assert_allclose(together.mean_deviation, together.deviation.mean(axis=0))
+    with pytest.raises(InputError, match="`target` must be one distribution, or one for each of 2 contexts, got 3"):
+        measure_parity(predictions, np.full((3, 3), 1 / 3), contexts=contexts)
+    with pytest.raises(InputError, match="`target` must be a distribution"):
+        measure_parity(predictions, targets * [[1], [0.5]], contexts=contexts)
