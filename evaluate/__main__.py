@@ -33,7 +33,7 @@ OPTIONS = Program(
             "prompts:prompts",
         ),
         "report": Command(
-            "HTML page of a `fairness` report, with the images",
+            "HTML page of a report of `fairness` or `prompts`, with the images",
             "options.html_report:HtmlReport",
             "html_report:html_report",
         ),

@@ -83,7 +83,7 @@ def intersections(results: Results, accuracy: Mapping[str, Sequence[float]]) -> 
     for caption, by_set in parts.items():
         digits, held_out = (3 if caption.startswith("label") else 1), caption.endswith("synthetic → synthetic")
         rows = [(group, [_group_cell(found, i, digits) for found in by_set]) for i, group in enumerate(groups)]
-        table = _table(caption, names, rows, intersection_name(measured[0][1]))
+        table = table_html(caption, names, rows, intersection_name(measured[0][1]))
         tables += f"<details{' open' * held_out}><summary><b>{escape(caption)}</b></summary>{table}</details>"
     note = predicted_attributes_note([(result["name"], result) for result in results], accuracy)
     about = "Share of images in each group that are classified as another value. n is the number of images; groups with fewer "
@@ -136,12 +136,12 @@ def _shares(measured: Sequence[tuple[str, Mapping[str, Any]]], values: Sequence[
         "corrected for its confusion matrix"
     )
     about += ", which is nearly singular, so the correction is inaccurate." if first["near_singular"] else "."
-    return f'<p class="prose">{escape(about)}</p>' + _table(
+    return f'<p class="prose">{escape(about)}</p>' + table_html(
         "shares of the images, and their distances from the target", [*values, *MEASURES.values(), WITHIN], rows, "set"
     )
 
 
-def _table(caption: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], corner: str) -> str:
+def table_html(caption: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], corner: str) -> str:
     """A table in a scrollable container; each row is a heading and its cells in HTML."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(f'<tr><th scope="row">{escape(heading)}</th>{"".join(cells)}</tr>\n' for heading, cells in rows)

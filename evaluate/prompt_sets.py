@@ -1,11 +1,11 @@
 """Sets that were drawn by prompts: their images, and what each of these was drawn with."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -14,10 +14,7 @@ from jaxdiff.data import Source, find, load_arrays, open_data
 from jaxdiff.data.samples import FILE
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
-from jaxdiff.finished import checksum
 from jaxdiff.sampleset import SampleSet
-
-from .options.prompts import PromptSets
 
 
 class Drawn(NamedTuple):
@@ -48,11 +45,6 @@ class PromptedImages:
     images: UInt8[np.ndarray, "n h w c"]
     prompts: tuple[str, ...]
     drawn: tuple[Drawn, ...]
-
-    @cached_property
-    def digest(self) -> str:
-        """The checksum of the images."""
-        return checksum(self.images)
 
 
 @dataclass(frozen=True)
@@ -93,6 +85,14 @@ class PromptedSet:
             for each in _contexts(samples, self.by)[: len(indices)]
         )
 
+    def first(self, context: str, count: int) -> UInt8[np.ndarray, "n h w c"] | None:
+        """The first images of a context, at most `count`; None if it has none."""
+        for samples, source in self.parts:
+            found = [place for place, each in enumerate(_contexts(samples, self.by)) if each == context][:count]
+            if found:
+                return np.stack(source.gather(np.array(found)))
+        return None
+
     def read(self) -> PromptedImages:
         """Reads the images. Raises `InputError` if some cannot be read."""
         images, prompts, drawn = [], [], []
@@ -105,22 +105,29 @@ class PromptedSet:
         return PromptedImages(self.name, np.concatenate(images), tuple(prompts), tuple(drawn))
 
 
-def opened(options: PromptSets) -> list[PromptedSet]:
-    """The sets of the options; decodes only the first image of each.
+def opened(
+    specs: Sequence[str], *, by: str | None, most: int, image_format: Mapping[str, Any], links: bool = False
+) -> list[PromptedSet]:
+    """The sets of `--synthetic`; decodes only the first image of each.
+
+    Arguments:
+        specs: sets of samples, or folders of sets that count as one.
+        by, most: see `PromptedSet`.
+        image_format: `size` and `channels`, see `open_data`.
+        links: see `open_data`.
 
     Raises:
-        InputError: there is no complete set of samples, or one that was not drawn by prompts or lacks the attribute of `--by`.
+        InputError: there is no complete set of samples, or one that was not drawn by prompts or lacks the attribute `by`.
     """
-    ambiguous = len({Path(spec).name for spec in options.synthetic}) < len(options.synthetic)
+    ambiguous = len({Path(spec).name for spec in specs}) < len(specs)
     found = []
-    for spec in options.synthetic:
+    for spec in specs:
         parts = []
         for folder in _folders(spec):
             samples = SampleSet.open(folder)
-            _contexts(samples, options.by)  # before any compute
-            source = open_data(folder, split="all", **options.image_format, attributes=(), links=options.follow_links)
-            parts.append((samples, source))
-        found.append(PromptedSet(spec if ambiguous else Path(spec).name, tuple(parts), options.by, options.test_count))
+            _contexts(samples, by)  # before any compute
+            parts.append((samples, open_data(folder, split="all", **image_format, attributes=(), links=links)))
+        found.append(PromptedSet(spec if ambiguous else Path(spec).name, tuple(parts), by, most))
     return found
 
 

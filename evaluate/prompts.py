@@ -46,7 +46,9 @@ def prompts(options: PromptSets) -> dict[str, Any]:
 def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
     """As `prompts`; keeps what is finished."""
     start = time.monotonic()
-    sets = prompt_sets.opened(options)
+    sets = prompt_sets.opened(
+        options.synthetic, by=options.by, most=options.test_count, image_format=options.image_format, links=options.follow_links
+    )
     real = _real(options)
     for source in (*(source for each in sets for _, source in each.parts), *([real] if real else [])):
         show_data(source)

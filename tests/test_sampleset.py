@@ -356,6 +356,15 @@ def test_the_prompt_of_a_sample_is_that_of_all_its_labels(tmp_path):
     assert prompts == [f"a {GROUP.values[group]} face, {HAIR.values[hair]}" for group, hair in labels()]
 
 
+def test_the_prompt_of_a_sample_is_the_one_that_it_was_asked_for_with(tmp_path):
+    asked = Attribute("prompt", ("a doctor", "a nurse"))
+    values = np.array([[0, 1], [1, -1], [1, 0]], np.int32)
+    # one more prompt for samples without a group
+    table = ["a square doctor", "a round doctor", "a doctor", "a square nurse", "a round nurse", "a nurse"]
+    samples = made(tmp_path / "set", provenance={"prompts": table}, attributes=(asked, GROUP), values=values)
+    assert samples.prompts == ["a doctor", "a nurse", "a nurse"]
+
+
 @pytest.mark.parametrize(
     ("provenance", "values", "fault"),
     [

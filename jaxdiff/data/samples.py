@@ -27,6 +27,8 @@ TIMING = "timing.json"
 FORMAT = 1
 MARK = "set"  # array or PNG text that identifies the set of a shard
 CAPTIONS = "captions"
+PROMPT = "prompt"
+"""The attribute whose values are prompts."""
 _MOST_SECONDS = 1e9  # to draw a sample
 SHARD = 256
 Storage = Literal["npz", "png"]
@@ -86,7 +88,10 @@ class Samples(Source):
 
     @cached_property
     def prompts(self) -> list[str]:
-        """The prompt of each sample, that of its labels.
+        """The prompt that each sample was asked for with.
+
+        The value of the attribute `prompt`, where there is one: methods may draw an image with more words than the prompt has.
+        Otherwise that of the combination of its labels.
 
         Raises:
             InputError: the samples are not of a text-to-image model, or some have no label.
@@ -94,6 +99,9 @@ class Samples(Source):
         table, sizes = self.provenance.get("prompts"), [len(attribute.values) for attribute in self.attributes]
         if table is None:
             raise InputError(f"{self.path} was not drawn by prompts: its {FILE} has none")
+        for attribute, labels in zip(self.attributes, self.labels.T, strict=True):
+            if attribute.name == PROMPT and labels.min() >= 0:
+                return [attribute.values[label] for label in labels]
         if not isinstance(table, list) or len(table) != math.prod(sizes) or not all(isinstance(each, str) for each in table):
             raise InputError(f"{self.path / FILE} is damaged: its prompts {shortened(table)} are not {math.prod(sizes)} texts")
         if self.labels.min(initial=0) < 0:
