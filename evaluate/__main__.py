@@ -27,8 +27,13 @@ OPTIONS = Program(
             "options.memorization:Memorization",
             "memorization:memorization",
         ),
+        "prompts": Command(
+            "shares of each value by prompt, and agreement of images with prompts",
+            "options.prompts:PromptSets",
+            "prompts:prompts",
+        ),
         "report": Command(
-            "HTML page of a `fairness` report, with the images",
+            "HTML page of a report of `fairness` or `prompts`, with the images",
             "options.html_report:HtmlReport",
             "html_report:html_report",
         ),

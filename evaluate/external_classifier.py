@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -24,6 +24,41 @@ TOLERANCE = 1e-2
 """The largest difference between two answers for one image that is rounding, relative to the largest score."""
 
 
+@runtime_checkable
+class Classifier(Protocol):
+    """An external attribute classifier of any kind.
+
+    Attributes:
+        option: the option that names its values.
+        check: what can be wrong if it is mostly wrong.
+        about: `file`, `sha256`, `input` and `classes` as text for reports.
+    """
+
+    option: ClassVar[str]
+    check: ClassVar[str]
+    about: dict[str, Any]
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of its classes, in order."""
+        ...
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Everything that its answers depend on beside the images, for keys."""
+        ...
+
+    def predict(
+        self, images: UInt8[np.ndarray, "n h w c"], *, advance: Callable[[int], Any] | None = None
+    ) -> Int[np.ndarray, " n"]:
+        """The class of each image; `advance` is called with the number of images done since the last call."""
+        ...
+
+    def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "Classifier":
+        """The classifier, as it is to be used, tried on an image."""
+        ...
+
+
 @dataclass(frozen=True)
 class ExternalClassifier:
     """An attribute classifier that runs in onnxruntime.
@@ -40,10 +75,18 @@ class ExternalClassifier:
     output: OutputFormat
     about: dict[str, Any]
 
+    option: ClassVar[str] = "--classifier-values"
+    check: ClassVar[str] = "the order of --classifier-values, and --classifier-mean and --classifier-scale"
+
     @property
     def values(self) -> tuple[str, ...]:
         """The names of its classes, in order."""
         return self.output.values
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Everything that its answers depend on beside the images, for keys."""
+        return self.about, repr(self.input), repr(self.output)
 
     def predict(
         self, images: UInt8[np.ndarray, "n h w c"], *, advance: Callable[[int], Any] | None = None
@@ -193,7 +236,7 @@ def _line(error: Exception) -> str:
 
 
 def label_accuracy(
-    classifier: ExternalClassifier,
+    classifier: Classifier,
     predicted: Int[np.ndarray, " n"],
     labels: Int[np.ndarray, " n"],
     values: Sequence[str],
@@ -218,9 +261,9 @@ def label_accuracy(
     }  # fmt: skip
 
 
-def require_values(classifier: ExternalClassifier, values: Sequence[str]) -> None:
+def require_values(classifier: Classifier, values: Sequence[str]) -> None:
     """Raises `InputError` for an evaluated value that is not a class of the classifier."""
     if absent := [value for value in values if value not in classifier.values]:
         raise InputError(
-            f"--classifier-values lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
+            f"{classifier.option} lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
         )

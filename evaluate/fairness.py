@@ -23,7 +23,17 @@ from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import LEAST_SIDE, ClassifierTraining
 from jaxdiff.quality.extractors import ClassifierExtractor, FinishedFeatures
 
-from . import classification, findings, intersections, measures, quality_reference, report, self_check
+from . import (
+    agreement,
+    classification,
+    clip_classifier,
+    findings,
+    intersections,
+    measures,
+    quality_reference,
+    report,
+    self_check,
+)
 from .data_sets import DataSets
 from .options.fairness import Fairness
 from .provenance import provenance
@@ -64,7 +74,9 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
         given = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {given}")
     extractor, reference = quality_reference.opened(options)
-    external = classification.opened(options, values) if options.classifier else None
+    external = classification.opened(options, options.attribute, values) if options.classifier else None
+    model = clip_classifier.load(options.clip, "--clip") if options.clip else None
+    prompts = {spec: agreement.prompts_of(spec) for spec in options.synthetic} if model else {}
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
     sets, chosen = _load(options, values, sources)
     # the real test images first, as everywhere below
@@ -79,7 +91,13 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     # run before any training, so that a fault of the file costs nothing
     if external:
         about["external_classifier"] = external.about
-        _add(extras, classification.label_accuracies(external, _compared(options, sets), values, finished))
+        resampling = {"target": options.target, "replicates": options.replicates, "seed": options.seed}
+        _add(extras, classification.measured(external, _compared(options, sets), values, finished, **resampling))
+    if model:
+        about["clip"] = clip_classifier.about(model, options.clip)
+        drawn = [(sets[spec, "all"], [prompts[spec][index] for index in chosen[spec, "all"]]) for spec in options.synthetic]
+        found = agreement.of_sets(model, drawn, finished, replicates=options.replicates, seed=options.seed)
+        _add(extras[1:], [{"agreement": each} for each in found])
     with reported("evaluating") as report_progress:
         evaluation = evaluate_fairness(
             sets[options.real, "train"],
@@ -195,7 +213,8 @@ def _features(
             extra |= measures.utility(classifiers[:count], predicted[:, :count], images.labels, values, **resampling)
             # shares are defined only among all values
             if set(values) == set(classifiers[0].attribute.values):
-                extra["shares"] = measures.shares(classifiers[0], predicted[:, 0], values, options.target, **resampling)
+                known, confusion = classifiers[0].attribute.values, classifiers[0].confusion
+                extra["shares"] = measures.shares(known, confusion, predicted[:, 0], values, options.target, **resampling)
     if intersected:
         attributes, results = [Attribute(options.attribute, values), *intersected], (evaluation.real, *evaluation.synthetic)
         labels = [

@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate report`: an HTML page of a fairness report, with images of the sets."""
+"""`jaxdiff evaluate report`: an HTML page of a report of `fairness` or `prompts`, with images of the sets."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from jaxdiff._console.arguments import image_size
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
 from jaxdiff.boundary import read_bytes, read_json, reading
@@ -15,7 +16,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.writing import write_text
 
-from . import fairness
+from . import fairness, prompt_sets, prompts_page
 from .data_sets import DataSets
 from .options.html_report import HtmlReport
 from .page import Contents, Frame, build
@@ -46,13 +47,35 @@ def html_report(options: HtmlReport) -> Path:
 
 def _write(options: HtmlReport) -> Path:
     folder = options.fairness or options.out
-    report = _read_report(folder, "--fairness" if options.fairness else "--out")
-    with reading(folder / "report.json", "run `jaxdiff evaluate fairness` again"):
-        text = build(_contents(options, folder, report))
+    if (folder / "prompts.json").exists() and not (folder / "report.json").exists():
+        text = _page_of_prompts(options, folder)
+    else:
+        report = _read_report(folder, "--fairness" if options.fairness else "--out")
+        with reading(folder / "report.json", "run `jaxdiff evaluate fairness` again"):
+            text = build(_contents(options, folder, report))
     page = options.out / FILE
     write_text(page, text)
     console.print(f"wrote {page}, {page.stat().st_size / 2**20:.1f} MiB; open it in a browser", highlight=False)
     return page
+
+
+def _page_of_prompts(options: HtmlReport, folder: Path) -> str:
+    """The page of a report of `jaxdiff evaluate prompts`."""
+    if options.sweep:
+        raise InputError(f"--sweep is for the page of `jaxdiff evaluate fairness`; {folder} has a report of `evaluate prompts`")
+    file = folder / "prompts.json"
+    with reading(file, "run `jaxdiff evaluate prompts` again"):
+        content = read_json(file)
+        stored = content["options"]
+        format_of = {"size": image_size(stored["size"]), "channels": stored["channels"]}
+        sets = prompt_sets.opened(
+            stored["synthetic"],
+            by=stored["by"],
+            most=stored["test_count"],
+            image_format=format_of,
+            links=stored["follow_links"],
+        )
+        return prompts_page.build(content, sets, _picture(folder / "prompts.png"), provenance(options)["command"])
 
 
 def _contents(options: HtmlReport, folder: Path, report: dict[str, Any]) -> Contents:
@@ -93,8 +116,8 @@ def _read_report(folder: Path, option: str) -> dict[str, Any]:
 
 def _report_options(report: Mapping[str, Any], folder: Path) -> fairness.Fairness:
     """The options of the command that wrote the report."""
-    # all but `limits`, which is not needed to read the images
-    names = [field for field in fields(fairness.Fairness) if field.name != "limits"]
+    # all but those that are not needed to read the images
+    names = [field for field in fields(fairness.Fairness) if not field.name.startswith(("limits", "target", "classifier"))]
     stored = {field.name: report["options"].get(field.name, field.default) for field in names}
     stored = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     if isinstance(stored["size"], int):  # reports written before images could be non-square

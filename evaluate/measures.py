@@ -159,7 +159,8 @@ def utility(
 
 
 def shares(
-    classifier: AttributeClassifier,
+    known: Sequence[str],
+    confusion: Confusion,
     predicted: np.ndarray,
     values: Sequence[str],
     target: Sequence[float],
@@ -170,18 +171,19 @@ def shares(
     """The shares of a set's images that show each value of the evaluated attribute, regardless of their labels.
 
     Arguments:
-        classifier: classifier of the attribute; the shares are corrected for its confusion matrix.
+        known: the values of a classifier of the attribute.
+        confusion: its confusion matrix, which the shares are corrected for.
         predicted: its predictions (n,).
-        values: all values of the attribute, in the order of the report.
+        values: the same values in the order of the report.
         target: the target share of each value; empty for equal shares.
 
     Returns:
         `parity.Parity` of one context, shares in [0, 1], with intervals; JSON-ready.
     """
-    order = codes(classifier, values)
+    order = np.array([known.index(name) for name in values])
     shares = np.array(target, np.float64) / sum(target) if len(target) else np.full(len(values), 1 / len(values))
     found = measure_parity(
-        np.argsort(order)[predicted], shares, confusion=Confusion(classifier.confusion.count[np.ix_(order, order)]),
+        np.argsort(order)[predicted], shares, confusion=Confusion(confusion.count[np.ix_(order, order)]),
         replicates=replicates, seed=seed,
     )  # fmt: skip
     names = ("frequency", "discrepancy", "pairwise_bias", "divergence")
@@ -194,7 +196,7 @@ def shares(
             **{name: found.intervals[name][0].tolist() for name in names},
             "within_tolerance": found.intervals["share_within_tolerance"].tolist(),
         },
-        "accuracy": classifier.confusion.accuracy[order].tolist(),
+        "accuracy": confusion.accuracy[order].tolist(),
         "near_singular": found.near_singular,
     }
 

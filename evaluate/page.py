@@ -155,11 +155,12 @@ def _results(contents: Contents) -> str:
         legend += f'\n<p class="legend">{escape(features)}</p>'
     if missing := contents.report.get("missing"):
         legend += f'\n<p class="legend">Not measured yet, or ended before: {escape(", ".join(missing))}.</p>'
-    figure = _figure(contents.results_figure, "BER in each direction with its 95 % interval, and the energy distances.")
+    figure = figure_html(contents.results_figure, "BER in each direction with its 95 % interval, and the energy distances.")
     return "\n".join([*tables, legend, findings.html(contents.report), figure])
 
 
-def _figure(picture: bytes | None, about: str) -> str:
+def figure_html(picture: bytes | None, about: str) -> str:
+    """A PNG with its caption; empty without one."""
     if picture is None:
         return ""
     width, height = Image.open(io.BytesIO(picture)).size
@@ -171,7 +172,7 @@ def _figure(picture: bytes | None, about: str) -> str:
 
 
 def _sweep(contents: Contents) -> str:
-    figures = "".join(_figure(*each) for each in contents.figures)
+    figures = "".join(figure_html(*each) for each in contents.figures)
     if not contents.frames:
         return figures
     taus = [frame.image_set.provenance["tau"] for frame in contents.frames]

@@ -8,7 +8,7 @@ from jaxdiff.fairness.groups import SMALL
 
 from .formatting import interval, number
 from .report import DIRECTIONS
-from .report_groups import MEASURES, WITHIN, intersection_name, of_direction, predicted_attributes_note, within
+from .report_groups import MEASURES, SHARES, WITHIN, intersection_name, of_direction, predicted_attributes_note, within
 
 Results = Sequence[Mapping[str, Any]]
 
@@ -83,7 +83,7 @@ def intersections(results: Results, accuracy: Mapping[str, Sequence[float]]) -> 
     for caption, by_set in parts.items():
         digits, held_out = (3 if caption.startswith("label") else 1), caption.endswith("synthetic → synthetic")
         rows = [(group, [_group_cell(found, i, digits) for found in by_set]) for i, group in enumerate(groups)]
-        table = _table(caption, names, rows, intersection_name(measured[0][1]))
+        table = table_html(caption, names, rows, intersection_name(measured[0][1]))
         tables += f"<details{' open' * held_out}><summary><b>{escape(caption)}</b></summary>{table}</details>"
     note = predicted_attributes_note([(result["name"], result) for result in results], accuracy)
     about = "Share of images in each group that are classified as another value. n is the number of images; groups with fewer "
@@ -103,10 +103,15 @@ def _group_cell(found: Mapping[str, Any], i: int, digits: int) -> str:
 
 
 def shares(results: Results, values: Sequence[str]) -> str:
-    """The share of images of each set that show each value, compared with the target."""
-    measured = [(result["name"], result["shares"]) for result in results if result.get("shares")]
-    if not measured:
-        return ""
+    """The share of images of each set that show each value by each kind of classifier, compared with the target."""
+    parts = []
+    for key, classifier in SHARES.items():
+        if measured := [(result["name"], result[key]) for result in results if result.get(key)]:
+            parts.append(_shares(measured, values, classifier))
+    return "".join(parts)
+
+
+def _shares(measured: Sequence[tuple[str, Mapping[str, Any]]], values: Sequence[str], classifier: str) -> str:
     first = measured[0][1]
 
     def cell(value, ends):
@@ -127,16 +132,16 @@ def shares(results: Results, values: Sequence[str]) -> str:
     right = ", ".join(f"{value} {number(100 * share)} %" for value, share in zip(values, first["accuracy"], strict=True))
     about = (
         "How many images show each value, regardless of their labels; independence of the labels is a separate question. "
-        f"Target: {target}. Counted by a classifier trained on real images, with an accuracy of {right} on held-out images; "
+        f"Target: {target}. Counted by {classifier}, with an accuracy of {right} on held-out images; "
         "corrected for its confusion matrix"
     )
     about += ", which is nearly singular, so the correction is inaccurate." if first["near_singular"] else "."
-    return f'<p class="prose">{escape(about)}</p>' + _table(
+    return f'<p class="prose">{escape(about)}</p>' + table_html(
         "shares of the images, and their distances from the target", [*values, *MEASURES.values(), WITHIN], rows, "set"
     )
 
 
-def _table(caption: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], corner: str) -> str:
+def table_html(caption: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], corner: str) -> str:
     """A table in a scrollable container; each row is a heading and its cells in HTML."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(f'<tr><th scope="row">{escape(heading)}</th>{"".join(cells)}</tr>\n' for heading, cells in rows)

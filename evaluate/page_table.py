@@ -91,11 +91,12 @@ OPTIONAL = {
         _quality("density", "density", "higher", 3),
         _quality("coverage", "coverage", "higher", 3),
     ),
-    ("utility", "label accuracy, and parity of other attributes"): (
+    ("utility", "label accuracy, parity of other attributes, and agreement with prompts"): (
         _share("label accuracy", "retention.overall", "higher"),
         _share("external classifier", "external_label_accuracy.overall", "higher"),
         _share("largest disparity", "parity.largest.value", "lower"),
         _share("mean disparity", "parity.mean.value", "lower"),
+        Column("agreement", "agreement.mean", "higher", 2, note=lambda found: _ends(found.get("interval"), 2)),
     ),
     ("cost", "per image"): (
         Column("evaluations", "cost.evaluations", "lower", 0),

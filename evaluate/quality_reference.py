@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxdiff.choices import Resize
 from jaxdiff.errors import InputError
 from jaxdiff.quality import inception
 from jaxdiff.quality.extractors import Extractor
@@ -26,10 +28,8 @@ def opened(options: Fairness) -> tuple[Extractor | None, ReferenceFile | None]:
         InputError: a file that cannot be read, statistics without the network or of another one, or without a resize that the
             file does not specify it.
     """
-    network = inception.load(options.inception) if options.inception else None
+    network = network_of(options.inception, options.inception_resize)
     reference = load_reference(options.reference) if options.reference else None
-    if network and options.inception_resize:
-        network = replace(network, resize=options.inception_resize)
     if reference is None or reference.normal is None:
         return network, reference
     if network is None:
@@ -50,6 +50,12 @@ def opened(options: Fairness) -> tuple[Extractor | None, ReferenceFile | None]:
             "guided-diffusion computed with the resize of TensorFlow"
         )
     return network, reference
+
+
+def network_of(weights: Path | None, resize: Resize | None) -> Extractor | None:
+    """The Inception network of these weights; None without. Raises `InputError` for a file that cannot be read."""
+    network = inception.load(weights) if weights else None
+    return replace(network, resize=resize) if network and resize else network
 
 
 def require_size(reference: ReferenceFile | None, network: Extractor | None, images: np.ndarray) -> None:

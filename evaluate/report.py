@@ -263,6 +263,18 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
         about = report.context["external_classifier"]
         title = f"external attribute classifier, {about['file']} ({about['sha256']})" + (f"; {about['input']}" if full else "")
         yield title, ["set", "n", "label accuracy", "BER", *groups], rows
+    if drawn := [(name, extra["agreement"]) for name, extra in named if "agreement" in extra]:
+        rows = [
+            [
+                name,
+                f"{number(found['mean'], 2)} {brackets(found['interval'], 2)}",
+                *(cell(each["mean"], each["interval"], 2) for each in found["groups"]),
+            ]
+            for name, found in drawn
+        ]
+        model = report.context["clip"]
+        title = f"agreement of images with their prompts by {model['folder']} ({model['fingerprint']}), 100 max(cosine, 0)"
+        yield title, ["set", "agreement", *report.values], rows
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
         seconds = lambda cost: number(cost.get("seconds_per_image", math.nan), 3)  # noqa: E731
         rows = [[name, str(cost.get("evaluations", "-")), seconds(cost)] for name, cost in costs]

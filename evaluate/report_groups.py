@@ -14,6 +14,8 @@ Named = Sequence[tuple[str, Mapping[str, Any]]]
 """The results of report.json by name of the set, those of real images first."""
 MEASURES = {"discrepancy": "discrepancy", "pairwise_bias": "pairwise bias", "divergence": "KL"}
 """The distances of shares from their target, with their headings."""
+SHARES = {"shares": "classifiers trained on real images", "external_shares": "the external classifier"}
+"""The shares in the results, and what counted them."""
 WITHIN = f"within ±{100 * TOLERANCE:.0f}"
 
 
@@ -125,16 +127,22 @@ def predicted_attributes_note(named: Named, accuracy: Mapping[str, Sequence[floa
 
 
 def shares(named: Named, attribute: str, values: Sequence[str], *, full: bool) -> Tables:
-    """The share of images that show each value, a question separate from independence of the labels."""
-    measured = [(name, result["shares"]) for name, result in named if result.get("shares")]
-    if not measured:
-        return
+    """The share of images that show each value by each kind of classifier, a question separate from independence of the
+    labels."""
+    for key, classifier in SHARES.items():
+        if measured := [(name, result[key]) for name, result in named if result.get(key)]:
+            yield _shares(measured, attribute, values, classifier, full=full)
+
+
+def _shares(
+    measured: Named, attribute: str, values: Sequence[str], classifier: str, *, full: bool
+) -> tuple[str, list[str], list[list[str]]]:
     first = measured[0][1]
     target = " / ".join(number(share, 2) for share in first["target"])
-    title = f"shares of {attribute} (target {target})"
+    title = f"shares of {attribute} (target {target}); by {classifier}"
     if full:
         accuracies = " / ".join(number(100 * share) for share in first["accuracy"])
-        title += f"; by a classifier with an accuracy of {accuracies} % on real images, corrected for its confusion matrix"
+        title += f", with an accuracy of {accuracies} % on real images, corrected for its confusion matrix"
         title += ", which is nearly singular, so inaccurate" * first["near_singular"]
 
     def cell(found, name, digits=3):
@@ -148,7 +156,7 @@ def shares(named: Named, attribute: str, values: Sequence[str], *, full: bool) -
         row = [name, str(found["count"])]
         row += [number(share, 3) + (f" {interval(ends, 3)}" if full else "") for share, ends in by_value]
         rows.append([*row, *(cell(found, each) for each in measures), within(found)])
-    yield title, ["set", "n", *values, *measures.values(), WITHIN], rows
+    return title, ["set", "n", *values, *measures.values(), WITHIN], rows
 
 
 def within(found: Mapping[str, Any]) -> str:

@@ -347,3 +347,35 @@ def test_a_shard_of_another_space_is_damaged(tmp_path):
     np.savez(file, **{**arrays, "images": arrays["images"][:, :3]})
     with pytest.raises(InputError, match=r"damaged: it contains uint8 \(3, 4, 3\), not uint8 \(4, 4, 3\)"):
         SampleSet.open(tmp_path / "set").check([(0, SHARD)])
+
+
+def test_the_prompt_of_a_sample_is_that_of_all_its_labels(tmp_path):
+    table = [f"a {group} face, {hair}" for group in GROUP.values for hair in HAIR.values]
+    made(tmp_path / "set", provenance={"prompts": table})
+    prompts = SampleSet(tmp_path / "set", json.loads((tmp_path / "set" / "samples.json").read_text())).prompts
+    assert prompts == [f"a {GROUP.values[group]} face, {HAIR.values[hair]}" for group, hair in labels()]
+
+
+def test_the_prompt_of_a_sample_is_the_one_that_it_was_asked_for_with(tmp_path):
+    asked = Attribute("prompt", ("a doctor", "a nurse"))
+    values = np.array([[0, 1], [1, -1], [1, 0]], np.int32)
+    # one more prompt for samples without a group
+    table = ["a square doctor", "a round doctor", "a doctor", "a square nurse", "a round nurse", "a nurse"]
+    samples = made(tmp_path / "set", provenance={"prompts": table}, attributes=(asked, GROUP), values=values)
+    assert samples.prompts == ["a doctor", "a nurse", "a nurse"]
+
+
+@pytest.mark.parametrize(
+    ("provenance", "values", "fault"),
+    [
+        ({}, None, "was not drawn by prompts"),
+        ({"prompts": ["a"] * 5}, None, r"is damaged: its prompts .* are not 6 texts"),
+        ({"prompts": [1] * 6}, None, "is damaged"),
+        ({"prompts": 3}, None, "is damaged"),
+        ({"prompts": ["a"] * 6}, np.array([[0, -1], [1, 2]], np.int32), "without a label, which have no prompt"),
+    ],
+)
+def test_samples_without_prompts_are_named(tmp_path, provenance, values, fault):
+    samples = made(tmp_path / "set", provenance={"seed": 1, **provenance}, values=values)
+    with pytest.raises(InputError, match=fault):
+        samples.prompts  # noqa: B018

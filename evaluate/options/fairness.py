@@ -1,22 +1,23 @@
 """Options of `jaxdiff evaluate fairness`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
 from jaxdiff._console.reading import Reading
-from jaxdiff.bounds import Bounds, Count, Finite, Positive, Seed, Share, Size
+from jaxdiff.bounds import Bounds, Count, Seed, Share, Size
 from jaxdiff.choices import Resize
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
+from .classifier import ClassifierOptions
 from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Fairness(ImageFormat, Reading, Processes):
+class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
     """Measures how far synthetic images from any source depend on an attribute.
 
     Attribute classifiers are trained on each set and tested in three directions: synthetic->real, real->synthetic and, held
@@ -86,33 +87,18 @@ class Fairness(ImageFormat, Reading, Processes):
     reference: Path | None = None
     """Also compare with the real images of this .npz file of another program: statistics `mu` and `sigma` of pytorch-fid or
     clean-fid (state which by --inception-resize), or a reference batch of guided-diffusion."""
+    clip: Path | None = None
+    """Folder of a CLIP model, for sets that were drawn by prompts: measure how well images agree with the prompt of their final
+    label, 100 max(cosine, 0)."""
     associated: tuple[str, ...] = ()
     """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
     groups, with classifiers trained on data balanced over the attributes."""
     target: tuple[Share, ...] = ()
-    """With --associated: target share of images showing each value, regardless of their labels; by default equal shares."""
+    """With --associated or --classifier: target share of images showing each value, regardless of their labels; by default
+    equal shares."""
     intersect: tuple[str, ...] = ()
     """Other attributes of the real images: report errors for each intersection of --attribute and these (gender x race).
     Sets without labels of them are labelled by classifiers trained on real images."""
-    classifier: Path | None = None
-    """External attribute classifier as an ONNX file (needs onnxruntime), to measure label accuracy in each set."""
-    classifier_values: tuple[str, ...] = ()
-    """With --classifier: names of its classes, in order; by default --values. Names in the file are matched by name."""
-    classifier_mean: tuple[Finite, ...] = ()
-    """With --classifier: mean subtracted from the levels 0 to 255, one number or one for each of red, green and blue; by
-    default 127.5. Not for a file that takes uint8."""
-    classifier_scale: tuple[Positive, ...] = ()
-    """With --classifier: scale that the result is divided by, above 0, one or one for each channel; by default 127.5."""
-    classifier_layout: Literal["nchw", "nhwc"] | None = None
-    """With --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not specify it."""
-    classifier_size: str | None = None
-    """With --classifier: size that images are resized to, in pixels or as HEIGHTxWIDTH, where the file does not specify it; by
-    default their own."""
-    classifier_output: str | None = None
-    """With --classifier: name of the output with the answer, where there are several."""
-    classifier_threshold: Finite | None = None
-    """With --classifier: above which a single score means the second value, where the file does not specify it: 0.5 for a
-    probability, 0 for a logit."""
     limits: Limits = Limits()
     """When a set is flagged."""
     self_check: bool = False
@@ -127,9 +113,9 @@ class Fairness(ImageFormat, Reading, Processes):
         image_size(self.size)
         if not self.synthetic and not self.self_check:
             raise InputError("--synthetic takes one or more sets, got none")
-        if self.self_check and (self.synthetic or self.associated or self.classifier or not self.quality):
+        if self.self_check and (self.synthetic or self.associated or self.classifier or self.clip or not self.quality):
             raise InputError(
-                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier "
+                "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier, --clip "
                 "or --no-quality"
             )
         if self.inception_resize and not self.inception:
@@ -142,13 +128,9 @@ class Fairness(ImageFormat, Reading, Processes):
             raise InputError(f"--repeats needs --self-check, got {self.repeats} without it")
         if len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
-        if self.target and not self.associated:
-            raise InputError("--target needs --associated, whose classifiers count the images")
+        if self.target and not self.associated and self.classifier is None:
+            raise InputError("--target needs --associated or --classifier, whose classifiers count the images")
         if self.target and abs(sum(self.target) - 1) > 0.011:
             raise InputError(f"--target takes shares that add up to 1, got {' '.join(map(str, self.target))}")
-        own = [field.name for field in fields(Fairness) if field.name.startswith("classifier_")]
-        if self.classifier is None and (given := [name for name in own if getattr(self, name) not in ((), None)]):
-            raise InputError(f"--{given[0].replace('_', '-')} needs --classifier, got it without")
-        image_size(self.classifier_size, "--classifier-size")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")

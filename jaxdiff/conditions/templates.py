@@ -55,6 +55,19 @@ class PromptTable:
     prompts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Descriptions:
+    """Prompts that describe the values of an attribute.
+
+    Attributes:
+        attribute: name and values.
+        prompts: of each value, one or more.
+    """
+
+    attribute: Attribute
+    prompts: tuple[tuple[str, ...], ...]
+
+
 def parse(text: str) -> Texts:
     """The texts of an attribute, as users write them on the command line.
 
@@ -133,13 +146,60 @@ def read(file: str | os.PathLike) -> PromptTable:
         InputError: the file is missing or no TOML, has no `prompt`, or something else than texts for an attribute; or as for
             `expand`.
     """
-    file = Path(file)
     with reading(file):
-        content = tomllib.loads(read_text(file))
-        template = content.pop("prompt", None)
+        template, texts = _opened(file)
         if not isinstance(template, str):
             raise InputError(f"`prompt` must be a text with placeholders {{NAME}} of attributes, got {shortened(template)}")
-        return expand(template, [of_toml(name, given) for name, given in content.items()])
+        return expand(template, texts)
+
+
+def read_descriptions(file: str | os.PathLike) -> tuple[Descriptions, ...]:
+    """How each value of the attributes of a file is described: by the prompts of all combinations that it is part of.
+
+    Arguments:
+        file: as for `read`, where `prompt` may also be a list of templates, each of which describes all values.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    with reading(file):
+        templates, texts = _opened(file)
+        templates = [templates] if isinstance(templates, str) else templates
+        if not isinstance(templates, list) or not templates or not _all_texts(templates):
+            raise InputError(f"`prompt` must be a template, or a list of them, got {shortened(templates)}")
+        return _descriptions([expand(template, texts) for template in templates])
+
+
+def describe(text: str) -> Descriptions:
+    """The descriptions of an attribute by one prompt for each value, as users write them on the command line; see `parse`."""
+    return _descriptions([of_pair(text)])[0]
+
+
+def _descriptions(tables: Sequence[PromptTable]) -> tuple[Descriptions, ...]:
+    attributes = tables[0].attributes
+    combinations = list(product(*(attribute.values for attribute in attributes)))
+    return tuple(
+        Descriptions(
+            attribute,
+            tuple(
+                tuple(
+                    prompt
+                    for table in tables
+                    for chosen, prompt in zip(combinations, table.prompts, strict=True)
+                    if chosen[place] == value
+                )
+                for value in attribute.values
+            ),
+        )
+        for place, attribute in enumerate(attributes)
+    )
+
+
+def _opened(file: str | os.PathLike) -> tuple[Any, list[Texts]]:
+    """What a file has for `prompt`, and the texts of its attributes."""
+    content = tomllib.loads(read_text(Path(file)))
+    template = content.pop(PROMPT, None)
+    return template, [of_toml(name, given) for name, given in content.items()]
 
 
 def of_toml(name: str, given: Any) -> Texts:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
@@ -26,6 +27,8 @@ TIMING = "timing.json"
 FORMAT = 1
 MARK = "set"  # array or PNG text that identifies the set of a shard
 CAPTIONS = "captions"
+PROMPT = "prompt"
+"""The attribute whose values are prompts."""
 _MOST_SECONDS = 1e9  # to draw a sample
 SHARD = 256
 Storage = Literal["npz", "png"]
@@ -82,6 +85,29 @@ class Samples(Source):
             return Pixels(*self.image(0).shape)
         with reading(self.path / FILE):
             return spaces.from_config(self._space)
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The prompt that each sample was asked for with.
+
+        The value of the attribute `prompt`, where there is one: methods may draw an image with more words than the prompt has.
+        Otherwise that of the combination of its labels.
+
+        Raises:
+            InputError: the samples are not of a text-to-image model, or some have no label.
+        """
+        table, sizes = self.provenance.get("prompts"), [len(attribute.values) for attribute in self.attributes]
+        if table is None:
+            raise InputError(f"{self.path} was not drawn by prompts: its {FILE} has none")
+        for attribute, labels in zip(self.attributes, self.labels.T, strict=True):
+            if attribute.name == PROMPT and labels.min() >= 0:
+                return [attribute.values[label] for label in labels]
+        if not isinstance(table, list) or len(table) != math.prod(sizes) or not all(isinstance(each, str) for each in table):
+            raise InputError(f"{self.path / FILE} is damaged: its prompts {shortened(table)} are not {math.prod(sizes)} texts")
+        if self.labels.min(initial=0) < 0:
+            raise InputError(f"{self.path} has samples without a label, which have no prompt")
+        rows = np.ravel_multi_index(tuple(self.labels.T), tuple(sizes)) if sizes else np.zeros(len(self), int)
+        return [table[row] for row in rows]
 
     def shards(self) -> list[tuple[int, int]]:
         """All shards, as ranges of indices [start, stop)."""

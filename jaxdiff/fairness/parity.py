@@ -25,11 +25,11 @@ class Parity:
 
     Fields:
         frequency: the distribution over the K values in each of C contexts (..., C, K), with any leading axes.
-        target: (K,).
+        target: the target of all contexts (K,), or that of each (C, K).
     """
 
     frequency: Float[np.ndarray, "*replicates contexts k"]
-    target: Float[np.ndarray, " k"]
+    target: Float[np.ndarray, "*of_each k"]
 
     @property
     def deviation(self) -> Float[np.ndarray, "*replicates contexts k"]:
@@ -44,7 +44,7 @@ class Parity:
     @property
     def pairwise_bias(self) -> Float[np.ndarray, "*replicates contexts"]:
         """The mean of |frequency_i - frequency_j| over pairs i < j (..., C), which ignores the target (Shen et al. 2024)."""
-        i, j = np.triu_indices(len(self.target), 1)
+        i, j = np.triu_indices(self.target.shape[-1], 1)
         return np.abs(self.frequency[..., i] - self.frequency[..., j]).mean(axis=-1)
 
     @property
@@ -106,7 +106,7 @@ class ParitySummary:
 
 def measure_parity(
     predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"],
-    target: Float[np.ndarray, " values"],
+    target: Float[np.ndarray, "*of_each values"],
     *,
     contexts: Integer[np.ndarray, " m"] | None = None,
     confusion: Confusion | None = None,
@@ -114,39 +114,49 @@ def measure_parity(
     level: float = 0.95,
     seed: int = 0,
 ) -> ParitySummary:
-    """Parity of a classifier's predictions, with percentile bootstrap intervals over the images of each context.
+    """Parity of a classifier's predictions, with intervals for the images of each context.
+
+    Intervals are percentiles of the measures over draws of the frequencies: for predicted values from the posterior under
+    Jeffreys' prior, a Dirichlet distribution of the counts plus 1/2, since the bootstrap of a value that all images show has an
+    interval of length 0 (Brown et al. 2001); for probabilities from the bootstrap over images.
 
     The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
     reach 0.
 
     Arguments:
         predictions: predicted values (N,), or probabilities (N, K), whose mean is then the frequency.
-        target: (K,), a distribution over the values.
+        target: a distribution over the values (K,), or one for each context (C, K).
         contexts: the context of each image (N,), 0..C-1; None is one context.
         confusion: the classifier's confusion matrix, to correct the frequencies of predicted values; its images are resampled
             too.
-        replicates: bootstrap samples, at least 1.
+        replicates: draws, at least 1.
         level: of the intervals, in (0, 1).
         seed: of the draws.
 
     Raises:
-        InputError: a target that is not a distribution, predictions or contexts out of range, a context without images, or a
-            confusion matrix for probabilities or with another number of values.
+        InputError: a target that is not a distribution, or not as many as contexts; predictions or contexts out of range, a
+            context without images, or a confusion matrix for probabilities or with another number of values.
     """
     check_replicates(replicates, level)
     rows = _rows(predictions, target)
     contexts = np.zeros(len(rows), np.int64) if contexts is None else contexts
     count = _count(contexts, len(rows))
-    if confusion is not None and (predictions.ndim != 1 or len(confusion.count) != len(target)):
+    if target.ndim == 2 and len(target) != len(count):
+        raise InputError(f"`target` must be one distribution, or one for each of {len(count)} contexts, got {len(target)}")
+    if confusion is not None and (predictions.ndim != 1 or len(confusion.count) != target.shape[-1]):
         raise InputError(
             f"`confusion` takes predicted values (N,) of its {len(confusion.count)} values, "
-            f"got predictions of shape {predictions.shape} and a target of {len(target)}"
+            f"got predictions of shape {predictions.shape} and a target of {target.shape[-1]}"
         )
     generator = np.random.default_rng(seed)
     of_context = [rows[contexts == context] for context in range(len(count))]
     frequency = np.stack([part.mean(axis=0) for part in of_context])
-    sums = [resampled_sums(part, replicates=replicates, generator=generator) for part in of_context]
-    resampled = np.stack(sums, axis=1) / count[:, None]
+    if np.isin(rows, (0, 1)).all():
+        targets = np.broadcast_to(target, (len(count), target.shape[-1]))
+        draws = [_posterior(part.sum(axis=0), of, replicates, generator) for part, of in zip(of_context, targets, strict=True)]
+    else:
+        draws = [resampled_sums(part, replicates=replicates, generator=generator) / len(part) for part in of_context]
+    resampled = np.stack(draws, axis=1)
     if confusion is not None:
         frequency = confusion.correct(frequency)
         resampled = unmix(resampled, confusion.resampled(replicates, generator)[:, None])
@@ -155,12 +165,20 @@ def measure_parity(
     return ParitySummary(Parity(frequency, target), count, intervals, level, confusion is not None and confusion.near_singular)
 
 
+def _posterior(
+    count: Float[np.ndarray, " k"], target: Float[np.ndarray, " k"], replicates: int, generator: np.random.Generator
+) -> Float[np.ndarray, "replicates k"]:
+    """Draws of the frequencies under Jeffreys' prior. A value that should not occur and does not is taken as impossible."""
+    drawn = generator.standard_gamma(count + 0.5 * ((count > 0) | (target > 0)), (replicates, len(count)))
+    return drawn / drawn.sum(axis=1, keepdims=True)
+
+
 def _rows(
-    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, " values"]
+    predictions: Integer[np.ndarray, " n"] | Float[np.ndarray, "n k"], target: Float[np.ndarray, "*of_each values"]
 ) -> Float[np.ndarray, "n values"]:
     """The distribution over the values of each image: one-hot for predicted values."""
-    values = len(target)
-    if values < 2 or not (target >= 0).all() or abs(target.sum() - 1) > 1e-6:
+    values = target.shape[-1]
+    if target.ndim > 2 or values < 2 or not (target >= 0).all() or (np.abs(target.sum(axis=-1) - 1) > 1e-6).any():
         raise InputError(f"`target` must be a distribution over two or more values, got {target.tolist()}")
     if not len(predictions):
         raise InputError("`predictions` must be at least one, got none")

@@ -1,20 +1,20 @@
 """CLIP models (Radford et al. 2021) in the folder format of transformers: which images and prompts agree.
 
-A user brings the folder; jaxdiff has no such weights.
+A user brings the folder. That of the shipped text-to-image pipeline (`embedded-clip`) knows the embedded faces alone.
 """
 
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from jaxdiff import shipped, weight_file
 from jaxdiff.boundary import read_json, reading
 from jaxdiff.conditions import tokenizer_files
 from jaxdiff.conditions.text import PromptEncoder
@@ -27,6 +27,7 @@ from jaxdiff.interop.torch_names import from_torch
 from jaxdiff.models.image_encoder import ImageEncoderConfig
 from jaxdiff.models.network import Network, abstract, image_encoder, text_encoder
 from jaxdiff.models.size import require_held
+from jaxdiff.weight_file import named
 
 CONFIG = "config.json"
 BATCH = 32
@@ -50,6 +51,19 @@ class Clip:
     network: Network = field(repr=False)
     preparation: Preparation
     scale: float
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that identify what is made of images and prompts."""
+        described = {
+            "text": self.text.fingerprint,
+            "config": asdict(self.config),
+            "preparation": asdict(self.preparation),
+            "scale": self.scale,
+        }
+        return weight_file.fingerprint(
+            {name: np.asarray(leaf) for name, leaf in named(self.network.weights).items()}, described
+        )
 
     def of_prompts(self, prompts: Sequence[str]) -> Float[np.ndarray, "n p"]:
         """The vectors of prompts, of length 1."""
@@ -84,7 +98,11 @@ class Clip:
         """
         if len(prompts) != len(images):
             raise InputError(f"`prompts` must be {len(images)}, one for each image, got {len(prompts)}")
-        return 100 * np.maximum((self.of_images(images) * self.of_prompts(prompts)).sum(-1), 0)
+        return self.scores_of(self.of_images(images), prompts)
+
+    def scores_of(self, vectors: Float[np.ndarray, "b p"], prompts: Sequence[str]) -> Float[np.ndarray, " b"]:
+        """As `scores`, of the vectors of images from `of_images`."""
+        return 100 * np.maximum((vectors * self.of_prompts(prompts)).sum(-1), 0)
 
     def shares(self, images: UInt8[np.ndarray, "b h w c"], prompts: Sequence[str]) -> Float[np.ndarray, "b n"]:
         """How probable each prompt is for an image, of those given: the softmax of the logits, (B, N)."""
@@ -106,13 +124,13 @@ def load(folder: str | os.PathLike, variant: str | None = None) -> Clip:
     """Reads a CLIPModel of transformers, with its tokenizer and the settings of its images. No code in any file is run.
 
     Arguments:
-        folder: the folder.
+        folder: the folder; or `embedded-clip`, if no such path exists, for the shipped one.
         variant: the variant of the weights, such as `fp16`; by default none where there are plain weights.
 
     Raises:
         InputError: a file is missing or damaged, a setting is not supported, or the arrays do not match (all are listed).
     """
-    folder = Path(folder)
+    folder = shipped.place(folder)
     with reading(folder):
         files = Folder(folder)
         if not files.has(CONFIG):

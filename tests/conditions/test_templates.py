@@ -116,3 +116,32 @@ def test_faults_of_a_file_are_named(content, fault, tmp_path):
     with pytest.raises(InputError, match=fault) as raised:
         templates.read(tmp_path / "faces.toml")
     assert "faces.toml" in str(raised.value)
+
+
+def test_values_are_described_by_the_prompts_of_all_combinations(tmp_path):
+    file = tmp_path / "faces.toml"
+    file.write_text(
+        'prompt = ["a {age} {group}", "photo of a {group}, {age}"]\n'
+        'group = ["man", "woman"]\nage = { young = "young", old = "80 years old" }\n'
+    )
+    group, age = templates.read_descriptions(file)
+    assert group.attribute == Attribute("group", ("man", "woman")) and age.attribute == Attribute("age", ("young", "old"))
+    assert group.prompts == (
+        ("a young man", "a 80 years old man", "photo of a man, young", "photo of a man, 80 years old"),
+        ("a young woman", "a 80 years old woman", "photo of a woman, young", "photo of a woman, 80 years old"),
+    )
+    assert age.prompts[1] == (
+        "a 80 years old man", "a 80 years old woman", "photo of a man, 80 years old", "photo of a woman, 80 years old",
+    )  # fmt: skip
+    file.write_text('prompt = "a {group}"\ngroup = { m = "man", w = "woman" }\n')
+    alone = templates.read_descriptions(file)
+    assert alone == (templates.describe("group: m=a man | w=a woman"),)
+    assert alone[0].prompts == (("a man",), ("a woman",))
+
+
+@pytest.mark.parametrize("given", ["", "prompt = []", 'prompt = ["a {group}", 3]', 'prompt = [" "]'])
+def test_a_template_that_is_none_describes_nothing(given, tmp_path):
+    file = tmp_path / "faces.toml"
+    file.write_text(f'{given}\ngroup = ["man", "woman"]\n')
+    with pytest.raises(InputError, match="`prompt` must be a template, or a list of them"):
+        templates.read_descriptions(file)

@@ -440,7 +440,7 @@ def test_report_has_the_label_accuracy_of_an_external_classifier(program, tmp_pa
 def test_classes_in_another_order_are_noticed_on_the_real_images(tmp_path, capsys, values, noted):
     images, classes = drawn(30)
     classifier = loaded(redder_than_green(tmp_path / "file.onnx"), values=values)
-    (found,) = classification.label_accuracies(classifier, [LabelledImages("Real", images, classes)], VALUES, {})
+    (found,) = classification.measured(classifier, [LabelledImages("Real", images, classes)], VALUES, {})
     assert found["external_label_accuracy"]["overall"] == (0.0 if noted else 1.0)
     out = " ".join(capsys.readouterr().out.split())
     assert ("Note: file.onnx predicts the label of 0 % of the real images, less than by chance" in out) == noted

@@ -201,12 +201,13 @@ def test_shares_are_corrected_for_the_confusion_matrix_in_the_order_of_the_repor
     """Two values in the opposite order of the classifier's, by the formula of Rogan and Gladen."""
     classifier = classifier_with(("dark", "bright"), [[90, 10], [30, 70]])
     predicted = np.repeat([0, 1], [60, 40])
-    found = measures.shares(classifier, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
+    known, confusion = classifier.attribute.values, classifier.confusion
+    found = measures.shares(known, confusion, predicted, ("bright", "dark"), (0.3, 0.7), replicates=100, seed=0)
     bright = (0.4 + 0.9 - 1) / (0.7 + 0.9 - 1)
     np.testing.assert_allclose(found["frequency"], [bright, 1 - bright])
     assert found["target"] == [0.3, 0.7] and found["accuracy"] == [0.7, 0.9] and not found["within_tolerance"]
     assert found["discrepancy"] == pytest.approx(np.sqrt(2) * (bright - 0.3))
-    even = measures.shares(classifier, predicted, ("bright", "dark"), (), replicates=100, seed=0)
+    even = measures.shares(known, confusion, predicted, ("bright", "dark"), (), replicates=100, seed=0)
     assert even["target"] == [0.5, 0.5] and even["within_tolerance"] and even["intervals"]["within_tolerance"] == [0, 1]
 
 

@@ -11,7 +11,9 @@ with warnings.catch_warnings():
     transformers = pytest.importorskip("transformers")
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from jaxdiff.conditions import templates
 from jaxdiff.interop import clip
+from jaxdiff.interop.zero_shot import ZeroShotClassifier
 from tests.conditions.bpe import END, NAMES, VOCABULARY, parts
 
 TOLERANCE = 2e-6
@@ -70,3 +72,17 @@ def test_images_and_prompts_have_the_vectors_of_transformers(height, width, pair
     np.testing.assert_allclose(ours.shares(images, PROMPTS), output.logits_per_image.softmax(-1), atol=1e-5)
     cosines = (output.image_embeds * output.text_embeds).sum(-1).numpy()
     np.testing.assert_allclose(ours.scores(images, PROMPTS), 100 * np.maximum(cosines, 0), atol=1e-4)
+
+
+def test_classes_by_prompts_are_those_of_their_logits(pair, rng):
+    theirs, _, ours = pair
+    images = rng.integers(0, 256, (5, 24, 24, 3)).astype(np.uint8)
+    prompts = ["a man", "a woman", "a photo"]
+    classifier = ZeroShotClassifier(ours, templates.describe(f"who: {' | '.join(prompts)}"))
+    tokens = torch.from_numpy(ours.text.tokenizer(prompts).ids).long()
+    prepared = np.array(ours.preparation(images, *ours.preparation.matrices(24, 24)))
+    pixels = torch.from_numpy(prepared.transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens, pixel_values=pixels).logits_per_image.softmax(-1).numpy()
+    np.testing.assert_allclose(classifier.shares(images), expected, atol=1e-5)
+    np.testing.assert_array_equal(classifier.predict(images), expected.argmax(-1))

@@ -1,0 +1,171 @@
+"""Sets that were drawn by prompts: their images, and what each of these was drawn with."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from jaxdiff.data import Source, find, load_arrays, open_data
+from jaxdiff.data.samples import FILE
+from jaxdiff.data.view import View
+from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SampleSet
+
+
+class Drawn(NamedTuple):
+    """What an image was drawn with.
+
+    Attributes:
+        seed, index: what its noise is a function of, beside its shape; the seed is None where it is not known.
+        context: the row of the report that it is counted in: its prompt, or a value of an attribute.
+    """
+
+    seed: int | None
+    index: int
+    context: str
+
+
+@dataclass(frozen=True)
+class PromptedImages:
+    """The images of a set.
+
+    Attributes:
+        name: of the set, in the report.
+        images: the images.
+        prompts: of each image.
+        drawn: what else each image was drawn with.
+    """
+
+    name: str
+    images: UInt8[np.ndarray, "n h w c"]
+    prompts: tuple[str, ...]
+    drawn: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True)
+class PromptedSet:
+    """A set that is not read yet: one or more sets of samples that count as one.
+
+    Attributes:
+        name: of the set, in the report.
+        parts: the sets of samples with their images in the format of the evaluation.
+        by: the attribute whose values are the contexts; None for prompts.
+        most: the maximum number of images.
+    """
+
+    name: str
+    parts: tuple[tuple[SampleSet, Source], ...]
+    by: str | None
+    most: int
+
+    def __len__(self) -> int:
+        return sum(len(indices) for indices in self._indices)
+
+    @cached_property
+    def _indices(self) -> list[Int[np.ndarray, " n"]]:
+        """The images that are used of each part, the first ones of each."""
+        left, counts = self.most, []
+        for place, (samples, _) in enumerate(self.parts):
+            # as many of each part, as far as it has them
+            counts.append(min(len(samples), left // (len(self.parts) - place)))
+            left -= counts[-1]
+        return [np.arange(count) for count in counts]
+
+    @cached_property
+    def contexts(self) -> tuple[str, ...]:
+        """The context of each image that is used."""
+        return tuple(
+            each
+            for (samples, _), indices in zip(self.parts, self._indices, strict=True)
+            for each in _contexts(samples, self.by)[: len(indices)]
+        )
+
+    def first(self, context: str, count: int) -> UInt8[np.ndarray, "n h w c"] | None:
+        """The first images of a context, at most `count`; None if it has none."""
+        for samples, source in self.parts:
+            found = [place for place, each in enumerate(_contexts(samples, self.by)) if each == context][:count]
+            if found:
+                return np.stack(source.gather(np.array(found)))
+        return None
+
+    def read(self) -> PromptedImages:
+        """Reads the images. Raises `InputError` if some cannot be read."""
+        images, prompts, drawn = [], [], []
+        for (samples, source), indices in zip(self.parts, self._indices, strict=True):
+            if len(indices):
+                images.append(load_arrays(View(source, indices=indices))[0])
+            prompts += samples.prompts[: len(indices)]
+            contexts = _contexts(samples, self.by)
+            drawn += [Drawn(samples.provenance.get("seed"), index, contexts[index]) for index in indices.tolist()]
+        return PromptedImages(self.name, np.concatenate(images), tuple(prompts), tuple(drawn))
+
+
+def opened(
+    specs: Sequence[str], *, by: str | None, most: int, image_format: Mapping[str, Any], links: bool = False
+) -> list[PromptedSet]:
+    """The sets of `--synthetic`; decodes only the first image of each.
+
+    Arguments:
+        specs: sets of samples, or folders of sets that count as one.
+        by, most: see `PromptedSet`.
+        image_format: `size` and `channels`, see `open_data`.
+        links: see `open_data`.
+
+    Raises:
+        InputError: there is no complete set of samples, or one that was not drawn by prompts or lacks the attribute `by`.
+    """
+    ambiguous = len({Path(spec).name for spec in specs}) < len(specs)
+    found = []
+    for spec in specs:
+        parts = []
+        for folder in _folders(spec):
+            samples = SampleSet.open(folder)
+            _contexts(samples, by)  # before any compute
+            parts.append((samples, open_data(folder, split="all", **image_format, attributes=(), links=links)))
+        found.append(PromptedSet(spec if ambiguous else Path(spec).name, tuple(parts), by, most))
+    return found
+
+
+def _folders(spec: str) -> list[Path]:
+    """The folders of the sets of samples that a name stands for."""
+    folder = Path(spec)
+    if (folder / FILE).is_file():
+        return [folder]
+    found = sorted(file.parent for file in folder.glob(f"*/{FILE}")) if folder.is_dir() else []
+    if not found:
+        raise InputError(f"--synthetic takes sets of samples that were drawn by prompts, or folders of them; {spec} is none")
+    return found
+
+
+def _contexts(samples: SampleSet, by: str | None) -> list[str]:
+    """The context of each sample."""
+    prompts = samples.prompts
+    if by is None:
+        return prompts
+    column = find(samples.attributes, by)
+    return [samples.attributes[column].values[label] for label in samples.labels[:, column]]
+
+
+def short_names(contexts: Sequence[str]) -> list[str]:
+    """The words of each context between those that all of them begin and end with; the contexts themselves where one has none
+    of its own."""
+    if len(contexts) < 2:
+        return list(contexts)
+    words = [context.split() for context in contexts]
+    start = len(os.path.commonprefix(words))
+    after = len(os.path.commonprefix([each[start:][::-1] for each in words]))
+    own = [" ".join(each[start : len(each) - after]) for each in words]
+    return own if all(own) and len(set(own)) == len(own) else list(contexts)
+
+
+def same_noise(before: Sequence[Drawn], after: Sequence[Drawn]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """The positions of the images of two sets that were drawn from the same noise in the same context."""
+    places = {each: place for place, each in enumerate(before) if each.seed is not None}
+    pairs = [(places[each], place) for place, each in enumerate(after) if each in places]
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    return first, second
