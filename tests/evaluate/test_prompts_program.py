@@ -1,6 +1,7 @@
 """`jaxdiff evaluate prompts`: parity and agreement by prompt, attributes that stay as they were, and quality."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,10 @@ import scipy
 from PIL import Image
 
 from evaluate.__main__ import main
+from evaluate.html_report import html_report
+from evaluate.options.html_report import HtmlReport
 from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
 from jaxdiff.interop import clip
 from tests.evaluate.onnx_files import redder_than_green
 from tests.evaluate.prompted import PROMPTS, coloured
@@ -217,6 +221,32 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, sets, folder, 
     for word in words:
         assert word in error
     assert "Traceback" not in error and not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+
+
+def test_prompts_with_markup_are_shown_as_they_are(evaluate, tmp_path, sets, capsys):
+    prompts = ["[bold]a|b[/bold] $x_1$", "a <b>b</b> [/] `c`", "*c* {x}"]
+    attribute = Attribute("prompt", tuple(prompts))
+    write_set(tmp_path / "hostile", sets[0], attributes=[attribute], prompts=prompts)
+    assert evaluate("--synthetic", "hostile", *COLOUR, "--out", "out") == 0
+    printed = "".join(capsys.readouterr().out.split())
+    assert all("".join(prompt.split()) in printed for prompt in prompts)
+    rows = [line for line in (tmp_path / "out" / "prompts.md").read_text().splitlines() if "hostile | 20 |" in line]
+    assert len(rows) == 3 and rows[0].startswith(r"| [bold]a\|b[/bold] \$x_1\$: hostile")
+    page = html_report(HtmlReport(out=tmp_path / "out")).read_text()
+    assert "a &lt;b&gt;b&lt;/b&gt; [/] `c`" in page and "<b>b</b>" not in page
+
+
+def test_a_page_has_the_tables_and_images_of_each_prompt_and_set(evaluate, tmp_path, sets):
+    assert evaluate("--synthetic", "before", "after", *COLOUR, "--out", "out") == 0
+    page = html_report(HtmlReport(out=tmp_path / "out")).read_text()
+    for words in ("Colour by prompt", "photo of a woman: after</th><td>20</td>", "Shares of colour", "fairness discrepancy FD"):
+        assert words in page
+    grids = re.findall(r'alt="the first (\d+) images of (\w+): ([^"]+)"', page)
+    assert grids == [("8", name, prompt) for prompt in PROMPTS for name in ("before", "after")]
+    content = report(tmp_path)
+    (tmp_path / "out" / "prompts.json").write_text(json.dumps(content | {"contexts": 3}))
+    with pytest.raises(InputError, match="prompts.json"):
+        html_report(HtmlReport(out=tmp_path / "out"))
 
 
 def test_nothing_to_measure_is_an_error(evaluate, sets, capsys):
