@@ -16,6 +16,7 @@ def main() -> None:
     from bench.soak import Soak, soak
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
+    from bench.text import Text, text
 
     commands = {
         "devices": (Devices, devices),
@@ -27,6 +28,7 @@ def main() -> None:
         "soak": (Soak, soak),
         "solvers": (Solvers, solvers),
         "switching": (Switching, switching),
+        "text": (Text, text),
     }
     options = tyro.extras.subcommand_cli_from_dict(
         {name: kind for name, (kind, _) in commands.items()},

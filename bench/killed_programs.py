@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.equal_folders import differences
+from bench.faces import write_faces
 
 MODEL = Path("checkpoints/embedded").absolute()
 LATEST_END = 300  # seconds after a kill within which every process must have ended
@@ -65,6 +66,10 @@ def _import(inputs: Path, out: Path) -> Sequence[Any]:
     if not (folder := inputs / "exported").exists():
         interop.save(folder, _network())
     return ("-m", "train", "import", folder, "--null-label", "--value-names", "group=square,round", "--out", out)
+
+
+def _import_text(inputs: Path, out: Path) -> Sequence[Any]:
+    return ("-m", "train", "import", "embedded-text", "--dtype", "float32", "--out", out)
 
 
 def _search(inputs: Path, out: Path) -> Sequence[Any]:
@@ -195,6 +200,7 @@ PROGRAMS = {
     "train classifier": Killed(_classifier, equal=_same_run, newest=_newest_checkpoint),
     "train export": Killed(_export),
     "train import": Killed(_import),
+    "train import, text-to-image": Killed(_import_text),
     "sample search": Killed(_search),
     "sample draw": Killed(partial(_draw, 600)),
     "sample draw, slow shards": Killed(_draw_slowly),
@@ -221,17 +227,10 @@ def _made(inputs: Path, name: str, command: Callable[[Path, Path], Sequence[Any]
 
 def _faces(inputs: Path, name: str, count: int, size: int = 16, **shares: tuple[float, float]) -> Path:
     """A data set of generated faces of their own, with these shares of attributes in the two groups."""
-    from jaxdiff.data import embedded
-
     file = inputs / f"{name}.npz"
     if not file.exists():
         first = 10**6 * (1 + ["real", "large", "plain", "no beards", "glasses"].index(name))
-        images, labels = embedded.generate(
-            np.arange(count) + first, associations=embedded.DEFAULT_ASSOCIATIONS | shares, size=size
-        )
-        kept = [embedded.ATTRIBUTES[column] for column in range(labels.shape[1])]
-        named = {f"values_{each.name}": each.values for each in kept}
-        np.savez(file, images=images, labels=labels, attributes=[each.name for each in kept], **named)
+        write_faces(file, np.arange(count) + first, size=size, **shares)
     return file
 
 

@@ -5,12 +5,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from jaxdiff import conditions as encoders
 from jaxdiff import process as processes
-from jaxdiff import spaces, weight_file
+from jaxdiff import shipped, spaces, weight_file
 from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
 from jaxdiff.conditions import ConditionEncoder
@@ -23,10 +22,6 @@ from jaxdiff.models.network import Network, abstract, unet
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.process import PREDICTIONS, Prediction, Process
 from jaxdiff.spaces import Pixels, Space
-
-SHIPPED = "embedded"
-"""The name of the shipped model, see `load`."""
-_SHIPPED_IN = Path("checkpoints", SHIPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,15 +183,6 @@ def load(path: str | os.PathLike) -> Model:
         InputError: the file does not exist, is truncated or damaged, is not a jaxdiff model, or its arrays do not match its
             network.
     """
-    read = weight_file.read(_place(path), weight_file.MODEL)
+    read = weight_file.read(shipped.place(path), weight_file.MODEL)
     with reading(read.file):
         return described(read.description, lambda config: read.fill(config, partial(abstract, unet)), read.fingerprint)
-
-
-def _place(path: str | os.PathLike) -> Path:
-    """The path of a model; the shipped one is in the package, or next to it in a checkout."""
-    path = Path(path)
-    if str(path) != SHIPPED or path.is_file() or (path / weight_file.MODEL.file).is_file():
-        return path
-    package = Path(__file__).parent
-    return next((found for found in (package / _SHIPPED_IN, package.parent / _SHIPPED_IN) if found.is_dir()), path)

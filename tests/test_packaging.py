@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAWS = {law["id"]: law["name"] for law in PROJECT["tool"]["importlinter"]["contracts"]}
 PROGRAMS = ("train", "sample", "evaluate")
-MODEL = "checkpoints/embedded/model.safetensors"
 
 # For each law: a file of the house, and an import that the law forbids it.
 BREACHES = {
@@ -116,12 +115,13 @@ def files(folder: str) -> set[str]:
     return {path for path in found if "__pycache__" not in path}
 
 
-def test_the_wheel_holds_the_library_the_programs_and_the_model(wheel):
+def test_the_wheel_holds_the_library_the_programs_and_the_models(wheel):
     shipped = contents(wheel)
     about = f"jaxdiff-{jaxdiff.__version__}.dist-info/"
     programs = {f"jaxdiff/_programs/{path}" for name in PROGRAMS for path in files(name)}
-    assert {path for path in shipped if not path.startswith(about)} == files("jaxdiff") | programs | {f"jaxdiff/{MODEL}"}
-    assert shipped[f"jaxdiff/{MODEL}"] == (ROOT / MODEL).read_bytes()
+    models = {f"jaxdiff/{path}": path for path in files("checkpoints")}
+    assert {path for path in shipped if not path.startswith(about)} == files("jaxdiff") | programs | set(models)
+    assert {path: shipped[path] for path in models} == {path: (ROOT / own).read_bytes() for path, own in models.items()}
     assert f"{about}licenses/LICENSE" in shipped
     assert {"jaxdiff/py.typed", "jaxdiff/_programs/evaluate/page_template.html"} <= shipped.keys()
 

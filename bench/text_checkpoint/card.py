@@ -41,7 +41,7 @@ A prompt is "a color photo of the face of a person", or "square person", "round 
 
 Other words mean nothing to it.
 
-- Text encoder: CLIP's architecture with two layers, trained contrastively beside the image tower of `checkpoints/text-clip`
+- Text encoder: CLIP's architecture with two layers, trained contrastively against the image tower of `checkpoints/text-clip`
   ({clip_steps:,} steps of 128 pairs), then with the UNet.
 - UNet: Stable Diffusion 1's architecture with three levels, {unet_steps:,} steps of 64 latents, prediction of the noise,
   exponential moving average.
@@ -69,8 +69,9 @@ library_name: transformers
 # CLIP of rendered faces
 
 A small CLIP, {parameters:,} parameters, images of 32 x 32. Its text tower is the text encoder of `checkpoints/text`. It was
-trained contrastively on rendered faces whose attributes do not depend on one another, {clip_steps:,} steps of 128 pairs, and
-knows only the words of their captions (`jaxdiff.data.embedded_captions`). The text tower was trained further with the UNet.
+trained on rendered faces whose attributes do not depend on one another: first the image tower, to classify the attributes,
+{image_tower_steps:,} steps of 128 images; then the text tower, contrastively against it, {clip_steps:,} steps of 128 pairs. It
+knows only the words of the captions (`jaxdiff.data.embedded_captions`). The text tower was trained further with the UNet.
 
 {provenance}
 
@@ -101,8 +102,8 @@ def write_cards(
         zero_shot: quality of CLIP, by attribute.
     """
     shared = {
-        "clip_steps": plan.clip_steps, "unet_steps": plan.unet_steps, "autoencoder_steps": plan.autoencoder_steps,
-        "held_out": plan.held_out, "provenance": _provenance(plan),
+        "image_tower_steps": plan.image_tower_steps, "clip_steps": plan.clip_steps, "unet_steps": plan.unet_steps,
+        "autoencoder_steps": plan.autoencoder_steps, "held_out": plan.held_out, "provenance": _provenance(plan),
     }  # fmt: skip
     phrases = "\n".join(f"- {', '.join(values)}" for values in PHRASES.values())
     words = _PIPELINE.format(

@@ -1,4 +1,9 @@
-"""A text tower and an image tower, trained contrastively: the text encoder of the pipeline begins here."""
+"""A text tower and an image tower with a common space: the text encoder of the pipeline begins here.
+
+The image tower is trained first, to classify the attributes, and then the text tower, contrastively against the fixed image
+tower (Zhai et al. 2022, LiT). Trained together from the start, both learn what covers many pixels (hair, background, skin) and
+stay blind to the rest: neither learns of glasses while the other does not know of them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from bench.text_checkpoint.faces import CLIP, HELD_OUT, INDEPENDENT, batch, faces
+from bench.text_checkpoint.faces import CLIP, HELD_OUT, IMAGE_TOWER, INDEPENDENT, batch, faces
 from bench.text_checkpoint.fitting import fit
 from bench.text_checkpoint.plan import SIZE, TOKENS, Work
 from bench.text_checkpoint.printing import in_words, say
@@ -19,6 +25,7 @@ from jaxdiff.data.embedded_captions import PHRASES, captions, prompt
 WIDTH = 64
 """Of the text tower, of its prompts in the UNet, and of the space that both towers share."""
 _BATCH = 128
+_SHARPNESS = 8  # of embeddings of norm 1, so that scores can be certain
 
 
 def tokens(tokenizer: CLIPTokenizer, texts: Sequence[str], *, whole: bool = True) -> Int[torch.Tensor, "n l"]:
@@ -62,15 +69,46 @@ def train_clip(work: Work, tokenizer_folder: Path) -> CLIPModel:
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     torch.manual_seed(work.plan.seed)
     model = CLIPModel(_config(tokenizer))
+    _train_image_tower(work, model)
 
     def loss(step: int) -> torch.Tensor:
         images, ids = pairs(step, _BATCH, work.plan.seed, tokenizer)
-        return contrast(model, text_embeddings(model, ids), image_embeddings(model, images))
+        with torch.no_grad():
+            embedded_images = image_embeddings(model, images)
+        return contrast(model, text_embeddings(model, ids), embedded_images)
 
-    fit("clip", model, loss, steps=work.plan.clip_steps, rate=2e-3, seed=work.plan.seed, state=work.state("clip"))
+    text = [*model.text_model.parameters(), *model.text_projection.parameters(), model.logit_scale]
+    fit(
+        "clip",
+        model,
+        loss,
+        steps=work.plan.clip_steps,
+        rate=2e-3,
+        seed=work.plan.seed,
+        state=work.state("clip"),
+        parameters=text,
+    )
     model.save_pretrained(folder.with_suffix(".partial"))
     folder.with_suffix(".partial").replace(folder)
     return model
+
+
+def _train_image_tower(work: Work, model: CLIPModel) -> None:
+    """Trains the image tower, in place: each attribute is a linear function of the embeddings."""
+    counts = [len(attribute.values) for attribute in ATTRIBUTES]
+    head = nn.Linear(WIDTH, sum(counts))
+
+    def loss(step: int) -> torch.Tensor:
+        images, labels = faces(batch(IMAGE_TOWER, step, _BATCH), INDEPENDENT)
+        scores = head(_SHARPNESS * image_embeddings(model, images)).split(counts, dim=1)
+        truth = torch.from_numpy(labels).long()
+        return sum(functional.cross_entropy(each, truth[:, column]) for column, each in enumerate(scores))
+
+    fit(
+        "image tower", nn.ModuleDict({"clip": model, "head": head}), loss, steps=work.plan.image_tower_steps, rate=2e-3,
+        seed=work.plan.seed, state=work.state("image-tower"),
+        parameters=[*model.vision_model.parameters(), *model.visual_projection.parameters(), *head.parameters()],
+    )  # fmt: skip
 
 
 def _config(tokenizer: CLIPTokenizer) -> CLIPConfig:
@@ -79,7 +117,7 @@ def _config(tokenizer: CLIPTokenizer) -> CLIPConfig:
         "vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": TOKENS,
         "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
-    vision = {"num_hidden_layers": 4, "image_size": SIZE, "patch_size": 4}
+    vision = {"num_hidden_layers": 4, "image_size": SIZE, "patch_size": 8}
     return CLIPConfig(
         text_config={**tower, **text, "projection_dim": WIDTH},
         vision_config={**tower, **vision, "projection_dim": WIDTH},

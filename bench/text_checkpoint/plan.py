@@ -18,7 +18,7 @@ class Plan:
 
     Attributes:
         seed: of the initial weights, the noise and the data.
-        classifier_steps, autoencoder_steps, clip_steps, unet_steps: optimiser's steps.
+        classifier_steps, autoencoder_steps, image_tower_steps, clip_steps, unet_steps: optimiser's steps.
         faces: images whose latents the UNet is trained on.
         held_out: rendered images that autoencoder and CLIP are measured on.
         drawn, drawing_steps: images that are drawn for each prompt and scale, and steps of DDIM.
@@ -27,8 +27,9 @@ class Plan:
     seed: int = 0
     classifier_steps: int = 1500
     autoencoder_steps: int = 4000
-    clip_steps: int = 2000
-    unet_steps: int = 7500
+    image_tower_steps: int = 400
+    clip_steps: int = 800
+    unet_steps: int = 5000
     faces: int = 40_000
     held_out: int = 1024
     drawn: int = 256
@@ -40,7 +41,8 @@ class Plan:
 
 
 QUICK = Plan(
-    classifier_steps=20, autoencoder_steps=20, clip_steps=20, unet_steps=20, faces=256, held_out=64, drawn=4, drawing_steps=2
+    classifier_steps=20, autoencoder_steps=20, image_tower_steps=20, clip_steps=20, unet_steps=20,
+    faces=256, held_out=64, drawn=4, drawing_steps=2
 )  # fmt: skip
 """A plan of minutes, which shows that every stage runs; its faces are noise."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from jaxdiff import shipped
 from jaxdiff._console.arguments import CheckedOptions, image_size
 from jaxdiff.bounds import Finite, Positive
 from jaxdiff.errors import InputError
@@ -15,7 +16,7 @@ class ClassifierOptions(CheckedOptions):
 
     classifier: Path | None = None
     """External attribute classifier: an ONNX file (needs onnxruntime), or the folder of a CLIP model, which classifies by
-    --classifier-prompts."""
+    --classifier-prompts; `embedded-clip` for the shipped one, which knows the embedded faces."""
     classifier_prompts: tuple[str, ...] = ()
     """With a CLIP model as --classifier: a prompt for each value of an attribute, "group: a photo of a man | a photo of a
     woman" or "group: VALUE=PROMPT | VALUE=PROMPT"; or a TOML file with a template, or a list of them, as `prompt`, and the
@@ -65,7 +66,7 @@ class ClassifierOptions(CheckedOptions):
     @property
     def by_prompts(self) -> bool:
         """Whether the classifier is a CLIP model."""
-        return self.classifier is not None and self.classifier.is_dir()
+        return self.classifier is not None and shipped.place(self.classifier).is_dir()
 
 
 def _flag(name: str) -> str:

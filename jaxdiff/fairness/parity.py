@@ -114,9 +114,11 @@ def measure_parity(
     level: float = 0.95,
     seed: int = 0,
 ) -> ParitySummary:
-    """Parity of a classifier's predictions, with percentile bootstrap intervals over the images of each context.
+    """Parity of a classifier's predictions, with intervals for the images of each context.
 
-    The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
+    Intervals are percentiles of the measures over draws of the frequencies: for predicted values from the posterior under
+    Jeffreys' prior, a Dirichlet distribution of the counts plus 1/2, since the bootstrap of a value that all images show has an
+    interval of length 0 (Brown et al. 2001, section 3.1.2 and 4.3); for probabilities from the bootstrap over images. The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
     reach 0.
 
     Arguments:
@@ -125,7 +127,7 @@ def measure_parity(
         contexts: the context of each image (N,), 0..C-1; None is one context.
         confusion: the classifier's confusion matrix, to correct the frequencies of predicted values; its images are resampled
             too.
-        replicates: bootstrap samples, at least 1.
+        replicates: draws, at least 1.
         level: of the intervals, in (0, 1).
         seed: of the draws.
 
@@ -147,14 +149,26 @@ def measure_parity(
     generator = np.random.default_rng(seed)
     of_context = [rows[contexts == context] for context in range(len(count))]
     frequency = np.stack([part.mean(axis=0) for part in of_context])
-    sums = [resampled_sums(part, replicates=replicates, generator=generator) for part in of_context]
-    resampled = np.stack(sums, axis=1) / count[:, None]
+    if np.isin(rows, (0, 1)).all():
+        targets = np.broadcast_to(target, (len(count), target.shape[-1]))
+        draws = [_posterior(part.sum(axis=0), of, replicates, generator) for part, of in zip(of_context, targets, strict=True)]
+    else:
+        draws = [resampled_sums(part, replicates=replicates, generator=generator) / len(part) for part in of_context]
+    resampled = np.stack(draws, axis=1)
     if confusion is not None:
         frequency = confusion.correct(frequency)
         resampled = unmix(resampled, confusion.resampled(replicates, generator)[:, None])
     replicate = Parity(resampled, target)
     intervals = {name: percentile_interval(getattr(replicate, name), level) for name in MEASURES}
     return ParitySummary(Parity(frequency, target), count, intervals, level, confusion is not None and confusion.near_singular)
+
+
+def _posterior(
+    count: Float[np.ndarray, " k"], target: Float[np.ndarray, " k"], replicates: int, generator: np.random.Generator
+) -> Float[np.ndarray, "replicates k"]:
+    """Draws of the frequencies under Jeffreys' prior. A value that should not occur and does not is taken as impossible."""
+    drawn = generator.standard_gamma(count + 0.5 * ((count > 0) | (target > 0)), (replicates, len(count)))
+    return drawn / drawn.sum(axis=1, keepdims=True)
 
 
 def _rows(

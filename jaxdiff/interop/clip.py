@@ -1,6 +1,6 @@
 """CLIP models (Radford et al. 2021) in the folder format of transformers: which images and prompts agree.
 
-A user brings the folder; jaxdiff has no such weights.
+A user brings the folder. That of the shipped text-to-image pipeline (`embedded-clip`) knows the embedded faces alone.
 """
 
 import math
@@ -8,14 +8,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxdiff import weight_file
+from jaxdiff import shipped, weight_file
 from jaxdiff.boundary import read_json, reading
 from jaxdiff.conditions import tokenizer_files
 from jaxdiff.conditions.text import PromptEncoder
@@ -125,13 +124,13 @@ def load(folder: str | os.PathLike, variant: str | None = None) -> Clip:
     """Reads a CLIPModel of transformers, with its tokenizer and the settings of its images. No code in any file is run.
 
     Arguments:
-        folder: the folder.
+        folder: the folder; or `embedded-clip`, if no such path exists, for the shipped one.
         variant: the variant of the weights, such as `fp16`; by default none where there are plain weights.
 
     Raises:
         InputError: a file is missing or damaged, a setting is not supported, or the arrays do not match (all are listed).
     """
-    folder = Path(folder)
+    folder = shipped.place(folder)
     with reading(folder):
         files = Folder(folder)
         if not files.has(CONFIG):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxdiff import model as models
+from jaxdiff import shipped
 from jaxdiff.boundary import read_json, reading, require_regular
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
@@ -156,7 +157,7 @@ def _opened(source: str | os.PathLike) -> tuple[CheckpointFiles, str]:
     """The files of a source, and the name of the file or folder in it that is meant; empty for all of it."""
     if reference := hub.parsed(source):
         return hub.opened(reference), reference.path
-    path = Path(source)
+    path = shipped.place(source)
     if path.is_dir():
         return Folder(path), ""
     if not path.exists():

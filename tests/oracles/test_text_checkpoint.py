@@ -28,7 +28,8 @@ from jaxdiff.data.embedded_captions import OCCUPATIONS, PHRASES, captions, promp
 from jaxdiff.errors import InputError
 
 TINY = Plan(
-    classifier_steps=1, autoencoder_steps=1, clip_steps=1, unet_steps=1, faces=64, held_out=16, drawn=1, drawing_steps=1
+    classifier_steps=1, autoencoder_steps=1, image_tower_steps=1, clip_steps=1, unet_steps=1,
+    faces=64, held_out=16, drawn=1, drawing_steps=1
 )  # fmt: skip
 
 

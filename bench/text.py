@@ -1,0 +1,118 @@
+"""Fairness by prompt on the shipped text-to-image pipeline: groups by occupation, and methods on pairs of prompts."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.faces import write_faces
+from jaxdiff._console.terminal import console
+from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
+from jaxdiff.data.embedded_captions import OCCUPATIONS, prompt
+from jaxdiff.errors import InputError
+
+PROMPTS = Path(__file__).with_name("occupations.toml")
+PAIR = " | ".join(f"{group}={prompt(group=group)}" for group in ("square", "round"))
+METHODS: Mapping[str, Sequence[str]] = {
+    "vanilla": (),
+    "mixing": (),
+    "switching": ("--tau-file", "{tau}"),
+    "editing": (),
+}
+"""Methods that draw the pair of prompts, with their own options."""
+REMEDIES: Mapping[str, Sequence[str]] = {}
+"""Methods that draw the occupations at equal shares of the groups, with their own options."""
+_TRAINING, _REAL = 60_000_000, 4000
+
+
+@dataclass(frozen=True)
+class Text:
+    """Runs the commands behind the tables of text-to-image in the documentation, one after another, and prints each.
+
+    First the share of square faces for each occupation, by guidance scale; then with methods that aim at equal shares. Then a
+    pair of prompts, drawn with each method at two scales, and evaluated in three directions. The attribute classifiers are
+    trained on faces without associations. Takes about an hour on two cores; commands that have ended are not run again.
+
+    Examples:
+
+      python -m bench text
+
+      python -m bench text --count 64 --out out/short
+    """
+
+    out: Path = Path("out/text")
+    """Output folder."""
+    model: Path = Path("embedded-text")
+    """Text-to-image model that knows the captions of the embedded faces."""
+    count: int = 256
+    """Images for each occupation, and for each of the two prompts."""
+    scales: tuple[float, ...] = (1, 3, 5, 7.5)
+    """Guidance scales at which occupations are drawn as they are."""
+    scale: float = 3
+    """Guidance scale of the methods."""
+    pair_scales: tuple[float, ...] = (3, 7.5)
+    """Guidance scales of the pair of prompts."""
+    steps: int = 25
+    """Steps of DDIM."""
+
+    def __post_init__(self):
+        for name in ("count", "steps"):
+            if getattr(self, name) < 2:
+                raise InputError(f"--{name} must be at least 2, got {getattr(self, name)}")
+
+
+def text(options: Text) -> None:
+    """Draws and evaluates the sets."""
+    real = options.out / "independent.npz"
+    if not real.exists():
+        real.parent.mkdir(parents=True, exist_ok=True)
+        write_faces(real, np.arange(_REAL) + _TRAINING, size=32, **dict.fromkeys(DEFAULT_ASSOCIATIONS, (0.5, 0.5)))
+    drawing = ("--model", options.model, "--solver", "ddim", "--steps", options.steps)
+    _occupations(options, real, drawing)
+    _pair(options, real, drawing)
+
+
+def _occupations(options: Text, real: Path, drawing: Sequence[Any]) -> None:
+    given = (*drawing, "--prompts", PROMPTS, "--count", len(OCCUPATIONS) * options.count)
+    sets = []
+    for scale in sorted({options.scale, *options.scales}, key=lambda scale: scale != options.scale):
+        sets.append(_draw(options.out / f"occupations-{scale:g}", *given, "--guidance-scale", scale))
+    for method, own in REMEDIES.items():
+        folder = options.out / f"occupations-{method}"
+        sets.append(_draw(folder, *given, "--guidance-scale", options.scale, "--method", method, *own))
+    judged = ("--attribute", "group", "--associated", "all", "--real", real, "--by", "occupation", "--clip", "embedded-clip")
+    _run("evaluate", "prompts", "--synthetic", *sets, *judged, "--out", options.out / "by-occupation")
+
+
+def _pair(options: Text, real: Path, drawing: Sequence[Any]) -> None:
+    sets = []
+    for scale in options.pair_scales:
+        given = (*drawing, "--attribute", f"group: {PAIR}", "--guidance-scale", scale)
+        tau = options.out / f"tau-{scale:g}.json"
+        if not tau.exists():
+            _run("sample", "search", *given, "--metric", "feature", "--reference", real, "--out", tau)
+        for method, own in METHODS.items():
+            folder, own = options.out / f"pair-{scale:g}-{method}", [each.format(tau=tau) for each in own]
+            sets.append(_draw(folder, *given, "--count", 2 * options.count, "--method", method, *own))
+    judged = ("--attribute", "group", "--associated", "all", "--real", real, "--seeds", 2)
+    _run("evaluate", "fairness", *judged, "--synthetic", *sets, "--out", options.out / "pair")
+
+
+def _draw(folder: Path, *arguments: Any) -> Path:
+    if not (folder / "samples.json").exists():
+        _run("sample", "draw", *arguments, "--out", folder)
+    return folder
+
+
+def _run(*arguments: Any) -> None:
+    """Runs a program of jaxdiff, and prints its command."""
+    command = ["-m", *map(str, arguments)]
+    console.print(f"jaxdiff {shlex.join(command[1:])}", highlight=False, markup=False)
+    done = subprocess.run([sys.executable, *command], check=False)
+    if done.returncode:
+        raise InputError(f"`jaxdiff {shlex.join(command[1:])}` ended with status {done.returncode}")

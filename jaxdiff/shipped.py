@@ -1,0 +1,17 @@
+"""The models shipped with jaxdiff, by name."""
+
+import os
+from pathlib import Path
+
+MODEL, TEXT, CLIP = "embedded", "embedded-text", "embedded-clip"
+"""The model of the embedded faces; the text-to-image pipeline of their captions, and the CLIP trained with it."""
+_FOLDERS = {MODEL: "embedded", TEXT: "text", CLIP: "text-clip"}
+
+
+def place(path: str | os.PathLike) -> Path:
+    """The path of a model: the folder of a shipped one, in the package or beside it in a checkout, unless `path` exists."""
+    path = Path(path)
+    if str(path) not in _FOLDERS or path.exists():
+        return path
+    inside, package = Path("checkpoints", _FOLDERS[str(path)]), Path(__file__).parent
+    return next((found for found in (package / inside, package.parent / inside) if found.is_dir()), path)
