@@ -72,15 +72,23 @@ class Drawing:
         inside = self.chosen.nest.inside(self.method.takes_scale)
         return self.chosen.nest.outside(self.method.around(inside, self, indices, ends), condition, self.method.extrapolates)
 
+    def noise(self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]) -> tuple[jax.Array, jax.Array]:
+        """The key of the noise, one for all or one for each image, and the number of each image under its key."""
+        if (seeded := self.plan.seeded(indices, ends)) is None:
+            return self.key, self.over_devices(indices)
+        seeds, numbers = self.over_devices(seeded)
+        return jax.vmap(jax.random.key)(seeds), numbers
+
     def over_devices(self, rows: Any) -> Any:
         """Rows on the host, sharded over the devices."""
         return parallel.shard_rows(self.chosen.mesh, rows)
 
-    def sampled(self, denoise: Any, condition: Any, indices: Any) -> tuple[jax.Array, Record | None]:
-        """Samples from the solver, sharded over the devices, and the guard's record, if any."""
+    def sampled(self, denoise: Any, condition: Any, noise: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Record | None]:
+        """Samples from the solver, sharded over the devices, and the guard's record, if any; `noise` is of `noise`."""
+        key, indices = noise
         process, shape = self.chosen.model.process, self.chosen.model.shape
         x, memory = sample(
-            denoise, process, shape=shape, solver=self.chosen.solver, key=self.key, condition=condition, indices=indices,
+            denoise, process, shape=shape, solver=self.chosen.solver, key=key, condition=condition, indices=indices,
             return_memory=True,
         )  # fmt: skip
         return x, guidance.record(denoise, memory, len(indices))
@@ -88,10 +96,11 @@ class Drawing:
     def lower(self, count: int) -> jax.stages.Lowered:
         """The program that `draw` runs for a batch of `count` images over all devices; for editing, its first program."""
         rows = np.arange(count // jax.process_count(), dtype=np.int32)
-        condition = self.over_devices(self.method.condition(self.plan, rows, self.plan.in_turn(len(rows))))
+        ends = self.plan.in_turn(len(rows))
+        condition, (key, numbers) = self.over_devices(self.method.condition(self.plan, rows, ends)), self.noise(rows, ends)
         return lowered(
             self.denoiser(condition), self.chosen.model.process, shape=self.chosen.model.shape, solver=self.chosen.solver,
-            key=self.key, condition=condition, indices=self.over_devices(rows),
+            key=key, condition=condition, indices=numbers,
         )  # fmt: skip
 
     @cached_property
@@ -113,6 +122,7 @@ class Drawing:
             "model_training": self.chosen.model.training,
             "method": self.method.name,
             "seed": self.seed,
+            **({} if self.chosen.seeds is None else {"seeds_of_prompts": list(self.chosen.seeds)}),
             "evaluations": self.evaluations,
             **self.method.settings(self.plan),
             **self.method.provenance(self.chosen),

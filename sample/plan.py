@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt32
+
+from jaxdiff.conditions.projection import FairProjection
+from jaxdiff.fairness.fair_prompts import FairPrompts
 
 from .setting import Setting
 
@@ -32,6 +35,11 @@ class Plan:
         return jax.tree.map(np.asarray, self.chosen.conditions())
 
     @property
+    def fair(self) -> FairPrompts | None:
+        """The prompts under the fair table; None without a table."""
+        return self.chosen.fair
+
+    @property
     def count(self) -> int:
         """K, the number of values; 1 for an unconditional model."""
         return max(1, len(self.chosen.values))
@@ -52,6 +60,62 @@ class Plan:
     def null(self, ends: Int[np.ndarray, " b"]) -> Any:
         """The null condition."""
         return jax.tree.map(lambda row: np.broadcast_to(row, (len(ends), *row.shape)), self.chosen.null)
+
+    def unlabelled(self, ends: Int[np.ndarray, " b"]) -> Any:
+        """The image's condition without its value: of its neutral prompt with a fair table, or else the null condition."""
+        return self.null(ends) if self.fair is None else jax.tree.map(lambda rows: rows[ends], self._neutral)
+
+    def edits(self, ends: Int[np.ndarray, " b"]) -> tuple[Any, ...]:
+        """The condition of each value of the fair table alone, each repeated for the batch."""
+        rows = [jax.tree.map(lambda rows, place=place: rows[place], self._edits) for place in range(len(self.fair.values))]
+        return tuple(jax.tree.map(lambda row: np.broadcast_to(row, (len(ends), *row.shape)), each) for each in rows)
+
+    def projected(self, ends: Int[np.ndarray, " b"], injection: float) -> Any:
+        """The image's neutral prompt, with the directions in which values differ replaced by `injection` times those of its own
+        value; a prompt without a concept as it is."""
+        fair, neutral = self.fair, self.unlabelled(ends)
+        labels, valued = fair.rows[ends, 1:], fair.has_value(ends)
+        moved = {
+            name: np.where(valued.reshape(-1, *(1,) * (leaf.ndim - 1)), self._projections[name](leaf, labels, injection), leaf)
+            for name, leaf in neutral.items()
+            if name in self._projections
+        }
+        return {**neutral, **moved}
+
+    def seeded(
+        self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]
+    ) -> tuple[UInt32[np.ndarray, " b"], Int[np.ndarray, " b"]] | None:
+        """The seed of each image's prompt, and its number among the images of the prompt; None if prompts have no seeds.
+
+        Image n of a prompt with a seed is image n of a set of this prompt alone, drawn with this seed.
+        """
+        if self.chosen.seeds is None:
+            return None
+        prompts = self.chosen.labels(ends)[:, 0] if self.chosen.columns else np.zeros(len(ends), int)
+        count = self.count if self.fair is None else len(self.fair.prompts)
+        seeds = np.array([self.seed if own is None else own for own in self.chosen.seeds], np.uint32)
+        return seeds[prompts], indices // count
+
+    @cached_property
+    def _neutral(self) -> Any:
+        """The condition of the neutral prompt of each of the fair table's rows."""
+        return jax.tree.map(np.asarray, self.chosen.model.conditions.encode(self.fair.neutral()))
+
+    @cached_property
+    def _edits(self) -> Any:
+        """The condition of each value of the fair table."""
+        return jax.tree.map(np.asarray, self.chosen.model.conditions.encode_prompts(self.fair.edit_prompts()))
+
+    @cached_property
+    def _projections(self) -> dict[str, FairProjection]:
+        """The projection of each part of the condition that is made of the prompt."""
+        valued = self.fair.has_value(np.arange(len(self.fair.rows)))
+        labels, counts = self.fair.rows[valued, 1:], [len(each.values) for each in self.fair.drawn]
+        return {
+            name: FairProjection.fit(rows[valued], labels, counts)
+            for name, rows in self.rows.items()
+            if name in ("text", "pooled")
+        }
 
     def others(self, ends: Int[np.ndarray, " b"]) -> Any:
         """The mean condition of all other values."""

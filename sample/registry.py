@@ -95,12 +95,14 @@ class Method(Entry):
         extrapolates: whether its posterior mean may leave the range of the data.
         takes_scale: whether it applies classifier-free guidance itself, instead of the modifier.
         start: the label that sampling starts with, if not the image's own: `other` or `none`.
+        fair_table: the fair table of a text-to-image model, a name or a file; None for none.
     """
 
     needs_labels: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False
     takes_scale: ClassVar[bool] = False
     start = "other"
+    fair_table = None
 
     @classmethod
     def spelled(cls) -> str:
@@ -139,7 +141,7 @@ class Method(Entry):
     def draw(self, drawing: "Drawing", indices: Any, ends: Any) -> tuple[Any, Any]:
         """Samples with these indices and labels, and the guard's record, if any."""
         condition = drawing.over_devices(self.condition(drawing.plan, indices, ends))
-        return drawing.sampled(drawing.denoiser(condition, indices, ends), condition, drawing.over_devices(indices))
+        return drawing.sampled(drawing.denoiser(condition, indices, ends), condition, drawing.noise(indices, ends))
 
     def evaluations(self, drawing: "Drawing") -> int:
         """Network evaluations per image."""

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from jaxdiff import parallel
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.fair_prompts import FairPrompts
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
 from jaxdiff.loading import load
 from jaxdiff.model import Model
@@ -44,6 +45,8 @@ class Setting:
         abstract: whether the weights are only shapes, to compile without running.
         policy: the clipping policy, which keeps posterior means in the range of the data.
         nest: the model's denoiser with the modifiers.
+        fair: the prompts under a fair table, whose rows of labels are then the values; None without a table.
+        seeds: the seed of each prompt, None for that of the run; None if all have that.
     """
 
     model: Model
@@ -57,6 +60,8 @@ class Setting:
     abstract: bool
     policy: ClippingPolicy
     nest: Nest
+    fair: FairPrompts | None = None
+    seeds: tuple[int | None, ...] | None = None
 
     @property
     def denoise(self) -> Callable:
@@ -80,6 +85,8 @@ class Setting:
 
     def labels(self, ends: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b a"]:
         """Label rows for the values at these positions in `values`, with the null label for the model's other attributes."""
+        if self.fair is not None:
+            return self.fair.rows[ends]
         attributes = self.model.conditions.attributes
         rows = np.full((len(ends), len(attributes)), NULL, np.int32)
         if self.columns:
@@ -174,19 +181,26 @@ def setting(
     """
     make_solver(sampling, {})
     mesh = sampling.make_mesh()
-    model, attribute = prompted(path, load(path), attribute, sampling)
+    given = prompted(path, load(path), attribute, sampling, None if method is None else method.fair_table)
+    model, attribute, fair, seeds = given
     solver = make_solver(sampling, model.grids)
     solver.check(model.process)
     if not model.conditions.attributes:
         _check_unconditional(path, model, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)
-    found, columns, labels = _chosen_values(path, model, attribute, values) if model.conditions.attributes else (None, (), ())
+    if fair is not None:
+        found, columns, labels = _of_table(fair, values)
+    elif model.conditions.attributes:
+        found, columns, labels = _chosen_values(path, model, attribute, values)
+    else:
+        found, columns, labels = None, (), ()
     clipping = sampling.modifier("clipping")
     policy = clipping.policy(model) if clipping else model.space.policy
     if sampling.network_eps:
         solver, policy = _clipping_solver(path, solver, policy)
     chosen = Setting(
-        model, found, columns, labels, solver, sampling.scale, start, mesh, abstract, policy, Nest(model, policy, ())
+        model, found, columns, labels, solver, sampling.scale, start, mesh, abstract, policy, Nest(model, policy, ()),
+        fair=fair, seeds=seeds,
     )  # fmt: skip
     chosen = replace(chosen, model=chosen.placed(model))
     ready = tuple(modifier.ready(chosen) for modifier in sampling.modifiers)
@@ -255,6 +269,16 @@ def _chosen_values(
     if len(values) < 2 or len(set(values)) < len(values):
         raise InputError(f"--values takes two or more different values of {found.name!r}, got {' '.join(values)}")
     return found, columns, tuple(map(found.index, values))
+
+
+def _of_table(fair: FairPrompts, values: tuple[str, ...]) -> tuple[Attribute, tuple[int, ...], tuple[int, ...]]:
+    """All attributes of the labels joined, their columns, and the rows of labels as values."""
+    if values:
+        raise InputError(f"--values and --fair-table both choose values: use one of them; got --values {' '.join(values)}")
+    attributes = fair.attributes
+    names = ("+".join(own.values[label] for own, label in zip(attributes, row, strict=True) if label >= 0) for row in fair.rows)
+    found = Attribute("+".join(each.name for each in attributes), tuple(names))
+    return found, tuple(range(len(attributes))), tuple(range(len(found.values)))
 
 
 def product_of(attributes: Sequence[Attribute]) -> Attribute:

@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxdiff.boundary import read_text, reading
 from jaxdiff.bounds import shortened
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import PROMPT, Attribute
 from jaxdiff.errors import InputError
 
 MOST_PROMPTS = 10_000
@@ -34,6 +34,10 @@ class Texts:
 
     attribute: Attribute
     texts: tuple[str, ...]
+
+    def text_of(self, value: str) -> str:
+        """The text of a value. Raises `InputError` for one that the attribute does not have."""
+        return self.texts[self.attribute.index(value)]
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ def expand(template: str, texts: Sequence[Texts]) -> PromptTable:
     names = [each.attribute.name for each in texts]
     if not names or len(set(names)) < len(names):
         raise InputError(f"a template takes one attribute or more of different names, got {', '.join(names) or 'none'}")
-    pieces = _pieces(template)
-    used = {name for _, name in pieces if name is not None}
+    parts = pieces(template)
+    used = {name for _, name in parts if name is not None}
     known = ", ".join(names)
     if unknown := sorted(used - set(names)):
         raise InputError(f"{shortened(template)} has the placeholder {{{unknown[0]}}}, and the attributes are {known}")
@@ -114,7 +118,7 @@ def expand(template: str, texts: Sequence[Texts]) -> PromptTable:
     prompts = []
     for chosen in product(*(each.texts for each in texts)):
         put = dict(zip(names, chosen, strict=True))
-        prompts.append("".join(before + ("" if name is None else put[name]) for before, name in pieces))
+        prompts.append("".join(before + ("" if name is None else put[name]) for before, name in parts))
     return PromptTable(tuple(each.attribute for each in texts), tuple(prompts))
 
 
@@ -192,11 +196,20 @@ def _descriptions(tables: Sequence[PromptTable]) -> tuple[Descriptions, ...]:
 def _opened(file: str | os.PathLike) -> tuple[Any, list[Texts]]:
     """What a file has for `prompt`, and the texts of its attributes."""
     content = tomllib.loads(read_text(Path(file)))
-    template = content.pop("prompt", None)
-    return template, [_of_toml(name, given) for name, given in content.items()]
+    template = content.pop(PROMPT, None)
+    return template, [of_toml(name, given) for name, given in content.items()]
 
 
-def _of_toml(name: str, given: Any) -> Texts:
+def of_toml(name: str, given: Any) -> Texts:
+    """The texts of an attribute, as files of TOML have them; see `read`.
+
+    Arguments:
+        name: the attribute's name.
+        given: a list of texts, or a table of them by value.
+
+    Raises:
+        InputError: it is something else, the name is no name, or there are fewer than two texts or two are equal.
+    """
     if not _NAME.fullmatch(name):
         raise InputError(f"the name of an attribute must be of letters, digits, _ and -, got {shortened(name)}")
     texts = dict(zip(given, given, strict=True)) if isinstance(given, list) and _all_texts(given) else given
@@ -235,8 +248,12 @@ def _own_words(name: str, texts: Sequence[str]) -> list[str]:
     return values
 
 
-def _pieces(template: str) -> list[tuple[str, str | None]]:
-    """The texts of a template, each with the name of the placeholder that follows."""
+def pieces(template: str) -> list[tuple[str, str | None]]:
+    """The texts of a template, each with the name of the placeholder that follows.
+
+    Raises:
+        InputError: a brace is alone, or a placeholder is no name.
+    """
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:

@@ -145,9 +145,13 @@ class Prompts(ConditionEncoder):
         negative: the prompt of the null condition; None for its default, the empty prompt.
         zeros: whether the null condition is zero where `negative` is None (`force_zeros_for_empty_prompt`).
         size: height and width of the images in pixels, needed with two encoders.
+        optional: how many attributes at the end a sample may lack. Such an attribute has a further value, the last, for
+            samples without it, whose label is -1.
+        scales: a scale of classifier-free guidance for each prompt, which replaces that of the guidance: the condition has it
+            as `guidance` (B,); None for the same scale for all.
 
     Raises:
-        InputError: there are not as many prompts as combinations, or something is missing.
+        InputError: there are not as many prompts or scales as combinations, or something is missing.
     """
 
     encoders: tuple[PromptEncoder, ...]
@@ -156,6 +160,8 @@ class Prompts(ConditionEncoder):
     negative: str | None = None
     zeros: bool = False
     size: tuple[int, int] | None = None
+    optional: int = 0
+    scales: tuple[float, ...] | None = None
 
     name: ClassVar[str] = "prompts"
     has_null: ClassVar[bool] = True
@@ -167,17 +173,27 @@ class Prompts(ConditionEncoder):
             raise InputError("both `encoders` must take as many tokens of a prompt")
         if len(self.encoders) == 2 and self.size is None:
             raise InputError("`size`, the height and width of the images, is part of the condition of two encoders: give it")
-        if (count := math.prod(self.values)) != len(self.prompts):
+        if (count := math.prod(self._choices)) != len(self.prompts):
             raise InputError(f"`prompts` must be {count}, one for each combination of the attributes, got {len(self.prompts)}")
+        if self.scales is not None and len(self.scales) != count:
+            raise InputError(f"`scales` must be {count}, one for each prompt, got {len(self.scales)}")
 
     @property
     def separate(self) -> bool:
         """False: prompts stand for combinations of values."""
         return False
 
-    def with_prompts(self, attributes: Sequence[Attribute], prompts: Sequence[str]) -> "Prompts":
+    def with_prompts(
+        self,
+        attributes: Sequence[Attribute],
+        prompts: Sequence[str],
+        *,
+        optional: int = 0,
+        scales: Sequence[float] | None = None,
+    ) -> "Prompts":
         """The encoder for labels of other attributes, whose combinations of values stand for these prompts; see `Prompts`."""
-        return replace(self, attributes=tuple(attributes), prompts=tuple(prompts))
+        scales = None if scales is None else tuple(scales)
+        return replace(self, attributes=tuple(attributes), prompts=tuple(prompts), optional=optional, scales=scales)
 
     def with_negative(self, negative: str | None) -> "Prompts":
         """The encoder with another prompt for the null condition; None for the default."""
@@ -230,17 +246,17 @@ class Prompts(ConditionEncoder):
     def encode(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> dict[str, Float[Array, "b ..."]]:
         """The conditions of the prompts that labels stand for; see `ConditionEncoder.encode`.
 
-        The label -1, which all attributes of a sample have or none, is the null condition.
+        The label -1 of all attributes is the null condition. Of some it is an error, but for those that a sample may lack.
         """
         labels = np.asarray(labels)
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels
-        null = (table == NULL).any(1)
-        if (null & (table != NULL).any(1)).any():
+        null = (table == NULL).all(1) & (table.shape[1] > 0)
+        if ((table[:, : len(self.attributes) - self.optional] == NULL).any(1) & ~null).any():
             raise InputError("the label -1 must be that of all attributes or of none: prompts stand for combinations of values")
         rows = np.zeros(len(table), int)
-        for column, count in zip(table.T, self.values, strict=True):
-            rows = rows * count + column
+        for column, count in zip(table.T, self._choices, strict=True):
+            rows = rows * count + np.where(column == NULL, count - 1, column)
         rows[null] = len(self.prompts)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
 
@@ -258,8 +274,10 @@ class Prompts(ConditionEncoder):
             raise InputError(f"prompts stand for combinations of values: give one of each of {wanted}, got {', '.join(names)}")
         row = self.encode(np.array([[labels[attribute.name] for attribute in self.attributes]], np.int32))
         form = jax.tree.structure(row)
+        is_row = lambda each: jax.tree.structure(each) == form  # noqa: E731
         put = partial(jax.tree.map, lambda own, leaf: jnp.broadcast_to(own, leaf.shape), row)
-        return lambda conditions: jax.tree.map(put, conditions, is_leaf=lambda each: jax.tree.structure(each) == form)
+        # what is no condition, such as the signs of semantic guidance, stays
+        return lambda conditions: jax.tree.map(lambda each: put(each) if is_row(each) else each, conditions, is_leaf=is_row)
 
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Position and description of an attribute; see `ConditionEncoder.attribute`."""
@@ -273,6 +291,7 @@ class Prompts(ConditionEncoder):
             "negative_prompt": self.negative,
             "zeros": self.zeros,
             "size": None if self.size is None else list(self.size),
+            **({} if self.scales is None else {"guidance_scales": list(self.scales)}),
             "text_encoders": [encoder.fingerprint for encoder in self.encoders],
         }
 
@@ -289,7 +308,15 @@ class Prompts(ConditionEncoder):
             for name in ("text", "pooled"):
                 if name in table:
                     table[name][-1] = 0
+        if self.scales is not None:
+            table["guidance"][:-1] = self.scales
         return table
+
+    @property
+    def _choices(self) -> tuple[int, ...]:
+        """The number of labels that each attribute of a combination may have, that of none included."""
+        needed = len(self.attributes) - self.optional
+        return (*self.values[:needed], *(count + 1 for count in self.values[needed:]))
 
     def _encoded(self, prompts: Sequence[str]) -> dict[str, np.ndarray]:
         """The condition of prompts, on the host."""
@@ -297,6 +324,8 @@ class Prompts(ConditionEncoder):
             raise InputError(f"`prompts` must be a list of one or more, got {shortened(prompts)}")
         outputs = [encoder(prompts) for encoder in self.encoders]
         condition = {"text": np.concatenate([output.hidden for output in outputs], -1)}
+        if self.scales is not None:
+            condition["guidance"] = np.ones(len(prompts), np.float32)
         if self.size is None or len(outputs) == 1:
             return condition
         sizes = np.array([*self.size, 0, 0, *self.size], np.float32)

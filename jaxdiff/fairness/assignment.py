@@ -10,13 +10,15 @@ from jaxdiff.errors import InputError
 MODES = ("balanced", "iid")
 
 
-def assign(count: int, target: Sequence[float] | np.ndarray, *, seed: int, mode: str = "balanced") -> Int[np.ndarray, " count"]:
+def assign(
+    count: int, target: Sequence[float] | np.ndarray, *, seed: int | Sequence[int], mode: str = "balanced"
+) -> Int[np.ndarray, " count"]:
     """Assigns a value to each of `count` images, in the shares of `target`.
 
     Arguments:
         count: images, at least 1.
         target: (K,) shares of the values, at least 0, that sum to 1.
-        seed: of the random order or draws.
+        seed: of the random order or draws; numbers of at least 0.
         mode: `balanced` gives each value its exact count, rounded by the largest remainders, in shuffled order (Friedrich et
             al. 2023 for two equal shares); `iid` draws each image independently.
 

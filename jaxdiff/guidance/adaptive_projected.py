@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxdiff.defaults import PROJECTED_ETA, PROJECTED_MOMENTUM, PROJECTED_RADIUS
 from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
+from jaxdiff.guidance.scale import scale_of
 from jaxdiff.parallel import stacked, unstacked
 
 
@@ -50,7 +51,7 @@ class AdaptiveProjected(Stateful):
         parallel = _dot(update, conditional) / jnp.where(square > 0, square, 1.0) * conditional
         # orthogonal + eta parallel, written so that eta 1 is the whole difference exactly
         update = update + (self.eta - 1) * parallel
-        return conditional + (self.scale - 1) * update, running
+        return conditional + (scale_of(self.scale, condition, x) - 1) * update, running
 
 
 def _dot(a: Float[Array, "b ..."], b: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
@@ -80,7 +81,7 @@ def adaptive_projected(
     Arguments:
         denoise: the denoiser inside.
         null: the null condition, see `classifier_free`.
-        scale: w; 1 is the conditional denoiser, bit for bit.
+        scale: w; 1 is the conditional denoiser, bit for bit. Conditions may have their own, see `classifier_free`.
         eta: weight of the parallel part; 0 removes it.
         radius: r, the maximum norm of the update before scaling, at least 0, in the data's units; norms grow with the square
             root of the dimension.

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Guidance, as_denoiser
+from jaxdiff.guidance.scale import scale_of
 from jaxdiff.parallel import stacked, unstacked
 
 
@@ -32,7 +33,7 @@ class ClassifierFree(Guidance):
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         conditional, unconditional = unstacked(denoise(self.inner_states(x), stacked(times, times), both), 2)
         # in this form scale 1 is exactly the conditional mean
-        return conditional + (self.scale - 1) * (conditional - unconditional)
+        return conditional + (scale_of(self.scale, condition, x) - 1) * (conditional - unconditional)
 
 
 def classifier_free(denoise: Callable, null: Any, scale: ArrayLike) -> ClassifierFree:
@@ -42,6 +43,7 @@ def classifier_free(denoise: Callable, null: Any, scale: ArrayLike) -> Classifie
         denoise: the denoiser inside.
         null: the null condition, one row without a batch axis or anything that broadcasts to a condition: -1 for
             integer labels, `model.conditions.encode`'s row of -1 for weights.
-        scale: w; 1 is the conditional denoiser, above 1 strengthens it, 0 is the unconditional one.
+        scale: w; 1 is the conditional denoiser, above 1 strengthens it, 0 is the unconditional one. A condition that is a
+            dictionary with a part `guidance` (B,) has its own scale for each sample instead.
     """
     return ClassifierFree(as_denoiser(denoise), jax.tree.map(jnp.asarray, null), jnp.asarray(scale, jnp.float32))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
+from jaxdiff.guidance.scale import scale_of
 from jaxdiff.parallel import stacked, unstacked
 from jaxdiff.process import Process, expand
 
@@ -32,7 +33,7 @@ class Semantic(Stateful):
     momentum_decay: Float[Array, ""]
 
     def own_breakpoints(self) -> tuple[Array, ...]:
-        """The times at which the directions start and stop to act."""
+        """The times at which the directions start to act, and stop."""
         return (self.start, self.stop)
 
     def inner_states(self, x: Array) -> Array:
@@ -47,12 +48,14 @@ class Semantic(Stateful):
         self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
     ) -> tuple[Array, Any]:
         """The guided posterior mean, and the momentum after it."""
-        prompt, concepts = condition
+        prompt, concepts, *signs = condition
         if len(concepts) != len(self.strengths):
             raise InputError(
                 f"the condition of semantic guidance is (prompt, concepts) with {len(self.strengths)} concepts, "
                 f"as many as `strengths`; got {len(concepts)}"
             )
+        # (K, B), so that one program serves every direction of every sample
+        strengths = self.strengths[:, None] * (signs[0].T if signs else jnp.ones((1, len(x))))
         count = 2 + len(concepts)
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, prompt)
         conditions = stacked(null, prompt, *concepts)
@@ -61,13 +64,13 @@ class Semantic(Stateful):
         # converts differences of x_0 to differences of eps
         unit = expand(self.process.alpha(times) / self.process.sigma(times), x)
         directions = -unit * (means[2:] - means[0])
-        directions = jax.vmap(lambda strength, direction: _largest(strength * direction, self.threshold))(
-            self.strengths, directions
+        directions = jax.vmap(lambda strength, direction: _largest(expand(strength, x) * direction, self.threshold))(
+            strengths, directions
         )
-        acts = expand((times <= self.start) & (times > self.stop), x)
+        acts = expand(times <= self.start, x)
         total = jnp.where(expand(times > self.stop, x), directions.sum(0), 0.0) + self.momentum * memory
         memory = self.momentum_decay * memory + (1 - self.momentum_decay) * total
-        guided = means[1] + (self.scale - 1) * (means[1] - means[0])
+        guided = means[1] + (scale_of(self.scale, prompt, x) - 1) * (means[1] - means[0])
         return jnp.where(acts, guided - total / unit, guided), memory
 
 
@@ -98,21 +101,24 @@ def semantic(
         eps_u + scale (eps_p - eps_u) + G,    G = sum_k [strength_k (eps_k - eps_u)]_threshold + momentum nu,
 
     where [.]_threshold keeps the entries whose absolute value is at least that quantile over the space of each image and
-    channel, and nu <- momentum_decay nu + (1 - momentum_decay) G after each step, from nu = 0. G acts where stop < t <= start;
-    nu accumulates before that too. At t <= stop the concepts have no effect. One evaluation at 2 + K times the batch.
+    channel, and nu <- momentum_decay nu + (1 - momentum_decay) G after each step, from nu = 0. G acts where t <= start; nu
+    accumulates before that too. Where t <= stop the sum over the concepts is 0, and the momentum alone fades out. This is
+    diffusers' SemanticStableDiffusionPipeline with equal warm-ups of all concepts. One evaluation at 2 + K times the batch.
 
-    The guided denoiser takes a pair (prompt, concepts), concepts a tuple of K conditions. For a model without a neutral
-    class the prompt is the null condition.
+    The guided denoiser takes (prompt, concepts) or (prompt, concepts, signs): concepts a tuple of K conditions, and signs
+    (B, K) factors of the strengths of each sample, such as -1, 0 and 1; with all signs 0 a sample is that of
+    `classifier_free`. For a model without a neutral class the prompt is the null condition.
 
     Arguments:
         denoise: the denoiser inside.
         process: the forward process.
         null: the null condition, see `classifier_free`.
         strengths: (K,), the edit scales: above 0 towards a concept, below 0 away from it; `classifier_free` if all are 0.
-        scale: of classifier-free guidance on the prompt; 1 is the prompt alone.
+        scale: of classifier-free guidance on the prompt; 1 is the prompt alone. The prompt may have its own, see
+            `classifier_free`.
         threshold: in [0, 1); 0 keeps everything.
         start: the time at or below which the concepts act, in [0, 1]; the authors' 10 warm-up steps of 50 are 0.8.
-        stop: the time at or below which they stop acting.
+        stop: the time at or below which they are 0: diffusers' cool-down.
         momentum: the share of nu in G, at least 0.
         momentum_decay: of nu, in [0, 1).
 

@@ -19,8 +19,8 @@ from jaxdiff.solvers.grid import Start, on_breakpoints, require_room, start_at
 
 
 def sample_keys(key: PRNGKeyArray, indices: Int[Array, " b"]) -> Array:
-    """A key per sample, a function of (key, index) alone."""
-    return jax.vmap(partial(jax.random.fold_in, key))(indices)
+    """A key per sample, a function of (key, index) alone; `key` is one for all, or one for each (B,)."""
+    return jax.vmap(jax.random.fold_in, (0 if key.ndim else None, 0))(key, indices)
 
 
 def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
@@ -273,7 +273,7 @@ def sample(
     """Draws samples.
 
     Compiled once per shape, batch size, solver and nest of guidances; everything else is an argument. Sample i is a
-    function of (key, indices[i], denoiser, condition[i]) alone, up to float rounding: it does not depend on the batch or on
+    function of (its key, indices[i], denoiser, condition[i]) alone, up to float rounding: it does not depend on the batch or on
     the devices. Under `jax.set_mesh` with a mesh of `jaxdiff.parallel`, the samples are sharded over the devices.
 
     Arguments:
@@ -281,7 +281,7 @@ def sample(
         process: the forward process.
         shape: the shape of one sample, e.g. (32, 32, 3).
         solver: a solver, e.g. `DDIM(50)`.
-        key: a key; `jax.random.key(seed)`.
+        key: a key, `jax.random.key(seed)`, or one for each sample (B,).
         condition: the condition, a pytree of arrays with leading axis B.
         indices: (B,) integers, by default 0 .. B - 1; needed if neither a condition nor `init` gives the batch size.
         init: initial states and their time, in place of draws from the prior, see `Init`: an image noised to t for SDEdit, or

@@ -3,6 +3,8 @@
 from ..registry import Method
 from .editing import Editing
 from .fair_diffusion import FairDiffusion
+from .fair_instruction import FairInstruction
+from .fair_projection import FairProjection
 from .mixing import Mixing
 from .score_mixing import ScoreMixing
 from .spectral import Spectral
@@ -18,6 +20,8 @@ METHODS: dict[str, type[Method]] = {
         Mixing,
         ScoreMixing,
         FairDiffusion,
+        FairInstruction,
+        FairProjection,
         Editing,
         Switching,
         Spectral,

@@ -31,7 +31,7 @@ class Switched(Method):
     """File written by `jaxdiff sample search`; by default tau-ATTRIBUTE.json, or spectral-ATTRIBUTE.json, in the model's
     folder."""
     start: Literal["other", "none"] = "other"
-    """The condition that sampling starts with: another attribute value, or the null label."""
+    """The condition that sampling starts with: another attribute value, or the null label; with --fair-table no value."""
     at: tuple[Any, ...] = field(default=(), metadata=INTERNAL)
     found: Mapping[str, Any] = field(default_factory=dict, metadata=INTERNAL)
 
@@ -47,7 +47,7 @@ class Switched(Method):
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
         """The condition that sampling starts with, and the image's own."""
-        return plan.null(ends) if self.start == "none" else plan.another(indices, ends), plan.own(ends)
+        return plan.unlabelled(ends) if self.start == "none" else plan.another(indices, ends), plan.own(ends)
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
         """The set at the searched points; see `Method.sets`."""

@@ -46,12 +46,13 @@ class Editing(Method):
         from jaxdiff import editing
 
         source = drawing.over_devices(drawing.plan.another(indices, ends))
-        target, indices = drawing.over_devices((drawing.plan.own(ends), indices))
+        target, (key, numbers) = drawing.over_devices(drawing.plan.own(ends)), drawing.noise(indices, ends)
         denoise = drawing.denoiser(source)
-        first, _ = drawing.sampled(denoise, source, indices)
+        first, _ = drawing.sampled(denoise, source, (key, numbers))
+        again = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, (0, None))
         edited = editing.edit(
             denoise, drawing.chosen.model.process, first, source=source, target=target, solver=drawing.chosen.solver,
-            key=jax.random.fold_in(drawing.key, 1), strength=self.edit_strength, indices=indices,
+            key=again(key, 1), strength=self.edit_strength, indices=numbers,
         )  # fmt: skip
         return edited.images, None
 

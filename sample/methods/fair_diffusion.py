@@ -2,24 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from jaxdiff.bounds import Bounds, Finite
+from jaxdiff.errors import InputError
 
 from ._shares import WithTarget
+from ._table import WithTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class FairDiffusion(WithTarget):
-    """See `about`."""
+class FairDiffusion(WithTarget, WithTable):
+    """See `about`. With a table the prompt is neutral and the concepts are the values of the table, with signs for each image.
+
+    Images of prompts without a concept are drawn by the plain program, and are the same as without the table, bit for bit.
+    """
 
     name: ClassVar[str] = "fair_diffusion"
-    about: ClassVar[str] = "Fair Diffusion: null label with semantic guidance towards a value, assigned in the shares --target"
+    about: ClassVar[str] = (
+        "Fair Diffusion: null label or neutral prompt, with semantic guidance towards a value drawn in shares"
+    )
     extrapolates: ClassVar[bool] = True
     takes_scale: ClassVar[bool] = True
 
-    assignment: Literal["balanced", "iid"] = "balanced"
-    """balanced: values in exactly the shares of --target; iid: the value of each image drawn independently."""
     edit_scale: Finite = 4.0
     """Strength of the semantic guidance."""
     edit_start: Annotated[float, Bounds(above=0, most=1)] = 0.8
@@ -30,14 +35,28 @@ class FairDiffusion(WithTarget):
         """True: semantic guidance is measured from the null condition."""
         return True
 
+    def check(self, sampling: Any) -> None:
+        """Raises `InputError` for two sources of shares."""
+        if self.fair_table is not None and self.target:
+            raise InputError("--target and --fair-table both give target shares: use one of them")
+
     def ends(self, plan: Any, count: int) -> Any:
         """Labels assigned in the target shares."""
         from jaxdiff.fairness.assignment import assign
 
+        if plan.fair is not None:
+            return super().ends(plan, count)
+        if plan.chosen.seeds is not None:
+            raise InputError(
+                "the column `seed` needs prompts in turn, and --method fair_diffusion without --fair-table draws them"
+            )
         return assign(count, self.target_shares(plan), seed=plan.seed, mode=self.assignment)
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The null condition, and the concepts: the mean of the other values, and the image's own."""
+        """The null condition, and the concepts: the mean of the other values, and the image's own. With a table the neutral
+        prompt, its values, and the direction of each."""
+        if plan.fair is not None:
+            return plan.unlabelled(ends), plan.edits(ends), plan.fair.signs()[ends]
         return plan.null(ends), (plan.others(ends), plan.own(ends))
 
     def around(self, denoise: Callable, drawing: Any, indices: Any = None, ends: Any = None) -> Callable:
@@ -46,13 +65,31 @@ class FairDiffusion(WithTarget):
 
         from jaxdiff import guidance
 
-        strengths = self.edit_scale * np.array([-1.0, 1.0], np.float32)
-        model, null = drawing.chosen.model, drawing.chosen.null
+        fair = drawing.plan.fair
+        directions = np.array([-1.0, 1.0], np.float32) if fair is None else np.ones(len(fair.values), np.float32)
+        model, null, strengths = drawing.chosen.model, drawing.chosen.null, self.edit_scale * directions
         return guidance.semantic(denoise, model.process, null, strengths=strengths, scale=drawing.scale, start=self.edit_start)
+
+    def draw(self, drawing: Any, indices: Any, ends: Any) -> tuple[Any, Any]:
+        """Samples with these indices and labels, and the guard's record, if any."""
+        drawn = super().draw(drawing, indices, ends)
+        fair = drawing.plan.fair
+        if fair is None or not fair.mixed:
+            return drawn
+        import jax
+        import jax.numpy as jnp
+
+        from jaxdiff.process import expand
+
+        # programs of different batches round differently, and the breakpoint at the start moves a node
+        neutral, nest = drawing.over_devices(drawing.plan.unlabelled(ends)), drawing.chosen.nest
+        plain = drawing.sampled(nest.outside(nest.inside(), neutral), neutral, drawing.noise(indices, ends))
+        guided = drawing.over_devices(fair.has_value(ends))
+        return jax.tree.map(lambda a, b: jnp.where(expand(guided, a), a, b), drawn, plain)
 
     def settings(self, plan: Any) -> dict[str, Any]:
         """The options, with the target shares used."""
-        return {**super().settings(plan), "target": self.target_shares(plan)}
+        return {**super().settings(plan), **({} if plan.fair else {"target": self.target_shares(plan)})}
 
     @property
     def parts(self) -> Sequence[str]:
@@ -62,4 +99,5 @@ class FairDiffusion(WithTarget):
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "null label, guided towards $own"
+        neutral = "null label" if self.fair_table is None else "neutral prompt"
+        return f"{neutral}, guided towards $own"

@@ -9,11 +9,15 @@ from jaxdiff.errors import InputError
 
 from ..registry import Method
 from ._switched import Switched
+from ._table import WithTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Switching(Switched):
-    """See `about`. `at` holds one point, or a row of points for each value that sampling starts with."""
+class Switching(WithTable, Switched):
+    """See `about`. `at` holds one point, or a row of points for each value that sampling starts with.
+
+    With a fair table an image starts with its neutral prompt, and ends with a drawn value in it.
+    """
 
     name: ClassVar[str] = "switching"
     about: ClassVar[str] = "attribute switching: another label (or none: --start none) until --tau, then the image's own"
@@ -23,6 +27,10 @@ class Switching(Switched):
         """Raises `InputError` if the time grid has no inner node to switch at, or two points have a folder of one name."""
         if sampling.steps < 2:
             raise InputError(f"--steps must be at least 2 for --method switching, got {sampling.steps}")
+        if self.fair_table is None and self.assignment != "balanced":
+            raise InputError("--assignment of --method switching needs --fair-table, whose values are assigned")
+        if self.fair_table is not None and (self.start != "none" or not self.tau):
+            raise InputError("--method switching with --fair-table goes from no value to a drawn one: give --start none, --tau")
         if distinct(self.tau) < len(self.tau):
             given = " ".join(map(str, self.tau))
             raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {given}")
@@ -62,6 +70,9 @@ class Switching(Switched):
 
         from jaxdiff import guidance
 
+        if (fair := drawing.plan.fair) is not None and ends is not None:
+            # at 1 a prompt without a concept has no breakpoint
+            return guidance.switching(denoise, drawing.over_devices(np.where(fair.has_value(ends), self.at[0], 1.0)))
         if not self.by_pair:
             return guidance.switching(denoise, self.at[0])
         if indices is None:
@@ -81,7 +92,7 @@ class Switching(Switched):
     @property
     def caption(self) -> str | None:
         """See `Method.caption`."""
-        first = "no label" if self.start == "none" else "$others"
+        first = "$others" if self.start == "other" else "no label" if self.fair_table is None else "no value"
         return None if self.by_pair else f"{first} until τ = {self.at[0]:.3f}, then $own"
 
 

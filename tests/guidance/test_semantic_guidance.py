@@ -51,7 +51,7 @@ def sega_by_hand(x, nodes, prompt, concepts, *, strengths, scale, threshold, sta
                 total += psi
         total = total + momentum * nu
         nu = decay * nu + (1 - decay) * total
-        guided = null + scale * (eps(prompt) - null) + (total if stop < t <= start else 0)
+        guided = null + scale * (eps(prompt) - null) + (total if t <= start else 0)
         x = alpha_next * (x - sigma * guided) / alpha + sigma_next * guided
     return x
 
