@@ -118,7 +118,9 @@ def measure_parity(
 
     Intervals are percentiles of the measures over draws of the frequencies: for predicted values from the posterior under
     Jeffreys' prior, a Dirichlet distribution of the counts plus 1/2, since the bootstrap of a value that all images show has an
-    interval of length 0 (Brown et al. 2001, section 3.1.2 and 4.3); for probabilities from the bootstrap over images. The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
+    interval of length 0 (Brown et al. 2001); for probabilities from the bootstrap over images.
+
+    The distances are not negative and are biased upwards: for few images of a fair generator neither they nor their intervals
     reach 0.
 
     Arguments:
