@@ -1,5 +1,6 @@
 """Sets that were drawn by prompts: their images, and what each of these was drawn with."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ class Drawn(NamedTuple):
     """What an image was drawn with.
 
     Attributes:
-        seed, index: what its noise is a function of, beside its shape; the seed is None where it is not known.
+        seeds, index: what its noise is a function of, beside its shape; seeds are None where they are not known.
         context: the row of the report that it is counted in: its prompt, or a value of an attribute.
     """
 
-    seed: int | None
+    seeds: str | None
     index: int
     context: str
 
@@ -101,7 +102,8 @@ class PromptedSet:
                 images.append(load_arrays(View(source, indices=indices))[0])
             prompts += samples.prompts[: len(indices)]
             contexts = _contexts(samples, self.by)
-            drawn += [Drawn(samples.provenance.get("seed"), index, contexts[index]) for index in indices.tolist()]
+            seeds = _seeds(samples)
+            drawn += [Drawn(seeds, index, contexts[index]) for index in indices.tolist()]
         return PromptedImages(self.name, np.concatenate(images), tuple(prompts), tuple(drawn))
 
 
@@ -151,6 +153,15 @@ def _contexts(samples: SampleSet, by: str | None) -> list[str]:
     return [samples.attributes[column].values[label] for label in samples.labels[:, column]]
 
 
+def _seeds(samples: SampleSet) -> str | None:
+    """The seeds of a set: with those of prompts, if these have seeds of their own, the noise depends on how many prompts share
+    the indices."""
+    seed, of_prompts = (samples.provenance.get(name) for name in ("seed", "seeds_of_prompts"))
+    if seed is None:
+        return None
+    return json.dumps([seed] if of_prompts is None else [seed, of_prompts, len(set(samples.prompts))])
+
+
 def short_names(contexts: Sequence[str]) -> list[str]:
     """The words of each context between those that all of them begin and end with; the contexts themselves where one has none
     of its own."""
@@ -165,7 +176,7 @@ def short_names(contexts: Sequence[str]) -> list[str]:
 
 def same_noise(before: Sequence[Drawn], after: Sequence[Drawn]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """The positions of the images of two sets that were drawn from the same noise in the same context."""
-    places = {each: place for place, each in enumerate(before) if each.seed is not None}
+    places = {each: place for place, each in enumerate(before) if each.seeds is not None}
     pairs = [(places[each], place) for place, each in enumerate(after) if each in places]
     first, second = np.array(pairs, int).reshape(-1, 2).T
     return first, second

@@ -27,6 +27,7 @@ from .counting import Counter
 from .options.prompts import PromptSets
 from .prompt_quality import RealImages, known_images
 from .prompt_sets import Drawn, PromptedImages, PromptedSet
+from .prompt_targets import target_shares
 from .provenance import provenance
 from .sources import require_one_size
 
@@ -60,7 +61,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
     if model:
         model.of_images(image[None])  # before any training
     counters = counting.opened(options, image, finished) if options.attribute else ()
-    target = _target(options, counters)
+    targets = target_shares(options, counters[0].attribute, contexts) if counters else {}
     quality: RealImages | None = None
     if options.quality and real:
         extractor = extractor or ClassifierExtractor(counters[0].network)
@@ -68,7 +69,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
     context: dict[str, Any] = {
         "attribute": options.attribute,
         "values": list(counters[0].attribute.values) if counters else [],
-        "target": target,
+        "targets": [list(targets[each]) for each in contexts if targets],
         "by": options.by,
         "contexts": contexts,
         "short_names": prompt_sets.short_names(contexts),
@@ -82,7 +83,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
     first: tuple[tuple[Drawn, ...], np.ndarray] | None = None
     for place, each in enumerate(sets):
         images = each.read()
-        found, others = _measure(options, images, contexts, model, counters, target, finished)
+        found, others = _measure(options, images, contexts, model, counters, targets, finished)
         if first is None:
             first = images.drawn, others
         elif others.shape[1]:
@@ -132,24 +133,13 @@ def _require_sizes(options: PromptSets, sets: Sequence[PromptedSet], real: Sourc
                 raise InputError(f"{name}: {count} images are too few to measure quality, which takes {MIN_IMAGES}")
 
 
-def _target(options: PromptSets, counters: Sequence[Counter]) -> list[float]:
-    """The target share of each value; empty without an attribute."""
-    if not counters:
-        return []
-    values = counters[0].attribute.values
-    if options.target and len(options.target) != len(values):
-        raise InputError(f"--target takes a share for each of {', '.join(values)}, got {len(options.target)}")
-    shares = np.array(options.target or [1.0] * len(values))
-    return (shares / shares.sum()).tolist()
-
-
 def _measure(
     options: PromptSets,
     images: PromptedImages,
     contexts: Sequence[str],
     model: Clip | None,
     counters: Sequence[Counter],
-    target: Sequence[float],
+    targets: Mapping[str, Sequence[float]],
     finished: Finished,
 ) -> tuple[dict[str, Any], Int[np.ndarray, "n others"]]:
     """Agreement and parity of a set, JSON-ready; and the predicted values of the other attributes."""
@@ -171,7 +161,13 @@ def _measure(
         return found, np.empty((len(codes), 0), np.int64)
     with working(f"classifying the images of {images.name}"):
         predicted = np.stack([counter.predict(images.images) for counter in counters], axis=1)
-    parity = measure_parity(predicted[:, 0], np.array(target), contexts=codes, confusion=counters[0].confusion, **resampling)
+    parity = measure_parity(
+        predicted[:, 0],
+        np.array([targets[each] for each in there]),
+        contexts=codes,
+        confusion=counters[0].confusion,
+        **resampling,
+    )
     for place, row in enumerate(rows):
         row["parity"] = _parity(parity, place)
     found["parity"] = {

@@ -35,8 +35,9 @@ classifier.
 **Agreement.** The mean of 100 max(cosine, 0) between the CLIP vectors of an image and of its prompt (the CLIP score). It
 depends on the CLIP model: compare only scores of one model, and of one prompt with itself.
 
-[Brackets] are 95 % bootstrap intervals over the images of each prompt; of single attributes Wilson's. Shares say how many
-images show a value. Whether images reveal their label is another question: see `jaxdiff evaluate fairness`."""
+[Brackets] are 95 % intervals over the images of each prompt: of shares and their distances by Jeffreys' prior, of single
+unchanged attributes Wilson's, of the others bootstrap. Shares say how many images show a value. Whether images reveal their
+label is another question: see `jaxdiff evaluate fairness`."""
 
 
 def show(content: Mapping[str, Any], console: Console) -> None:

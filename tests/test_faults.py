@@ -16,6 +16,7 @@ from jaxdiff import writing
 from jaxdiff._console import output
 from sample.__main__ import main as sample
 from tests import small_training
+from tests.evaluate import prompted
 from tests.faults import (
     CLASSIFIERS,
     MODEL,
@@ -27,6 +28,7 @@ from tests.faults import (
     rests,
     write_inputs,
 )
+from tests.interop import test_clip
 from train.__main__ import main as train
 
 TRAINING = ["--data", "embedded", "--steps", "4", "--save-minutes", "0", "--preview-every", "0"]
@@ -53,6 +55,7 @@ PROGRAMS = {
         ["evaluate", "fairness", "--self-check", "--real", "data.npz", "--attribute", "group", *CLASSIFIERS],
         "out",
     ),
+    "prompts": (evaluate, ["evaluate", "prompts", "--synthetic", "prompted", "--clip", "clip"], "out"),
     "report": (evaluate, ["evaluate", "report", "--fairness", "evaluated"], "out"),
 }
 BITWISE = {"draw", "search", "export", "import", "inspect"}
@@ -67,6 +70,8 @@ def inputs(tmp_path_factory, save_model, small_classifiers):
     folder = tmp_path_factory.mktemp("inputs")
     write_inputs(folder, save_model, np.random.default_rng(0))
     save_stemless(folder / "stemless")
+    test_clip.written(folder / "clip")
+    prompted.written(folder / "prompted", prompted.coloured([0, 1] * 3, [0] * 6))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for main, arguments in (

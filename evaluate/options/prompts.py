@@ -50,6 +50,9 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
     """Attribute whose values are counted."""
     target: tuple[Share, ...] = ()
     """With --attribute: target share of each value; by default equal shares."""
+    fair_table: str | None = None
+    """With --attribute: target shares of each prompt by the concept that it mentions, from a lookup table of Fair Diffusion: a
+    file of TOML, or the name of one that comes with jaxdiff, as of `jaxdiff sample draw`. Other prompts take --target."""
     associated: tuple[str, ...] = ()
     """With --real, without --classifier: other attributes of the real images, or `all`, in which images are compared with those
     of the first set. A CLIP model compares all attributes that --classifier-prompts describes."""
@@ -85,9 +88,9 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
             raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
         if self.attribute is None and self.clip is None and not self.quality:
             raise InputError("nothing is measured: give --attribute, --clip or --quality")
-        for name in ("target", "associated", "classifier"):
+        for name in ("target", "fair_table", "associated", "classifier"):
             if getattr(self, name) and self.attribute is None:
-                raise InputError(f"--{name} needs --attribute, whose values are counted")
+                raise InputError(f"--{name.replace('_', '-')} needs --attribute, whose values are counted")
         if self.attribute is not None and self.classifier is None and self.real is None:
             raise InputError("--attribute needs a classifier: give --classifier, or --real to train one on real images")
         if self.associated and self.classifier is not None:

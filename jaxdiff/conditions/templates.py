@@ -13,11 +13,9 @@ from typing import Any
 
 from jaxdiff.boundary import read_text, reading
 from jaxdiff.bounds import shortened
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import PROMPT, Attribute
 from jaxdiff.errors import InputError
 
-PROMPT = "prompt"
-"""The attribute whose values are prompts."""
 MOST_PROMPTS = 10_000
 """Limit of the combinations of values."""
 _NAME = re.compile(r"\w[\w-]*")

@@ -7,6 +7,9 @@ from typing import Any
 from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
 
+PROMPT = "prompt"
+"""The attribute whose values are prompts."""
+
 
 @dataclass(frozen=True)
 class Attribute:

@@ -15,7 +15,7 @@ from jaxtyping import Int32, Shaped
 from jaxdiff import spaces
 from jaxdiff.boundary import read_bytes, read_json, reading
 from jaxdiff.bounds import shortened
-from jaxdiff.data.attributes import Attribute, attribute_of
+from jaxdiff.data.attributes import PROMPT, Attribute, attribute_of
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -27,8 +27,6 @@ TIMING = "timing.json"
 FORMAT = 1
 MARK = "set"  # array or PNG text that identifies the set of a shard
 CAPTIONS = "captions"
-PROMPT = "prompt"
-"""The attribute whose values are prompts."""
 _MOST_SECONDS = 1e9  # to draw a sample
 SHARD = 256
 Storage = Literal["npz", "png"]

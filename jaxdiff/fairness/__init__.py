@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
     from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
     from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
+    from jaxdiff.fairness.unchanged import Unchanged, measure_unchanged
     from jaxdiff.finished import Finished
     from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier, train_image_classifier
 
@@ -71,6 +72,7 @@ __all__ = [
     "Summary",
     "TradeOff",
     "Transition",
+    "Unchanged",
     "Whitening",
     "assign",
     "associated_parity",
@@ -88,6 +90,7 @@ __all__ = [
     "measure_parity",
     "measure_retention",
     "measure_trade_off",
+    "measure_unchanged",
     "pair_transitions",
     "pairwise_errors",
     "predict_attributes",
@@ -142,5 +145,6 @@ __getattr__, __dir__ = lazily(
         "spectral_search": ("SpectralTransition", "search_spectral"),
         "tradeoff": ("TradeOff", "choose_trade_off", "measure_trade_off"),
         "transition": ("PairTransitions", "SearchResult", "Transition", "pair_transitions"),
+        "unchanged": ("Unchanged", "measure_unchanged"),
     },
 )

@@ -6,6 +6,7 @@ from jaxdiff._lazy import lazily
 
 if TYPE_CHECKING:
     from jaxdiff.quality import inception
+    from jaxdiff.quality.agreement import Agreement, measure_agreement
     from jaxdiff.quality.copies import CopyTest, RealImages, nearest
     from jaxdiff.quality.estimate import Estimate
     from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIN_IMAGES",
+    "Agreement",
     "ClassifierExtractor",
     "Compared",
     "CopyTest",
@@ -44,6 +46,7 @@ __all__ = [
     "inception",
     "kernel_distance",
     "load_reference",
+    "measure_agreement",
     "measure_quality",
     "nearest",
     "precision_recall",
@@ -53,6 +56,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "": ("inception",),
+        "agreement": ("Agreement", "measure_agreement"),
         "copies": ("CopyTest", "RealImages", "nearest"),
         "estimate": ("Estimate",),
         "extractors": ("ClassifierExtractor", "Extractor"),

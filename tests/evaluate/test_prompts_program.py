@@ -1,6 +1,7 @@
 """`jaxdiff evaluate prompts`: parity and agreement by prompt, attributes that stay as they were, and quality."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,10 @@ import scipy
 from PIL import Image
 
 from evaluate.__main__ import main
+from evaluate.html_report import html_report
+from evaluate.options.html_report import HtmlReport
 from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
 from jaxdiff.interop import clip
 from tests.evaluate.onnx_files import redder_than_green
 from tests.evaluate.prompted import PROMPTS, coloured
@@ -126,9 +130,10 @@ def test_a_clip_model_classifies_by_prompts_and_compares_the_same_noise(evaluate
     assert [each["attribute"] for each in content["classifiers"]] == ["who", "what"]
     assert content["classifiers"][1]["input"] == 'man: "man" and 1 more; photo: "photo" and 1 more'
     # other noise is not compared
-    write_set(tmp_path / "other", sets[1], seed=1)
-    assert evaluate("--synthetic", "before", "other", *given, "--out", "other_out") == 0
-    assert "unchanged" not in report(tmp_path, "other_out")["sets"][1]
+    for name, other in (("seed", {"seed": 1}), ("seeds", {"seeds_of_prompts": [3, None, 4]})):
+        write_set(tmp_path / name, sets[1], **other)
+    assert evaluate("--synthetic", "before", "seed", "seeds", *given, "--out", "other") == 0
+    assert not any("unchanged" in each for each in report(tmp_path, "other")["sets"])
 
 
 def test_sets_of_one_prompt_each_count_as_one_and_values_of_an_attribute_can_be_the_rows(evaluate, tmp_path, sets):
@@ -217,6 +222,60 @@ def test_wrong_input_is_one_line_and_status_2(evaluate, tmp_path, sets, folder, 
     for word in words:
         assert word in error
     assert "Traceback" not in error and not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+
+
+def test_targets_are_those_of_the_concept_of_each_prompt(evaluate, tmp_path, sets, capsys):
+    jobs = Attribute("prompt", ("photo of a nurse", "photo of a red doctor", "two doctors"))
+    write_set(tmp_path / "jobs", sets[0], attributes=[jobs], prompts=list(jobs.values))
+    (tmp_path / "table.toml").write_text(
+        'attributes.colour = ["red", "green"]\nconcepts.doctor.colour = { red = 0.8, green = 0.2 }\n'
+    )
+    given = ("--synthetic", "jobs", *COLOUR, "--target", "0.3", "0.7", "--out", "out")
+    assert evaluate(*given, "--fair-table", "table.toml") == 0
+    rows = report(tmp_path)["sets"][0]["contexts"]
+    # a nurse is no concept, and the second prompt names a value itself; values are in the order of the classifier
+    assert [row["parity"]["target"] for row in rows] == [[0.3, 0.7], [0.3, 0.7], [0.2, 0.8]]
+    assert [row["parity"]["deviation"][1] for row in rows] == pytest.approx([0.2, 0.2, 0.7])
+    assert "0.20 / 0.80" in capsys.readouterr().out
+    for table, words in (
+        (
+            'attributes.colour = ["red", "blue"]\nconcepts.doctor.colour = "equal"\n',
+            "with the values green, red; it has colour: red",
+        ),
+        ('attributes.colour = ["red", "green"]\nconcepts.cook.colour = "equal"\n', "has a concept of no prompt"),
+        ('attributes.colour = ["red", "green"]\n', "a fair table needs one attribute and one concept"),
+    ):
+        (tmp_path / "table.toml").write_text(table)
+        assert evaluate(*given, "--fair-table", "table.toml") == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert evaluate(*given, "--fair-table", "absent") == 2
+    assert "--fair-table must be a file, or one of embedded, occupations; got absent" in capsys.readouterr().err
+
+
+def test_prompts_with_markup_are_shown_as_they_are(evaluate, tmp_path, sets, capsys):
+    prompts = ["[bold]a|b[/bold] $x_1$", "a <b>b</b> [/] `c`", "*c* {x}"]
+    attribute = Attribute("prompt", tuple(prompts))
+    write_set(tmp_path / "hostile", sets[0], attributes=[attribute], prompts=prompts)
+    assert evaluate("--synthetic", "hostile", *COLOUR, "--out", "out") == 0
+    printed = "".join(capsys.readouterr().out.split())
+    assert all("".join(prompt.split()) in printed for prompt in prompts)
+    rows = [line for line in (tmp_path / "out" / "prompts.md").read_text().splitlines() if "hostile | 20 |" in line]
+    assert len(rows) == 3 and rows[0].startswith(r"| [bold]a\|b[/bold] \$x_1\$: hostile")
+    page = html_report(HtmlReport(out=tmp_path / "out")).read_text()
+    assert "a &lt;b&gt;b&lt;/b&gt; [/] `c`" in page and "<b>b</b>" not in page
+
+
+def test_a_page_has_the_tables_and_images_of_each_prompt_and_set(evaluate, tmp_path, sets):
+    assert evaluate("--synthetic", "before", "after", *COLOUR, "--out", "out") == 0
+    page = html_report(HtmlReport(out=tmp_path / "out")).read_text()
+    for words in ("Colour by prompt", "photo of a woman: after</th><td>20</td>", "Shares of colour", "fairness discrepancy FD"):
+        assert words in page
+    grids = re.findall(r'alt="the first (\d+) images of (\w+): ([^"]+)"', page)
+    assert grids == [("8", name, prompt) for prompt in PROMPTS for name in ("before", "after")]
+    content = report(tmp_path)
+    (tmp_path / "out" / "prompts.json").write_text(json.dumps(content | {"contexts": 3}))
+    with pytest.raises(InputError, match="prompts.json"):
+        html_report(HtmlReport(out=tmp_path / "out"))
 
 
 def test_nothing_to_measure_is_an_error(evaluate, sets, capsys):
