@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
 from jaxdiff import probability_flow
 from jaxdiff.denoiser import as_denoiser
@@ -20,7 +20,7 @@ from jaxdiff.guidance.masked import masked
 from jaxdiff.probability_flow import indices_of, of_batch
 from jaxdiff.process import Process, expand
 from jaxdiff.solvers import Solver
-from jaxdiff.solvers.driver import sample_keys, steps_from
+from jaxdiff.solvers.driver import Keys, sample_keys, steps_from
 
 DRAWS, AT, CLAMP, THRESHOLD, STRENGTH = 10, 0.5, 3.0, 0.5, 0.8
 """The defaults of the diffusers library."""
@@ -45,7 +45,7 @@ def edit_mask(
     source: Any,
     target: Any,
     *,
-    key: PRNGKeyArray,
+    key: Keys,
     draws: int = DRAWS,
     at: float = AT,
     clamp: float = CLAMP,
@@ -67,7 +67,7 @@ def edit_mask(
         images: the data, channels last, with at least one axis of pixels.
         source: the condition of the images, a pytree of arrays with leading axis B.
         target: the new condition, of the same structure.
-        key: a key.
+        key: a key, or one for each sample (B,).
         draws: noise draws per image, at least 1.
         at: the time in (0, 1] to which to noise.
         clamp: the multiple of the mean at which d is clipped, above 0.
@@ -111,7 +111,7 @@ def edit(
     source: Any,
     target: Any,
     solver: Solver,
-    key: PRNGKeyArray,
+    key: Keys,
     strength: float = STRENGTH,
     draws: int = DRAWS,
     at: float = AT,
@@ -131,7 +131,7 @@ def edit(
         source: the condition of the images, a pytree of arrays with leading axis B.
         target: the new condition, of the same structure.
         solver: a deterministic `DDIM` or `Heun`.
-        key: a key, for the mask.
+        key: a key, or one for each sample (B,), for the mask.
         strength: the time in (0, 1] to encode to; a larger one changes more. See `solvers.Init`.
         draws, at, clamp, threshold, indices: see `edit_mask`.
 

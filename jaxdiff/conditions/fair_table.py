@@ -22,7 +22,9 @@ CONCEPT = "concept"
 """The placeholder of the concept."""
 SHIPPED = Path(__file__).parent / "fair_tables"
 """The folder of the tables that are part of the package."""
-_KEYS = ("instruction", "neutral", "attributes", "concepts")
+NEUTRAL = "neutral"
+"""The placeholder of the word for anyone, with a value."""
+_KEYS = ("instruction", "neutral", "edit", "attributes", "concepts")
 _WORDS = re.compile(r"\w+(?:[ '-]\w+)*")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)(\s+)$", re.IGNORECASE)
 
@@ -58,7 +60,9 @@ class FairTable:
         concepts: for each concept the shares of the values by attribute, in the order of the values.
         instruction: what takes the place of a concept: a template with the placeholders `{concept}`, for the concept as it was
             written, and one for each attribute. That of an attribute that is not drawn is empty.
-        neutral: a word for anyone, which has the place of the concept in the prompts of single values.
+        neutral: a word for anyone, which has the place of the concept in edit prompts.
+        edit: the edit prompt of a value in fair guidance: a template with the placeholder `{neutral}`, for the instruction with
+            the word for anyone and this value.
 
     Raises:
         InputError: there are no attributes or concepts; a concept is no words, is there twice or has no attribute; an attribute
@@ -70,6 +74,7 @@ class FairTable:
     concepts: Mapping[str, Mapping[str, tuple[float, ...]]]
     instruction: str
     neutral: str = "person"
+    edit: str = f"{{{NEUTRAL}}}"
 
     def __post_init__(self):
         names = [each.attribute.name for each in self.texts]
@@ -78,6 +83,8 @@ class FairTable:
                 f"a fair table needs one attribute and one concept at least, got {len(names)} and {len(self.concepts)}"
             )
         _check_instruction(self.instruction, names)
+        if [name for _, name in templates.pieces(self.edit) if name] != [NEUTRAL]:
+            raise InputError(f"`edit` must have the placeholder {{{NEUTRAL}}} once, got {shortened(self.edit)}")
         if not self.neutral.strip():
             raise InputError("`neutral` must be a word for anyone, such as person, got an empty text")
         folded: dict[str, str] = {}
@@ -123,18 +130,24 @@ class FairTable:
         for start, stop in mentions.spans:
             done += prompt[end:start]
             phrase, end = self._filled({**put, CONCEPT: prompt[start:stop]}), stop
-            if phrase.split()[0] != prompt[start:stop].split()[0]:
-                done = _ARTICLE.sub(lambda found, first=phrase[0]: found[1][0] + "n" * (first in "aeiouAEIOU") + found[2], done)
-            done += phrase
+            # the article of an unchanged first word stays as it is
+            changed = phrase.split()[0] != prompt[start:stop].split()[0]
+            done = (_with_article(done, phrase) if changed else done) + phrase
         return done + prompt[end:]
 
-    def prompt_of(self, name: str, value: str) -> str:
-        """The prompt of a value alone, of anyone: an edit prompt of fair guidance.
+    def edit_prompt(self, name: str, value: str) -> str:
+        """The edit prompt of a value.
 
         Raises:
             InputError: the attribute or the value is unknown.
         """
-        return self._filled({name: self._texts_of(name, "`name`").text_of(value), CONCEPT: self.neutral})
+        phrase = self._filled({name: self._texts_of(name, "`name`").text_of(value), CONCEPT: self.neutral})
+        done = ""
+        for before, placeholder in templates.pieces(self.edit):
+            done += before
+            if placeholder:
+                done = _with_article(done, phrase) + phrase
+        return done
 
     def _texts_of(self, name: str, what: str) -> Texts:
         for each in self.texts:
@@ -172,6 +185,7 @@ def read(file: str | os.PathLike) -> FairTable:
 
         instruction = "{group} {concept}"
         neutral = "person"
+        edit = "a photo of a {neutral}"
 
         [attributes]
         group = ["male", "female"]
@@ -181,7 +195,8 @@ def read(file: str | os.PathLike) -> FairTable:
         "police officer" = { group = { male = 0.6, female = 0.4 } }
 
     The values of an attribute are a list of texts, or a table of them by value. Shares are given for every value, or are
-    `equal`. Without `instruction` the attributes stand before the concept, in their order.
+    `equal`. Without `instruction` the attributes stand before the concept, in their order, and without `edit` the edit prompt
+    of a value is "male person".
 
     Arguments:
         file: the file.
@@ -197,8 +212,8 @@ def read(file: str | os.PathLike) -> FairTable:
         attributes, concepts = (_table(content, key) for key in ("attributes", "concepts"))
         texts = tuple(templates.of_toml(name, given) for name, given in attributes.items())
         before = " ".join(f"{{{each.attribute.name}}}" for each in texts)
-        instruction, neutral = content.get("instruction", f"{before} {{{CONCEPT}}}"), content.get("neutral", "person")
-        for key, given in (("instruction", instruction), ("neutral", neutral)):
+        given_texts = {key: content[key] for key in ("instruction", "neutral", "edit") if key in content}
+        for key, given in given_texts.items():
             if not isinstance(given, str):
                 raise InputError(f"`{key}` must be a text, got {shortened(given)}")
         sizes = {each.attribute.name: each.attribute.values for each in texts}
@@ -206,7 +221,7 @@ def read(file: str | os.PathLike) -> FairTable:
         for concept in concepts:
             shares = _table(concepts, concept)
             found[concept] = {name: _shares(concept, name, given, sizes.get(name, ())) for name, given in shares.items()}
-        return FairTable(texts, found, instruction, neutral)
+        return FairTable(texts, found, **{"instruction": f"{before} {{{CONCEPT}}}", **given_texts})
 
 
 def shipped() -> tuple[str, ...]:
@@ -270,6 +285,11 @@ def _plurals(concept: str) -> list[str]:
     if concept.endswith("man"):
         forms.append(f"{concept[:-3]}men")
     return forms
+
+
+def _with_article(before: str, phrase: str) -> str:
+    """A text before a phrase, with its article "a" or "an" at the end as the phrase's first letter asks for."""
+    return _ARTICLE.sub(lambda found: found[1][0] + "n" * (phrase[0] in "aeiouAEIOU") + found[2], before)
 
 
 def _spaced(text: str) -> str:

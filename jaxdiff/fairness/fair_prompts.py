@@ -99,7 +99,7 @@ class FairPrompts:
 
     def edit_prompts(self) -> tuple[str, ...]:
         """The prompt of each of `values` alone."""
-        return tuple(self.table.prompt_of(name, value) for name, value in self.values)
+        return tuple(self.table.edit_prompt(name, value) for name, value in self.values)
 
     def signs(self) -> Float32[np.ndarray, "r k"]:
         """For each of the `rows` the direction of each of `values`: 1 towards it, -1/(K - 1) away from the K - 1 others of its

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from jaxdiff.denoiser import Guidance, as_denoiser, breakpoints, evaluate, initial_memory
 from jaxdiff.errors import InputError
@@ -17,10 +17,14 @@ from jaxdiff.process import Process
 from jaxdiff.solvers.base import Node, Solver, State
 from jaxdiff.solvers.grid import Start, on_breakpoints, require_room, start_at
 
+Keys = PRNGKeyArray | Key[Array, " b"]
+"""A key for all samples, or one for each."""
 
-def sample_keys(key: PRNGKeyArray, indices: Int[Array, " b"]) -> Array:
+
+def sample_keys(key: Keys, indices: Int[Array, " b"]) -> Array:
     """A key per sample, a function of (key, index) alone; `key` is one for all, or one for each (B,)."""
-    return jax.vmap(jax.random.fold_in, (0 if key.ndim else None, 0))(key, indices)
+    each = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
+    return jax.vmap(jax.random.fold_in, (0 if each else None, 0))(key, indices)
 
 
 def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
@@ -263,7 +267,7 @@ def sample(
     *,
     shape: tuple[int, ...],
     solver: Solver,
-    key: PRNGKeyArray,
+    key: Keys,
     condition: Any = None,
     indices: Any = None,
     init: Init | None = None,
@@ -316,7 +320,7 @@ def lowered(
     *,
     shape: tuple[int, ...],
     solver: Solver,
-    key: PRNGKeyArray,
+    key: Keys,
     condition: Any = None,
     indices: Any = None,
 ) -> jax.stages.Lowered:

@@ -1,5 +1,7 @@
 """Fair tables: concepts are found as whole words, values are put in their place, and shares are checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,14 +87,16 @@ def test_an_article_follows_the_first_letter_of_what_is_put():
     table = fair_table.FairTable((parse("age: old=elderly | young=young"),), {"nurse": {"age": (0.5, 0.5)}}, "{age} {concept}")
     assert table.instruct("A face of a nurse", {"age": "old"}) == "A face of an elderly nurse"
     assert table.instruct("A nurse; the nurse", {"age": "old"}) == "An elderly nurse; the elderly nurse"
-    assert table.prompt_of("age", "young") == "young person"
+    assert table.edit_prompt("age", "young") == "young person"
+    told = replace(table, neutral="man", edit="{{a}} face of a {neutral}, smiling")
+    assert told.edit_prompt("age", "old") == "{a} face of an elderly man, smiling"
 
 
 def test_values_that_the_table_lacks_are_errors():
     with pytest.raises(InputError, match="no value 'oval'"):
         TABLE.instruct("a nurse", {"group": "oval"})
     with pytest.raises(InputError, match="'skin'; the attributes of the fair table are group, age"):
-        TABLE.prompt_of("skin", "dark")
+        TABLE.edit_prompt("skin", "dark")
 
 
 GOOD = '[attributes]\ngroup = ["square", "round"]\n[concepts]\nnurse = { group = "equal" }\n'
@@ -135,7 +139,8 @@ def test_a_file_is_read_with_its_defaults(tmp_path):
         ('instruction = "{group} {concept} {skin}"\n' + GOOD, "each of the placeholders"),
         ("instruction = 3\n" + GOOD, "`instruction` must be a text, got 3"),
         ('neutral = " "\n' + GOOD, "`neutral` must be a word"),
-        ("tau = 0.5\n" + GOOD, "has the keys instruction, neutral, attributes, concepts, got 'tau'"),
+        ('edit = "a person"\n' + GOOD, "`edit` must have the placeholder {neutral} once"),
+        ("tau = 0.5\n" + GOOD, "has the keys instruction, neutral, edit, attributes, concepts, got 'tau'"),
         ("attributes = 3\n", "`attributes` must be a table, got 3"),
         ("", "one concept at least, got 0 and 0"),
         ("nurse", "table.toml"),
@@ -158,7 +163,7 @@ def test_the_tables_that_are_part_of_the_package():
         assert table.instruct(embedded_captions.prompt(concept), {"group": "round"}) == embedded_captions.prompt(
             concept, "round"
         )
-    assert table.prompt_of("group", "square") == "square person"
+    assert table.edit_prompt("group", "square") == embedded_captions.prompt("person", "square")
     assert fair_table.load("occupations").instruct("two CEOs", {"gender": "female"}) == "two female CEOs"
 
 

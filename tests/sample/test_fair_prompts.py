@@ -14,7 +14,6 @@ from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
-from sample.__main__ import main
 from sample.command_line import made
 from sample.options import Draw
 from tests import small_pipeline
@@ -69,7 +68,7 @@ def fair(files, method, **options):
 
 
 METHODS = {
-    "fair_instruction": {}, "fair_diffusion": {"edit_start": 0.9}, "fair_projection": {},
+    "fair_instruction": {}, "fair_diffusion": {"edit_start": 0.5}, "fair_projection": {},
     "switching": {"start": "none", "tau": (0.6,)},
 }  # fmt: skip
 
@@ -111,7 +110,7 @@ def test_fair_instruction_draws_the_prompts_with_their_values(drawn, files, fold
 
 def test_fair_guidance_is_semantic_guidance_with_the_strengths_of_each_image(drawn, files, folder):
     """One program with signs against a program for each image, whose strengths are its own."""
-    found = drawn(**fair(files, "fair_diffusion", edit_start=0.9, edit_scale=2.0))
+    found = drawn(**fair(files, "fair_diffusion", edit_start=0.5, edit_scale=2.0))
     model = load_model(folder)
     null, latents = model.conditions.encode_prompts([""]), []
     concepts = [
@@ -121,7 +120,7 @@ def test_fair_guidance_is_semantic_guidance_with_the_strengths_of_each_image(dra
         prompt, group, size = found.labels[index]
         signs = [0.0 if label < 0 else 1.0 if value == label else -1.0 for label in (group, size) for value in range(2)]
         guided = guidance.semantic(
-            model.denoise, model.process, null, strengths=2 * np.array(signs), scale=SCALE, start=0.9
+            model.denoise, model.process, null, strengths=2 * np.array(signs), scale=SCALE, start=0.5
         )  # fmt: skip
         condition = model.conditions.encode_prompts([PROMPTS[prompt]]), tuple(concepts)
         latents.append(
@@ -147,7 +146,7 @@ def test_from_no_value_to_the_own_value(drawn, files):
 
 def test_a_projection_without_injection_leaves_nothing_of_the_value(drawn, files):
     """Images of one prompt and one noise are the same whatever value is drawn; with the injection they are not."""
-    one = {"prompt": PROMPTS[0], "count": 4, "batch_size": 4}
+    one = {"prompt": PROMPTS[0], "count": 4}
     tables = {}
     for share in (0.0, 1.0):
         file = files["table"].with_name(f"table-{share:g}.toml")
@@ -161,11 +160,11 @@ def test_a_projection_without_injection_leaves_nothing_of_the_value(drawn, files
 
 
 def test_other_prompts_values_and_strengths_compile_nothing(folder, files, tmp_path, compilations):
-    given = {"model": folder, "solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, "guidance_scale": SCALE}
+    given = {"model": folder, "solver": "ddim", "steps": STEPS, "count": 4, "batch_size": COUNT, "guidance_scale": SCALE}
     given |= {"method": "fair_diffusion", "edit_start": 0.5}
     sample.draw.draw(made(Draw, out=tmp_path / "a", prompt=PROMPTS[0], fair_table=str(files["table"]), **given))
     compilations.clear()
-    given |= {"seed": 5, "edit_scale": 7.0, "edit_start": 0.7, "guidance_scale": 2.0, "assignment": "iid"}
+    given |= {"seed": 5, "edit_scale": 7.0, "edit_start": 0.6, "guidance_scale": 2.0, "assignment": "iid"}
     other = files["table"].with_name("other.toml")
     other.write_text(TABLE.replace('"small"', '"tiny"').replace("small =", "tiny ="))
     sample.draw.draw(made(Draw, out=tmp_path / "b", prompt="the dogs", fair_table=str(other), **given))
@@ -181,7 +180,7 @@ def test_a_prompt_follows_its_own_seed_and_guidance(drawn, tmp_path_factory):
     file.write_text('guidance,seed,prompt\n2.5,4000000000,a dog\n,7,"two, cats"\n')
     found = images(drawn(prompts=file))
     for place, (prompt, seed, scale) in enumerate((("a dog", 4000000000, 2.5), ("two, cats", 7, SCALE))):
-        alone = images(drawn(prompt=prompt, seed=seed, guidance_scale=scale, count=3, batch_size=3))
+        alone = images(drawn(prompt=prompt, seed=seed, guidance_scale=scale, count=3))
         assert np.abs(found[place::2].astype(int) - alone).max() <= 1
     swapped = tmp_path_factory.mktemp("columns") / "prompts.csv"
     swapped.write_text('guidance,seed,prompt\n3.5,7,a dog\n,7,"two, cats"\n')
@@ -191,7 +190,7 @@ def test_a_prompt_follows_its_own_seed_and_guidance(drawn, tmp_path_factory):
 
 
 def test_other_scales_and_seeds_of_prompts_compile_nothing(folder, tmp_path, compilations):
-    given = {"model": folder, "solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, "guidance_scale": SCALE}
+    given = {"model": folder, "solver": "ddim", "steps": STEPS, "count": 4, "batch_size": COUNT, "guidance_scale": SCALE}
     for name, rows in (("a", "a dog,1,2\ntwo cats,2,3\n"), ("b", "a face,3,5\nthe dogs,4,1\n")):
         (tmp_path / f"{name}.csv").write_text(f"prompt,seed,guidance\n{rows}")
         compilations.clear()
@@ -262,13 +261,9 @@ def test_wrong_columns_are_errors(rows, options, message, folder, tmp_path):
         sample.draw.draw(made(Draw, model=folder, out=tmp_path / "set", **given))
 
 
-def test_which_concepts_are_found_is_printed(folder, files, tmp_path, capsys):
+def test_which_concepts_are_found_is_printed(drawn, files, tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("a dog, two cats\na face\n")
-    arguments = [
-        "draw", "--model", folder, "--prompts", tmp_path / "prompts.txt", "--method", "fair_instruction", "--fair-table",
-        files["table"], "--dry-run", "--batch-size", 2, "--solver", "ddim", "--steps", STEPS, "--out", tmp_path / "set",
-    ]  # fmt: skip
-    main(list(map(str, arguments)))
+    drawn(prompts=tmp_path / "prompts.txt", **fair(files, "fair_instruction"))
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 of 2 prompts are given values: dog (group, size)" in shown
     assert "'a dog, two cats' mentions dog first, and is given its values; not those of cat" in shown
