@@ -58,7 +58,7 @@ class ClassifierOptions(CheckedOptions):
             raise InputError(
                 f"{_flag(other)} is for an ONNX file, and --classifier {self.classifier} is the folder of a CLIP model"
             )
-        if self.classifier and not self.by_prompts and self.classifier_prompts:
+        if self.classifier and self.classifier_prompts and self.classifier.is_file():
             raise InputError(
                 f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
             )
@@ -66,7 +66,7 @@ class ClassifierOptions(CheckedOptions):
     @property
     def by_prompts(self) -> bool:
         """Whether the classifier is a CLIP model."""
-        return self.classifier is not None and shipped.place(self.classifier).is_dir()
+        return self.classifier is not None and (bool(self.classifier_prompts) or shipped.place(self.classifier).is_dir())
 
 
 def _flag(name: str) -> str:
