@@ -49,6 +49,10 @@ class ClassifierOptions(CheckedOptions):
         given = [name for name in own if getattr(self, name) not in ((), None)]
         if self.classifier is None and given:
             raise InputError(f"{_flag(given[0])} needs --classifier, got it without")
+        if self.classifier and self.classifier_prompts and self.classifier.is_file():
+            raise InputError(
+                f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
+            )
         if self.by_prompts and not self.classifier_prompts:
             raise InputError(
                 f"--classifier {self.classifier} is a folder, of a CLIP model: it needs --classifier-prompts, such as "
@@ -57,10 +61,6 @@ class ClassifierOptions(CheckedOptions):
         if self.by_prompts and (other := next((name for name in given if name != "classifier_prompts"), None)):
             raise InputError(
                 f"{_flag(other)} is for an ONNX file, and --classifier {self.classifier} is the folder of a CLIP model"
-            )
-        if self.classifier and self.classifier_prompts and self.classifier.is_file():
-            raise InputError(
-                f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
             )
 
     @property
