@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from jaxdiff import guidance, parallel
 from jaxdiff.guidance.record import Record
 from jaxdiff.solvers import sample
-from jaxdiff.solvers.driver import evaluations, lowered
+from jaxdiff.solvers.driver import evaluations, traced
 
 from .plan import Plan
 from .registry import Method
@@ -85,11 +85,11 @@ class Drawing:
         )  # fmt: skip
         return x, guidance.record(denoise, memory, len(indices))
 
-    def lower(self, count: int) -> jax.stages.Lowered:
+    def trace(self, count: int) -> jax.stages.Traced:
         """The program that `draw` runs for a batch of `count` images over all devices; for editing, its first program."""
         rows = np.arange(count // jax.process_count(), dtype=np.int32)
         condition = self.over_devices(self.method.condition(self.plan, rows, self.plan.in_turn(len(rows))))
-        return lowered(
+        return traced(
             self.denoiser(condition), self.chosen.model.process, shape=self.chosen.model.shape, solver=self.chosen.solver,
             key=self.key, condition=condition, indices=self.over_devices(rows),
         )  # fmt: skip
@@ -114,6 +114,7 @@ class Drawing:
             "method": self.method.name,
             "seed": self.seed,
             "evaluations": self.evaluations,
+            **self.chosen.model.space.decoded_by,
             **self.method.settings(self.plan),
             **self.method.provenance(self.chosen),
             **(guard.settings if guard else {}),

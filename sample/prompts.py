@@ -21,7 +21,7 @@ from jaxdiff.spaces import Latents
 from .options import Sampling
 from .registry import flag
 
-OPTIONS = ("prompt", "prompts", "negative", "size", "clip_skip")
+OPTIONS = ("prompt", "prompts", "negative", "size", "clip_skip", "tile")
 COLUMN = "prompt"
 """The column of a CSV file, and the attribute of the prompts of a file."""
 
@@ -47,6 +47,8 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling)
     size = image_size(sampling.size)
     if size is not None:
         space = space.sized(*size)
+    if sampling.tile is not None:
+        space = space.tiled(sampling.tile)
     conditions = replace(conditions, size=(space.height, space.width))
     if sampling.clip_skip:
         conditions = conditions.skipping(sampling.clip_skip)
