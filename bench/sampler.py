@@ -43,7 +43,7 @@ def sampler(options: Sampler) -> None:
     from jaxdiff.presets import preset
     from jaxdiff.program_report import program_report
     from jaxdiff.solvers import DDIM
-    from jaxdiff.solvers.driver import lowered
+    from jaxdiff.solvers.driver import traced
     from jaxdiff.spaces import Pixels
 
     chosen = preset(options.preset)
@@ -59,8 +59,8 @@ def sampler(options: Sampler) -> None:
         denoise = space.policy.network(NetworkDenoiser(weights, forward, chosen.prediction))
         with jax.set_mesh(mesh), working(f"compiling for {count}"):
             indices = parallel.shard_rows(mesh, np.arange(options.batch_size, dtype=np.int32))
-            program = lowered(denoise, forward, shape=space.shape, solver=DDIM(10), key=jax.random.key(0), indices=indices)
-            report = program_report(program.compile())
+            program = traced(denoise, forward, shape=space.shape, solver=DDIM(10), key=jax.random.key(0), indices=indices)
+            report = program_report(program.lower().compile())
         alone = alone or report.flops
         looped = [each.kind for each in report.collectives if each.looped]
         collectives = ", ".join(f"{looped.count(kind)} {kind}" for kind in sorted(set(looped))) or "none"

@@ -16,7 +16,6 @@ from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.data.embedded_captions import OCCUPATIONS, prompt
 from jaxdiff.errors import InputError
 
-PROMPTS = Path(__file__).with_name("occupations.toml")
 PAIR = " | ".join(f"{group}={prompt(group=group)}" for group in ("square", "round"))
 METHODS: Mapping[str, Sequence[str]] = {
     "vanilla": (),
@@ -25,7 +24,12 @@ METHODS: Mapping[str, Sequence[str]] = {
     "editing": (),
 }
 """Methods that draw the pair of prompts, with their own options."""
-REMEDIES: Mapping[str, Sequence[str]] = {}
+REMEDIES: Mapping[str, Sequence[str]] = {
+    "fair_instruction": (),
+    "fair_diffusion": (),
+    "fair_projection": (),
+    "switching": ("--start", "none", "--tau", "0.9"),
+}
 """Methods that draw the occupations at equal shares of the groups, with their own options."""
 _TRAINING, _REAL = 60_000_000, 4000
 
@@ -74,18 +78,23 @@ def text(options: Text) -> None:
         write_faces(real, np.arange(_REAL) + _TRAINING, size=32, **dict.fromkeys(DEFAULT_ASSOCIATIONS, (0.5, 0.5)))
     drawing = ("--model", options.model, "--solver", "ddim", "--steps", options.steps)
     _occupations(options, real, drawing)
-    _pair(options, real, drawing)
+    if options.pair_scales:
+        _pair(options, real, drawing)
 
 
 def _occupations(options: Text, real: Path, drawing: Sequence[Any]) -> None:
-    given = (*drawing, "--prompts", PROMPTS, "--count", len(OCCUPATIONS) * options.count)
+    file = options.out / "occupations.txt"
+    file.write_text("".join(f"{prompt(occupation)}\n" for occupation in OCCUPATIONS))
+    given = (*drawing, "--prompts", file, "--count", len(OCCUPATIONS) * options.count)
     sets = []
     for scale in sorted({options.scale, *options.scales}, key=lambda scale: scale != options.scale):
         sets.append(_draw(options.out / f"occupations-{scale:g}", *given, "--guidance-scale", scale))
     for method, own in REMEDIES.items():
         folder = options.out / f"occupations-{method}"
-        sets.append(_draw(folder, *given, "--guidance-scale", options.scale, "--method", method, *own))
-    judged = ("--attribute", "group", "--associated", "all", "--real", real, "--by", "occupation", "--clip", "embedded-clip")
+        sets.append(
+            _draw(folder, *given, "--guidance-scale", options.scale, "--method", method, "--fair-table", "embedded", *own)
+        )
+    judged = ("--attribute", "group", "--associated", "all", "--real", real, "--clip", "embedded-clip")
     _run("evaluate", "prompts", "--synthetic", *sets, *judged, "--out", options.out / "by-occupation")
 
 

@@ -214,8 +214,11 @@ def _picture(content: Mapping[str, Any], path: Path) -> None:
     # of two values the first says it all
     shown = range(1) if len(values) == 2 else range(len(values))
     contexts, sets = content["contexts"], content["sets"]
-    height = 1.2 + len(contexts) * (0.25 + 0.16 * len(sets))
-    with figure(path, 1, len(shown), figsize=(2.5 + 3.6 * len(shown), height + 0.6), squeeze=False, sharey=True) as (_, axes):
+    width = 2.5 + 3.6 * len(shown)
+    # an inch holds about eleven letters of a legend, beside half an inch for each mark
+    columns = max(1, int(width / (max(len(each["name"]) for each in sets) / 11 + 0.5)))
+    height = 1.2 + len(contexts) * (0.25 + 0.16 * len(sets)) + 0.2 * -(-len(sets) // columns)
+    with figure(path, 1, len(shown), figsize=(width, height + 0.4), squeeze=False, sharey=True) as (_, axes):
         for axis, value in zip(axes[0], shown, strict=True):
             for place, context in enumerate(contexts):
                 for order, each in enumerate(sets):
@@ -233,4 +236,4 @@ def _picture(content: Mapping[str, Any], path: Path) -> None:
             axis.set_yticks(range(len(contexts)), content["short_names"])
             axis.grid(axis="x", alpha=0.3)
         axes[0][0].invert_yaxis()
-        axes[0][0].figure.legend(loc="outside upper center", ncols=min(len(sets), 4))
+        axes[0][0].figure.legend(loc="outside upper center", ncols=min(len(sets), columns))

@@ -18,13 +18,14 @@ from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
-from . import speed_jaxdiff, speed_pytorch, speed_report
-from .options.speed import Speed
+from . import speed_jaxdiff, speed_pytorch, speed_report, speed_text
+from .options.speed import TASKS_OF, Speed
 from .provenance import provenance
 from .speed_comparisons import comparisons
 from .speed_framework import Variant
 from .speed_jaxdiff import Jaxdiff
 from .speed_pytorch import PyTorch
+from .speed_text_workload import PIPELINES, TextWorkload
 from .speed_workload import NETWORKS, Workload
 from .timing import Benchmark, Run, best, time_alternately
 from .worker import Worker
@@ -49,7 +50,12 @@ def _run(options: Speed) -> dict[str, Any]:
         "authors_batch": options.authors_batch_size, "authors_steps": options.authors_steps, "count": options.count,
         "seed": options.seed,
     }  # fmt: skip
-    workload = Workload(NETWORKS[options.network], **sizes)
+    if options.text_to_image:
+        workload: Workload = TextWorkload(PIPELINES[options.network], **sizes)
+        builders = ((speed_text.build_pytorch,), (speed_text.build_jaxdiff,))
+    else:
+        workload = Workload(NETWORKS[options.network], **sizes)
+        builders = ((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
     with ExitStack() as stack:
 
         def worker(build: Callable[..., Any], *more: Any) -> Worker:
@@ -59,15 +65,17 @@ def _run(options: Speed) -> dict[str, Any]:
             with ThreadPoolExecutor() as threads:
                 return list(threads.map(lambda each: stack.enter_context(worker(*each)), builders))
 
-        pytorch, jaxdiff, trainer = start((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
+        pytorch, jaxdiff, *trainers = start(*builders)
         device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
         modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
         if not modes:
             raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
-        others = start(*[(speed_pytorch.build,)] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
+        others = start(*builders[:1] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
+        # a text-to-image pipeline is not trained
+        trainer = trainers[0] if trainers else jaxdiff
         processes = _Processes(jaxdiff, trainer, dict(zip(modes, (pytorch, *others), strict=True)), concurrent=device == "cuda")
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        for process in (jaxdiff, trainer, *processes.pytorch):
+        for process in (jaxdiff, *trainers, *processes.pytorch):
             process.call("set_up", device, folder)
         exported = jaxdiff.call("exported")
         for process in processes.pytorch:
@@ -135,7 +143,7 @@ def _measure(
     }
     report["versions"] |= pytorch.call("versions")
     mode = None
-    for comparison_in in comparisons(options.tasks, dtypes, modes):
+    for comparison_in in comparisons(options.tasks or TASKS_OF[options.text_to_image], dtypes, modes):
         each = comparison_in(mode)
         benchmarks = [_benchmark(processes, variant, options.compile_limit) for variant in each.variants]
         with progress(f"{each.task}, {each.dtype}", len(benchmarks) * (options.rounds + 1)) as advance:

@@ -12,6 +12,7 @@ TASKS = {
     "training": "training steps: noising, forward, backward, clipping, AdamW, moving average",
     "switching": "draw a batch with attribute switching",
     "safe": "draw a batch with the safe denoiser",
+    "interval": "draw a batch with guidance between two noise levels alone",
     "search": "find tau: `search_direct` and the authors' procedure",
     "job": "load weights from a file, find tau, draw images by attribute switching at tau",
 }
@@ -51,6 +52,10 @@ def comparisons(
     def best_mode(task: str, dtype: str, mode: str) -> Comparison:
         ours = {"search": "search_direct", "job": "jit"}.get(task, task)
         theirs = f"{mode}, authors'" if task == "search" else mode
+        if task == "interval":  # diffusers has none
+            return Comparison(
+                task, dtype, (Variant(Jaxdiff.name, "plain", "sampling", dtype), Variant(Jaxdiff.name, task, task, dtype))
+            )
         variants = Variant(Jaxdiff.name, ours, task, dtype), Variant(PyTorch.name, theirs, task, dtype, mode)
         plain = (Variant(Jaxdiff.name, "plain", "sampling", dtype),) if task in ("switching", "safe") else ()
         return Comparison(task, dtype, variants + plain)

@@ -83,7 +83,7 @@ class Framework(ABC):
     def build_run(self, variant: Variant) -> Run:
         """Returns a function that runs a variant."""
         match variant.task:
-            case "sampling" | "switching" | "safe":
+            case "sampling" | "switching" | "safe" | "interval":
                 return self.drawing(variant.dtype, variant.mode, variant.task)
             case "training":
                 return self.training(variant.dtype, variant.mode)

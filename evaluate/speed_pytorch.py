@@ -110,6 +110,11 @@ class PyTorch(Framework):
         return self._flops(lambda output: output.sum().backward())
 
     def _flops(self, then: Callable[[Any], None]) -> int:
+        model, images, labels = self.network(), self._noise(1, "eager", 0), self._labels(np.zeros(1, np.int64))
+        return self._count(lambda: then(model(images, self.torch.zeros(1, device=self.device), class_labels=labels).sample))
+
+    def _count(self, run: Callable[[], Any]) -> int:
+        """The matrix operations of what is run."""
         from torch.utils import flop_counter
 
         # PyTorch does not count the operations of attention on a CPU
@@ -120,14 +125,16 @@ class PyTorch(Framework):
             backward: lambda *shapes, **_: flop_counter.sdpa_backward_flop_count(*shapes[:4]),
         }
         counter = flop_counter.FlopCounterMode(display=False, custom_mapping=own)
-        model, images, labels = self.network(), self._noise(1, "eager", 0), self._labels(np.zeros(1, np.int64))
         with counter:
-            then(model(images, self.torch.zeros(1, device=self.device), class_labels=labels).sample)
+            run()
         return counter.get_total_flops()
 
     def _in_mode(self, model: Any, mode: str) -> Any:
-        model = model.to(memory_format=self._layout(mode))
-        return self.torch.compile(model, mode=_COMPILED[mode], dynamic=False) if mode in _COMPILED else model
+        return self._compiled(model.to(memory_format=self._layout(mode)), mode)
+
+    def _compiled(self, function: Any, mode: str) -> Any:
+        """A network or a function, compiled in the modes that compile."""
+        return self.torch.compile(function, mode=_COMPILED[mode], dynamic=False) if mode in _COMPILED else function
 
     def _layout(self, mode: str) -> Any:
         """The memory format of weights and images in this mode."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdiff._console.flops import matrix_flops
 from jaxdiff.data import Attribute
 from jaxdiff.model import Model, image_model
 from jaxdiff.models.config import UNetConfig
@@ -16,8 +17,6 @@ from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
 from jaxdiff.process import Process, ddpm
 from jaxdiff.solvers import DDIM
-
-from .flops import matrix_flops
 
 # Networks without a stem, which PyTorch's UNets lack.
 NETWORKS = {
@@ -43,6 +42,19 @@ TAU = 0.64  # the authors' transition point; the cost does not depend on it
 ATTRIBUTE = Attribute("group", ("first", "second"))
 UNSAFE = 512  # number of random unsafe images of the safe denoiser
 STRENGTH = 0.5  # strength of the safe denoiser
+
+
+def randomised(network: Network, seed: int) -> Network:
+    """A fresh network with random weights in the layers that start at zero, so that its output is not zero."""
+    rng = np.random.default_rng(seed)
+
+    def filled(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name.endswith("kernel") and not np.asarray(leaf).any():
+            return jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1])), leaf.dtype)
+        return leaf
+
+    return Network(jax.tree_util.tree_map_with_path(filled, network.weights), network.structure)
 
 
 @dataclass(frozen=True)
@@ -75,17 +87,8 @@ class Workload:
 
     @cached_property
     def network(self) -> Network:
-        """The network in float32, with random weights in the layers that start at zero, so that the output is not zero."""
-        network = jax.jit(partial(unet, self.config))(jax.random.key(self.seed))
-        rng = np.random.default_rng(self.seed)
-
-        def filled(path, leaf):
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            if name.endswith("kernel") and not np.asarray(leaf).any():
-                return jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1])))
-            return leaf
-
-        return Network(jax.tree_util.tree_map_with_path(filled, network.weights), network.structure)
+        """The network in float32, with random weights."""
+        return randomised(jax.jit(partial(unet, self.config))(jax.random.key(self.seed)), self.seed)
 
     def in_dtype(self, dtype: str) -> Network:
         """The network, computing in this dtype with the same weights."""

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from jaxdiff import guidance, parallel
 from jaxdiff.guidance.record import Record
 from jaxdiff.solvers import sample
-from jaxdiff.solvers.driver import evaluations, lowered
+from jaxdiff.solvers.driver import evaluations, traced
 
 from .plan import Plan
 from .registry import Method
@@ -93,12 +93,12 @@ class Drawing:
         )  # fmt: skip
         return x, guidance.record(denoise, memory, len(indices))
 
-    def lower(self, count: int) -> jax.stages.Lowered:
+    def trace(self, count: int) -> jax.stages.Traced:
         """The program that `draw` runs for a batch of `count` images over all devices; for editing, its first program."""
         rows = np.arange(count // jax.process_count(), dtype=np.int32)
         ends = self.plan.in_turn(len(rows))
         condition, (key, numbers) = self.over_devices(self.method.condition(self.plan, rows, ends)), self.noise(rows, ends)
-        return lowered(
+        return traced(
             self.denoiser(condition), self.chosen.model.process, shape=self.chosen.model.shape, solver=self.chosen.solver,
             key=key, condition=condition, indices=numbers,
         )  # fmt: skip
@@ -124,6 +124,7 @@ class Drawing:
             "seed": self.seed,
             **({} if self.chosen.seeds is None else {"seeds_of_prompts": list(self.chosen.seeds)}),
             "evaluations": self.evaluations,
+            **self.chosen.model.space.decoded_by,
             **self.method.settings(self.plan),
             **self.method.provenance(self.chosen),
             **(guard.settings if guard else {}),

@@ -58,6 +58,9 @@ class Sampling(Hosts):
     sees."""
     size: str | None = None
     """Text-to-image models: image size in pixels, a number or HEIGHTxWIDTH; by default that of training."""
+    tile: Size | None = None
+    """Text-to-image models: decode images larger than this many pixels in overlapping tiles of this height and width. It bounds
+    memory, and is approximate; by default images are decoded whole, which is exact."""
     modifiers: tuple[Modifier, ...] = ()
     """Modifiers of the denoiser, at most one per slot."""
 

@@ -21,7 +21,7 @@ from jaxdiff.spaces import Latents
 from .options import Sampling
 from .registry import flag
 
-OPTIONS = ("prompt", "prompts", "negative", "size", "clip_skip")
+OPTIONS = ("prompt", "prompts", "negative", "size", "clip_skip", "tile")
 
 
 class Prompted(NamedTuple):
@@ -63,6 +63,8 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling,
     size = image_size(sampling.size)
     if size is not None:
         space = space.sized(*size)
+    if sampling.tile is not None:
+        space = space.tiled(sampling.tile)
     conditions = replace(conditions, size=(space.height, space.width))
     if sampling.clip_skip:
         conditions = conditions.skipping(sampling.clip_skip)

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from jaxdiff import parallel
+from jaxdiff import interop, parallel
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.fair_prompts import FairPrompts
@@ -174,14 +174,16 @@ def setting(
         path, attribute, values, sampling: as in the options of the commands.
         method: the method to draw with; None for a search, which switches labels.
         start: the label that switched sampling starts with.
-        abstract: whether to keep only the shapes of the weights, to compile without running.
+        abstract: whether to keep only the shapes of the weights, to compile without running; a text-to-image folder may then
+            lack its weights.
 
     Raises:
         InputError: before any compute, if an option does not fit the model.
     """
     make_solver(sampling, {})
     mesh = sampling.make_mesh()
-    given = prompted(path, load(path), attribute, sampling, None if method is None else method.fair_table)
+    outline = interop.outline(path) if abstract else None
+    given = prompted(path, outline or load(path), attribute, sampling, None if method is None else method.fair_table)
     model, attribute, fair, seeds = given
     solver = make_solver(sampling, model.grids)
     solver.check(model.process)

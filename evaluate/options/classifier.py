@@ -49,6 +49,10 @@ class ClassifierOptions(CheckedOptions):
         given = [name for name in own if getattr(self, name) not in ((), None)]
         if self.classifier is None and given:
             raise InputError(f"{_flag(given[0])} needs --classifier, got it without")
+        if self.classifier and self.classifier_prompts and self.classifier.is_file():
+            raise InputError(
+                f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
+            )
         if self.by_prompts and not self.classifier_prompts:
             raise InputError(
                 f"--classifier {self.classifier} is a folder, of a CLIP model: it needs --classifier-prompts, such as "
@@ -58,15 +62,11 @@ class ClassifierOptions(CheckedOptions):
             raise InputError(
                 f"{_flag(other)} is for an ONNX file, and --classifier {self.classifier} is the folder of a CLIP model"
             )
-        if self.classifier and not self.by_prompts and self.classifier_prompts:
-            raise InputError(
-                f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
-            )
 
     @property
     def by_prompts(self) -> bool:
         """Whether the classifier is a CLIP model."""
-        return self.classifier is not None and shipped.place(self.classifier).is_dir()
+        return self.classifier is not None and (bool(self.classifier_prompts) or shipped.place(self.classifier).is_dir())
 
 
 def _flag(name: str) -> str:

@@ -60,7 +60,7 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
     """Real images: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet. The splits train and test are used: to
     train the classifiers or, with --classifier, to measure its errors; shares are then corrected for them."""
     clip: Path | None = None
-    """Folder of a CLIP model: measure how well images agree with their prompts, 100 max(cosine, 0)."""
+    """Folder of a CLIP model, or `embedded-clip`: measure how well images agree with their prompts, 100 max(cosine, 0)."""
     quality: bool = False
     """Measure the quality of each set against --real."""
     inception: Path | None = None

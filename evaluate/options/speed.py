@@ -8,10 +8,16 @@ from jaxdiff._console.arguments import CheckedOptions
 from jaxdiff.bounds import Bounds, Count, Seed, Size
 from jaxdiff.errors import InputError
 
-NetworkName = Literal["rehearsal", "small", "large", "faces64"]
+NetworkName = Literal["rehearsal", "small", "large", "faces64", "sd-quarter", "sd-rehearsal"]
 Dtype = Literal["float32", "bfloat16"]
 Mode = Literal["eager", "channels_last", "compile", "compile_channels_last", "reduce_overhead", "max_autotune"]
-Task = Literal["sampling", "training", "switching", "safe", "search", "job"]
+Task = Literal["sampling", "training", "switching", "safe", "interval", "search", "job"]
+
+TASKS_OF: dict[bool, tuple[Task, ...]] = {
+    False: ("sampling", "training", "switching", "safe", "search", "job"),
+    True: ("sampling", "interval"),
+}
+"""The tasks of networks of labels, and of text-to-image networks."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Speed(CheckedOptions):
     """Output folder of the report; an existing report is replaced."""
     network: NetworkName = "small"
     """rehearsal: 8x8, a quick test. small: 32x32, 32 channels. large: DDPM's CIFAR-10 network, 128 channels. faces64: the
-    preset, 64x64."""
+    preset, 64x64. sd-quarter: text-to-image, Stable Diffusion 1.5 with a quarter of its channels, 256x256. sd-rehearsal: a
+    quick test of that, 64x64."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Device; auto: a GPU if both frameworks find one."""
     dtypes: tuple[Dtype, ...] = ()
@@ -47,9 +54,10 @@ class Speed(CheckedOptions):
     modes: tuple[Mode, ...] = ("eager", "compile", "channels_last", "compile_channels_last")
     """PyTorch modes, in order of importance. channels_last: the memory format for tensor cores. compile: torch.compile. GPU
     only: reduce_overhead (CUDA graphs) and max_autotune (kernel autotuning, which takes minutes)."""
-    tasks: tuple[Task, ...] = ("sampling", "training", "switching", "safe", "search", "job")
-    """Tasks to time. search: find tau, with `search_direct` and with the authors' procedure in PyTorch. job: load weights, find
-    tau, draw images."""
+    tasks: tuple[Task, ...] = ()
+    """Tasks to time; by default all of the network, which for text-to-image are sampling and interval. interval: guidance
+    between two noise levels alone, compared with guidance at every step. search: find tau, with `search_direct` and with the
+    authors' procedure in PyTorch. job: load weights, find tau, draw images."""
     steps: Size = 50
     """Number of DDIM steps, a divisor of 1000."""
     batch_size: Size = 32
@@ -81,5 +89,13 @@ class Speed(CheckedOptions):
         super().__post_init__()
         if 1000 % self.steps:
             raise InputError(f"--steps must divide 1000, so that both frameworks have the same times; got {self.steps}")
+        if unknown := [task for task in self.tasks if task not in TASKS_OF[self.text_to_image]]:
+            kind = "text-to-image" if self.text_to_image else "other"
+            raise InputError(f"--tasks of {kind} networks are {', '.join(TASKS_OF[self.text_to_image])}; got {unknown[0]}")
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")
+
+    @property
+    def text_to_image(self) -> bool:
+        """Whether the network is a text-to-image pipeline."""
+        return self.network.startswith("sd-")

@@ -47,7 +47,7 @@ def show(report, what: str, calls: int, dtype: str = "float32") -> None:
     console.print(table)
 
 
-def mib(size: float) -> str:
+def mib(size: float | int) -> str:
     """Bytes as MiB."""
     return f"{size / 2**20:,.1f} MiB"
 

@@ -59,7 +59,9 @@ class PromptEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that identify what the encoder makes of prompts."""
+        """16 hexadecimal digits that identify what the encoder makes of prompts; empty without weights."""
+        if self.is_abstract:
+            return ""
         described = {
             "config": asdict(self.config),
             "tokenizer": asdict(self.tokenizer),
@@ -82,6 +84,8 @@ class PromptEncoder:
         Raises:
             InputError: a prompt is no text.
         """
+        if self.is_abstract:
+            return self._zeros(len(prompts))
         different = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
         tokens = self.tokenizer(list(different))
         how = {"skip": self.skip, "normalised": self.normalised}
@@ -92,6 +96,16 @@ class PromptEncoder:
         places = [different[prompt] for prompt in prompts]
         hidden, pooled = (np.concatenate([np.asarray(row[part], np.float32) for row in rows])[places] for part in (0, 1))
         return TextOutput(hidden, pooled)
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether the network has shapes in place of weights: then all states are zero, for programs that are not run."""
+        return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(self.network.weights))
+
+    def _zeros(self, count: int) -> TextOutput:
+        ids, ends = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((count, self.tokenizer.length), (count,)))
+        states = jax.eval_shape(partial(_encoded, skip=self.skip, normalised=self.normalised), self.network, ids, ends)
+        return TextOutput(*(np.zeros(each.shape, np.float32) for each in (states[0], states[1])))
 
     @cached_property
     def _placed(self) -> Network:

@@ -137,6 +137,28 @@ def load_text_to_image(source: str | os.PathLike, **changes: Any) -> Model:
         return Pipeline(files, kind, given).model()
 
 
+def outline(source: str | os.PathLike) -> Model | None:
+    """The text-to-image model of a folder that has its configurations and tokenizers alone, for programs that are not run.
+
+    Its networks have shapes and types, those of float32, in place of weights.
+
+    Arguments:
+        source: see `load_text_to_image`.
+
+    Returns:
+        The model; None if the UNet of the source has weights, or it is no text-to-image pipeline.
+
+    Raises:
+        InputError: a file is missing or damaged, or parts do not fit one another.
+    """
+    with reading(os.fspath(source)):
+        files, inside = _opened(source)
+        kind = None if inside else pipeline.read_kind(files)
+        if kind is None or weights.present(files, "unet"):
+            return None
+        return Pipeline(files, kind, Changes()).outline()
+
+
 def is_text_to_image(source: str | os.PathLike) -> bool:
     """Whether a source is a pipeline that `load_text_to_image` reads.
 

@@ -47,13 +47,8 @@ class Pipeline:
             InputError: a part is missing, of another class or damaged, its arrays do not match its configuration (all are
                 listed), parts do not fit one another, or a change does not fit.
         """
-        place = Place(self.files, "scheduler", None)
-        schedule, name = place.settings(SCHEDULER), place.named(SCHEDULER)
-        process, prediction = scheduler.read(schedule, name)
-        grids = scheduler.grids(schedule, name)
-        parts = pipeline_parts.read(self.files, self.kind, self.changes, process.timesteps)
-        space = self._space(parts)
-        conditions = self._conditions(parts, space)
+        outline, parts, space, conditions = self._outline()
+        process, prediction = outline.process, outline.prediction
         states = self._states(parts)
         arrays = {part: state.arrays for part, state in states.items()}
         dtype = self.changes.dtype or _stored(arrays["unet"])
@@ -69,17 +64,38 @@ class Pipeline:
             "unet": unet.config.settings(), "process": process.config(), "prediction": prediction,
             "autoencoder": space.fingerprint, "encoders": [each.fingerprint for each in conditions.encoders],
         }  # fmt: skip
-        return Model(
+        return replace(
+            outline,
             config=unet.config,
             network=network,
-            process=process,
-            prediction=prediction,
             space=space,
             conditions=conditions,
             training=training,
             fingerprint=fingerprint(_leaves(network), identity),
-            grids=grids,
         )
+
+    def outline(self) -> Model:
+        """The pipeline with the shapes and types of its arrays in place of arrays: files of weights are not read.
+
+        Raises:
+            InputError: a configuration or a tokenizer is missing or damaged, or parts do not fit one another.
+        """
+        return self._outline()[0]
+
+    def _outline(self) -> tuple[Model, Parts, Latents, Prompts]:
+        place = Place(self.files, "scheduler", None)
+        schedule, name = place.settings(SCHEDULER), place.named(SCHEDULER)
+        process, prediction = scheduler.read(schedule, name)
+        grids = scheduler.grids(schedule, name)
+        parts = pipeline_parts.read(self.files, self.kind, self.changes, process.timesteps)
+        space, unet = self._space(parts), parts.unet.computed_in(self.changes.dtype or "float32")
+        (network,) = unet.networks
+        conditions = self._conditions(parts, space)
+        outline = Model(
+            config=unet.config, network=network, process=process, prediction=prediction, space=space, conditions=conditions,
+            grids=grids,
+        )  # fmt: skip
+        return outline, parts, space, conditions
 
     def _space(self, parts: Parts) -> Latents:
         """The space of the latents, without weights."""

@@ -88,6 +88,11 @@ def choose(files: CheckpointFiles, folder: str, variant: str | None = None, *, s
     return Choice(min(found[taken])[1], taken)
 
 
+def present(files: CheckpointFiles, folder: str) -> bool:
+    """Whether a folder of diffusers' networks has weights, of any variant."""
+    return any(_names((STEM,)).fullmatch(name) for name in files.inside(folder))
+
+
 def read(files: CheckpointFiles, folder: str, choice: Choice) -> Content:
     """The content of chosen weights, which may be split over several files.
 

@@ -314,7 +314,7 @@ def sample(
     )  # fmt: skip
 
 
-def lowered(
+def traced(
     denoise: Callable,
     process: Process,
     *,
@@ -323,11 +323,11 @@ def lowered(
     key: Keys,
     condition: Any = None,
     indices: Any = None,
-) -> jax.stages.Lowered:
-    """The program that `sample` runs with these arguments, to be compiled and inspected; weights may be abstract."""
+) -> jax.stages.Traced:
+    """The program that `sample` runs with these arguments, to be counted, compiled and inspected; weights may be abstract."""
     denoiser, condition, indices = _checked(denoise, process, solver, condition, indices)
     grid = jax.eval_shape(partial(_grid, solver=solver, count=len(indices)), denoiser, process)
-    return _sample.lower(
+    return _sample.trace(
         denoiser, process, grid, condition, key, indices, shape=tuple(shape), solver=solver, path=False, return_memory=True
     )
 

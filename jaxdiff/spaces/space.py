@@ -54,6 +54,11 @@ class Space(ABC):
         """A pytree that maps samples of the process to what is seen of them, for jit; None if they are that themselves."""
         return None
 
+    @property
+    def decoded_by(self) -> dict[str, Any]:
+        """What a set records of the way in which its samples are decoded, JSON-ready; empty where there is no choice."""
+        return {}
+
     @abstractmethod
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b ..."]:
         """The encoded samples, float32 (B, *shape).

@@ -15,20 +15,23 @@ import pytest
 
 from evaluate import speed_pytorch, speed_report
 from evaluate.__main__ import main
-from evaluate.flops import matrix_flops
 from evaluate.process_memory import ProcessMemory
 from evaluate.pytorch_methods import switched
 from evaluate.speed import _agreeing, _benchmark, _device, _Processes
 from evaluate.speed_comparisons import Comparison
 from evaluate.speed_framework import Variant
+from evaluate.speed_text_workload import PIPELINES
 from evaluate.speed_workload import NETWORKS, Workload
 from evaluate.timing import MIN_ROUNDS, Benchmark, Timing, best, ratio, summary, time_alternately, time_limit
 from evaluate.worker import Worker
 from evaluate.writing import finite
 from jaxdiff import guidance
 from jaxdiff._console import plots
+from jaxdiff._console.flops import matrix_flops
 from jaxdiff._console.terminal import console, significant
 from jaxdiff.errors import InputError
+from jaxdiff.models.autoencoder import AutoencoderConfig
+from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.process import ddpm
 
 
@@ -398,6 +401,19 @@ def test_modes_and_training_have_own_processes_which_are_groups_on_a_gpu():
 def test_options_out_of_range_are_errors(call_program, capsys, option, value, named):
     assert call_program(main, "evaluate", "speed", "--out", "speed", option, value) == 2
     assert named in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_text_to_image_has_tasks_of_its_own(call_program, capsys):
+    for network, task in (("sd-rehearsal", "training"), ("rehearsal", "interval")):
+        assert call_program(main, "evaluate", "speed", "--out", "speed", "--network", network, "--tasks", task) == 2
+        assert f"got {task}" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_text_to_image_network_is_a_quarter_of_stable_diffusion():
+    shapes, whole = PIPELINES["sd-quarter"], ConditionUNetConfig()
+    assert [4 * width for width in shapes.unet.widths] == list(whole.widths) and shapes.unet.heads == whole.heads
+    assert (shapes.unet.text_channels, shapes.unet.shape, shapes.text.layers) == (768 // 4, (32, 32, 4), 12)
+    assert 4 * np.array(shapes.vae.widths) == pytest.approx(AutoencoderConfig().widths) and shapes.vae.size == 256
 
 
 @pytest.mark.parametrize("absent", ["torch", "diffusers"])

@@ -17,7 +17,7 @@ from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.latent_blocks import Downsampler, PixelAttention, Upsampler
 from jaxdiff.models.network import Network, abstract, latent_decoder, latent_encoder
 from jaxdiff.models.size import require_held, weight_count
-from jaxdiff.models.tiling import decoded_in_tiles
+from jaxdiff.spaces.tiling import decoded_in_tiles
 from jaxdiff.weight_file import configuration, named
 from tests.models.test_unet import filled
 from tests.models.test_unet import named as by_path
@@ -179,7 +179,7 @@ def test_attention_over_pixels_is_one_softmax(monkeypatch, rng):
     mixed = scores / scores.sum(-1, keepdims=True) @ dense("to_v", normed)
     expected = np.asarray(x) + dense("to_out/0", mixed).reshape(x.shape)
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
-    monkeypatch.setattr(layers, "MOST_WEIGHTS", 2 * 15 * 4)
+    monkeypatch.setattr(layers, "MOST_WEIGHTS_ON_CPU", 2 * 15 * 4)
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 

@@ -159,6 +159,20 @@ def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys)
 
 
 @pytest.mark.slow
+def test_the_program_compares_text_to_image(call_program, tmp_path):
+    """Both frameworks draw the same latents from one folder, and count the same products but for those after upsamplings."""
+    arguments = "--network sd-rehearsal --steps 4 --batch-size 2 --rounds 2 --modes eager --out speed"
+    assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
+    report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
+    assert report["agreement"]["pass"] < 1e-5 and report["agreement"]["run"] < 2e-5
+    drawn, within = report["comparisons"]
+    assert (drawn["task"], within["task"]) == ("sampling", "interval")
+    assert [row["name"] for row in within["variants"]] == ["jaxdiff, plain", "jaxdiff, interval"]
+    assert all(row["failure"] is None and row["peak_bytes"] > 0 for each in (drawn, within) for row in each["variants"])
+    assert 0.8 < drawn["flops"]["jaxdiff"] / drawn["flops"]["PyTorch"] < 1
+
+
+@pytest.mark.slow
 def test_the_program_measures_every_task(call_program, tmp_path):
     sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
     arguments = f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --out speed"

@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 from jaxdiff.interop import autoencoder_config, latent_networks, torch_names, unet_condition_config
 from jaxdiff.models import latent_blocks, transformer_2d, unet_condition
 from jaxdiff.models.network import Network, abstract, condition_unet, latent_decoder, latent_encoder
-from jaxdiff.models.tiling import decoded_in_tiles
+from jaxdiff.spaces.tiling import decoded_in_tiles
 
 TOLERANCE = {"unet": 1e-5, "moments": 1e-5, "decoding": 3e-5}
 TIMESTEPS = np.array([1, 500, 981])

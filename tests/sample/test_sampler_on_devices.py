@@ -22,7 +22,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.program_report import program_report
 from jaxdiff.solvers import UniPC
-from jaxdiff.solvers.driver import lowered
+from jaxdiff.solvers.driver import traced
 
 config = UNetConfig(
     size=8, values=(2,), base=64, multipliers=(1,), blocks=1, attention=(), head_channels=64, dropout=0.0, stem=2
@@ -50,10 +50,10 @@ def reports(text, devices, *names):
         denoise, condition = cases[name]
         with jax.set_mesh(mesh):
             indices = parallel.shard_rows(mesh, np.arange(16, dtype=np.int32))
-            program = lowered(
+            program = traced(
                 denoise, process, shape=(8, 8, 3), solver=UniPC(6), key=jax.random.key(0), condition=condition, indices=indices
             )
-            report = program_report(program.compile())
+            report = program_report(program.lower().compile())
         exchanged = [[each.kind, each.arrays, each.looped] for each in report.collectives]
         print("REPORT", json.dumps([text, devices, name, sharded, report.flops, report.memory, exchanged]))
 

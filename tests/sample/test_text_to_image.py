@@ -1,6 +1,7 @@
 """`jaxdiff sample` with a text-to-image folder: prompts stand for values, nothing recompiles, edges are exact."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -12,6 +13,7 @@ from jaxdiff import guidance
 from jaxdiff import load as load_model
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.models.size import weight_count
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
 from jaxdiff.solvers import sample as solve
@@ -22,6 +24,7 @@ from sample.options import Draw, Search
 from sample.search import search
 from sample.transitions import default_path
 from tests import small_pipeline
+from tests.processes import succeed
 
 STEPS, COUNT, BATCH, SCALE = 4, 6, 4, 3.0
 PROMPTS = ("a photo of a man", "a photo of a woman")
@@ -70,6 +73,42 @@ def test_a_set_is_what_the_library_samples_and_decodes(folder, vanilla):
     assert levels.max() <= 1 and (levels > 0).mean() < 1e-2
     np.testing.assert_array_equal(vanilla.labels[:, 0], labels)
     assert vanilla.attributes == (Attribute("group", ("man", "woman")),) and vanilla.space == Pixels(16, 16)
+
+
+DRY_RUNS = """
+from pathlib import Path
+from sample.command_line import made
+from sample.options import Draw
+options = {{"attribute": {group!r}, "solver": "ddim", "steps": 4, "batch_size": 4, "guidance_scale": 3.0, "dry_run": True}}
+reports = [dry_run(made(Draw, model=Path(folder), out=Path({out!r}), **options)) for folder in {folders!r}]
+assert reports[0] == reports[1]
+print("OPERATIONS", f"{{reports[0].flops / 16 / 1e9:,.3f}} GFLOP an image and step")
+"""
+
+
+def test_a_dry_run_needs_no_weights(folder, tmp_path):
+    """A folder of configurations and tokenizers alone is told to take what the whole folder takes."""
+    bare, out = tmp_path / "bare", tmp_path / "set"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("*.safetensors"))
+    # in a process whose shapes are not checked: JAX's report of a traced program has none
+    code = DRY_RUNS.format(group=GROUP, out=str(out), folders=[str(folder), str(bare)])
+    told = succeed(("-c", code), 1)[0]
+    counts = [weight_count(config) for config in (load_model(folder).config, small_pipeline.VAE)]
+    for words in (*(f"{count:,}" for count in counts), "decoding, 4096 at once", told.split("OPERATIONS ")[1].strip()):
+        assert told.count(words) >= 2, words
+    assert not out.exists()
+    with pytest.raises(InputError, match="has no weights"):
+        load_model(bare)
+
+
+def test_tiles_are_an_option_of_large_images(folder, vanilla, tmp_path):
+    """Images of one tile are those that are decoded whole; those of several are not, and their set says so."""
+    whole, tiled = (drawn(folder, tmp_path / str(tile), tile=tile) for tile in (16, 8))
+    np.testing.assert_array_equal(images(whole), images(vanilla))
+    assert images(tiled).shape == images(vanilla).shape and (images(tiled) != images(vanilla)).any()
+    assert json.loads((tiled.path / "samples.json").read_text())["provenance"]["tile"] == 8
+    with pytest.raises(InputError, match="`tile` must be a multiple of 2"):
+        drawn(folder, tmp_path / "odd", tile=7)
 
 
 def test_a_set_records_its_prompts_and_the_grid_of_its_scheduler(folder, vanilla, tmp_path):

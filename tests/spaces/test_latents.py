@@ -13,6 +13,7 @@ from jaxdiff.guidance import Unbounded
 from jaxdiff.models.layers import depth_to_space, space_to_depth
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import Latents, Pixels, latents
+from tests.processes import succeed
 
 FACTOR, SCALE, SHIFT = 4, 0.37, -0.25
 
@@ -85,6 +86,41 @@ def test_a_set_of_latents_is_stored_as_images(tmp_path):
     shown.write(0, made.decode(made.encode(own)))
     assert shown.space == Pixels(16, 16) == spaces.from_config(shown.space.config())
     np.testing.assert_array_equal(shown.image(1), own[1])
+
+
+def test_tiles_of_a_decoder_that_sees_one_pixel_change_nothing():
+    """Wherever tiles overlap, both are right; with a decoder that sees the whole image they are not."""
+    own, made = images(2, 12, 20), space(12, 20)
+    encoded, tiled = made.encode(own), made.tiled(8)
+    TRACED.clear()
+    np.testing.assert_array_equal(tiled.decode(encoded), own)
+    assert {shape[1:3] for shape in TRACED} == {(2, 2), (1, 2), (2, 1), (1, 1)}
+    assert tiled.settings() == {**made.settings(), "tile": 8}
+    for wrong in (0, 6):
+        with pytest.raises(InputError, match=f"`tile` must be a multiple of 4.*got {wrong}"):
+            made.tiled(wrong)
+
+
+DEVICES = """
+import jax, numpy as np
+from jaxdiff.program_report import collectives
+from jaxdiff.spaces import latents
+from tests.spaces.test_latents import images, space
+own, made = images(7), space()
+latents.AT_ONCE = 8 * 12
+np.testing.assert_array_equal(made.decode(made.encode(own)), own)
+placed = made._placed
+rows = jax.ShapeDtypeStruct((8, *made.shape), np.float32)
+compiled = latents._decoded.lower(placed.decoding, rows, placed.mesh).compile()
+assert placed.mesh.size == 4 and not collectives(compiled.as_text())
+assert {shard.data.shape[0] for shard in compiled(placed.decoding, jax.device_put(
+    np.zeros(rows.shape, np.float32), compiled.input_shardings[0][1])).addressable_shards} == {2}
+print("decoded")
+"""
+
+
+def test_each_device_decodes_its_own_rows():
+    assert "decoded" in succeed(("-c", DEVICES), 1, devices=4)[0]
 
 
 def test_other_sizes_are_multiples_of_the_factor():

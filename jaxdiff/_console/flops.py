@@ -18,10 +18,11 @@ def matrix_flops(function: Callable, *arguments: Any) -> int:
         function: traced with the shapes of `arguments`.
         arguments: arrays, or anything with a shape and a dtype.
     """
-    return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return traced_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def _of(jaxpr: Any) -> int:
+def traced_flops(jaxpr: Any) -> int:
+    """`matrix_flops` of what JAX traced of a function."""
     return sum(_of_equation(equation) for equation in jaxpr.eqns)
 
 
@@ -36,8 +37,8 @@ def _of_equation(equation: Any) -> int:
         # the kernel's input channels are those of one group
         return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // kernel[spec[0]]
     if name == "cond":
-        return max(_of(branch.jaxpr) for branch in parameters["branches"])
-    inner = sum(_of(getattr(value, "jaxpr", value)) for value in parameters.values() if _is_jaxpr(value))
+        return max(traced_flops(branch.jaxpr) for branch in parameters["branches"])
+    inner = sum(traced_flops(getattr(value, "jaxpr", value)) for value in parameters.values() if _is_jaxpr(value))
     return inner * parameters["length"] if name == "scan" else inner
 
 
