@@ -73,7 +73,7 @@ class TextJaxdiff(Jaxdiff):
         with jax.default_matmul_precision("highest"):
             model = workload.model("float32")
             condition = model.conditions.encode_prompts(workload.prompts(workload.labels(count)))
-            denoise = workload.guided(model, model.conditions.encode_prompts([""])["text"][0])
+            denoise = workload.guided(model, jax.tree.map(lambda leaf: leaf[0], model.conditions.encode_prompts([""])))
             x = self._drawn(denoise, condition, workload.seed, path=True)
         return np.asarray(x[0]), np.asarray(x[-1])
 

@@ -78,6 +78,7 @@ def test_a_set_is_what_the_library_samples_and_decodes(folder, vanilla):
 DRY_RUNS = """
 from pathlib import Path
 from sample.command_line import made
+from sample.dry_run import dry_run
 from sample.options import Draw
 options = {{"attribute": {group!r}, "solver": "ddim", "steps": 4, "batch_size": 4, "guidance_scale": 3.0, "dry_run": True}}
 reports = [dry_run(made(Draw, model=Path(folder), out=Path({out!r}), **options)) for folder in {folders!r}]
