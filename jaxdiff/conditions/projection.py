@@ -34,7 +34,7 @@ class FairProjection:
 
     mean: Float[np.ndarray, " d"]
     basis: Float[np.ndarray, "d r"]
-    offsets: tuple[Float[np.ndarray, "k d"], ...]
+    offsets: tuple[Float[np.ndarray, "_ d"], ...]
 
     @staticmethod
     def fit(
