@@ -32,7 +32,7 @@ from .speed_workload import Workload, randomised
 SCALE = 7.5
 """The guidance scale."""
 INTERVAL = (0.05, 5.0)
-"""The SNR within which the task `interval` guides: 13 of 20 steps."""
+"""The SNR within which the task `interval` guides: 13 of 20 steps. A grid of fewer than 5 steps begins within it."""
 PROMPTS = ("a photo of the face of a firefighter", "a photo of the face of a nurse")
 SCHEDULE = {
     "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,

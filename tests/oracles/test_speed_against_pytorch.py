@@ -161,7 +161,7 @@ def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys)
 @pytest.mark.slow
 def test_the_program_compares_text_to_image(call_program, tmp_path):
     """Both frameworks draw the same latents from one folder, and count the same products but for those after upsamplings."""
-    arguments = "--network sd-rehearsal --steps 4 --batch-size 2 --rounds 2 --modes eager --out speed"
+    arguments = "--network sd-rehearsal --steps 5 --batch-size 2 --rounds 2 --modes eager --out speed"
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
     report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
     assert report["agreement"]["pass"] < 1e-5 and report["agreement"]["run"] < 2e-5
