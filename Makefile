@@ -17,7 +17,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP)  ## search, sample fairly and evaluate on the embedded faces, with pictures (four minutes)
+demo: $(STAMP)  ## search, sample fairly and evaluate on the embedded faces, with pictures (five minutes)
 	$(PY) -m jaxdiff demo
 
 # Test workers, about 2 GiB each. Each file is run by one worker, so that its tests share compiled programs.

@@ -13,7 +13,8 @@ class Demo(CheckedOptions):
 
     Searches the transition point tau of the shipped model, draws a set with each method (vanilla, mixing, switching),
     evaluates the sets with attribute classifiers and energy distance, and writes pictures: a grid for each method, matched
-    pairs (the same noise, plain and switched), one face over a range of tau, and the search curves. Takes about four minutes
+    pairs (the same noise, plain and switched), one face over a range of tau, and the search curves. Then draws firefighters by
+    prompt from the shipped text-to-image model, plain and with a drawn group, and counts the groups. Takes about five minutes
     on two cores.
 
     Examples:

@@ -1,25 +1,37 @@
 """The work of `jaxdiff demo`: search, draw and evaluate on the embedded faces, and write pictures."""
 
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 
+from jaxdiff import shipped
 from jaxdiff._console import plots
 from jaxdiff._console.output import claimed
 from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console
 from jaxdiff._programs.evaluate.fairness import Fairness, fairness
 from jaxdiff._programs.evaluate.html_report import HtmlReport, html_report
+from jaxdiff._programs.evaluate.options.prompts import PromptSets
+from jaxdiff._programs.evaluate.prompts import prompts
 from jaxdiff._programs.sample.draw import draw
 from jaxdiff._programs.sample.methods import METHODS
+from jaxdiff._programs.sample.modifiers import MODIFIERS
 from jaxdiff._programs.sample.options import Draw, Sampling, Search
 from jaxdiff._programs.sample.search import find_transition, search
 from jaxdiff._programs.sample.setting import setting
+from jaxdiff.data.embedded import ATTRIBUTES
+from jaxdiff.data.embedded_captions import prompt
 from jaxdiff.phases import boundary_times
 from jaxdiff.sampleset import SampleSet
 
 from .options import Demo
 from .pictures import matched_pairs, strip
+
+GROUPS = ATTRIBUTES[0].values
+SCALE = 3.0
+"""Guidance scale of the text-to-image model."""
 
 
 def run(options: Demo) -> None:
@@ -75,5 +87,37 @@ def _run(options: Demo) -> None:
         "strip.png    one face (a row for each starting group) over tau from 0 (not switched) to 1 (fully the other group)"
     )
     console.print("tau.png      the criterion over tau; report/report.md and report.png: the evaluation")
+
+    console.rule("5. fair faces by prompt")
+    _by_prompt(options)
     page = html_report(HtmlReport(out / "report"))
     console.print(f"done in {time.monotonic() - start:.0f} s: {out}; open {page} in a browser")
+
+
+def _by_prompt(options: Demo) -> None:
+    """Draws firefighters with the shipped text-to-image model, plain and with a drawn group, and counts the groups."""
+    if importlib.util.find_spec("tokenizers") is None:
+        console.print("left out: prompts need tokenizers, pip install 'jaxdiff[text]'", markup=False, highlight=False)
+        return
+    count, steps = (4, 2) if options.reduced else (64, 25)
+    sampling = {
+        "prompt": prompt("firefighter"), "solver": "ddim", "steps": steps, "count": count,
+        "modifiers": (MODIFIERS["classifier_free"](guidance_scale=SCALE),),
+    }  # fmt: skip
+    sets = []
+    for method, own in (("vanilla", {}), ("fair_instruction", {"fair_table": "embedded"})):
+        folder = options.out / f"firefighters-{method.replace('_', '-')}"
+        sets += draw(Draw(Path(shipped.TEXT), folder, METHODS[method](**own), **sampling))
+        samples = SampleSet.open(folder)
+        images = np.stack([samples.image(number) for number in range(count)])
+        write(grid(images, min(16, count)), options.out / f"{folder.name}.png")
+    prompts(
+        PromptSets(
+            options.out / "prompts", tuple(map(str, sets)), attribute="group", classifier=Path(shipped.CLIP),
+            classifier_prompts=(f"group: {' | '.join(f'{group}={prompt(group=group)}' for group in GROUPS)}",),
+        )
+    )  # fmt: skip
+    console.print(
+        "firefighters-vanilla.png, firefighters-fair-instruction.png  faces of firefighters, as the model draws them and with "
+        "a drawn group in each prompt"
+    )
