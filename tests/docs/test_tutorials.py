@@ -10,7 +10,7 @@ from tests.docs.pages import ROOT, blocks
 from tests.processes import LIMIT, QUICK
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
-LONG = {"fair-faces"}
+LONG = {"fair-faces", "fair-firefighters"}
 """Those that run longer than they compile."""
 
 
