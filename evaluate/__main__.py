@@ -28,12 +28,12 @@ OPTIONS = Program(
             "memorization:memorization",
         ),
         "prompts": Command(
-            "shares of each value by prompt, and agreement of images with prompts",
+            "shares of values by prompt; agreement with prompts",
             "options.prompts:PromptSets",
             "prompts:prompts",
         ),
         "report": Command(
-            "HTML page of a report of `fairness` or `prompts`, with the images",
+            "HTML page of `fairness` or `prompts`, with the images",
             "options.html_report:HtmlReport",
             "html_report:html_report",
         ),

@@ -32,8 +32,7 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
           --out out/prompts
 
       jaxdiff evaluate prompts --synthetic out/vanilla out/fair --attribute gender --classifier ~/models/clip-vit-base-patch16
-          --classifier-prompts "gender: man=a photo of a man | woman=a photo of a woman"
-          "glasses: yes=a face with glasses | no=a face without glasses" --out out/prompts
+          --classifier-prompts "gender: a photo of a man | a photo of a woman" --out out/prompts
 
       jaxdiff evaluate prompts --synthetic out/vanilla out/fair --attribute gender --classifier gender.onnx
           --classifier-values male female --target 0.5 0.5 --out out/prompts
@@ -77,7 +76,7 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
     flip: bool = True
     """Mirror half of the training images; turn off for digits and letters."""
     replicates: Size = 1000
-    """Bootstrap replicates of the 95 % intervals."""
+    """Draws of the 95 % intervals."""
     seed: Seed = 0
     """Random seed of classifiers and bootstrap."""
 
