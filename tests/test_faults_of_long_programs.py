@@ -104,6 +104,7 @@ def shorter(monkeypatch):
     search = demo_run.search
     monkeypatch.setattr(demo_run, "search", lambda options: search(replace(options, metric="pixel")))
     monkeypatch.setattr(demo_run, "fairness", lambda options: None)
+    monkeypatch.setattr(demo_run, "prompts", lambda options: None)
     monkeypatch.setattr(demo_run, "html_report", lambda options: options.out)
     for name in ("matched_pairs", "strip"):
         monkeypatch.setattr(demo_run, name, lambda *_: Image.new("RGB", (8, 8)))
