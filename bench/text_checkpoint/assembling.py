@@ -40,6 +40,7 @@ def assemble(
     )
     partial = _empty(out)
     pipeline.save_pretrained(partial)
+    _forget_origins(partial)
     for file in tokenizer_folder.iterdir():
         shutil.copyfile(file, partial / "tokenizer" / file.name)
     size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
@@ -70,6 +71,13 @@ def assemble_clip(out: Path, clip: CLIPModel, tokenizer_folder: Path) -> None:
     }
     (partial / "preprocessor_config.json").write_text(json.dumps(preparation, indent=2) + "\n")
     _replace(partial, out)
+
+
+def _forget_origins(folder: Path) -> None:
+    """Takes the folders that parts were loaded from out of their configurations."""
+    for file in folder.rglob("config.json"):
+        kept = {name: value for name, value in json.loads(file.read_text()).items() if name != "_name_or_path"}
+        file.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def _half(module: torch.nn.Module) -> torch.nn.Module:
