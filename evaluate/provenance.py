@@ -19,8 +19,9 @@ def provenance(options: Any, device: str | None = None) -> dict[str, Any]:
         options: the command's dataclass.
         device: the devices, from `devices` in the process that used them; by default those of this process.
     """
+    program = sys.argv[0].split() if sys.argv[0].startswith("jaxdiff ") else ["jaxdiff", "evaluate"]  # the demo evaluates too
     return {
-        "command": ["jaxdiff", "evaluate", *sys.argv[1:]],
+        "command": [*program, *sys.argv[1:]],
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "machine": f"{device or devices()}, {platform.machine()} {platform.system()}",

@@ -36,10 +36,11 @@ def numbers(value) -> list[float]:
 
 
 @pytest.mark.slow
-def test_the_demo_reports_finite_numbers(out):
-    report = numbers(json.loads((out / "report" / "report.json").read_text()))
-    assert report
-    assert all(map(math.isfinite, report))
+def test_the_demo_reports_finite_numbers_and_its_own_command(out):
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["command"] == ["jaxdiff", "demo", "--reduced", "--out", str(out)]
+    assert numbers(report)
+    assert all(map(math.isfinite, numbers(report)))
 
 
 @pytest.mark.slow
