@@ -31,7 +31,7 @@ REMEDIES: Mapping[str, Sequence[str]] = {
     "switching": ("--start", "none", "--tau", "0.9"),
 }
 """Methods that draw the occupations at equal shares of the groups, with their own options."""
-_TRAINING, _REAL = 60_000_000, 4000
+_TRAINING, _REAL = 60_000_000, 20_000
 
 
 @dataclass(frozen=True)
