@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from jaxdiff._console.flops import matrix_flops
 from jaxdiff.errors import InputError
 from jaxdiff.interop import torch_names
-from jaxdiff.models import latent_blocks, layers, transformer_2d
+from jaxdiff.models import latent_blocks, transformer_2d
 from jaxdiff.models.network import Network, abstract, condition_unet
 from jaxdiff.models.size import require_held, weight_count
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
@@ -93,20 +93,20 @@ def changed(network: Network, part: str, change) -> Network:
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_weights_of_a_real_configuration(name):
-    config, count, arrays, transformers = REAL[name]
+    config, count, arrays, layers = REAL[name]
     shapes = torch_names.expected(abstract(condition_unet, config))
     assert weight_count(config) == sum(math.prod(shape) for shape in shapes.values()) == count
-    assert len(shapes) == arrays and config.transformer_layers == transformers
+    assert len(shapes) == arrays and config.transformer_layers == layers
     crossed = [shape for key, shape in shapes.items() if key.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
-    assert len(crossed) == 2 * transformers and {inputs for _, inputs in crossed} == {config.text_channels}
+    assert len(crossed) == 2 * layers and {inputs for _, inputs in crossed} == {config.text_channels}
 
 
 @pytest.mark.parametrize("name, pixels, operations", [("SD 1.5", 512, 803e9), ("SD 2.1", 512, 804e9), ("SDXL", 1024, 6761e9)])
 def test_the_operations_of_a_real_configuration(name, pixels, operations, monkeypatch):
     """Those that PyTorch counts of diffusers' network for one row, published to 10⁹: the attention products included.
 
-    On one CPU device 5/9 of the products after an upsampling are saved, which PyTorch does not do, and the weights of many keys
-    are summed by products with one more value.
+    On one CPU device 5/9 of the products after an upsampling are saved, which PyTorch does not do, but for 2 % at most that
+    fill up the last piece of the queries.
     """
     config, side = REAL[name][0], pixels // 8
     shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)  # noqa: E731
@@ -115,19 +115,12 @@ def test_the_operations_of_a_real_configuration(name, pixels, operations, monkey
     count = lambda: matrix_flops(lambda network, *rest: network(*rest), *given)  # noqa: E731 (traced anew each time)
     saved = count()
     monkeypatch.setattr(jax, "local_device_count", lambda: 8)
-    monkeypatch.setattr(layers, "MOST_WEIGHTS", math.inf)  # no last piece to be filled up
     whole = count()
     assert whole == pytest.approx(operations, abs=1e9)
     levels = config.widths[:0:-1]
     pixels_of = [(side // 2 ** (len(levels) - place)) ** 2 for place in range(len(levels))]
     upsampling = sum(2 * 9 * 4 * pixels * width**2 for pixels, width in zip(pixels_of, levels, strict=True))
-    count_at = lambda level: (2 * config.blocks + 1) * config.transformers[level] * (level in config.attention)  # noqa: E731
-    transformers = [count_at(level) for level in range(len(config.widths))]
-    transformers[-1] += config.transformers[-1]  # the middle
-    keys = [(side // 2**level) ** 2 for level in range(len(transformers))]
-    many = [m * (m >= layers.MANY_KEYS) for m in keys]
-    summing = sum(2 * n * h * m**2 for n, h, m in zip(transformers, config.heads, many, strict=True))
-    assert whole - saved == upsampling * 5 / 9 - summing
+    assert whole - saved == pytest.approx(upsampling * 5 / 9, rel=0.02)
 
 
 @settings(max_examples=8)
