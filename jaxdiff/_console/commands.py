@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -64,9 +64,12 @@ def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.Struct
 @REGISTRY.primitive_rule
 def _numbers(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     """Numbers, or several of them, optional or not: tyro's own rules explain a text that is none by the types in Python."""
-    if (found := _number_type(info.type)) is None:
-        return None
-    kind, count = found
+    found = _number_type(info.type)
+    return found and _number_constructor(*found)
+
+
+@cache  # of few kinds, and asked for at every option of every command
+def _number_constructor(kind: type, count: int | Literal["*"] | None) -> tyro.constructors.PrimitiveConstructorSpec:
     what = "whole number" if kind is int else "number"
     what = f"a {what}" if count is None else f"{what}s"
 
