@@ -23,6 +23,8 @@ false-positive rate at which the true-positive rate is reported."""
 PROJECTED_ETA, PROJECTED_RADIUS, PROJECTED_MOMENTUM = 0.0, math.inf, 0.0
 """Settings of `jaxdiff.guidance.adaptive_projected`: the projection alone. The paper chooses a radius and a momentum below 0
 for each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no momentum by default either."""
+SAFREE_THRESHOLD, SAFREE_SLOPE, SAFREE_MIDPOINT, SAFREE_SHARE = 0.01, 2.5, 5.333, 0.2
+"""Settings of `jaxdiff.conditions.safree`, those of the authors for nudity: alpha, k, t_0, and 10 of 50 steps."""
 
 Proper = Annotated[float, Bounds(above=0, below=1)]
 """A share that is neither none nor all."""
