@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from jaxdiff.conditions import tokenizer, tokenizer_files
-from jaxdiff.conditions.tokenizer import Difference
+from jaxdiff.conditions import tokenizer_files
+from jaxdiff.conditions.tokenizer import Difference, library
 from jaxdiff.errors import InputError
 from tests.conditions.bpe import BEGIN, END, VOCABULARY, parts, token, whole
 
@@ -188,4 +188,4 @@ def test_prompts_and_tokens_that_are_none_are_refused(call, fault, small):
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"pip install 'jaxdiff\[text\]'"):
-        tokenizer.library()
+        library()
