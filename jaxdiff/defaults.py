@@ -26,6 +26,38 @@ for each model (Sadat et al. 2024); diffusers' AdaptiveProjectedGuidance has no 
 SAFREE_THRESHOLD, SAFREE_SLOPE, SAFREE_MIDPOINT, SAFREE_SHARE = 0.01, 2.5, 5.333, 0.2
 """Settings of `jaxdiff.conditions.safree`, those of the authors for nudity: alpha, k, t_0, and 10 of 50 steps."""
 
+
+@dataclass(frozen=True)
+class SafeLatentPreset:
+    """Settings of `jaxdiff.guidance.safe_latent`.
+
+    Attributes:
+        warmup: the share of the steps before it acts, in [0, 1]; the authors state 15, 10, 7 and 0 of 50 steps.
+        strength: s_S.
+        threshold: lambda, in units of eps.
+        momentum: s_m.
+        momentum_decay: beta_m.
+    """
+
+    warmup: float
+    strength: float
+    threshold: float
+    momentum: float
+    momentum_decay: float
+
+    @property
+    def start(self) -> float:
+        """The time at which the warm-up ends on nodes that are uniform in time."""
+        return 1 - self.warmup
+
+
+SLD = {
+    "weak": SafeLatentPreset(0.3, 20.0, 0.0, 0.0, 0.0),
+    "medium": SafeLatentPreset(0.2, 1000.0, 0.01, 0.3, 0.4),
+    "strong": SafeLatentPreset(0.14, 2000.0, 0.025, 0.5, 0.7),
+    "max": SafeLatentPreset(0.0, 5000.0, 1.0, 0.5, 0.7),
+}
+"""The authors' presets of Safe Latent Diffusion (Schramowski et al. 2023), as in diffusers' SafetyConfig."""
 Proper = Annotated[float, Bounds(above=0, below=1)]
 """A share that is neither none nor all."""
 

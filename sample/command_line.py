@@ -111,6 +111,9 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
         raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got {method.spelled()}: {given}")
     names = supporting(MODIFIERS, name)
     guards = [each for each in names if each in GUARDS]
+    if guards and len(guards) < len(names):
+        others = " or ".join(MODIFIERS[each].spelled() for each in names if each not in guards)
+        raise InputError(f"{flag(name)} is for {others} or --guard {', '.join(guards)}, and none of them is given")
     guard = next((each for each in on if each.slot == "guard"), None)
     if guards and guard:
         raise InputError(f"{flag(name)} is for --guard {', '.join(guards)}, got {guard.spelled()}")

@@ -234,8 +234,8 @@ class Modifier(Entry):
         """
 
     @abc.abstractmethod
-    def ready(self, chosen: "Setting") -> Ready:
-        """Loads what it needs. Raises `InputError` if it does not fit the model."""
+    def ready(self, chosen: "Setting") -> Ready | None:
+        """Loads what it needs; None if it has nothing to do. Raises `InputError` if it does not fit the model."""
 
     @property
     def parts(self) -> Sequence[str]:

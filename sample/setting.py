@@ -205,7 +205,7 @@ def setting(
         fair=fair, seeds=seeds,
     )  # fmt: skip
     chosen = replace(chosen, model=chosen.placed(model))
-    ready = tuple(modifier.ready(chosen) for modifier in sampling.modifiers)
+    ready = tuple(each for modifier in sampling.modifiers if (each := modifier.ready(chosen)) is not None)
     return replace(chosen, nest=Nest(chosen.model, policy, ready))
 
 

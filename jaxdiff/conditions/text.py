@@ -303,12 +303,15 @@ class Prompts(ConditionEncoder):
         if len(labels) < len(names) or len(labels) < len(self.attributes):
             wanted = ", ".join(attribute.name for attribute in self.attributes)
             raise InputError(f"prompts stand for combinations of values: give one of each of {wanted}, got {', '.join(names)}")
-        row = self.encode(np.array([[labels[attribute.name] for attribute in self.attributes]], np.int32))
-        form = jax.tree.structure(row)
-        is_row = lambda each: jax.tree.structure(each) == form  # noqa: E731
-        put = partial(jax.tree.map, lambda own, leaf: jnp.broadcast_to(own, leaf.shape), row)
-        # what is no condition, such as the signs of semantic guidance, stays
-        return lambda conditions: jax.tree.map(lambda each: put(each) if is_row(each) else each, conditions, is_leaf=is_row)
+        return _replacing(self.encode(np.array([[labels[attribute.name] for attribute in self.attributes]], np.int32)))
+
+    def replacing_all(self, prompt: str) -> Callable[[Any], Any]:
+        """A function of a condition, or of a pytree of them such as a pair, which sets this prompt for all samples.
+
+        A sample keeps its scale of guidance, if it has one.
+        """
+        row = self.encode_prompts([prompt])
+        return _replacing(row, kept=("guidance",))
 
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Position and description of an attribute; see `ConditionEncoder.attribute`."""
@@ -361,3 +364,14 @@ class Prompts(ConditionEncoder):
             return condition
         sizes = np.array([*self.size, 0, 0, *self.size], np.float32)
         return {**condition, "pooled": outputs[-1].pooled, "sizes": np.tile(sizes, (len(prompts), 1))}
+
+
+def _replacing(row: dict[str, Array], kept: Sequence[str] = ()) -> Callable[[Any], Any]:
+    """A function of a pytree of conditions that sets all of them to that of one sample, but for the parts that are kept."""
+    form = jax.tree.structure(row)
+    is_row = lambda each: jax.tree.structure(each) == form  # noqa: E731
+    put = lambda each: {  # noqa: E731
+        name: leaf if name in kept else jnp.broadcast_to(row[name], leaf.shape) for name, leaf in each.items()
+    }
+    # what is no condition, such as the signs of semantic guidance, stays
+    return lambda conditions: jax.tree.map(lambda each: put(each) if is_row(each) else each, conditions, is_leaf=is_row)

@@ -15,6 +15,7 @@ from jaxdiff.guidance.record import Record, Recording, record
 from jaxdiff.guidance.repellency import Repellency, radius_of, repellency
 from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
 from jaxdiff.guidance.safe import Safe, classifier_odds, dynamic_negative, odds, safe
+from jaxdiff.guidance.safe_latent import SafeLatent, safe_latent
 from jaxdiff.guidance.safety_flow import SafetyFlow, safety_flow
 from jaxdiff.guidance.semantic import Semantic, semantic
 from jaxdiff.guidance.spectral import SpectralSwitching, spectral_switching
@@ -40,6 +41,7 @@ __all__ = [
     "Recording",
     "Repellency",
     "Safe",
+    "SafeLatent",
     "SafetyFlow",
     "ScoreMixing",
     "Semantic",
@@ -68,6 +70,7 @@ __all__ = [
     "record",
     "repellency",
     "safe",
+    "safe_latent",
     "safety_flow",
     "score_mixing",
     "semantic",

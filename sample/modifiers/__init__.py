@@ -10,6 +10,7 @@ from .interval import Interval
 from .negative import Negative
 from .repellency import Repellency
 from .safe import Safe
+from .safe_latent import SafeLatent
 from .safety_flow import SafetyFlow
 
 MODIFIERS: dict[str, type[Modifier]] = {
@@ -18,6 +19,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
         ClassifierFree,
         Interval,
         AdaptiveProjected,
+        SafeLatent,
         Autoguidance,
         DynamicThresholding,
         Safe,

@@ -12,6 +12,7 @@ from jaxdiff.bounds import Count, NonNegative, Unlimited
 from jaxdiff.errors import InputError
 
 from ..registry import Modifier, Place, Ready, Slot, options_of
+from ._unsafe import WithUnsafeCondition
 
 if TYPE_CHECKING:
     from jaxdiff.references import References
@@ -68,8 +69,8 @@ class Guard(Modifier):
         """Raises `InputError` if tau cannot be searched with it."""
         if not self.searched:
             raise InputError(
-                "a search supports guards with unsafe images, not with labels, since it switches labels itself; got --guard "
-                f"{self.name}"
+                "a search supports guards with unsafe images, not labels or concepts, since it switches conditions itself; "
+                f"got --guard {self.name}"
             )
         if not by_sets and self.window != (0.0, math.inf):
             raise InputError(
@@ -146,33 +147,11 @@ class ImageGuard(Reading, Guard):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WithLabels(Guard):
-    """A guard with the option --unsafe-label."""
+class ConditionGuard(WithUnsafeCondition, Guard):
+    """A guard that guides away from the model's own mean under unsafe concepts or labels."""
 
-    unsafe_label: tuple[str, ...] = ()
-    """negative, dynamic_negative: unsafe labels of the model, as ATTRIBUTE=VALUE. With --classifier: the unsafe values of the
-    classifier's attribute, as ATTRIBUTE=VALUE,VALUE,..., unless --unsafe selects images by it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelGuard(WithLabels):
-    """A guard that guides away from the model's own mean under unsafe labels."""
-
+    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "unsafe_label", "unsafe_concepts")
     searched: ClassVar[bool] = False
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.unsafe_label:
-            raise InputError(f"--guard {self.name} needs --unsafe-label, an ATTRIBUTE=VALUE of the model")
-
-    def unsafe_condition(self, chosen: Any) -> Callable[[Any], Any]:
-        """A function that sets the unsafe labels in the method's condition; other labels of an image stay.
-
-        Raises:
-            InputError: the model does not have a label.
-        """
-        given = [(name, value) for name, _, value in (item.partition("=") for item in self.unsafe_label)]
-        return chosen.model.conditions.replacing(given)
 
 
 def plain(value: Any) -> Any:

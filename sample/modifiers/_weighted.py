@@ -9,14 +9,15 @@ from jaxdiff.bounds import NonNegative, Unlimited
 from jaxdiff.errors import InputError
 
 from ..registry import flag
-from ._guard import WithLabels
+from ._guard import Guard
+from ._unsafe import WithLabels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighted(WithLabels):
+class Weighted(WithLabels, Guard):
     """A guard with a weight."""
 
-    omitted: ClassVar[tuple[str, ...]] = (*WithLabels.omitted, "guard_weight", "classifier")
+    omitted: ClassVar[tuple[str, ...]] = (*Guard.omitted, "guard_weight", "classifier")
     weight_options: ClassVar[tuple[str, ...]] = ("guard_weight", "classifier")
     """Options that set the weight; at most one is given."""
     default_weight: ClassVar[str]

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..registry import Ready
-from ._guard import LabelGuard
+from ._guard import ConditionGuard
 from ._weighted import Weighted
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicNegative(LabelGuard, Weighted):
+class DynamicNegative(ConditionGuard, Weighted):
     """See `about`."""
 
     name: ClassVar[str] = "dynamic_negative"
     about: ClassVar[str] = (
         "dynamic negative guidance: negative, weighted by the odds that the image is unsafe (see --guard-weight)"
     )
-    omitted: ClassVar[tuple[str, ...]] = Weighted.omitted
+    omitted: ClassVar[tuple[str, ...]] = tuple({*ConditionGuard.omitted, *Weighted.omitted})
     default_strength: ClassVar[float] = 5.0
     default_weight: ClassVar[str] = "tracked"
 
@@ -25,11 +25,13 @@ class DynamicNegative(LabelGuard, Weighted):
         """Whether a threshold can exclude images."""
         return self.threshold > 0
 
-    def ready(self, chosen: Any) -> Ready:
+    def ready(self, chosen: Any) -> Ready | None:
         """See `Modifier.ready`."""
         from jaxdiff import guidance
 
-        process, unsafe = chosen.model.process, self.unsafe_condition(chosen)
+        process, unsafe = chosen.model.process, self.unsafe_of(chosen)
+        if unsafe is None:
+            return None
         weight, more = self.weight_kind, {}
         if self.weight_kind == "tracked":
             weight = guidance.tracked()
@@ -39,6 +41,6 @@ class DynamicNegative(LabelGuard, Weighted):
         options = {"weight": weight, "threshold": self.threshold, "cap": self.cap, **self.common}
         return Ready(
             self,
-            lambda denoise, place: guidance.dynamic_negative(denoise, process, unsafe(place.condition), **options),
-            {**self.provenance(), **more},
+            lambda denoise, place: guidance.dynamic_negative(denoise, process, unsafe.condition(place.condition), **options),
+            {**self.provenance(), **unsafe.settings, **more},
         )

@@ -33,6 +33,10 @@ VALUES = {
         {"guidance_scale": 2.0, "adaptive_projected": True},
         {"guidance_scale": 4.0, "adaptive_projected": True, "projected_eta": 0.5, "projected_radius": 3.0},
     ],
+    "safe_latent": [
+        {"guidance_scale": 2.0, "sld": "medium", **LABELS},
+        {"guidance_scale": 3.0, "sld": "max", "sld_warmup": 2, "sld_momentum": 0.2, **LABELS},
+    ],
     "dynamic_thresholding": [{"dynamic_thresholding": percentile} for percentile in (99.0, 90.0)],
     "safe": [{**UNSAFE, "strength": 0.5}, {**UNSAFE, "strength": 0.9, "window": (0.0, 0.7)}],
     "repellency": [{"guard": "repellency", **UNSAFE, "radius": radius} for radius in (0.9, 0.7)],

@@ -250,7 +250,7 @@ def test_unsafe_images_are_read_once_and_anew_when_their_file_changes(tmp_path, 
     [
         (dict(strength=0.5), "--strength needs --unsafe or --guard, and neither is given"),
         (dict(guard="repellency"), "--guard repellency needs --unsafe"),
-        (dict(guard="negative"), "--guard negative needs --unsafe-label"),
+        (dict(guard="negative"), "--guard negative needs --unsafe-concepts"),
         (dict(guard="negative", unsafe=UNSAFE), "--unsafe is for --guard safe, repellency, safety_flow, got --guard negative"),
         (dict(unsafe=UNSAFE, radius=1.0), "--radius is for --guard repellency, got --guard safe"),
         (dict(guard="dynamic_negative", unsafe_label=("glasses=yes",)), "with tracked odds needs --solver ddpm"),

@@ -19,7 +19,7 @@ from tests.sample.modifying import OF_LABELS, STEPS, UNSAFE, VALUES, drawing_of,
 
 REFUSED = {
     *product(["editing"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
-    *product(["fair_diffusion", "spectral"], ["adaptive_projected"]),
+    *product(["fair_diffusion", "spectral"], ["adaptive_projected", "safe_latent"]),
     *product(["fair_diffusion", "editing"], ["interval"]),
 }
 """The pairs of a method and a modifier that there are not."""
