@@ -21,16 +21,19 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
+    # the processes that a run starts read what the first has compiled, the package and its tests too
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 # JAX and NumPy read the environment once, when they are first imported: so nothing below may move above these lines.
 from jaxdiff._console import device
 
 device.prepare()
 
-from jaxtyping import install_import_hook  # noqa: E402
+from tests import checked  # noqa: E402
 
 # Before anything imports jaxdiff: each annotated shape and type in it is then checked at every call.
-install_import_hook("jaxdiff", "beartype.beartype")
+checked.install("jaxdiff")
 
 from contextlib import contextmanager  # noqa: E402
 from functools import partial  # noqa: E402
