@@ -1,7 +1,8 @@
 """Layers shared by the networks, written so that XLA runs them near peak matrix throughput on CPUs too."""
 
 import math
-from typing import Literal, cast
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -116,55 +117,92 @@ def _on_processor() -> bool:
     return jax.default_backend() == "cpu" and jax.local_device_count() == 1
 
 
+def for_channels(value: float, channels: int) -> Float[Array, "..."]:
+    """A constant that multiplies or adds to an array of so many channels, in float32.
+
+    On a CPU it is a vector, which XLA's matrix library reads as it is. A scalar it would be given as an array of the whole
+    shape, which stays in memory.
+    """
+    constant = jnp.float32(value)
+    # without the barrier the vector is simplified to a scalar
+    return jax.lax.optimization_barrier(jnp.full(channels, constant)) if _on_processor() else constant
+
+
 def attend(
     query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
     """Scaled dot-product attention (Vaswani et al. 2017, equation 1), with logits and weights in float32.
 
     Where XLA would hold more than `MOST_WEIGHTS` of the n x m weights at once, or on a CPU `MOST_WEIGHTS_ON_CPU`, it is given
-    the queries in pieces, which changes nothing: each query has a softmax of its own.
+    them in pieces, which changes nothing: each query of a head has a softmax of its own.
     """
+    if _on_processor():
+        return _attend_on_processor(query, key, value)
     batch, length, heads, _ = query.shape
     kernel = attention_kernel(query)
-    most = MOST_WEIGHTS_ON_CPU if _on_processor() else MOST_WEIGHTS
-    pieces = -(-batch * heads * length * key.shape[1] // most)
+    pieces = -(-batch * heads * length * key.shape[1] // MOST_WEIGHTS)
     if kernel is None and pieces > 1 and length > 1:
         return _attend_in_pieces(query, key, value, min(pieces, length))
-    return _attend(query, key, value, kernel)
+    return jax.nn.dot_product_attention(query, key, value, implementation=kernel)
 
 
 MOST_WEIGHTS = 2**25
 """The most attention weights that are held at once, 128 MiB, unless a single query has more."""
 MOST_WEIGHTS_ON_CPU = 2**22
-"""That of a CPU: 16 MiB stay in its cache, which is as fast and takes less memory."""
+"""That of a CPU: 16 MiB stay in its cache, which is faster and takes less memory."""
+MANY_KEYS = 512
+"""From how many keys on a CPU sums weights faster with the product of weights and values than on its own."""
 
 
 def _attend_in_pieces(query: Array, key: Array, value: Array, pieces: int) -> Array:
-    """`_attend` for equal numbers of queries at a time, the last filled up with zeros, which are cut off again."""
+    """Attention of equal numbers of queries at a time, the last filled up with zeros, which are cut off again."""
     length = query.shape[1]
     rows = -(-length // pieces)
     filled = jnp.pad(query, ((0, 0), (0, rows * pieces - length), (0, 0), (0, 0)))
     split = rearrange(filled, "b (piece n) heads d -> piece b n heads d", n=rows)
     # the backward pass computes the weights anew, instead of holding those of all pieces
-    of_piece = jax.checkpoint(lambda piece: _attend(piece, key, value, None))
+    of_piece = jax.checkpoint(lambda piece: jax.nn.dot_product_attention(piece, key, value))
     return rearrange(jax.lax.map(of_piece, split), "piece b n heads d -> b (piece n) heads d")[:, :length]
 
 
-def _attend(query: Array, key: Array, value: Array, kernel: Literal["cudnn"] | None) -> Array:
-    """Attention with the n x m weights of all queries at once, unless the kernel does without.
+def _attend_on_processor(query: Array, key: Array, value: Array) -> Array:
+    """Attention on a CPU, whose cache holds the weights of several heads, or of several queries of one head.
 
-    XLA's CPU backend would transpose the weights of `jax.nn.dot_product_attention` to multiply them: there the axes are
-    arranged for its products, and the output is normalised instead of the weights.
+    XLA's CPU backend would transpose the weights of `jax.nn.dot_product_attention` to multiply them: the axes are arranged for
+    its products, once for all pieces.
     """
-    if not _on_processor():
-        return jax.nn.dot_product_attention(query, key, value, implementation=kernel)
-    query, value = (rearrange(each, "b n heads d -> b heads n d") for each in (query, value))
-    logits = jnp.matmul(query, rearrange(key, "b m heads d -> b heads d m"), preferred_element_type=jnp.float32)
+    batch, length, heads, _ = query.shape
+    count = key.shape[1]
+    query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)  # fewer numbers than the logits
+    query, value = (rearrange(each, "b n heads d -> (b heads) n d") for each in (query, value))
+    key = rearrange(key, "b m heads d -> (b heads) d m")
+    if length * count > MOST_WEIGHTS_ON_CPU:
+        rows = max(1, MOST_WEIGHTS_ON_CPU // count)
+        mixed = jax.lax.map(lambda head: _in_pieces(lambda row: _mix(row, *head[1:]), head[0], rows), (query, key, value))
+    elif batch * heads * length * count > MOST_WEIGHTS_ON_CPU:
+        mixed = _in_pieces(lambda head: _mix(*head), (query, key, value), MOST_WEIGHTS_ON_CPU // (length * count))
+    else:
+        mixed = _mix(query, key, value)
+    return rearrange(mixed, "(b heads) n d -> b n heads d", b=batch)
+
+
+def _in_pieces(function: Callable, arguments: Any, size: int) -> Array:
+    """The function for each entry of the arguments, for `size` of them at a time."""
+    # the backward pass computes the weights anew, instead of holding those of all pieces
+    return jax.lax.map(jax.checkpoint(function), arguments, batch_size=size)
+
+
+def _mix(query: Float[Array, "*n d"], key: Float[Array, "*d m"], value: Float[Array, "*m d"]) -> Float[Array, "*n d"]:
+    """Attention of scaled queries, one or several, of one head or of several; the output is normalised, not the weights."""
+    logits = jnp.matmul(query, key, preferred_element_type=jnp.float32)
     # the maximum cancels in the quotient, and so does its gradient
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    weights = jnp.exp((logits - largest) * query.shape[-1] ** -0.5)
-    mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32) / weights.sum(-1, keepdims=True)
-    return rearrange(mixed, "b heads n d -> b n heads d").astype(value.dtype)
+    weights = jnp.exp(logits - largest)
+    if many := key.shape[-1] >= MANY_KEYS:
+        value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    mixed, total = (mixed[..., :-1], mixed[..., -1:]) if many else (mixed, weights.sum(-1, keepdims=True))
+    return (mixed / total).astype(value.dtype)
 
 
 class Attention(nnx.Module):

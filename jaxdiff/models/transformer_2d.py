@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxdiff.models.latent_blocks import Projections
-from jaxdiff.models.layers import GroupNorm, convolution, layer_norm, linear
+from jaxdiff.models.layers import GroupNorm, convolution, for_channels, layer_norm, linear
 
 EPSILON = 1e-6
 """Of the group norm; that of the residual blocks around it is 1e-5."""
@@ -34,8 +34,9 @@ class GatedProjection(nnx.Module):
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """x times the standard normal distribution function at x, exactly (Hendrycks & Gimpel 2016), computed in float32."""
-    wide = x.astype(jnp.float32)
-    return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
+    root, one = (for_channels(value, x.shape[-1]) for value in (math.sqrt(0.5), 1.0))
+    scaled = x.astype(jnp.float32) * root
+    return (scaled * (one + jax.lax.erf(scaled)) * root).astype(x.dtype)
 
 
 class FeedForward(nnx.Module):

@@ -87,9 +87,11 @@ def accelerated(request, monkeypatch) -> Callable[[], None]:
     return turn
 
 
+@pytest.mark.parametrize("many", [4, 100])
 @pytest.mark.parametrize("shape", [(2, 16, 1, 8), (3, 9, 4, 5)])
-def test_attention_of_a_cpu_is_that_of_jax(shape, rng):
-    """Outputs and gradients, far logits too, where an exponential of them would overflow."""
+def test_attention_of_a_cpu_is_that_of_jax(shape, many, monkeypatch, rng):
+    """Outputs and gradients, far logits too, where an exponential of them would overflow; for many keys and for few."""
+    monkeypatch.setattr(layers, "MANY_KEYS", many)
     query, key, value, weight = (drawn(shape, rng) for _ in range(4))
     query = query.at[0].multiply(200)
 
@@ -114,7 +116,7 @@ def test_attention_in_bfloat16_has_its_weights_in_float32(rng):
 
 @pytest.mark.parametrize("rows", [1, 5, 16])
 def test_attention_in_pieces_is_that_of_all_queries_at_once(rows, monkeypatch, rng):
-    """Outputs and gradients, of 16 queries and 7 keys, where the pieces divide the queries and where they do not."""
+    """Outputs and gradients, of 16 queries and 7 keys: pieces of queries, and of heads, that do not divide them; and one."""
     query, key, value, weight = (drawn((2, length, 3, 4), rng) for length in (16, 7, 7, 16))
 
     def along():

