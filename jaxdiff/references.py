@@ -24,6 +24,7 @@ from jaxdiff import parallel
 from jaxdiff.errors import InputError
 from jaxdiff.parallel import AXES
 from jaxdiff.process import Process
+from jaxdiff.square_root import square_root
 
 TILE = 1024
 """Default number of references in a tile."""
@@ -128,7 +129,7 @@ class References:
         own = jnp.square(query).sum(1, keepdims=True)
 
         def logits(products, lengths, scale):
-            return -jnp.sqrt(jnp.maximum(scale[1] - 2 * products + lengths, 0.0)) / (2 * scale[0] ** 2)
+            return -square_root(jnp.maximum(scale[1] - 2 * products + lengths, 0.0)) / (2 * scale[0] ** 2)
 
         mean, log_sum, _ = self._soft(query, logits, (jnp.full_like(own, bandwidth), own))
         return (mean + self.centre).reshape(x0.shape), jnp.minimum(log_sum - math.log(self.count), 0.0)
@@ -145,7 +146,10 @@ class References:
 
         def body(carry, tile):
             images, lengths = tile
-            weights = jnp.where(jnp.isfinite(lengths), weight(squared_distances(query, images, lengths)), 0.0)
+            real = jnp.isfinite(lengths)
+            # padding is at a finite distance first: its weight is 0, but infinity times the derivative 0 would be NaN
+            squares = squared_distances(query, images, jnp.where(real, lengths, 0.0))
+            weights = jnp.where(real, weight(squares), 0.0)
             total, moment = carry
             return (total + weights.sum(1), moment + jnp.matmul(weights, images, precision="highest")), None
 
@@ -198,7 +202,8 @@ class References:
             values = jnp.where(
                 jnp.isfinite(lengths), logits(products, jnp.where(jnp.isfinite(lengths), lengths, 0), scale), -jnp.inf
             )
-            top = values.max(1)
+            # the logits are shifted by their maximum, on which the result does not depend
+            top = jax.lax.stop_gradient(values).max(1)
             raised = jnp.maximum(most, top)
             shrink, weights = jnp.exp(most - raised), jnp.exp(values - raised[:, None])
             total = total * shrink + weights.sum(1)

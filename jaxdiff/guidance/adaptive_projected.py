@@ -15,6 +15,7 @@ from jaxdiff.denoiser import Stateful, as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.scale import scale_of
 from jaxdiff.parallel import stacked, unstacked
+from jaxdiff.square_root import square_root
 
 
 @jax.tree_util.register_dataclass
@@ -45,8 +46,10 @@ class AdaptiveProjected(Stateful):
         both = denoise(self.inner_states(x), stacked(times, times), stacked(condition, null))
         conditional, unconditional = unstacked(both, 2)
         running = conditional - unconditional + self.momentum * memory
-        size = jnp.sqrt(_dot(running, running))
-        update = running * jnp.where(size > self.radius, self.radius / jnp.where(size > 0, size, 1.0), 1.0)
+        size = square_root(_dot(running, running))
+        longer = size > self.radius
+        # both parts of the quotient are chosen first: an infinite radius has no finite derivative
+        update = running * (jnp.where(longer, self.radius, 1.0) / jnp.where(longer, size, 1.0))
         square = _dot(conditional, conditional)
         parallel = _dot(update, conditional) / jnp.where(square > 0, square, 1.0) * conditional
         # orthogonal + eta parallel, written so that eta 1 is the whole difference exactly

@@ -18,6 +18,7 @@ from jaxdiff.guidance.window import Window, window
 from jaxdiff.parallel import replicate
 from jaxdiff.process import Process, expand
 from jaxdiff.references import References
+from jaxdiff.square_root import square_root
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Displacing(Recording):
         def act(memory):
             own, record = memory
             displacement = self.strength * self.push(x, times, x0, own)
-            size = jnp.sqrt(jnp.square(displacement).reshape(len(x), -1).mean(1))
+            size = square_root(jnp.square(displacement).reshape(len(x), -1).mean(1))
             size = jnp.where(held, size, 0.0)
             moved = jnp.where(expand(size > 0, x), x0 + displacement.astype(x0.dtype), x0)
             return moved, (own, record.after(times, held, size))

@@ -39,12 +39,13 @@ class Masked(Guidance):
         high, low = at(times, above), at(times, above - 1)
         upper, lower = at(states, above), at(states, above - 1)
         level = lambda t: jnp.exp(-0.5 * self.process.log_snr(t))  # noqa: E731
-        share = (level(t) - level(low)) / (level(high) - level(low))
+        # a step of length 0, such as the first of the spacing log_snr, is never between its nodes
+        width = level(high) - level(low)
+        share = (level(t) - level(low)) / jnp.where(width == 0, 1.0, width)
         log_alpha = self.process.log_alpha(t)
         from_upper = share * jnp.exp(log_alpha - self.process.log_alpha(high))
         from_lower = (1 - share) * jnp.exp(log_alpha - self.process.log_alpha(low))
         between = expand(from_upper, upper) * upper + expand(from_lower, lower) * lower
-        # a step of length 0, such as the first of the spacing log_snr, has no interpolation weight
         return jnp.where(expand(t == high, upper), upper, between)
 
 

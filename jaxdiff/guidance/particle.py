@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from jaxdiff.guidance.displacing import Displacing, fields
 from jaxdiff.guidance.pairs import Pairs, copies, pairs
 from jaxdiff.process import Process, expand
+from jaxdiff.square_root import square_root
 
 BOUNDED = (0.0047, float("inf"))
 """The window without noise levels above that of Stable Diffusion's last timestep, where sigma² / alpha is unbounded."""
@@ -43,7 +44,7 @@ def bandwidth(batch: Pairs) -> Float[Array, "b 1"]:
     """
     number = 1 + batch.others.sum(1, keepdims=True)
     # of distances, not squares: these differ where the median is the mean of two values
-    median = jnp.nanmedian(jnp.where(batch.others, jnp.sqrt(batch.squares), jnp.nan))
+    median = jnp.nanmedian(jnp.where(batch.others, square_root(batch.squares), jnp.nan))
     return jnp.where(number > 1, jnp.square(median) / jnp.log(jnp.maximum(number, 2)), jnp.inf)
 
 

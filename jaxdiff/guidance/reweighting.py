@@ -45,7 +45,9 @@ class ScoreMixing(Guidance):
         means = unstacked(denoise(self.inner_states(x), times, conditions), count)
         posterior = mixture_weights(means[0], means[1:], self.shares)
         weights = posterior * self.reference / self.shares
-        weights = weights / weights.sum(-1, keepdims=True)
+        total = weights.sum(-1, keepdims=True)
+        # where only values of new share 0 are possible, their posterior says nothing about the others
+        weights = jnp.where(total > 0, weights / jnp.where(total > 0, total, 1.0), self.reference)
         return sum(expand(weight, x) * mean for weight, mean in zip(weights.T, means[1:], strict=True))
 
 
@@ -60,8 +62,11 @@ def mixture_weights(
     rows = jnp.moveaxis(means - marginal, 0, 1).reshape(means.shape[1], means.shape[0], -1)
     gram = jnp.einsum("bkd,bld->bkl", rows, rows, precision="highest")
     spread = rows - rows.mean(1, keepdims=True)
-    pull = RIDGE * jnp.square(spread).sum((1, 2)) + jnp.finfo(rows.dtype).tiny
-    step = 1 / (jnp.trace(gram, axis1=1, axis2=2) + pull)[:, None]
+    tiny = jnp.finfo(rows.dtype).tiny
+    pull = RIDGE * jnp.square(spread).sum((1, 2)) + tiny
+    length = (jnp.trace(gram, axis1=1, axis2=2) + pull)[:, None]
+    # equal means leave the weights at `shares`; the derivative of 1 / tiny would be infinite
+    step = jnp.where(length > tiny, 1 / jnp.where(length > tiny, length, 1.0), 0.0)
 
     def descend(carry, momentum):
         weights, ahead = carry

@@ -37,8 +37,9 @@ class SafetyFlow(Displacing):
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
         """The gradient of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
         nearest = self.references.without_repeats().nearest_squares(x0, NEAREST).mean(1, keepdims=True)
+        least = math.sqrt(jnp.finfo(nearest.dtype).tiny)
         # a mean equal to all of its nearest references has gradient 0, whatever the width
-        gamma = -math.log(HEIGHT) / jnp.maximum(nearest, math.sqrt(jnp.finfo(nearest.dtype).tiny))
+        gamma = jnp.where(nearest > 0, -math.log(HEIGHT) / jnp.where(nearest > least, nearest, least), 0.0)
         weight = lambda squares: 4 * gamma / self.references.count * jnp.exp(-gamma * squares)  # noqa: E731
         return self.references.repulsion(x0, weight)
 

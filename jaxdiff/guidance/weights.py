@@ -177,7 +177,8 @@ class Tracked(Weight):
         change = (self.offset - self.temperature * (error(memory.unsafe) - error(memory.data))) / (2 * variance)
         log_probability = jnp.log(memory.probability) + jnp.where(moved, change, 0.0)
         probability = jnp.exp(jnp.clip(log_probability, jnp.log(self.least), jnp.log(self.most)))
-        track = Track(evidence.x, t, evidence.data, evidence.unsafe, probability, jnp.ones_like(memory.begun))
+        begun = jnp.ones_like(memory.begun)
+        track = Track(evidence.x, t.astype(before.dtype), evidence.data, evidence.unsafe, probability, begun)
         return probability / (1 - probability), track
 
 
