@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from jaxdiff._console.classifiers import clip_classifier
 from jaxdiff._console.terminal import progress
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.evaluation import LabelledImages
@@ -15,14 +16,13 @@ from jaxdiff.interop.clip import Clip
 from jaxdiff.quality.agreement import measure_agreement
 from jaxdiff.sampleset import FILE, SampleSet
 
-from . import clip_classifier
-
 
 def prompts_of(spec: str) -> list[str]:
-    """The prompt of each image of a set. Raises `InputError` if it was not drawn by prompts."""
+    """The prompt of each image of a set that no gate refused. Raises `InputError` if it was not drawn by prompts."""
     if not (Path(spec) / FILE).is_file():
         raise InputError(f"--clip compares images with the prompts that they were drawn with, and {spec} is no set of samples")
-    return SampleSet.open(spec).prompts
+    samples = SampleSet.open(spec)
+    return [samples.prompts[index] for index in np.flatnonzero(~samples.refused)]
 
 
 def of_sets(

@@ -5,46 +5,40 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from jaxdiff._console.arguments import image_size
+from jaxdiff._console.classifiers import clip_classifier, opening
+from jaxdiff._console.classifiers.classifier import Classifier
+from jaxdiff._console.classifiers.request import Request
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
+from jaxdiff.fairness.associated import measure_retention
 from jaxdiff.fairness.confusion import confusion_matrix
 from jaxdiff.fairness.evaluation import LabelledImages
+from jaxdiff.fairness.metrics import group_errors
 from jaxdiff.finished import Finished, key_of, once
 
-from . import clip_classifier, external_classifier, measures
-from .external_classifier import Classifier
-from .options.classifier import ClassifierOptions
+from . import measures
 
 
-def opened(options: ClassifierOptions, attribute: str, values: Sequence[str]) -> Classifier:
-    """The classifier of the options, which is tried on images later.
+def opened(request: Request, attribute: str, values: Sequence[str]) -> Classifier:
+    """The classifier that options name, which is tried on images later.
 
     Raises:
-        InputError: as `external_classifier.load` or `clip_classifier`, or a classifier of another attribute or without some of
+        InputError: as `opening.of_file` or `opening.by_prompts`, or a classifier of another attribute or without some of
             these values.
     """
-    classifier = _by_prompts(options, attribute) if options.by_prompts else _of_file(options, values)
-    external_classifier.require_values(classifier, values)
+    classifier = _by_prompts(request, attribute) if request.kind == "CLIP" else opening.of_file(request, values)
+    require_values(classifier, values)
     return classifier
 
 
-def _by_prompts(options: ClassifierOptions, attribute: str) -> Classifier:
-    given = clip_classifier.described(options.classifier_prompts)
+def _by_prompts(request: Request, attribute: str) -> Classifier:
+    given = clip_classifier.described(request.prompts, request.flag("prompts"))
     if [each.attribute.name for each in given] != [attribute]:
         names = ", ".join(each.attribute.name for each in given)
         raise InputError(f"--classifier-prompts must describe --attribute {attribute} alone, got {names}")
-    return clip_classifier.classifiers(clip_classifier.load(options.classifier, "--classifier"), options.classifier, given)[0]
-
-
-def _of_file(options: ClassifierOptions, values: Sequence[str]) -> Classifier:
-    return external_classifier.load(
-        options.classifier, values=options.classifier_values or values, renamed=bool(options.classifier_values),
-        layout=options.classifier_layout, size=image_size(options.classifier_size, "--classifier-size"),
-        mean=options.classifier_mean or None, scale=options.classifier_scale or None, output=options.classifier_output,
-        threshold=options.classifier_threshold,
-    )  # fmt: skip
+    return opening.by_prompts(request, given)[0]
 
 
 def measured(
@@ -80,8 +74,7 @@ def measured(
             answer = partial(_answers, classifier, images, advance)
             predicted.append(once(finished, key, answer)["predicted"])
     found = [
-        external_classifier.label_accuracy(classifier, answers, images.labels, values)
-        for answers, images in zip(predicted, sets, strict=True)
+        label_accuracy(classifier, answers, images.labels, values) for answers, images in zip(predicted, sets, strict=True)
     ]
     real = found[0]["external_label_accuracy"]
     if real["interval"][1] < 1 / len(classifier.values):
@@ -102,3 +95,37 @@ def measured(
 
 def _answers(classifier: Classifier, images: LabelledImages, advance: Callable[[int], Any]) -> dict[str, np.ndarray]:
     return {"predicted": classifier.predict(images.images, advance=advance)}
+
+
+def label_accuracy(
+    classifier: Classifier,
+    predicted: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    values: Sequence[str],
+) -> dict[str, Any]:
+    """The share of a set's images whose label the classifier predicts, with its Wilson interval, and the BER; JSON-ready.
+
+    Arguments:
+        classifier: the classifier.
+        predicted: its prediction for each image.
+        labels: of the images, positions in `values`.
+        values: the evaluated values, all of which must be classes of the classifier, see `require_values`.
+    """
+    of_value = [classifier.values.index(value) for value in values]
+    wanted = np.array(of_value)[labels]
+    kept = measure_retention(predicted[None], wanted, values=len(classifier.values))
+    errors = group_errors(predicted, wanted, values=len(classifier.values)).error[of_value]
+    return {
+        "external_label_accuracy": {
+            "overall": kept.overall, "interval": kept.interval.tolist(), "ber": float(errors.mean()),
+            "groups": kept.groups.rate[of_value].tolist(), "count": len(labels),
+        }
+    }  # fmt: skip
+
+
+def require_values(classifier: Classifier, values: Sequence[str]) -> None:
+    """Raises `InputError` for an evaluated value that is not a class of the classifier."""
+    if absent := [value for value in values if value not in classifier.values]:
+        raise InputError(
+            f"{classifier.option} lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
+        )

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from jaxdiff._console.classifiers import clip_classifier, opening
+from jaxdiff._console.classifiers.classifier import Classifier
+from jaxdiff._console.classifiers.clip_classifier import ClipClassifier
+from jaxdiff._console.classifiers.request import Request
 from jaxdiff._console.terminal import progress, working
 from jaxdiff.data import Attribute, DataSet, Source, find, load_arrays
 from jaxdiff.data.columns import ValueNames
@@ -19,9 +23,7 @@ from jaxdiff.finished import Finished, key_of, once
 from jaxdiff.image_classifier import ClassifierTraining, ImageClassifier
 from jaxdiff.interop.clip import Clip
 
-from . import classification, clip_classifier
-from .clip_classifier import ClipClassifier
-from .external_classifier import Classifier
+from . import classification
 from .options.prompts import PromptSets
 
 LEAST = 10
@@ -68,9 +70,9 @@ def opened(options: PromptSets, image: UInt8[np.ndarray, "h w c"], finished: Fin
     Raises:
         InputError: the classifier cannot be read or does not fit, or the real images lack the attribute.
     """
-    if options.classifier is None:
+    if options.request is None:
         return _trained(options, finished)
-    found = _external(options, image)
+    found = _external(options.request, options.attribute, image)
     if options.real is None:
         return tuple(_counter(attribute, each, None, finished) for attribute, each in found)
     return tuple(
@@ -90,21 +92,17 @@ def _trained(options: PromptSets, finished: Finished) -> tuple[Counter, ...]:
     return tuple(Counter(each.attribute, each.classifier.predict, each.confusion, about, each.classifier) for each in found)
 
 
-def _external(options: PromptSets, image: UInt8[np.ndarray, "h w c"]) -> list[tuple[Attribute, Classifier]]:
+def _external(request: Request, attribute: str, image: UInt8[np.ndarray, "h w c"]) -> list[tuple[Attribute, Classifier]]:
     """The external classifiers, that of `--attribute` first."""
-    if not options.by_prompts:
-        if not options.classifier_values:
-            raise InputError(
-                f"--classifier-values must name the values of {options.attribute} that {options.classifier} answers"
-            )
-        found = classification.opened(options, options.attribute, options.classifier_values)
-        return [(Attribute(options.attribute, options.classifier_values), found.tried(image))]
-    given = clip_classifier.described(options.classifier_prompts)
-    first = find([each.attribute for each in given], options.attribute)
+    if request.kind == "ONNX":
+        if not request.values:
+            raise InputError(f"--classifier-values must name the values of {attribute} that {request.path} answers")
+        found = classification.opened(request, attribute, request.values)
+        return [(Attribute(attribute, request.values), found.tried(image))]
+    given = clip_classifier.described(request.prompts, request.flag("prompts"))
+    first = find([each.attribute for each in given], attribute)
     given = (given[first], *given[:first], *given[first + 1 :])
-    model = clip_classifier.load(options.classifier, "--classifier")
-    made = clip_classifier.classifiers(model, options.classifier, given)
-    return [(each.classifier.attribute, each.tried(image)) for each in made]
+    return [(each.classifier.attribute, each.tried(image)) for each in opening.by_prompts(request, given)]
 
 
 def _counter(attribute: Attribute, classifier: Classifier, confusion: Confusion | None, finished: Finished) -> Counter:

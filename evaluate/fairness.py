@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from jaxdiff._console.classifiers import clip_classifier
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
@@ -26,12 +27,12 @@ from jaxdiff.quality.extractors import ClassifierExtractor, FinishedFeatures
 from . import (
     agreement,
     classification,
-    clip_classifier,
     findings,
     intersections,
     measures,
     quality_reference,
     report,
+    report_gates,
     self_check,
 )
 from .data_sets import DataSets
@@ -74,7 +75,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
         given = f"{len(options.target)} for {', '.join(values)}"
         raise InputError(f"--target takes a share for each of {', '.join(known)}, with all of them evaluated; got {given}")
     extractor, reference = quality_reference.opened(options)
-    external = classification.opened(options, options.attribute, values) if options.classifier else None
+    external = classification.opened(options.request, options.attribute, values) if options.request else None
     model = clip_classifier.load(options.clip, "--clip") if options.clip else None
     prompts = {spec: agreement.prompts_of(spec) for spec in options.synthetic} if model else {}
     training = ClassifierTraining(steps=options.steps, batch=options.batch, flip=options.flip)
@@ -87,6 +88,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     }
     quality_reference.require_size(reference, extractor, sets[options.real, "test"].images)
     extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
+    _add(extras[1:], [report_gates.counted(spec) for spec in options.synthetic])
     about: dict[str, Any] = {}
     # run before any training, so that a fault of the file costs nothing
     if external:

@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console
@@ -163,7 +165,7 @@ def _frames(folder: Path, report: Mapping[str, Any], swept: Sequence[Mapping[str
                 raise InputError(
                     f"--sweep takes sets from the same noise; {samples.path} has another {name} than {sets[0].path}"
                 )
-        source = View(samples, attributes=[report["attribute"]])
+        source = View(samples, indices=np.flatnonzero(~samples.refused), attributes=[report["attribute"]])
         image_set = read_images(source, samples.provenance["values"], ROW, samples.path.name, samples)
         yield Frame(image_set, results.get(samples.path.name))
 

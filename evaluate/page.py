@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from . import findings, page_groups, page_tradeoff
+from . import findings, page_groups, page_tradeoff, report_gates
 from .page_images import ImageSet, data_uri, image_grid
 from .page_table import MARKS, OPTIONAL, fairness_columns, present, result_rows, table
 from .report import DIRECTIONS, READING
@@ -144,6 +144,9 @@ def _results(contents: Contents) -> str:
     tables = [table("Dependence on the groups", fairness_columns(contents.report), headers, rows, compared)]
     if optional := present(OPTIONAL, rows):
         tables.append(table("Quality, label accuracy and cost", optional, headers, rows, compared))
+    for title, names, of_gates in report_gates.tables([(each["name"], each) for each in contents.report["synthetic"]]):
+        cells = [(name, [f"<td>{escape(cell)}</td>" for cell in row]) for name, *row in of_gates]
+        tables.append(page_groups.table_html(title[0].upper() + title[1:], names[1:], cells, names[0]))
     legend = (
         f'<p class="legend"><span class="best"><b>bold</b> <span class="mark">{MARKS["best"]}</span></span> best and '
         f'<span class="worst"><i>italic</i> <span class="mark">{MARKS["worst"]}</span></span> worst of the methods: BER '
@@ -228,6 +231,8 @@ def matched(sets: Sequence[ImageSet]) -> list[ImageSet]:
     first = next((image_set for image_set in drawn if image_set.provenance.get("method") == "vanilla"), next(iter(drawn), None))
 
     def same(image_set: ImageSet) -> bool:
+        if image_set.provenance.get("gate", {}).get("redraws", 0):
+            return False  # some images are drawn again from other noise
         origin = all(image_set.provenance.get(name) == first.provenance.get(name) for name in ("model", "process", "seed"))
         labels = all(
             image_set.indices[value][:PAIRS].tolist() == first.indices[value][:PAIRS].tolist() for value in first.indices

@@ -63,6 +63,9 @@ def read_images(source: Source, values: Sequence[str], limit: int, name: str, sa
     if absent := [value for value, found in indices.items() if not len(found)]:
         raise InputError(f"{source.name} has no image whose {attribute.name} is {' or '.join(absent)}")
     images = {value: np.stack(source.gather(found)) for value, found in indices.items()}
+    if samples and samples.refused.any():
+        left = np.flatnonzero(~samples.refused)  # the source is without the refused ones
+        indices = {value: left[found] for value, found in indices.items()}
     provenance, captions = (samples.provenance, samples.captions) if samples else (None, {})
     return ImageSet(name, provenance, len(source), indices, images, captions)
 

@@ -69,13 +69,14 @@ class PromptedSet:
 
     @cached_property
     def _indices(self) -> list[Int[np.ndarray, " n"]]:
-        """The images that are used of each part, the first ones of each."""
-        left, counts = self.most, []
+        """The images that are used of each part, the first ones of each that no gate refused."""
+        left, indices = self.most, []
         for place, (samples, _) in enumerate(self.parts):
             # as many of each part, as far as it has them
-            counts.append(min(len(samples), left // (len(self.parts) - place)))
-            left -= counts[-1]
-        return [np.arange(count) for count in counts]
+            there = np.flatnonzero(~samples.refused)
+            indices.append(there[: left // (len(self.parts) - place)])
+            left -= len(indices[-1])
+        return indices
 
     @cached_property
     def contexts(self) -> tuple[str, ...]:
@@ -83,15 +84,15 @@ class PromptedSet:
         return tuple(
             each
             for (samples, _), indices in zip(self.parts, self._indices, strict=True)
-            for each in _contexts(samples, self.by)[: len(indices)]
+            for each in np.array(_contexts(samples, self.by), object)[indices].tolist()
         )
 
     def first(self, context: str, count: int) -> UInt8[np.ndarray, "n h w c"] | None:
         """The first images of a context, at most `count`; None if it has none."""
         for samples, source in self.parts:
-            found = [place for place, each in enumerate(_contexts(samples, self.by)) if each == context][:count]
-            if found:
-                return np.stack(source.gather(np.array(found)))
+            shown = np.array([each == context for each in _contexts(samples, self.by)])[~samples.refused]
+            if len(found := np.flatnonzero(shown)[:count]):
+                return np.stack(source.gather(found))
         return None
 
     def read(self) -> PromptedImages:
@@ -99,11 +100,13 @@ class PromptedSet:
         images, prompts, drawn = [], [], []
         for (samples, source), indices in zip(self.parts, self._indices, strict=True):
             if len(indices):
-                images.append(load_arrays(View(source, indices=indices))[0])
-            prompts += samples.prompts[: len(indices)]
-            contexts = _contexts(samples, self.by)
-            seeds = _seeds(samples)
-            drawn += [Drawn(seeds, index, contexts[index]) for index in indices.tolist()]
+                # the source is without the refused ones, and these are the first of the others
+                images.append(load_arrays(View(source, indices=np.arange(len(indices))))[0])
+            prompts += [samples.prompts[index] for index in indices.tolist()]
+            contexts, seeds, redraws = _contexts(samples, self.by), _seeds(samples), samples.redraws
+            for index in indices.tolist():
+                again = f"{seeds}, redraw {redraws[index]}" if seeds is not None and redraws[index] else seeds
+                drawn.append(Drawn(again, index, contexts[index]))
         return PromptedImages(self.name, np.concatenate(images), tuple(prompts), tuple(drawn))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from jaxdiff._console.classifiers import clip_classifier
 from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.reading import show_data
@@ -21,7 +22,7 @@ from jaxdiff.interop.clip import Clip
 from jaxdiff.quality.extractors import ClassifierExtractor
 from jaxdiff.quality.measure import MIN_IMAGES
 
-from . import agreement, clip_classifier, counting, measures, prompt_sets, quality_reference
+from . import agreement, counting, measures, prompt_sets, quality_reference, report_gates
 from . import prompts_report as report
 from .counting import Counter
 from .options.prompts import PromptSets
@@ -90,7 +91,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
             found |= _compare(options, first, (images.drawn, others), [counter.attribute.name for counter in counters[1:]])
         if quality:
             found["quality"] = quality.quality(images.images, each.name)
-        measured.append({"name": each.name, "count": len(images.images), **found, **_cost(each)})
+        measured.append({"name": each.name, "count": len(images.images), **found, **_cost(each), **_gates(each)})
         missing = [later.name for later in sets[place + 1 :]]
         # written after every set, so that a fault in a later one loses nothing
         result = {
@@ -208,6 +209,11 @@ def _compare(
             },
         }
     }  # fmt: skip
+
+
+def _gates(each: PromptedSet) -> dict[str, Any]:
+    """What gates caught in a set in one part."""
+    return {} if len(each.parts) > 1 else report_gates.counted(str(each.parts[0][0].path))
 
 
 def _cost(each: PromptedSet) -> dict[str, Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from jaxdiff._console.plots import COLOURS, figure
 from jaxdiff.fairness.parity import TOLERANCE
 from jaxdiff.writing import write_text
 
-from . import report_quality
+from . import report_gates, report_quality
 from .formatting import interval, number
 from .report_groups import WITHIN
 from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
@@ -79,6 +79,7 @@ def tables(content: Mapping[str, Any], *, full: bool) -> Tables:
     if content["real"] is not None:
         real = (f"Real ({content['real']['name']})", {"quality": content["real"]["quality"]})
         yield from report_quality.tables([real, *((each["name"], each) for each in content["sets"])], (), full=full)
+    yield from report_gates.tables([(each["name"], each) for each in content["sets"]])
     if costs := [(each["name"], each["cost"]) for each in content["sets"] if "cost" in each]:
         rows = [[name, str(cost.get("evaluations", "-")), number(cost.get("seconds_per_image"), 3)] for name, cost in costs]
         yield "cost per image", ["set", "evaluations", "seconds"], rows

@@ -15,7 +15,7 @@ from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 from jaxdiff.writing import write_text
 
-from . import findings, report_groups, report_quality
+from . import findings, report_gates, report_groups, report_quality
 from .formatting import interval as brackets
 from .formatting import number
 from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
@@ -275,6 +275,7 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
         model = report.context["clip"]
         title = f"agreement of images with their prompts by {model['folder']} ({model['fingerprint']}), 100 max(cosine, 0)"
         yield title, ["set", "agreement", *report.values], rows
+    yield from report_gates.tables(named)
     if costs := [(name, extra["cost"]) for name, extra in named if "cost" in extra]:
         seconds = lambda cost: number(cost.get("seconds_per_image", math.nan), 3)  # noqa: E731
         rows = [[name, str(cost.get("evaluations", "-")), seconds(cost)] for name, cost in costs]

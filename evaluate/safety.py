@@ -37,7 +37,7 @@ from jaxdiff.spaces import Pixels
 from jaxdiff.statistics import wilson_interval
 from jaxdiff.writing import write_text
 
-from . import measures
+from . import measures, report_gates
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
@@ -111,7 +111,11 @@ def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
         console.print(f"{len(kept)} images of {first} pass as safe, too few for a row of rejection sampling", highlight=False)
     measured = _measure(options, rows, train, classifiers, extractors, finished)
     for name, spec in zip((_set_name(options.synthetic, spec) for spec in options.synthetic), options.synthetic, strict=True):
-        measured[name] |= {"cost": measures.cost(spec), **_guard_summary(options, spec, test, finished)}
+        measured[name] |= {
+            "cost": measures.cost(spec),
+            **report_gates.counted(spec),
+            **_guard_summary(options, spec, test, finished),
+        }
     report = {
         "unsafe": options.unsafe,
         "rows": measured,
@@ -323,7 +327,8 @@ def _table_rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _table_rows(report))], console)
+    gates = report_gates.tables(list(report["rows"].items()))
+    print_tables([(f"Unsafe: {report['unsafe']}", COLUMNS, _table_rows(report)), *gates], console)
     accuracy = ", ".join(f"{100 * each['safe']:.1f} and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
     console.print(f"classifier accuracy on held-out safe and unsafe images: {accuracy}", highlight=False)
     if any(row["unsafe"]["near_singular"] for row in report["rows"].values()):
@@ -332,9 +337,11 @@ def _show(report: Mapping[str, Any]) -> None:
 
 def _write(options: Safety, report: Mapping[str, Any], rows: Sequence[str], shown: Sequence[np.ndarray]) -> None:
     accuracy = "; ".join(f"{100 * each['safe']:.1f} % and {100 * each['unsafe']:.1f} %" for each in report["classifiers"])
+    named = list(report["rows"].items())
     text = (
         f"# Safety: {markdown(report['unsafe'])}\n\n"
         + markdown_table(COLUMNS, _table_rows(report))
+        + "".join(f"\n\n## {title}\n\n{markdown_table(*table)}" for title, *table in report_gates.tables(named))
         + f"\n\nClassifier accuracy on held-out safe and unsafe images: {accuracy}. "
         f"Rejection removes {100 * report['rejected_share']:.1f} % of the first set.\n\n{READING}\n"
     )

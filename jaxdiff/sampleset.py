@@ -136,14 +136,16 @@ class SampleSet(Samples):
 
     def finish(self) -> None:
         """Writes labels.csv next to PNG files: the file, and value names for each attribute for which every sample has a
-        label."""
+        label. Images that a gate refused are left out."""
         if self.storage == "png":
             names = self._files(0, len(self))
             labelled = [column for column in range(len(self.attributes)) if self.labels[:, column].min() >= 0]
             with whole(self.path / "labels.csv") as partial, open(partial, "w", newline="") as opened:
                 writer = csv.writer(opened)
                 writer.writerow(["file", *(self.attributes[column].name for column in labelled)])
-                for name, row in zip(names, self.labels, strict=True):
+                for name, row, refused in zip(names, self.labels, self.refused, strict=True):
+                    if refused:
+                        continue  # other programs would take it for an image
                     values = [self.attributes[column].values[row[column]] for column in labelled]
                     writer.writerow([name.relative_to(self.path).as_posix(), *values])
 

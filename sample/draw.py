@@ -22,9 +22,11 @@ from jaxdiff.writing import require_room
 
 from .batch import images_at_once
 from .drawing import Drawing
+from .gating import Gating, gating
 from .options import Draw
 from .setting import setting
 from .shard import Shard, kept, remove_parts
+from .shard_work import ShardWork
 
 PREVIEW = 64
 ACTIVITY = "being drawn into"
@@ -41,18 +43,22 @@ def draw(options: Draw, *, held: bool = False) -> list[Path]:
     chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
+    gates = parallel.run_on_all(lambda: gating(options, chosen))
     # claimed before the transition points are searched, where they have to be
     with nullcontext() if held else claimed_output(options.out, activity=ACTIVITY):
-        return [draw_set(options, folder, Drawing(chosen, each, options.seed)) for folder, each in method.sets(options, chosen)]
+        sets = method.sets(options, chosen)
+        return [draw_set(options, folder, Drawing(chosen, each, options.seed), gates) for folder, each in sets]
 
 
-def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
+def draw_set(options: Draw, folder: Path, drawing: Drawing, gates: Gating) -> Path:
     """Draws the missing shards of one set."""
     chosen, ends = drawing.chosen, drawing.ends(options.count)
     attributes, space = chosen.model.conditions.attributes, chosen.model.space
-    description = (drawing.settings(), attributes, chosen.labels(ends), space, options.format, drawing.captions())
+    about = {**drawing.settings(), **gates.settings()}
+    description = (about, attributes, chosen.labels(ends), space, options.format, drawing.captions())
+    unsafe = gates.unsafe_prompts(chosen, ends)
     with claimed(folder, *description, held=folder == options.out) as samples:
-        seconds = _draw_missing(options, drawing, samples, ends)
+        seconds = _draw_missing(options, drawing, gates, samples, ends, unsafe)
         write_once(folder, partial(remove_parts, samples))
         write_once(folder, samples.finish)
         if len(seconds) > 1:
@@ -62,6 +68,8 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing) -> Path:
         if guard := chosen.nest.in_slot("guard"):
             summary = parallel.run_on_first(lambda: guard_summary(samples.sample_notes(), gated=guard.modifier.gated))
             console.print(summary, highlight=False)
+        if gates.gated:
+            console.print(parallel.run_on_first(lambda: samples.gate_counts.described()), highlight=False)
     console.print(f"written: {folder}, {options.count} images, preview.png")
     return folder
 
@@ -94,11 +102,18 @@ def claimed(folder: Path, *description: Any, held: bool = False) -> Iterator[Sam
         yield parallel.run_on_all(opened)
 
 
-def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.ndarray) -> list[float]:
+def _draw_missing(
+    options: Draw, drawing: Drawing, gates: Gating, samples: SampleSet, ends: np.ndarray, unsafe: np.ndarray
+) -> list[float]:
     """Draws the missing shards, assigned to the processes in turn; returns the seconds per image of each batch.
 
     Of a shard that takes long, what is drawn is kept in parts, and a run begins where these end. All processes draw the same
     number of batches in lockstep: one without a shard of its own repeats some samples.
+
+    Arguments:
+        options, drawing, gates, samples: what is drawn, and where.
+        ends: the label of each image.
+        unsafe: whether the prompt of each image is unsafe.
     """
     first, processes = jax.process_index(), jax.process_count()
     missing = [tuple(shard) for shard in parallel.run_on_first(samples.missing)]
@@ -118,31 +133,27 @@ def _draw_missing(options: Draw, drawing: Drawing, samples: SampleSet, ends: np.
     with progress(f"drawing {samples.path.name}", options.count, done=options.count - left, unit="images") as advance:
         for turn in range(0, len(missing), processes):
             shards = missing[turn : turn + processes]
-            own = first < len(shards)
-            start, stop = shards[first if own else 0]
-            shard = Shard(samples, drawing.chosen.model.space, start, stop, parts[start]) if own else None
-            lengths = [end - begin - parts[begin] for begin, end in shards]
-            for step in range(max(-(-length // rows) for length in lengths)):
-                # the last batch is filled up, so that one program serves all
-                indices, begun = start + parts[start] + step * rows + np.arange(rows, dtype=np.int32), time.monotonic()
+            start, stop = shards[first] if first < len(shards) else (shards[0][0],) * 2
+            shard = Shard(samples, start, stop, parts[start]) if start < stop else None
+            work = ShardWork(drawing, gates, shard, range(min(start + parts[start], stop), stop), unsafe)
+            states = parallel.gather_results(lambda work=work: [work.skip(), len(work.pending)])
+            advance(sum(done for done, _ in states))
+            while any(pending for _, pending in states):
+                begun = time.monotonic()
+                indices, redraws = work.take(rows, start)
+                redrawn = redraws if gates.redraws else None
                 with jax.set_mesh(drawing.chosen.mesh):
-                    batch_drawn, notes = drawing.draw(indices, ends[np.minimum(indices, options.count - 1)])
+                    drawn, notes = drawing.draw(indices, ends[indices], redrawn)
+                states = parallel.gather_results(partial(_added, work, drawn, notes))
+                advance(sum(done for done, _ in states))
                 seconds.append((time.monotonic() - begun) / batch)
-                parallel.gather_results(partial(_keep, shard, batch_drawn, notes))
-                advance(sum(max(0, min(length - step * rows, rows)) for length in lengths))
-            parallel.gather_results(partial(_write, shard))
+            parallel.gather_results(lambda shard=shard: shard and shard.write())
     return seconds
 
 
-def _keep(shard: Shard | None, drawn: np.ndarray, notes: Mapping[str, np.ndarray]) -> None:
-    if shard is not None:
-        shard.add(drawn, notes)
-        shard.keep()
-
-
-def _write(shard: Shard | None) -> None:
-    if shard is not None:
-        shard.write()
+def _added(work: ShardWork, drawn: np.ndarray, notes: Mapping[str, np.ndarray]) -> list[int]:
+    """The images that are finished by a batch, and those that are left."""
+    return [work.add(drawn, notes), len(work.pending)]
 
 
 def guard_summary(notes: dict[str, np.ndarray], *, gated: bool) -> str:

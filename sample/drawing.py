@@ -18,6 +18,9 @@ from .plan import Plan
 from .registry import Method
 from .setting import Setting
 
+REDRAWN = 2**31
+"""Above the number of every image; this plus k is folded into the key of an image that is drawn for the k-th time again."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -53,13 +56,17 @@ class Drawing:
         return self.method.ends(self.plan, count)
 
     def draw(
-        self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]
+        self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], redraws: Int[np.ndarray, " b"] | None = None
     ) -> tuple[Float[np.ndarray, "b ..."], dict[str, np.ndarray]]:
         """Samples of these indices and labels, and the guard's record of each (see `guard_record`).
 
         Call it under `jax.set_mesh` of the setting's mesh, in every process, with B rows of its own; it returns their samples.
+
+        Arguments:
+            indices, ends: indices and labels of the images.
+            redraws: see `noise`.
         """
-        x, record = self.method.draw(self, indices, ends)
+        x, record = self.method.draw(self, indices, ends, self.noise(indices, ends, redraws))
         return parallel.local_rows(x), {} if record is None else guard_record(record, self.chosen.model.process)
 
     def denoiser(self, condition: Any, indices: Any = None, ends: Any = None) -> Any:
@@ -72,12 +79,23 @@ class Drawing:
         inside = self.chosen.nest.inside(self.method.takes_scale)
         return self.chosen.nest.outside(self.method.around(inside, self, indices, ends), condition, self.method.extrapolates)
 
-    def noise(self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"]) -> tuple[jax.Array, jax.Array]:
-        """The key of the noise, one for all or one for each image, and the number of each image under its key."""
-        if (seeded := self.plan.seeded(indices, ends)) is None:
+    def noise(
+        self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], redraws: Int[np.ndarray, " b"] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The key of the noise, one for all or one for each image, and the number of each image under its key.
+
+        Arguments:
+            indices, ends: indices and labels of the images.
+            redraws: how many times each image was drawn before, each of which has noise of its own; None if none ever is.
+        """
+        seeded = self.plan.seeded(indices, ends)
+        if seeded is None and redraws is None:
             return self.key, self.over_devices(indices)
-        seeds, numbers = self.over_devices(seeded)
-        return jax.vmap(jax.random.key)(seeds), numbers
+        seeds, numbers = seeded or (np.full(len(indices), self.seed, np.uint32), indices)
+        # as numbers of images end below it, no key is one of another image
+        again = None if redraws is None else np.where(redraws > 0, REDRAWN + redraws.astype(np.uint32), 0).astype(np.uint32)
+        seeds, numbers, again = self.over_devices((seeds, numbers, again))
+        return _keys(seeds, again), numbers
 
     def over_devices(self, rows: Any) -> Any:
         """Rows on the host, sharded over the devices."""
@@ -113,6 +131,13 @@ class Drawing:
         condition = self.method.condition(self.plan, np.arange(1), np.zeros(1, int))
         return evaluations(self.denoiser(condition), self.chosen.model.process, self.chosen.solver)
 
+    def undrawn(self, count: int) -> dict[str, np.ndarray]:
+        """The guard's record of images that are not drawn; see `guard_record`."""
+        if self.chosen.nest.in_slot("guard") is None:
+            return {}
+        zeros, none = np.zeros(count, np.int32), np.full(count, np.nan, np.float32)
+        return {"acted": zeros, "looked": zeros, "strongest": np.zeros(count, np.float32), "first_snr": none, "last_snr": none}
+
     def settings(self) -> dict[str, Any]:
         """Everything that determines the samples, JSON-ready."""
         guard = self.chosen.nest.in_slot("guard")
@@ -136,6 +161,12 @@ class Drawing:
         for each in self.chosen.nest.modifiers:
             parts += each.modifier.parts
         return {"parts": parts, "image": self.method.caption}
+
+
+def _keys(seeds: jax.Array, again: jax.Array | None) -> jax.Array:
+    """The key of each image, from its seed and what is folded into it, where that is not 0."""
+    keys = jax.vmap(jax.random.key)(seeds)
+    return keys if again is None else jnp.where(again > 0, jax.vmap(jax.random.fold_in)(keys, again), keys)
 
 
 def guard_record(record: Record, process: Any) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from jaxdiff.spaces import Latents
 
 from .batch import images_at_once, report
 from .drawing import Drawing
+from .gating import gating
 from .options import Draw
 from .setting import setting
 
@@ -33,7 +34,7 @@ def dry_run(options: Draw) -> ProgramReport:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     drawing = Drawing(chosen, method, options.seed)
     batch = options.batch_size or images_at_once(drawing, options.count)
-    about = {**drawing.settings(), "count": options.count, "batch_size": batch}
+    about = {**drawing.settings(), **gating(options, chosen).settings(), "count": options.count, "batch_size": batch}
     console.print_json(json.dumps({**about, "mesh": dict(chosen.mesh.shape)}, default=str))
     _show_parts(chosen.model)
     with working("compiling"):

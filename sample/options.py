@@ -15,6 +15,7 @@ from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, 
 from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
 from jaxdiff.errors import InputError
 
+from .gate_options import GateOptions
 from .methods.switching import distinct
 from .methods.vanilla import Vanilla
 from .registry import Method, Modifier, Slot, flag
@@ -106,7 +107,7 @@ class Sampling(Hosts):
 
 
 @dataclass(frozen=True)
-class Draw(Sampling):
+class Draw(GateOptions, Sampling):
     """Draws a set of images with one method, an equal number for each value of the attribute.
 
     switching and spectral need a transition point tau: it is read from the file written by `jaxdiff sample search`, searched
@@ -132,6 +133,9 @@ class Draw(Sampling):
       jaxdiff sample draw --model runs/faces --unsafe embedded:glasses=yes --unsafe-count 512 --out out/safe
 
       jaxdiff sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
+
+      jaxdiff sample draw --model runs/faces --gate embedded-clip --gate-prompts "glasses: no=no glasses | yes=with glasses"
+          --gate-unsafe yes --gate-policy redraw --out out/gated
     """
 
     model: Path

@@ -138,10 +138,10 @@ class Method(Entry):
         """
         return denoise
 
-    def draw(self, drawing: "Drawing", indices: Any, ends: Any) -> tuple[Any, Any]:
-        """Samples with these indices and labels, and the guard's record, if any."""
+    def draw(self, drawing: "Drawing", indices: Any, ends: Any, noise: Any) -> tuple[Any, Any]:
+        """Samples with these indices and labels, and the guard's record, if any; `noise` is of `Drawing.noise`."""
         condition = drawing.over_devices(self.condition(drawing.plan, indices, ends))
-        return drawing.sampled(drawing.denoiser(condition, indices, ends), condition, drawing.noise(indices, ends))
+        return drawing.sampled(drawing.denoiser(condition, indices, ends), condition, noise)
 
     def evaluations(self, drawing: "Drawing") -> int:
         """Network evaluations per image."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from jaxdiff._console.sealed import intact, sealed, unsealed
 from jaxdiff.errors import InputError
@@ -21,36 +21,31 @@ _SAMPLES, _SET, _NOTE = "samples", "set", "note "
 
 
 class Shard:
-    """The samples [start, stop) of a set, drawn in batches in their order.
+    """The samples [start, stop) of a set, drawn in batches.
 
-    A part is a file of one or more batches, decoded, so that the shard is the same to the byte as one drawn at once.
+    A part is a file of consecutive samples, decoded, so that the shard is the same to the byte as one drawn at once.
 
     Arguments:
         samples: the set.
-        space: the space that the samples are drawn in.
         start, stop: the range of its indices.
         count: the number of its samples in parts, from `kept`.
     """
 
-    def __init__(self, samples: SampleSet, space: Space, start: int, stop: int, count: int):
-        self._set, self._space, self._start, self._stop = samples, space, start, stop
+    def __init__(self, samples: SampleSet, start: int, stop: int, count: int):
+        self._set, self._start, self._stop = samples, start, stop
         self._position, self._since = start + count, time.monotonic()
-        self._drawn: list[dict[str, np.ndarray]] = []
+        self._drawn: dict[int, dict[str, np.ndarray]] = {}
 
-    def add(self, drawn: Float[np.ndarray, "b ..."], notes: Mapping[str, Shaped[np.ndarray, "b ..."]]) -> None:
-        """Decodes the next batch, of which samples beyond the end of the shard are left out.
-
-        Raises:
-            InputError: a sample is not finite.
-        """
-        count = min(len(drawn), self._stop - self._position)
-        if not count:
-            return
-        if len(bad := np.flatnonzero(~np.isfinite(drawn[:count]).all(tuple(range(1, drawn.ndim))))):
-            raise InputError(f"the model returned NaN or infinity in {len(bad)} samples, the first {self._position + bad[0]}")
-        named = {f"{_NOTE}{name}": values[:count] for name, values in notes.items()}
-        self._drawn.append({_SAMPLES: self._space.decode(drawn)[:count], **named})
-        self._position += count
+    def add(
+        self,
+        indices: Int[np.ndarray, " b"],
+        decoded: Shaped[np.ndarray, "b ..."],
+        notes: Mapping[str, Shaped[np.ndarray, "b ..."]],
+    ) -> None:
+        """Adds finished samples, in any order, with notes on each."""
+        named = {_SAMPLES: decoded, **{f"{_NOTE}{name}": values for name, values in notes.items()}}
+        for row, index in enumerate(indices.tolist()):
+            self._drawn[index] = {name: values[row] for name, values in named.items()}
 
     def keep(self) -> None:
         """Writes what was drawn since the last part, if that took `EVERY` seconds and the shard is not whole.
@@ -58,13 +53,15 @@ class Shard:
         Raises:
             InputError: it cannot be written.
         """
-        if self._position == self._stop or time.monotonic() - self._since < EVERY:
+        last = self._position
+        while last in self._drawn:
+            last += 1
+        if last in (self._position, self._stop) or time.monotonic() - self._since < EVERY:
             return
-        part = _joined(self._drawn)
-        first = self._position - len(part[_SAMPLES])
-        with whole(self._set.path / FOLDER / f"{first:07d}-{self._position:07d}.part") as partial:
+        part = self._taken(self._position, last)
+        with whole(self._set.path / FOLDER / f"{self._position:07d}-{last:07d}.part") as partial:
             partial.write_bytes(sealed({**part, _SET: np.array(self._set.mark)}))
-        self._drawn, self._since = [], time.monotonic()
+        self._position, self._since = last, time.monotonic()
 
     def write(self) -> None:
         """Writes the shard, and removes its parts.
@@ -72,13 +69,36 @@ class Shard:
         Raises:
             InputError: it cannot be written, or its parts were damaged in the meantime.
         """
-        drawn = _joined([*_parts(self._set, self._start, self._stop).values(), *self._drawn])
+        new = [self._taken(self._position, self._stop)] if self._position < self._stop else []
+        drawn = _joined([*_parts(self._set, self._start, self._stop).values(), *new])
         if len(drawn[_SAMPLES]) != self._stop - self._start:
             raise InputError(f"the parts in {self._set.path / FOLDER} were changed while they were used; draw again")
         notes = {name.removeprefix(_NOTE): values for name, values in drawn.items() if name.startswith(_NOTE)}
         self._set.write(self._start, drawn[_SAMPLES], notes)
         for file in _files(self._set, self._start, self._stop):
             remove(file)
+
+    def _taken(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Finished samples as arrays, which are no longer held."""
+        rows = [self._drawn.pop(index) for index in range(start, stop)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def decoded(space: Space, drawn: Float[np.ndarray, "b ..."], indices: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+    """The first samples of a batch, decoded.
+
+    Arguments:
+        space: the space that they are drawn in.
+        drawn: the batch.
+        indices: of the samples to decode.
+
+    Raises:
+        InputError: one of them is not finite.
+    """
+    wrong = ~np.isfinite(drawn[: len(indices)]).all(tuple(range(1, drawn.ndim)))
+    if wrong.any():
+        raise InputError(f"the model returned NaN or infinity in {wrong.sum()} samples, the first {indices[wrong].min()}")
+    return space.decode(drawn)[: len(indices)]
 
 
 def kept(samples: SampleSet, start: int, stop: int) -> int:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
-from jaxdiff import shipped
-from jaxdiff._console.arguments import CheckedOptions, image_size
+from jaxdiff._console.arguments import CheckedOptions
+from jaxdiff._console.classifiers.request import Layout, Request, requested
 from jaxdiff.bounds import Finite, Positive
 from jaxdiff.errors import InputError
 
@@ -13,6 +13,9 @@ from jaxdiff.errors import InputError
 @dataclass(frozen=True, kw_only=True)
 class ClassifierOptions(CheckedOptions):
     """An attribute classifier from outside: an ONNX file, or a CLIP model and prompts."""
+
+    decides: ClassVar[bool] = False
+    """Whether the command decides which images are unsafe, and so takes a threshold of any classifier, and safety checkers."""
 
     classifier: Path | None = None
     """External attribute classifier: an ONNX file (needs onnxruntime), or the folder of a CLIP model, which classifies by
@@ -30,7 +33,7 @@ class ClassifierOptions(CheckedOptions):
     classifier_scale: tuple[Positive, ...] = ()
     """With an ONNX file as --classifier: scale that the result is divided by, above 0, one or one for each channel; by default
     127.5."""
-    classifier_layout: Literal["nchw", "nhwc"] | None = None
+    classifier_layout: Layout | None = None
     """With an ONNX file as --classifier: whether its input is (N, C, H, W) or (N, H, W, C), where the file does not specify
     it."""
     classifier_size: str | None = None
@@ -44,30 +47,19 @@ class ClassifierOptions(CheckedOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        image_size(self.classifier_size, "--classifier-size")
-        own = [field.name for field in fields(ClassifierOptions) if field.name.startswith("classifier_")]
-        given = [name for name in own if getattr(self, name) not in ((), None)]
-        if self.classifier is None and given:
-            raise InputError(f"{_flag(given[0])} needs --classifier, got it without")
-        if self.classifier and self.classifier_prompts and self.classifier.is_file():
+        request = self.request
+        if request is None or self.decides:
+            return
+        if request.kind == "safety checker":
+            raise InputError(f"--classifier {self.classifier} is a safety checker, which has no values of an attribute")
+        if request.kind == "CLIP" and request.threshold is not None:
             raise InputError(
-                f"--classifier-prompts is for the folder of a CLIP model, and --classifier {self.classifier} is none"
-            )
-        if self.by_prompts and not self.classifier_prompts:
-            raise InputError(
-                f"--classifier {self.classifier} is a folder, of a CLIP model: it needs --classifier-prompts, such as "
-                '"group: a photo of a man | a photo of a woman"'
-            )
-        if self.by_prompts and (other := next((name for name in given if name != "classifier_prompts"), None)):
-            raise InputError(
-                f"{_flag(other)} is for an ONNX file, and --classifier {self.classifier} is the folder of a CLIP model"
+                f"--classifier-threshold is for an ONNX file, and --classifier {self.classifier} is the folder of a CLIP model"
             )
 
     @property
-    def by_prompts(self) -> bool:
-        """Whether the classifier is a CLIP model."""
-        return self.classifier is not None and (bool(self.classifier_prompts) or shipped.place(self.classifier).is_dir())
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    def request(self) -> Request | None:
+        """The classifier, as these options name it; None without one. Raises `InputError` as `requested`."""
+        own = [field.name for field in fields(ClassifierOptions) if field.name.startswith("classifier_")]
+        named = {name.removeprefix("classifier_"): getattr(self, name) for name in own}
+        return requested("--classifier", self.classifier, **named)

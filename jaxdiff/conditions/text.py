@@ -279,6 +279,15 @@ class Prompts(ConditionEncoder):
 
         The label -1 of all attributes is the null condition. Of some it is an error, but for those that a sample may lack.
         """
+        rows = self._rows(labels)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
+
+    def prompts_of(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> list[str]:
+        """The prompt of each sample that labels stand for, of the null condition the negative one; errors as of `encode`."""
+        return [(*self.prompts, self.negative or "")[row] for row in self._rows(labels)]
+
+    def _rows(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Int[np.ndarray, " b"]:
+        """The row of `_table` of each sample."""
         labels = np.asarray(labels)
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels
@@ -289,7 +298,7 @@ class Prompts(ConditionEncoder):
         for column, count in zip(table.T, self._choices, strict=True):
             rows = rows * count + np.where(column == NULL, count - 1, column)
         rows[null] = len(self.prompts)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
+        return rows
 
     @property
     def null(self) -> dict[str, Array]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Bool, Int32, Shaped
 
 from jaxdiff import spaces
 from jaxdiff.boundary import read_bytes, read_json, reading
 from jaxdiff.bounds import shortened
 from jaxdiff.data.attributes import PROMPT, Attribute, attribute_of
+from jaxdiff.data.gated import GATE, GATES, REFUSED, GateCounts
 from jaxdiff.data.images import decode
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -126,6 +127,36 @@ class Samples(Source):
                 raise InputError(f"{file} is damaged: it must have a note on each of {stop - start} samples, by the same names "
                                  "as the others; delete it and its shard, and draw again")  # fmt: skip
         return {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
+
+    @property
+    def gated(self) -> bool:
+        """Whether the set was drawn with gates."""
+        return any(name in self.provenance for name in GATES)
+
+    @cached_property
+    def refused(self) -> Bool[np.ndarray, " n"]:
+        """Whether a gate refused each sample of a complete set, so that a black image is stored in its place.
+
+        Raises:
+            InputError: the set was drawn with gates, and its notes lack what they did.
+        """
+        if not self.gated:
+            return np.zeros(len(self), bool)
+        refused = self.sample_notes().get(REFUSED)
+        if refused is None or refused.shape != (len(self),):
+            raise InputError(f"{self.path} was drawn with gates, and has no notes on what they refused; draw again")
+        return refused.astype(bool)
+
+    @property
+    def redraws(self) -> Int32[np.ndarray, " n"]:
+        """How many times each sample of a complete set was drawn again, from other noise, before it passed a gate."""
+        again = self.provenance.get("gate", {}).get("redraws", 0) > 0
+        return self.sample_notes()[GATE].astype(np.int32) if again else np.zeros(len(self), np.int32)
+
+    @property
+    def gate_counts(self) -> GateCounts | None:
+        """What gates caught; None for a set without gates."""
+        return GateCounts.of(self.sample_notes(), self.provenance) if self.gated else None
 
     @property
     def seconds_per_image(self) -> float | None:

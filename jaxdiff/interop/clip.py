@@ -67,7 +67,7 @@ class Clip:
 
     def of_prompts(self, prompts: Sequence[str]) -> Float[np.ndarray, "n p"]:
         """The vectors of prompts, of length 1."""
-        return _unit(np.asarray(self.text(prompts).pooled))
+        return unit(np.asarray(self.text(prompts).pooled))
 
     def of_images(self, images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b p"]:
         """The vectors of images of one size, of length 1.
@@ -78,16 +78,7 @@ class Clip:
         Raises:
             InputError: there are no images, or of another number of channels.
         """
-        if not len(images) or images.shape[-1] not in (1, 3, 4):
-            raise InputError(f"`images` must be one or more with 1, 3 or 4 channels, got shape {images.shape}")
-        rows, columns = self.preparation.matrices(*images.shape[1:3])
-        blocks = []
-        for start in range(0, len(images), BATCH):
-            block = images[start : start + BATCH]
-            # one program for all blocks
-            padded = np.concatenate([block, np.repeat(block[-1:], BATCH - len(block), 0)]) if len(images) > BATCH else block
-            blocks.append(np.asarray(_encoded(self.network, padded, rows, columns, self.preparation), np.float32)[: len(block)])
-        return _unit(np.concatenate(blocks))
+        return vectors(self.network, self.preparation, images)
 
     def scores(self, images: UInt8[np.ndarray, "b h w c"], prompts: Sequence[str]) -> Float[np.ndarray, " b"]:
         """The CLIP score of each image with its own prompt: 100 max(cosine, 0), in [0, 100] (Hessel et al. 2021, without their
@@ -111,7 +102,28 @@ class Clip:
         return shares / shares.sum(-1, keepdims=True)
 
 
-def _unit(vectors: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+def vectors(network: Network, preparation: Preparation, images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b p"]:
+    """The vectors of images of one size, of length 1; see `Clip.of_images`.
+
+    Arguments:
+        network: an image encoder.
+        preparation: what is done to images first.
+        images: the images.
+    """
+    if not len(images) or images.shape[-1] not in (1, 3, 4):
+        raise InputError(f"`images` must be one or more with 1, 3 or 4 channels, got shape {images.shape}")
+    rows, columns = preparation.matrices(*images.shape[1:3])
+    blocks = []
+    for start in range(0, len(images), BATCH):
+        block = images[start : start + BATCH]
+        # one program for all blocks
+        padded = np.concatenate([block, np.repeat(block[-1:], BATCH - len(block), 0)]) if len(images) > BATCH else block
+        blocks.append(np.asarray(_encoded(network, padded, rows, columns, preparation), np.float32)[: len(block)])
+    return unit(np.concatenate(blocks))
+
+
+def unit(vectors: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """Vectors, each divided by its length."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 

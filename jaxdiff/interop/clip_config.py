@@ -88,19 +88,26 @@ def read(given: Mapping[str, Any], name: str = "config.json") -> tuple[TextEncod
     Raises:
         InputError: it is of another class, or has a setting that is not supported, which is named.
     """
+    image = read_image(given, name)
+    text = {**_part(given, "text_config", name), "projection_dim": image.projection}
+    return text_encoder_config.read(text, kind=PROJECTED, name=f"{name}, text_config"), image
+
+
+def read_image(given: Mapping[str, Any], name: str = "config.json") -> ImageEncoderConfig:
+    """The configuration of the image encoder alone; arguments and errors as of `read`."""
     if given.get("model_type") != "clip":
         raise InputError(f"{name} must describe a {CLASS}, with model_type 'clip', got {shortened(given.get('model_type'))}")
     _require_known(given, _WHOLE | _IDLE_WHOLE, CLASS, name)
-    parts = []
-    for key in ("text_config", "vision_config"):
-        # where there is a dict, it is what the model was made with
-        part = given.get(f"{key}_dict") if given.get(f"{key}_dict") is not None else given.get(key)
-        if not isinstance(part, dict):
-            raise InputError(f"{name}: {key} must be an object, got {shortened(part)}")
-        parts.append({setting: value for setting, value in part.items() if setting not in GENERATION})
-    projection = given.get("projection_dim", 512)
-    text = text_encoder_config.read({**parts[0], "projection_dim": projection}, kind=PROJECTED, name=f"{name}, text_config")
-    return text, _image(parts[1], projection, f"{name}, vision_config")
+    return _image(_part(given, "vision_config", name), given.get("projection_dim", 512), f"{name}, vision_config")
+
+
+def _part(given: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+    """The settings of an encoder, without those of text generation."""
+    # where there is a dict, it is what the model was made with
+    part = given.get(f"{key}_dict") if given.get(f"{key}_dict") is not None else given.get(key)
+    if not isinstance(part, dict):
+        raise InputError(f"{name}: {key} must be an object, got {shortened(part)}")
+    return {setting: value for setting, value in part.items() if setting not in GENERATION}
 
 
 def _image(given: Mapping[str, Any], projection: Any, name: str) -> ImageEncoderConfig:

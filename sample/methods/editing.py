@@ -39,14 +39,14 @@ class Editing(Method):
         """The image's own condition; the condition of the first run has the same structure."""
         return plan.own(ends)
 
-    def draw(self, drawing: Any, indices: Any, ends: Any) -> tuple[Any, Any]:
+    def draw(self, drawing: Any, indices: Any, ends: Any, noise: Any) -> tuple[Any, Any]:
         """Samples with other labels, edited to their own labels."""
         import jax
 
         from jaxdiff import editing
 
         source = drawing.over_devices(drawing.plan.another(indices, ends))
-        target, (key, numbers) = drawing.over_devices(drawing.plan.own(ends)), drawing.noise(indices, ends)
+        target, (key, numbers) = drawing.over_devices(drawing.plan.own(ends)), noise
         denoise = drawing.denoiser(source)
         first, _ = drawing.sampled(denoise, source, (key, numbers))
         again = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, (0, None))

@@ -70,9 +70,9 @@ class FairDiffusion(WithTarget, WithTable):
         model, null, strengths = drawing.chosen.model, drawing.chosen.null, self.edit_scale * directions
         return guidance.semantic(denoise, model.process, null, strengths=strengths, scale=drawing.scale, start=self.edit_start)
 
-    def draw(self, drawing: Any, indices: Any, ends: Any) -> tuple[Any, Any]:
-        """Samples with these indices and labels, and the guard's record, if any."""
-        drawn = super().draw(drawing, indices, ends)
+    def draw(self, drawing: Any, indices: Any, ends: Any, noise: Any) -> tuple[Any, Any]:
+        """See `Method.draw`."""
+        drawn = super().draw(drawing, indices, ends, noise)
         fair = drawing.plan.fair
         if fair is None or not fair.mixed:
             return drawn
@@ -83,7 +83,7 @@ class FairDiffusion(WithTarget, WithTable):
 
         # programs of different batches round differently, and the breakpoint at the start moves a node
         neutral, nest = drawing.over_devices(drawing.plan.unlabelled(ends)), drawing.chosen.nest
-        plain = drawing.sampled(nest.outside(nest.inside(), neutral), neutral, drawing.noise(indices, ends))
+        plain = drawing.sampled(nest.outside(nest.inside(), neutral), neutral, noise)
         guided = drawing.over_devices(fair.has_value(ends))
         return jax.tree.map(lambda a, b: jnp.where(expand(guided, a), a, b), drawn, plain)
 

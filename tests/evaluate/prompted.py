@@ -1,6 +1,6 @@
 """Sets drawn by prompts as programs find them, without a model: their images are given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,16 @@ def written(
     labels: Sequence[int] | None = None,
     *,
     attributes: Sequence[Attribute] = (Attribute("prompt", PROMPTS),),
+    notes: Mapping[str, np.ndarray] | None = None,
     **provenance: Any,
 ) -> Path:
-    """Writes a complete set; by default with the labels in turn."""
+    """Writes a complete set, by default with the labels in turn; `notes` are on each sample."""
     count = len(attributes[0].values) if attributes else 1
     given = np.arange(len(images)) % count if labels is None else np.asarray(labels)
     rows = given.reshape(len(images), -1).astype(np.int32) if attributes else np.zeros((len(images), 0), np.int32)
     about = {"seed": 0, "prompts": list(PROMPTS), **provenance}
     samples = SampleSet.create(folder, about, attributes, rows, Pixels(*images.shape[1:]))
     for start, stop in samples.missing():
-        samples.write(start, images[start:stop])
+        samples.write(start, images[start:stop], {name: each[start:stop] for name, each in (notes or {}).items()})
     samples.finish()
     return folder

@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from evaluate import classification, external_classifier, onnx_graph
+from evaluate import classification
 from evaluate.__main__ import main
+from jaxdiff._console.classifiers import onnx_classifier, onnx_graph
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.evaluation import LabelledImages
 from tests.evaluate import onnx_files
@@ -26,7 +27,7 @@ INT, TEXT = TensorProto.INT64, TensorProto.STRING
 
 
 def loaded(path, **options):
-    return external_classifier.load(path, **{"values": VALUES, **options})
+    return onnx_classifier.load(path, **{"option": "--classifier", "values": VALUES, **options})
 
 
 def coloured(red, green, size=4) -> np.ndarray:
@@ -113,10 +114,10 @@ def test_grey_inputs_take_the_luminance(tmp_path, shape, axes):
     images = np.random.default_rng(1).integers(0, 256, (60, 1, 1, 3)).astype(np.uint8)
     luminance = images[:, 0, 0] @ np.array([0.299, 0.587, 0.114])
     kept = np.abs(luminance - 100) > 1
-    predicted = loaded(path, mean=0, scale=1).predict(np.tile(images, (1, 4, 4, 1)))
+    predicted = loaded(path, mean=0.0, scale=1.0).predict(np.tile(images, (1, 4, 4, 1)))
     np.testing.assert_array_equal(predicted[kept], luminance[kept] > 100)
     levels = np.full((3, 4, 4, 1), 99, np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
-    assert loaded(path, mean=0, scale=1).predict(levels).tolist() == [0, 0, 1]
+    assert loaded(path, mean=0.0, scale=1.0).predict(levels).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("scale", "divisors"), [(2.0, (2, 2)), ((2.0, 4.0, 1.0), (2, 4))])
@@ -389,15 +390,15 @@ def test_label_accuracy_overall_and_by_value(tmp_path):
     classifier = loaded(redder_than_green(tmp_path / "file.onnx"))
     red, labels = np.array([200, 200, 200, 0, 0, 200]), np.array([1, 1, 1, 1, 0, 0])
     predicted = classifier.predict(coloured(red, np.full(6, 100)))
-    found = external_classifier.label_accuracy(classifier, predicted, labels, VALUES)["external_label_accuracy"]
+    found = classification.label_accuracy(classifier, predicted, labels, VALUES)["external_label_accuracy"]
     assert (found["overall"], found["groups"], found["count"]) == (pytest.approx(4 / 6), [0.5, 0.75], 6)
     assert found["ber"] == pytest.approx(100 * (0.5 + 0.25) / 2)
     assert found["interval"][0] < 4 / 6 < found["interval"][1]
     # labels are positions in the evaluated values, in any order of the classifier's classes
-    found = external_classifier.label_accuracy(classifier, predicted, 1 - labels, VALUES[::-1])["external_label_accuracy"]
+    found = classification.label_accuracy(classifier, predicted, 1 - labels, VALUES[::-1])["external_label_accuracy"]
     assert found["groups"] == [0.75, 0.5]
     with pytest.raises(InputError, match="--classifier-values lacks grey, which is evaluated; got green red"):
-        external_classifier.require_values(classifier, ("green", "grey"))
+        classification.require_values(classifier, ("green", "grey"))
 
 
 @pytest.fixture
@@ -493,10 +494,10 @@ def test_a_number_of_more_than_ten_bytes_is_no_protobuf(tmp_path):
 
 def test_weights_outside_the_folder_and_special_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="has weights in ../other, which is outside its folder"):
-        external_classifier._beside(tmp_path / "a.onnx", "../other")
+        onnx_classifier._beside(tmp_path / "a.onnx", "../other", "--classifier")
     os.mkfifo(tmp_path / "weights")
     with pytest.raises(InputError, match="weights is no regular file"):
-        external_classifier._beside(tmp_path / "a.onnx", "weights")
+        onnx_classifier._beside(tmp_path / "a.onnx", "weights", "--classifier")
     os.mkfifo(tmp_path / "b.onnx")
     with pytest.raises(InputError, match="b.onnx is no regular file"):
-        external_classifier.load(tmp_path / "b.onnx", values=("a", "b"))
+        onnx_classifier.load(tmp_path / "b.onnx", option="--classifier", values=("a", "b"))

@@ -13,8 +13,8 @@ import numpy as np
 import safetensors.numpy
 
 import jaxdiff
-from evaluate import external_classifier
 from jaxdiff import classifier, interop, model, torch_file, weight_file
+from jaxdiff._console.classifiers import onnx_classifier
 from jaxdiff.boundary import read_json, reading
 from jaxdiff.calibration import Calibration
 from jaxdiff.data import Attribute
@@ -209,7 +209,7 @@ def _onnx(folder: Path) -> Path:
 
 def _load_onnx(path: Path) -> None:
     with np.errstate(all="ignore"):
-        loaded = external_classifier.load(path, values=("green", "red"))
+        loaded = onnx_classifier.load(path, option="--classifier", values=("green", "red"))
         usable = loaded.tried(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
         assert usable.predict(np.zeros((2, 4, 4, 3), np.uint8)).max() < 2
 

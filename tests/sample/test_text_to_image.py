@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import sample.draw
+import sample.drawing
 from jaxdiff import guidance
 from jaxdiff import load as load_model
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
+from jaxdiff.interop import clip
 from jaxdiff.models.size import weight_count
 from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM
@@ -73,6 +75,31 @@ def test_a_set_is_what_the_library_samples_and_decodes(folder, vanilla):
     assert levels.max() <= 1 and (levels > 0).mean() < 1e-2
     np.testing.assert_array_equal(vanilla.labels[:, 0], labels)
     assert vanilla.attributes == (Attribute("group", ("man", "woman")),) and vanilla.space == Pixels(16, 16)
+
+
+def test_images_of_unsafe_prompts_are_not_drawn_and_the_others_are_those_without_a_gate(
+    folder, vanilla, tmp_path, monkeypatch, capsys
+):
+    model, concepts = clip.load("embedded-clip"), ("glasses", PROMPTS[1])
+    cosines = (model.of_prompts(PROMPTS) @ model.of_prompts(concepts).T).max(axis=1)
+    assert cosines[1] > 0.9995 > cosines[0]
+    calls, solve = [], sample.drawing.sample
+    monkeypatch.setattr(sample.drawing, "sample", lambda *given, **named: calls.append(0) or solve(*given, **named))
+    gate = {"prompt_gate": Path("embedded-clip"), "prompt_gate_concepts": concepts, "prompt_gate_threshold": 0.9995}
+    found = drawn(folder, tmp_path / "set", **gate)
+    assert len(calls) == 1  # three images fit in a batch
+    np.testing.assert_array_equal(found.refused, vanilla.labels[:, 0] == 1)
+    safe = ~found.refused
+    assert np.abs(images(found)[safe].astype(int) - images(vanilla)[safe]).max() <= 1 and not images(found)[~safe].any()
+    assert "the prompt gate caught the prompts of 3 of 6 images; 3 of 6 images are refused" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert found.provenance["prompt_gate"]["concepts"] == list(concepts)
+
+    marked = drawn(folder, tmp_path / "marked", **gate, gate_policy="mark")
+    np.testing.assert_array_equal(images(marked), images(vanilla))
+    np.testing.assert_array_equal(marked.sample_notes()["prompt_gate_caught"], found.refused)
+    assert not marked.refused.any()
 
 
 DRY_RUNS = """

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from jaxdiff.errors import InputError
 
@@ -15,12 +15,27 @@ THRESHOLDS = {"Sigmoid": 0.5, "Gemm": 0.0, "MatMul": 0.0, "Conv": 0.0}
 """The threshold of a single score, by the operation that computes it: a probability, or its logit."""
 
 
+class Scores(NamedTuple):
+    """Scores that a classifier answers.
+
+    Attributes:
+        output: the name of the output.
+        table: a column for each class, or one for two.
+        order: the class of each column; of a single column, that at or below the threshold and that above it.
+    """
+
+    output: str
+    table: Float[np.ndarray, "n k"]
+    order: Int[np.ndarray, " c"]
+
+
 @dataclass(frozen=True)
 class OutputFormat:
     """How a classifier answers.
 
     Attributes:
         file: the ONNX file, for errors.
+        option: the option that names it, for errors.
         values: the names of the classes, in order.
         renamed: whether `values` names the classes of this file, so that names in the file are replaced in order.
         outputs: the names of the outputs that are asked for.
@@ -29,6 +44,7 @@ class OutputFormat:
     """
 
     file: Any
+    option: str
     values: tuple[str, ...]
     renamed: bool
     outputs: tuple[str, ...]
@@ -37,15 +53,15 @@ class OutputFormat:
 
     @staticmethod
     def of(
-        file: Any, known: Sequence[str], graph: OnnxGraph, *, values: Sequence[str], renamed: bool, output: str | None,
-        threshold: float | None,
+        file: Any, known: Sequence[str], graph: OnnxGraph, *, option: str, values: Sequence[str], renamed: bool,
+        output: str | None, threshold: float | None,
     ) -> "OutputFormat":  # fmt: skip
         """The format of a file with the outputs `known`. Raises `InputError` if `output` is none of them."""
         if output is not None and output not in known:
-            raise InputError(f"--classifier-output {output} is no output of {file}; it has {', '.join(known)}")
+            raise InputError(f"{option}-output {output} is no output of {file}; it has {', '.join(known)}")
         outputs = tuple(known) if output is None else (output,)
         found = {name: THRESHOLDS[operation] for name in outputs if (operation := graph.operation(name)) in THRESHOLDS}
-        return OutputFormat(file, tuple(values), renamed, outputs, found, threshold)
+        return OutputFormat(file, option, tuple(values), renamed, outputs, found, threshold)
 
     def classes(self, named: Mapping[str, Any], count: int) -> Int[np.ndarray, " n"]:
         """The class of each of `count` images, positions in `values`.
@@ -57,32 +73,58 @@ class OutputFormat:
             InputError: scores that are not finite, labels that are no class, or outputs of which none, or more than one, can be
                 the answer.
         """
+        answer = self._answer(named, count)
+        if not isinstance(answer, Scores):
+            return answer
+        if answer.table.shape[1] > 1:
+            return answer.order[answer.table.argmax(axis=1)]
+        return answer.order[(answer.table[:, 0] > self._threshold(answer.output)).astype(np.int64)]
+
+    def above(self, named: Mapping[str, Any], count: int, chosen: Sequence[int], threshold: float) -> Bool[np.ndarray, " n"]:
+        """Whether the score of a class is above a threshold, for each of `count` images.
+
+        Arguments:
+            named: what onnxruntime answers, by the name of the output.
+            chosen: the classes, positions in `values`; one of them suffices.
+            threshold: of the scores as the network answers them. A single score is that of the second class; the first class is
+                where it is not above.
+
+        Raises:
+            InputError: as `classes`, or answers without scores.
+        """
+        answer = self._answer(named, count)
+        if not isinstance(answer, Scores):
+            raise InputError(f"{self.option}-threshold needs scores, and {self.option} {self.file} answers labels alone")
+        if answer.table.shape[1] > 1:
+            return answer.table[:, np.isin(answer.order, chosen)].max(axis=1) > threshold
+        return np.isin(answer.order[(answer.table[:, 0] > threshold).astype(np.int64)], chosen)
+
+    def _answer(self, named: Mapping[str, Any], count: int) -> "Int[np.ndarray, ' n'] | Scores":
+        """The classes where they are answered, else the scores; arguments and errors as of `classes`."""
         labels, scores = self._labels(named, count), self._scores(named, count)
         if not all(np.isfinite(found).all() for found, _ in scores.values()):
-            raise InputError(f"--classifier {self.file} answers NaN or infinity")
+            raise InputError(f"{self.option} {self.file} answers NaN or infinity")
         if labels is not None and labels.dtype == object and (set(labels) <= set(self.values) or not (self.renamed and scores)):
             return self._of_names(labels)
         if len(scores) > 1:
             raise InputError(
-                f"--classifier {self.file} has {len(scores)} outputs that can be the answer: choose with --classifier-output, "
-                f"one of {', '.join(scores)}"
+                f"{self.option} {self.file} has {len(scores)} outputs that can be the answer: choose with "
+                f"{self.option}-output, one of {', '.join(scores)}"
             )
         if scores:
             name, (found, order) = next(iter(scores.items()))
-            if found.shape[1] > 1:
-                return order[found.argmax(axis=1)]
-            if labels is None or self.threshold is not None:
-                return order[(found[:, 0] > self._threshold(name)).astype(np.int64)]
+            if found.shape[1] > 1 or labels is None or self.threshold is not None:
+                return Scores(name, found, order)
         if labels is None:
             shapes = ", ".join(f"{name} {_shape(answer)}" for name, answer in named.items())
             raise InputError(
-                f"--classifier-values must name the classes of {self.file}, which answers {count} images with {shapes}; "
+                f"{self.option}-values must name the classes of {self.file}, which answers {count} images with {shapes}; "
                 f"got {' '.join(self.values)}"
             )
         if labels.min() < 0 or labels.max() >= len(self.values):
             raise InputError(
-                f"--classifier {self.file} answers the label {labels.max() if labels.min() >= 0 else labels.min()}, and "
-                f"--classifier-values names {len(self.values)}, counted from 0: {' '.join(self.values)}"
+                f"{self.option} {self.file} answers the label {labels.max() if labels.min() >= 0 else labels.min()}, and "
+                f"{self.option}-values names {len(self.values)}, counted from 0: {' '.join(self.values)}"
             )
         return labels.astype(np.int64)
 
@@ -124,15 +166,15 @@ class OutputFormat:
         """The class of each column of scores by label: by name, or in ascending order."""
         if len(keys) != len(self.values):
             raise InputError(
-                f"--classifier-values must name the {len(keys)} classes of {self.file}, {', '.join(map(str, keys))}; "
+                f"{self.option}-values must name the {len(keys)} classes of {self.file}, {', '.join(map(str, keys))}; "
                 f"got {' '.join(self.values)}"
             )
         if set(keys) == set(self.values):
             return np.array([self.values.index(key) for key in keys])
         if isinstance(keys[0], str) and not self.renamed:
             raise InputError(
-                f"--classifier {self.file} has the classes {', '.join(sorted(keys))}, not {', '.join(self.values)}: name them "
-                "in this order with --classifier-values"
+                f"{self.option} {self.file} has the classes {', '.join(sorted(keys))}, not {', '.join(self.values)}: name them "
+                f"in this order with {self.option}-values"
             )
         return np.argsort(np.argsort(np.array(keys)))
 
@@ -140,8 +182,8 @@ class OutputFormat:
         """The classes of labels that are names."""
         if unknown := sorted(set(labels) - set(self.values)):
             raise InputError(
-                f"--classifier {self.file} answers {', '.join(unknown)}, which is not among {', '.join(self.values)}; "
-                "--classifier-values takes the names that it answers"
+                f"{self.option} {self.file} answers {', '.join(unknown)}, which is not among {', '.join(self.values)}; "
+                f"{self.option}-values takes the names that it answers"
             )
         return np.array([self.values.index(label) for label in labels])
 
@@ -149,7 +191,7 @@ class OutputFormat:
         threshold = self.thresholds.get(name) if self.threshold is None else self.threshold
         if threshold is None:
             raise InputError(
-                f"--classifier-threshold is needed: {self.file} answers one score, of the second class, and does not specify "
+                f"{self.option}-threshold is needed: {self.file} answers one score, of the second class, and does not specify "
                 "whether it is a probability (0.5) or a logit (0)"
             )
         return threshold

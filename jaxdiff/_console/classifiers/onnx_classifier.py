@@ -1,22 +1,21 @@
-"""An external attribute classifier from an ONNX file, trained on neither the model's samples nor its data."""
+"""A classifier of images from an ONNX file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from jaxdiff.boundary import line, reading, require_regular
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.associated import measure_retention
-from jaxdiff.fairness.metrics import group_errors
 from jaxdiff.finished import file_checksum
 
 from . import onnx_graph
-from .classifier_input import InputFormat, Layout, input_format
-from .classifier_output import OutputFormat
+from .onnx_input import InputFormat, input_format
+from .onnx_output import OutputFormat
+from .request import Layout
 
 BATCH = 64
 """Images a run, where the file takes any number."""
@@ -24,44 +23,9 @@ TOLERANCE = 1e-2
 """The largest difference between two answers for one image that is rounding, relative to the largest score."""
 
 
-@runtime_checkable
-class Classifier(Protocol):
-    """An external attribute classifier of any kind.
-
-    Attributes:
-        option: the option that names its values.
-        check: what can be wrong if it is mostly wrong.
-        about: `file`, `sha256`, `input` and `classes` as text for reports.
-    """
-
-    option: ClassVar[str]
-    check: ClassVar[str]
-    about: dict[str, Any]
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The names of its classes, in order."""
-        ...
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        """Everything that its answers depend on beside the images, for keys."""
-        ...
-
-    def predict(
-        self, images: UInt8[np.ndarray, "n h w c"], *, advance: Callable[[int], Any] | None = None
-    ) -> Int[np.ndarray, " n"]:
-        """The class of each image; `advance` is called with the number of images done since the last call."""
-        ...
-
-    def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "Classifier":
-        """The classifier, as it is to be used, tried on an image."""
-        ...
-
-
 @dataclass(frozen=True)
-class ExternalClassifier:
-    """An attribute classifier that runs in onnxruntime.
+class OnnxClassifier:
+    """A classifier that runs in onnxruntime.
 
     Attributes:
         session: the loaded network.
@@ -75,8 +39,21 @@ class ExternalClassifier:
     output: OutputFormat
     about: dict[str, Any]
 
-    option: ClassVar[str] = "--classifier-values"
-    check: ClassVar[str] = "the order of --classifier-values, and --classifier-mean and --classifier-scale"
+    @property
+    def named(self) -> str:
+        """How errors name it: its option and its file."""
+        return f"{self.output.option} {self.output.file}"
+
+    @property
+    def option(self) -> str:
+        """The option that names its values."""
+        return f"{self.output.option}-values"
+
+    @property
+    def check(self) -> str:
+        """What can be wrong if it is mostly wrong."""
+        option = self.output.option
+        return f"the order of {option}-values, and {option}-mean and {option}-scale"
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -100,16 +77,33 @@ class ExternalClassifier:
         Raises:
             InputError: an image at which the network fails, or answers NaN, infinity or no class.
         """
-        answers, size = [], self.input.batch or BATCH
+        return self._each(images, self.output.classes, advance)
+
+    def above(self, images: UInt8[np.ndarray, "n h w c"], chosen: Sequence[int], threshold: float) -> Bool[np.ndarray, " n"]:
+        """Whether the score of one of the chosen classes is above a threshold, see `OutputFormat.above`.
+
+        Raises:
+            InputError: as `predict`, or an answer without scores.
+        """
+        return self._each(images, lambda answers, count: self.output.above(answers, count, chosen, threshold))
+
+    def _each(
+        self,
+        images: UInt8[np.ndarray, "n h w c"],
+        read: Callable[[dict[str, Any], int], np.ndarray],
+        advance: Callable[[int], Any] | None = None,
+    ) -> np.ndarray:
+        """What is read of the answers for each image."""
+        found, size = [], self.input.batch or BATCH
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            with reading(f"--classifier {self.output.file}"):
-                answers.append(self.output.classes(self._asked(part), len(part)))
+            with reading(self.named):
+                found.append(read(self._asked(part), len(part)))
             if advance:
                 advance(len(part))
-        return np.concatenate(answers)
+        return np.concatenate(found)
 
-    def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "ExternalClassifier":
+    def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "OnnxClassifier":
         """Asks for one image alone and beside its negative. A network that takes only single images is asked one by one.
 
         Returns:
@@ -127,12 +121,12 @@ class ExternalClassifier:
             if self.input.batch is not None:
                 raise
             usable = alone
-        with reading(f"--classifier {self.output.file}"):
+        with reading(self.named):
             first, again, beside = (alone._numbers(pair[:1]), alone._numbers(pair[:1]), usable._numbers(pair)[:1])
         for other in (again, beside):
             if np.abs(other - first).max(initial=0) > TOLERANCE * np.abs(first).max(initial=0):
                 raise InputError(
-                    f"--classifier {self.output.file} answers one image differently a second time or beside another image: was "
+                    f"{self.named} answers one image differently a second time or beside another image: was "
                     "it exported in training mode?"
                 )
         return usable
@@ -155,9 +149,7 @@ class ExternalClassifier:
         try:
             answers = self.session.run(list(self.output.outputs), {self.input.name: given})
         except Exception as error:  # the exceptions of onnxruntime have no common base class
-            raise InputError(
-                f"--classifier {self.output.file} fails at images of {images.shape[1]}x{images.shape[2]}: {_line(error)}"
-            ) from error
+            raise InputError(f"{self.named} fails at images of {images.shape[1]}x{images.shape[2]}: {_line(error)}") from error
         if len(given) == 1:
             # an export of one image may lack the axis of images
             answers = [each if np.ndim(each) and len(each) == 1 else np.asarray(each)[None] for each in answers]
@@ -165,13 +157,14 @@ class ExternalClassifier:
         of_images = {name: each[:count] for name, each in of_images.items() if len(each) == len(given)}
         if not of_images:
             shapes = ", ".join(str(np.shape(each)) for each in answers)
-            raise InputError(f"--classifier {self.output.file} answers {len(given)} images with {shapes}")
+            raise InputError(f"{self.named} answers {len(given)} images with {shapes}")
         return of_images
 
 
 def load(
     path: Path,
     *,
+    option: str,
     values: Sequence[str],
     renamed: bool = True,
     layout: Layout | None = None,
@@ -180,11 +173,12 @@ def load(
     scale: float | Sequence[float] | None = None,
     output: str | None = None,
     threshold: float | None = None,
-) -> ExternalClassifier:
-    """Loads a classifier from an ONNX file, and reads off it what it takes; see `ExternalClassifier.tried`.
+) -> OnnxClassifier:
+    """Loads a classifier from an ONNX file, and reads off it what it takes; see `OnnxClassifier.tried`.
 
     Arguments:
         path: the file; files of its weights lie beside it.
+        option: the option that names it, for errors.
         values: the names of its classes, in order; by name where the file names them.
         renamed: whether `values` was given for this file, and replaces names in it that differ.
         layout, size, mean, scale: see `input_format`.
@@ -197,8 +191,8 @@ def load(
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError("--classifier needs onnxruntime: pip install 'jaxdiff[onnx]'") from error
-    what = f"--classifier {path}"
+        raise InputError(f"{option} needs onnxruntime: pip install 'jaxdiff[onnx]'") from error
+    what = f"{option} {path}"
     with reading(what, "export it again"):
         require_regular(path)
         settings = onnxruntime.SessionOptions()
@@ -209,23 +203,23 @@ def load(
             raise InputError(f"{what} cannot be read as ONNX: {_line(error)}") from error
         inputs = session.get_inputs()
         if len(inputs) != 1:
-            raise InputError(f"--classifier must take one input, {path} takes {', '.join(each.name for each in inputs)}")
+            raise InputError(f"{option} must take one input, {path} takes {', '.join(each.name for each in inputs)}")
         graph = onnx_graph.read(path)
-        taken = input_format(inputs[0], file=path, layout=layout, size=size, mean=mean, scale=scale)
+        taken = input_format(inputs[0], file=path, option=option, layout=layout, size=size, mean=mean, scale=scale)
         read = OutputFormat.of(
-            path, [each.name for each in session.get_outputs()], graph, values=values, renamed=renamed, output=output,
-            threshold=threshold,
+            path, [each.name for each in session.get_outputs()], graph, option=option, values=values, renamed=renamed,
+            output=output, threshold=threshold,
         )  # fmt: skip
-        digest = file_checksum(path, *(_beside(path, name) for name in graph.external))[:12]
+        digest = file_checksum(path, *(_beside(path, name, option) for name in graph.external))[:12]
         about = {"file": path.name, "sha256": digest, "input": taken.describe(), "classes": list(values)}
-        return ExternalClassifier(session, taken, read, about)
+        return OnnxClassifier(session, taken, read, about)
 
 
-def _beside(path: Path, name: str) -> Path:
+def _beside(path: Path, name: str, option: str) -> Path:
     """A file of weights that an ONNX file names. Raises `InputError` unless it lies in its folder, as a regular file."""
     file = path.parent / name
     if not file.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"--classifier {path} has weights in {name}, which is outside its folder")
+        raise InputError(f"{option} {path} has weights in {name}, which is outside its folder")
     require_regular(file)
     return file
 
@@ -233,37 +227,3 @@ def _beside(path: Path, name: str) -> Path:
 def _line(error: Exception) -> str:
     """The first line of an exception of onnxruntime, without its code."""
     return line(error).removeprefix("[ONNXRuntimeError] : ")
-
-
-def label_accuracy(
-    classifier: Classifier,
-    predicted: Int[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"],
-    values: Sequence[str],
-) -> dict[str, Any]:
-    """The share of a set's images whose label the classifier predicts, with its Wilson interval, and the BER; JSON-ready.
-
-    Arguments:
-        classifier: the classifier.
-        predicted: its prediction for each image.
-        labels: of the images, positions in `values`.
-        values: the evaluated values, all of which must be classes of the classifier, see `require_values`.
-    """
-    of_value = [classifier.values.index(value) for value in values]
-    wanted = np.array(of_value)[labels]
-    kept = measure_retention(predicted[None], wanted, values=len(classifier.values))
-    errors = group_errors(predicted, wanted, values=len(classifier.values)).error[of_value]
-    return {
-        "external_label_accuracy": {
-            "overall": kept.overall, "interval": kept.interval.tolist(), "ber": float(errors.mean()),
-            "groups": kept.groups.rate[of_value].tolist(), "count": len(labels),
-        }
-    }  # fmt: skip
-
-
-def require_values(classifier: Classifier, values: Sequence[str]) -> None:
-    """Raises `InputError` for an evaluated value that is not a class of the classifier."""
-    if absent := [value for value in values if value not in classifier.values]:
-        raise InputError(
-            f"{classifier.option} lacks {', '.join(absent)}, which is evaluated; got {' '.join(classifier.values)}"
-        )

@@ -1,12 +1,12 @@
-"""A CLIP model on the images of an evaluation: their vectors, computed once, and attribute classifiers by prompts."""
+"""A CLIP model on sets of images: their vectors, computed once, and classifiers by prompts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from jaxdiff.boundary import reading
 from jaxdiff.conditions import templates
@@ -23,18 +23,22 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class ClipClassifier:
-    """An external attribute classifier by prompts.
+    """A classifier by prompts.
 
     Attributes:
         classifier: the classifier.
+        option: the option of its prompts, which name its values.
         about: folder, fingerprint and prompts, for reports.
     """
 
     classifier: ZeroShotClassifier = field(repr=False)
+    option: str
     about: dict[str, Any]
 
-    option: ClassVar[str] = "--classifier-prompts"
-    check: ClassVar[str] = "--classifier-prompts"
+    @property
+    def check(self) -> str:
+        """What can be wrong if it is mostly wrong."""
+        return self.option
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -49,8 +53,12 @@ class ClipClassifier:
     def predict(
         self, images: UInt8[np.ndarray, "n h w c"], *, advance: Callable[[int], Any] | None = None
     ) -> Int[np.ndarray, " n"]:
-        """The value of each image; see `evaluate.external_classifier.Classifier`."""
+        """The value of each image; see `Classifier`."""
         return self.classifier.predict_of(vectors(self.classifier.clip, images, None, advance=advance))
+
+    def above(self, images: UInt8[np.ndarray, "n h w c"], chosen: Sequence[int], threshold: float) -> Bool[np.ndarray, " n"]:
+        """Whether the probability of one of the chosen values is above a threshold; see `Classifier`."""
+        return self.classifier.shares(images)[:, list(chosen)].max(axis=1) > threshold
 
     def tried(self, image: UInt8[np.ndarray, "h w c"]) -> "ClipClassifier":
         """The classifier. Raises `InputError` for an image that the CLIP model does not take."""
@@ -69,33 +77,35 @@ def about(model: Clip, folder: Path) -> dict[str, str]:
     return {"folder": folder.resolve().name, "fingerprint": model.fingerprint}
 
 
-def described(given: Sequence[str]) -> tuple[Descriptions, ...]:
-    """The descriptions of `--classifier-prompts`: texts, or names of TOML files.
+def described(given: Sequence[str], option: str) -> tuple[Descriptions, ...]:
+    """The descriptions that an option gives: texts, or names of TOML files.
 
     Raises:
         InputError: one is damaged, or two are of one attribute.
     """
     found: list[Descriptions] = []
     for each in given:
-        with reading("--classifier-prompts"):
+        with reading(option):
             found += templates.read_descriptions(each) if each.lower().endswith(".toml") else [templates.describe(each)]
     names = [each.attribute.name for each in found]
     if len(set(names)) < len(names):
-        raise InputError(f"--classifier-prompts must describe each attribute once, got {', '.join(names)}")
+        raise InputError(f"{option} must describe each attribute once, got {', '.join(names)}")
     return tuple(found)
 
 
-def classifiers(model: Clip, folder: Path, given: Sequence[Descriptions]) -> tuple[ClipClassifier, ...]:
+def classifiers(model: Clip, folder: Path, given: Sequence[Descriptions], option: str) -> tuple[ClipClassifier, ...]:
     """A classifier of each described attribute.
 
     Arguments:
         model: the CLIP model.
         folder: its folder, for reports.
         given: the descriptions.
+        option: the option that gives them.
     """
     return tuple(
         ClipClassifier(
             ZeroShotClassifier(model, each),
+            option,
             {
                 "file": folder.resolve().name,
                 "sha256": model.fingerprint,

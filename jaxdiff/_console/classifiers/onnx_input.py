@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,12 +12,12 @@ from PIL import Image
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import rgb
 
+from .request import Layout
+
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(uint8)": "uint8"}
 """The input types that images can be given in, by their names in onnxruntime."""
 LEVELS = 127.5
 """The default mean and scale: levels 0 to 255 become -1 to 1."""
-
-Layout = Literal["nchw", "nhwc"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class InputFormat:
         """The input for images; see `jaxdiff.spaces.rgb`."""
         fitted = np.stack([self._fitted(image) for image in rgb(images)])
         if self.dtype != "uint8":
-            fitted = (fitted.astype(np.float32) - np.float32(self.mean)) / np.float32(self.scale)
+            fitted = (fitted.astype(np.float32) - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)
         if self.layout == "nchw":
             fitted = fitted.transpose(0, 3, 1, 2)
         if self.flat:
@@ -71,14 +71,15 @@ class InputFormat:
 
     def _fitted(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width channels"]:
         """The image in the channels and the size of the input, resized bilinearly with antialiasing."""
-        wanted = tuple(own if axis is None else axis for axis, own in zip(self.size, image.shape[:2], strict=True))
+        height, width = (own if axis is None else axis for axis, own in zip(self.size, image.shape[:2], strict=True))
+        wanted = height, width
         if self.channels == 3 and image.shape[:2] == wanted:
             return image
         picture = Image.fromarray(image)
         if self.channels == 1:
             picture = picture.convert("L")
         if image.shape[:2] != wanted:
-            picture = picture.resize(wanted[::-1], Image.Resampling.BILINEAR)
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(picture).reshape(*wanted, self.channels)
 
 
@@ -86,6 +87,7 @@ def input_format(
     given: Any,
     *,
     file: Any,
+    option: str,
     layout: Layout | None = None,
     size: tuple[int, int] | None = None,
     mean: float | Sequence[float] | None = None,
@@ -96,6 +98,7 @@ def input_format(
     Arguments:
         given: the input, as onnxruntime describes it.
         file: the ONNX file, for errors.
+        option: the option that names it, for errors.
         layout, size: where the shape of the input does not specify them.
         mean, scale: of the normalisation, one number or one for each channel; by default `LEVELS`.
 
@@ -105,73 +108,78 @@ def input_format(
     """
     dtype = TYPES.get(given.type)
     if dtype is None:
-        raise InputError(f"--classifier {file} takes {given.type}; images are given as {', '.join(TYPES)}")
+        raise InputError(f"{option} {file} takes {given.type}; images are given as {', '.join(TYPES)}")
     shape = [axis if isinstance(axis, int) and axis > 0 else None for axis in given.shape]
     if len(shape) not in (2, 4):
         raise InputError(
-            f"--classifier must take images (N, 3, H, W), (N, H, W, 3) or flat rows (N, 3 H W), or the same with 1 channel; "
+            f"{option} must take images (N, 3, H, W), (N, H, W, 3) or flat rows (N, 3 H W), or the same with 1 channel; "
             f"{file} takes {given.shape}"
         )
     if len(shape) == 4:
-        layout, channels, fixed = _of_axes(shape, given.shape, file, layout)
+        layout, channels, fixed = _of_axes(shape, given.shape, file, layout, option)
     else:
-        layout, channels, fixed = _of_row(shape[1], file, layout, size)
+        layout, channels, fixed = _of_row(shape[1], file, layout, size, option)
     if size is not None and any(axis not in (None, wanted) for axis, wanted in zip(fixed, size, strict=True)):
-        raise InputError(f"--classifier-size {size[0]}x{size[1]} contradicts {file}, which takes {given.shape}")
+        raise InputError(f"{option}-size {size[0]}x{size[1]} contradicts {file}, which takes {given.shape}")
     if dtype == "uint8" and not (mean is None and scale is None):
         raise InputError(
-            f"--classifier {file} takes uint8, levels 0 to 255, which it normalises itself: leave out --classifier-mean and "
-            "--classifier-scale"
+            f"{option} {file} takes uint8, levels 0 to 255, which it normalises itself: leave out {option}-mean and "
+            f"{option}-scale"
         )
     return InputFormat(
         given.name, dtype, layout, len(shape) == 2, channels, size or fixed, shape[0],
-        _of_channels("mean", mean, channels), _of_channels("scale", scale, channels),
+        _of_channels(f"{option}-mean", mean, channels), _of_channels(f"{option}-scale", scale, channels),
     )  # fmt: skip
 
 
 def _of_axes(
-    shape: Sequence[int | None], shown: Any, file: Any, layout: Layout | None
+    shape: Sequence[int | None], shown: Any, file: Any, layout: Layout | None, option: str
 ) -> tuple[Layout, int, tuple[int | None, int | None]]:
     """Layout, channels and size of an input of four axes."""
     places: dict[Layout, int] = {"nchw": 1, "nhwc": 3}
     found = [each for each, place in places.items() if shape[place] in (1, 3)]
     if layout is None and len(found) != 1:
         if not found and None not in (shape[1], shape[3]):
-            raise InputError(f"--classifier must take images of 3 channels or 1, {file} takes {shown}")
-        raise InputError(f"--classifier-layout nchw or nhwc is needed: the shape {shown} of {file} does not say where they are")
+            raise InputError(f"{option} must take images of 3 channels or 1, {file} takes {shown}")
+        raise InputError(f"{option}-layout nchw or nhwc is needed: the shape {shown} of {file} does not say where they are")
     layout = layout or found[0]
     channels = 3 if shape[places[layout]] is None else shape[places[layout]]
     if channels not in (1, 3):
-        raise InputError(f"--classifier-layout {layout} contradicts {file}, which takes {shown}")
+        raise InputError(f"{option}-layout {layout} contradicts {file}, which takes {shown}")
     first = 2 if layout == "nchw" else 1
     return layout, channels, (shape[first], shape[first + 1])
 
 
 def _of_row(
-    length: int | None, file: Any, layout: Layout | None, size: tuple[int, int] | None
+    length: int | None, file: Any, layout: Layout | None, size: tuple[int, int] | None, option: str
 ) -> tuple[Layout, int, tuple[int | None, int | None]]:
     """Layout, channels and size of an input of rows, which are square images unless the size is given."""
-    if length is None:
-        channels, fixed = 3, size or (None, None)
-    else:
+    channels: int = 3
+    fixed: tuple[int | None, int | None] = size or (None, None)
+    if length is not None:
         # a number is at most one of a square and three times a square
-        sizes = {channels: size or (math.isqrt(length // channels),) * 2 for channels in (3, 1)}
-        fitting = [channels for channels, (height, width) in sizes.items() if height * width * channels == length]
+        sizes = {each: size or _square(length // each) for each in (3, 1)}
+        fitting = [each for each, (height, width) in sizes.items() if height * width * each == length]
         if not fitting:
-            asked = f"of {size[0]}x{size[1]}" if size else "square; give --classifier-size"
-            raise InputError(f"--classifier {file} takes rows of {length} numbers, which are no images {asked}")
+            asked = f"of {size[0]}x{size[1]}" if size else f"square; give {option}-size"
+            raise InputError(f"{option} {file} takes rows of {length} numbers, which are no images {asked}")
         channels, fixed = fitting[0], sizes[fitting[0]]
     if channels == 3 and layout is None:
         raise InputError(
-            f"--classifier-layout is needed: {file} takes flat rows, and their length does not specify whether the channels "
+            f"{option}-layout is needed: {file} takes flat rows, and their length does not specify whether the channels "
             "come last, as in scikit-learn (nhwc), or first (nchw)"
         )
     return layout or "nhwc", channels, fixed
+
+
+def _square(pixels: int) -> tuple[int, int]:
+    side = math.isqrt(pixels)
+    return side, side
 
 
 def _of_channels(name: str, given: float | Sequence[float] | None, channels: int) -> tuple[float, ...]:
     """One number, or one for each channel."""
     numbers = tuple(np.atleast_1d(LEVELS if given is None else given).tolist())
     if len(numbers) not in (1, channels):
-        raise InputError(f"--classifier-{name} takes one number or one for each of {channels} channels, got {len(numbers)}")
+        raise InputError(f"{name} takes one number or one for each of {channels} channels, got {len(numbers)}")
     return numbers
