@@ -9,6 +9,7 @@ from functools import partial
 
 from jaxdiff._console.commands import Command, Program
 
+from . import edit_options
 from .command_line import tables
 from .options import Draw, Search, Sweep
 
@@ -25,7 +26,8 @@ OPTIONS = Program(
     {
         name: Command(about, f"command_line:{command.__name__}Options", f"work:{name}", partial(tables, command))
         for name, (command, about) in COMMANDS.items()
-    },
+    }
+    | {"edit-model": Command("erase concepts from weights", "edit_options:EditModel", "work:edit_model", edit_options.tables)},
 )
 main, start = OPTIONS.main, OPTIONS.start
 

@@ -24,3 +24,10 @@ def sweep(options: Any) -> None:
     from . import sweep as sweeping
 
     sweeping.sweep(options.command)
+
+
+def edit_model(options: Any) -> None:
+    """Edits the weights of a model."""
+    from . import edit_model as editing
+
+    editing.edit_model(options)

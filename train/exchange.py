@@ -10,6 +10,7 @@ from jaxdiff import model as models
 from jaxdiff import process as processes
 from jaxdiff._console.arguments import image_size, value_names
 from jaxdiff._console.output import claimed
+from jaxdiff._console.saved import about, save_once
 from jaxdiff._console.terminal import console, working
 from jaxdiff.conditions import Prompts
 from jaxdiff.data import Attribute
@@ -23,7 +24,6 @@ from jaxdiff.weight_file import MODEL
 from jaxdiff.writing import other_files
 
 from .exchange_options import Export, Import
-from .saved import about, save_once
 from .text_to_image import OWN, import_text_to_image, require_unset
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from jaxdiff import interop
 from jaxdiff._console.output import claimed
+from jaxdiff._console.saved import about, save_once
 from jaxdiff._console.terminal import console, working
 from jaxdiff.errors import InputError
 from jaxdiff.interop.pipeline import PARTS
 
 from .exchange_options import Import
-from .saved import about, save_once
 
 OWN = (*PARTS, "single", "lora", "embedding")
 """The options that are for text-to-image models alone."""

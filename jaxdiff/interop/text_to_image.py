@@ -48,7 +48,6 @@ class Pipeline:
                 listed), parts do not fit one another, or a change does not fit.
         """
         outline, parts, space, conditions = self._outline()
-        process, prediction = outline.process, outline.prediction
         states = self._states(parts)
         arrays = {part: state.arrays for part, state in states.items()}
         dtype = self.changes.dtype or _stored(arrays["unet"])
@@ -60,19 +59,8 @@ class Pipeline:
         unet, texts = parts.unet.computed_in(dtype), [text.computed_in(dtype) for text in parts.texts]
         (network,) = unet.imported(arrays.pop("unet"))
         conditions = self._encoding(conditions, texts, arrays)
-        identity = {
-            "unet": unet.config.settings(), "process": process.config(), "prediction": prediction,
-            "autoencoder": space.fingerprint, "encoders": [each.fingerprint for each in conditions.encoders],
-        }  # fmt: skip
-        return replace(
-            outline,
-            config=unet.config,
-            network=network,
-            space=space,
-            conditions=conditions,
-            training=training,
-            fingerprint=fingerprint(_leaves(network), identity),
-        )
+        read = replace(outline, config=unet.config, network=network, space=space, conditions=conditions, training=training)
+        return fingerprinted(read)
 
     def outline(self) -> Model:
         """The pipeline with the shapes and types of its arrays in place of arrays: files of weights are not read.
@@ -190,6 +178,22 @@ class Pipeline:
         if before and not changed:
             return before
         return {**self.files.source, **changed, **({"before": before} if before else {})}
+
+
+def fingerprinted(model: Model) -> Model:
+    """A text-to-image model with the fingerprint that it has when it is read from its folder.
+
+    Raises:
+        InputError: the model is of another kind.
+    """
+    conditions, space = model.conditions, model.space
+    if not (isinstance(conditions, Prompts) and isinstance(space, Latents)):
+        raise InputError("`model` must be a text-to-image model, with prompts and latents")
+    identity = {
+        "unet": model.config.settings(), "process": model.process.config(), "prediction": model.prediction,
+        "autoencoder": space.fingerprint, "encoders": [each.fingerprint for each in conditions.encoders],
+    }  # fmt: skip
+    return replace(model, fingerprint=fingerprint(_leaves(model.network), identity))
 
 
 def _stored(unet: Arrays) -> str:

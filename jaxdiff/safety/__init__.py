@@ -1,4 +1,4 @@
-"""Safety: rates of unsafe images, memorisation of training images, and membership inference."""
+"""Safety: rates of unsafe images, memorisation of training images, membership inference, and erasing concepts from weights."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,8 @@ from jaxdiff._lazy import lazily
 
 if TYPE_CHECKING:
     from jaxdiff.safety.duplicates import Duplicates, find_duplicates
+    from jaxdiff.safety.erased_concepts import Change, Columns, Erased, columns, erase
+    from jaxdiff.safety.erasing import rece, restoring, speed, text_kernels, uce
     from jaxdiff.safety.gate import gate_rates
     from jaxdiff.safety.membership import MembershipAttack, attack_losses, membership_attack
     from jaxdiff.safety.memorization import (
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
     from jaxdiff.safety.unsafe_rate import UnsafeRate, measure_unsafe_rate
 
 __all__ = [
+    "Change",
     "Closeness",
+    "Columns",
     "Duplicates",
+    "Erased",
     "Excess",
     "MembershipAttack",
     "Memorization",
     "UnsafeRate",
     "attack_losses",
     "closeness",
+    "columns",
+    "erase",
     "find_duplicates",
     "gate_rates",
     "images_at_risk",
@@ -35,12 +42,19 @@ __all__ = [
     "measure_unsafe_rate",
     "membership_attack",
     "near_distance",
+    "rece",
+    "restoring",
+    "speed",
+    "text_kernels",
+    "uce",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "duplicates": ("Duplicates", "find_duplicates"),
+        "erased_concepts": ("Change", "Columns", "Erased", "columns", "erase"),
+        "erasing": ("rece", "restoring", "speed", "text_kernels", "uce"),
         "gate": ("gate_rates",),
         "membership": ("MembershipAttack", "attack_losses", "membership_attack"),
         "memorization": (
