@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -45,7 +44,8 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler as compiler_options  # noqa: E402
-from jax._src.interpreters import mlir  # noqa: E402
+from jax._src import pjit  # noqa: E402
+from jax._src.interpreters import pxla  # noqa: E402
 
 from jaxdiff import model as models  # noqa: E402
 from jaxdiff._console.terminal import run  # noqa: E402
@@ -54,6 +54,7 @@ from jaxdiff.image_classifier import ClassifierTraining  # noqa: E402
 from jaxdiff.models.config import UNetConfig  # noqa: E402
 from jaxdiff.models.network import unet  # noqa: E402
 from jaxdiff.process import vp_cosine  # noqa: E402
+from tests import lowering  # noqa: E402
 from tests.processes import QUICK_FLAGS  # noqa: E402
 
 # No deadline, since a first call compiles; the same examples on every run, so that a red build can be repeated.
@@ -139,14 +140,23 @@ def forget_programs():
 
 def _forget() -> None:
     jax.clear_caches()
-    _lowering.__dict__.clear()
+    lowering.forget()
     gc.collect()
 
 
+def _forget_compiled() -> None:
+    """Forgets what was compiled but not what was traced and lowered, which takes most of the time and would be the same."""
+    for cache in (pjit._cpp_pjit_cache_fun_only, pjit._cpp_pjit_cache_explicit_attributes):
+        cache.clear()
+    type(pjit._cpp_pjit_cache_fun_only).clear_all()
+    pjit._pjit_lower.cache_clear()
+    pxla._cached_compilation.cache_clear()
+
+
 def _compile_quickly(quick: bool) -> None:
-    """How programs are compiled from now on; those that were compiled the other way are forgotten."""
+    """How programs are compiled from now on; those that were compiled the other way are compiled again."""
     if quick != jax.config.read("jax_disable_most_optimizations"):
-        _forget()
+        _forget_compiled()
         jax.config.update("jax_disable_most_optimizations", quick)
 
 
@@ -167,15 +177,7 @@ def _options(*arguments, **named):
 _get_compile_options, compiler_options.get_compile_options = compiler_options.get_compile_options, _options
 
 
-def _context():
-    """MLIR's context, one for all programs of a thread: making it is half of what lowering a small program takes."""
-    if not hasattr(_lowering, "context"):
-        _lowering.context = _make_context()
-    return _lowering.context
-
-
-_lowering = threading.local()
-_make_context, mlir.make_ir_context = mlir.make_ir_context, _context
+lowering.share()
 _compile_quickly(True)  # fixtures of modules and sessions, too
 
 

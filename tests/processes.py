@@ -31,6 +31,8 @@ from jaxdiff._console import device
 device.prepare()
 import jax
 from jaxdiff import parallel
+from tests import lowering
+lowering.share()
 if {processes} > 1:
     parallel.join("127.0.0.1:{port}", {processes}, {process}, 60)
 """

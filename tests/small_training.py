@@ -9,6 +9,7 @@ from jaxdiff.data import ArraySource, Attribute
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.process import vp_cosine
 from jaxdiff.training import Objective, Optimization
+from tests import lowering
 from train.diffusion import Diffusion
 from train.options import Options
 from train.run import join, run_task
@@ -31,6 +32,7 @@ def main() -> None:
     """Takes the options of `jaxdiff train`, and trains the small network."""
     options = tyro.cli(Options)
     prepare()
+    lowering.share()
     mesh = join(options)
     task = Diffusion(NETWORK, vp_cosine(), OBJECTIVE, OPTIMIZATION, options.steps or 8, options.batch_size or 16)
     run_task(options, task, source(), mesh)

@@ -20,7 +20,8 @@ from sample.search import search
 from sample.setting import setting
 
 STEPS, SIZE = 5, 8
-UNSAFE = {"unsafe": "embedded:glasses=yes", "unsafe_count": 8}
+# of rare faces, since all that are selected are rendered: some 200
+UNSAFE = {"unsafe": "embedded:glasses=yes+beard=yes+lipstick=yes+hair=long", "unsafe_count": 8}
 LABELS = {"unsafe_label": ("group=round",)}
 OF_LABELS = [name for name, method in METHODS.items() if not issubclass(method, NeedsTable)]
 """The methods that draw with labels; the others need prompts and a fair table."""

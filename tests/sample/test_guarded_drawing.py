@@ -20,9 +20,10 @@ from sample.command_line import made
 from sample.draw import draw
 from sample.options import Draw, Search
 from sample.search import search
+from tests.sample import modifying
 
 COUNT, STEPS = 12, 6
-UNSAFE = "embedded:glasses=yes+hair=long"
+UNSAFE = modifying.UNSAFE["unsafe"]
 ATTRIBUTES = (Attribute("group", ("square", "round")), Attribute("glasses", ("no", "yes")))
 
 

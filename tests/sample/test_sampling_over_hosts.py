@@ -13,12 +13,13 @@ from jaxdiff.sampleset import SampleSet
 from sample.command_line import made
 from sample.options import Draw
 from tests import processes
+from tests.sample.modifying import UNSAFE
 
 succeed = partial(processes.succeed, **processes.QUICK)
 COUNT = 44  # six shards of eight, the last of four
 pytestmark = pytest.mark.usefixtures("own_cache")
 GUARDED = {
-    "method": "switching", "tau": (0.4,), "unsafe": "embedded:glasses=yes", "unsafe_count": 12, "window": (0.0, 2.0),
+    "method": "switching", "tau": (0.4,), "unsafe": UNSAFE["unsafe"], "unsafe_count": 12, "window": (0.0, 2.0),
     "deviation": 1e3, "guidance_scale": 2.0,
 }  # fmt: skip
 PATCH = """
