@@ -90,7 +90,10 @@ def call_program(monkeypatch, tmp_path):
     return call
 
 
-LONG = {"test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sampling_over_hosts.py"}
+LONG = {
+    "test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sampling_over_hosts.py",
+    "test_text_to_image.py",
+}  # fmt: skip
 """Files of short tests that take over forty seconds together."""
 
 
