@@ -103,7 +103,7 @@ class Drawing:
 
     def sampled(self, denoise: Any, condition: Any, noise: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Record | None]:
         """Samples from the solver, sharded over the devices, and the guard's record, if any; `noise` is of `noise`."""
-        key, indices = noise
+        (key, indices), condition = noise, self.chosen.nest.given(condition)
         process, shape = self.chosen.model.process, self.chosen.model.shape
         x, memory = sample(
             denoise, process, shape=shape, solver=self.chosen.solver, key=key, condition=condition, indices=indices,
@@ -118,7 +118,7 @@ class Drawing:
         condition, (key, numbers) = self.over_devices(self.method.condition(self.plan, rows, ends)), self.noise(rows, ends)
         return traced(
             self.denoiser(condition), self.chosen.model.process, shape=self.chosen.model.shape, solver=self.chosen.solver,
-            key=key, condition=condition, indices=numbers,
+            key=key, condition=self.chosen.nest.given(condition), indices=numbers,
         )  # fmt: skip
 
     @cached_property

@@ -7,7 +7,8 @@ From the inside out:
 3. classifier-free guidance, plain or projected, slot `guidance`, within an interval of noise levels, slot `interval`;
 4. the policy again (`policy.guided`), since guidance extrapolates;
 5. the method, and the policy if its mean may leave the range;
-6. the guard, slot `guard`, and the policy.
+6. the guard, slot `guard`, and the policy;
+7. the switch from filtered prompts to the originals, slot `prompt`.
 
 Slot `clipping` chooses the policy. Step 3 is omitted if the method or the guard applies classifier-free guidance itself.
 """
@@ -19,6 +20,7 @@ from typing import Any
 from jaxdiff.guidance import ClippingPolicy
 from jaxdiff.model import Model
 
+from . import filtered
 from .registry import Modifier, Place, Ready, Slot
 
 
@@ -69,17 +71,24 @@ class Nest:
         return self.policy.guided(denoise)
 
     def outside(self, denoise: Callable, condition: Any, extrapolates: bool = False) -> Callable:
-        """The denoiser given to the solver: step 5, after the method, and step 6.
+        """The denoiser given to the solver: step 5, after the method, and steps 6 and 7. It takes the condition `given`.
 
         Arguments:
             denoise: the method's denoiser.
-            condition: its condition, or anything of that structure.
+            condition: the method's condition, or anything of that structure; of slot `prompt` its transitions are taken.
             extrapolates: whether its mean may leave the range of the data.
         """
         if extrapolates:
             denoise = self.policy.guided(denoise)
-        guard = self.in_slot("guard")
-        return self.policy.guided(guard.around(denoise, Place(condition))) if guard else denoise
+        prompt = self.in_slot("prompt")
+        if guard := self.in_slot("guard"):
+            inner = filtered.pair(condition)[1] if prompt else condition
+            denoise = self.policy.guided(guard.around(denoise, Place(inner)))
+        return prompt.around(denoise, Place(condition)) if prompt else denoise
+
+    def given(self, condition: Any) -> Any:
+        """The condition given to the solver for a method's condition."""
+        return filtered.pair(condition) if self.in_slot("prompt") else condition
 
     @property
     def guard_takes_scale(self) -> bool:

@@ -68,8 +68,9 @@ def prompted(path: Any, model: Model, attribute: str | None, sampling: Sampling,
     conditions = replace(conditions, size=(space.height, space.width))
     if sampling.clip_skip:
         conditions = conditions.skipping(sampling.clip_skip)
-    if sampling.negative is not None:
-        conditions = conditions.with_negative(sampling.negative)
+    negatives = [sampling.negative, *(each.negative_prompt() for each in sampling.modifiers)]
+    if negative := [each for each in negatives if each is not None]:
+        conditions = conditions.with_negative(negative[0])
     given = [name for name in ("prompt", "prompts") if getattr(sampling, name) is not None]
     given += ["attribute"] if attribute is not None and ":" in attribute else []
     if len(given) > 1:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INTERNAL = {"option": False}
 """Metadata of a field that is not a command-line option."""
-Slot = Literal["clipping", "guide", "guidance", "interval", "guard"]
+Slot = Literal["clipping", "guide", "guidance", "interval", "guard", "prompt"]
 
 
 class Option(NamedTuple):
@@ -186,11 +186,13 @@ class Ready:
         modifier: the modifier.
         around: modifies a denoiser, given the denoiser and its place.
         settings: its settings, for provenance and for the context that a tau is valid in; JSON-ready.
+        filtered: of slot `prompt`: the conditions of labels as a `filtered.Filtered`, given both.
     """
 
     modifier: "Modifier"
     around: Callable[[Callable, Place], Callable]
     settings: Mapping[str, Any]
+    filtered: Callable[[Any, Any], Any] | None = None
 
 
 class Modifier(Entry):
@@ -225,6 +227,10 @@ class Modifier(Entry):
     def takes_scale(self) -> bool:
         """Whether it applies classifier-free guidance itself, instead of the modifier of that slot."""
         return False
+
+    def negative_prompt(self) -> str | None:
+        """The negative prompt that it gives a text-to-image model; None for that of the options."""
+        return None
 
     def check_search(self, by_sets: bool) -> None:
         """Raises `InputError` if tau cannot be searched with it.

@@ -24,7 +24,7 @@ the authors' released code calls it with settings under which it does not filter
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -114,7 +114,7 @@ def last_step(moved: float, slope: float = SAFREE_SLOPE, midpoint: float = SAFRE
     return round(STEPS * share * float(expit(2 * slope * (10 * moved - midpoint))))
 
 
-def transition(last: Int[np.ndarray, " n"], nodes: Float[np.ndarray, " s"]) -> Float[np.ndarray, " n"]:
+def transition(last: Int[np.ndarray, " n"], nodes: Float[Any, " s"]) -> Float[np.ndarray, " n"]:
     """The time from which on a prompt is used as it is: at the part (t' + 1) / 50 of a solver's steps, (N,) in [0, 1].
 
     With 50 steps it is node t' + 1. With another number it may lie between two nodes, where their times are interpolated, and

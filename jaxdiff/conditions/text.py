@@ -279,15 +279,15 @@ class Prompts(ConditionEncoder):
 
         The label -1 of all attributes is the null condition. Of some it is an error, but for those that a sample may lack.
         """
-        rows = self._rows(labels)
+        rows = self.places(labels)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), self._table)
 
     def prompts_of(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> list[str]:
         """The prompt of each sample that labels stand for, of the null condition the negative one; errors as of `encode`."""
-        return [(*self.prompts, self.negative or "")[row] for row in self._rows(labels)]
+        return [(*self.prompts, self.negative or "")[place] for place in self.places(labels)]
 
-    def _rows(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Int[np.ndarray, " b"]:
-        """The row of `_table` of each sample."""
+    def places(self, labels: Int[Any, " b"] | Int[Any, "b a"]) -> Int[np.ndarray, " b"]:
+        """The places in `prompts` of the prompts that labels stand for, for the null condition their number; see `encode`."""
         labels = np.asarray(labels)
         check_labels(labels, self.values)
         table = labels[:, None] if labels.ndim == 1 else labels

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 
 from jaxdiff.bounds import shortened
 from jaxdiff.errors import InputError
@@ -106,6 +106,11 @@ class Tokenizer:
         after = len(os.path.commonprefix([each[start:][::-1] for each in tokens]))
         texts = (tuple(text for _, text in each[start : len(each) - after]) for each in (one, other))
         return Difference(start + 1, *texts)
+
+    def words(self, prompt: str, chosen: Bool[np.ndarray, " l"]) -> tuple[str, ...]:
+        """The texts of the chosen ones of a prompt's L tokens; those of the begin token, the end token and padding are none."""
+        pieces = list(self._pieces(prompt))[: self.length - 2]
+        return tuple(prompt[start:stop] for (_, start, stop), own in zip(pieces, chosen[1:], strict=False) if own)
 
     def with_tokens(self, counts: Mapping[str, int]) -> "Tokenizer":
         """A tokenizer with more tokens (textual inversion, Gal et al. 2022), appended after all others.

@@ -12,6 +12,7 @@ from .repellency import Repellency
 from .safe import Safe
 from .safe_latent import SafeLatent
 from .safety_flow import SafetyFlow
+from .safree import Safree
 
 MODIFIERS: dict[str, type[Modifier]] = {
     modifier.name: modifier
@@ -22,6 +23,7 @@ MODIFIERS: dict[str, type[Modifier]] = {
         SafeLatent,
         Autoguidance,
         DynamicThresholding,
+        Safree,
         Safe,
         Repellency,
         SafetyFlow,

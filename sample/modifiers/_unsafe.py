@@ -23,17 +23,23 @@ class WithConcepts(Entry):
         Raises:
             InputError: the model takes no prompts, or a file is missing or damaged.
         """
-        from jaxdiff import parallel
         from jaxdiff._console.terminal import console
-        from jaxdiff.conditions import Prompts, concepts
+        from jaxdiff.conditions import Prompts
 
         if not isinstance(chosen.model.conditions, Prompts):
             raise InputError("--unsafe-concepts is for text-to-image models, and this model takes no prompts")
-        # every process reads them, so that all fail together
-        found = parallel.run_on_all(lambda: concepts.read(self.unsafe_concepts))
+        found = self.phrases()
         what = f"unsafe concepts: {', '.join(found)}" if found else "Warning: there are no unsafe concepts"
         console.print(f"{self.spelled()}: {what}", highlight=False, markup=False)
         return found
+
+    def phrases(self) -> tuple[str, ...]:
+        """The phrases, of a model that may take none. Raises `InputError` if a file is missing or damaged."""
+        from jaxdiff import parallel
+        from jaxdiff.conditions import concepts
+
+        # every process reads them, so that all fail together
+        return parallel.run_on_all(lambda: concepts.read(self.unsafe_concepts))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ LABELS = {"unsafe_label": ("group=round",)}
 OF_LABELS = [name for name, method in METHODS.items() if not issubclass(method, NeedsTable)]
 """The methods that draw with labels; the others need prompts and a fair table."""
 METHOD_OPTIONS = {"switching": {"tau": (0.5,)}, "spectral": {"tau": (0.7, 0.3), "edges": (2.0,)}}
+OF_PROMPTS = ("safree",)
+"""The modifiers of prompts, which other models do not take."""
 VALUES = {
     "classifier_free": [{"guidance_scale": 2.0}, {"guidance_scale": 3.0}],
     "interval": [{"guidance_scale": 2.0, "guidance_interval": snr} for snr in ((0.01, 1.0), (0.05, 4.0))],
@@ -47,7 +49,7 @@ VALUES = {
         {"guard": "dynamic_negative", **LABELS, "guard_weight": "constant", "strength": strength} for strength in (0.5, 0.8)
     ],
 }
-"""Of each modifier the options that turn it on, twice with other numbers."""
+"""Of each other modifier the options that turn it on, twice with other numbers."""
 
 
 def options_of(folder, weaker=None, method="vanilla", modifiers=(), number=0, **given) -> Draw:

@@ -15,7 +15,18 @@ from sample.draw import draw
 from sample.modifiers import MODIFIERS
 from sample.options import Draw, Search
 from sample.search import search
-from tests.sample.modifying import OF_LABELS, STEPS, UNSAFE, VALUES, drawing_of, evaluations_made, first, options_of, trace
+from tests.sample.modifying import (
+    OF_LABELS,
+    OF_PROMPTS,
+    STEPS,
+    UNSAFE,
+    VALUES,
+    drawing_of,
+    evaluations_made,
+    first,
+    options_of,
+    trace,
+)
 
 REFUSED = {
     *product(["editing"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
@@ -27,13 +38,13 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_every_modifier_is_tried():
-    assert set(VALUES) == set(MODIFIERS)
+    assert {*VALUES, *OF_PROMPTS} == set(MODIFIERS)
 
 
 @pytest.mark.parametrize("method", OF_LABELS)
 def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, method):
     """Shapes alone: the program of each pair is traced."""
-    for name in MODIFIERS:
+    for name in VALUES:
         if (method, name) in REFUSED:
             flag = MODIFIERS[name].spelled()
             with pytest.raises(InputError, match=f"got --method {method} with {flag}|{method} .*does not support {flag}"):
@@ -44,7 +55,7 @@ def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, me
         assert drawing.evaluations >= STEPS, name
 
 
-@pytest.mark.parametrize(("name", "method"), list(zip(MODIFIERS, cycle(["switching", "vanilla"]), strict=False)))
+@pytest.mark.parametrize(("name", "method"), list(zip(VALUES, cycle(["switching", "vanilla"]), strict=False)))
 def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name, method):
     """Under a method that nests and one that does not, in turn: the numbers are leaves of the modifier's own tree."""
     one, two = (drawing_of(options_of(folder, guide, method, [name], number)) for number in (0, 1))
