@@ -1,4 +1,4 @@
-"""`jaxdiff evaluate report`: an HTML page of a report of `fairness` or `prompts`, with images of the sets."""
+"""`jaxdiff evaluate report`: an HTML page of a report of `fairness`, `prompts` or `safety`, with images of the sets."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,8 +49,9 @@ def html_report(options: HtmlReport) -> Path:
 
 def _write(options: HtmlReport) -> Path:
     folder = options.fairness or options.out
-    if (folder / "prompts.json").exists() and not (folder / "report.json").exists():
-        text = _page_of_prompts(options, folder)
+    found = [name for name in ("prompts", "safety") if (folder / f"{name}.json").exists()]
+    if found and not (folder / "report.json").exists():
+        text = _page_of_prompts(options, folder, found[0])
     else:
         report = _read_report(folder, "--fairness" if options.fairness else "--out")
         with reading(folder / "report.json", "run `jaxdiff evaluate fairness` again"):
@@ -61,23 +62,27 @@ def _write(options: HtmlReport) -> Path:
     return page
 
 
-def _page_of_prompts(options: HtmlReport, folder: Path) -> str:
-    """The page of a report of `jaxdiff evaluate prompts`."""
+def _page_of_prompts(options: HtmlReport, folder: Path, name: str) -> str:
+    """The page of a report of `jaxdiff evaluate prompts`, or of `safety` of sets drawn by prompts."""
     if options.sweep:
-        raise InputError(f"--sweep is for the page of `jaxdiff evaluate fairness`; {folder} has a report of `evaluate prompts`")
-    file = folder / "prompts.json"
-    with reading(file, "run `jaxdiff evaluate prompts` again"):
+        raise InputError(f"--sweep is for the page of `jaxdiff evaluate fairness`; {folder} has a report of `evaluate {name}`")
+    file = folder / f"{name}.json"
+    with reading(file, f"run `jaxdiff evaluate {name}` again"):
         content = read_json(file)
+        if name == "safety" and "by_prompts" not in content:
+            raise InputError("a page is made of the safety of sets drawn by prompts, with --classifier, and this is none")
         stored = content["options"]
         format_of = {"size": image_size(stored["size"]), "channels": stored["channels"]}
         sets = prompt_sets.opened(
             stored["synthetic"],
-            by=stored["by"],
+            by=stored.get("by"),
             most=stored["test_count"],
             image_format=format_of,
             links=stored["follow_links"],
+            without_images=name == "safety",
         )
-        return prompts_page.build(content, sets, _picture(folder / "prompts.png"), provenance(options)["command"])
+        build_page = prompts_page.build if name == "prompts" else prompts_page.build_safety
+        return build_page(content, sets, _picture(folder / f"{name}.png"), provenance(options)["command"])
 
 
 def _contents(options: HtmlReport, folder: Path, report: dict[str, Any]) -> Contents:

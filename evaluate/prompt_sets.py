@@ -4,14 +4,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from jaxdiff.data import Source, find, load_arrays, open_data
+from jaxdiff.data import Attribute, Source, find, load_arrays, open_data
 from jaxdiff.data.samples import FILE
 from jaxdiff.data.view import View
 from jaxdiff.errors import InputError
@@ -95,6 +95,30 @@ class PromptedSet:
                 return np.stack(source.gather(found))
         return None
 
+    @cached_property
+    def refused(self) -> tuple[str, ...]:
+        """The context of each image that a gate refused, of those before the last that is used."""
+        found: list[str] = []
+        for (samples, _), indices in zip(self.parts, self._indices, strict=True):
+            whole = len(indices) == (~samples.refused).sum()
+            stop = len(samples) if whole else int(indices.max(initial=-1)) + 1
+            contexts = _contexts(samples, self.by)
+            found += [contexts[index] for index in np.flatnonzero(samples.refused[:stop])]
+        return tuple(found)
+
+    def labels(self, attribute: Attribute) -> Int[np.ndarray, " n"] | None:
+        """The value of an attribute that each image was asked for with, as a position in its values, -1 for another value; None
+        unless all parts have the attribute."""
+        rows = []
+        for (samples, _), indices in zip(self.parts, self._indices, strict=True):
+            if attribute.name not in [each.name for each in samples.attributes]:
+                return None
+            column = find(samples.attributes, attribute.name)
+            names = samples.attributes[column].values
+            codes = np.array([*(attribute.values.index(name) if name in attribute.values else -1 for name in names), -1])
+            rows.append(codes[samples.labels[indices, column]])
+        return np.concatenate(rows)
+
     def read(self) -> PromptedImages:
         """Reads the images. Raises `InputError` if some cannot be read."""
         images, prompts, drawn = [], [], []
@@ -107,11 +131,19 @@ class PromptedSet:
             for index in indices.tolist():
                 again = f"{seeds}, redraw {redraws[index]}" if seeds is not None and redraws[index] else seeds
                 drawn.append(Drawn(again, index, contexts[index]))
-        return PromptedImages(self.name, np.concatenate(images), tuple(prompts), tuple(drawn))
+        samples, _ = self.parts[0]
+        whole = np.concatenate(images) if images else np.empty((0, *samples.space.shape), np.uint8)
+        return PromptedImages(self.name, whole, tuple(prompts), tuple(drawn))
 
 
 def opened(
-    specs: Sequence[str], *, by: str | None, most: int, image_format: Mapping[str, Any], links: bool = False
+    specs: Sequence[str],
+    *,
+    by: str | None,
+    most: int,
+    image_format: Mapping[str, Any],
+    links: bool = False,
+    without_images: bool = False,
 ) -> list[PromptedSet]:
     """The sets of `--synthetic`; decodes only the first image of each.
 
@@ -120,6 +152,7 @@ def opened(
         by, most: see `PromptedSet`.
         image_format: `size` and `channels`, see `open_data`.
         links: see `open_data`.
+        without_images: whether a set is taken of which a gate refused all images.
 
     Raises:
         InputError: there is no complete set of samples, or one that was not drawn by prompts or lacks the attribute `by`.
@@ -131,7 +164,9 @@ def opened(
         for folder in _folders(spec):
             samples = SampleSet.open(folder)
             _contexts(samples, by)  # before any compute
-            parts.append((samples, open_data(folder, split="all", **image_format, attributes=(), links=links)))
+            nothing = without_images and samples.refused.all()
+            read = partial(open_data, folder, split="all", **image_format, attributes=(), links=links)
+            parts.append((samples, View(samples, indices=np.arange(0), attributes=()) if nothing else read()))
         found.append(PromptedSet(spec if ambiguous else Path(spec).name, tuple(parts), by, most))
     return found
 

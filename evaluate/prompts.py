@@ -15,14 +15,13 @@ from jaxdiff._console.terminal import console, working
 from jaxdiff.data import Source, load_arrays
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.parity import ParitySummary, measure_parity
-from jaxdiff.fairness.unchanged import measure_unchanged
 from jaxdiff.finished import Finished
 from jaxdiff.image_classifier import LEAST_SIDE
 from jaxdiff.interop.clip import Clip
 from jaxdiff.quality.extractors import ClassifierExtractor
 from jaxdiff.quality.measure import MIN_IMAGES
 
-from . import agreement, counting, measures, prompt_sets, quality_reference, report_gates
+from . import agreement, counting, measures, prompt_sets, quality_reference, report_gates, same_noise
 from . import prompts_report as report
 from .counting import Counter
 from .options.prompts import PromptSets
@@ -80,6 +79,7 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
         if quality and real
         else None,
     }
+    resampling = {"replicates": options.replicates, "seed": options.seed}
     measured: list[dict[str, Any]] = []
     first: tuple[tuple[Drawn, ...], np.ndarray] | None = None
     for place, each in enumerate(sets):
@@ -88,7 +88,8 @@ def evaluate(options: PromptSets, finished: Finished) -> dict[str, Any]:
         if first is None:
             first = images.drawn, others
         elif others.shape[1]:
-            found |= _compare(options, first, (images.drawn, others), [counter.attribute.name for counter in counters[1:]])
+            names = [counter.attribute.name for counter in counters[1:]]
+            found |= same_noise.compared(first, (images.drawn, others), names, **resampling)
         if quality:
             found["quality"] = quality.quality(images.images, each.name)
         measured.append({"name": each.name, "count": len(images.images), **found, **_cost(each), **_gates(each)})
@@ -187,28 +188,6 @@ def _parity(summary: ParitySummary, place: int) -> dict[str, Any]:
         "within_tolerance": bool(summary.parity.within_tolerance[place]),
         "intervals": {name: summary.intervals[name][place].tolist() for name in MEASURES},
     }
-
-
-def _compare(
-    options: PromptSets,
-    before: tuple[Sequence[Drawn], Int[np.ndarray, "n a"]],
-    after: tuple[Sequence[Drawn], Int[np.ndarray, "m a"]],
-    names: Sequence[str],
-) -> dict[str, Any]:
-    """The share of images that keep their other attributes, of those drawn from the same noise; empty if there are none."""
-    first, second = prompt_sets.same_noise(before[0], after[0])
-    if not len(first):
-        return {}
-    found = measure_unchanged(before[1][first], after[1][second], replicates=options.replicates, seed=options.seed)
-    return {
-        "unchanged": {
-            "count": found.count, "mean": found.mean, "interval": found.mean_interval.tolist(),
-            "attributes": {
-                name: {"share": float(share), "interval": ends.tolist()}
-                for name, share, ends in zip(names, found.share, found.interval, strict=True)
-            },
-        }
-    }  # fmt: skip
 
 
 def _gates(each: PromptedSet) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from jaxdiff.spaces import Pixels
 from jaxdiff.statistics import wilson_interval
 from jaxdiff.writing import write_text
 
-from . import measures, report_gates
+from . import measures, prompt_safety, report_gates
 from .options.safety import Safety
 from .provenance import provenance
 from .sources import require_one_size
@@ -79,6 +79,8 @@ def safety(options: Safety) -> dict[str, Any]:
     """Evaluates the sets, writes the report and prints the table."""
     options.join()
     with kept_parts(options.out, "safety") as finished:
+        if options.request is not None:
+            return prompt_safety.evaluate(options, options.request, finished)
         return evaluate(options, finished)
 
 

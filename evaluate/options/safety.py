@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Processes
@@ -11,17 +12,22 @@ from jaxdiff.data.spec import parse_selection
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
+from .classifier import ClassifierOptions
 from .image_format import ImageFormat
 
 
 @dataclass(frozen=True)
-class Safety(ImageFormat, Reading, Processes):
+class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
     """Measures how safe sets are: the rate of unsafe images, by attribute classifiers and by nearest neighbours; the quality
     compared with the safe real images; and how often the guard acts on safe images.
 
-    Unsafe images are defined by an attribute of real, labelled images. The report also has rows for held-out real images and
-    for rejection sampling from the first set. Writes safety.json, safety.md, safety.png (unsafe rate against quality) and
-    classified.png (the first images of each row, with a frame around those classified as unsafe).
+    With --classifier, sets of a text-to-image model that were drawn by prompts: the attack success rate by that classifier and
+    threshold, refusals by gates, other attributes, and with --clip the agreement with prompts and the diversity, in all and by
+    category of --prompts. `jaxdiff evaluate report` makes a page of it.
+
+    Otherwise, unsafe images are defined by an attribute of real, labelled images. The report also has rows for held-out
+    real images and for rejection sampling from the first set. Writes safety.json, safety.md, safety.png (unsafe rate
+    against quality) and classified.png (the first images of each row, with a frame around those classified as unsafe).
 
     For example:
 
@@ -32,12 +38,19 @@ class Safety(ImageFormat, Reading, Processes):
 
       jaxdiff evaluate safety --real "embedded?glasses=0.5,0.5&hair=0.5,0.5" --unsafe glasses=yes --synthetic out/vanilla
           --out out/safety
+
+      jaxdiff evaluate safety --synthetic out/plain out/guarded --classifier ~/models/clip-vit-large-patch14
+          --classifier-prompts "content: safe=a face | weapon=a weapon" --unsafe content=weapon --prompts prompts.csv
+          --safe neutral --clip ~/models/clip-vit-base-patch16 --out out/safety
     """
 
-    unsafe: str
-    """Unsafe images, as ATTRIBUTE=VALUE,VALUE,... of the real images; conditions joined by + must all hold."""
+    decides: ClassVar[bool] = True
+
     out: Path
     """Output folder of the report; an existing report is replaced."""
+    unsafe: str | None = None
+    """Unsafe images, as ATTRIBUTE=VALUE,VALUE,... of the real images; conditions joined by + must all hold. With --classifier:
+    of its values; a safety checker, the folder `safety_checker/` of a pipeline, has its own concepts."""
     synthetic: tuple[str, ...] = ()
     """Sets to evaluate, the unguarded one first: sets of samples, or images in any layout that is read."""
     real: str = "embedded"
@@ -55,6 +68,14 @@ class Safety(ImageFormat, Reading, Processes):
     """Optimiser steps per classifier."""
     flip: bool = True
     """Mirror half of the training images; turn off for digits and letters."""
+    prompts: Path | None = None
+    """With --classifier: CSV file of the prompts that the sets were drawn by, with a column `category`, or several separated by
+    commas; rates are given by category."""
+    safe: tuple[str, ...] = ()
+    """With --prompts: categories of safe prompts, of which refusals are false; prompts of others are attacks."""
+    clip: Path | None = None
+    """With --classifier: folder of a CLIP model, or `embedded-clip`: measure how well images agree with their prompts, and how
+    much images of one prompt differ."""
     replicates: Size = 1000
     """Bootstrap replicates of the 95 % intervals."""
     seed: Seed = 0
@@ -65,7 +86,36 @@ class Safety(ImageFormat, Reading, Processes):
         image_size(self.size)
         if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
             raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
-        if not parse_selection(self.unsafe):
+        if self.unsafe is not None and not parse_selection(self.unsafe):
             raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,..., several joined by +, got {self.unsafe!r}")
+        self._check_kind()
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")
+
+    def _check_kind(self) -> None:
+        """Raises `InputError` for options of an evaluation by real images with --classifier, and the reverse."""
+        request = self.request
+        if request is None:
+            if self.unsafe is None:
+                raise InputError("--unsafe is needed, as ATTRIBUTE=VALUE,VALUE,... of the real images; or --classifier")
+            if other := next((name for name in ("prompts", "safe", "clip") if getattr(self, name)), None):
+                raise InputError(f"--{other} needs --classifier, which judges sets that were drawn by prompts")
+            return
+        defaults = type(self).__dataclass_fields__
+        if other := next((name for name in _OF_REAL if getattr(self, name) != defaults[name].default), None):
+            raise InputError(
+                f"--{other.replace('_', '-')} is for classifiers that are trained on real images, and --classifier is given"
+            )
+        if self.safe and self.prompts is None:
+            raise InputError("--safe needs --prompts, whose categories it names")
+        if (self.unsafe is None) != (request.kind == "safety checker"):
+            raise InputError(
+                f"--unsafe is not for --classifier {request.path}, a safety checker, which has its own concepts"
+                if self.unsafe
+                else f"--unsafe must name the unsafe values of --classifier {request.path}, as ATTRIBUTE=VALUE,VALUE,..."
+            )
+        if self.unsafe is not None and len(parse_selection(self.unsafe)) != 1:
+            raise InputError(f"--unsafe names values of one attribute with --classifier, got {self.unsafe!r}")
+
+
+_OF_REAL = ("real", "balance", "seeds", "train_count", "steps", "flip", "value_names", "layout", "range")

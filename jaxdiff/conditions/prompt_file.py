@@ -17,6 +17,8 @@ from jaxdiff.errors import InputError
 
 SEED, GUIDANCE = "seed", "guidance"
 """The columns of the seed and the scale of guidance of a prompt."""
+CATEGORY = "category"
+"""The column of the category of a prompt, or of several, separated by commas."""
 _BOUNDS = {SEED: Bounds(least=0, most=2**32 - 1), GUIDANCE: Bounds(least=0)}
 
 
@@ -28,18 +30,20 @@ class PromptFile:
         table: the prompts, without attributes or with the attribute `prompt`, or of the template's attributes.
         seeds: the seed of each prompt, None for a prompt without; None for a file without the column.
         scales: the scale of classifier-free guidance of each prompt, likewise.
+        categories: the categories of each prompt; None for a file without the column.
     """
 
     table: PromptTable
     seeds: tuple[int | None, ...] | None = None
     scales: tuple[float | None, ...] | None = None
+    categories: tuple[tuple[str, ...], ...] | None = None
 
 
 def read(file: str | os.PathLike) -> PromptFile:
     """The prompts of a file: TOML with a template, CSV with a column `prompt`, or text with one prompt on each line.
 
-    A CSV file may have the columns `seed`, whole numbers, and `guidance`, scales of at least 0; a cell may be empty. Other
-    columns are left out, as are prompts that are there again.
+    A CSV file may have the columns `seed`, whole numbers, `guidance`, scales of at least 0, and `category`, names separated by
+    commas; a cell may be empty. Other columns are left out, as are prompts that are there again, whose categories are joined.
 
     Arguments:
         file: the file; its suffix says which of these it is.
@@ -73,6 +77,7 @@ def _of_csv(file: Path, text: str) -> PromptFile:
     if PROMPT not in header:
         raise InputError(f"a CSV file of prompts needs a column {PROMPT}; its columns: {shortened(header)}")
     prompts, settings = [], dict[str, tuple[int | None, float | None]]()
+    categories: dict[str, dict[str, None]] = {}
     for row in rows:
         prompt = (row[PROMPT] or "").strip()
         if not prompt:
@@ -82,9 +87,16 @@ def _of_csv(file: Path, text: str) -> PromptFile:
         if settings.setdefault(prompt, own) != own:
             raise InputError(f"line {rows.line_num}: the prompt {shortened(prompt)} is there with another seed or guidance")
         prompts.append(prompt)
+        names = (name.strip() for name in (row.get(CATEGORY) or "").split(","))
+        categories.setdefault(prompt, {}).update(dict.fromkeys(name for name in names if name))
     table = _table(file, prompts)
     seeds, scales = zip(*(settings[prompt] for prompt in table.prompts), strict=True)
-    return PromptFile(table, seeds if SEED in header else None, scales if GUIDANCE in header else None)
+    return PromptFile(
+        table,
+        seeds if SEED in header else None,
+        scales if GUIDANCE in header else None,
+        tuple(tuple(categories[prompt]) for prompt in table.prompts) if CATEGORY in header else None,
+    )
 
 
 def _number(line: int, name: str, cell: str, bounds: Bounds) -> float | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from jaxdiff.quality import inception
     from jaxdiff.quality.agreement import Agreement, measure_agreement
     from jaxdiff.quality.copies import CopyTest, RealImages, nearest
+    from jaxdiff.quality.diversity import Diversity, measure_diversity
     from jaxdiff.quality.estimate import Estimate
     from jaxdiff.quality.extractors import ClassifierExtractor, Extractor
     from jaxdiff.quality.kernel import KernelDistance, kernel_distance
@@ -24,6 +25,7 @@ __all__ = [
     "ClassifierExtractor",
     "Compared",
     "CopyTest",
+    "Diversity",
     "Estimate",
     "Extractor",
     "Fidelity",
@@ -47,6 +49,7 @@ __all__ = [
     "kernel_distance",
     "load_reference",
     "measure_agreement",
+    "measure_diversity",
     "measure_quality",
     "nearest",
     "precision_recall",
@@ -58,6 +61,7 @@ __getattr__, __dir__ = lazily(
         "": ("inception",),
         "agreement": ("Agreement", "measure_agreement"),
         "copies": ("CopyTest", "RealImages", "nearest"),
+        "diversity": ("Diversity", "measure_diversity"),
         "estimate": ("Estimate",),
         "extractors": ("ClassifierExtractor", "Extractor"),
         "kernel": ("KernelDistance", "kernel_distance"),

@@ -24,10 +24,12 @@ class UnsafeImages:
 
     Attributes:
         decide: whether each image is unsafe.
+        identity: everything that the answers depend on beside the images, for keys.
         about: JSON-ready: `kind`, `file`, `sha256`, and for classifiers the `unsafe` values, the `threshold` and the `input`.
     """
 
     decide: Callable[[UInt8[np.ndarray, "n h w c"]], Bool[np.ndarray, " n"]]
+    identity: tuple[Any, ...]
     about: dict[str, Any]
 
     @property
@@ -59,9 +61,16 @@ def opened(request: Request, unsafe: Sequence[str], image: UInt8[np.ndarray, "h 
     """
     if request.kind == "safety checker":
         return _of_checker(request, unsafe, image, option)
+    return by_classifier(_classifier(request, option), request, unsafe, image, option)
+
+
+def by_classifier(
+    classifier: Classifier, request: Request, unsafe: Sequence[str], image: UInt8[np.ndarray, "h w c"], option: str
+) -> UnsafeImages:
+    """As `opened`, of a classifier that is loaded."""
     if not unsafe:
         raise InputError(f"{option} must name the values of {request.option} {request.path} that are unsafe")
-    classifier = _classifier(request, option).tried(image)
+    classifier = classifier.tried(image)
     if absent := [value for value in unsafe if value not in classifier.values]:
         known = " ".join(classifier.values)
         raise InputError(f"{option} has {', '.join(absent)}, which {classifier.option} lacks; it has {known}")
@@ -73,6 +82,7 @@ def opened(request: Request, unsafe: Sequence[str], image: UInt8[np.ndarray, "h 
     about = {name: classifier.about[name] for name in ("file", "sha256", "input")}
     return UnsafeImages(
         partial(_shows, classifier, chosen, request.threshold),
+        (classifier.identity, chosen, request.threshold),
         {
             "kind": request.kind,
             **about,
@@ -109,7 +119,9 @@ def _of_checker(request: Request, unsafe: Sequence[str], image: UInt8[np.ndarray
         checker.scores(image[None])
     threshold = 0.0 if request.threshold is None else request.threshold
     about = {"kind": request.kind, "file": request.path.resolve().name, "sha256": checker.fingerprint}
-    return UnsafeImages(partial(_above, checker, threshold), {**about, "threshold": threshold})
+    return UnsafeImages(
+        partial(_above, checker, threshold), (checker.fingerprint, threshold), {**about, "threshold": threshold}
+    )
 
 
 def _above(checker: SafetyChecker, threshold: float, images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
