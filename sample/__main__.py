@@ -27,7 +27,10 @@ OPTIONS = Program(
         name: Command(about, f"command_line:{command.__name__}Options", f"work:{name}", partial(tables, command))
         for name, (command, about) in COMMANDS.items()
     }
-    | {"edit-model": Command("erase concepts from weights", "edit_options:EditModel", "work:edit_model", edit_options.tables)},
+    | {
+        "edit-model": Command("erase concepts from weights", "edit_options:EditModel", "work:edit_model", edit_options.tables),
+        "compare": Command("draw a picture of several defences, prompt by prompt", "compare_options:Compare", "work:compare"),
+    },
 )
 main, start = OPTIONS.main, OPTIONS.start
 

@@ -19,6 +19,13 @@ def draw(options: Any) -> None:
     (dry_run.dry_run if options.command.dry_run else drawing.draw)(options.command)
 
 
+def compare(options: Any) -> None:
+    """Draws the sets of a comparison and its picture."""
+    from . import compare as comparing
+
+    comparing.compare(options)
+
+
 def sweep(options: Any) -> None:
     """Runs the searches and draws the sets."""
     from . import sweep as sweeping

@@ -4,13 +4,13 @@ import csv
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxdiff.boundary import read_text, reading
 from jaxdiff.bounds import Bounds, shortened
-from jaxdiff.conditions import templates
+from jaxdiff.conditions import published_prompts, templates
 from jaxdiff.conditions.templates import MOST_PROMPTS, PROMPT, PromptTable
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
@@ -46,13 +46,20 @@ def read(file: str | os.PathLike) -> PromptFile:
     commas; a cell may be empty. Other columns are left out, as are prompts that are there again, whose categories are joined.
 
     Arguments:
-        file: the file; its suffix says which of these it is.
+        file: the file; its suffix says which of these it is. Or `NAME:FILE`, for the user's copy of a published set of prompts,
+            one of `jaxdiff.conditions.published_prompts.SETS`: its columns and its number of rows are checked; of prompts that
+            are there again the first counts, and at most 10,000 are read.
 
     Raises:
         InputError: the file is missing or damaged, has no prompt or too many, or a seed or a scale is no number, is out of
             range, or differs for the same prompt.
     """
     file = Path(file)
+    if (published := published_prompts.split(file)) is not None:
+        known, copy = published
+        with reading(copy):
+            found = published_prompts.rows(known, copy, MOST_PROMPTS)
+            return _of_rows(copy, list(enumerate(found, 2)), list(found[0]) if found else [])
     if file.suffix.lower() == ".toml":
         return PromptFile(templates.read(file))
     with reading(file):
@@ -76,16 +83,21 @@ def _of_csv(file: Path, text: str) -> PromptFile:
     header = list(rows.fieldnames or ())
     if PROMPT not in header:
         raise InputError(f"a CSV file of prompts needs a column {PROMPT}; its columns: {shortened(header)}")
+    return _of_rows(file, [(rows.line_num, row) for row in rows], header)
+
+
+def _of_rows(file: Path, rows: Sequence[tuple[int, Mapping[str, str | None]]], header: Sequence[str]) -> PromptFile:
+    """The prompts of rows, each with its line, by the names of our columns."""
     prompts, settings = [], dict[str, tuple[int | None, float | None]]()
     categories: dict[str, dict[str, None]] = {}
-    for row in rows:
+    for line, row in rows:
         prompt = (row[PROMPT] or "").strip()
         if not prompt:
             continue
-        seed, scale = (_number(rows.line_num, name, row.get(name) or "", bounds) for name, bounds in _BOUNDS.items())
+        seed, scale = (_number(line, name, row.get(name) or "", bounds) for name, bounds in _BOUNDS.items())
         own = None if seed is None else int(seed), scale
         if settings.setdefault(prompt, own) != own:
-            raise InputError(f"line {rows.line_num}: the prompt {shortened(prompt)} is there with another seed or guidance")
+            raise InputError(f"line {line}: the prompt {shortened(prompt)} is there with another seed or guidance")
         prompts.append(prompt)
         names = (name.strip() for name in (row.get(CATEGORY) or "").split(","))
         categories.setdefault(prompt, {}).update(dict.fromkeys(name for name in names if name))
