@@ -8,6 +8,7 @@ from jaxdiff._console.terminal import run
 def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.devices import Devices, devices
+    from bench.erasing import Erasing, erasing
     from bench.kills import Kills, kills
     from bench.resizing import Resizing, resizing
     from bench.safety import SafetyCost, safety_cost
@@ -20,6 +21,7 @@ def main() -> None:
 
     commands = {
         "devices": (Devices, devices),
+        "erasing": (Erasing, erasing),
         "kills": (Kills, kills),
         "resizing": (Resizing, resizing),
         "safety": (SafetyCost, safety_cost),

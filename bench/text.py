@@ -1,8 +1,5 @@
 """Fairness by prompt on the shipped text-to-image pipeline: groups by occupation, and methods on pairs of prompts."""
 
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.faces import write_faces
-from jaxdiff._console.terminal import console
+from bench.programs import drawn, run
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.data.embedded_captions import OCCUPATIONS, prompt
 from jaxdiff.errors import InputError
@@ -88,14 +85,14 @@ def _occupations(options: Text, real: Path, drawing: Sequence[Any]) -> None:
     given = (*drawing, "--prompts", file, "--count", len(OCCUPATIONS) * options.count)
     sets = []
     for scale in sorted({options.scale, *options.scales}, key=lambda scale: scale != options.scale):
-        sets.append(_draw(options.out / f"occupations-{scale:g}", *given, "--guidance-scale", scale))
+        sets.append(drawn(options.out / f"occupations-{scale:g}", *given, "--guidance-scale", scale))
     for method, own in REMEDIES.items():
         folder = options.out / f"occupations-{method}"
         sets.append(
-            _draw(folder, *given, "--guidance-scale", options.scale, "--method", method, "--fair-table", "embedded", *own)
+            drawn(folder, *given, "--guidance-scale", options.scale, "--method", method, "--fair-table", "embedded", *own)
         )
     judged = ("--attribute", "group", "--associated", "all", "--real", real, "--clip", "embedded-clip")
-    _run("evaluate", "prompts", "--synthetic", *sets, *judged, "--out", options.out / "by-occupation")
+    run("evaluate", "prompts", "--synthetic", *sets, *judged, "--out", options.out / "by-occupation")
 
 
 def _pair(options: Text, real: Path, drawing: Sequence[Any]) -> None:
@@ -104,24 +101,9 @@ def _pair(options: Text, real: Path, drawing: Sequence[Any]) -> None:
         given = (*drawing, "--attribute", f"group: {PAIR}", "--guidance-scale", scale)
         tau = options.out / f"tau-{scale:g}.json"
         if not tau.exists():
-            _run("sample", "search", *given, "--metric", "feature", "--reference", real, "--out", tau)
+            run("sample", "search", *given, "--metric", "feature", "--reference", real, "--out", tau)
         for method, own in METHODS.items():
             folder, own = options.out / f"pair-{scale:g}-{method}", [each.format(tau=tau) for each in own]
-            sets.append(_draw(folder, *given, "--count", 2 * options.count, "--method", method, *own))
+            sets.append(drawn(folder, *given, "--count", 2 * options.count, "--method", method, *own))
     judged = ("--attribute", "group", "--associated", "all", "--real", real, "--seeds", 2)
-    _run("evaluate", "fairness", *judged, "--synthetic", *sets, "--out", options.out / "pair")
-
-
-def _draw(folder: Path, *arguments: Any) -> Path:
-    if not (folder / "samples.json").exists():
-        _run("sample", "draw", *arguments, "--out", folder)
-    return folder
-
-
-def _run(*arguments: Any) -> None:
-    """Runs a program of jaxdiff, and prints its command."""
-    command = ["-m", *map(str, arguments)]
-    console.print(f"jaxdiff {shlex.join(command[1:])}", highlight=False, markup=False)
-    done = subprocess.run([sys.executable, *command], check=False)
-    if done.returncode:
-        raise InputError(f"`jaxdiff {shlex.join(command[1:])}` ended with status {done.returncode}")
+    run("evaluate", "fairness", *judged, "--synthetic", *sets, "--out", options.out / "pair")
