@@ -44,6 +44,10 @@ SOLVERS: dict[SolverName, str] = {
 REVERSIBLE: tuple[SolverName, ...] = ("ddim", "heun")
 """The solvers that can take their steps from data to noise, where these draw no noise."""
 
+AttackSearch = Literal["gradient", "random"]
+ATTACKS: tuple[AttackSearch, ...] = get_args(AttackSearch)
+"""The searches of `jaxdiff.safety.attack`."""
+
 Spacing = Literal[
     "uniform", "log_snr", "karras", "leading", "trailing", "linspace", "leading_inner", "linspace_inner", "linspace_exact"
 ]

@@ -10,6 +10,7 @@ from functools import partial
 from jaxdiff._console.commands import Command, Program
 
 from . import edit_options
+from .attack_options import Attack
 from .command_line import tables
 from .options import Draw, Search, Sweep
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "search": (Search, "find the transition point of attribute switching"),
     "draw": (Draw, "draw a set of samples with one method"),
     "sweep": (Sweep, "compare the search criteria, and draw sets at many tau"),
+    "attack": (Attack, "search for the noise that breaks a guarded model"),
 }
 OPTIONS = Program(
     "sample",

@@ -1,8 +1,8 @@
 """The command line, built from the registries of methods and modifiers.
 
-The fields of a command (`options.Draw`, `Search` or `Sweep`) and the options of methods and modifiers become the fields of one
-dataclass, which tyro parses. The parsed options are turned back into the command with its method and modifiers; an option
-without the method or modifier that it belongs to is an error.
+The fields of a command (`options.Draw`, `Search`, `Sweep` or `attack_options.Attack`) and the options of methods and modifiers
+become the fields of one dataclass, which tyro parses. The parsed options are turned back into the command with its method and
+modifiers; an option without the method or modifier that it belongs to is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from jaxdiff._console.commands import HELP
 from jaxdiff.choices import SOLVERS, SPACINGS, table
 from jaxdiff.errors import InputError
 
+from .attack_options import Attack
 from .methods import METHODS
 from .modifiers import MODIFIERS
 from .options import Draw, Search, Sweep
@@ -23,12 +24,14 @@ from .registry import Entry, Modifier, Option, find, flag, options_of, required,
 GUARDS = {name: modifier for name, modifier in MODIFIERS.items() if modifier.slot == "guard"}
 STRUCTURED = ("method", "modifiers")
 """Fields of a command that are built from several options."""
-Command = TypeVar("Command", Draw, Search, Sweep)
+WITH_METHOD = (Draw, Attack)
+"""The commands that take a method."""
+Command = TypeVar("Command", Draw, Search, Sweep, Attack)
 
 
 def entries_of(command: type) -> dict[str, type[Entry]]:
     """The methods and modifiers whose options a command takes, by name."""
-    return {**(METHODS if command is Draw else {}), **MODIFIERS}
+    return {**(METHODS if command in WITH_METHOD else {}), **MODIFIERS}
 
 
 @cache
@@ -36,7 +39,7 @@ def options_on_line(command: type) -> Mapping[str, Option]:
     """All options of a command, its own first."""
     own = {name: option for name, option in options_of(command).items() if name not in STRUCTURED}
     chosen = {}
-    if command is Draw:
+    if command in WITH_METHOD:
         choice = Literal[tuple(METHODS)]
         chosen["method"] = Option("method", choice, "vanilla", "How the labels condition sampling; see the table above.")
     guard = "Guidance away from unsafe images; see the table above. By default safe when --unsafe is given."
@@ -87,7 +90,7 @@ def made(command: type[Command], **given: Any) -> Command:
     on = [modifier for modifier in enabled if not (modifier.yields and slots.count(modifier.slot) > 1)]
     parts: dict[str, Any] = {}
     method = None
-    if command is Draw:
+    if command in WITH_METHOD:
         method = find(METHODS, options["method"], "method")
         parts["method"] = _entry(method, options)
     own = options_of(command)
@@ -107,7 +110,7 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
     if any(name in options_of(entry) for entry in [*on, *([method] if method else [])]):
         return
     given = f"{flag(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-    if by_method := supporting(METHODS, name) if command is Draw else []:
+    if by_method := supporting(METHODS, name) if command in WITH_METHOD else []:
         raise InputError(f"{flag(name)} is for --method {' and '.join(by_method)}, got {method.spelled()}: {given}")
     names = supporting(MODIFIERS, name)
     guards = [each for each in names if each in GUARDS]
@@ -125,7 +128,7 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
 
 def tables(command: type) -> str:
     """Tables of the methods, modifiers, guards, solvers and spacings, for the help of a command."""
-    methods = {name: method.about for name, method in METHODS.items()} if command is Draw else {}
+    methods = {name: method.about for name, method in METHODS.items()} if command in WITH_METHOD else {}
     guards = {name: guard.about for name, guard in GUARDS.items()}
     others = {name: modifier.about for name, modifier in MODIFIERS.items() if name not in GUARDS}
     parts = {"Methods": methods, "Modifiers,_for_any_method": others, "Guards,_for_any_method": guards}
@@ -133,8 +136,8 @@ def tables(command: type) -> str:
 
 
 def __getattr__(name: str) -> type:
-    """`DrawOptions`, `SearchOptions` or `SweepOptions`: the options of that command, built on first use."""
-    commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep)}
+    """`DrawOptions`, `SearchOptions`, `SweepOptions` or `AttackOptions`: the options of that command, built on first use."""
+    commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep, Attack)}
     if name not in commands:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return on_line(commands[name])

@@ -6,7 +6,7 @@ from them in `command_line`.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
@@ -81,7 +81,7 @@ class Sampling(Hosts):
             if len(several := [modifier.spelled() for modifier in self.modifiers if modifier.slot == slot]) > 1:
                 raise InputError(f"{' and '.join(several)} cannot be combined: choose one of them")
         if self.modifier("guard") and self.modifier("guard").takes_scale:
-            self._refuse_forms(f"{self.modifier('guard').spelled()} with --anchor unconditional")
+            self.refuse_forms(f"{self.modifier('guard').spelled()} with --anchor unconditional")
         for modifier in self.modifiers:
             modifier.check(self)
 
@@ -99,7 +99,7 @@ class Sampling(Hosts):
         """All sampling options by name, for another command with the same sampling."""
         return {field.name: getattr(self, field.name) for field in fields(Sampling)}
 
-    def _refuse_forms(self, what: str) -> None:
+    def refuse_forms(self, what: str) -> None:
         """Raises `InputError` for variants of classifier-free guidance: `what` applies the plain form itself."""
         for slot in ("guidance", "interval"):
             if (other := self.modifier(slot)) and other.name != "classifier_free":
@@ -167,12 +167,18 @@ class Draw(GateOptions, Sampling):
         super().__post_init__()
         if self.devices is not None and not self.dry_run:
             raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
-        self.method.check(self)
-        for modifier in self.modifiers:
-            if reason := self.method.refuses(modifier) or modifier.incompatible.get(self.method.name):
-                raise InputError(f"{reason}; got {self.method.spelled()} with {modifier.spelled()}")
-        if self.method.takes_scale:
-            self._refuse_forms(self.method.spelled())
+        check_method(self)
+
+
+def check_method(options: Any) -> None:
+    """Raises `InputError` if the method of a command's options cannot be combined with the others."""
+    method = options.method
+    method.check(options)
+    for modifier in options.modifiers:
+        if reason := method.refuses(modifier) or modifier.incompatible.get(method.name):
+            raise InputError(f"{reason}; got {method.spelled()} with {modifier.spelled()}")
+    if method.takes_scale:
+        options.refuse_forms(method.spelled())
 
 
 @dataclass(frozen=True)

@@ -38,3 +38,10 @@ def edit_model(options: Any) -> None:
     from . import edit_model as editing
 
     editing.edit_model(options)
+
+
+def attack(options: Any) -> None:
+    """Attacks a guarded model."""
+    from . import attack as attacking
+
+    attacking.attack(options.command)

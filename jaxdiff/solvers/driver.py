@@ -149,6 +149,7 @@ def integrate(
     path: bool = False,
     observe: Callable | None = None,
     observed: Any = None,
+    remat: bool = False,
 ) -> Any:
     """Runs the solver over the grid. Pure; call it under jit.
 
@@ -166,6 +167,7 @@ def integrate(
             the running sums of a search. x0 is the first posterior mean of the step, at (x, t): the node, or the state after
             churn.
         observed: its initial value, a pytree of arrays.
+        remat: see `sample`.
 
     Returns:
         The state at the last node, or with `path` the states at all nodes, each leaf with a leading axis S + 1; with
@@ -194,13 +196,15 @@ def integrate(
         state = stepped._replace(memory=after)
         return jax.tree.map(lambda new, old: new.astype(old.dtype), state, State(x, history, memory)), observed
 
-    def body(carry, inputs):
+    def one(carry, inputs):
         if first_step is None:
             carry = advance(carry, *inputs)
         else:
             carry = jax.lax.cond(inputs[0] >= first_step, advance, lambda carry, *_: carry, carry, *inputs)
         return carry, carry[0] if path else None
 
+    # a scan keeps its steps apart itself
+    body = jax.checkpoint(one, prevent_cse=False) if remat else one
     steps = (jnp.arange(grid.times.shape[0] - 1), grid.times[:-1], grid.times[1:], grid.restarts[:-1])
     (last, observed), states = jax.lax.scan(body, (state, observed), steps)
     if observe is not None:
@@ -213,13 +217,15 @@ def _grid(denoiser, process, start=None, *, solver, count):
     return replicate(sample_grid(denoiser, process, solver, count, start))
 
 
-@partial(jax.jit, static_argnames=("shape", "solver", "path", "return_memory"))
-def _sample(denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, return_memory):
+@partial(jax.jit, static_argnames=("shape", "solver", "path", "return_memory", "remat"))
+def _sample(
+    denoiser, process, grid, condition, key, indices, x=None, first=None, *, shape, solver, path, return_memory, remat=False
+):
     keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
     # all samples start at the same time: breakpoints do not move the first node
     x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else shard_batch(x)
     state = begin(denoiser, solver, x)
-    end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path)
+    end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path, remat=remat)
     x = end.x if path else shard_batch(end.x)
     return (x, end.memory) if return_memory else x
 
@@ -273,6 +279,7 @@ def sample(
     init: Init | None = None,
     path: bool = False,
     return_memory: bool = False,
+    remat: bool = False,
 ) -> Any:
     """Draws samples.
 
@@ -294,6 +301,8 @@ def sample(
             effect.
         path: also return the intermediate states.
         return_memory: also return the final memory of the guidances, a `denoiser.Memory`.
+        remat: for gradients through the whole run: keep only the state of each step, and evaluate the step again on the way
+            back. Memory is then that of one step and S states instead of S steps, for one more run; the samples are the same.
 
     Returns:
         (B, *shape), or with `path` (S + 1, B, *shape), the initial noise first, or `init` at all nodes down to its own; with
@@ -310,7 +319,7 @@ def sample(
     first = None if start is None else start.first
     return _sample(
         denoiser, process, grid, condition, key, indices, x, first,
-        shape=tuple(shape), solver=solver, path=path, return_memory=return_memory,
+        shape=tuple(shape), solver=solver, path=path, return_memory=return_memory, remat=remat,
     )  # fmt: skip
 
 

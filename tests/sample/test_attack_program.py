@@ -1,0 +1,144 @@
+"""`sample attack`: the searches of the library on what `sample draw` draws, judged by another classifier, and resumed."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdiff import classifier as classifiers
+from jaxdiff import load_classifier, safety
+from jaxdiff.calibration import Calibration
+from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.network import noised_classifier
+from jaxdiff.process import EARLIEST, vp_cosine
+from jaxdiff.sampleset import SampleSet
+from jaxdiff.statistics import wilson_interval
+from sample import attack as attacking
+from sample.attack_options import Attack
+from sample.command_line import made
+from sample.draw import draw
+from sample.options import Draw
+from tests.sample.modifying import SIZE, UNSAFE
+
+GLASSES = Attribute("glasses", ("no", "yes"))
+COUNT = 5
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Two classifiers of glasses with other weights, and one of another attribute."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    config = ClassifierConfig(
+        size=SIZE, channels=3, values=2, base=8, multipliers=(1,), blocks=0, attention=(), head_channels=8, dropout=0.0, stem=2
+    )
+    shapes = jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))
+    for name, seed, attribute in (
+        ("score", 1, GLASSES),
+        ("verdict", 2, GLASSES),
+        ("other", 3, Attribute("hat", ("no", "yes"))),
+    ):
+        rng = np.random.default_rng(seed)
+        weights = jax.tree.map(lambda leaf, rng=rng: jnp.asarray(rng.standard_normal(leaf.shape, np.float32)), shapes.weights)
+        network = type(shapes)(weights, shapes.structure)
+        made_one = classifiers.NoisedClassifier(
+            config, network, vp_cosine(), attribute, (0.5, 0.5), Calibration.identity(2), {"step": 1}
+        )
+        classifiers.save(folder / name, made_one)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(folder, found):
+    """Options of an attack on a guarded model, without its folder."""
+    return {
+        "model": folder, "seek": "glasses=yes", "score": found / "score", "verdict": found / "verdict", "count": COUNT,
+        "batch_size": 3, "solver": "ddim", "steps": 3, "budget": 9, "noise_radius": 0.5, **UNSAFE, "strength": 0.3,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def attacked(given, tmp_path_factory):
+    """The folder of an attack."""
+    return attacking.attack(made(Attack, out=tmp_path_factory.mktemp("attacks") / "out", **given))
+
+
+def images(folder):
+    made_set = SampleSet.open(folder)
+    return np.stack([made_set.image(i) for i in range(len(made_set))])
+
+
+def test_the_report_holds_curves_with_intervals(attacked):
+    report = json.loads((attacked / "attack.json").read_text())
+    assert (attacked / "attack.png").stat().st_size > 1000
+    assert list(report["searches"]) == ["gradient", "random"] and report["count"] == COUNT
+    for name, runs in (("gradient", [0, 5, 9]), ("random", list(range(10)))):
+        curve = report["searches"][name]
+        assert curve["runs"] == runs
+        assert (np.diff(curve["held"]) <= 0).all() and (np.diff(curve["log_odds"]) >= 0).all()
+        low, high = wilson_interval(np.array(curve["held"]), np.full(len(runs), COUNT)).T
+        np.testing.assert_allclose((curve["low"], curve["high"]), (low, high), atol=1e-5)
+    assert report["searches"]["gradient"]["log_odds"][-1] > report["searches"]["gradient"]["log_odds"][0] + 1e-3
+
+
+def test_scores_and_verdicts_are_those_of_the_images(attacked, found, given):
+    """The set of each search holds the images whose odds and verdicts are reported; the first evaluation is the drawn set."""
+    report = json.loads((attacked / "attack.json").read_text())
+    score, verdict = (load_classifier(found / name).log_odds(("yes",)) for name in ("score", "verdict"))
+    of = lambda odds, pictures: np.asarray(odds(jnp.asarray(pictures, jnp.float32) / 127.5 - 1, EARLIEST))  # noqa: E731
+    drawing = {
+        name: value for name, value in given.items() if name not in ("seek", "score", "verdict", "budget", "noise_radius")
+    }
+    (drawn,) = draw(made(Draw, out=attacked.parent / "drawn", **drawing))
+    for name in ("gradient", "random"):
+        curve = report["searches"][name]
+        np.testing.assert_allclose(curve["log_odds"][-1], of(score, images(attacked / name)).mean(), rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(curve["log_odds"][0], of(score, images(drawn)).mean(), rtol=0.02, atol=0.02)
+        assert curve["held"][0] == (of(verdict, images(drawn)) <= 0).mean()
+
+
+def test_an_interrupted_attack_is_resumed(attacked, given, tmp_path, monkeypatch):
+    """Batches that were finished are not attacked again, and the report is the same."""
+    whole, calls = safety.attack, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(attacking.safety, "attack", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        attacking.attack(made(Attack, out=tmp_path / "out", **given))
+    attacking.attack(made(Attack, out=tmp_path / "out", **given))
+    assert len(calls) == 3 + 2
+    assert (tmp_path / "out" / "attack.json").read_bytes() == (attacked / "attack.json").read_bytes()
+    np.testing.assert_array_equal(images(tmp_path / "out" / "gradient"), images(attacked / "gradient"))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"verdict": "score"}, "--verdict must be another classifier than --score"),
+        ({"score": "other"}, "needs a classifier of 'glasses'; that of --score"),
+        ({"seek": "yes"}, "--seek takes ATTRIBUTE=VALUE of one attribute, got 'yes'"),
+        ({"prompt_radius": 0.1}, "--prompt-radius is for text-to-image models"),
+        ({"noise_radius": 0.0}, "--noise-radius and --prompt-radius are both 0"),
+        ({"budget": 4}, "--budget"),
+        ({"search": ()}, "--search takes one or more different searches, got none"),
+        ({"method": "switching", "tau": (0.2, 0.6)}, "an attack takes one set, got 2 values of --tau"),
+        ({"method": "editing"}, "an attack follows one run of the solver"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_options_that_do_not_fit_are_refused(changes, message, given, found, tmp_path):
+    changes = {name: found / value if name in ("score", "verdict") else value for name, value in changes.items()}
+    kept = {name: value for name, value in given.items() if "method" not in changes or name not in (*UNSAFE, "strength")}
+    with pytest.raises(InputError, match=message):
+        attacking.attack(made(Attack, out=tmp_path / "out", **{**kept, **changes}))
+    assert not (tmp_path / "out" / "attack.json").exists()
