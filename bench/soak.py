@@ -21,6 +21,8 @@ SHOWN = 12
 """Rows of the table."""
 BLOCKS = 20
 """Means of successive rounds that the slope is fitted to: single rounds are correlated, which would narrow its interval."""
+MODEL = Path("checkpoints/embedded")
+"""What is drawn from."""
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
@@ -83,9 +85,9 @@ def one_round(folder: Path, number: int) -> None:
     from sample.options import Draw, Search
     from sample.search import search
 
-    model, sampled = Path("checkpoints/embedded"), {"solver": "ddim", "steps": 4, "seed": number}
-    draw(made(Draw, model=model, method="switching", tau=(0.6,), count=64, batch_size=32, out=folder / "set", **sampled))
-    search(made(Search, model=model, metric="pixel", batch=8, out=folder / "tau.json", **sampled))
+    sampled = {"solver": "ddim", "steps": 4, "seed": number}
+    draw(made(Draw, model=MODEL, method="switching", tau=(0.6,), count=64, batch_size=32, out=folder / "set", **sampled))
+    search(made(Search, model=MODEL, metric="pixel", batch=8, out=folder / "tau.json", **sampled))
     fairness(
         Fairness(
             "group", folder / "report", (str(folder / "set"),), size="32", seeds=1, steps=10, test_count=64, train_count=32,

@@ -12,7 +12,9 @@ from bench.soak import Round, growth, one_round, rounds, verdict
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_classifiers")
-def test_drawing_searching_and_evaluating_leave_no_descriptor_and_compile_nothing_again():
+def test_drawing_searching_and_evaluating_leave_no_descriptor_and_compile_nothing_again(save_model, tmp_path, monkeypatch):
+    """Of a small model, since what they leave behind does not depend on its weights."""
+    monkeypatch.setattr("bench.soak.MODEL", save_model(tmp_path / "run", size=32))
     done = list(rounds(one_round, 0, 4))
     assert done[0].compilations > 10
     assert [each.compilations for each in done[2:]] == [0, 0]
