@@ -83,7 +83,9 @@ class Nest:
         prompt = self.in_slot("prompt")
         if guard := self.in_slot("guard"):
             inner = filtered.pair(condition)[1] if prompt else condition
-            denoise = self.policy.guided(guard.around(denoise, Place(inner)))
+            guidance = self.in_slot("guidance")
+            place = Place(inner, form=guidance.form if guidance else None)
+            denoise = self.policy.guided(guard.around(denoise, place))
         return prompt.around(denoise, Place(condition)) if prompt else denoise
 
     def given(self, condition: Any) -> Any:

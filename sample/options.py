@@ -81,7 +81,7 @@ class Sampling(Hosts):
             if len(several := [modifier.spelled() for modifier in self.modifiers if modifier.slot == slot]) > 1:
                 raise InputError(f"{' and '.join(several)} cannot be combined: choose one of them")
         if self.modifier("guard") and self.modifier("guard").takes_scale:
-            self.refuse_forms(f"{self.modifier('guard').spelled()} with --anchor unconditional")
+            self.refuse_forms(f"{self.modifier('guard').spelled()} with --anchor unconditional", anchoring=True)
         for modifier in self.modifiers:
             modifier.check(self)
 
@@ -99,10 +99,16 @@ class Sampling(Hosts):
         """All sampling options by name, for another command with the same sampling."""
         return {field.name: getattr(self, field.name) for field in fields(Sampling)}
 
-    def refuse_forms(self, what: str) -> None:
-        """Raises `InputError` for variants of classifier-free guidance: `what` applies the plain form itself."""
+    def refuse_forms(self, what: str, *, anchoring: bool = False) -> None:
+        """Raises `InputError` for variants of classifier-free guidance: `what` applies the plain form itself.
+
+        Arguments:
+            what: the method or the guard.
+            anchoring: whether it applies the forms that guards can apply, too.
+        """
         for slot in ("guidance", "interval"):
-            if (other := self.modifier(slot)) and other.name != "classifier_free":
+            other = self.modifier(slot)
+            if other and other.name != "classifier_free" and not (anchoring and other.anchors):
                 raise InputError(f"{what} applies plain classifier-free guidance itself and does not support {other.spelled()}")
 
 

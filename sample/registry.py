@@ -172,10 +172,13 @@ class Place(NamedTuple):
     Attributes:
         condition: the condition of the whole nest, or anything of that structure; None inside the method.
         plain: the denoiser without classifier-free guidance; None outside the method.
+        form: outside the method, applies the form of classifier-free guidance to a denoiser, given it and the condition, for
+            guards that apply guidance themselves; None for the plain form.
     """
 
     condition: Any = None
     plain: Callable | None = None
+    form: Callable[[Callable, Any], Callable] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,12 +190,14 @@ class Ready:
         around: modifies a denoiser, given the denoiser and its place.
         settings: its settings, for provenance and for the context that a tau is valid in; JSON-ready.
         filtered: of slot `prompt`: the conditions of labels as a `filtered.Filtered`, given both.
+        form: of a form of classifier-free guidance, see `Place`.
     """
 
     modifier: "Modifier"
     around: Callable[[Callable, Place], Callable]
     settings: Mapping[str, Any]
     filtered: Callable[[Any, Any], Any] | None = None
+    form: Callable[[Callable, Any], Callable] | None = None
 
 
 class Modifier(Entry):
@@ -203,6 +208,7 @@ class Modifier(Entry):
         enabled_by: the option that enables it.
         stateful: whether it keeps state between steps.
         incompatible: the methods that it cannot be combined with, by name, with the reason.
+        anchors: of a form of classifier-free guidance, whether guards can apply it themselves.
         yields: whether another enabled modifier of the same slot replaces it.
         searched: whether the transition point is searched with it; if not, a draw uses a tau that was found without it.
     """
@@ -211,6 +217,7 @@ class Modifier(Entry):
     enabled_by: ClassVar[str]
     stateful: ClassVar[bool] = False
     incompatible: ClassVar[Mapping[str, str]] = {}
+    anchors: ClassVar[bool] = False
     yields: ClassVar[bool] = False
     searched: ClassVar[bool] = True
 

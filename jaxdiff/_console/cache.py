@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jaxdiff.errors import InputError
 
-KINDS = {"programs": "compiled programs", "images": "decoded images of --unsafe and --known-safe"}
+KINDS = {"programs": "compiled programs", "images": "decoded images of --unsafe and --known-safe, and their latents"}
 """The kinds of cached files, each in a folder of its name."""
 MOST = 4 * 2**30
 """Bytes of each kind; the least recently used files beyond are removed."""

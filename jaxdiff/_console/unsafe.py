@@ -1,5 +1,6 @@
-"""Unsafe images in the space of a model, decoded once and cached."""
+"""Unsafe images in the space of a model, decoded and encoded once and cached."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxdiff.data import describe, load_arrays, open_data
 from jaxdiff.data.files import digest
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
-from jaxdiff.spaces import Space, require_pixels
+from jaxdiff.spaces import Latents, Space, require_pixels
 
 VERSION = "2"
 """Of the cache: a change of how files become pixels makes cached images old."""
@@ -32,9 +33,10 @@ def encoded(
 ) -> Float32[np.ndarray, "n ..."]:
     """The images of a data set, encoded in a model's space; prints what was understood of it.
 
-    Their pixels are read from the cache of `jaxdiff._console.image_cache` if they were decoded before, under a key of the
-    content of the files, the split, the image shape and how they are read. Data sets of tfds are not cached, since what a name
-    stands for may change.
+    They are read from the cache of `jaxdiff._console.image_cache` if they were decoded before, under a key of the content of
+    the files, the split, the image shape and how they are read. Of a space of latents the latents are cached in place of the
+    pixels, under a key that also has the autoencoder's fingerprint, scale and image size, so that each set is encoded once for
+    each autoencoder and never used with another. Data sets of tfds are not cached, since what a name stands for may change.
 
     Arguments:
         spec: the data set, as for `open_data`.
@@ -56,18 +58,29 @@ def encoded(
     show_data(source)
     base, selected = split_spec(spec)
     path = Path(base).expanduser()
+    pixels = lambda: _chosen(spec, load_arrays(source)[0], count)  # noqa: E731
     if spec.startswith("tfds:"):
-        images = load_arrays(source)[0]
+        return space.encode(pixels())
+    reading = [str(each) for each in (selected, split, (height, width, channels), value_names, layout, range)]
+    content = digest(path, links=links) if path.exists() else f"{base} of {__version__}"
+    key = {"version": VERSION, "content": content, "reading": " ".join(reading)}
+    unchanged = lambda: not path.exists() or digest(path, links=links) == content  # noqa: E731
+    what = describe(source).splitlines()[0]
+    if isinstance(space, Latents) and space.fingerprint:
+        own = {"latents": json.dumps(space.encoded_by, sort_keys=True), "count": str(count)}
+        found, failure = image_cache.cached(key | own, f"{what}, as {space}", lambda: space.encode(pixels()), unchanged)
     else:
-        reading = [str(each) for each in (selected, split, (height, width, channels), value_names, layout, range)]
-        content = digest(path, links=links) if path.exists() else f"{base} of {__version__}"
-        key = {"version": VERSION, "content": content, "reading": " ".join(reading)}
-        unchanged = lambda: not path.exists() or digest(path, links=links) == content  # noqa: E731
-        images, failure = image_cache.cached(key, describe(source).splitlines()[0], lambda: load_arrays(source)[0], unchanged)
-        if failure:
-            console.print(f"the images are not cached: {failure}", highlight=False, soft_wrap=True)
+        images, failure = image_cache.cached(key, what, lambda: np.asarray(load_arrays(source)[0]), unchanged)
+        found = space.encode(_chosen(spec, images, count))
+    if failure:
+        console.print(f"the images are not cached: {failure}", highlight=False, soft_wrap=True)
+    return found
+
+
+def _chosen(spec: str, images: np.ndarray, count: int | None) -> np.ndarray:
+    """A random subset of the images (seed 0), or all."""
     if count is None:
-        return space.encode(np.asarray(images))
+        return np.asarray(images)
     if count > len(images):
         raise InputError(f"--unsafe {spec} has {len(images)} images, fewer than --unsafe-count {count}")
-    return space.encode(np.asarray(images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]))
+    return np.asarray(images)[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.record import Record, Recording
+from jaxdiff.guidance.safe_latent import SafeLatent
+from jaxdiff.guidance.scale import scale_of
 from jaxdiff.guidance.weights import ClassifierOdds, Constant, Density, Evidence, Odds, Weight, tracked
 from jaxdiff.guidance.window import ALWAYS, Window, window
 from jaxdiff.parallel import replicate, stacked, unstacked
@@ -60,7 +62,8 @@ class OnEstimate:
 class Safe(Recording):
     """See `safe` and `dynamic_negative`.
 
-    `unsafe` is `Noised` or `OnEstimate` references, or None for the network's posterior mean under `unsafe_condition`.
+    `unsafe` is `Noised` or `OnEstimate` references, or None for the network's posterior mean under `unsafe_condition`. `form`
+    is the form of classifier-free guidance with `null`; None for the plain one, with `scale`.
     """
 
     process: Process
@@ -74,23 +77,25 @@ class Safe(Recording):
     cap: Float[Array, ""]
     null: Any
     scale: Float[Array, ""]
+    form: SafeLatent | None = None
 
     def own_breakpoints(self) -> tuple[Array, ...]:
-        """The edges of the window."""
-        return self.window.breakpoints(self.strength > 0)
+        """The edges of the window, and the breakpoints of the form of guidance."""
+        inside = () if self.form is None else self.form.own_breakpoints()
+        return (*inside, *self.window.breakpoints(self.strength > 0))
 
     @property
     def _rows(self) -> int:
         """The number of conditions to evaluate."""
-        return 1 + (self.null is not None) + (self.unsafe is None)
+        return 1 + (self.null is not None) + (self.form is not None) + (self.unsafe is None)
 
     def inner_states(self, x: Array) -> Array:
-        """x for the condition, for the null condition if that is the anchor, and for the unsafe condition if there is one."""
+        """x for the condition, those of the form of guidance if it is applied here, and the unsafe one if there is one."""
         return stacked(*[x] * self._rows) if self._rows > 1 else x
 
     def begin(self, x: Array) -> tuple[Any, Record]:
-        """The memory of the weight, and an empty record."""
-        return self.weight.begin(x), Record.empty(len(x))
+        """The memories of the weight and of the form of guidance, and an empty record."""
+        return (self.weight.begin(x), () if self.form is None else self.form.begin(x)), Record.empty(len(x))
 
     def guide(
         self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any, memory: Any
@@ -99,7 +104,8 @@ class Safe(Recording):
         if self.unsafe is not None and self.unsafe.references.shape != x.shape[1:]:
             raise InputError(f"`unsafe` must be images of the samples' shape {x.shape[1:]}, got {self.unsafe.references.shape}")
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
-        guided, anchor, unsafe = self._means(denoise, x, times if self._rows > 1 else t, condition)
+        (own, of_form), record = memory
+        guided, anchor, unsafe, of_form = self._means(denoise, x, times if self._rows > 1 else t, condition, of_form)
         held = self.window.holds(times) & (self.strength > 0)
 
         def act(memory):
@@ -118,22 +124,28 @@ class Safe(Recording):
             # weight 0 leaves the sample unchanged, whatever the references are
             return jnp.where(expand(weight > 0, x), moved, guided), (own, record.after(times, held, weight))
 
-        return jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), memory)
+        safe, (own, record) = jax.lax.cond(replicate(held).any(), act, lambda memory: (guided, memory), (own, record))
+        return safe, ((own, of_form), record)
 
-    def _means(self, denoise, x, t, condition) -> tuple[Array, Array, Array]:
-        """The guided mean, the anchor, and the mean under the last condition, the unsafe one if there is one."""
+    def _means(self, denoise, x, t, condition, memory) -> tuple[Array, Array, Array, Any]:
+        """The guided mean, the anchor, the mean under the last condition, the unsafe one if there is one, and the memory of the
+        form of guidance."""
         if self._rows == 1:
             mean = denoise(x, t, condition)
-            return mean, mean, mean
-        others = [other for other in (self.null, self.unsafe_condition) if other is not None]
+            return mean, mean, mean, memory
+        concept = None if self.form is None else self.form.unsafe
+        others = [other for other in (self.null, concept, self.unsafe_condition) if other is not None]
         filled = [jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), other, condition) for other in others]
         conditions = stacked(condition, *filled)
         means = unstacked(denoise(self.inner_states(x), stacked(*[t] * self._rows), conditions), self._rows)
         own = means[0]
         if self.null is None:
-            return own, own, means[-1]
+            return own, own, means[-1], memory
+        if self.form is not None:
+            guided, memory = self.form.combined(own, means[1], means[2], t, scale_of(self.form.scale, condition, x), memory)
+            return guided, means[1], means[-1], memory
         # in this form scale 1 is exactly the conditional mean
-        return own + (self.scale - 1) * (own - means[1]), means[1], means[-1]
+        return own + (self.scale - 1) * (own - means[1]), means[1], means[-1], memory
 
 
 def safe(
@@ -185,8 +197,9 @@ def safe(
             a noised reference itself rarely exceeds 3. Needs the kernel `noised`.
         cap: the maximum of beta; the error of the posterior mean grows by 1 + beta.
         null: the null condition, see `classifier_free`. With it the unconditional mean is moved, and classifier-free guidance
-            with `scale` is added, the order of the paper (eq. 8): E_safe + scale (E_condition - E_data). For the other order,
-            nest `safe(classifier_free(...))`.
+            with `scale` is added, the order of the paper (eq. 8): E_safe + scale (E_condition - E_data). With `safe_latent` as
+            `denoise` its guidance is added, with its own scale (eq. 9), in one evaluation. For the other order, leave `null`
+            out: `safe(classifier_free(...))`, `safe(safe_latent(...))`.
         scale: of classifier-free guidance with `null`.
 
     Raises:
@@ -299,9 +312,10 @@ def _made(denoise, process, source, condition, weight, strength, snr, threshold,
     for name, value in (("strength", strength), ("threshold", threshold), ("cap", cap)):
         if not isinstance(value, jax.core.Tracer) and not float(np.asarray(value)) >= 0:
             raise InputError(f"`{name}` must be at least 0, got {value}")
+    form = denoise if null is not None and isinstance(denoise, SafeLatent) else None
     numbers = [jnp.asarray(value, jnp.float32) for value in (strength, threshold, deviation, cap)]
     return Safe(
-        as_denoiser(denoise),
+        as_denoiser(denoise if form is None else form.denoiser),
         process,
         source,
         condition,
@@ -310,4 +324,5 @@ def _made(denoise, process, source, condition, weight, strength, snr, threshold,
         *numbers,
         None if null is None else jax.tree.map(jnp.asarray, null),
         jnp.asarray(scale, jnp.float32),
+        form,
     )

@@ -59,18 +59,23 @@ class SafeLatent(Stateful):
         times = jnp.broadcast_to(jnp.asarray(t), x.shape[:1])
         conditions = stacked(condition, *filled)
         own, null, unsafe = unstacked(denoise(self.inner_states(x), stacked(times, times, times), conditions), 3)
+        return self.combined(own, null, unsafe, times, scale_of(self.scale, condition, x), memory)
+
+    def combined(
+        self, own: Array, null: Array, unsafe: Array, times: Array, scale: Array, memory: Array
+    ) -> tuple[Array, Array]:
+        """The guided posterior mean and the momentum after it, from the means under the three conditions at times (B,)."""
         # a difference of eps is minus `unit` times that of x_0; above 0, for processes without signal at t = 1
-        unit = expand(self.process.alpha(times) / self.process.sigma(times), x)
-        unit = jnp.maximum(unit, jnp.finfo(x.dtype).tiny).astype(x.dtype)
+        unit = expand(self.process.alpha(times) / self.process.sigma(times), own)
+        unit = jnp.maximum(unit, jnp.finfo(own.dtype).tiny).astype(own.dtype)
         difference = -unit * (own - unsafe)
         weight = jnp.minimum(self.strength * jnp.abs(difference), 1.0)
         weight = jnp.where(difference < self.threshold, weight, 0.0)
         term = -unit * weight * (unsafe - null) + self.momentum * memory
         memory = self.momentum_decay * memory + (1 - self.momentum_decay) * term
-        scale = scale_of(self.scale, condition, x)
         # in this form scale 1 and no term are exactly the conditional mean
         guided = own + (scale - 1) * (own - null)
-        acts = expand((times <= self.start) & (self.strength > 0), x)
+        acts = expand((times <= self.start) & (self.strength > 0), own)
         return jnp.where(acts, guided + scale * term / unit, guided), memory
 
 

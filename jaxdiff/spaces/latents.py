@@ -101,6 +101,24 @@ class Latents(Space):
         return {} if self.tile is None else {"tile": self.tile}
 
     @property
+    def encoded_by(self) -> dict[str, Any]:
+        """What latents are a function of beside the images, JSON-ready: the autoencoder, its scale, and the image size."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "factor": self.factor,
+            "scaling_factor": self.scaling_factor,
+            "shift_factor": self.shift_factor,
+            "autoencoder": self.fingerprint,
+        }
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether the autoencoder has shapes in place of weights."""
+        return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(self.encoder))
+
+    @property
     def at_once(self) -> int:
         """Images that a device encodes or decodes at once."""
         return max(1, AT_ONCE // (self.height * self.width))
@@ -114,8 +132,13 @@ class Latents(Space):
         return replace(self, tile=tile)
 
     def encode(self, shown: UInt8[Any, "b height width 3"]) -> Float[Any, "b h w c"]:
-        """The latents of uint8 images; see `Space.encode`."""
+        """The latents of uint8 images; see `Space.encode`.
+
+        Of an abstract autoencoder they are numbers that differ from image to image, for programs that are not run.
+        """
         self.shown.check(shown)
+        if self.is_abstract:
+            return np.broadcast_to(np.arange(len(shown), dtype=np.float32)[:, None, None, None], (len(shown), *self.shape))
         means = self._in_slices(lambda images: _mean(self.encoder, scaled(images)), shown)
         latents = (means - self.shift_factor) * self.scaling_factor
         return jnp.asarray(latents) if isinstance(shown, jax.Array) else latents
@@ -143,16 +166,7 @@ class Latents(Space):
         return rgb(shown)
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "height": self.height,
-            "width": self.width,
-            "channels": self.channels,
-            "factor": self.factor,
-            "scaling_factor": self.scaling_factor,
-            "shift_factor": self.shift_factor,
-            "autoencoder": self.fingerprint,
-            **self.decoded_by,
-        }
+        return {**self.encoded_by, **self.decoded_by}
 
     def _in_slices(self, function: Callable, rows: Any, devices: int = 1) -> np.ndarray:
         """A function of a batch, applied to slices of equal length, so that one program serves all; a multiple of `devices`."""

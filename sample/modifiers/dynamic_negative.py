@@ -1,15 +1,17 @@
 """Dynamic negative guidance (Koulischer et al. 2025) for any method."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..registry import Ready
+from ..registry import Place, Ready
+from ._anchored import Anchored
 from ._guard import ConditionGuard
 from ._weighted import Weighted
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicNegative(ConditionGuard, Weighted):
+class DynamicNegative(ConditionGuard, Weighted, Anchored):
     """See `about`."""
 
     name: ClassVar[str] = "dynamic_negative"
@@ -39,8 +41,9 @@ class DynamicNegative(ConditionGuard, Weighted):
             weight, fingerprint = self.classifier_weight(process)
             more = {"classifier": fingerprint}
         options = {"weight": weight, "threshold": self.threshold, "cap": self.cap, **self.common}
-        return Ready(
-            self,
-            lambda denoise, place: guidance.dynamic_negative(denoise, process, unsafe.condition(place.condition), **options),
-            {**self.provenance(), **unsafe.settings, **more},
-        )
+
+        def guarded(denoise: Callable, place: Place) -> Callable:
+            denoise, given = self.anchored(chosen, denoise, place)
+            return guidance.dynamic_negative(denoise, process, unsafe.condition(place.condition), **given, **options)
+
+        return Ready(self, guarded, {**self.provenance(), **unsafe.settings, **more})

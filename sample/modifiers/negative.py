@@ -1,14 +1,16 @@
 """Negative guidance for any method."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..registry import Ready
+from ..registry import Place, Ready
+from ._anchored import Anchored
 from ._guard import ConditionGuard
 
 
 @dataclass(frozen=True, kw_only=True)
-class Negative(ConditionGuard):
+class Negative(ConditionGuard, Anchored):
     """See `about`."""
 
     name: ClassVar[str] = "negative"
@@ -22,8 +24,9 @@ class Negative(ConditionGuard):
         process, unsafe = chosen.model.process, self.unsafe_of(chosen)
         if unsafe is None:
             return None
-        return Ready(
-            self,
-            lambda denoise, place: guidance.negative(denoise, process, unsafe.condition(place.condition), **self.common),
-            {**self.provenance(), **unsafe.settings},
-        )
+
+        def guarded(denoise: Callable, place: Place) -> Callable:
+            denoise, given = self.anchored(chosen, denoise, place)
+            return guidance.negative(denoise, process, unsafe.condition(place.condition), **given, **self.common)
+
+        return Ready(self, guarded, {**self.provenance(), **unsafe.settings})

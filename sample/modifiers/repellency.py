@@ -21,8 +21,8 @@ class Repellency(ImageGuard):
     default_strength: ClassVar[float] = 1.6
 
     radius: NonNegative | None = None
-    """Radius of the balls, as root mean square over pixels in [-1, 1]; by default the median distance between an unsafe image
-    and the nearest different one."""
+    """Radius of the balls, as root mean square over pixels in [-1, 1], or over latents; by default the median distance between
+    an unsafe image and the nearest different one."""
 
     @property
     def gated(self) -> bool:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from jaxdiff.bounds import Bounds, Positive, shortened
 from jaxdiff.errors import InputError
 
 from ..registry import Place
+from ._anchored import Anchored
 from ._guard import ImageGuard
 from ._weighted import Weighted
 
@@ -17,7 +18,7 @@ NAMED = (None, "root", "dimension")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Safe(ImageGuard, Weighted):
+class Safe(ImageGuard, Weighted, Anchored):
     """See `about`."""
 
     name: ClassVar[str] = "safe"
@@ -38,8 +39,6 @@ class Safe(ImageGuard, Weighted):
     deviation: Annotated[float, Bounds(infinite=True)] = math.inf
     """Act only on images whose squared distance to the nearest unsafe image exceeds its mean under noise by at most this many
     standard deviations; 3 is near."""
-    anchor: Literal["guided", "unconditional"] = "guided"
-    """With --guidance-scale: which mean the guard moves, the guided or the unconditional one (as in the paper)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -66,20 +65,8 @@ class Safe(ImageGuard, Weighted):
         """Whether a threshold or a deviation can exclude images."""
         return self.threshold > 0 or self.deviation < math.inf
 
-    @property
-    def takes_scale(self) -> bool:
-        """True with --anchor unconditional."""
-        return self.anchor == "unconditional"
-
-    @property
-    def needs_null(self) -> bool:
-        """True with --anchor unconditional."""
-        return self.takes_scale
-
     def around(self, chosen: Any, unsafe: Any) -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:
         """See `ImageGuard.around`."""
-        import jax
-
         from jaxdiff import guidance
 
         process = chosen.model.process
@@ -88,17 +75,12 @@ class Safe(ImageGuard, Weighted):
             "weight": weight, "threshold": self.threshold, "deviation": self.deviation, "cap": self.cap,
             **self._kernel(), **self.common,
         }  # fmt: skip
-        if not self.takes_scale:
-            return lambda denoise, _: guidance.safe(denoise, process, unsafe, **options), more
-        null, scale = chosen.null, chosen.scale
-        form = jax.tree.structure(null)
 
-        def anchored(denoise: Callable, place: Place) -> Callable:
-            # in the structure of the method's condition: a pair for switching
-            alike = jax.tree.map(lambda _: null, place.condition, is_leaf=lambda each: jax.tree.structure(each) == form)
-            return guidance.safe(denoise, process, unsafe, null=alike, scale=scale, **options)
+        def guarded(denoise: Callable, place: Place) -> Callable:
+            denoise, given = self.anchored(chosen, denoise, place)
+            return guidance.safe(denoise, process, unsafe, **given, **options)
 
-        return anchored, more
+        return guarded, more
 
     def _weight(self, chosen: Any, unsafe: Any) -> tuple[Any, dict[str, Any]]:
         """The library's weight, and further settings for provenance."""

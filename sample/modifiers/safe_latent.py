@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from jaxdiff.bounds import Bounds, Finite, NonNegative
@@ -9,6 +10,7 @@ from jaxdiff.defaults import SLD
 from jaxdiff.errors import InputError
 
 from ..registry import Ready
+from ._anchored import in_form_of
 from ._guidance_scale import GuidanceScale
 from ._unsafe import WithUnsafeCondition
 
@@ -23,6 +25,7 @@ class SafeLatent(WithUnsafeCondition, GuidanceScale):
     )
     enabled_by: ClassVar[str] = "sld"
     stateful: ClassVar[bool] = True
+    anchors: ClassVar[bool] = True
 
     sld: Literal["weak", "medium", "strong", "max"] | None = None
     """Safe Latent Diffusion with the numbers of this preset of its authors, which the options below replace one by one."""
@@ -68,10 +71,12 @@ class SafeLatent(WithUnsafeCondition, GuidanceScale):
         warmup, nodes = self._warmup(chosen.solver.steps), chosen.solver.times(process)
         # from the last node on there are no steps
         start = 1.0 if not warmup else nodes[warmup] if warmup < chosen.solver.steps else 0.0
+        own = partial(guidance.safe_latent, scale=scale, start=start, **numbers)
         return Ready(
             self,
-            lambda denoise, _: guidance.safe_latent(denoise, process, null, row, scale=scale, start=start, **numbers),
+            lambda denoise, _: own(denoise, process, null, row),
             {"preset": self.sld, "warmup": warmup, **numbers, **unsafe.settings},
+            form=lambda denoise, condition: own(denoise, process, in_form_of(null, condition), in_form_of(row, condition)),
         )
 
     @property

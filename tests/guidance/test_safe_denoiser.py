@@ -132,7 +132,7 @@ def test_the_tracked_odds_approach_the_posterior_odds_with_shorter_steps(key):
         x, memory = sample(
             denoise, process, shape=(2,), solver=DDPM(steps), key=key, condition=jnp.full(n, -1), return_memory=True
         )
-        track = memory.own[0]
+        track = memory.own[0][0]
         t = track.t[:, None]
         spread = process.alpha(t) ** 2 * 0.5**2 + process.sigma(t) ** 2
         logits = -0.5 * jnp.square(track.x[:, None] - process.alpha(t)[..., None] * means[:, 0]).sum(-1) / spread

@@ -12,6 +12,7 @@ from jaxdiff.defaults import SLD
 from jaxdiff.denoiser import GaussianMixture, NetworkDenoiser
 from jaxdiff.errors import InputError
 from jaxdiff.process import ddpm, expand, flow, vp_cosine
+from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, Init, UniPC, sample
 from jaxdiff.solvers.driver import _sample, evaluations, sample_grid
 
@@ -192,3 +193,28 @@ def test_the_defaults_are_the_preset_medium():
 def test_numbers_out_of_their_range_are_errors(numbers, message):
     with pytest.raises(InputError, match=message):
         guided(**numbers)
+
+
+def test_guards_move_the_unconditional_mean_in_its_one_evaluation(key, rng):
+    """Eq. 9 of the safe denoiser: E_safe of the null condition, with the guidance of SLD added."""
+    refs = references(rng.normal(size=(5, *SHAPE)).astype(np.float32), limits=None)
+    settings = {"temperature": "dimension", "strength": 0.4, "window": (0.0, float("inf"))}
+    alone = guided(start=1.0)
+    both = guidance.safe(alone, PROCESS, refs, null=-1, **settings)
+    x, t = jax.random.normal(key, (N, *SHAPE)), 0.6
+    null, unsafe = (of_images(x, t, jnp.full(N, label)) for label in (-1, 0))
+    moved = 0.4 * (null - refs.noised(PROCESS, x, t, 12.0).mean)
+    np.testing.assert_allclose(both(x, t, jnp.asarray(LABELS)), alone(x, t, jnp.asarray(LABELS)) + moved, atol=1e-5)
+    # of negative guidance: a fourth condition
+    negative = guidance.negative(alone, PROCESS, 0, null=-1, strength=0.4)
+    wanted = alone(x, t, jnp.asarray(LABELS)) + 0.4 * (null - unsafe)
+    np.testing.assert_allclose(negative(x, t, jnp.asarray(LABELS)), wanted, atol=1e-5)
+    assert [evaluations(each, PROCESS, DDIM(6)) for each in (both, negative)] == [18, 24]
+
+
+@pytest.mark.optimized
+def test_under_a_guard_of_strength_0_its_momentum_and_warm_up_stay_bit_for_bit(key, rng):
+    refs = references(rng.normal(size=(5, *SHAPE)).astype(np.float32), limits=None)
+    alone = guided(plain)
+    guarded = guidance.safe(alone, PROCESS, refs, null=-1, strength=0.0, temperature="dimension")
+    np.testing.assert_array_equal(drawn(guarded, key, DDIM(4)), drawn(alone, key, DDIM(4)))

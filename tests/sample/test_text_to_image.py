@@ -108,6 +108,7 @@ from sample.command_line import made
 from sample.dry_run import dry_run
 from sample.options import Draw
 options = {{"attribute": {group!r}, "solver": "ddim", "steps": 4, "batch_size": 4, "guidance_scale": 3.0, "dry_run": True}}
+options |= {{"guard": "repellency", "unsafe": {unsafe!r}}}
 reports = [dry_run(made(Draw, model=Path(folder), out=Path({out!r}), **options)) for folder in {folders!r}]
 assert reports[0] == reports[1]
 print("OPERATIONS", f"{{reports[0].flops / 16 / 1e9:,.3f}} GFLOP an image and step")
@@ -119,7 +120,8 @@ def test_a_dry_run_needs_no_weights(folder, tmp_path):
     bare, out = tmp_path / "bare", tmp_path / "set"
     shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("*.safetensors"))
     # in a process whose shapes are not checked: JAX's report of a traced program has none
-    code = DRY_RUNS.format(group=GROUP, out=str(out), folders=[str(folder), str(bare)])
+    np.savez(tmp_path / "unsafe.npz", images=np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3))
+    code = DRY_RUNS.format(group=GROUP, unsafe=str(tmp_path / "unsafe.npz"), out=str(out), folders=[str(folder), str(bare)])
     told = succeed(("-c", code), 1)[0]
     counts = [weight_count(config) for config in (load_model(folder).config, small_pipeline.VAE)]
     for words in (*(f"{count:,}" for count in counts), "decoding, 4096 at once", told.split("OPERATIONS ")[1].strip()):

@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 from jaxdiff._console.commands import Command, Program
 
-ABOUT = "Lists and removes cached files: compiled programs, and decoded images of --unsafe and --known-safe."
+ABOUT = "Lists and removes cached files: compiled programs, and decoded images of --unsafe and --known-safe with their latents."
 OPTIONS = Program(
     "cache",
     __package__,
