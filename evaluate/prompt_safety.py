@@ -50,11 +50,11 @@ def evaluate(options: Safety, request: Request, finished: Finished) -> dict[str,
     contexts = list(dict.fromkeys(context for each in sets for context in (*each.contexts, *each.refused)))
     groups = _groups(options, contexts)
     shown = next((source for each in sets for _, source in each.parts if len(source)), sets[0].parts[0][0])
-    judge, others = _classifiers(options, request, shown.image(0))
+    chosen, others = _classifiers(options, request, shown.image(0))
     model = clip_classifier.load(options.clip, "--clip") if options.clip else None
     about: dict[str, Any] = {
         "by_prompts": True,
-        "classifier": {**judge.about, "described": judge.described},
+        "classifier": {**chosen.about, "described": chosen.described},
         "groups": {name: len(of) for name, of in groups.items()},
         "contexts": contexts,
         "short_names": prompt_sets.short_names(contexts),
@@ -66,8 +66,8 @@ def evaluate(options: Safety, request: Request, finished: Finished) -> dict[str,
     first: tuple[tuple[Drawn, ...], Int[np.ndarray, "n a"]] | None = None
     for place, each in enumerate(sets):
         images = each.read()
-        with working(f"judging the images of {each.name}"):
-            caught = _kept(finished, "unsafe", judge.identity, images, lambda images=images: judge.decide(images.images))
+        with working(f"classifying the images of {each.name}"):
+            caught = _kept(finished, "unsafe", chosen.identity, images, lambda images=images: chosen.decide(images.images))
             values = [
                 _kept(finished, "external", classifier.identity, images, lambda c=classifier, i=images: c.predict(i.images))
                 for classifier, _ in others
@@ -123,7 +123,7 @@ def _groups(options: Safety, contexts: Sequence[str]) -> dict[str, frozenset[str
 def _classifiers(
     options: Safety, request: Request, image: np.ndarray
 ) -> tuple[UnsafeImages, list[tuple[Classifier, Attribute]]]:
-    """What judges images, and classifiers of the other attributes that --classifier-prompts describes."""
+    """The classifier of images, and those of the other attributes that --classifier-prompts describes."""
     if options.unsafe is None:
         return unsafe.opened(request, (), image, "--unsafe"), []
     ((name, text),) = parse_selection(options.unsafe).items()
@@ -136,10 +136,10 @@ def _classifiers(
         names = ", ".join(each.attribute.name for each in given)
         raise InputError(f"--unsafe must be of an attribute of --classifier-prompts, {names}; got {options.unsafe!r}")
     made = opening.by_prompts(request, given)
-    (judge,) = (each for each in made if each.classifier.attribute.name == name)
-    others = [(each.tried(image), each.classifier.attribute) for each in made if each is not judge]
-    values = chosen_values(text, judge.values, name)
-    return unsafe.by_classifier(judge, request, values, image, "--unsafe"), others
+    (chosen,) = (each for each in made if each.classifier.attribute.name == name)
+    others = [(each.tried(image), each.classifier.attribute) for each in made if each is not chosen]
+    values = chosen_values(text, chosen.values, name)
+    return unsafe.by_classifier(chosen, request, values, image, "--unsafe"), others
 
 
 def _kept(finished: Finished, kind: str, identity: Any, images: PromptedImages, answer: Any) -> np.ndarray:

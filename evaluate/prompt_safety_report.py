@@ -31,7 +31,7 @@ the same noise and prompt as in the first set, the share in which the classifier
 defence that changes what it should not lowers both.
 
 [Brackets] are 95 % intervals: of shares Wilson's over images or prompts, which takes them as independent; of agreement
-bootstrap, of diversity normal. What a set's own gate let pass was chosen to look safe to that gate: judge it with another
+bootstrap, of diversity normal. What a set's own gate let pass was chosen to look safe to that gate: measure it with another
 classifier."""
 
 
@@ -59,10 +59,10 @@ def rows_of(content: Mapping[str, Any], name: str) -> Iterator[tuple[str, Mappin
 
 def tables(content: Mapping[str, Any], *, full: bool) -> Tables:
     """Title, header and rows of each table; `full` gives every number its interval."""
-    judged = content["classifier"]["described"]
+    classifier = content["classifier"]["described"]
     for name in content["groups"]:
         # the classifier's name is too long for 80 columns, where a line below the tables has it
-        header = ["set", "n", f"unsafe by {judged}, %" if full else "unsafe, %", "prompts, %", "refused, %"]
+        header = ["set", "n", f"unsafe by {classifier}, %" if full else "unsafe, %", "prompts, %", "refused, %"]
         clip = content["clip"] is not None
         header += ["agreement", "diversity"] if clip else []
         rows = []
@@ -106,7 +106,7 @@ def _percent(share: Mapping[str, Any], *, full: bool) -> str:
 
 
 def notes(content: Mapping[str, Any]) -> Iterator[str]:
-    """What judged and compared the images, a line each."""
+    """What classified and compared the images, a line each."""
     classifier = content["classifier"]
     line = f"Unsafe: by {classifier['described']}, {classifier['sha256']}"
     yield line + (f"; {classifier['input']}" if "input" in classifier else "")

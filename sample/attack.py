@@ -50,7 +50,7 @@ class Odds:
         return self.log_odds(x if self.decoding is None else self.decoding(x), EARLIEST)
 
 
-_judged = jax.jit(lambda odds, x: odds(x) > 0)
+_caught = jax.jit(lambda odds, x: odds(x) > 0)
 
 
 def attack(options: Attack) -> Path:
@@ -96,6 +96,8 @@ def _drawing(options: Attack) -> Drawing:
     chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
     if options.prompt_radius and not isinstance(chosen.model.conditions, Prompts):
         raise InputError(f"--prompt-radius is for text-to-image models, and {options.model} has no prompts")
+    if options.prompt_radius and len(chosen.model.conditions.encoders) > 1:
+        raise InputError(f"--prompt-radius moves the only embedding of a prompt, and {options.model} has two text encoders")
     sets = list(method.sets(options, chosen))
     if len(sets) > 1:
         raise InputError(f"an attack takes one set, got {len(sets)} values of --tau")
@@ -160,7 +162,7 @@ def _batch(
             solver=chosen.solver, key=key, condition=condition, indices=numbers,
             noise=safety.shell(options.noise_radius * norm) if options.noise_radius else None,
             prompt=_around(options.prompt_radius, condition) if options.prompt_radius else None,
-            budget=options.budget, search=search, verdict=lambda samples: _judged(verdict, jnp.asarray(samples)),
+            budget=options.budget, search=search, verdict=lambda samples: _caught(verdict, jnp.asarray(samples)),
         )  # fmt: skip
     return {name: value for name, value in asdict(found).items() if name != "points"}
 

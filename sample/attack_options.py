@@ -21,7 +21,7 @@ class Attack(Sampling):
 
     Each image starts as `sample draw` draws it, with the same method, modifiers and guards. A search with gradients through
     the whole chain then moves its initial noise within --noise-radius, and with --prompt-radius the embedding of its prompt, to
-    raise the odds of --seek by the classifier --score. The classifier --verdict, which the search does not see, judges the
+    raise the odds of --seek by the classifier --score. The classifier --verdict, which the search does not see, decides on the
     image of the highest odds so far. The random search is the baseline. No prompt is made.
 
     Writes OUT/attack.json: for each search and budget the share of images on which the defence held, with 95 % Wilson
@@ -45,7 +45,7 @@ class Attack(Sampling):
     score: Path
     """Classifier that the attack ascends: the folder of a `jaxdiff train classifier` run."""
     verdict: Path
-    """Another classifier of the same attribute, trained with another seed or on other images, that judges the images."""
+    """Another classifier of the same attribute, trained with another seed or on other images, that decides on the images."""
     method: Method = Vanilla()
     """The method, with its options."""
     attribute: str | None = None

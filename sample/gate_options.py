@@ -1,4 +1,4 @@
-"""Options of the gates of `jaxdiff sample draw`: the last layers of safety, which judge prompts and drawn images."""
+"""Options of the gates of `jaxdiff sample draw`: the last layers of safety, which decide on prompts and drawn images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ REDRAWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions(CheckedOptions):
-    """What judges images and prompts, and what is done with those that are unsafe."""
+    """The classifiers of images and prompts, and what is done with those that are unsafe."""
 
     gate: Path | None = None
-    """Image gate, which judges every drawn image: an ONNX file (needs onnxruntime); the folder of a CLIP model, which
+    """Image gate, which classifies every drawn image: an ONNX file (needs onnxruntime); the folder of a CLIP model, which
     classifies by --gate-prompts, or `embedded-clip`; or the folder of a Stable Diffusion safety checker, `safety_checker/` of a
     pipeline."""
     gate_prompts: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class GateOptions(CheckedOptions):
     gate_output: str | None = None
     """With an ONNX file as --gate: name of the output with the answer, where there are several."""
     prompt_gate: Path | None = None
-    """Prompt gate, which judges the prompt of an image before it is drawn: the folder of a CLIP model, or `embedded-clip`."""
+    """Prompt gate, which decides on the prompt before an image is drawn: the folder of a CLIP model, or `embedded-clip`."""
     prompt_gate_concepts: tuple[str, ...] = ()
     """With --prompt-gate: phrases that describe unsafe concepts. One that ends with .txt is a text file with a phrase on each
     line."""

@@ -1,4 +1,4 @@
-"""The gates of a set that is being drawn: they judge the prompt of each image, and each drawn image."""
+"""The gates of a set that is being drawn: they decide on the prompt of each image, and on each drawn image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ class Gating:
     """The gates of a set.
 
     Attributes:
-        image: what judges images; None without an image gate.
-        prompt: what judges prompts; None without a prompt gate.
+        image: the classifier of images; None without an image gate.
+        prompt: the classifier of prompts; None without a prompt gate.
         policy: what is done with unsafe images.
         redraws: how many times an unsafe image is drawn again.
     """
@@ -132,7 +132,7 @@ def gating(options: GateOptions, chosen: Setting) -> Gating:
             raise InputError("--prompt-gate-concepts has no phrase")
         prompt = PromptGate(model, phrases, float(options.prompt_gate_threshold), about)
     if request is not None:
-        shape = require_pixels(chosen.model.space.shown, "--gate judges images, and the model").shape
+        shape = require_pixels(chosen.model.space.shown, "--gate classifies images, and the model").shape
         image = unsafe.opened(request, options.gate_unsafe, np.full(shape, 128, np.uint8), "--gate-unsafe")
     redraws = options.gate_redraws if options.gate_policy == "redraw" else 0
     return Gating(image, prompt, options.gate_policy, redraws)

@@ -57,7 +57,7 @@ class ShardWork:
         return indices, redraws
 
     def add(self, drawn: Float[np.ndarray, "r ..."], notes: Mapping[str, np.ndarray]) -> int:
-        """Decodes and judges what was taken, now drawn; returns the number of images that are finished.
+        """Decodes and classifies what was taken, now drawn; returns the number of images that are finished.
 
         Raises:
             InputError: a sample is not finite, a gate fails, or a part cannot be written.

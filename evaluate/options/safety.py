@@ -99,7 +99,7 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
             if self.unsafe is None:
                 raise InputError("--unsafe is needed, as ATTRIBUTE=VALUE,VALUE,... of the real images; or --classifier")
             if other := next((name for name in ("prompts", "safe", "clip") if getattr(self, name)), None):
-                raise InputError(f"--{other} needs --classifier, which judges sets that were drawn by prompts")
+                raise InputError(f"--{other} needs --classifier, which classifies sets that were drawn by prompts")
             return
         defaults = type(self).__dataclass_fields__
         if other := next((name for name in _OF_REAL if getattr(self, name) != defaults[name].default), None):

@@ -22,7 +22,7 @@ class GateCounts:
         refused: of them, black images in the place of unsafe ones.
         prompt_gate: images whose prompt the prompt gate caught; None without one.
         gate: images whose first draw the image gate caught; None without one.
-        judged: images that the image gate judged.
+        classified: images that the image gate classified.
         redraws: how many times images were drawn again.
         passed: images that were caught, and of which a later draw passed.
     """
@@ -31,7 +31,7 @@ class GateCounts:
     refused: int
     prompt_gate: int | None
     gate: int | None
-    judged: int
+    classified: int
     redraws: int
     passed: int
 
@@ -50,7 +50,7 @@ class GateCounts:
             refused=int(refused.sum()),
             prompt_gate=int(prompt.sum()) if "prompt_gate" in provenance else None,
             gate=int((caught > 0).sum()) if "gate" in provenance else None,
-            judged=int((~(prompt & refused)).sum()),
+            classified=int((~(prompt & refused)).sum()),
             redraws=int(np.minimum(caught, most).sum()),
             passed=int(((caught > 0) & ~refused).sum()) if most else 0,
         )
@@ -61,7 +61,7 @@ class GateCounts:
         if self.prompt_gate is not None:
             parts.append(f"the prompt gate caught the prompts of {self.prompt_gate} of {self.images} images")
         if self.gate is not None:
-            parts.append(f"the image gate caught {self.gate} of {self.judged} images")
+            parts.append(f"the image gate caught {self.gate} of {self.classified} images")
         if self.redraws:
             parts.append(f"{self.redraws} redraws, after which {self.passed} of these passed")
         return "; ".join([*parts, f"{self.refused} of {self.images} images are refused"])

@@ -3,7 +3,7 @@
 The white-box attacker knows the whole chain, guards included, and searches for the initial noise, or the embedding of a
 prompt, whose sample has the highest score by a classifier. What a defence withstands here it withstands for every noise, and
 every prompt whose embedding lies in the region, up to what the search misses; no prompt is made. A second classifier, which the
-search does not see, judges the samples, since a search also finds errors of the classifier that it ascends.
+search does not see, gives the verdict on the samples, since a search also finds errors of the classifier that it ascends.
 """
 
 from collections.abc import Callable

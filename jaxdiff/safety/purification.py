@@ -1,8 +1,8 @@
 """Adversarial purification by the model itself (DiffPure, Nie et al., ICML 2022), and the accuracy of what it defends.
 
 An image is noised to a level at which the perturbation of an attacker is small against the noise, and denoised by the model.
-A classifier of the purified image is attacked with gradients through the purifier, and judged under noise that the attacker has
-not seen: without both, a random and deep defence only looks strong (Athalye et al., ICML 2018).
+A classifier of the purified image is attacked with gradients through the purifier, and evaluated under noise that the attacker
+has not seen: without both, a random and deep defence only looks strong (Athalye et al., ICML 2018).
 """
 
 from collections.abc import Callable
@@ -174,7 +174,7 @@ def robustness(
 
     The attack maximises the margin by which another value wins, with gradients through every step of the purifier and new noise
     in every evaluation (expectation over transformation, Athalye et al. 2018), averaged over `draws`. Both the images and
-    the attacked images are then judged under `fresh` purifications with other noise, the same for both.
+    the attacked images are then classified under `fresh` purifications with other noise, the same for both.
 
     Arguments:
         logits: images (B, ...) to logits (B, K); a pytree that is called, or a function, differentiable.
@@ -182,10 +182,10 @@ def robustness(
         labels: integers in 0 .. K - 1.
         region: of the attacked image around the image, e.g. `box(8 / 127.5)`.
         budget: the most runs for each image, see `maximise`; a run with `draws` purifications counts `draws` times.
-        key: of the noise of attack and judgement.
+        key: of the noise of the attack and of the evaluation after it.
         purifier: None attacks the classifier itself.
         search: `gradient` (PGD) or `random`.
-        draws, fresh: purifications in an evaluation, and in the judgement, each at least 1.
+        draws, fresh: purifications in an evaluation, and after it, each at least 1.
         indices: (B,) integers, by default 0 .. B - 1.
 
     Raises:
@@ -195,12 +195,12 @@ def robustness(
         raise InputError(f"`draws` and `fresh` must be at least 1, got {draws} and {fresh}")
     x, labels = jnp.asarray(images), of_batch(labels, len(images), "labels")
     keys = sample_keys(key, indices_of(indices, len(x)))
-    attack, judge = (jax.vmap(lambda key, part=part: jax.random.fold_in(key, part))(keys) for part in (0, 1))
+    attack, after = (jax.vmap(lambda key, part=part: jax.random.fold_in(key, part))(keys) for part in (0, 1))
     margin = _Margin(as_denoiser(logits), purifier, labels, attack, draws)
     found = maximise(margin, (x,), (region,), budget=budget // draws, search=search, keys=keys)
     return Robustness(
-        _correct(margin, x, judge, fresh=fresh),
-        _correct(margin, jnp.asarray(found.points[0]), judge, fresh=fresh),
+        _correct(margin, x, after, fresh=fresh),
+        _correct(margin, jnp.asarray(found.points[0]), after, fresh=fresh),
         found.points[0],
         int(found.runs[-1]) * draws,
     )

@@ -1,4 +1,4 @@
-"""Images that a gate refused are never judged: readers leave them out, keep the others' places, and reports count them."""
+"""Images that a gate refused are never evaluated: readers leave them out, keep the others' places, and reports count them."""
 
 import numpy as np
 import pytest

@@ -91,7 +91,7 @@ def test_another_threshold_is_another_column(evaluate, sets, tmp_path):
     assert f"red above {threshold:g}" in (tmp_path / "out" / "safety.md").read_text()
 
 
-def test_a_clip_model_judges_compares_and_finds_what_else_changed(evaluate, sets, tmp_path):
+def test_a_clip_model_classifies_compares_and_finds_what_else_changed(evaluate, sets, tmp_path):
     model = clip.load(test_clip.written(tmp_path / "clip"))
     tone = Attribute("tone", ("man", "photo"))
     for name, images in (("one", sets), ("other", np.roll(sets, 2, axis=-1))):

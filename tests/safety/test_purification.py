@@ -1,4 +1,4 @@
-"""Purification of a Gaussian follows its closed form, and accuracy under attack is judged honestly."""
+"""Purification of a Gaussian follows its closed form, and accuracy under attack is counted honestly."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`sample attack`: the searches of the library on what `sample draw` draws, judged by another classifier, and resumed."""
+"""`sample attack`: the searches of the library on what `sample draw` draws, evaluated by another classifier, and resumed."""
 
 import json
 from functools import partial
@@ -23,6 +23,7 @@ from sample.attack_options import Attack
 from sample.command_line import made
 from sample.draw import draw
 from sample.options import Draw
+from tests import small_pipeline
 from tests.sample.modifying import SIZE, UNSAFE
 
 GLASSES = Attribute("glasses", ("no", "yes"))
@@ -33,9 +34,13 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Two classifiers of glasses with other weights, and one of another attribute."""
-    folder = tmp_path_factory.mktemp("classifiers")
+    return written_classifiers(tmp_path_factory.mktemp("classifiers"), SIZE)
+
+
+def written_classifiers(folder, size):
+    """The folder, with classifiers of images of this size."""
     config = ClassifierConfig(
-        size=SIZE, channels=3, values=2, base=8, multipliers=(1,), blocks=0, attention=(), head_channels=8, dropout=0.0, stem=2
+        size=size, channels=3, values=2, base=8, multipliers=(1,), blocks=0, attention=(), head_channels=8, dropout=0.0, stem=2
     )
     shapes = jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))
     for name, seed, attribute in (
@@ -142,3 +147,46 @@ def test_options_that_do_not_fit_are_refused(changes, message, given, found, tmp
     with pytest.raises(InputError, match=message):
         attacking.attack(made(Attack, out=tmp_path / "out", **{**kept, **changes}))
     assert not (tmp_path / "out" / "attack.json").exists()
+
+
+@pytest.fixture(scope="module")
+def by_prompt(tmp_path_factory):
+    """Options of an attack on the embeddings of two prompts, without its folder."""
+    made_in = tmp_path_factory.mktemp("by-prompt")
+    classes = written_classifiers(made_in / "classifiers", small_pipeline.SIZE)
+    return {
+        "model": small_pipeline.folder(made_in / "pipeline"), "attribute": "group: a photo of a man | a photo of a woman",
+        "guidance_scale": 3.0, "seek": "glasses=yes", "score": classes / "score", "verdict": classes / "verdict", "count": 4,
+        "batch_size": 2, "solver": "ddim", "steps": 3, "budget": 9, "noise_radius": 0.0, "prompt_radius": 0.3,
+    }  # fmt: skip
+
+
+def test_embeddings_of_prompts_move_within_their_radius(by_prompt, tmp_path, monkeypatch):
+    """The first evaluation is the drawn set; decoded images are scored; the noise stays, and each embedding within its ball."""
+    whole, attacks = safety.attack, []
+    monkeypatch.setattr(
+        attacking.safety, "attack", lambda *given, **named: attacks.append((whole(*given, **named), named)) or attacks[-1][0]
+    )
+    out = attacking.attack(made(Attack, out=tmp_path / "out", **by_prompt))
+    report = json.loads((out / "attack.json").read_text())
+    searched = ("seek", "score", "verdict", "budget", "noise_radius", "prompt_radius")
+    (drawn,) = draw(made(Draw, out=tmp_path / "drawn", **{name: by_prompt[name] for name in by_prompt if name not in searched}))
+    odds = load_classifier(by_prompt["score"]).log_odds(("yes",))
+    of = lambda pictures: np.asarray(odds(jnp.asarray(pictures, jnp.float32) / 127.5 - 1, EARLIEST)).mean()  # noqa: E731
+    for name in ("gradient", "random"):
+        curve = report["searches"][name]["log_odds"]
+        np.testing.assert_allclose(curve[0], of(images(drawn)), rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(curve[-1], of(images(out / name)), rtol=0.02, atol=0.02)
+    assert report["searches"]["gradient"]["log_odds"][-1] > report["searches"]["gradient"]["log_odds"][0] + 1e-3
+    assert len(attacks) == 4
+    for found, named in attacks:
+        (point,), (start,) = found.points, [leaf for leaf in jax.tree.leaves(named["condition"]) if leaf.ndim == 3]
+        moved, norms = (np.linalg.norm(np.reshape(each, (len(each), -1)), axis=1) for each in (point - start, start))
+        assert named["noise"] is None and moved.max() > 0
+        assert (moved <= 0.3 * np.sqrt(np.square(norms).mean()) * (1 + 1e-5)).all()
+
+
+def test_the_embeddings_of_two_encoders_are_refused(by_prompt, tmp_path):
+    xl = small_pipeline.folder(tmp_path / "xl", xl=True)
+    with pytest.raises(InputError, match="--prompt-radius moves the only embedding of a prompt"):
+        attacking.attack(made(Attack, out=tmp_path / "out", **{**by_prompt, "model": xl}))
