@@ -54,6 +54,7 @@ MODIFIER_OPTIONS = {
     "interval": ("--guidance-scale", "2", "--guidance-interval", "0.01", "1"),
     "adaptive_projected": ("--guidance-scale", "2", "--adaptive-projected"),
     "safe_latent": ("--guidance-scale", "2", "--sld", "medium", "--unsafe-label", "group=round"),
+    "safree": ("--safree", "--unsafe-concepts", "a beard"),
     "autoguidance": ("--guide", "run", "--guide-scale", "2"),
     "dynamic_thresholding": ("--dynamic-thresholding", "99"),
     "safe": UNSAFE,
@@ -122,6 +123,7 @@ REFUSED = {
 }
 for refused in REFUSED.values():
     refused |= {f"draw {name}": f"--method {name} needs --fair-table" for name in ("fair_instruction", "fair_projection")}
+    refused["draw under safree"] = "--unsafe-concepts is for text-to-image models, and this model takes no prompts"
 for refused in (REFUSED["with classes"], REFUSED["with a null label"]):
     refused["search without data"] = "--metric feature needs real images, and the model does not record its training data"
     refused["search objective without data"] = "--objective needs real images, and the model does not record its training data"
