@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def prepare(training: bool = False) -> None:
     if on_cpu and platform.libc_ver()[0] == "glibc" and not chosen:
         _keep_memory()
     _keep_programs()
+    _write_programs_whole()
 
 
 def forget_flags() -> None:
@@ -83,6 +85,33 @@ def _keep_programs() -> None:
         cache.trim("programs")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+
+
+def _write_programs_whole() -> None:
+    """Lets JAX write each entry of its cache under a temporary name and rename it, and replace a damaged one.
+
+    JAX writes an entry in place and never again. Another process reads half of it meanwhile, and what a killed process leaves
+    is compiled at each start, with a warning. A cache whose size the user limits has a lock of its own.
+    """
+    from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
+
+    if LRUCache.put.__module__ == __name__:
+        return
+    in_place = LRUCache.put
+
+    def put(self: LRUCache, key: str, value: bytes) -> None:
+        if self.eviction_enabled or "://" in str(self.path):
+            return in_place(self, key, value)
+        entry = Path(self.path, f"{key}{_CACHE_SUFFIX}")
+        partial = entry.with_name(f"{key}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            partial.write_bytes(value)
+            partial.replace(entry)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    LRUCache.put = put
 
 
 def _machine() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax._src.lru_cache import LRUCache
 
 from jaxdiff._console import cache, device
 from tests.processes import LIMIT, succeed
@@ -174,3 +175,27 @@ def test_a_second_start_takes_programs_from_disk_and_recompiles_damaged_ones(tmp
         file.write_bytes(file.read_bytes()[:50])
     (_, misses, anew), _ = start()
     assert misses > 0 and anew == first
+    (hits, misses, _), _ = start()
+    assert hits > 0 and misses == 0  # the damaged ones were replaced
+
+
+def test_a_reader_finds_a_whole_program_or_none(tmp_path, monkeypatch):
+    """While one process writes an entry, and after it was stopped in the middle."""
+    device.prepare()
+    kept, seen = LRUCache(str(tmp_path), max_size=-1), []
+    write = Path.write_bytes
+
+    def half(path, value):
+        write(path, value[: len(value) // 2])
+        seen.append(kept.get("key"))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return write(path, value)
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    kept.put("key", b"first")
+    assert seen == [None] and kept.get("key") == b"first"
+    with pytest.raises(KeyboardInterrupt):
+        kept.put("key", b"again")
+    assert seen == [None, b"first"] and kept.get("key") == b"first"
+    assert len(list(tmp_path.iterdir())) == 1
