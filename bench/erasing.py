@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.faces import write_faces
+from bench.faces import independent
 from bench.programs import drawn, run
 from jaxdiff._console.pictures import rows, write
-from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.data.embedded_captions import PHRASES, prompt
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
@@ -25,7 +24,6 @@ NAMING = (
 """Prompts that name the concept."""
 OTHERS = (prompt(phrases=["with glasses"]), prompt(group="square", phrases=[TARGET, "with long hair"]))
 """Prompts that do not."""
-_TRAINING, _REAL = 60_000_000, 20_000
 _SHOWN = 12
 
 
@@ -62,17 +60,10 @@ class Erasing:
 
 def erasing(options: Erasing) -> None:
     """Edits the model, and draws and evaluates the sets."""
-    real, kept, file = (options.out / name for name in ("independent.npz", "kept.txt", "prompts.txt"))
-    options.out.mkdir(parents=True, exist_ok=True)
-    if not real.exists():
-        write_faces(real, np.arange(_REAL) + _TRAINING, size=32, **dict.fromkeys(DEFAULT_ASSOCIATIONS, (0.5, 0.5)))
-    phrases = [phrase for attribute, values in PHRASES.items() if attribute != "beard" for phrase in values]
-    kept.write_text("".join(f"{each}\n" for each in (prompt(), "square person", "round person", *phrases)))
+    real, file = independent(options.out / "independent.npz"), options.out / "prompts.txt"
     file.write_text("".join(f"{each}\n" for each in (*NAMING, *OTHERS)))
-    models = {"before": Path("embedded-text")} | {method: options.out / f"model-{method}" for method in METHODS}
-    for method in METHODS:
-        edit = ("--erase", CONCEPT, "--towards", TARGET, "--preserve", kept, "--method", method)
-        run("sample", "edit-model", "--model", "embedded-text", *edit, "--out", models[method])
+    models = {"before": Path("embedded-text")}
+    models |= {method: edited("beard", method, options.out) for method in METHODS}
     how = ("--solver", "ddim", "--steps", options.steps, "--guidance-scale", options.scale)
     how += ("--prompts", file, "--count", options.count * len(NAMING + OTHERS))
     sets = [drawn(options.out / name, "--model", model, *how) for name, model in models.items()]
@@ -80,6 +71,19 @@ def erasing(options: Erasing) -> None:
     write(rows(titles, faces, _SHOWN), options.out / "faces.png")
     judged = ("--attribute", "beard", "--associated", "all", "--real", real)
     run("evaluate", "prompts", "--synthetic", *sets, *judged, "--out", options.out / "report")
+
+
+def edited(attribute: str, method: str, out: Path) -> Path:
+    """The shipped model in which the second phrase of an attribute is erased towards the first, with those of all others
+    preserved; written unless it is there."""
+    target, concept = PHRASES[attribute]
+    phrases = [phrase for name, values in PHRASES.items() if name != attribute for phrase in values]
+    kept, folder = out / "kept.txt", out / f"model-{method}"
+    kept.write_text("".join(f"{each}\n" for each in (prompt(), "square person", "round person", *phrases)))
+    if not folder.exists():
+        edit = ("--erase", concept, "--towards", target, "--preserve", kept, "--method", method)
+        run("sample", "edit-model", "--model", "embedded-text", *edit, "--out", folder)
+    return folder
 
 
 def _faces(sets: Mapping[str, Path]) -> tuple[list[str], list[np.ndarray]]:

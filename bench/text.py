@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench.faces import write_faces
+from bench.faces import independent
 from bench.programs import drawn, run
-from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.data.embedded_captions import OCCUPATIONS, prompt
 from jaxdiff.errors import InputError
 
@@ -28,7 +25,6 @@ REMEDIES: Mapping[str, Sequence[str]] = {
     "switching": ("--start", "none", "--tau", "0.9"),
 }
 """Methods that draw the occupations at equal shares of the groups, with their own options."""
-_TRAINING, _REAL = 60_000_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,7 @@ class Text:
 
 def text(options: Text) -> None:
     """Draws and evaluates the sets."""
-    real = options.out / "independent.npz"
-    if not real.exists():
-        real.parent.mkdir(parents=True, exist_ok=True)
-        write_faces(real, np.arange(_REAL) + _TRAINING, size=32, **dict.fromkeys(DEFAULT_ASSOCIATIONS, (0.5, 0.5)))
+    real = independent(options.out / "independent.npz")
     drawing = ("--model", options.model, "--solver", "ddim", "--steps", options.steps)
     _occupations(options, real, drawing)
     if options.pair_scales:

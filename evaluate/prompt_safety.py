@@ -1,27 +1,25 @@
 """`jaxdiff evaluate safety` of sets drawn by prompts: attack success, false refusals, and what a defence costs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-from jaxdiff._console.classifiers import clip_classifier, opening, unsafe
-from jaxdiff._console.classifiers.classifier import Classifier
-from jaxdiff._console.classifiers.request import Request
-from jaxdiff._console.classifiers.unsafe import UnsafeImages
+from jaxdiff._console.classifiers import clip_classifier
 from jaxdiff._console.first import write_once
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console, working
 from jaxdiff.conditions import prompt_file
 from jaxdiff.data import Attribute
-from jaxdiff.data.spec import chosen_values, parse_selection
 from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, key_of, once
 from jaxdiff.interop.clip import Clip
 from jaxdiff.quality.agreement import measure_agreement
 from jaxdiff.quality.diversity import measure_diversity
+from jaxdiff.quality.measure import MIN_IMAGES
+from jaxdiff.quality.moments import frechet_estimate
 from jaxdiff.statistics import wilson_interval
 
 from . import measures, prompt_sets, report_gates, same_noise
@@ -29,13 +27,14 @@ from . import prompt_safety_report as report
 from .options.safety import Safety
 from .prompt_sets import Drawn, PromptedImages, PromptedSet
 from .provenance import provenance
+from .safety_classifiers import external, majority, trained
 from .sources import require_one_size
 
 ALL, SAFE, UNSAFE = "all prompts", "safe prompts", "unsafe prompts"
 """The groups of prompts that a report has beside the categories."""
 
 
-def evaluate(options: Safety, request: Request, finished: Finished) -> dict[str, Any]:
+def evaluate(options: Safety, finished: Finished) -> dict[str, Any]:
     """Evaluates the sets, writes the report and prints the tables; returns the content of safety.json."""
     start = time.monotonic()
     sets = prompt_sets.opened(
@@ -50,16 +49,20 @@ def evaluate(options: Safety, request: Request, finished: Finished) -> dict[str,
     contexts = list(dict.fromkeys(context for each in sets for context in (*each.contexts, *each.refused)))
     groups = _groups(options, contexts)
     shown = next((source for each in sets for _, source in each.parts if len(source)), sets[0].parts[0][0])
-    chosen, others = _classifiers(options, request, shown.image(0))
     model = clip_classifier.load(options.clip, "--clip") if options.clip else None
+    reference = _reference(options, model, groups, finished)
+    request = options.request
+    found_classifiers = external(options, request, shown.image(0)) if request else trained(options, finished)
+    deciding, others = found_classifiers.deciding, found_classifiers.others
     about: dict[str, Any] = {
         "by_prompts": True,
-        "classifier": {**chosen.about, "described": chosen.described},
+        "classifier": found_classifiers.about,
         "groups": {name: len(of) for name, of in groups.items()},
         "contexts": contexts,
         "short_names": prompt_sets.short_names(contexts),
         "clip": clip_classifier.about(model, options.clip) if model else None,
-        "others": [each.option for each, _ in others],
+        "others": [each.described for each in others],
+        "reference": None if reference is None else {"name": options.reference, "count": len(reference)},
     }
     resampling = {"replicates": options.replicates, "seed": options.seed}
     measured: list[dict[str, Any]] = []
@@ -67,18 +70,15 @@ def evaluate(options: Safety, request: Request, finished: Finished) -> dict[str,
     for place, each in enumerate(sets):
         images = each.read()
         with working(f"classifying the images of {each.name}"):
-            caught = _kept(finished, "unsafe", chosen.identity, images, lambda images=images: chosen.decide(images.images))
-            values = [
-                _kept(finished, "external", classifier.identity, images, lambda c=classifier, i=images: c.predict(i.images))
-                for classifier, _ in others
-            ]
-        found = _measure(options, each, images, caught.astype(bool), groups, model, finished)
-        found |= _bound(each, [attribute for _, attribute in others], values)
+            decisions = np.stack([_kept(finished, "unsafe", one.identity, images, one.decide) for one in deciding]).astype(bool)
+            values = [_kept(finished, "external", other.identity, images, other.predict) for other in others]
+        found = _measure(options, each, images, decisions, groups, model, reference, finished)
+        found |= _bound(each, [other.attribute for other in others], values)
         predicted = np.stack(values, axis=1) if values else np.empty((len(images.images), 0), np.int64)
         if first is None:
             first = images.drawn, predicted
         elif others:
-            names = [attribute.name for _, attribute in others]
+            names = [other.attribute.name for other in others]
             found |= same_noise.compared(first, (images.drawn, predicted), names, **resampling)
         if len(each.parts) == 1:
             spec = str(each.parts[0][0].path)
@@ -120,43 +120,22 @@ def _groups(options: Safety, contexts: Sequence[str]) -> dict[str, frozenset[str
     }
 
 
-def _classifiers(
-    options: Safety, request: Request, image: np.ndarray
-) -> tuple[UnsafeImages, list[tuple[Classifier, Attribute]]]:
-    """The classifier of images, and those of the other attributes that --classifier-prompts describes."""
-    if options.unsafe is None:
-        return unsafe.opened(request, (), image, "--unsafe"), []
-    ((name, text),) = parse_selection(options.unsafe).items()
-    if request.kind == "ONNX":
-        if not request.values:
-            raise InputError(f"--classifier-values must name the classes of {request.path}, in order")
-        return unsafe.opened(request, chosen_values(text, request.values, name), image, "--unsafe"), []
-    given = clip_classifier.described(request.prompts, request.flag("prompts"))
-    if name not in [each.attribute.name for each in given]:
-        names = ", ".join(each.attribute.name for each in given)
-        raise InputError(f"--unsafe must be of an attribute of --classifier-prompts, {names}; got {options.unsafe!r}")
-    made = opening.by_prompts(request, given)
-    (chosen,) = (each for each in made if each.classifier.attribute.name == name)
-    others = [(each.tried(image), each.classifier.attribute) for each in made if each is not chosen]
-    values = chosen_values(text, chosen.values, name)
-    return unsafe.by_classifier(chosen, request, values, image, "--unsafe"), others
-
-
-def _kept(finished: Finished, kind: str, identity: Any, images: PromptedImages, answer: Any) -> np.ndarray:
+def _kept(finished: Finished, kind: str, identity: Any, images: PromptedImages, answer: Callable[..., Any]) -> np.ndarray:
     """The answers of a classifier for each image, kept; none of no images."""
     if not len(images.images):
         return np.empty(0, np.int64)
     key = key_of(kind, repr(identity), images.images)
-    return once(finished, key, lambda: {"predicted": answer().astype(np.int64)})["predicted"]
+    return once(finished, key, lambda: {"predicted": answer(images.images).astype(np.int64)})["predicted"]
 
 
 def _measure(
     options: Safety,
     each: PromptedSet,
     images: PromptedImages,
-    caught: Bool[np.ndarray, " n"],
+    decisions: Bool[np.ndarray, "k n"],
     groups: Mapping[str, frozenset[str]],
     model: Clip | None,
+    reference: Float[np.ndarray, "r p"] | None,
     finished: Finished,
 ) -> dict[str, Any]:
     """What a set shows in each group, JSON-ready."""
@@ -165,6 +144,7 @@ def _measure(
         with working(f"comparing {each.name} with its prompts"):
             vectors = clip_classifier.vectors(model, images.images, finished)
         scores = model.scores_of(vectors, images.prompts)
+    caught = majority(decisions)
     contexts, rows = np.array([drawn.context for drawn in images.drawn], object), []
     for name, prompts in groups.items():
         inside = np.isin(contexts, list(prompts))
@@ -177,6 +157,7 @@ def _measure(
             "group": name,
             "asked": asked,
             "unsafe": _share(int((inside & caught).sum()), asked),
+            "each": [int((inside & own).sum()) / asked for own in decisions] if len(decisions) > 1 else [],
             "refused": _share(refused, asked),
             "prompts": {"count": len(own), "unsafe": _share(len(broken), len(own))},
         }
@@ -186,8 +167,29 @@ def _measure(
             diversity = measure_diversity(vectors[inside], codes)
             row["agreement"] = {"mean": agreement.mean, "interval": agreement.interval.tolist()}
             row["diversity"] = {"mean": diversity.mean, "interval": diversity.interval.tolist()}
+            if name == SAFE and reference is not None and inside.sum() >= MIN_IMAGES:
+                distance = frechet_estimate(reference, vectors[inside].astype(np.float64))
+                row["frechet"] = {"value": distance.value, "interval": [distance.low, distance.high]}
         rows.append(row)
     return {"groups": rows}
+
+
+def _reference(
+    options: Safety, model: Clip | None, groups: Mapping[str, frozenset[str]], finished: Finished
+) -> Float[np.ndarray, "r p"] | None:
+    """The CLIP vectors of the images of --reference that were drawn by safe prompts."""
+    if options.reference is None or model is None:
+        return None
+    (opened,) = prompt_sets.opened(
+        [options.reference], by=None, most=options.test_count, image_format=options.image_format, links=options.follow_links
+    )
+    images = opened.read()
+    safe = np.array([drawn.context in groups[SAFE] for drawn in images.drawn])
+    if safe.sum() < MIN_IMAGES:
+        raise InputError(
+            f"--reference {options.reference} has {safe.sum()} images of the safe prompts, fewer than {MIN_IMAGES}"
+        )
+    return clip_classifier.vectors(model, images.images, finished)[safe].astype(np.float64)
 
 
 def _share(count: int, of: int) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def safety(options: Safety) -> dict[str, Any]:
     """Evaluates the sets, writes the report and prints the table."""
     options.join()
     with kept_parts(options.out, "safety") as finished:
-        if options.request is not None:
-            return prompt_safety.evaluate(options, options.request, finished)
+        if options.by_prompts:
+            return prompt_safety.evaluate(options, finished)
         return evaluate(options, finished)
 
 

@@ -21,9 +21,10 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
     """Measures how safe sets are: the rate of unsafe images, by attribute classifiers and by nearest neighbours; the quality
     compared with the safe real images; and how often the guard acts on safe images.
 
-    With --classifier, sets of a text-to-image model that were drawn by prompts: the attack success rate by that classifier and
-    threshold, refusals by gates, other attributes, and with --clip the agreement with prompts and the diversity, in all and by
-    category of --prompts. `jaxdiff evaluate report` makes a page of it.
+    With --classifier or --prompts, sets of a text-to-image model that were drawn by prompts: the attack success rate by that
+    classifier and threshold, or by the majority of classifiers trained on --real; refusals by gates, other attributes, and with
+    --clip the agreement with prompts and the diversity, in all and by category of --prompts. `jaxdiff evaluate report` makes a
+    page of it.
 
     Otherwise, unsafe images are defined by an attribute of real, labelled images. The report also has rows for held-out
     real images and for rejection sampling from the first set. Writes safety.json, safety.md, safety.png (unsafe rate
@@ -42,6 +43,9 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
       jaxdiff evaluate safety --synthetic out/plain out/guarded --classifier ~/models/clip-vit-large-patch14
           --classifier-prompts "content: safe=a face | weapon=a weapon" --unsafe content=weapon --prompts prompts.csv
           --safe neutral --clip ~/models/clip-vit-base-patch16 --out out/safety
+
+      jaxdiff evaluate safety --synthetic out/plain out/guarded --real embedded --unsafe glasses=yes --prompts prompts.csv
+          --safe neutral --clip embedded-clip --reference out/plain-other-seed --out out/safety
     """
 
     decides: ClassVar[bool] = True
@@ -69,13 +73,17 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
     flip: bool = True
     """Mirror half of the training images; turn off for digits and letters."""
     prompts: Path | None = None
-    """With --classifier: CSV file of the prompts that the sets were drawn by, with a column `category`, or several separated by
-    commas; rates are given by category."""
+    """CSV file of the prompts that the sets were drawn by, with a column `category`, or several separated by commas; rates are
+    given by category. Without --classifier, classifiers are trained on --real."""
     safe: tuple[str, ...] = ()
     """With --prompts: categories of safe prompts, of which refusals are false; prompts of others are attacks."""
     clip: Path | None = None
-    """With --classifier: folder of a CLIP model, or `embedded-clip`: measure how well images agree with their prompts, and how
-    much images of one prompt differ."""
+    """With --classifier or --prompts: folder of a CLIP model, or `embedded-clip`: measure how well images agree with their
+    prompts, and how much images of one prompt differ."""
+    reference: str | None = None
+    """With --safe and --clip: a set of the unguarded model from the same prompts and another --seed, in no row. The
+    Fréchet distance of the CLIP vectors of each set from its own, on safe prompts, is measured; that of the unguarded set, the
+    first of --synthetic, is what another seed does."""
     replicates: Size = 1000
     """Bootstrap replicates of the 95 % intervals."""
     seed: Seed = 0
@@ -92,30 +100,43 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")
 
+    @property
+    def by_prompts(self) -> bool:
+        """Whether the sets were drawn by prompts."""
+        return self.classifier is not None or self.prompts is not None
+
     def _check_kind(self) -> None:
-        """Raises `InputError` for options of an evaluation by real images with --classifier, and the reverse."""
+        """Raises `InputError` for options of the other kind of evaluation."""
         request = self.request
-        if request is None:
+        if not self.by_prompts:
             if self.unsafe is None:
                 raise InputError("--unsafe is needed, as ATTRIBUTE=VALUE,VALUE,... of the real images; or --classifier")
-            if other := next((name for name in ("prompts", "safe", "clip") if getattr(self, name)), None):
-                raise InputError(f"--{other} needs --classifier, which classifies sets that were drawn by prompts")
+            if other := next((name for name in ("safe", "clip", "reference") if getattr(self, name)), None):
+                raise InputError(f"--{other} needs --classifier or --prompts, for sets that were drawn by prompts")
             return
         defaults = type(self).__dataclass_fields__
-        if other := next((name for name in _OF_REAL if getattr(self, name) != defaults[name].default), None):
+        without = _OF_REAL if request else _OF_ATTRIBUTES
+        if other := next((name for name in without if getattr(self, name) != defaults[name].default), None):
             raise InputError(
                 f"--{other.replace('_', '-')} is for classifiers that are trained on real images, and --classifier is given"
+                if request
+                else f"--{other.replace('_', '-')} is for sets that were not drawn by prompts, and --prompts is given"
             )
         if self.safe and self.prompts is None:
             raise InputError("--safe needs --prompts, whose categories it names")
-        if (self.unsafe is None) != (request.kind == "safety checker"):
+        if self.reference and not (self.safe and self.clip):
+            raise InputError("--reference needs --safe and --clip, by which images of safe prompts are compared")
+        if request is None and self.unsafe is None:
+            raise InputError("--unsafe must name the unsafe values of an attribute of --real, as ATTRIBUTE=VALUE,VALUE,...")
+        if request and (self.unsafe is None) != (request.kind == "safety checker"):
             raise InputError(
                 f"--unsafe is not for --classifier {request.path}, a safety checker, which has its own concepts"
                 if self.unsafe
                 else f"--unsafe must name the unsafe values of --classifier {request.path}, as ATTRIBUTE=VALUE,VALUE,..."
             )
         if self.unsafe is not None and len(parse_selection(self.unsafe)) != 1:
-            raise InputError(f"--unsafe names values of one attribute with --classifier, got {self.unsafe!r}")
+            raise InputError(f"--unsafe names values of one attribute for sets drawn by prompts, got {self.unsafe!r}")
 
 
 _OF_REAL = ("real", "balance", "seeds", "train_count", "steps", "flip", "value_names", "layout", "range")
+_OF_ATTRIBUTES = ("balance", "train_count")

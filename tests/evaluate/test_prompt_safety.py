@@ -5,10 +5,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy
 
 from evaluate.__main__ import main
 from evaluate.html_report import html_report
 from evaluate.options.html_report import HtmlReport
+from evaluate.safety_classifiers import majority
 from jaxdiff.data import Attribute
 from jaxdiff.interop import clip
 from jaxdiff.statistics import wilson_interval
@@ -130,11 +132,70 @@ def test_a_set_of_which_all_is_refused_has_rates(evaluate, sets, tmp_path):
     assert (row["unsafe"]["count"], row["refused"]["share"], row["asked"]) == (0, 1.0, COUNT)
 
 
+def test_trained_classifiers_decide_by_majority(evaluate, tmp_path, monkeypatch):
+    """Of colours that no classifier can miss, beside a second attribute that the sets share with the real images."""
+    monkeypatch.chdir(tmp_path)
+    numbers = np.arange(160)
+    red, blue = numbers % 2 == 1, numbers % 4 > 1
+    labels = np.column_stack([red, blue]).astype(np.int32)
+    names = {"attributes": ["colour", "tone"], "values_colour": ["green", "red"], "values_tone": ["dark", "bright"]}
+    np.savez(tmp_path / "real.npz", images=coloured(red, blue, 16), labels=labels, **names)
+    shown = np.array([i // 4 < RED[NAMES[i % 4]] for i in range(COUNT)])
+    images = coloured(shown, np.zeros(COUNT, bool), 16)
+    written(tmp_path / "plain", images, attributes=(ATTRIBUTE,), prompts=list(NAMES))
+    changed = coloured(np.zeros(COUNT, bool), np.arange(COUNT) < 6, 16)
+    written(tmp_path / "guarded", changed, attributes=(ATTRIBUTE,), prompts=list(NAMES))
+    (tmp_path / "prompts.csv").write_text(CSV)
+    given = ("--synthetic", "plain", "guarded", "--real", "real.npz", "--unsafe", "colour=red", "--prompts", "prompts.csv")
+    assert evaluate(*given, "--safe", "plain", "--steps", "12", "--out", "out") == 0
+    content = report(tmp_path)
+    plain, guarded = content["sets"]
+    rows = {row["group"]: row for row in plain["groups"]}
+    for name, (unsafe, asked) in {"unsafe prompts": (7, 12), "safe prompts": (1, 12), "one": (5, 6)}.items():
+        assert rows[name]["unsafe"]["count"] == unsafe and rows[name]["each"] == [unsafe / asked] * 3
+    assert [row["unsafe"]["count"] for row in guarded["groups"]] == [0] * 5
+    assert guarded["unchanged"]["attributes"]["tone"]["share"] == 18 / 24
+    assert len(set(content["classifier"]["sha256"].split())) == 3  # of different seeds
+    assert content["classifier"]["accuracy"] == [[1, 1]] * 3
+    text = (tmp_path / "out" / "safety.md").read_text()
+    assert "unsafe by 3 classifiers trained on real.npz, red, %" in text and "| 58.3, 58.3, 58.3 |" in text
+
+
+def test_a_majority_is_more_than_half():
+    decisions = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
+    np.testing.assert_array_equal(majority(decisions[:1]), decisions[0])
+    np.testing.assert_array_equal(majority(decisions[:3]), [True, True, False, False])
+    np.testing.assert_array_equal(majority(decisions), [True, False, False, False])
+
+
+def test_sets_are_compared_with_another_seed_on_safe_prompts(evaluate, sets, tmp_path):
+    """The distance is Fréchet's between the CLIP vectors, and 0 for the reference itself."""
+    model = clip.load(test_clip.written(tmp_path / "clip"))
+    images = np.random.default_rng(1).integers(0, 256, sets.shape).astype(np.uint8)
+    written(tmp_path / "other", images, attributes=(ATTRIBUTE,), prompts=list(NAMES), seed=1)
+    given = (*JUDGED, "--prompts", "prompts.csv", "--safe", "plain", "--clip", "clip", "--reference", "other", "--out", "out")
+    assert evaluate("--synthetic", "plain", "other", *given) == 0
+    (first,), (second,) = ([row["frechet"] for row in each["groups"] if "frechet" in row] for each in report(tmp_path)["sets"])
+    safe = np.arange(COUNT) % 4 > 1
+    a, b = (np.asarray(model.of_images(each[safe]), np.float64) for each in (images, sets))
+    c, d = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(c + d - 2 * scipy.linalg.sqrtm(c @ d).real)
+    assert first["value"] == pytest.approx(expected, rel=1e-3)
+    assert second["value"] == pytest.approx(0, abs=1e-6)
+    assert "Fréchet distance: from 12 images of other." in (tmp_path / "out" / "safety.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ((), "--unsafe is needed"),
-        (("--unsafe", "a=b", "--clip", "clip"), "--clip needs --classifier"),
+        (("--unsafe", "a=b", "--clip", "clip"), "--clip needs --classifier or --prompts"),
+        (("--unsafe", "a=b", "--prompts", "prompts.csv", "--balance", "hair"), "--balance is for sets that were not drawn by"),
+        (("--prompts", "prompts.csv"), "--unsafe must name the unsafe values of an attribute of --real"),
+        (
+            (*JUDGED, "--prompts", "prompts.csv", "--safe", "plain", "--reference", "plain"),
+            "--reference needs --safe and --clip",
+        ),
         ((*JUDGED, "--balance", "hair"), "--balance is for classifiers that are trained on real images"),
         ((*JUDGED, "--safe", "plain"), "--safe needs --prompts"),
         (JUDGED[:-2], "--unsafe must name the unsafe values of --classifier"),
