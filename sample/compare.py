@@ -14,6 +14,7 @@ from jaxdiff._console.pictures import framed, write
 from jaxdiff._console.terminal import console
 from jaxdiff.conditions import prompt_file
 from jaxdiff.data.gated import GATE, PROMPT_GATE
+from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 
 from .compare_options import Compare
@@ -46,6 +47,8 @@ def _picture(folders: Mapping[str, Path], rows: Sequence[tuple[str, int]]) -> Im
     """The picture of the sets of each column, with the prompt and the index of each row."""
     columns = {name: _cells(SampleSet.open(folder), [index for _, index in rows]) for name, folder in folders.items()}
     height, width = next(iter(columns.values())).shape[1:3]
+    if other := next((name for name, cells in columns.items() if cells.shape[1:3] != (height, width)), None):
+        raise InputError(f"--columns {other!r} has a --model whose images have another size than those of the first column")
     font = ImageFont.load_default(size=13)
     sheet = Image.new("RGB", (TEXT + len(columns) * (width + SPACE), TITLE + len(rows) * (height + SPACE)), "white")
     pen = ImageDraw.Draw(sheet)

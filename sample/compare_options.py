@@ -14,7 +14,7 @@ from jaxdiff.errors import InputError
 if TYPE_CHECKING:
     from .options import Draw
 
-OWN = ("--model", "--prompts", "--prompt", "--attribute", "--values", "--count", "--seed", "--out", "--format", "--dry-run")
+OWN = ("--prompts", "--prompt", "--attribute", "--values", "--count", "--seed", "--out", "--format", "--dry-run")
 """Options of `sample draw` that a column does not take."""
 
 
@@ -29,6 +29,7 @@ class Compare(CheckedOptions):
 
       jaxdiff sample compare --model embedded-text --prompts prompts.csv --out out/figure
           --columns "plain: --guidance-scale 3 --solver ddim --steps 25" "negative prompt: --negative 'a face with glasses'"
+          "erased: --model out/no-glasses"
     """
 
     model: Path
@@ -39,7 +40,7 @@ class Compare(CheckedOptions):
     """Output folder of the picture and the sets."""
     columns: tuple[str, ...] = ()
     """Columns from left to right, each NAME: OPTIONS of `jaxdiff sample draw`. The options of the first column are those of the
-    others too, which add their own."""
+    others too, which add their own; --model there is an edited model, with images of the same size."""
     images: Size = 1
     """Images of each prompt, one below the other."""
     batch_size: Count | None = None
@@ -64,13 +65,15 @@ class Compare(CheckedOptions):
         from . import command_line
 
         columns = self._split()
-        given = ["--model", str(self.model), "--prompts", str(self.prompts), "--count", str(count), "--seed", str(self.seed)]
+        given = ["--prompts", str(self.prompts), "--count", str(count), "--seed", str(self.seed)]
         given += [] if self.batch_size is None else ["--batch-size", str(self.batch_size)]
         draws = {}
         for place, (name, own) in enumerate(columns):
             if wrong := [word for word in own if word.split("=")[0] in OWN]:
                 raise InputError(f"--columns {name!r} has {wrong[0]}, which all columns share or do not take")
-            words = [*given, "--out", str(self.out / _slug(name)), *columns[0][1], *(own if place else [])]
+            options = [*columns[0][1], *(own if place else [])]
+            edited = any(word.split("=")[0] == "--model" for word in options)
+            words = [*([] if edited else ["--model", str(self.model)]), *given, "--out", str(self.out / _slug(name)), *options]
             try:
                 draws[name] = parsed(command_line.DrawOptions, "jaxdiff sample draw", words).command
             except InputError as error:

@@ -1,10 +1,12 @@
 """`sample compare`: the sets of the columns are those of `sample draw`, and the picture has their images in their places."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import sample.drawing
 from jaxdiff.errors import InputError
@@ -68,6 +70,20 @@ def test_columns_are_sets_and_rows_are_prompts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(comparing, "MOST", 2)
     again = np.asarray(Image.open(compare(options(folder, tmp_path / "out", *columns, images=2))))
     np.testing.assert_array_equal(again, picture[: len(again)])
+
+
+def test_a_column_of_an_edited_model_is_drawn_from_it(folder, tmp_path):
+    edited = shutil.copytree(folder / "small", tmp_path / "edited")
+    (file,) = (edited / "unet").glob("*.safetensors")
+    weights = load_file(file)
+    save_file({name: 1.5 * array if "attn2.to_v" in name else array for name, array in weights.items()}, file)
+    columns = (PLAIN, f"edited: --model {edited}", "again: --steps 2")
+    compare(options(folder, tmp_path / "out", *columns))
+    plain, other, again = (SampleSet.open(tmp_path / "out" / name) for name in ("plain", "edited", "again"))
+    images = [np.stack([each.image(i) for i in range(len(PROMPTS))]) for each in (plain, other, again)]
+    np.testing.assert_array_equal(images[0], images[2])
+    assert (images[0] != images[1]).any(axis=(1, 2, 3)).all()
+    assert plain.provenance["model"] != other.provenance["model"]
 
 
 @pytest.mark.parametrize(
