@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxdiff.references import squared_distances
-
 
 class Pairs(NamedTuple):
     """The pairs of rows of a batch.
 
     Attributes:
-        flat: (B, D), the rows minus their mean.
-        squares: (B, B), squared distances.
+        flat: (B, D), the rows.
+        squares: (B, B), squared distances; 0 for equal rows alone.
         others: (B, B), whether the two rows are different samples under one condition.
     """
 
@@ -25,7 +23,7 @@ class Pairs(NamedTuple):
     def away(self, weights: Float[Array, "b b"]) -> Float[Array, "b d"]:
         """sum_j weights_ij (x_i - x_j) over the others."""
         weights = jnp.where(self.others, weights, 0.0)
-        return weights.sum(1, keepdims=True) * self.flat - jnp.matmul(weights, self.flat, precision="highest")
+        return jax.lax.map(lambda each: (each[0][:, None] * (each[1] - self.flat)).sum(0), (weights, self.flat))
 
 
 def pairs(x: Float[Array, "b ..."], copy: Int[Array, " b"]) -> Pairs:
@@ -36,9 +34,10 @@ def pairs(x: Float[Array, "b ..."], copy: Int[Array, " b"]) -> Pairs:
         copy: from `copies`.
     """
     flat = x.reshape(len(x), -1)
-    flat = flat - flat.mean(0)
     others = (copy[:, None] == copy) & ~jnp.eye(len(x), dtype=bool)
-    return Pairs(flat, squared_distances(flat, flat, jnp.square(flat).sum(1)), others)
+    # from differences, row by row: products would lose a small distance to rounding, by which guidances then divide
+    squares = jax.lax.map(lambda row: jnp.square(row - flat).sum(1), flat)
+    return Pairs(flat, squares, others)
 
 
 def copies(x: Float[Array, "b ..."]) -> Int[Array, " b"]:

@@ -37,9 +37,11 @@ class SafetyFlow(Displacing):
     def push(self, x: Float[Array, "b ..."], t: Float[Array, " b"], x0: Float[Array, "b ..."], own: Any) -> Array:
         """The gradient of the squared discrepancy, (4 gamma / N) sum_n k_n (x0 - y_n)."""
         nearest = self.references.without_repeats().nearest_squares(x0, NEAREST).mean(1, keepdims=True)
-        least = math.sqrt(jnp.finfo(nearest.dtype).tiny)
-        # a mean equal to all of its nearest references has gradient 0, whatever the width
-        gamma = jnp.where(nearest > 0, -math.log(HEIGHT) / jnp.where(nearest > least, nearest, least), 0.0)
+        # a mean equal to all of its nearest references up to its own rounding has gradient 0, whatever the width
+        flat = x0.reshape(len(x0), -1)
+        rounding = jnp.square(4 * jnp.finfo(flat.dtype).eps * flat).sum(1, keepdims=True)
+        apart = nearest > rounding
+        gamma = jnp.where(apart, -math.log(HEIGHT) / jnp.where(apart, nearest, 1.0), 0.0)
         weight = lambda squares: 4 * gamma / self.references.count * jnp.exp(-gamma * squares)  # noqa: E731
         return self.references.repulsion(x0, weight)
 
@@ -58,7 +60,8 @@ def safety_flow(
     the gradient and computed per sample, so that a sample does not depend on its batch. Every sample is pushed, however far it
     is: only the strength and the window limit this.
 
-    Apply `clipped` outside it, since the moved mean may leave the range of the data.
+    A mean that equals its nearest references up to rounding stays, as there the direction is undefined. Apply `clipped` outside
+    it, since the moved mean may leave the range of the data.
 
     Arguments:
         denoise: the denoiser inside, which may be a guidance.

@@ -84,6 +84,45 @@ def test_two_samples_are_set_at_the_radius_by_half_the_strength(doubles):
     np.testing.assert_allclose(moved, [[-0.6, -0.8], [1.2, 1.6]], rtol=1e-12)
 
 
+def given(x, t, condition):
+    """The condition as the posterior mean of any state."""
+    return condition
+
+
+@pytest.mark.parametrize("apart", [1e-4, 1e-9, 1e-15])
+def test_means_of_different_samples_are_set_at_the_radius_however_near_they_are(doubles, apart, rng):
+    """The push of each is (radius - distance) / 2 along their difference, and far samples stay bit for bit."""
+    direction = np.array([0.6, 0.0, 0.8])
+    means = np.stack([[0.25, -0.5, 1.0] + apart * direction, [0.25, -0.5, 1.0], [9.0, 9.0, 9.0]])
+    between = means[0] - means[1]
+    distance = np.linalg.norm(between)
+    repel = guidance.repellency(given, vp_cosine(), radius=0.75, strength=0.5, within_batch=True)
+    moved = guided(repel, jnp.asarray(rng.standard_normal((3, 3))), 0.5, jnp.asarray(means))
+    push = 0.5 * (0.75 / distance - 1) * between
+    np.testing.assert_allclose(moved[:2], means[:2] + [push, -push], rtol=1e-12)
+    np.testing.assert_array_equal(moved[2], means[2])
+
+
+def test_equal_means_of_different_samples_stay_and_have_the_slope_of_the_plain_mean(doubles, rng):
+    """Their direction is undefined: neither the push nor its derivative may be that of rounding."""
+    repel = guidance.repellency(given, vp_cosine(), radius=0.75, strength=1.0, within_batch=True)
+    states, means = jnp.asarray(rng.standard_normal((3, 5))), jnp.full((3, 5), 0.1).at[2].add(7.0)
+    step = jnp.asarray(rng.standard_normal((3, 5)))
+    moved, slope = jax.jvp(lambda means: guided(repel, states, 0.5, means), (means,), (step,))
+    np.testing.assert_array_equal(moved, means)
+    np.testing.assert_array_equal(slope, step)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_safety_flow_leaves_a_mean_that_is_a_reference_up_to_rounding(times, rng):
+    """However often it is repeated: the push, 0.6 / distance, would be that of rounding."""
+    point = rng.uniform(0.5, 1, (1, 5)).astype(np.float32)
+    flow = guidance.safety_flow(itself, vp_cosine(), np.repeat(point, times, 0), strength=1.0, window=ALWAYS)
+    near, away = jnp.nextafter(point, np.float32(2)), jnp.asarray(point) + np.float32(1e-3)
+    np.testing.assert_array_equal(guided(flow, near), near)
+    assert (np.abs(guided(flow, away) - away) > 1).all()
+
+
 def test_samples_stay_clear_of_a_reference_at_a_mode(key):
     """The last step of DDIM ends on the posterior mean, moved."""
     process = vp_cosine()
