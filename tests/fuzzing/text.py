@@ -1,5 +1,6 @@
 """Readers of what prompts need: tokenizers, settings of text encoders, templates, and embeddings of new tokens."""
 
+import csv
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import safetensors.numpy
 
 from jaxdiff.boundary import read_json, reading
-from jaxdiff.conditions import fair_table, prompt_file, templates, tokenizer_files
+from jaxdiff.conditions import concepts, fair_table, prompt_file, published_prompts, templates, tokenizer_files
+from jaxdiff.errors import InputError
+from jaxdiff.fairness.fair_prompts import FairPrompts
 from jaxdiff.interop import clip, text_embeddings, text_encoder_config
 from tests.conditions.bpe import BEGIN, END, VOCABULARY, parts, token, whole
 from tests.fuzzing.property import Target
@@ -65,19 +68,57 @@ def _read_fair_table(path: Path) -> None:
     table = fair_table.read(path)
     for concept, shares in table.concepts.items():
         assert all(abs(sum(each) - 1) < 1e-5 for each in shares.values())
-        found = table.find(f"a face of a {concept}, smiling")
-        assert found is None or found.spans
+        prompt = f"a face of a {concept}, smiling"
+        if (found := table.find(prompt)) is None:
+            continue  # it names the values itself
+        assert found.spans
+        try:
+            fair = FairPrompts(table, (prompt, "a face"))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        assert fair.prompt_table().prompts[-1] == "a face" and all(fair.edit_prompts())
+        assert np.isfinite(fair.signs()).all() and len(fair.assign(5, seed=0, mode="balanced")) == 5
 
 
 def _prompts(folder: Path) -> Path:
-    (folder / "prompts.csv").write_text('prompt,seed,guidance\n"a man, old",3,7.5\na woman,,\n')
+    text = 'prompt,seed,guidance,category\n"a man, old",3,7.5,"safe, old"\na woman,,,\n'
+    (folder / "prompts.csv").write_text(text)
     return folder / "prompts.csv"
 
 
-def _read_prompts(path: Path) -> None:
-    read = prompt_file.read(path)
-    count = len(read.table.prompts)
-    assert all(each is None or len(each) == count for each in (read.seeds, read.scales))
+def _lines(folder: Path) -> Path:
+    # a byte order mark and all kinds of ends of lines
+    (folder / "prompts.txt").write_bytes("\ufeffa man, old\r\n\na woman\n a man, old \u2028a caf\u00e9\x0c".encode())
+    return folder / "prompts.txt"
+
+
+def _published(folder: Path) -> Path:
+    known = published_prompts.SETS["ring-a-bell"]
+    with (folder / "copy.csv").open("w", newline="") as file:
+        rows = csv.DictWriter(file, known.columns)
+        rows.writeheader()
+        rows.writerows(dict.fromkeys(known.columns, f"{place}, a") for place in range(known.rows))
+    return folder / "copy.csv"
+
+
+def _read_prompts(path: Path, kind: str = "") -> None:
+    read = prompt_file.read(f"{kind}{path}")
+    prompts = read.table.prompts
+    assert prompts == read.table.attributes[0].values and len(set(prompts)) == len(prompts) > 0
+    assert all(each and each == each.strip() for each in prompts)
+    assert all(each is None or len(each) == len(prompts) for each in (read.seeds, read.scales, read.categories))
+    assert all(seed is None or 0 <= seed < 2**32 for seed in read.seeds or ())
+    assert all(scale is None or 0 <= scale < np.inf for scale in read.scales or ())
+
+
+def _concepts(folder: Path) -> Path:
+    (folder / "concepts.txt").write_text("with a beard\n\n wearing glasses\n", encoding="utf-8")
+    return folder / "concepts.txt"
+
+
+def _read_concepts(path: Path) -> None:
+    read = concepts.read([str(path)])
+    assert len(set(read)) == len(read) and all(each and each == each.strip() for each in read)
 
 
 def _embeddings(folder: Path) -> Path:
@@ -110,6 +151,9 @@ TEXT: dict[str, Target] = {
     "template of prompts": Target(_template, _read_template),
     "fair table": Target(_fair_table, _read_fair_table),
     "prompts with seeds": Target(_prompts, _read_prompts),
+    "prompts on lines": Target(_lines, _read_prompts),
+    "published prompts": Target(_published, partial(_read_prompts, kind="ring-a-bell:")),
+    "concepts": Target(_concepts, _read_concepts),
     "embeddings of a token": Target(_embeddings, _read_embeddings),
     "embeddings of a token, .pt": Target(lambda folder: of_webui(folder / "x.pt", name="face"), _read_embeddings),
 }
