@@ -1,6 +1,6 @@
 """Safe Latent Diffusion: its equations in float64, what is no change at all, its memory, and its cost."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,22 @@ def of_images(x, t, condition, process=PROCESS):
     return mixture(x.reshape(len(x), -1), t, condition).reshape(x.shape)
 
 
+@cache
+def in_doubles():
+    """The process and the posterior mean with coefficients of float64; called where JAX has it."""
+    process = vp_cosine()
+    return process, partial(of_images, process=process)
+
+
+@jax.jit
+def mean(denoise, x, t, condition):
+    """A posterior mean, as one program."""
+    return denoise(x, t, condition)
+
+
+mean_of_images = jax.jit(of_images)
+
+
 def guided(denoise=of_images, process=PROCESS, concept=CONCEPT, **numbers):
     return guidance.safe_latent(denoise, process, -1, concept, **{**EXACT, **numbers})
 
@@ -46,7 +62,7 @@ def by_hand(process, path, times, scale, strength, threshold, start, momentum, m
     nu, guided = np.zeros((N, *SHAPE)), []
     for x, t in zip(np.asarray(path), times, strict=True):
         alpha, sigma = (np.float64(of(t)) for of in (process.alpha, process.sigma))
-        eps = lambda labels: (x - alpha * np.asarray(of_images(jnp.asarray(x), t, jnp.asarray(labels), process))) / sigma  # noqa: B023, E731
+        eps = lambda labels: (x - alpha * np.asarray(mean_of_images(x, t, labels, process))) / sigma  # noqa: B023, E731
         own, null, unsafe = eps(LABELS), eps(np.full(N, -1)), eps(np.full(N, CONCEPT))
         term = np.zeros_like(nu)
         for entry in np.ndindex(own.shape):
@@ -70,9 +86,9 @@ def by_hand(process, path, times, scale, strength, threshold, start, momentum, m
     ids=["warm-up", "max", "no momentum"],
 )
 def test_it_is_the_paper_s_equations(numbers, key):
-    process = vp_cosine()  # its coefficients in float64
+    process, denoise = in_doubles()
     start = jax.random.normal(key, (N, *SHAPE), jnp.float64)
-    own = guided(partial(of_images, process=process), process, **numbers)
+    own = guided(denoise, process, **numbers)
     path, memory = drawn(own, key, process=process, path=True, return_memory=True, init=Init(start))
     times = np.asarray(DDIM(6).times(process))
     means, nu = by_hand(process, path[:-1], times[:-1], **numbers)
@@ -103,8 +119,8 @@ def test_without_strength_and_of_the_null_concept_it_is_classifier_free_guidance
 
 def test_it_does_nothing_where_the_condition_is_the_concept(key):
     x, labels = jax.random.normal(key, (N, *SHAPE)), jnp.asarray([0, CONCEPT, 1])
-    own = guided(start=1.0, strength=5000.0, threshold=1.0)(x, 0.5, labels)
-    alone = guidance.classifier_free(of_images, -1, 4.0)(x, 0.5, labels)
+    own = mean(guided(start=1.0, strength=5000.0, threshold=1.0), x, 0.5, labels)
+    alone = mean(guidance.classifier_free(of_images, -1, 4.0), x, 0.5, labels)
     same = np.isclose(own, alone, atol=1e-6).all((1, 2, 3))
     np.testing.assert_array_equal(same, [False, True, False])
 
@@ -124,7 +140,7 @@ def test_it_does_not_depend_on_what_the_network_predicts(key):
     x, labels, found = jax.random.normal(key, (N, *SHAPE), jnp.float64), jnp.asarray(LABELS), []
     for prediction in ("x0", "eps", "v"):
         denoise = NetworkDenoiser(jax.tree_util.Partial(partial(network, prediction)), process, prediction)
-        found.append(guided(denoise, process, start=1.0)(x, 0.6, labels))
+        found.append(mean(guided(denoise, process, start=1.0), x, 0.6, labels))
     np.testing.assert_allclose(found[1], found[0], atol=1e-9)
     np.testing.assert_allclose(found[2], found[0], atol=1e-9)
 
@@ -202,13 +218,13 @@ def test_guards_move_the_unconditional_mean_in_its_one_evaluation(key, rng):
     alone = guided(start=1.0)
     both = guidance.safe(alone, PROCESS, refs, null=-1, **settings)
     x, t = jax.random.normal(key, (N, *SHAPE)), 0.6
-    null, unsafe = (of_images(x, t, jnp.full(N, label)) for label in (-1, 0))
+    null, unsafe = (mean_of_images(x, t, np.full(N, label)) for label in (-1, 0))
     moved = 0.4 * (null - refs.noised(PROCESS, x, t, 12.0).mean)
-    np.testing.assert_allclose(both(x, t, jnp.asarray(LABELS)), alone(x, t, jnp.asarray(LABELS)) + moved, atol=1e-5)
+    plain = mean(alone, x, t, LABELS)
+    np.testing.assert_allclose(mean(both, x, t, LABELS), plain + moved, atol=1e-5)
     # of negative guidance: a fourth condition
     negative = guidance.negative(alone, PROCESS, 0, null=-1, strength=0.4)
-    wanted = alone(x, t, jnp.asarray(LABELS)) + 0.4 * (null - unsafe)
-    np.testing.assert_allclose(negative(x, t, jnp.asarray(LABELS)), wanted, atol=1e-5)
+    np.testing.assert_allclose(mean(negative, x, t, LABELS), plain + 0.4 * (null - unsafe), atol=1e-5)
     assert [evaluations(each, PROCESS, DDIM(6)) for each in (both, negative)] == [18, 24]
 
 
