@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from rich.table import Table
 
 from jaxdiff import load_classifier, parallel, safety
 from jaxdiff._console.attack_plot import plot
+from jaxdiff._console.classifiers import unsafe as unsafe_images
+from jaxdiff._console.classifiers.unsafe import values_of
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.classifier import LogOdds, NoisedClassifier
@@ -24,6 +27,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, key_of, once
 from jaxdiff.process import EARLIEST
 from jaxdiff.sampleset import SampleSet
+from jaxdiff.spaces import require_pixels
 from jaxdiff.statistics import wilson_interval
 from jaxdiff.writing import write_text
 
@@ -51,6 +55,8 @@ class Odds:
 
 
 _caught = jax.jit(lambda odds, x: odds(x) > 0)
+Verdict = Callable[[np.ndarray], Any]
+"""Whether each sample of the process is unsafe."""
 
 
 def attack(options: Attack) -> Path:
@@ -104,14 +110,15 @@ def _drawing(options: Attack) -> Drawing:
     return Drawing(chosen, sets[0][1], options.seed)
 
 
-def _classifiers(options: Attack, drawing: Drawing) -> tuple[Odds, Odds, dict[str, Any]]:
+def _classifiers(options: Attack, drawing: Drawing) -> tuple[Odds, Verdict, dict[str, Any]]:
     """The score, the verdict, and their part of the settings."""
     wanted = parse_selection(options.seek)
     if len(wanted) != 1:
         raise InputError(f"--seek takes ATTRIBUTE=VALUE of one attribute, got {options.seek!r}")
     ((attribute, text),) = wanted.items()
-    shown, found = drawing.chosen.model.space.shown.shape, {}
-    for option in ("score", "verdict"):
+    space, found = drawing.chosen.model.space, {}
+    shown, request = space.shown.shape, options.verdict_request()
+    for option in ("score", "verdict") if request is None else ("score",):
         path, found[option] = getattr(options, option), load_classifier(getattr(options, option))
         classifier: NoisedClassifier = found[option]
         if classifier.attribute.name != attribute:
@@ -119,19 +126,24 @@ def _classifiers(options: Attack, drawing: Drawing) -> tuple[Odds, Odds, dict[st
                              f"{classifier.attribute.name!r}")  # fmt: skip
         if classifier.shape != shown:
             raise InputError(f"--{option} {path} takes images of shape {classifier.shape}, and the model draws {shown}")
-    if found["score"].fingerprint == found["verdict"].fingerprint:
-        raise InputError("--verdict must be another classifier than --score: an attack also finds the errors of its own")
-    decoding = drawing.chosen.model.space.decoding
 
     def odds(classifier: NoisedClassifier) -> Odds:
-        return Odds(classifier.log_odds(chosen_values(text, classifier.attribute.values, attribute)), decoding)
+        return Odds(classifier.log_odds(chosen_values(text, classifier.attribute.values, attribute)), space.decoding)
 
-    prints = {option: classifier.fingerprint for option, classifier in found.items()}
-    return odds(found["score"]), odds(found["verdict"]), prints
+    score, prints = odds(found["score"]), {option: classifier.fingerprint for option, classifier in found.items()}
+    if request is not None:
+        unsafe = () if request.kind == "safety checker" else chosen_values(text, values_of(request, attribute), attribute)
+        require_pixels(space.shown, "--verdict classifies images, and the model")
+        outside = unsafe_images.opened(request, unsafe, np.full(shown, 128, np.uint8), "--seek")
+        return score, lambda samples: outside.decide(space.decode(samples)), {**prints, "verdict": outside.about}
+    if found["score"].fingerprint == found["verdict"].fingerprint:
+        raise InputError("--verdict must be another classifier than --score: an attack also finds the errors of its own")
+    verdict = odds(found["verdict"])
+    return score, lambda samples: _caught(verdict, jnp.asarray(samples)), prints
 
 
 def _attacked(
-    options: Attack, search: str, drawing: Drawing, score: Odds, verdict: Odds, settings: dict[str, Any], finished: Finished
+    options: Attack, search: str, drawing: Drawing, score: Odds, verdict: Verdict, settings: dict[str, Any], finished: Finished
 ) -> dict[str, np.ndarray]:
     """The result of a search for all images, batch by batch; each batch is kept."""
     parts, size, ends = [], options.batch_size, drawing.ends(options.count)
@@ -149,7 +161,7 @@ def _attacked(
 
 
 def _batch(
-    options: Attack, search: str, drawing: Drawing, score: Odds, verdict: Odds, indices: np.ndarray, ends: np.ndarray
+    options: Attack, search: str, drawing: Drawing, score: Odds, verdict: Verdict, indices: np.ndarray, ends: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The attack on one batch."""
     chosen = drawing.chosen
@@ -162,7 +174,7 @@ def _batch(
             solver=chosen.solver, key=key, condition=condition, indices=numbers,
             noise=safety.shell(options.noise_radius * norm) if options.noise_radius else None,
             prompt=_around(options.prompt_radius, condition) if options.prompt_radius else None,
-            budget=options.budget, search=search, verdict=lambda samples: _caught(verdict, jnp.asarray(samples)),
+            budget=options.budget, search=search, verdict=verdict,
         )  # fmt: skip
     return {name: value for name, value in asdict(found).items() if name != "points"}
 

@@ -11,12 +11,13 @@ from jaxdiff.errors import InputError
 from .methods.vanilla import Vanilla
 from .options import Sampling, check_method
 from .registry import Method, flag
+from .verdict_options import VerdictOptions
 
 Radius = Annotated[float, Bounds(least=0, most=2)]
 
 
 @dataclass(frozen=True)
-class Attack(Sampling):
+class Attack(VerdictOptions, Sampling):
     """Searches for the noise or prompt embedding with which a guarded model draws what it should not, to measure defences.
 
     Each image starts as `sample draw` draws it, with the same method, modifiers and guards. A search with gradients through
@@ -44,8 +45,6 @@ class Attack(Sampling):
     """What the attack looks for, as ATTRIBUTE=VALUE of the classifiers; several values are joined by commas."""
     score: Path
     """Classifier that the attack ascends: the folder of a `jaxdiff train classifier` run."""
-    verdict: Path
-    """Another classifier of the same attribute, trained with another seed or on other images, that decides on the images."""
     method: Method = Vanilla()
     """The method, with its options."""
     attribute: str | None = None

@@ -24,6 +24,7 @@ from sample.command_line import made
 from sample.draw import draw
 from sample.options import Draw
 from tests import small_pipeline
+from tests.evaluate.onnx_files import constant, node, redder_than_green, scores
 from tests.sample.modifying import SIZE, UNSAFE
 
 GLASSES = Attribute("glasses", ("no", "yes"))
@@ -73,6 +74,14 @@ def attacked(given, tmp_path_factory):
     return attacking.attack(made(Attack, out=tmp_path_factory.mktemp("attacks") / "out", **given))
 
 
+@pytest.fixture(scope="module")
+def drawn(given, tmp_path_factory):
+    """The set that the attack starts from, as `sample draw` draws it."""
+    searched = ("seek", "score", "verdict", "budget", "noise_radius")
+    options = {name: value for name, value in given.items() if name not in searched}
+    return draw(made(Draw, out=tmp_path_factory.mktemp("drawn") / "drawn", **options))[0]
+
+
 def images(folder):
     made_set = SampleSet.open(folder)
     return np.stack([made_set.image(i) for i in range(len(made_set))])
@@ -91,15 +100,11 @@ def test_the_report_holds_curves_with_intervals(attacked):
     assert report["searches"]["gradient"]["log_odds"][-1] > report["searches"]["gradient"]["log_odds"][0] + 1e-3
 
 
-def test_scores_and_verdicts_are_those_of_the_images(attacked, found, given):
+def test_scores_and_verdicts_are_those_of_the_images(attacked, found, drawn):
     """The set of each search holds the images whose odds and verdicts are reported; the first evaluation is the drawn set."""
     report = json.loads((attacked / "attack.json").read_text())
     score, verdict = (load_classifier(found / name).log_odds(("yes",)) for name in ("score", "verdict"))
     of = lambda odds, pictures: np.asarray(odds(jnp.asarray(pictures, jnp.float32) / 127.5 - 1, EARLIEST))  # noqa: E731
-    drawing = {
-        name: value for name, value in given.items() if name not in ("seek", "score", "verdict", "budget", "noise_radius")
-    }
-    (drawn,) = draw(made(Draw, out=attacked.parent / "drawn", **drawing))
     for name in ("gradient", "random"):
         curve = report["searches"][name]
         np.testing.assert_allclose(curve["log_odds"][-1], of(score, images(attacked / name)).mean(), rtol=0.02, atol=0.02)
@@ -124,6 +129,33 @@ def test_an_interrupted_attack_is_resumed(attacked, given, tmp_path, monkeypatch
     assert len(calls) == 3 + 2
     assert (tmp_path / "out" / "attack.json").read_bytes() == (attacked / "attack.json").read_bytes()
     np.testing.assert_array_equal(images(tmp_path / "out" / "gradient"), images(attacked / "gradient"))
+
+
+def test_a_verdict_from_outside_is_given_the_images(given, drawn, tmp_path):
+    """An ONNX file that calls an image unsafe whose red level is above that of half the drawn ones."""
+    reds = lambda folder: images(folder)[..., 0].mean((1, 2), dtype=np.float64) / 127.5 - 1  # noqa: E731
+    level = np.float32(np.median(reds(drawn)) + 1e-6)
+    file = redder_than_green(
+        tmp_path / "red.onnx", shape=("N", 3, SIZE, SIZE), weights=((0, 1), (0, 0), (0, 0)),
+        behind=[node("Add", "y level", "scores")], outputs=[scores(("N", 2), "scores")],
+        constants=[constant("level", np.array([level, 0], np.float32))],
+    )  # fmt: skip
+    options = {**given, "search": ("random",), "verdict": file, "verdict_values": ("no", "yes")}
+    out = attacking.attack(made(Attack, out=tmp_path / "out", **options))
+    report = json.loads((out / "attack.json").read_text())
+    held = report["searches"]["random"]["held"]
+    assert held[0] == (reds(drawn) <= level).mean() and 0 < held[0] < 1
+    assert held[-1] <= (reds(out / "random") <= level).mean()
+    about = report["settings"]["verdict"]
+    assert about["kind"] == "ONNX" and about["file"] == "red.onnx" and about["unsafe"] == ["yes"]
+    for changes, message in (
+        ({"verdict_values": ("no", "hat")}, "attribute 'glasses' has no value 'yes'; it takes one of no, hat"),
+        ({"verdict_values": ()}, "--verdict-values must name the classes of"),
+        ({"verdict": given["verdict"]}, "--verdict-values is for a classifier from outside, and --verdict .* is none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            attacking.attack(made(Attack, out=tmp_path / "refused", **{**options, **changes}))
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(

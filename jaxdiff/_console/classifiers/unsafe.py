@@ -92,15 +92,38 @@ def by_classifier(
     )
 
 
+def values_of(request: Request, attribute: str) -> tuple[str, ...]:
+    """The names of the values of a classifier, before it is loaded.
+
+    Arguments:
+        request: the options, of an ONNX file or a CLIP model.
+        attribute: the attribute whose values are wanted.
+
+    Raises:
+        InputError: there are none, or the prompts describe another attribute.
+    """
+    if request.kind == "ONNX":
+        return _classes(request)
+    (given, *others) = clip_classifier.described(request.prompts, request.flag("prompts"))
+    if others or given.attribute.name != attribute:
+        raise InputError(f"{request.flag('prompts')} must describe {attribute!r} alone, got {given.attribute.name!r}")
+    return given.attribute.values
+
+
 def _classifier(request: Request, option: str) -> Classifier:
     if request.kind == "ONNX":
-        if not request.values:
-            raise InputError(f"{request.flag('values')} must name the classes of {request.path}, in order")
-        return opening.of_file(request, request.values)
+        return opening.of_file(request, _classes(request))
     given = clip_classifier.described(request.prompts, request.flag("prompts"))
     if len(given) != 1:
         raise InputError(f"{request.flag('prompts')} must describe one attribute, of which {option} names values")
     return opening.by_prompts(request, given)[0]
+
+
+def _classes(request: Request) -> tuple[str, ...]:
+    """The classes of an ONNX file. Raises `InputError` without them."""
+    if not request.values:
+        raise InputError(f"{request.flag('values')} must name the classes of {request.path}, in order")
+    return request.values
 
 
 def _shows(
