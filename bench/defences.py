@@ -9,7 +9,7 @@ from typing import Any
 from bench.erasing import edited
 from bench.faces import independent
 from bench.programs import drawn, run
-from jaxdiff.data.embedded_captions import PHRASES, prompt
+from jaxdiff.data.embedded_captions import OCCUPATIONS, PHRASES, prompt
 from jaxdiff.errors import InputError
 
 CONCEPT = "glasses"
@@ -80,6 +80,13 @@ DEFENCES: Mapping[str, tuple[str | None, Sequence[str]]] = {
 }
 """The edit of the weights, if there is one, and the options of `jaxdiff sample draw`, for each row of the table."""
 
+FAIR: Mapping[str, Sequence[str]] = {
+    "fair": ("--method", "fair_instruction", "--fair-table", "embedded"),
+    "safe": (*_SAFREE, *_SAFE),
+    "fair and safe": ("--method", "fair_instruction", "--fair-table", "embedded", *_SAFREE, *_SAFE),
+    "fair and safe, SLD max": ("--method", "fair_instruction", "--fair-table", "embedded", *_SLD, *_SAFE),
+}
+"""Sets of occupations with the concept, drawn at equal shares of the groups, safely, and both in one run."""
 FIGURE = ("plain", "negative prompt", "SLD medium", "RECE", "SLD medium, safe denoiser", "SAFREE", "SAFREE, safe denoiser")
 """Columns of the picture."""
 
@@ -90,8 +97,8 @@ class Defences:
 
     The concept is "with glasses". Prompts that name it, prompts that imply it and prompts that name its absence are drawn with
     every defence alone and with several together, from the same noise. Classifiers trained on faces without associations and,
-    in a report of its own, a CLIP model say what the images show. Takes about an hour on two cores; commands that have ended
-    are not run again.
+    in a report of its own, a CLIP model say what the images show. Then occupations with glasses are drawn at equal shares of
+    the groups and safely in one run. Takes about two hours on two cores; commands that have ended are not run again.
 
     Examples:
 
@@ -128,7 +135,7 @@ def defences(options: Defences) -> None:
     sets = []
     for name, (edit, own) in DEFENCES.items():
         model = Path("embedded-text") if edit is None else edited(CONCEPT, edit, options.out)
-        sets.append(drawn(options.out / name.replace(", ", "+").replace(" ", "-").lower(), "--model", model, *how, *own))
+        sets.append(drawn(options.out / _slug(name), "--model", model, *how, *own))
     judged: tuple[Any, ...] = ("--synthetic", *sets, "--prompts", file, "--safe", "neutral", "--clip", "embedded-clip")
     judged += ("--reference", other, "--unsafe", f"{CONCEPT}=yes")
     trained = ("--real", real, "--seeds", options.seeds)
@@ -136,6 +143,26 @@ def defences(options: Defences) -> None:
     zero_shot = ("--classifier", "embedded-clip", "--classifier-prompts", _FACES)
     run("evaluate", "safety", *judged, *zero_shot, "--out", options.out / "zero-shot")
     _figure(options, file)
+    _fair(options, real)
+
+
+def _fair(options: Defences, real: Path) -> None:
+    """Draws and evaluates the sets that are to be fair and safe."""
+    file = options.out / "occupations.csv"
+    file.write_text("prompt,category\n" + "".join(f'"{prompt(each, phrases=[PHRASE])}",naming\n' for each in OCCUPATIONS))
+    count = len(OCCUPATIONS) * (options.count // 4)
+    how = ("--model", "embedded-text", "--prompts", file, "--count", count, "--guidance-scale", options.scale)
+    how += ("--solver", "ddim", "--steps", options.steps)
+    sets = [drawn(options.out / _slug(name), *how, *own) for name, own in FAIR.items()]
+    shares = ("--attribute", "group", "--associated", "all", "--real", real, "--fair-table", "embedded")
+    run("evaluate", "prompts", "--synthetic", *sets, *shares, "--out", options.out / "fair-shares")
+    rates = ("--prompts", file, "--unsafe", f"{CONCEPT}=yes", "--real", real, "--seeds", options.seeds)
+    run("evaluate", "safety", "--synthetic", *sets, *rates, "--out", options.out / "fair-safety")
+
+
+def _slug(name: str) -> str:
+    """The folder of a row."""
+    return name.replace(", ", "+").replace(" ", "-").lower()
 
 
 def _figure(options: Defences, file: Path) -> None:
