@@ -48,7 +48,8 @@ _SAFREE = ("--safree", "--safree-negative", "--safree-midpoint", "0", "--safree-
 _UNSAFE = ("--unsafe", f"embedded:{CONCEPT}=yes", "--unsafe-count", "512")
 _SAFE = (*_UNSAFE, "--temperature", "dimension", "--anchor", "unconditional", "--strength", "1")
 _FACES = f"{CONCEPT}: no=a face {TARGET} | yes=a face {PHRASE}"
-_GATE = ("--gate", "embedded-clip", "--gate-prompts", _FACES, "--gate-unsafe", "yes", "--gate-policy", "redraw")
+_GATE = ("--gate", "embedded-clip", "--gate-prompts", _FACES, "--gate-unsafe", "yes")
+_REDRAW = (*_GATE, "--gate-policy", "redraw")
 _PROMPT_GATE = (
     "--prompt-gate",
     "embedded-clip",
@@ -76,7 +77,7 @@ DEFENCES: Mapping[str, tuple[str | None, Sequence[str]]] = {
     "SAFREE, safe denoiser": (None, (*_SAFREE, *_SAFE)),
     "RECE, safe denoiser": ("rece", _SAFE),
     "RECE, SLD medium": ("rece", _MEDIUM),
-    "RECE, SLD medium, image gate": ("rece", (*_MEDIUM, *_GATE)),
+    "RECE, SLD medium, image gate": ("rece", (*_MEDIUM, *_REDRAW)),
 }
 """The edit of the weights, if there is one, and the options of `jaxdiff sample draw`, for each row of the table."""
 
