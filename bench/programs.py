@@ -8,11 +8,14 @@ from typing import Any
 
 from jaxdiff._console.terminal import console
 from jaxdiff.errors import InputError
+from jaxdiff.sampleset import SampleSet
 
 
 def drawn(folder: Path, *arguments: Any) -> Path:
-    """A set of samples in a folder, drawn unless it is there."""
-    if not (folder / "samples.json").exists():
+    """A set of samples in a folder, drawn unless it is there whole."""
+    try:
+        SampleSet.open(folder)
+    except InputError:
         run("sample", "draw", *arguments, "--out", folder)
     return folder
 
