@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import train.__main__
+import train.loop
 from jaxdiff import load_classifier
 from jaxdiff import model as models
 from jaxdiff.conditions import Unconditional
@@ -35,9 +36,13 @@ def test_an_unconditional_model_of_four_channels(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_channels_are_those_that_are_asked_for(channels, trained, tmp_path):
+def test_channels_are_those_that_are_asked_for(channels, trained, monkeypatch):
+    """Of the network and of the images that it is given; test_grey_folder.py trains one of them whole."""
+    started = []
+    monkeypatch.setattr(train.loop, "train", lambda options, task, source, mesh: started.append((task, source)) or 0)
     assert trained(*DATA, "--channels", channels, "--preview-every", "0", "--out", "run") == 0
-    assert models.load(tmp_path / "run").shape == (8, 12, channels)
+    ((task, source),) = started
+    assert task.network.channels == channels and source.image(0).shape == (8, 12, channels)
 
 
 def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path):
