@@ -29,8 +29,12 @@ class Mixing(Guidance):
                 raise InputError(
                     f"mixing takes floating conditions (`model.conditions.encode(labels)` or embeddings), got {leaf.dtype}"
                 )
-        mixed = jax.tree.map(lambda s, e: (1 - self.weight) * s + self.weight * e, start, end)
-        return denoise(x, t, mixed)
+        return denoise(x, t, jax.tree.map(self._mix, start, end))
+
+    def _mix(self, start: Array, end: Array) -> Array:
+        # from the nearer of the two: exact at the weights 0 and 1, and where the two are equal
+        difference = end - start
+        return jnp.where(self.weight < 0.5, start + self.weight * difference, end - (1 - self.weight) * difference)
 
 
 def mixing(denoise: Callable, weight: ArrayLike) -> Mixing:

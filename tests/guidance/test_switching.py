@@ -69,6 +69,9 @@ def test_tau_at_either_end_is_the_plain_sampler_bit_for_bit(network, key):
     assert not np.array_equal(plain_start, plain_end)
     np.testing.assert_array_equal(drawn(guidance.switching(network, 0.0), key, (start, end)), plain_start)
     np.testing.assert_array_equal(drawn(guidance.switching(network, 1.0), key, (start, end)), plain_end)
+    # and so is a switch between equal conditions, at a node of the plain grid
+    at = DDIM(6).times(vp_cosine())[3]
+    np.testing.assert_array_equal(drawn(guidance.switching(network, at), key, (end, end)), plain_end)
 
 
 def test_one_batch_may_hold_every_start_end_and_tau(network, key):
@@ -137,6 +140,19 @@ def test_mixing_is_a_convex_combination_of_the_conditions():
     np.testing.assert_allclose(guidance.mixing(seen, 0.6)(jnp.zeros((1, 2)), 0.5, (start, end)), [[0.4, 0.6]], rtol=1e-6)
     with pytest.raises(InputError, match="floating conditions"):
         guidance.mixing(seen, 0.6)(jnp.zeros((1, 2)), 0.5, (jnp.zeros(1, int), jnp.ones(1, int)))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_a_mixture_is_exact_at_its_ends_and_of_equal_conditions(weight, rng):
+    start, end = (jnp.asarray(rng.standard_normal((3, 40)), jnp.float32) for _ in range(2))
+    mixed = lambda start, end: guidance.mixing(lambda x, t, condition: condition, weight)(start, 0.5, (start, end))  # noqa: E731
+    np.testing.assert_array_equal(mixed(end, end), end)
+    if weight in (0.0, 1.0):
+        np.testing.assert_array_equal(mixed(start, end), end if weight else start)
+    # also where the two are equal, each has its share of the gradient
+    shares = jax.grad(lambda both: mixed(*both).sum())((end, end))
+    for share, of in zip(shares, (1 - weight, weight), strict=True):
+        np.testing.assert_allclose(share, of, atol=1e-6)
 
 
 def test_guidance_extrapolates_and_is_exact_at_scale_one():
