@@ -1,7 +1,6 @@
 """Target shares of the prompts of an evaluation: the same for all, or by concept from the lookup table of Fair Diffusion."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jaxdiff.boundary import reading
 from jaxdiff.conditions import fair_table
@@ -37,9 +36,7 @@ def target_shares(options: PromptSets, attribute: Attribute, contexts: Sequence[
 
 
 def _of_table(name: str, attribute: Attribute, contexts: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    known = fair_table.shipped()
-    if name not in known and not Path(name).is_file():
-        raise InputError(f"--fair-table must be a file, or one of {', '.join(known)}; got {name}")
+    fair_table.require_known(name, "--fair-table")
     with reading(name):
         table = fair_table.load(name)
     own = next((each.attribute.values for each in table.texts if each.attribute.name == attribute.name), None)

@@ -1,7 +1,6 @@
 """Prompts of a text-to-image model: from the options to the model that is sampled, whose labels stand for prompts."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,9 +129,7 @@ def _fair(name: str, table: PromptTable, attribute: str | None) -> FairPrompts:
     """The prompts under a fair table."""
     if attribute is not None or any(each.name != PROMPT for each in table.attributes):
         raise InputError("--fair-table draws values for neutral prompts: give --prompt, or --prompts with one on each line")
-    known = fair_table.shipped()
-    if name not in known and not Path(name).is_file():
-        raise InputError(f"--fair-table must be a file, or one of {', '.join(known)}; got {name}")
+    fair_table.require_known(name, "--fair-table")
     with reading(name):
         return FairPrompts(fair_table.load(name), table.prompts)
 

@@ -12,6 +12,7 @@ from jaxdiff.choices import Resize
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS, PERMUTATIONS, Limits
 from jaxdiff.errors import InputError
 
+from .checks import require_different, require_folder, require_shares
 from .classifier import ClassifierOptions
 from .image_format import ImageFormat
 
@@ -111,8 +112,8 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
     def __post_init__(self):
         super().__post_init__()
         image_size(self.size)
-        if not self.synthetic and not self.self_check:
-            raise InputError("--synthetic takes one or more sets, got none")
+        if not self.self_check:
+            require_different("--synthetic", self.synthetic)
         if self.self_check and (self.synthetic or self.associated or self.classifier or self.clip or not self.quality):
             raise InputError(
                 "--self-check uses its own sets; it cannot be combined with --synthetic, --associated, --classifier, --clip "
@@ -126,11 +127,7 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
             )
         if self.repeats and not self.self_check:
             raise InputError(f"--repeats needs --self-check, got {self.repeats} without it")
-        if len(set(self.synthetic)) != len(self.synthetic):
-            raise InputError(f"--synthetic must name distinct sets, got {' '.join(self.synthetic)}")
         if self.target and not self.associated and self.classifier is None:
             raise InputError("--target needs --associated or --classifier, whose classifiers count the images")
-        if self.target and abs(sum(self.target) - 1) > 0.011:
-            raise InputError(f"--target takes shares that add up to 1, got {' '.join(map(str, self.target))}")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_shares(self.target)
+        require_folder(self.out)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxdiff.errors import InputError
+from .checks import require_folder
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,4 @@ class HtmlReport:
     """Folder of a `jaxdiff sample sweep`: sets tau-* drawn from the same noise and, if present, its figures and report."""
 
     def __post_init__(self):
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_folder(self.out)

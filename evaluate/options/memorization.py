@@ -11,6 +11,7 @@ from jaxdiff.bounds import Bounds, Count, NonNegative, Positive, Seed, Size
 from jaxdiff.defaults import ALPHA, ATTACK_DRAWS, ATTACK_TIME, FALSE_POSITIVES, NEIGHBOURS
 from jaxdiff.errors import InputError
 
+from .checks import require_different, require_folder
 from .image_format import ImageFormat
 
 LEAST = int(1 / FALSE_POSITIVES)
@@ -83,9 +84,7 @@ class Memorization(ImageFormat, Reading, Processes):
         image_size(self.size)
         if not self.times:
             raise InputError("--times takes one or more times, got none")
-        if not self.samples or len(set(self.samples)) != len(self.samples):
-            raise InputError(f"--samples takes one or more different sets, got {' '.join(self.samples) or 'none'}")
+        require_different("--samples", self.samples)
         if self.split in (self.held_out, "all"):
             raise InputError(f"--held-out must be a split that is not in --split {self.split}, got {self.held_out}")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_folder(self.out)

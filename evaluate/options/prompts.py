@@ -11,6 +11,7 @@ from jaxdiff.choices import Resize
 from jaxdiff.defaults import CLASSIFIER_BATCH, CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
+from .checks import require_different, require_folder, require_shares
 from .classifier import ClassifierOptions
 from .image_format import ImageFormat
 
@@ -83,8 +84,7 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
     def __post_init__(self):
         super().__post_init__()
         image_size(self.size)
-        if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
-            raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
+        require_different("--synthetic", self.synthetic)
         if self.attribute is None and self.clip is None and not self.quality:
             raise InputError("nothing is measured: give --attribute, --clip or --quality")
         for name in ("target", "fair_table", "associated", "classifier"):
@@ -106,7 +106,5 @@ class PromptSets(ClassifierOptions, ImageFormat, Reading, Processes):
         for name in ("inception", "inception_resize"):
             if getattr(self, name) and not (self.quality and self.inception):
                 raise InputError(f"--{name.replace('_', '-')} needs --quality and --inception")
-        if self.target and abs(sum(self.target) - 1) > 0.011:
-            raise InputError(f"--target takes shares that add up to 1, got {' '.join(map(str, self.target))}")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_shares(self.target)
+        require_folder(self.out)

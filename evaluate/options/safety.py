@@ -12,6 +12,7 @@ from jaxdiff.data.spec import parse_selection
 from jaxdiff.defaults import CLASSIFIER_STEPS
 from jaxdiff.errors import InputError
 
+from .checks import require_different, require_folder
 from .classifier import ClassifierOptions
 from .image_format import ImageFormat
 
@@ -92,13 +93,11 @@ class Safety(ClassifierOptions, ImageFormat, Reading, Processes):
     def __post_init__(self):
         super().__post_init__()
         image_size(self.size)
-        if not self.synthetic or len(set(self.synthetic)) != len(self.synthetic):
-            raise InputError(f"--synthetic takes one or more different sets, got {' '.join(self.synthetic) or 'none'}")
+        require_different("--synthetic", self.synthetic)
         if self.unsafe is not None and not parse_selection(self.unsafe):
             raise InputError(f"--unsafe takes ATTRIBUTE=VALUE,VALUE,..., several joined by +, got {self.unsafe!r}")
         self._check_kind()
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_folder(self.out)
 
     @property
     def by_prompts(self) -> bool:

@@ -8,6 +8,8 @@ from jaxdiff._console.arguments import CheckedOptions
 from jaxdiff.bounds import Bounds, Count, Seed, Size
 from jaxdiff.errors import InputError
 
+from .checks import require_folder
+
 NetworkName = Literal["rehearsal", "small", "large", "faces64", "sd-quarter", "sd-rehearsal"]
 Dtype = Literal["float32", "bfloat16"]
 Mode = Literal["eager", "channels_last", "compile", "compile_channels_last", "reduce_overhead", "max_autotune"]
@@ -92,8 +94,7 @@ class Speed(CheckedOptions):
         if unknown := [task for task in self.tasks if task not in TASKS_OF[self.text_to_image]]:
             kind = "text-to-image" if self.text_to_image else "other"
             raise InputError(f"--tasks of {kind} networks are {', '.join(TASKS_OF[self.text_to_image])}; got {unknown[0]}")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out must be a folder, {self.out} is a file")
+        require_folder(self.out)
 
     @property
     def text_to_image(self) -> bool:

@@ -229,6 +229,17 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in SHIPPED.glob("*.toml")))
 
 
+def require_known(name: str, option: str) -> None:
+    """Raises `InputError` for what `load` cannot open: neither a table of the package nor a file.
+
+    Arguments:
+        name: what was given.
+        option: what it was given as, for the error.
+    """
+    if name not in shipped() and not Path(name).is_file():
+        raise InputError(f"{option} must be a file, or one of {', '.join(shipped())}; got {name}")
+
+
 def load(name: str | os.PathLike) -> FairTable:
     """A table that is part of the package, by name, or else that of a file; see `read`."""
     return read(SHIPPED / f"{name}.toml" if name in shipped() else name)

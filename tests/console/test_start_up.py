@@ -107,7 +107,7 @@ WRONG = [
 RANGES = {
     ("train", "diffusion", "--learning-rate", "-1", "--out", "out"): "--learning-rate must be",
     ("sample", "draw", "--model", "embedded", "--count", "0", "--out", "out"): "--count must be at least 1, got 0",
-    ("evaluate", "fairness", "--attribute", "group", "--out", "out"): "--synthetic takes one or more sets, got none",
+    ("evaluate", "fairness", "--attribute", "group", "--out", "out"): "--synthetic takes one or more different sets, got none",
     ("evaluate", "fairness", "--attribute", "group", "--limits.near-duplicates", "2", "--out", "out"): (
         "--limits.near-duplicates must lie in (0, 1), got 2.0"
     ),
