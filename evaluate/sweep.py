@@ -13,6 +13,7 @@ from jaxdiff._console.first import write_once
 from jaxdiff._console.parts import kept_parts
 from jaxdiff._console.terminal import console
 from jaxdiff.boundary import read_text, reading
+from jaxdiff.data.attributes import PROMPT
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.phases import boundary_times
@@ -27,6 +28,10 @@ from .writing import write_json
 
 VARYING = ("tau", "timestep", "snr", "search")
 """Provenance entries in which the sets of a sweep may differ."""
+CONTEXT = ("model", "process", "solver", "guidance_scale", "attribute", "values")
+"""What every search was made in."""
+OF_SEARCHES = {"seed", "seconds", "reference"}
+"""What searches record of themselves."""
 
 
 def fairness_options(options: Sweep, sets: list[SampleSet]) -> Fairness:
@@ -93,7 +98,8 @@ def _trade_off(options: Sweep, content: Mapping[str, Any], results, title: str) 
 
 
 def open_sets(folder: Path, attribute: str) -> list[SampleSet]:
-    """The sets of a sweep by ascending tau. Raises `InputError` if there is none, or if they differ in more than tau."""
+    """The sets of a sweep by ascending tau. Raises `InputError` if there is none, if they differ in more than tau, or if they
+    were switched in what no single attribute of real images has."""
     found = [path for path in sorted(folder.glob("tau-*")) if path.is_dir()]
     if not found:
         raise InputError(f"--sweep {folder} has no set tau-*; draw them with `jaxdiff sample sweep --out {folder}`")
@@ -107,24 +113,42 @@ def open_sets(folder: Path, attribute: str) -> list[SampleSet]:
             if here != there:
                 difference = f"{name} is {there} in {sets[0].name}, {here} in {each.name}"
                 raise InputError(f"the sets of a sweep must differ only in tau: {difference}")
-    if attribute != first["attribute"]:
-        raise InputError(f"--attribute {attribute}: the sets of {folder} were switched in {first['attribute']!r}")
+    switched = first["attribute"]
+    if attribute != switched:
+        raise InputError(f"--attribute {attribute}: the sets of {folder} were switched in {switched!r}")
+    if switched == PROMPT:
+        raise InputError(
+            f"the sets of {folder} were switched between prompts of a file, with which no real images are labelled: count what "
+            "they show with `jaxdiff evaluate prompts`, or give prompts to values of an attribute of the real images"
+        )
+    if switched not in [each.name for each in sets[0].attributes]:
+        raise InputError(
+            f"the sets of {folder} were switched between combinations of {switched.replace('+', ' and ')}: evaluate one "
+            f"with `jaxdiff evaluate fairness --synthetic {folder}/tau-*`, and the others with --intersect"
+        )
     return sorted(sets, key=lambda each: each.provenance["tau"])
 
 
 def open_searches(folder: Path, drawn: SampleSet) -> list[Transition]:
     """The searches of a sweep by mode and batch, if any. Raises `InputError` for a search of another model or setting."""
-    context = {name: drawn.provenance[name] for name in ("model", "process", "solver", "guidance_scale", "attribute", "values")}
     found = []
     for file in sorted(folder.glob("search/*.json")):
         try:
             found.append(Transition.from_json(read_text(file)))
-            found[-1].require(context)
+            found[-1].require(_context(drawn.provenance, found[-1].context))
         except InputError as error:
             raise InputError(f"{file} and {drawn.name} do not belong to the same sweep: {error}") from error
     if not found:
         console.print(f"no searches in {folder / 'search'}: the plot omits their curves", highlight=False)
     return sorted(found, key=lambda each: (each.mode, each.batch))
+
+
+def _context(drawn: Mapping[str, Any], searched: Mapping[str, Any]) -> dict[str, Any]:
+    """What the context of a search must be, by the provenance of a set: prompts and modifiers are part of it, too."""
+    # a set has the settings of its guard by themselves
+    guard = {name: drawn.get(name) for name in searched.get("guard") or {}}
+    names = sorted({*CONTEXT, *searched} - {*OF_SEARCHES, "guard"})
+    return {**{name: drawn.get(name) for name in names}, **({"guard": guard} if guard else {})}
 
 
 def search_json(found: Transition) -> dict[str, Any]:

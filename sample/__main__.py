@@ -11,7 +11,7 @@ from jaxdiff._console.commands import Command, Program
 
 from . import edit_options
 from .attack_options import Attack
-from .command_line import tables
+from .command_line import elsewhere, tables
 from .options import Draw, Search, Sweep
 
 ABOUT = "Draws fair and safe samples from a trained model: first search the transition point, then draw."
@@ -26,7 +26,13 @@ OPTIONS = Program(
     __package__,
     ABOUT,
     {
-        name: Command(about, f"command_line:{command.__name__}Options", f"work:{name}", partial(tables, command))
+        name: Command(
+            about,
+            f"command_line:{command.__name__}Options",
+            f"work:{name}",
+            partial(tables, command),
+            partial(elsewhere, command),
+        )
         for name, (command, about) in COMMANDS.items()
     }
     | {

@@ -17,6 +17,7 @@ from jaxdiff.errors import InputError
 
 from .attack_options import Attack
 from .methods import METHODS
+from .methods._table import NO_SEARCH
 from .modifiers import MODIFIERS
 from .options import Draw, Search, Sweep
 from .registry import Entry, Modifier, Option, find, flag, options_of, required, supporting
@@ -124,6 +125,14 @@ def _require_taken(command: type, name: str, value: Any, method: type[Entry] | N
         raise InputError(f"{flag(name)} needs --unsafe or --guard, and neither is given")
     enabling = " or ".join(dict.fromkeys(flag(MODIFIERS[each].enabled_by) for each in names))
     raise InputError(f"{flag(name)} needs {enabling}, which enables {' or '.join(names)}; got {given} alone")
+
+
+def elsewhere(command: type) -> Mapping[str, str]:
+    """The options of methods that a command without methods does not take, and what to do instead."""
+    known = options_on_line(command)
+    names = dict.fromkeys(name for method in METHODS.values() for name in ("method", *options_of(method)))
+    instead = {"fair_table": NO_SEARCH}
+    return {flag(name): instead.get(name, "methods belong to `jaxdiff sample draw`") for name in names if name not in known}
 
 
 def tables(command: type) -> str:

@@ -23,7 +23,7 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.spaces import require_pixels
 
 from .draw import draw
-from .methods.switching import Switching
+from .methods.switching import Switching, check_on_grid
 from .options import Draw, Search
 from .search import reference_reading, show
 from .setting import Setting, setting
@@ -37,6 +37,7 @@ def search_by_objective(options: Search) -> Transition:
     interrupted search resumes.
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
+    check_on_grid(options.tau, chosen)
     out = options.out or default_path(options.model, chosen)
     with kept_parts(out) as finished:
         found, measured = find_by_objective(options, chosen, out.with_suffix(""), finished)

@@ -24,9 +24,15 @@ EDGES = (1.5, 4.0)
 """Default edges of the frequency bands of `spectral`, as radii in half-cycles per image."""
 SLOTS: tuple[Slot, ...] = get_args(Slot)
 Mode = Literal[
-    "direct/feature", "direct/whitened", "direct/pixel", "prefix/shared/g2_score/sample", "prefix/own/beta_eps/batch"
+    "direct/feature",
+    "direct/whitened",
+    "direct/pixel",
+    "direct/latent",
+    "prefix/shared/g2_score/sample",
+    "prefix/own/beta_eps/batch",
 ]
-MODES: tuple[Mode, ...] = get_args(Mode)
+MODES: tuple[Mode, ...] = tuple(mode for mode in get_args(Mode) if mode != "direct/latent")
+"""The searches that any model takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +346,8 @@ class Sweep(Reading, Sampling):
     batches: tuple[Size, ...] = (1, 4, 16, 64, 256)
     """Numbers of noise samples to search with."""
     modes: tuple[Mode, ...] = MODES
-    """Searches to run: direct/METRIC or prefix/PATH/WEIGHT/NORM, with the options of `sample search`."""
+    """Searches to run: direct/METRIC or prefix/PATH/WEIGHT/NORM, with the options of `sample search`. By default all but
+    direct/latent, which is for models of latents, such as text-to-image models."""
     reference: str | None = None
     """Real images for direct/whitened and direct/feature; by default the model's training data."""
     phases: tuple[Positive, Positive] = BOUNDARIES

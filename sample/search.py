@@ -65,11 +65,6 @@ def reference_features(name: str, chosen: Setting, options: Search, finished: Fi
     """The feature map of the direct search, fitted to real images: whitened pixels, or a classifier's features."""
     training = chosen.model.training
     reference = options.reference or training.get("data")
-    if reference is None:
-        raise InputError(
-            f"--metric {name} needs real images, and the model does not record its training data: name real images with "
-            "--reference of `jaxdiff sample search` or `sweep`, or search with --metric pixel or --mode prefix"
-        )
     reading = reference_reading(options, options.reference, training)
     *size, channels = require_pixels(chosen.model.space.shown, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
@@ -102,18 +97,29 @@ def needs_reference(options: Search) -> bool:
     return options.mode != "prefix" and options.metric not in ("pixel", "latent")
 
 
+def check_metric(options: Search, chosen: Setting) -> None:
+    """Raises `InputError` if the metric of a search is not for this model, or needs real images and none are named."""
+    latents = chosen.model.space.decoding is not None
+    if options.metric == "latent" and not latents:
+        raise InputError("--metric latent is for models of latents, such as text-to-image models; use --metric pixel")
+    if options.mode == "spectral" and options.metric == "pixel" and latents:
+        raise InputError("--mode spectral finds bands of latents in this model: use --metric latent or feature, got pixel")
+    if needs_reference(options) and not (options.reference or chosen.model.training.get("data")):
+        raise InputError(
+            f"--metric {options.metric} needs real images, and the model does not record its training data: name real images "
+            "with --reference of `jaxdiff sample search` or `sweep`, or search with --metric pixel or --mode prefix"
+        )
+
+
 def search_features(options: Search, chosen: Setting, finished: Finished | None = None) -> Callable | None:
     """The feature map of a search, of what is seen of a sample; None where distances are those of the samples themselves.
     `finished` keeps what is trained for it.
 
     Raises:
-        InputError: --metric latent for a model of pixels, or the real images do not fit.
+        InputError: see `check_metric`, or the real images do not fit.
     """
+    check_metric(options, chosen)
     decoding = chosen.model.space.decoding
-    if options.metric == "latent" and decoding is None:
-        raise InputError("--metric latent is for models of latents, such as text-to-image models; use --metric pixel")
-    if options.mode == "spectral" and options.metric == "pixel" and decoding is not None:
-        raise InputError("--mode spectral finds bands of latents in this model: use --metric latent or feature, got pixel")
     if options.mode == "prefix" or options.metric == "latent":
         return None
     if not needs_reference(options):

@@ -21,9 +21,9 @@ from jaxdiff.finished import Finished
 from jaxdiff.phases import boundary_times
 
 from .draw import draw
-from .methods.switching import Switching
+from .methods.switching import Switching, check_on_grid
 from .options import Draw, Mode, Search, Sweep
-from .search import find_transition, needs_reference, search_features
+from .search import check_metric, find_transition, needs_reference, search_features
 from .search import write as write_search
 from .setting import Setting, setting
 
@@ -95,6 +95,9 @@ def searched(options: Sweep, chosen: Setting, finished: Finished) -> list[Transi
 def sweep(options: Sweep) -> list[Path]:
     """Searches, prints the table, writes the curves and draws the sets; returns the sets' folders."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
+    check_on_grid(options.tau, chosen)
+    for _, search in planned(options).values():
+        check_metric(search, chosen)
     same = {name: getattr(options, name) for name in ("attribute", "values", "count", "batch_size", "seed")}
     switching = Switching(tau=options.tau, start=options.start)
     drawing = Draw(options.model, options.out, switching, **same, **options.same())

@@ -159,12 +159,14 @@ class Command:
         options: the dataclass of its options, as MODULE:NAME in the program's package; the module must be fast to import.
         work: the function that runs it with these options, as MODULE:NAME.
         tables: tables of choices for its `--help`.
+        elsewhere: options of other commands that users may expect here, and what to do instead.
     """
 
     about: str
     options: str
     work: str
     tables: Callable[[], str] | None = None
+    elsewhere: Callable[[], Mapping[str, str]] = dict
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,9 @@ class Program:
     def _call(self, name: str, arguments: list[str], prepared: Callable[[], None]) -> None:
         command, kind = self.commands[name], self.options(name)
         tables = [command.tables()] if command.tables else []
+        for option, reason in command.elsewhere().items():
+            if any(argument.partition("=")[0] == option for argument in arguments):
+                raise InputError(f"{option} is no option of `{self.spelled} {name}`: {reason}")
         options = parsed(kind, f"{self.spelled} {name}", arguments, *tables)
         prepared()
         work = self._load(command.work)

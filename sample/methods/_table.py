@@ -7,6 +7,13 @@ from jaxdiff.errors import InputError
 
 from ..registry import Method
 
+NO_SEARCH = (
+    "no search finds tau for values that a fair table draws; draw a set at each of several, `jaxdiff sample draw --method "
+    "switching --start none --fair-table TABLE --tau 0.6 0.7 0.8 0.9`, and compare their shares with those of the table, "
+    "`jaxdiff evaluate prompts --fair-table TABLE`"
+)
+"""Why no search takes a fair table, and what to do instead."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WithTable(Method):

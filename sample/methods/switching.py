@@ -9,7 +9,7 @@ from jaxdiff.errors import InputError
 
 from ..registry import Method
 from ._switched import Switched
-from ._table import WithTable
+from ._table import NO_SEARCH, WithTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,10 @@ class Switching(WithTable, Switched):
         if self.fair_table is None and self.assignment != "balanced":
             raise InputError("--assignment of --method switching needs --fair-table, whose values are assigned")
         if self.fair_table is not None and (self.start != "none" or not self.tau):
-            raise InputError("--method switching with --fair-table goes from no value to a drawn one: give --start none, --tau")
+            raise InputError(
+                "--method switching with --fair-table goes from no value to a drawn one: give --start none and --tau; "
+                f"{NO_SEARCH}"
+            )
         if distinct(self.tau) < len(self.tau):
             given = " ".join(map(str, self.tau))
             raise InputError(f"--tau takes times in [0, 1] that differ in the first three decimals, got {given}")
@@ -39,6 +42,7 @@ class Switching(WithTable, Switched):
         """One set for each given point, or one for the searched point."""
         if not self.tau:
             yield from super().sets(options, chosen)
+        check_on_grid(self.tau, chosen)
         for tau in self.tau:
             folder = options.out / set_name(tau) if len(self.tau) > 1 else options.out
             yield folder, self.at_point(chosen.model.process, tau)
@@ -95,6 +99,18 @@ class Switching(WithTable, Switched):
         """See `Method.caption`."""
         first = "$others" if self.start == "other" else "no label" if self.fair_table is None else "no value"
         return None if self.by_pair else f"{first} until τ = {self.at[0]:.3f}, then $own"
+
+
+def check_on_grid(taus: Sequence[float], chosen: Any) -> None:
+    """Raises `InputError` for a point above the first node of the solver's grid, before any of the sets is drawn."""
+    import numpy as np
+
+    first = np.asarray(chosen.solver.times(chosen.model.process), np.float32)[0]
+    if above := [tau for tau in taus if first < np.float32(tau) < 1]:
+        raise InputError(
+            f"--tau must be 1 or at most {first:.6g}, where the grid of {chosen.solver.steps} steps starts, got "
+            f"{' '.join(map(str, above))}; use a --spacing that starts at 1 (uniform, trailing)"
+        )
 
 
 def set_name(tau: float) -> str:

@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from evaluate.__main__ import main
+from evaluate.sweep import open_searches, open_sets
 from jaxdiff import image_classifier
 from jaxdiff._console import plots
 from jaxdiff.data import Attribute
+from jaxdiff.errors import InputError
 from jaxdiff.fairness import Transition
 from jaxdiff.process import vp_cosine
 from jaxdiff.sampleset import SampleSet
@@ -202,6 +204,36 @@ OTHER = search("direct/pixel", 4, (0.0, 0.5), (2.0, 1.0), model="fedcba987654321
 def test_mixed_or_damaged_sweeps_are_refused(evaluate, evaluated, capsys, break_it, words):
     break_it(evaluated)
     refused(evaluate, evaluated, capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("switched", "words"),
+    [("prompt", "prompts of a file.*jaxdiff evaluate prompts"), ("group+age", "combinations of group and age: .*--intersect")],
+)
+def test_what_real_images_have_no_labels_of_is_refused_with_the_command_to_use(tmp_path, switched, words):
+    made(tmp_path / "tau-0.500", 0.5, *drawn(8, seed=0), attribute=switched)
+    with pytest.raises(InputError, match=words):
+        open_sets(tmp_path, switched)
+
+
+PROMPTS = {"prompts": ["a man", "a woman"], "negative_prompt": None}
+MODIFIERS = {"modifiers": {"interval": [0.1, 1]}}
+
+
+@pytest.mark.parametrize("prompts", [["a man", "a woman"], ["a boy", "a girl"]])
+def test_searches_belong_to_sets_of_the_same_prompts_and_modifiers(tmp_path, prompts):
+    """A set has the settings of its guard among its own."""
+    images, labels = drawn(8, seed=0)
+    made(tmp_path / "tau-0.500", 0.5, images, labels, **PROMPTS, **MODIFIERS, guard="safe", strength=0.3)
+    more = {**PROMPTS, **MODIFIERS, "prompts": prompts, "guard": {"guard": "safe", "strength": 0.3}, "seconds": 2.0}
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "one.json").write_text(search("direct/pixel", 4, (0.0, 0.5), (2.0, 1.0), **more).to_json())
+    (of_sweep,) = open_sets(tmp_path, "group")
+    if prompts == PROMPTS["prompts"]:
+        assert [each.tau for each in open_searches(tmp_path, of_sweep)] == [0.5]
+    else:
+        with pytest.raises(InputError, match=r"one.json and .*tau-0.500.*found for prompts .*boy"):
+            open_searches(tmp_path, of_sweep)
 
 
 @pytest.mark.parametrize(

@@ -222,8 +222,8 @@ def test_prompts_with_seeds_and_values(drawn, files, tmp_path_factory):
             "its concepts: firefighter, engineer, doctor, teacher, nurse",
         ),
         ({"method": "fair_diffusion", "fair_table": "embedded", "target": (0.5, 0.5)}, "--target and --fair-table both"),
-        ({"method": "switching", "fair_table": "embedded", "tau": (0.5,)}, "give --start none, --tau"),
-        ({"method": "switching", "fair_table": "embedded", "start": "none"}, "give --start none, --tau"),
+        ({"method": "switching", "fair_table": "embedded", "tau": (0.5,)}, "give --start none and --tau; no search finds"),
+        ({"method": "switching", "fair_table": "embedded", "start": "none"}, "give --start none and --tau; no search finds"),
         ({"method": "switching", "tau": (0.5,), "assignment": "iid"}, "--assignment of --method switching needs --fair-table"),
         ({"method": "fair_instruction", "fair_table": "embedded", "values": ("a", "b")}, "--values and --fair-table both"),
         (

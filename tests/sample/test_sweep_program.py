@@ -222,6 +222,10 @@ def test_a_damaged_or_exchanged_search_is_named(model, swept, tmp_path, no_compu
         (["--attribute", "age"], ["unknown attribute 'age'", "group"]),
         (["--phases", "0.1", "1"], ["phase boundaries", "0.1, 1.0"]),
         (["--seed", "-1"], ["--seed", "-1"]),
+        (["--spacing", "karras", "--tau", "0.5", "0.995"], ["--tau must be 1 or at most 0.992", "20 steps", "got 0.995"]),
+        (["--modes", "prefix/own/beta_eps/batch", "direct/latent"], ["latent", "for models of latents"]),
+        (["--fair-table", "embedded"], ["--fair-table", "no search finds tau", "--tau 0.6"]),
+        (["--method=mixing"], ["--method is no option", "sample draw"]),
     ],
 )
 def test_wrong_input_is_an_error_before_any_compute(call_program, model, tmp_path, capsys, no_compute, arguments, words):
