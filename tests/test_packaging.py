@@ -8,12 +8,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import jaxdiff
-from tests.processes import LIMIT
+from tests.processes import LIMIT, QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -143,25 +146,54 @@ def test_the_source_distribution_builds_the_same_wheel(wheel, tmp_path):
     assert contents(built(tmp_path, source)) == contents(wheel)
 
 
+def required(wheel: Path, *extras: str) -> list[Distribution]:
+    """What the wheel requires, and what that requires in turn, as installed here; each of the versions that are asked for."""
+    metadata = contents(wheel)[f"jaxdiff-{jaxdiff.__version__}.dist-info/METADATA"]
+    asked = [(line, extras) for line in email.message_from_bytes(metadata).get_all("Requires-Dist")]
+    found: dict[tuple[str, tuple[str, ...]], Distribution] = {}
+    while asked:
+        line, extras = asked.pop()
+        each = Requirement(line)
+        if each.marker and not any(each.marker.evaluate({"extra": extra}) for extra in extras or ("",)):
+            continue
+        key = canonicalize_name(each.name), tuple(sorted(each.extras))
+        if key not in found:
+            found[key] = distribution(each.name)
+            asked += [(inner, key[1]) for inner in found[key].requires or ()]
+        assert each.specifier.contains(found[key].version, prereleases=True), (line, found[key].version)
+    return list(found.values())
+
+
+def link(packages: Path, distributions: list[Distribution]) -> None:
+    """Puts distributions into an environment's folder of packages, without a copy."""
+    for each in distributions:
+        names = {file.parts[0] for file in each.files or ()} - {"..", "__pycache__"}
+        for name in names:
+            if not (packages / name).exists():
+                (packages / name).symlink_to(each.locate_file(name))
+
+
 @pytest.mark.slow
 def test_the_installed_wheel_runs_anywhere(wheel, tmp_path):
-    """In an empty environment and an empty folder: imported, called without the extra, and with it drawing from its model."""
-    binaries = tmp_path / "environment" / "bin"
-    assert run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path).returncode == 0
-    pins = ROOT / f"constraints-{sys.version_info.major}.{sys.version_info.minor}.txt"
-    constrained = ("-c", pins) if pins.exists() else ()
+    """In an empty environment and an empty folder: imported, called without the extra, and with it drawing from its model.
 
-    def install(what):
-        done = run(binaries / "python", "-m", "pip", "install", "--quiet", "--no-compile", *constrained, what, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout
+    What the wheel requires is linked from this environment, which takes a fifth of the time of installing it.
+    """
+    environment = tmp_path / "environment"
+    binaries = environment / "bin"
+    assert run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path).returncode == 0
+    install = ("--python", binaries / "python", "install", "--quiet", "--no-compile", "--no-deps", wheel)
+    done = run(sys.executable, "-m", "pip", *install, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    (packages,) = environment.glob("lib/python*/site-packages")
+    link(packages, required(wheel))
 
-    install(wheel)
     # -W error: a user's first import must not warn either.
     shown = "import jaxdiff; jaxdiff.load; print(jaxdiff.__file__, jaxdiff.__version__)"
     done = run(binaries / "python", "-W", "error", "-c", shown, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     file, version = done.stdout.split()
-    assert Path(file).is_relative_to(tmp_path / "environment")
+    assert Path(file).is_relative_to(environment)
     assert version == jaxdiff.__version__
     present = "from importlib.util import find_spec; print([name for name in {} if find_spec(name)])"
     taken = run(binaries / "python", "-c", present.format((*PROGRAMS, "console", "demo", "checkpoints")), cwd=tmp_path)
@@ -169,8 +201,8 @@ def test_the_installed_wheel_runs_anywhere(wheel, tmp_path):
 
     done = run(binaries / "jaxdiff", "sample", "draw", "--help", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout.count("\n") == 1 and "pip install 'jaxdiff[programs]'" in done.stdout
-    install(f"{wheel}[programs]")
+    link(packages, required(wheel, "programs"))
     drawing = ("draw", "--model", "embedded", "--count", "2", "--steps", "2", "--out", "out/set")
-    done = run(binaries / "jaxdiff", "sample", *drawing, cwd=tmp_path, JAX_PLATFORMS="cpu")
+    done = run(binaries / "jaxdiff", "sample", *drawing, cwd=tmp_path, JAX_PLATFORMS="cpu", **QUICK)
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "out" / "set" / "samples.json").exists()
