@@ -134,3 +134,42 @@ def assert_second_is_refused(run: Run, folder: Path, monkeypatch: pytest.MonkeyP
         with no_work(monkeypatch):
             status, errors = run()
         assert status == 2 and f"another process ({os.getpid()} on " in errors, errors
+
+
+def assert_goes_on_after_every_fault(
+    run: Run, folder: Path, named: str, monkeypatch: pytest.MonkeyPatch, *, timed: bool = False
+) -> None:
+    """Runs a program with every fault in turn, and then to its end: it writes what an undisturbed run writes.
+
+    Arguments:
+        run: runs it, and returns its exit status and its errors.
+        folder: the folder that it runs in.
+        named: its output, `out` or a file in it.
+        monkeypatch: the fixture.
+        timed: whether its output holds times in other places than fields `seconds`: only its names are compared.
+    """
+    out = folder / named
+    assert_unwritable_is_said_first(run, folder / "out", monkeypatch)
+    assert_second_is_refused(run, output.locked_folder(out, bool(out.suffix)), monkeypatch)
+    disk = Disk()
+    monkeypatch.setattr(writing, "os", disk)
+    status, errors = run()
+    assert status == 0, errors
+    expected, count = contents(out), disk.named
+    assert expected and count
+    shutil.rmtree(folder / "out")
+
+    disk.named, disk.failing = 0, count // 2
+    status, errors = run()
+    assert status == 2, errors
+    assert "error: cannot write" in errors and "No space left on device" in errors and "Traceback" not in errors
+    disk.failing = None
+    with limited(300):
+        status, errors = run()
+    assert status == 2, errors
+    assert "error: " in errors and "File too large" in errors and "Traceback" not in errors
+    assert not rests(folder)
+    assert run()[0] == 0
+    found = contents(out)
+    assert found.keys() == expected.keys() and not rests(folder)
+    assert timed or found == expected

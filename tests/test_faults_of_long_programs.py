@@ -3,7 +3,6 @@
 What takes long in them, and fails as elsewhere, is left out: training in its usual length, and the frameworks of a comparison.
 """
 
-import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -17,23 +16,11 @@ import sample.objective
 import tests.train.test_train_classifier_program as small_classifier
 from evaluate.__main__ import main as evaluate_main
 from evaluate.provenance import provenance
-from jaxdiff import writing
-from jaxdiff._console import output
 from jaxdiff._programs.demo import __main__ as demo
 from jaxdiff._programs.demo import run as demo_run
 from jaxdiff.image_classifier import ClassifierTraining
 from sample.__main__ import main as sample_main
-from tests.faults import (
-    CLASSIFIERS,
-    MODEL,
-    Disk,
-    assert_second_is_refused,
-    assert_unwritable_is_said_first,
-    contents,
-    limited,
-    rests,
-    write_inputs,
-)
+from tests.faults import CLASSIFIERS, MODEL, assert_goes_on_after_every_fault, write_inputs
 from train.classifier import ClassifierOptions
 from train.run import join, run_task
 
@@ -114,7 +101,6 @@ def shorter(monkeypatch):
 def test_a_program_goes_on_after_every_fault(name, tmp_path, save_model, rng, call_program, capsys, monkeypatch):
     write_inputs(tmp_path, save_model, rng, size=16)
     main, arguments, named = PROGRAMS[name]
-    out = tmp_path / named
     if name == "evaluated sweep":
         drawing = ["--method", "switching", "--tau", "0.3", "0.7", "--count", "24"]
         assert call_program(sample_main, "sample", "draw", *MODEL, *drawing, "--out", "swept") == 0
@@ -124,27 +110,4 @@ def test_a_program_goes_on_after_every_fault(name, tmp_path, save_model, rng, ca
         status = call_program(main, *arguments, "--out", named)
         return status, capsys.readouterr().err
 
-    assert_unwritable_is_said_first(run, tmp_path / "out", monkeypatch)
-    assert_second_is_refused(run, output.locked_folder(out, bool(out.suffix)), monkeypatch)
-    disk = Disk()
-    monkeypatch.setattr(writing, "os", disk)
-    status, errors = run()
-    assert status == 0, errors
-    expected, count = contents(out), disk.named
-    assert expected and count
-    shutil.rmtree(tmp_path / "out")
-
-    disk.named, disk.failing = 0, count // 2
-    status, errors = run()
-    assert status == 2, errors
-    assert "error: cannot write" in errors and "No space left on device" in errors and "Traceback" not in errors
-    disk.failing = None
-    with limited(300):
-        status, errors = run()
-    assert status == 2, errors
-    assert "error: " in errors and "File too large" in errors and "Traceback" not in errors
-    assert not rests(tmp_path)
-    assert run()[0] == 0
-    found = contents(out)
-    assert found.keys() == expected.keys() and not rests(tmp_path)
-    assert name in TIMED or found == expected
+    assert_goes_on_after_every_fault(run, tmp_path, named, monkeypatch, timed=name in TIMED)
