@@ -49,7 +49,6 @@ _UNSAFE = ("--unsafe", f"embedded:{CONCEPT}=yes", "--unsafe-count", "512")
 _SAFE = (*_UNSAFE, "--temperature", "dimension", "--anchor", "unconditional", "--strength", "1")
 _FACES = f"{CONCEPT}: no=a face {TARGET} | yes=a face {PHRASE}"
 _GATE = ("--gate", "embedded-clip", "--gate-prompts", _FACES, "--gate-unsafe", "yes")
-_REDRAW = (*_GATE, "--gate-policy", "redraw")
 _PROMPT_GATE = (
     "--prompt-gate",
     "embedded-clip",
@@ -66,18 +65,16 @@ DEFENCES: Mapping[str, tuple[str | None, Sequence[str]]] = {
     "SLD max": (None, _SLD),
     "SAFREE": (None, _SAFREE),
     "safe denoiser": (None, _SAFE),
-    "SPELL": (None, ("--guard", "repellency", *_UNSAFE)),
-    "SGF": (None, ("--guard", "safety_flow", *_UNSAFE)),
     "UCE": ("uce", ()),
     "RECE": ("rece", ()),
-    "SPEED": ("speed", ()),
     "prompt gate": (None, _PROMPT_GATE),
     "image gate": (None, _GATE),
     "SLD medium, safe denoiser": (None, (*_MEDIUM, *_SAFE)),
     "SAFREE, safe denoiser": (None, (*_SAFREE, *_SAFE)),
     "RECE, safe denoiser": ("rece", _SAFE),
     "RECE, SLD medium": ("rece", _MEDIUM),
-    "RECE, SLD medium, image gate": ("rece", (*_MEDIUM, *_REDRAW)),
+    "SAFREE, SLD max": (None, (*_SAFREE, *_SLD)),
+    "RECE, safe denoiser, image gate": ("rece", (*_SAFE, *_GATE)),
 }
 """The edit of the weights, if there is one, and the options of `jaxdiff sample draw`, for each row of the table."""
 

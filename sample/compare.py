@@ -23,8 +23,8 @@ from .draw import draw
 FILE = "compare.png"
 MOST = 200
 """Rows of the picture, at most; the sets have all images."""
-TEXT, TITLE, SPACE = 220, 34, 4
-"""Pixels of the prompts' column, of the titles' row, and between images."""
+TEXT, LINE, SPACE = 220, 15, 4
+"""Pixels of the prompts' column, of a line of the titles, and between images."""
 
 
 def compare(options: Compare) -> Path:
@@ -50,18 +50,18 @@ def _picture(folders: Mapping[str, Path], rows: Sequence[tuple[str, int]]) -> Im
     if other := next((name for name, cells in columns.items() if cells.shape[1:3] != (height, width)), None):
         raise InputError(f"--columns {other!r} has a --model whose images have another size than those of the first column")
     font = ImageFont.load_default(size=13)
-    sheet = Image.new("RGB", (TEXT + len(columns) * (width + SPACE), TITLE + len(rows) * (height + SPACE)), "white")
+    titles = [textwrap.wrap(name, max(4, width // 8)) for name in columns]
+    top = SPACE + LINE * max(map(len, titles))
+    sheet = Image.new("RGB", (TEXT + len(columns) * (width + SPACE), top + len(rows) * (height + SPACE)), "white")
     pen = ImageDraw.Draw(sheet)
-    for place, (name, cells) in enumerate(columns.items()):
+    for place, (title, cells) in enumerate(zip(titles, columns.values(), strict=True)):
         left = TEXT + place * (width + SPACE)
-        pen.multiline_text(
-            (left, 2), "\n".join(textwrap.wrap(name, max(4, width // 8))[:2]), fill="black", font=font, spacing=1
-        )
+        pen.multiline_text((left, 2), "\n".join(title), fill="black", font=font, spacing=1)
         for row, cell in enumerate(cells):
-            sheet.paste(Image.fromarray(cell), (left, TITLE + row * (height + SPACE)))
+            sheet.paste(Image.fromarray(cell), (left, top + row * (height + SPACE)))
     for row, (prompt, _) in enumerate(rows):
         lines = textwrap.wrap(prompt, TEXT // 8)[: max(1, height // 16)]
-        pen.multiline_text((4, TITLE + row * (height + SPACE)), "\n".join(lines), fill="black", font=font, spacing=1)
+        pen.multiline_text((4, top + row * (height + SPACE)), "\n".join(lines), fill="black", font=font, spacing=1)
     return sheet
 
 

@@ -55,8 +55,10 @@ class SafeLatent(WithUnsafeCondition, GuidanceScale):
     def ready(self, chosen: Any) -> Ready:
         """See `Modifier.ready`."""
         import jax
+        import numpy as np
 
         from jaxdiff import guidance
+        from jaxdiff._console.terminal import console
 
         unsafe, preset = self.unsafe_of(chosen), SLD[str(self.sld)]
         null, process, scale = chosen.null, chosen.model.process, self.guidance_scale
@@ -68,6 +70,11 @@ class SafeLatent(WithUnsafeCondition, GuidanceScale):
         if unsafe is None or not numbers["strength"]:
             return Ready(self, lambda denoise, _: guidance.classifier_free(denoise, null, scale), {})
         row = jax.tree.map(lambda leaf: leaf[0], unsafe.condition(jax.tree.map(lambda leaf: leaf[None], null)))
+        if all(np.array_equal(*pair) for pair in zip(jax.tree.leaves(row), jax.tree.leaves(null), strict=True)):
+            console.print(
+                "Warning: --sld: the unsafe concepts are the negative prompt, so it has no direction and changes nothing",
+                highlight=False,
+            )
         warmup, nodes = self._warmup(chosen.solver.steps), chosen.solver.times(process)
         # from the last node on there are no steps
         start = 1.0 if not warmup else nodes[warmup] if warmup < chosen.solver.steps else 0.0

@@ -12,7 +12,7 @@ import sample.drawing
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from sample import compare as comparing
-from sample.compare import SPACE, TEXT, TITLE, compare
+from sample.compare import SPACE, TEXT, compare
 from sample.compare_options import Compare
 from tests import small_pipeline
 from tests.evaluate.onnx_files import redder_than_green
@@ -37,7 +37,8 @@ def options(folder: Path, out: Path, *columns: str, **more) -> Compare:
 
 
 def cell(picture: np.ndarray, row: int, column: int) -> np.ndarray:
-    top, left = TITLE + row * (CELL + SPACE), TEXT + column * (CELL + SPACE)
+    title = len(picture) % (CELL + SPACE)
+    top, left = title + row * (CELL + SPACE), TEXT + column * (CELL + SPACE)
     return picture[top + 3 : top + CELL - 3, left + 3 : left + CELL - 3]
 
 

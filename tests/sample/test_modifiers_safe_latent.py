@@ -86,6 +86,15 @@ def test_concepts_are_one_prompt_away_from_which_prompts_are_guided(pipeline, gu
     assert samples.provenance["evaluations"] == 3 * STEPS
 
 
+def test_concepts_that_are_the_negative_prompt_change_nothing_which_is_printed(pipeline, tmp_path, capsys):
+    alone, _ = images(pipeline, tmp_path / "alone", negative="a woman")
+    assert "changes nothing" not in capsys.readouterr().out
+    both, _ = images(pipeline, tmp_path / "both", negative="a woman", sld="max", unsafe_concepts=("a woman",))
+    np.testing.assert_array_equal(both, alone)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Warning: --sld: the unsafe concepts are the negative prompt" in printed
+
+
 def test_without_strength_or_concepts_it_is_plain_guidance_bit_for_bit(pipeline, guided, tmp_path, capsys):
     (tmp_path / "none.txt").write_text("\n")
     for number, given in enumerate(
