@@ -1,7 +1,5 @@
 """Bands, and switching band by band: closed forms, exact edges, what it costs."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,20 +182,23 @@ def drawn(denoise, key, condition, solver=SIX):
 
 
 # a multistep update is a sum of several products, whose multiply-adds the compiler contracts as it likes round a branch
-@pytest.mark.optimized
 @pytest.mark.parametrize(
-    "solver, rounding", [(DDIM(6), 0.0), (DPMSolver(6, spacing="uniform"), 3e-6)], ids=["ddim", "dpm_solver"]
+    "solver, rounding",
+    [
+        pytest.param(DDIM(6), 0.0, marks=pytest.mark.optimized, id="ddim"),
+        pytest.param(DPMSolver(6, spacing="uniform"), 3e-6, id="dpm_solver"),
+    ],
 )
 def test_where_bands_agree_it_is_switching_bit_for_bit(network, key, solver, rounding):
-    """At 0 and 1 the plain sampler; the wrong grid would show, since a point that all share moves one node, not three."""
+    """The wrong grid would show, since a point that all share moves one node, not three; at 0 and 1 switching is the plain
+    sampler bit for bit, see test_switching.py.
+    """
     start, end = jnp.zeros(N, jnp.int32), jnp.ones(N, jnp.int32)
     spectral = lambda at: drawn(guidance.spectral_switching(network, BANDS, at), key, (start, end), solver)  # noqa: E731
-    equal = partial(np.testing.assert_allclose, rtol=0, atol=rounding)
-    equal(spectral([0.0] * 3), drawn(network, key, start, solver))
-    equal(spectral([1.0] * 3), drawn(network, key, end, solver))
-    switched = drawn(guidance.switching(network, 0.43), key, (start, end), solver)
-    equal(spectral([0.43] * 3), switched)
-    assert np.abs(spectral([0.43, 0.43, 0.3]) - switched).max() > 1e-3
+    switched = {at: drawn(guidance.switching(network, at), key, (start, end), solver) for at in (0.0, 0.43, 1.0)}
+    for at, expected in switched.items():
+        np.testing.assert_allclose(spectral([at] * 3), expected, rtol=0, atol=rounding)
+    assert np.abs(spectral([0.43, 0.43, 0.3]) - switched[0.43]).max() > 1e-3
 
 
 def test_each_sample_may_have_points_of_its_own(network, key):
