@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from time import process_time
 
 import jax
@@ -42,9 +42,15 @@ REAL = {
 }
 
 
+@cache
+def shapes_of(config: ConditionUNetConfig) -> Network:
+    """A network with shapes in place of weights, traced once for all tests."""
+    return abstract(condition_unet, config)
+
+
 def drawn(config: ConditionUNetConfig, seed: int = 3) -> Network:
     """A network with every weight drawn, whose text matters."""
-    made, rng = abstract(condition_unet, config), np.random.default_rng(seed)
+    made, rng = shapes_of(config), np.random.default_rng(seed)
 
     def draw(name: str, leaf) -> jax.Array:
         if leaf.ndim == 1:
@@ -94,7 +100,7 @@ def changed(network: Network, part: str, change) -> Network:
 @pytest.mark.parametrize("name", REAL)
 def test_the_weights_of_a_real_configuration(name):
     config, count, arrays, transformers = REAL[name]
-    shapes = torch_names.expected(abstract(condition_unet, config))
+    shapes = torch_names.expected(shapes_of(config))
     assert weight_count(config) == sum(math.prod(shape) for shape in shapes.values()) == count
     assert len(shapes) == arrays and config.transformer_layers == transformers
     crossed = [shape for key, shape in shapes.items() if key.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
@@ -111,7 +117,7 @@ def test_the_operations_of_a_real_configuration(name, pixels, operations, monkey
     config, side = REAL[name][0], pixels // 8
     shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)  # noqa: E731
     condition = {"text": shape(1, 77, config.text_channels), "pooled": shape(1, 1280), "sizes": shape(1, 6)}
-    given = abstract(condition_unet, config), shape(1, side, side, 4), shape(1), condition
+    given = shapes_of(config), shape(1, side, side, 4), shape(1), condition
     count = lambda: matrix_flops(lambda network, *rest: network(*rest), *given)  # noqa: E731 (traced anew each time)
     saved = count()
     monkeypatch.setattr(jax, "local_device_count", lambda: 8)
@@ -148,7 +154,7 @@ def test_the_operations_of_a_real_configuration(name, pixels, operations, monkey
 )
 def test_the_count_is_that_of_the_network(settings, added):
     config = ConditionUNetConfig(**settings, **({"pooled_channels": 3, "size_channels": 2} if added else {}))
-    assert weight_count(config) == sum(leaf.size for leaf in jax.tree.leaves(abstract(condition_unet, config).weights))
+    assert weight_count(config) == sum(leaf.size for leaf in jax.tree.leaves(shapes_of(config).weights))
     assert configuration(ConditionUNetConfig, {"network": json.loads(json.dumps(config.settings()))}) == config
 
 
@@ -225,7 +231,8 @@ def test_tokens_have_no_order_and_all_of_them_count(network, batch):
 @pytest.mark.parametrize("height, width", [(5, 7), (1, 2), (64, 48)])
 def test_latents_of_any_size(batch, height, width):
     _, t, condition = batch
-    out = jax.eval_shape(lambda *given: drawn(CONFIG)(*given), jnp.zeros((B, height, width, 2)), t, condition)
+    given = shapes_of(CONFIG), jnp.zeros((B, height, width, 2)), t, condition
+    out = jax.eval_shape(lambda network, *inputs: network(*inputs), *given)
     assert out.shape == (B, height, width, 2)
 
 
@@ -319,7 +326,7 @@ def test_conditions_that_do_not_fit(batch, wrong, message):
     x, t, condition = batch
     condition = {name: value for name, value in {**of_xl(condition), **wrong}.items() if value is not None}
     with pytest.raises(InputError, match=message):
-        jax.eval_shape(abstract(condition_unet, XL), x, t, condition)
+        jax.eval_shape(shapes_of(XL), x, t, condition)
 
 
 def test_other_inputs_that_do_not_fit(network, batch):
@@ -337,9 +344,9 @@ def test_times_of_float32_are_as_good_as_whole_timesteps(network, batch):
     exact = 1000 * times.astype(np.float64) - 1
     worst = np.argsort(-np.abs(exact - steps))[:B]
     assert 1e-5 < np.abs(exact - steps).max() < 1e-4
-    told = Network(network.weights, abstract(condition_unet, replace(CONFIG, timesteps=1, time_offset=0)).structure)
+    told = Network(network.weights, shapes_of(replace(CONFIG, timesteps=1, time_offset=0)).structure)
     x, _, condition = batch
-    ours, whole = network(x, jnp.asarray(times[worst]), condition), told(x, jnp.asarray(worst, jnp.float32), condition)
+    ours, whole = run(network, x, times[worst], condition), run(told, x, np.float32(worst), condition)
     assert np.linalg.norm(ours - whole) < 2e-6 * np.linalg.norm(whole)
-    other = told(x, jnp.asarray(worst + 1, jnp.float32), condition)
+    other = run(told, x, np.float32(worst + 1), condition)
     assert np.linalg.norm(other - whole) > 1e-3 * np.linalg.norm(whole)
