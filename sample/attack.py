@@ -63,13 +63,13 @@ def attack(options: Attack) -> Path:
     """Attacks the images and writes the report; returns its folder."""
     if jax.process_count() > 1:
         raise InputError(f"`sample attack` runs in one process, got {jax.process_count()}; --batch-size serves several devices")
-    drawing = _drawing(options)
-    parallel.check_divides(drawing.chosen.mesh, options.batch_size, "--batch-size")
-    score, verdict, settings = _classifiers(options, drawing)
-    settings |= {
-        name: getattr(options, name) for name in ("budget", "noise_radius", "prompt_radius", "seek")
-    } | drawing.settings()  # fmt: skip
-    with kept_parts(options.out, "attack") as finished:
+    with kept_parts(options.out, "attack") as finished:  # first, so that an output that cannot be written costs no work
+        drawing = _drawing(options)
+        parallel.check_divides(drawing.chosen.mesh, options.batch_size, "--batch-size")
+        score, verdict, settings = _classifiers(options, drawing)
+        settings |= {
+            name: getattr(options, name) for name in ("budget", "noise_radius", "prompt_radius", "seek")
+        } | drawing.settings()  # fmt: skip
         found = {search: _attacked(options, search, drawing, score, verdict, settings, finished) for search in options.search}
         report = {"settings": settings, "count": options.count, "searches": {}}
         for search, arrays in found.items():
