@@ -11,6 +11,7 @@ def main() -> None:
     from bench.devices import Devices, devices
     from bench.erasing import Erasing, erasing
     from bench.kills import Kills, kills
+    from bench.latent_safety import LatentSafety, latent_safety
     from bench.resizing import Resizing, resizing
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
@@ -25,6 +26,7 @@ def main() -> None:
         "devices": (Devices, devices),
         "erasing": (Erasing, erasing),
         "kills": (Kills, kills),
+        "latent-safety": (LatentSafety, latent_safety),
         "resizing": (Resizing, resizing),
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),

@@ -15,10 +15,12 @@ from jaxdiff._console.terminal import console
 from jaxdiff.conditions import prompt_file
 from jaxdiff.data.gated import GATE, PROMPT_GATE
 from jaxdiff.errors import InputError
+from jaxdiff.loading import load
 from jaxdiff.sampleset import SampleSet
 
 from .compare_options import Compare
 from .draw import draw
+from .options import Draw
 
 FILE = "compare.png"
 MOST = 200
@@ -32,7 +34,7 @@ def compare(options: Compare) -> Path:
     prompts = parallel.run_on_all(lambda: prompt_file.read(options.prompts).table.prompts)
     draws = options.draws(len(prompts) * options.images)
     with claimed(options.out, activity="being drawn into"):
-        folders = {name: draw(each)[0] for name, each in draws.items()}
+        folders = _drawn(draws)
         picture = options.out / FILE
         shown = [(place, place + again * len(prompts)) for place in range(len(prompts)) for again in range(options.images)]
         rows = [(prompts[place], index) for place, index in shown[:MOST]]
@@ -41,6 +43,18 @@ def compare(options: Compare) -> Path:
         console.print(f"the picture shows the first {MOST} of {len(shown)} rows", highlight=False)
     console.print(f"written: {picture}")
     return picture
+
+
+def _drawn(draws: Mapping[str, Draw]) -> dict[str, Path]:
+    """The folder of each column. Those of one model are drawn one after another, so that it is read once and held alone."""
+    found = {}
+    for path in dict.fromkeys(each.model for each in draws.values()):
+        own = {name: each for name, each in draws.items() if each.model == path}
+        # the other processes are joined before there are arrays
+        next(iter(own.values())).join()
+        model = load(path)
+        found |= {name: draw(each, loaded=model)[0] for name, each in own.items()}
+    return {name: found[name] for name in draws}
 
 
 def _picture(folders: Mapping[str, Path], rows: Sequence[tuple[str, int]]) -> Image.Image:

@@ -17,6 +17,7 @@ from jaxdiff._console.output import claimed as claimed_output
 from jaxdiff._console.pictures import grid, write
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
+from jaxdiff.model import Model
 from jaxdiff.sampleset import FILE, SampleSet
 from jaxdiff.writing import require_room
 
@@ -32,15 +33,18 @@ PREVIEW = 64
 ACTIVITY = "being drawn into"
 
 
-def draw(options: Draw, *, held: bool = False) -> list[Path]:
+def draw(options: Draw, *, held: bool = False, loaded: Model | None = None) -> list[Path]:
     """Draws the sets; returns their folders.
 
     Arguments:
         options: the options of the program.
         held: whether the caller has claimed --out.
+        loaded: the model, where it is loaded already.
     """
     method = options.method
-    chosen = setting(options.model, options.attribute, options.values, options, method=method, start=method.start)
+    chosen = setting(
+        options.model, options.attribute, options.values, options, method=method, start=method.start, loaded=loaded
+    )
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
     gates = parallel.run_on_all(lambda: gating(options, chosen))

@@ -167,6 +167,7 @@ def setting(
     method: Method | None = None,
     start: str = "other",
     abstract: bool = False,
+    loaded: Model | None = None,
 ) -> Setting:
     """Joins the other processes, loads the model and prepares the modifiers, and checks that the options fit the model.
 
@@ -176,6 +177,7 @@ def setting(
         start: the label that switched sampling starts with.
         abstract: whether to keep only the shapes of the weights, to compile without running; a text-to-image folder may then
             lack its weights.
+        loaded: the model at `path`, where it is loaded already.
 
     Raises:
         InputError: before any compute, if an option does not fit the model.
@@ -183,7 +185,7 @@ def setting(
     make_solver(sampling, {})
     mesh = sampling.make_mesh()
     outline = interop.outline(path) if abstract else None
-    given = prompted(path, outline or load(path), attribute, sampling, None if method is None else method.fair_table)
+    given = prompted(path, outline or loaded or load(path), attribute, sampling, None if method is None else method.fair_table)
     model, attribute, fair, seeds = given
     solver = make_solver(sampling, model.grids)
     solver.check(model.process)

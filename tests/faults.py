@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,7 +45,9 @@ def contents(out: Path) -> dict[str, Any]:
     found = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != "timing.json" and "checkpoints" not in file.parts:
-            read = {".npz": arrays, ".safetensors": tensors, ".json": untimed}.get(file.suffix, Path.read_bytes)
+            read = {".npz": arrays, ".safetensors": tensors, ".json": untimed, ".md": untimed_report}.get(
+                file.suffix, Path.read_bytes
+            )
             found[str(file.relative_to(folder))] = read(file)
     return found
 
@@ -52,6 +55,11 @@ def contents(out: Path) -> dict[str, Any]:
 def untimed(file: Path) -> list[str]:
     """The lines of a JSON file but those of the seconds that something took."""
     return [line for line in file.read_text().splitlines() if '"seconds":' not in line]
+
+
+def untimed_report(file: Path) -> str:
+    """The text of a report but for the seconds that it took."""
+    return re.sub(r", [\d.]+ s on ", ", on ", file.read_text())
 
 
 def arrays(file: Path) -> dict[str, list]:
@@ -137,7 +145,7 @@ def assert_second_is_refused(run: Run, folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def assert_goes_on_after_every_fault(
-    run: Run, folder: Path, named: str, monkeypatch: pytest.MonkeyPatch, *, timed: bool = False
+    run: Run, folder: Path, named: str, monkeypatch: pytest.MonkeyPatch, *, timed: bool = False, whole: bool = False
 ) -> None:
     """Runs a program with every fault in turn, and then to its end: it writes what an undisturbed run writes.
 
@@ -147,10 +155,11 @@ def assert_goes_on_after_every_fault(
         named: its output, `out` or a file in it.
         monkeypatch: the fixture.
         timed: whether its output holds times in other places than fields `seconds`: only its names are compared.
+        whole: whether its output folder gets its name as a whole.
     """
     out = folder / named
     assert_unwritable_is_said_first(run, folder / "out", monkeypatch)
-    assert_second_is_refused(run, output.locked_folder(out, bool(out.suffix)), monkeypatch)
+    assert_second_is_refused(run, output.locked_folder(out, bool(out.suffix) or whole), monkeypatch)
     disk = Disk()
     monkeypatch.setattr(writing, "os", disk)
     status, errors = run()

@@ -160,6 +160,55 @@ def test_the_verdict_is_on_samples_of_the_highest_score_so_far():
     assert found.broken[-1].any() and not found.broken[0].all()
 
 
+def test_the_verdict_is_not_on_samples_of_a_lower_score():
+    """By a classifier that is not the score: what it finds in a sample that is not kept does not count."""
+    calls = []
+
+    def verdict(samples):
+        calls.append(np.array(samples))
+        return samples[:, 1] > 0
+
+    how = {"noise": safety.ball(2.0), "budget": 12, "search": "random", "verdict": verdict}
+    found = safety.attack(Normal(), PROCESS, score, condition=CONDITION, **how, **RUN)
+    kept = np.concatenate([np.ones((1, 5), bool), np.diff(found.scores, axis=0) > 0])
+    broken, given, left_out = np.zeros(5, bool), iter(calls), False
+    for evaluation, row in enumerate(kept):
+        unsafe = next(given)[:, 1] > 0 if row.any() else np.zeros(5, bool)
+        broken, left_out = broken | (row & unsafe), left_out or (unsafe & ~row & ~broken).any()
+        np.testing.assert_array_equal(found.broken[evaluation], broken)
+    assert left_out and not next(given, False)
+
+
+def test_a_box_is_cut_at_the_range_of_the_data():
+    centre, region = jnp.asarray([[0.8, -0.9, 0.0]]), safety.box(0.5)
+    np.testing.assert_allclose(region.project(jnp.asarray([[5.0, -5.0, 5.0]]), centre), [[1.0, -1.0, 0.5]])
+    corners = np.asarray(region.draw(KEY, jnp.repeat(centre, 50, 0)))
+    expected = [(a, b, c) for a in (0.3, 1) for b in (-1, -0.4) for c in (-0.5, 0.5)]
+    np.testing.assert_allclose(np.unique(corners.round(4), axis=0), expected, atol=1e-4)
+
+
+def test_a_whole_shell_is_drawn_uniformly():
+    """The mean of n unit vectors of D entries has a length of about 1 / sqrt(n), and each entry the variance 1 / D."""
+    centre = jnp.repeat(jnp.asarray([[3.0, 0.0, -4.0]]), 4000, 0)
+    drawn = np.asarray(safety.shell().draw(KEY, centre)) / 5
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, rtol=1e-5)
+    assert np.linalg.norm(drawn.mean(0)) < 4 / np.sqrt(4000)
+    np.testing.assert_allclose(drawn.T @ drawn / 4000, np.eye(3) / 3, atol=0.04)
+
+
+def test_random_points_of_several_arrays_are_independent_and_each_on_its_own_edge():
+    """Equal draws would have no distance."""
+    apart = lambda number, a, b: (jnp.abs(a - b).sum(1), a)  # noqa: E731
+    start, spread = (jnp.zeros((3, 4)), jnp.zeros((3, 4))), np.array([1.0, 2.0, 0.5, 1.0], np.float32)
+    regions = (safety.ball(1.0), safety.ball(0.7, spread))
+    keys = jax.random.split(KEY, 3)
+    same = safety.maximise(apart, start, (safety.ball(1.0),) * 2, budget=1, search="random", keys=keys)
+    assert (same.scores[-1] > 0.1).all()
+    found = safety.maximise(apart, start, regions, budget=1, search="random", keys=keys)
+    np.testing.assert_allclose(np.linalg.norm(found.points[0], axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found.points[1] / spread, axis=1), 0.7, rtol=1e-5)
+
+
 def test_arguments_are_refused():
     given = {"condition": CONDITION, "budget": 9, **RUN}
     with pytest.raises(InputError, match=r"`noise` or `prompt` must be a region"):

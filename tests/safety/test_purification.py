@@ -1,5 +1,8 @@
 """Purification of a Gaussian follows its closed form, and accuracy under attack is counted honestly."""
 
+from collections import Counter
+from dataclasses import dataclass, fields
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from jaxdiff import safety
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_cosine
+from jaxdiff.safety.purification import Purifier
 from jaxdiff.solvers import DDIM, DPMSolver, sample
 
 PROCESS, MEAN, STD = vp_cosine(), 0.5, 0.3
@@ -57,6 +61,31 @@ def test_purification_defends_a_classifier_of_two_narrow_components(key):
     assert np.abs(small.images - np.asarray(x)).max() <= 0.2 + 1e-6
     large = safety.robustness(logits, x, labels, region=safety.box(2.0, -3, 3), purifier=defence, **how)
     assert large.attacked.max() == 0.0 and large.runs == 10
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Noting(Purifier):
+    """A purifier that notes the key of the first image in every purification."""
+
+    def __call__(self, x, keys):
+        jax.debug.callback(lambda data: NOTED.append(tuple(np.asarray(data).tolist())), jax.random.key_data(keys)[0])
+        return super().__call__(x, keys)
+
+
+NOTED = []
+
+
+def test_every_purification_has_noise_of_its_own_and_the_accuracy_is_under_noise_that_the_attack_has_not_seen(key):
+    """4 evaluations of 2 purifications, each with its own noise; then 3, of the images and of the attacked ones."""
+    NOTED.clear()
+    made = safety.purifier(TWO, PROCESS, t=0.15, solver=DDIM(2), condition=jnp.int32(0))
+    noting = Noting(**{each.name: getattr(made, each.name) for each in fields(made)})
+    x, labels = jnp.asarray([[-1.0, 0.0], [1.0, 0.0]]), jnp.arange(2)
+    how = {"region": safety.box(0.2, -3, 3), "budget": 6, "search": "random", "draws": 2, "fresh": 3, "key": key}
+    assert safety.robustness(logits, x, labels, purifier=noting, **how).runs == 6
+    jax.effects_barrier()
+    assert sorted(Counter(NOTED).values()) == [1] * 8 + [2] * 3
 
 
 def test_the_purifier_in_a_program_is_purify(key):

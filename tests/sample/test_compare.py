@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import sample.drawing
+import sample.setting
 from jaxdiff.errors import InputError
 from jaxdiff.sampleset import SampleSet
 from sample import compare as comparing
@@ -73,7 +74,11 @@ def test_columns_are_sets_and_rows_are_prompts(folder, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again, picture[: len(again)])
 
 
-def test_a_column_of_an_edited_model_is_drawn_from_it(folder, tmp_path):
+def test_a_column_of_an_edited_model_is_drawn_from_it(folder, tmp_path, monkeypatch):
+    """Each of the models is read once."""
+    read, reads = comparing.load, []
+    monkeypatch.setattr(comparing, "load", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(sample.setting, "load", lambda path: pytest.fail("a model is read again"))
     edited = shutil.copytree(folder / "small", tmp_path / "edited")
     (file,) = (edited / "unet").glob("*.safetensors")
     weights = load_file(file)
@@ -84,7 +89,7 @@ def test_a_column_of_an_edited_model_is_drawn_from_it(folder, tmp_path):
     images = [np.stack([each.image(i) for i in range(len(PROMPTS))]) for each in (plain, other, again)]
     np.testing.assert_array_equal(images[0], images[2])
     assert (images[0] != images[1]).any(axis=(1, 2, 3)).all()
-    assert plain.provenance["model"] != other.provenance["model"]
+    assert plain.provenance["model"] != other.provenance["model"] and reads == [folder / "small", edited]
 
 
 @pytest.mark.parametrize(
