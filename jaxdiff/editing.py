@@ -147,7 +147,9 @@ def edit(
     )  # fmt: skip
     guided = masked(denoise, process, mask, images, path)
     latent = path.states[-1]
-    return Edit(probability_flow.decode(guided, process, latent, solver=solver, condition=target, strength=strength), mask)
+    decoded = probability_flow.decode(guided, process, latent, solver=solver, condition=target, strength=strength)
+    # a solver that ends at a timestep does not end on the posterior mean, which is the original there
+    return Edit(jnp.where(mask, decoded, images), mask)
 
 
 def edit_evaluations(process: Process, solver: Solver, *, strength: float = STRENGTH, draws: int = DRAWS) -> int:

@@ -14,7 +14,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import unet
 from jaxdiff.probability_flow import Path, decode, encode
-from jaxdiff.process import edm, flow, sub_vp, ve, vp_cosine, vp_linear
+from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, Heun, driver
 from jaxdiff.solvers.driver import initial_noise, sample_keys
 
@@ -270,6 +270,20 @@ def test_an_edit_is_a_function_of_its_own_image_and_index(guided, images, key):
     np.testing.assert_array_equal(among_others.masks[own], whole.masks[rows[own]])
     np.testing.assert_allclose(among_others.images[own], whole.images[rows[own]], atol=1e-5)
     assert whole.masks[rows[own]].any()
+
+
+def test_what_is_outside_stays_where_the_solver_ends_at_a_timestep(images, key):
+    """As Stable Diffusion's: the last step ends on a state with noise, which is taken for the image."""
+    process = ddpm("scaled_linear")
+    place = jnp.zeros((1, *SHAPE)).at[:, 0].set(1.0)
+    denoise = lambda x, t, condition: 0.5 * x + place * condition[:, None, None, None]  # noqa: E731
+    solver = DDIM(5, spacing="leading", offset=1, end="timestep")
+    found = edit(denoise, process, images, source=SOURCE, target=TARGET, solver=solver, key=key)
+    np.testing.assert_array_equal(
+        np.asarray(found.masks)[..., 0], np.broadcast_to(np.asarray(place)[..., 0] > 0, (COUNT, *SHAPE[:2]))
+    )
+    np.testing.assert_array_equal(np.asarray(found.images)[:, 1:], np.asarray(images)[:, 1:])
+    assert (np.asarray(found.images)[:, 0] != np.asarray(images)[:, 0]).all()
 
 
 def test_the_whole_edit_moves_images_into_the_target_class(images, key):

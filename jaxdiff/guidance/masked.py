@@ -52,12 +52,13 @@ class Masked(Guidance):
 def masked(
     denoise: Callable, process: Process, mask: Bool[Array, "..."], original: Float[Array, "b ..."], path: Path
 ) -> Masked:
-    """Samples where the mask is set, and keeps the original elsewhere, bit for bit (Couairon et al. 2022, section 3.2).
+    """Samples where the mask is set, and keeps the original elsewhere (Couairon et al. 2022, section 3.2).
 
-    DiffEdit puts y <- M y + (1 - M) x_enc after each step. Here the inner denoiser is evaluated on the path outside the
-    mask, and its output there is replaced by the original. With a solver that evaluates only at its nodes (DDIM) this gives
-    the same samples in the mask, and the last step, which ends on the posterior mean, ends on the original. It costs no
-    evaluation. It must be outermost, since it contains the data of the batch; other guidances go inside.
+    DiffEdit puts y <- M y + (1 - M) x_enc after each step. Here the inner denoiser is evaluated on the path outside the mask,
+    and its output there is replaced by the original. With a solver that evaluates only at its nodes (DDIM) this gives the same
+    samples in the mask, and the last step, which ends on the posterior mean, ends on the original; after a solver that ends at
+    a timestep, put the original there, as `edit` does. It costs no evaluation. It must be outermost, since it contains the data
+    of the batch; other guidances go inside.
 
     Arguments:
         denoise: the denoiser inside.
