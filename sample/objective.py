@@ -37,9 +37,9 @@ def search_by_objective(options: Search) -> Transition:
     interrupted search resumes.
     """
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
-    check_on_grid(options.tau, chosen)
     out = options.out or default_path(options.model, chosen)
     with kept_parts(out) as finished:
+        check_on_grid(options.tau, chosen)
         found, measured = find_by_objective(options, chosen, out.with_suffix(""), finished)
         show(options, chosen, out, found, [(found.mode, found.taus, found.curve, found.tau)])
     console.print(_table(measured, chosen))

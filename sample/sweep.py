@@ -95,13 +95,13 @@ def searched(options: Sweep, chosen: Setting, finished: Finished) -> list[Transi
 def sweep(options: Sweep) -> list[Path]:
     """Searches, prints the table, writes the curves and draws the sets; returns the sets' folders."""
     chosen = setting(options.model, options.attribute, options.values, options, start=options.start)
-    check_on_grid(options.tau, chosen)
     for _, search in planned(options).values():
         check_metric(search, chosen)
     same = {name: getattr(options, name) for name in ("attribute", "values", "count", "batch_size", "seed")}
     switching = Switching(tau=options.tau, start=options.start)
     drawing = Draw(options.model, options.out, switching, **same, **options.same())
     with kept_parts(options.out, "search") as finished:
+        check_on_grid(options.tau, chosen)
         if found := searched(options, chosen, finished):
             show(found, options, chosen)
         return draw(drawing, held=True)

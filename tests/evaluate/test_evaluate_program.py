@@ -219,7 +219,7 @@ def test_value_names_are_for_the_sets_that_do_not_name_their_values(evaluate, tm
         (["--synthetic", "onesided.npz"], ["onesided.npz", "no image", "bright"]),
         (["--synthetic", "named.npz"], ["named.npz", "black, white", "dark, bright"]),
         (["--synthetic", "other.npz"], ["unknown attribute 'tone'", "other.npz"]),
-        (["--synthetic", "fine.npz", "fine.npz"], ["distinct"]),
+        (["--synthetic", "fine.npz", "fine.npz"], ["different sets"]),
         (["--synthetic", "fine.npz", "--train-count", "21"], ["--train-count", "20", "fine.npz", "21"]),
         (["--synthetic", "fine.npz", "--values", "dark"], ["two or more", "dark"]),
         (["--synthetic", "fine.npz", "--values", "dark", "blue"], ["dark, blue"]),
