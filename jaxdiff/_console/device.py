@@ -93,8 +93,10 @@ def _write_programs_whole() -> None:
     JAX writes an entry in place and never again. Another process reads half of it meanwhile, and what a killed process leaves
     is compiled at each start, with a warning. A cache whose size the user limits has a lock of its own.
     """
-    from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
-
+    try:
+        from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
+    except ImportError:  # a version of JAX that keeps its cache elsewhere writes it in its own way
+        return
     if LRUCache.put.__module__ == __name__:
         return
     in_place = LRUCache.put

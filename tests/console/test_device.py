@@ -179,6 +179,11 @@ def test_a_second_start_takes_programs_from_disk_and_recompiles_damaged_ones(tmp
     assert hits > 0 and misses == 0  # the damaged ones were replaced
 
 
+def test_a_jax_without_this_cache_is_no_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax._src.lru_cache", None)
+    device.prepare()
+
+
 def test_a_reader_finds_a_whole_program_or_none(tmp_path, monkeypatch):
     """While one process writes an entry, and after it was stopped in the middle."""
     device.prepare()
