@@ -6,9 +6,10 @@ from jaxdiff.bounds import check_values, shortened
 from jaxdiff.errors import InputError
 from jaxdiff.spaces.latents import Latents
 from jaxdiff.spaces.pixels import Pixels, rgb
+from jaxdiff.spaces.series import Series
 from jaxdiff.spaces.space import Space
 
-SPACES: dict[str, type[Space]] = {space.name: space for space in (Pixels,)}
+SPACES: dict[str, type[Space]] = {space.name: space for space in (Pixels, Series)}
 """The kinds of space that a file describes, by name; an autoencoder lies in files of its own, see `Latents`."""
 
 
@@ -26,7 +27,7 @@ def from_config(config: Any) -> Space:
         raise InputError(f"unknown space {shortened(name)}; this version of jaxdiff knows {', '.join(SPACES)}")
     check_values(SPACES[name], settings)
     try:
-        return SPACES[name](**settings)
+        return SPACES[name].from_settings(settings)
     except TypeError as error:
         raise InputError(f"space {name!r} does not take {settings}: {error}") from error
 
@@ -46,4 +47,4 @@ def require_pixels(space: Space, what: str) -> Pixels:
     return space
 
 
-__all__ = ["SPACES", "Latents", "Pixels", "Space", "from_config", "require_pixels", "rgb"]
+__all__ = ["SPACES", "Latents", "Pixels", "Series", "Space", "from_config", "require_pixels", "rgb"]

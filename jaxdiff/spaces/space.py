@@ -90,6 +90,16 @@ class Space(ABC):
     def settings(self) -> dict[str, Any]:
         """The arguments of this space, JSON-ready."""
 
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Space":
+        """The space with these `settings`, as read from JSON; numbers with bounds have been checked.
+
+        Raises:
+            InputError: they are invalid.
+            TypeError: a setting is unknown or lacking.
+        """
+        return cls(**settings)
+
     def config(self) -> dict[str, Any]:
         """The argument of `jaxdiff.spaces.from_config`, JSON-ready."""
         return {"name": self.name, **self.settings()}

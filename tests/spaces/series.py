@@ -1,4 +1,4 @@
-"""A second kind of space, as a user of the protocol would write it: windows of a table, each column scaled by a factor."""
+"""Another kind of space, as a user of the protocol would write it: windows of a table, each column scaled by a factor."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ class Series(Space):
     length: int
     scales: tuple[float, ...]
 
-    name: ClassVar[str] = "series"
+    name: ClassVar[str] = "scaled series"
     array: ClassVar[str] = "windows"
     dtype: ClassVar[str] = "float32"
 
