@@ -13,9 +13,10 @@ import jaxdiff
 import jaxdiff.data
 import jaxdiff.fairness
 import jaxdiff.quality
+import jaxdiff.quality.series
 import jaxdiff.safety
 
-PACKAGES = (jaxdiff, jaxdiff.data, jaxdiff.fairness, jaxdiff.quality, jaxdiff.safety)
+PACKAGES = (jaxdiff, jaxdiff.data, jaxdiff.fairness, jaxdiff.quality, jaxdiff.quality.series, jaxdiff.safety)
 HEAVY = ("flax", "jax", "numpy", "scipy")
 COLD = f"import sys, {{}}; print([name for name in {HEAVY} if name in sys.modules])"
 

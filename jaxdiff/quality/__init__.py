@@ -1,11 +1,11 @@
-"""Quality: distances of synthetic images from real ones, precision and recall, and copies of training images."""
+"""Quality: distances of synthetic images or series from real ones, precision and recall, and copies of training images."""
 
 from typing import TYPE_CHECKING
 
 from jaxdiff._lazy import lazily
 
 if TYPE_CHECKING:
-    from jaxdiff.quality import inception
+    from jaxdiff.quality import inception, series
     from jaxdiff.quality.agreement import Agreement, measure_agreement
     from jaxdiff.quality.copies import CopyTest, RealImages, nearest
     from jaxdiff.quality.diversity import Diversity, measure_diversity
@@ -53,12 +53,13 @@ __all__ = [
     "measure_quality",
     "nearest",
     "precision_recall",
+    "series",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "": ("inception",),
+        "": ("inception", "series"),
         "agreement": ("Agreement", "measure_agreement"),
         "copies": ("CopyTest", "RealImages", "nearest"),
         "diversity": ("Diversity", "measure_diversity"),
