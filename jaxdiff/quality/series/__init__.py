@@ -10,12 +10,15 @@ from jaxdiff._lazy import lazily
 if TYPE_CHECKING:
     from jaxdiff.quality.series.autocorrelation import AutocorrelationDistance, autocorrelation_distance, autocorrelations
     from jaxdiff.quality.series.correlational import correlational_distance, correlational_score, feature_correlations
+    from jaxdiff.quality.series.discriminative import Discrimination, discriminative_score
     from jaxdiff.quality.series.floor import WithFloor, with_floor
     from jaxdiff.quality.series.marginal import MarginalDistances, marginal_distances
+    from jaxdiff.quality.series.predictive import predictive_score
     from jaxdiff.quality.series.repeats import Repeats
 
 __all__ = [
     "AutocorrelationDistance",
+    "Discrimination",
     "MarginalDistances",
     "Repeats",
     "WithFloor",
@@ -23,8 +26,10 @@ __all__ = [
     "autocorrelations",
     "correlational_distance",
     "correlational_score",
+    "discriminative_score",
     "feature_correlations",
     "marginal_distances",
+    "predictive_score",
     "with_floor",
 ]
 
@@ -33,8 +38,10 @@ __getattr__, __dir__ = lazily(
     {
         "autocorrelation": ("AutocorrelationDistance", "autocorrelation_distance", "autocorrelations"),
         "correlational": ("correlational_distance", "correlational_score", "feature_correlations"),
+        "discriminative": ("Discrimination", "discriminative_score"),
         "floor": ("WithFloor", "with_floor"),
         "marginal": ("MarginalDistances", "marginal_distances"),
+        "predictive": ("predictive_score",),
         "repeats": ("Repeats",),
     },
 )
