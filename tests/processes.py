@@ -1,6 +1,7 @@
 """Real processes of one run on this machine: Gloo over loopback, forced CPU devices, free ports, time limits."""
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -17,13 +18,23 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 900
 """Seconds before a process counts as stuck: over ten times what the slowest takes on an idle machine."""
-QUICK_FLAGS: dict[str, bool | int] = {}
-"""XLA's flags for compiling quickly: an older code generator, and one module for all of a program's code."""
+QUICK_FLAGS: dict[str, bool | int | str] = {}
+"""XLA's flags for compiling quickly: an older code generator, one module for all of a program's code, few passes."""
 if version("jaxlib") == "0.10.2":  # another may not know a flag, which ends the process
-    QUICK_FLAGS |= {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+    QUICK_FLAGS |= {
+        "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_parallel_codegen_split_count": 1,
+        # they make programs faster, or check the compiler itself
+        "xla_disable_hlo_passes": "simplify-while-loops,while-loop-invariant-code-motion,while-loop-trip-count-annotator,"
+        "reshape-mover,tree_reduction_rewriter,simplify-conditional,hlo-verifier",
+    }
+    if platform.machine() == "x86_64":
+        QUICK_FLAGS["xla_cpu_max_isa"] = "SSE4_2"  # fewer and shorter vectors to choose from
 QUICK = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "XLA_FLAGS": " ".join(f"--{name}={value}".lower() for name, value in QUICK_FLAGS.items()),
+    "XLA_FLAGS": " ".join(
+        f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in QUICK_FLAGS.items()
+    ),
 }
 """Variables of processes that compile quickly, to slower programs."""
 _JOINED = """
