@@ -1,6 +1,6 @@
 """Small text-to-image pipelines with random weights, as models and as folders of diffusers, for all tests that take them.
 
-Latents are of 8x8 with two levels, images of 16x16; a prompt has 12 tokens. `model()` is made once in a process.
+Latents are of 8x8 with two levels or one, images of 16x16; a prompt has 12 tokens. A model is made once in a process.
 """
 
 from functools import cache
@@ -35,6 +35,8 @@ UNET: dict[str, Any] = {
     "size": 8, "widths": (8, 16), "blocks": 1, "attention": (0,), "transformers": (1, 1), "heads": (2, 2), "groups": 4,
     "text_channels": 8,
 }  # fmt: skip
+SHALLOW: dict[str, Any] = {"widths": (8,), "transformers": (1,), "heads": (2,)}
+"""One level: whatever needs no more compiles in two thirds of the time."""
 OF_XL = {"text_channels": 14, "pooled_channels": 5, "size_channels": 4, "linear_projection": True, "transformers": (1, 2)}
 VAE = AutoencoderConfig(size=SIZE, widths=(8, 16), blocks=1, groups=4)
 
@@ -51,18 +53,19 @@ def drawn(make: Any, config: Any, seed: int) -> Network:
 
 
 @cache
-def model(*, xl: bool = False, prediction: str = "epsilon", seed: int = 0) -> Model:
+def model(*, xl: bool = False, prediction: str = "epsilon", seed: int = 0, shallow: bool = False) -> Model:
     """A model as `jaxdiff.interop.load_text_to_image` would return it.
 
     Arguments:
         xl: whether it is of the kind of Stable Diffusion XL, with two text encoders.
         prediction: the scheduler's `prediction_type`.
         seed: of the weights.
+        shallow: whether the denoiser has one level; of the kind of Stable Diffusion 1 alone.
     """
     with TemporaryDirectory() as folder:
         prompts = small_text.of_two if xl else small_text.prompts
         conditions = prompts(Path(folder), size=(SIZE, SIZE), zeros=xl)
-    config = ConditionUNetConfig(**{**UNET, **(OF_XL if xl else {})})
+    config = ConditionUNetConfig(**{**UNET, **(OF_XL if xl else {}), **(SHALLOW if shallow else {})})
     encoder, decoder = (drawn(make, VAE, seed + 1) for make in (latent_encoder, latent_decoder))
     settings = {**SCHEDULE, "prediction_type": prediction}
     process, predicted = scheduler.read(settings)

@@ -138,8 +138,9 @@ def test_freed_memory_is_reused():
         completed = subprocess.run(command, env=settings, capture_output=True, text=True, check=True, timeout=LIMIT)
         return int(completed.stdout.split("FAULTS")[1])
 
+    usual = faults()
     for chosen in ({"MALLOC_TRIM_THRESHOLD_": "131072"}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}):
-        assert 10 * faults() < faults(**chosen)
+        assert 10 * usual < faults(**chosen)
 
 
 COUNTED = """
@@ -169,14 +170,13 @@ def test_a_second_start_takes_programs_from_disk_and_recompiles_damaged_ones(tmp
     (_, misses, first), _ = start()
     kept = list(tmp_path.rglob("*-cache"))
     assert misses > 0 and kept
-    (hits, misses, again), (_, _, other) = start()
-    assert hits > 0 and misses == 0 and again == other == first
     for file in kept:
         file.write_bytes(file.read_bytes()[:50])
     (_, misses, anew), _ = start()
     assert misses > 0 and anew == first
-    (hits, misses, _), _ = start()
-    assert hits > 0 and misses == 0  # the damaged ones were replaced
+    # the damaged ones were replaced
+    (hits, misses, again), (_, _, other) = start()
+    assert hits > 0 and misses == 0 and again == other == first
 
 
 def test_a_jax_without_this_cache_is_no_error(monkeypatch):

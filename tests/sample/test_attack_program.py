@@ -187,7 +187,8 @@ def by_prompt(tmp_path_factory):
     made_in = tmp_path_factory.mktemp("by-prompt")
     classes = written_classifiers(made_in / "classifiers", small_pipeline.SIZE)
     return {
-        "model": small_pipeline.folder(made_in / "pipeline"), "attribute": "group: a photo of a man | a photo of a woman",
+        "model": small_pipeline.folder(made_in / "pipeline", shallow=True),
+        "attribute": "group: a photo of a man | a photo of a woman",
         "guidance_scale": 3.0, "seek": "glasses=yes", "score": classes / "score", "verdict": classes / "verdict", "count": 4,
         "batch_size": 2, "solver": "ddim", "steps": 3, "budget": 9, "noise_radius": 0.0, "prompt_radius": 0.3,
     }  # fmt: skip

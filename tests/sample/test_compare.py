@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pipelines")
     (folder / "prompts.txt").write_text("\n".join(PROMPTS))
     redder_than_green(folder / "red.onnx", shape=("N", 3, 16, 16))
-    small_pipeline.folder(folder / "small")
+    small_pipeline.folder(folder / "small", shallow=True)
     return folder
 
 

@@ -16,7 +16,7 @@ MAN, WOMAN = "a photo of a man", "a photo of a woman"
 @pytest.fixture
 def call(call_program, tmp_path):
     """Calls the program beside a pipeline."""
-    small_pipeline.folder(tmp_path / "sd")
+    small_pipeline.folder(tmp_path / "sd", shallow=True)
     return partial(call_program, main, "sample", "edit-model")
 
 

@@ -34,7 +34,7 @@ cat = { group = { man = 0.0, woman = 1.0 } }
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small")
+    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small", shallow=True)
 
 
 @pytest.fixture(scope="module")

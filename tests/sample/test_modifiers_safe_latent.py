@@ -27,7 +27,7 @@ COMMON = {"prompt": PROMPT, "count": 2, "solver": "ddim", "steps": STEPS, "batch
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory) -> Path:
-    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small")
+    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small", shallow=True)
 
 
 def images(pipeline, out, **options) -> tuple[np.ndarray, SampleSet]:

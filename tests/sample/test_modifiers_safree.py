@@ -40,7 +40,7 @@ def solver(steps: int = STEPS) -> DDIM:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory) -> Path:
-    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small")
+    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small", shallow=True)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ ALWAYS = (0.0, math.inf)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small")
+    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small", shallow=True)
 
 
 @pytest.fixture(scope="module")

@@ -35,18 +35,20 @@ def value(x, condition, strength, solver, remat):
     return jnp.sin(end).sum()
 
 
+of_run = jax.value_and_grad(value, argnums=(0, 1, 2))
+"""The value and its gradients; the driver compiles the run itself, and its transpose."""
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_gradients_of_a_run_are_the_same_with_rematerialisation_and_those_of_differences(name, doubles, rng):
     solver = SOLVERS[name](4, **KINDS.get(name, {}))
     given = jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(0.7)
-    # the driver compiles the run itself, and its transpose
-    both = lambda *given: [jax.value_and_grad(value, argnums=(0, 1, 2))(*given, solver, remat) for remat in (False, True)]  # noqa: E731
-    (plain, wanted), (again, got) = both(*given)
+    (plain, wanted), (again, got) = (of_run(*given, solver, remat) for remat in (False, True))
     np.testing.assert_allclose(plain, again, rtol=1e-12)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
     steps = [jnp.asarray(rng.normal(size=np.shape(each))) for each in given]
-    up, down = (both(*(a + by * step for a, step in zip(given, steps, strict=True)))[1][0] for by in (1e-6, -1e-6))
+    up, down = (of_run(*(a + by * step for a, step in zip(given, steps, strict=True)), solver, True)[0] for by in (1e-6, -1e-6))
     slope = sum(jnp.vdot(a, step) for a, step in zip(got, steps, strict=True))
     np.testing.assert_allclose(slope, (up - down) / 2e-6, rtol=1e-6)
 
