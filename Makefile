@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test test-all docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,8 +23,13 @@ demo: $(STAMP)  ## search, sample fairly and evaluate on the embedded faces, wit
 # Test workers, about 2 GiB each. Each file is run by one worker, so that its tests share compiled programs.
 WORKERS ?= 2
 
-test: lint  ## lint, then run all tests with WORKERS processes (2)
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: lint  ## lint, then run the tests that are not marked slow with WORKERS processes (2)
+	$(PYTEST) -m 'not slow'
+
+test-all: lint  ## lint, then run all tests, and those of bits as users compile them
+	$(PYTEST) --as-users
 
 # Seconds for all readers together.
 FUZZ_SECONDS ?= 3600

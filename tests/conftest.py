@@ -90,19 +90,28 @@ def call_program(monkeypatch, tmp_path):
     return call
 
 
+def pytest_addoption(parser):
+    parser.addoption("--as-users", action="store_true", help="compile tests marked `bits` as users do, as `make test-all` does")
+
+
 LONG = {
-    "test_every_imported_model.py", "test_modifiers.py", "test_safe_denoiser.py", "test_sampling_over_hosts.py",
-    "test_text_to_image.py",
+    "test_every_imported_model.py", "test_evaluate_safety.py", "test_modifiers.py", "test_pages.py", "test_safe_denoiser.py",
+    "test_sampling_over_hosts.py", "test_text_to_image.py", "test_training_processes.py", "test_tutorials.py",
 }  # fmt: skip
-"""Files of short tests that take over forty seconds together."""
+"""Files that take over thirty seconds."""
+
+
+def _as_users(item) -> bool:
+    """Whether a test is compiled as users do."""
+    by_option = item.config.getoption("--as-users") and item.get_closest_marker("bits")
+    return bool(by_option or item.get_closest_marker("optimized"))
 
 
 def pytest_collection_modifyitems(items):
-    """Long files come first, so that no worker is left alone with one at the end; optimized tests end each file."""
+    """Long files come first, so that no worker is left alone with one at the end; tests compiled as users do end a file."""
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.path.name in LONG}
     files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
-    optimized = lambda item: item.get_closest_marker("optimized") is not None  # noqa: E731
-    items.sort(key=lambda item: (item.path not in slow, files[item.path], optimized(item)))
+    items.sort(key=lambda item: (item.path not in slow, files[item.path], _as_users(item)))
 
 
 def pytest_configure():
@@ -166,7 +175,7 @@ def _compile_quickly(quick: bool) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Before any fixture: compiles in a third of the time, to slower programs; tests marked `optimized` as users do."""
-    _compile_quickly(item.get_closest_marker("optimized") is None)
+    _compile_quickly(not _as_users(item))
 
 
 def _options(*arguments, **named):

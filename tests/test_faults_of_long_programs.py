@@ -97,7 +97,10 @@ def shorter(monkeypatch):
         monkeypatch.setattr(demo_run, name, lambda *_: Image.new("RGB", (8, 8)))
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+LONGEST = {"evaluated sweep", "classifier"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGEST)) for name in PROGRAMS])
 def test_a_program_goes_on_after_every_fault(name, tmp_path, save_model, rng, call_program, capsys, monkeypatch):
     write_inputs(tmp_path, save_model, rng, size=16)
     main, arguments, named = PROGRAMS[name]

@@ -43,7 +43,7 @@ def inputs(tmp_path_factory, save_model):
     """What the programs read."""
     folder = tmp_path_factory.mktemp("inputs")
     write_inputs(folder, save_model, np.random.default_rng(0), size=SIZE)
-    small_pipeline.folder(folder / "small")
+    small_pipeline.folder(folder / "small", shallow=True)
     written_classifiers(folder, SIZE)
     redder_than_green(folder / "red.onnx", shape=("N", 3, SIZE, SIZE))
     prompted.written(folder / "prompted", prompted.coloured([0, 1] * 6, [0] * 12, SIZE))
@@ -53,7 +53,10 @@ def inputs(tmp_path_factory, save_model):
     return folder
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+LONGEST = {"attack", "compare"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGEST)) for name in PROGRAMS])
 def test_a_program_goes_on_after_every_fault(name, inputs, tmp_path, call_program, capsys, monkeypatch):
     for path in inputs.iterdir():
         (tmp_path / path.name).symlink_to(path)

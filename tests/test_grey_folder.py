@@ -48,6 +48,7 @@ def mode(path) -> str:
         return image.mode
 
 
+@pytest.mark.slow
 def test_a_grey_folder_is_trained_on_drawn_evaluated_and_shown(data, quick, tmp_path, capsys):
     run = partial(quick)
     assert run("train", "--data", data, "--attributes", "group", "--size", "24x40", "--preview-every", "4", "--out", "run") == 0

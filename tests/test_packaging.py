@@ -173,7 +173,6 @@ def link(packages: Path, distributions: list[Distribution]) -> None:
                 (packages / name).symlink_to(each.locate_file(name))
 
 
-@pytest.mark.slow
 def test_the_installed_wheel_runs_anywhere(wheel, tmp_path):
     """In an empty environment and an empty folder: imported, called without the extra, and with it drawing from its model.
 

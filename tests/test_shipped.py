@@ -30,6 +30,7 @@ def test_the_text_to_image_pipeline_is_small():
     assert sum(file.stat().st_size for file in files) <= MOST_BYTES
 
 
+@pytest.mark.slow
 def test_faces_show_what_their_prompt_names_and_the_shipped_clip_sees_it():
     """CLIP is tested on rendered faces, whose attributes are known, and then tests the drawn ones."""
     reader = clip.load(shipped.CLIP)

@@ -14,12 +14,12 @@ from tests.docs.pages import ROOT, blocks
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
 SMALLER = {
     "fair-faces": {
-        "UniPC(8)": "UniPC(6)", "count = 128": "count = 64", "batch=16": "batch=8", "steps=80": "steps=40",
+        "UniPC(8)": "UniPC(5)", "count = 128": "count = 64", "batch=16": "batch=4", "steps=80": "steps=40",
         '"group": 250': '"group": 50', '"beard": 100': '"beard": 50',
     },
     "fair-firefighters": {"UniPC(8": "UniPC(4", "count = 64": "count = 16"},
-    "safe-faces": {"DDIM(12)": "DDIM(8)", "count = 80": "count = 40"},
-    "theorem": {},
+    "safe-faces": {"DDIM(12)": "DDIM(8)", "count = 80": "count = 40", "steps=120": "steps=80"},
+    "theorem": {"UniPC(50)": "UniPC(30)", "linspace(0, 1, 21)": "linspace(0, 1, 11)"},
     "your-own-guidance": {"count = 12": "count = 4", "DDIM(12)": "DDIM(4)"},
 }  # fmt: skip
 """What stands once in a tutorial, and what takes its place."""
@@ -33,7 +33,6 @@ def surroundings(monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_tutorials_run(page, monkeypatch):
     cells = [block for block in blocks(page) if block.language == "{code-cell}"]

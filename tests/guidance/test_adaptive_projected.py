@@ -77,7 +77,7 @@ def elementwise(x, t, condition):
     return jnp.sin(x) + condition[:, None, None, None]
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize("solver", [Heun(4), UniPC(6)], ids=lambda solver: solver.name)
 def test_without_projection_radius_and_momentum_it_is_classifier_free_guidance_bit_for_bit(solver, key):
     plain = drawn(guidance.classifier_free(elementwise, -1, 3.0), key, solver)

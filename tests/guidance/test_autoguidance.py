@@ -49,7 +49,7 @@ def test_the_guided_law_is_the_one_of_the_extrapolated_score(key):
     np.testing.assert_allclose(drawn(guided, key, DDIM(20)), shifted, atol=2e-5)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_scale_1_is_the_main_model_bit_for_bit_and_a_scale_compiles_nothing(key):
     main, weak = gaussian(0.5, 0.3), gaussian(-0.25, 0.9)
     plain = drawn(main, key)

@@ -79,7 +79,7 @@ def test_the_edges_are_nodes_and_the_law_of_the_samples_is_known_in_closed_form(
     np.testing.assert_allclose(difference, shift * (pull(0.3) - pull(0.7)), atol=2e-3)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize("solver", [DDIM(8), Heun(6)], ids=lambda solver: solver.name)
 def test_over_all_noise_it_is_the_guided_denoiser_and_over_none_the_plain_one_bit_for_bit(solver, key):
     model = classes()

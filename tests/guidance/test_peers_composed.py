@@ -60,7 +60,7 @@ def drawn(denoise, key, condition, *, shape=(2,), steps=8, **settings):
 
 
 @each
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize("off", [{"strength": 0.0}, {"window": EMPTY}], ids=lambda off: next(iter(off)))
 def test_without_strength_or_window_it_is_the_plain_sampler_bit_for_bit(name, off, exact, key):
     labels = jnp.arange(N) % 2
@@ -69,7 +69,7 @@ def test_without_strength_or_window_it_is_the_plain_sampler_bit_for_bit(name, of
     assert not np.array_equal(drawn(made(name, exact), key, labels), plain)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize("name", ["repellency", "particle"])
 def test_without_strength_or_window_a_network_is_sampled_bit_for_bit(name, key):
     config = UNetConfig(size=8, values=(2,), base=16, multipliers=(1,), blocks=0, attention=(), head_channels=16, dropout=0.0)

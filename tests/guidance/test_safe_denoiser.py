@@ -162,7 +162,7 @@ def drawn(denoise, model, key, condition=None, solver=DDIM(6), **settings):  # n
     return sample(denoise, model.process, shape=model.shape, solver=solver, key=key, condition=condition, **settings)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "off", [dict(strength=0.0), dict(window=(0.1, 0.1)), dict(threshold=2.0), dict(deviation=-1e9)], ids=str
 )
@@ -244,7 +244,7 @@ def test_the_unconditional_anchor_is_the_order_of_the_paper(network, key):
     np.testing.assert_allclose(after, guided + 0.4 * (guided - unsafe), atol=1e-5)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_fair_and_safe_nest_in_both_orders(network, key):
     """Each property holds inside the other: tau at an end is the plain safe sampler, strength 0 the plain switching."""
     model, refs = network

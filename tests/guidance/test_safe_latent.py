@@ -107,7 +107,7 @@ def plain(x, t, condition):
     return jnp.sin(x) + 0.3 * condition[:, None, None, None]
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_without_strength_and_of_the_null_concept_it_is_classifier_free_guidance_bit_for_bit(key):
     solver = DDIM(4)
     alone = drawn(guidance.classifier_free(plain, -1, 4.0), key, solver)
@@ -228,7 +228,7 @@ def test_guards_move_the_unconditional_mean_in_its_one_evaluation(key, rng):
     assert [evaluations(each, PROCESS, DDIM(6)) for each in (both, negative)] == [18, 24]
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_under_a_guard_of_strength_0_its_momentum_and_warm_up_stay_bit_for_bit(key, rng):
     refs = references(rng.normal(size=(5, *SHAPE)).astype(np.float32), limits=None)
     alone = guided(plain)

@@ -185,7 +185,7 @@ def drawn(denoise, key, condition, solver=SIX):
 @pytest.mark.parametrize(
     "solver, rounding",
     [
-        pytest.param(DDIM(6), 0.0, marks=pytest.mark.optimized, id="ddim"),
+        pytest.param(DDIM(6), 0.0, marks=pytest.mark.bits, id="ddim"),
         pytest.param(DPMSolver(6, spacing="uniform"), 3e-6, id="dpm_solver"),
     ],
 )

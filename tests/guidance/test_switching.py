@@ -62,7 +62,7 @@ def test_switched_outputs_follow_the_closed_form(process, std, key):
         assert measured == pytest.approx(2 * mean * (1 - 2 * kappa), abs=0.01 * 2 * mean)
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_tau_at_either_end_is_the_plain_sampler_bit_for_bit(network, key):
     start, end = jnp.zeros(N, jnp.int32), jnp.ones(N, jnp.int32)
     plain_start, plain_end = drawn(network, key, start), drawn(network, key, end)

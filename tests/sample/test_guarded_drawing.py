@@ -93,7 +93,7 @@ def test_the_safe_denoiser_is_drawn_with_what_it_did_to_each_image(drawn, folder
     assert about["evaluations"] == STEPS and len(about["unsafe_fingerprint"]) == 16
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 @pytest.mark.parametrize("off", [dict(strength=0.0), dict(window=(0.1, 0.1))], ids=str)
 def test_a_guard_that_does_nothing_draws_the_plain_set_and_says_so(off, drawn, capsys):
     plain = images(drawn())

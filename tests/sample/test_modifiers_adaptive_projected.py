@@ -31,7 +31,7 @@ def test_it_takes_the_place_of_plain_guidance(folder):
     assert min(np.abs(drawn - other).max() for other in (plain(folder), unprojected)) > 1e-3
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_without_projection_it_is_plain_guidance_bit_for_bit(folder):
     whole = {"adaptive_projected": True, "projected_eta": 1.0, "projected_momentum": 0.0}
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, **whole)))

@@ -40,7 +40,7 @@ def test_it_wraps_the_network_and_lies_within_label_guidance(folder, guide):
     assert np.abs(drawn - plain(folder)).max() > 1e-3
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_scale_1_is_plain_sampling_bit_for_bit(folder, guide):
     drawn = first(drawing_of(options_of(folder, guide=guide, guide_scale=1.0)))
     np.testing.assert_array_equal(drawn, plain(folder))

@@ -23,7 +23,7 @@ def test_it_wraps_the_guidance_and_uses_the_plain_denoiser_outside(folder):
     assert min(np.abs(drawn - other).max() for other in (plain(folder), everywhere)) > 1e-3
 
 
-@pytest.mark.optimized
+@pytest.mark.bits
 def test_an_empty_interval_is_plain_sampling_bit_for_bit(folder):
     drawn = first(drawing_of(options_of(folder, guidance_scale=2.0, guidance_interval=(0.5, 0.5))))
     np.testing.assert_array_equal(drawn, plain(folder))

@@ -3,7 +3,7 @@ or not."""
 
 import json
 import shutil
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -66,13 +66,20 @@ def model(save_model, tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("models") / "run", size=16)
 
 
+EIGHT = pytest.mark.parametrize("over", [(2, 1), pytest.param((1, 8), marks=pytest.mark.slow)], ids=["two", "eight"])
+
+
 @pytest.fixture(scope="module")
-def runs(model, tmp_path_factory):
-    """What two processes, and one on eight devices, wrote and said."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("two", "eight")}
-    two = succeed(("-c", WHOLE, model, folders["two"]), 2)
-    eight = succeed(("-c", WHOLE, model, folders["eight"]), 1, devices=8)
-    return folders, [json.loads(output.split("RESULT ")[1].splitlines()[0]) for output in (*two, *eight)]
+def ran(model, tmp_path_factory):
+    """What so many processes of so many devices wrote, and what each said."""
+
+    @cache
+    def made(processes, devices):
+        folder = tmp_path_factory.mktemp("ran")
+        outputs = succeed(("-c", WHOLE, model, folder), processes, devices=devices)
+        return folder, [json.loads(output.split("RESULT ")[1].splitlines()[0]) for output in outputs]
+
+    return made
 
 
 @pytest.fixture
@@ -92,35 +99,36 @@ def levels(one: SampleSet, other: SampleSet) -> np.ndarray:
     return np.abs(np.stack([one.image(i).astype(int) - other.image(i) for i in range(COUNT)]))
 
 
-def test_samples_and_notes_are_the_same_on_any_number_of_processes_and_devices(model, runs, small_shards, tmp_path):
+@EIGHT
+def test_samples_and_notes_are_the_same_on_any_number_of_processes_and_devices(over, model, ran, small_shards, tmp_path):
     alone = drawn(model, tmp_path / "guarded", **GUARDED)
     notes = alone.sample_notes()
     assert notes["acted"].sum() > 0 and np.stack([alone.image(i) for i in range(COUNT)]).std() > 10
-    for folder in runs[0].values():
-        other = SampleSet.open(folder / "guarded")
-        assert other.provenance == alone.provenance
-        difference = levels(alone, other)
-        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
-        for name, values in other.sample_notes().items():
-            np.testing.assert_allclose(values, notes[name], rtol=1e-4, err_msg=name)
+    other = SampleSet.open(ran(*over)[0] / "guarded")
+    assert other.provenance == alone.provenance
+    difference = levels(alone, other)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+    for name, values in other.sample_notes().items():
+        np.testing.assert_allclose(values, notes[name], rtol=1e-4, err_msg=name)
 
 
-def test_a_search_and_an_evaluation_are_the_same_in_every_process_and_on_any_number(runs):
-    first, second, eight = runs[1]
+@EIGHT
+def test_a_search_and_an_evaluation_are_the_same_in_every_process_and_on_any_number(over, ran):
+    folder, found = ran(*over)
+    _, (first, second) = ran(2, 1)
     assert first == second
     tau, curve, *numbers = first
-    assert eight[0] == pytest.approx(tau, abs=1e-6)
-    np.testing.assert_allclose(eight[1], curve, rtol=1e-4)
-    for one, other in zip(eight[2:], numbers, strict=True):
+    assert found[0][0] == pytest.approx(tau, abs=1e-6)
+    np.testing.assert_allclose(found[0][1], curve, rtol=1e-4)
+    for one, other in zip(found[0][2:], numbers, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3)
-    for folder in runs[0].values():
-        assert json.loads((folder / "tau.json").read_text())["tau"] == pytest.approx(tau, abs=1e-6)
-        assert {file.name for file in (folder / "report").iterdir()} == {"report.json", "report.md", "report.png"}
+    assert json.loads((folder / "tau.json").read_text())["tau"] == pytest.approx(tau, abs=1e-6)
+    assert {file.name for file in (folder / "report").iterdir()} == {"report.json", "report.md", "report.png"}
 
 
-def test_a_set_begun_by_two_processes_is_finished_by_one(model, runs, small_shards, tmp_path):
+def test_a_set_begun_by_two_processes_is_finished_by_one(model, ran, small_shards, tmp_path):
     """Of a set that lacks the shards of one process and some of the other's, none is drawn twice and none is missing."""
-    whole = runs[0]["two"] / "guarded"
+    whole = ran(2, 1)[0] / "guarded"
     cut = tmp_path / "cut"
     shutil.copytree(whole, cut)
     for number in (1, 3, 4, 5):

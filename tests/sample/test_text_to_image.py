@@ -26,7 +26,7 @@ from sample.options import Draw, Search
 from sample.search import search
 from sample.transitions import default_path
 from tests import small_pipeline
-from tests.processes import succeed
+from tests.processes import QUICK, succeed
 
 STEPS, COUNT, BATCH, SCALE = 4, 6, 4, 3.0
 PROMPTS = ("a photo of a man", "a photo of a woman")
@@ -36,7 +36,7 @@ GRID = {"spacing": "leading", "offset": 1, "end": "timestep"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small")
+    return small_pipeline.folder(tmp_path_factory.mktemp("pipelines") / "small", shallow=True)
 
 
 def drawn(folder, out, **options) -> SampleSet:
@@ -122,7 +122,7 @@ def test_a_dry_run_needs_no_weights(folder, tmp_path):
     # in a process whose shapes are not checked: JAX's report of a traced program has none
     np.savez(tmp_path / "unsafe.npz", images=np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3))
     code = DRY_RUNS.format(group=GROUP, unsafe=str(tmp_path / "unsafe.npz"), out=str(out), folders=[str(folder), str(bare)])
-    told = succeed(("-c", code), 1)[0]
+    told = succeed(("-c", code), 1, **QUICK)[0]
     counts = [weight_count(config) for config in (load_model(folder).config, small_pipeline.VAE)]
     for words in (*(f"{count:,}" for count in counts), "decoding, 4096 at once", told.split("OPERATIONS ")[1].strip()):
         assert told.count(words) >= 2, words
@@ -184,9 +184,9 @@ def test_edges_are_exact(folder, vanilla, tmp_path):
     "options",
     [
         {"method": "mixing"},
-        {"method": "score_mixing"},
-        {"method": "editing"},
-        {"method": "fair_diffusion", "edit_start": 0.5},
+        pytest.param({"method": "score_mixing"}, marks=pytest.mark.slow),
+        pytest.param({"method": "editing"}, marks=pytest.mark.slow),
+        pytest.param({"method": "fair_diffusion", "edit_start": 0.5}, marks=pytest.mark.slow),
         {"method": "spectral", "tau": (0.6, 0.5, 0.4), "edges": (1.0, 2.0)},
         {"method": "switching", "tau": (0.5,), "start": "none"},
         {"guard": "negative", "unsafe_label": ("group=woman",)},

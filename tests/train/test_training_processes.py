@@ -1,7 +1,10 @@
 """Training in several processes equals training in one, also when interrupted and resumed on another number; no error hangs."""
 
 import json
+import shutil
 import signal
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,9 +12,11 @@ import numpy as np
 import pytest
 
 from jaxdiff import model as models
+from tests import small_training
 from tests.processes import QUICK, run, started, succeed
 
 TRAIN = ("-m", "tests.small_training", "--preview-every", 0, "--log-every", 1)
+STEPS = 50
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -20,29 +25,57 @@ def losses(out: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows}
 
 
-@pytest.mark.slow
-def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(tmp_path):
-    """Two processes, of which only the second is interrupted; then one with four devices, sharded and accumulating."""
-    one, other = tmp_path / "one", tmp_path / "other"
-    succeed((*TRAIN, "--steps", 50, "--out", one), 1, **QUICK)
-    with started((*TRAIN, "--steps", 50, "--out", other), 2, **QUICK) as processes:
-        processes[0].wait_until(lambda: (other / "metrics.jsonl").exists() and len(losses(other)) >= 4, 300)
+def trained(out: Path, *options) -> str:
+    """Trains in this process; returns what it printed."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as output:
+        patch.setattr("sys.argv", ["train", *map(str, (*TRAIN[2:], "--steps", STEPS, "--out", out, *options))])
+        with pytest.raises(SystemExit) as ended:
+            small_training.main()
+    assert ended.value.code == 0
+    return output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """The run of one process."""
+    out = tmp_path_factory.mktemp("runs") / "alone"
+    trained(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> tuple[Path, int]:
+    """A run of two processes, of which only the second was interrupted, and its last step."""
+    out = tmp_path_factory.mktemp("runs") / "interrupted"
+    with started((*TRAIN, "--steps", STEPS, "--out", out), 2, **QUICK) as processes:
+        processes[0].wait_until(lambda: (out / "metrics.jsonl").exists() and len(losses(out)) >= 4, 300)
         processes[1].send(signal.SIGTERM)
         ended = [process.end(300) for process in processes]
     assert [each.code for each in ended] == [143, 143], ended
-    (step,) = (int(folder.name) for folder in (other / "checkpoints").iterdir())
-    assert 4 < step < 50 and max(losses(other)) == step
-    options = ("--mesh", "fsdp=4", "--accumulate", 2)
-    (output,) = succeed((*TRAIN, "--steps", 50, "--out", other, *options), 1, devices=4, **QUICK)
+    (step,) = (int(folder.name) for folder in (out / "checkpoints").iterdir())
+    assert 4 < step < STEPS and max(losses(out)) == step
+    return out, step
+
+
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_run_of_two_processes_resumed_in_one_is_the_run_of_one(devices, alone, interrupted, tmp_path):
+    """In one with one device, and with four, sharded and accumulating."""
+    (begun, step), other = interrupted, tmp_path / "other"
+    shutil.copytree(begun, other)
+    if devices == 1:
+        output = trained(other)
+    else:
+        options = ("--mesh", f"fsdp={devices}", "--accumulate", 2)
+        (output,) = succeed((*TRAIN, "--steps", STEPS, "--out", other, *options), 1, devices=devices, **QUICK)
     assert f"resuming from step {step}" in " ".join(output.split())
-    expected, got = losses(one), losses(other)
-    assert list(got) == list(expected) == list(range(1, 51))
+    expected, got = losses(alone), losses(other)
+    assert list(got) == list(expected) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
     # the models are one function; biases that a normalisation undoes are moved by rounding alone
     noise = jnp.asarray(np.random.default_rng(0).standard_normal((8, 8, 8, 3), np.float32))
     drawn = [
         np.asarray(model.denoise(noise, 0.6, model.conditions.encode(np.arange(8) % 2)))
-        for model in map(models.load, (one, other))
+        for model in map(models.load, (alone, other))
     ]
     np.testing.assert_allclose(*drawn, atol=1e-5)
 
