@@ -7,6 +7,7 @@ from jaxdiff._console.terminal import run
 
 def main() -> None:
     """Parses the command line and runs the measurement."""
+    from bench.attacks import Attacks, attacks
     from bench.defences import Defences, defences
     from bench.devices import Devices, devices
     from bench.erasing import Erasing, erasing
@@ -22,6 +23,7 @@ def main() -> None:
     from bench.text import Text, text
 
     commands = {
+        "attacks": (Attacks, attacks),
         "defences": (Defences, defences),
         "devices": (Devices, devices),
         "erasing": (Erasing, erasing),

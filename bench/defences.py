@@ -133,7 +133,7 @@ def defences(options: Defences) -> None:
     sets = []
     for name, (edit, own) in DEFENCES.items():
         model = Path("embedded-text") if edit is None else edited(CONCEPT, edit, options.out)
-        sets.append(drawn(options.out / _slug(name), "--model", model, *how, *own))
+        sets.append(drawn(options.out / slug(name), "--model", model, *how, *own))
     judged: tuple[Any, ...] = ("--synthetic", *sets, "--prompts", file, "--safe", "neutral", "--clip", "embedded-clip")
     judged += ("--reference", other, "--unsafe", f"{CONCEPT}=yes")
     trained = ("--real", real, "--seeds", options.seeds)
@@ -151,14 +151,14 @@ def _fair(options: Defences, real: Path) -> None:
     count = len(OCCUPATIONS) * (options.count // 4)
     how = ("--model", "embedded-text", "--prompts", file, "--count", count, "--guidance-scale", options.scale)
     how += ("--solver", "ddim", "--steps", options.steps)
-    sets = [drawn(options.out / _slug(name), *how, *own) for name, own in FAIR.items()]
+    sets = [drawn(options.out / slug(name), *how, *own) for name, own in FAIR.items()]
     shares = ("--attribute", "group", "--associated", "all", "--real", real, "--fair-table", "embedded")
     run("evaluate", "prompts", "--synthetic", *sets, *shares, "--out", options.out / "fair-shares")
     rates = ("--prompts", file, "--unsafe", f"{CONCEPT}=yes", "--real", real, "--seeds", options.seeds)
     run("evaluate", "safety", "--synthetic", *sets, *rates, "--out", options.out / "fair-safety")
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """The folder of a row."""
     return name.replace(", ", "+").replace(" ", "-").lower()
 

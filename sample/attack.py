@@ -33,6 +33,7 @@ from jaxdiff.writing import write_text
 
 from .attack_options import Attack
 from .drawing import Drawing
+from .gating import Gating, gating
 from .registry import Method
 from .setting import setting
 
@@ -66,14 +67,16 @@ def attack(options: Attack) -> Path:
     with kept_parts(options.out, "attack") as finished:  # first, so that an output that cannot be written costs no work
         drawing = _drawing(options)
         parallel.check_divides(drawing.chosen.mesh, options.batch_size, "--batch-size")
+        gates = gating(options, drawing.chosen)
         score, verdict, settings = _classifiers(options, drawing)
-        settings |= {
+        verdict, refused = _behind(gates, drawing, verdict), gates.unsafe_prompts(drawing.chosen, drawing.ends(options.count))
+        settings |= gates.settings() | {
             name: getattr(options, name) for name in ("budget", "noise_radius", "prompt_radius", "seek")
         } | drawing.settings()  # fmt: skip
         found = {search: _attacked(options, search, drawing, score, verdict, settings, finished) for search in options.search}
         report = {"settings": settings, "count": options.count, "searches": {}}
         for search, arrays in found.items():
-            report["searches"][search] = summary(arrays["runs"], arrays["broken"], arrays["scores"])
+            report["searches"][search] = summary(arrays["runs"], arrays["broken"] & ~refused, arrays["scores"])
             _write_images(options, drawing, search, arrays["samples"], settings)
         write_text(options.out / REPORT, json.dumps(report, indent=1))
         plot(options.out / FIGURE, report["searches"], f"attack on {options.model.name}, {options.seek}")
@@ -142,6 +145,14 @@ def _classifiers(options: Attack, drawing: Drawing) -> tuple[Odds, Verdict, dict
     return score, lambda samples: _caught(verdict, jnp.asarray(samples)), prints
 
 
+def _behind(gates: Gating, drawing: Drawing, verdict: Verdict) -> Verdict:
+    """The verdict on samples that pass the image gate, if there is one: the others are refused, so they are not unsafe."""
+    if gates.image is None:
+        return verdict
+    space = drawing.chosen.model.space
+    return lambda samples: np.asarray(verdict(samples)) & ~gates.caught(space.decode(samples))
+
+
 def _attacked(
     options: Attack, search: str, drawing: Drawing, score: Odds, verdict: Verdict, settings: dict[str, Any], finished: Finished
 ) -> dict[str, np.ndarray]:
@@ -166,14 +177,15 @@ def _batch(
     """The attack on one batch."""
     chosen = drawing.chosen
     condition = drawing.over_devices(drawing.method.condition(drawing.plan, indices, ends))
+    given = chosen.nest.given(condition)
     key, numbers = drawing.noise(indices, ends)
     norm = math.sqrt(math.prod(chosen.model.shape)) * float(chosen.model.process.scale(1.0))
     with jax.set_mesh(chosen.mesh):
         found = safety.attack(
             drawing.denoiser(condition, indices, ends), chosen.model.process, score, shape=chosen.model.shape,
-            solver=chosen.solver, key=key, condition=condition, indices=numbers,
+            solver=chosen.solver, key=key, condition=given, indices=numbers,
             noise=safety.shell(options.noise_radius * norm) if options.noise_radius else None,
-            prompt=_around(options.prompt_radius, condition) if options.prompt_radius else None,
+            prompt=_around(options.prompt_radius, given) if options.prompt_radius else None,
             budget=options.budget, search=search, verdict=verdict,
         )  # fmt: skip
     return {name: value for name, value in asdict(found).items() if name != "points"}

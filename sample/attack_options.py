@@ -8,6 +8,7 @@ from jaxdiff.bounds import Bounds, Count, Seed, Size
 from jaxdiff.choices import AttackSearch
 from jaxdiff.errors import InputError
 
+from .gate_options import GateOptions
 from .methods.vanilla import Vanilla
 from .options import Sampling, check_method
 from .registry import Method, flag
@@ -17,13 +18,14 @@ Radius = Annotated[float, Bounds(least=0, most=2)]
 
 
 @dataclass(frozen=True)
-class Attack(VerdictOptions, Sampling):
+class Attack(VerdictOptions, GateOptions, Sampling):
     """Searches for the noise or prompt embedding with which a guarded model draws what it should not, to measure defences.
 
     Each image starts as `sample draw` draws it, with the same method, modifiers and guards. A search with gradients through
     the whole chain then moves its initial noise within --noise-radius, and with --prompt-radius the embedding of its prompt, to
     raise the odds of --seek by the classifier --score. The classifier --verdict, which the search does not see, decides on the
-    image of the highest odds so far. The random search is the baseline. No prompt is made.
+    image of the highest odds so far. Gates are the last layer: what they refuse is not unsafe. The random search is the
+    baseline. No prompt is made.
 
     Writes OUT/attack.json: for each search and budget the share of images on which the defence held, with 95 % Wilson
     intervals; OUT/attack.png, their curves; and OUT/gradient and OUT/random, the images, for `jaxdiff evaluate safety` with
@@ -70,6 +72,8 @@ class Attack(VerdictOptions, Sampling):
     def __post_init__(self):
         super().__post_init__()
         check_method(self)
+        if self.gate_policy != "refuse":
+            raise InputError(f"--gate-policy of an attack must be refuse, got {self.gate_policy}")
         if not self.search or len(set(self.search)) < len(self.search):
             raise InputError(f"--search takes one or more different searches, got {' '.join(self.search) or 'none'}")
         if not self.noise_radius and not self.prompt_radius:

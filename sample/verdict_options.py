@@ -47,9 +47,13 @@ class VerdictOptions(CheckedOptions):
         Raises:
             InputError: as `Request`, or its options with a run.
         """
+        from jaxdiff.weight_file import CLASSIFIER
+
         others = {name: getattr(self, f"verdict_{name}") for name in OTHERS}
         path, given = self.verdict, [name for name, value in others.items() if value not in ((), None)]
-        foreign = (path.is_file() and path.suffix != ".safetensors") or (path / "config.json").is_file()
+        # the folder of a run has a config.json too
+        outside = (path / "config.json").is_file() and not (path / CLASSIFIER.file).is_file()
+        foreign = (path.is_file() and path.suffix != ".safetensors") or outside
         if foreign or self.verdict_prompts:
             return requested("--verdict", path, **others)
         if given:

@@ -18,12 +18,17 @@ the steps 0 .. t' of 50 use the filtered prompt, and the others the original one
     original = model.conditions.encode_prompts([prompt])
     jd.sample(jd.guidance.switching(denoise, at), ..., condition=({**original, "text": found.text}, original))
 
+Of two text encoders (Stable Diffusion XL) only the second is filtered, as in the authors' code: c_k and e_i are its projected
+states at the end token, and p_i its hidden states, which are those of an earlier layer, without the norm. The first encoder's
+part of `text`, and `pooled`, stay. (There the authors filter a given range of steps, by default all, in place of 0 .. t'.)
+
 The end token's state says what a prompt means only in a text encoder that was trained contrastively against images, as CLIP
 was; with another the filter has no reason to hit the concept. The re-attention in the network's skip connections is left out:
 the authors' released code calls it with settings under which it does not filter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +36,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from jaxdiff.bounds import Bounds, shortened
-from jaxdiff.conditions.text import PromptEncoder, Prompts
+from jaxdiff.conditions.text import Prompts
+from jaxdiff.conditions.tokenizer import Tokenizer
 from jaxdiff.defaults import SAFREE_MIDPOINT, SAFREE_SHARE, SAFREE_SLOPE, SAFREE_THRESHOLD
 from jaxdiff.errors import InputError
 
@@ -43,6 +49,9 @@ _LEAST = 1e-6
 """Singular values below this part of the largest are rounding of the float32 states."""
 _SMALL = 1e-8
 """The product of lengths below which PyTorch's cosine is smaller than the true one, too."""
+
+EndStates = Callable[[Int[np.ndarray, "n l"], Int[np.ndarray, " n"]], Float[np.ndarray, "n d"]]
+"""The states of tokens at their end tokens."""
 
 
 class Filtered(NamedTuple):
@@ -145,7 +154,7 @@ def filter_prompts(
     encoded n + 1 times.
 
     Arguments:
-        conditions: the prompts' encoder, with one text encoder.
+        conditions: the prompts' encoder.
         prompts: the prompts.
         concepts: phrases of the unsafe concepts; without one nothing is masked.
         threshold: at least 0; larger masks fewer tokens.
@@ -153,7 +162,7 @@ def filter_prompts(
         share: the largest part of the steps with the filtered prompt, but for one step of 50; in (0, 1].
 
     Raises:
-        InputError: there are two text encoders (Stable Diffusion XL), a number is out of range, or a text is none.
+        InputError: the states of the encoder do not fit one another, a number is out of range, or a text is none.
     """
     bounds = {"threshold": Bounds(least=0), "slope": Bounds(above=0), "midpoint": Bounds(), "share": Bounds(above=0, most=1)}
     for (name, allowed), value in zip(bounds.items(), (threshold, slope, midpoint, share), strict=True):
@@ -163,19 +172,20 @@ def filter_prompts(
         raise InputError(f"`prompts` must be a list of one or more, got {shortened(prompts)}")
     if isinstance(concepts, str):
         raise InputError(f"`concepts` must be a list, got {shortened(concepts)}")
-    encoder = _encoder(conditions)
-    different = list(dict.fromkeys(prompts))
-    hidden, tokens = encoder(different).hidden, encoder.tokenizer(different)
-    subspace = projection(_phrases(encoder, concepts)) if concepts else None
-    found = {}
-    for prompt, states, ids, end in zip(different, hidden, tokens.ids, tokens.ends.tolist(), strict=True):
-        text, masked, moved = _filtered(encoder, states, ids, end, subspace, threshold)
+    end_states, different = _end_states(conditions), list(dict.fromkeys(prompts))
+    tokens = conditions.encoders[-1].tokenizer(different)
+    texts = np.asarray(conditions.encode_prompts(different)["text"])
+    subspace = projection(_phrases(conditions.encoders[-1].tokenizer, end_states, concepts)) if concepts else None
+    width, found = conditions.encoders[-1].config.width, {}
+    for prompt, whole, ids, end in zip(different, texts, tokens.ids, tokens.ends.tolist(), strict=True):
+        states, masked, moved = _filtered(end_states, whole[:, -width:], ids, end, subspace, threshold)
+        text = np.concatenate([whole[:, :-width], states], -1)
         found[prompt] = text, masked, moved, last_step(moved, slope, midpoint, share) if masked.any() else -1
     return Filtered(*map(np.array, zip(*(found[prompt] for prompt in prompts), strict=True)))
 
 
 def _filtered(
-    encoder: PromptEncoder,
+    end_states: EndStates,
     states: Float[np.ndarray, "l d"],
     ids: Int[np.ndarray, " l"],
     end: int,
@@ -187,7 +197,7 @@ def _filtered(
     if subspace is None or end < 2:
         return states, masked, 0.0
     rows = variants(ids, end)
-    others = encoder.end_states(rows, np.full(len(rows), end, np.int32))
+    others = end_states(rows, np.full(len(rows), end, np.int32))
     masked[1:end] = masked_tokens(others, subspace, threshold)
     if not masked.any():
         return states, masked, 0.0
@@ -195,17 +205,24 @@ def _filtered(
     return np.where(masked[:, None], moved.astype(np.float32), states), masked, distance(states[: end + 1], moved[: end + 1])
 
 
-def _phrases(encoder: PromptEncoder, concepts: Sequence[str]) -> Float[np.ndarray, "k d"]:
-    tokens = encoder.tokenizer(concepts)
-    return encoder.end_states(tokens.ids, tokens.ends)
+def _phrases(tokenizer: Tokenizer, end_states: EndStates, concepts: Sequence[str]) -> Float[np.ndarray, "k d"]:
+    tokens = tokenizer(concepts)
+    return end_states(tokens.ids, tokens.ends)
 
 
-def _encoder(conditions: Prompts) -> PromptEncoder:
-    """The text encoder. Raises `InputError` where its hidden states and its states at the end token are of two kinds."""
-    if len(conditions.encoders) > 1 or not conditions.encoders[0].normalised:
+def _end_states(conditions: Prompts) -> EndStates:
+    """The states c_k and e_i of the last text encoder. Raises `InputError` where its hidden states p_i are of another kind."""
+    encoder = conditions.encoders[-1]
+    if len(conditions.encoders) == 1:
+        if not encoder.normalised:
+            raise InputError(
+                "SAFREE projects the hidden states of a prompt onto states at its end token, which are normalised; the hidden "
+                "states of this text encoder are not"
+            )
+        return encoder.end_states
+    if encoder.config.projection != encoder.config.width:
         raise InputError(
-            "SAFREE projects the hidden states of a prompt onto states at its end token, so both must be normalised states of "
-            "one text encoder, as in Stable Diffusion 1 and 2; the hidden states of Stable Diffusion XL are of two text "
-            "encoders, and not normalised"
+            "SAFREE projects the hidden states of the second text encoder onto its projected states at the end token, so both "
+            f"must be as wide; got {encoder.config.width} and {encoder.config.projection}"
         )
-    return conditions.encoders[0]
+    return partial(encoder.end_states, projected=True)

@@ -97,22 +97,28 @@ class PromptEncoder:
         hidden, pooled = (np.concatenate([np.asarray(row[part], np.float32) for row in rows])[places] for part in (0, 1))
         return TextOutput(hidden, pooled)
 
-    def end_states(self, ids: Int[np.ndarray, "n l"], ends: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    def end_states(
+        self, ids: Int[np.ndarray, "n l"], ends: Int[np.ndarray, " n"], *, projected: bool = False
+    ) -> Float[np.ndarray, "n d"]:
         """The last layer's normalised states at the end tokens of tokens, (N, D), float32 on the host.
 
-        They are the pooled states of encoders without a projection. Each row is encoded by itself.
+        Projected, they are the pooled states of prompts; without a projection there is no difference. Each row is encoded by
+        itself.
 
         Arguments:
             ids, ends: as in `Tokens`.
+            projected: whether they pass through the projection, where the encoder has one.
         """
         if self.is_abstract:
-            return np.zeros((len(ids), self.config.width), np.float32)
+            width = self.config.projection if projected else None
+            return np.zeros((len(ids), width or self.config.width), np.float32)
         with jax.set_mesh(_own_mesh()):
             rows = [
                 _encoded(self._placed, row[None], end[None], skip=0, normalised=True)
                 for row, end in zip(ids, ends, strict=True)
             ]
-        return np.stack([np.asarray(row.hidden[0, end], np.float32) for row, end in zip(rows, ends, strict=True)])
+        found = [row.pooled[0] if projected else row.hidden[0, end] for row, end in zip(rows, ends, strict=True)]
+        return np.stack([np.asarray(each, np.float32) for each in found])
 
     @property
     def is_abstract(self) -> bool:

@@ -68,7 +68,7 @@ class Safree(WithConcepts, Modifier):
         return ", ".join(self.phrases()) or None if self.safree_negative else None
 
     def ready(self, chosen: Any) -> Ready | None:
-        """Filters the prompts. Raises `InputError` for a model that takes none, or has two text encoders."""
+        """Filters the prompts. Raises `InputError` for a model that takes none."""
         import numpy as np
 
         from jaxdiff import guidance
@@ -99,7 +99,7 @@ class Safree(WithConcepts, Modifier):
         from jaxdiff._console.terminal import console
         from jaxdiff.conditions.safree import STEPS
 
-        tokenizer, shown = conditions.encoders[0].tokenizer, conditions.prompts[:SHOWN]
+        tokenizer, shown = conditions.encoders[-1].tokenizer, conditions.prompts[:SHOWN]
         for prompt, masked, moved, last in zip(shown, found.masked, found.moved, found.last, strict=False):
             words = " ".join(tokenizer.words(prompt, masked))
             acts = (

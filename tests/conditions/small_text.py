@@ -22,8 +22,8 @@ def prompts(folder: Path, **how) -> Prompts:
     return Prompts((encoder(folder),), **how)
 
 
-def of_two(folder: Path, **how) -> Prompts:
+def of_two(folder: Path, projection: int = 5, **how) -> Prompts:
     """Two, as in XL."""
     states = {"skip": 1, "normalised": False}
-    pair = encoder(folder, **states), encoder(folder, 6, 1, projection=5, **states)
+    pair = encoder(folder, **states), encoder(folder, 6, 1, projection=projection, **states)
     return Prompts(pair, **{"size": (64, 96), **how})

@@ -27,16 +27,18 @@ def onto(columns: np.ndarray) -> np.ndarray:
     return columns @ np.linalg.pinv(columns.T @ columns) @ columns.T
 
 
-def by_hand(encoder, prompt: str, concepts, threshold=0.01, slope=2.5, midpoint=5.333, most=10):
+def by_hand(encoder, prompt: str, concepts, threshold=0.01, slope=2.5, midpoint=5.333, most=10, xl=False):
     """The filtered states, the masked positions, b and t' of a prompt, one token after another."""
+    kind = {"skip": 1, "normalised": False} if xl else {}
 
     def at_end(ids, end):
-        return np.asarray(run(encoder.network, ids[None], end[None]).hidden[0, end], np.float64)
+        found = run(encoder.network, ids[None], end[None])
+        return np.asarray(found.pooled[0] if xl else found.hidden[0, end], np.float64)
 
     said, tokens = encoder.tokenizer(concepts), encoder.tokenizer([prompt])
-    away = np.eye(8) - onto(np.stack([at_end(*each) for each in zip(said.ids, said.ends, strict=True)], 1))
+    away = np.eye(encoder.config.width) - onto(np.stack([at_end(*each) for each in zip(said.ids, said.ends, strict=True)], 1))
     ids, end = tokens.ids[0], tokens.ends[0]
-    states = np.asarray(run(encoder.network, tokens.ids, tokens.ends).hidden[0])
+    states = np.asarray(run(encoder.network, tokens.ids, tokens.ends, **kind).hidden[0])
     without = []
     for place in range(1, end):
         changed = ids.copy()
@@ -191,6 +193,21 @@ def test_what_does_not_fit_is_an_error(conditions, given, message):
         safree.filter_prompts(conditions, **{"prompts": PROMPTS, "concepts": CONCEPTS, **given})
 
 
-def test_two_text_encoders_are_refused(tmp_path):
-    with pytest.raises(InputError, match="one text encoder.*Stable Diffusion XL are of two text encoders"):
+def test_of_two_text_encoders_the_second_is_filtered(tmp_path):
+    """By its projected states at the end token; what the first says stays, bit for bit."""
+    conditions, prompts = small_text.of_two(tmp_path, projection=6), ("man cat dog", "a cat, a man", "a photo of")
+    found, plain = safree.filter_prompts(conditions, prompts, CONCEPTS), conditions.encode_prompts(prompts)["text"]
+    for row, prompt in enumerate(prompts):
+        expected, masked, b, last = by_hand(conditions.encoders[1], prompt, CONCEPTS, xl=True)
+        assert np.flatnonzero(found.masked[row]).tolist() == masked
+        np.testing.assert_array_equal(found.text[row, :, :8], plain[row, :, :8])
+        np.testing.assert_allclose(found.text[row, :, 8:], expected, rtol=2e-5, atol=2e-5)
+        assert found.last[row] == last and found.moved[row] == pytest.approx(b if masked else 0.0, abs=1e-6)
+    assert 0 < found.masked.sum() < 20
+
+
+def test_hidden_states_of_another_kind_than_those_at_the_end_token_are_refused(tmp_path):
+    with pytest.raises(InputError, match="both must be as wide; got 6 and 5"):
         safree.filter_prompts(small_text.of_two(tmp_path), PROMPTS, CONCEPTS)
+    with pytest.raises(InputError, match="the hidden states of this text encoder are not"):
+        safree.filter_prompts(text.Prompts((small_text.encoder(tmp_path, seed=2, normalised=False),)), PROMPTS, CONCEPTS)

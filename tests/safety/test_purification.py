@@ -88,6 +88,16 @@ def test_every_purification_has_noise_of_its_own_and_the_accuracy_is_under_noise
     assert sorted(Counter(NOTED).values()) == [1] * 8 + [2] * 3
 
 
+def test_images_that_the_attack_cannot_move_are_as_accurate_after_it(key):
+    """Under the same fresh noise, which decides which component each of them becomes."""
+    defence = safety.purifier(TWO, PROCESS, t=0.7, solver=DDIM(2), condition=jnp.int32(0))
+    x, labels = jnp.zeros((4, 2)), jnp.arange(4) % 2
+    how = {"region": safety.box(0.0, -3, 3), "budget": 1, "search": "random", "fresh": 6, "key": key}
+    found = safety.robustness(logits, x, labels, purifier=defence, **how)
+    np.testing.assert_array_equal(found.clean, found.attacked)
+    assert ((found.clean > 0) & (found.clean < 1)).any()
+
+
 def test_the_purifier_in_a_program_is_purify(key):
     x, keys = jnp.asarray([[0.2, -1.0], [0.3, 0.1]]), jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(2))
     inside = jax.jit(safety.purifier(TWO, PROCESS, t=0.4, solver=DDIM(6), condition=jnp.int32(0)).__call__)(x, keys)

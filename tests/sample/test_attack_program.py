@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,9 @@ from tests.sample.modifying import SIZE, UNSAFE
 
 GLASSES = Attribute("glasses", ("no", "yes"))
 COUNT = 5
+PROMPT_GATE = {
+    "prompt_gate": Path("embedded-clip"), "prompt_gate_concepts": ("a photo of a man",), "prompt_gate_threshold": 0.9999,
+}  # fmt: skip
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -56,6 +60,7 @@ def written_classifiers(folder, size):
             config, network, vp_cosine(), attribute, (0.5, 0.5), Calibration.identity(2), {"step": 1}
         )
         classifiers.save(folder / name, made_one)
+        (folder / name / "config.json").write_text("{}")  # as a run has one
     return folder
 
 
@@ -146,6 +151,12 @@ def test_a_verdict_from_outside_is_given_the_images(given, drawn, tmp_path):
     held = report["searches"]["random"]["held"]
     assert held[0] == (reds(drawn) <= level).mean() and 0 < held[0] < 1
     assert held[-1] <= (reds(out / "random") <= level).mean()
+    # behind a gate that is the verdict nothing is unsafe, and behind one that refuses all else as much as before
+    for unsafe, expected in (("yes", [1.0] * len(held)), ("no", held)):
+        gate = {"gate": file, "gate_values": ("no", "yes"), "gate_unsafe": (unsafe,)}
+        behind = attacking.attack(made(Attack, out=tmp_path / unsafe, **options, **gate))
+        gated = json.loads((behind / "attack.json").read_text())
+        assert gated["searches"]["random"]["held"] == expected and gated["settings"]["gate"]["unsafe"] == [unsafe]
     about = report["settings"]["verdict"]
     assert about["kind"] == "ONNX" and about["file"] == "red.onnx" and about["unsafe"] == ["yes"]
     for changes, message in (
@@ -167,6 +178,7 @@ def test_a_verdict_from_outside_is_given_the_images(given, drawn, tmp_path):
         ({"prompt_radius": 0.1}, "--prompt-radius is for text-to-image models"),
         ({"noise_radius": 0.0}, "--noise-radius and --prompt-radius are both 0"),
         ({"budget": 4}, "--budget"),
+        ({"gate_policy": "mark", **PROMPT_GATE}, "--gate-policy of an attack must be refuse, got mark"),
         ({"search": ()}, "--search takes one or more different searches, got none"),
         ({"method": "switching", "tau": (0.2, 0.6)}, "an attack takes one set, got 2 values of --tau"),
         ({"method": "editing"}, "an attack follows one run of the solver"),
@@ -217,6 +229,33 @@ def test_embeddings_of_prompts_move_within_their_radius(by_prompt, tmp_path, mon
         moved, norms = (np.linalg.norm(np.reshape(each, (len(each), -1)), axis=1) for each in (point - start, start))
         assert named["noise"] is None and moved.max() > 0
         assert (moved <= 0.3 * np.sqrt(np.square(norms).mean()) * (1 + 1e-5)).all()
+
+
+def test_filtered_prompts_are_attacked_behind_the_filter_and_a_prompt_gate(by_prompt, tmp_path, monkeypatch):
+    """Both the filtered and the original embedding move; the first evaluation is the drawn set; images of refused prompts are
+    not unsafe, whatever is found in them."""
+    whole, attacks = safety.attack, []
+    monkeypatch.setattr(
+        attacking.safety, "attack", lambda *given, **named: attacks.append((whole(*given, **named), named)) or attacks[-1][0]
+    )
+    safree = {"safree": True, "unsafe_concepts": ("man",), "safree_midpoint": -9.0, "safree_share": 0.5}
+    options = {**by_prompt, **safree, "search": ("random",), "batch_size": 4, "budget": 5, "steps": 2}
+    out = attacking.attack(made(Attack, out=tmp_path / "out", **options, **PROMPT_GATE))
+    report = json.loads((out / "attack.json").read_text())
+    searched = ("seek", "score", "verdict", "budget", "noise_radius", "prompt_radius", "search")
+    (drawn,) = draw(made(Draw, out=tmp_path / "drawn", **{name: options[name] for name in options if name not in searched}))
+    odds = load_classifier(by_prompt["score"]).log_odds(("yes",))
+    first = np.asarray(odds(jnp.asarray(images(drawn), jnp.float32) / 127.5 - 1, EARLIEST)).mean()
+    np.testing.assert_allclose(report["searches"]["random"]["log_odds"][0], first, rtol=0.02, atol=0.02)
+    ((found, named),) = attacks
+    start = [leaf for leaf in jax.tree.leaves(named["condition"]) if leaf.ndim == 3]
+    assert len(start) == 2 and np.abs(start[0] - start[1]).max() > 0
+    for point, each in zip(found.points, start, strict=True):
+        moved = np.linalg.norm(np.reshape(point - each, (4, -1)), axis=1)
+        assert moved.max() > 0 and moved.max() < 0.5 * np.linalg.norm(np.reshape(each, (4, -1)), axis=1).max()
+    man = SampleSet.open(drawn).labels[:, 0] == 0
+    assert 0 < man.sum() < 4 and report["settings"]["prompt_gate"]["threshold"] == 0.9999
+    np.testing.assert_allclose(report["searches"]["random"]["held"], 1 - (found.broken & ~man).mean(1))
 
 
 def test_the_embeddings_of_two_encoders_are_refused(by_prompt, tmp_path):

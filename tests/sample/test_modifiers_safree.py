@@ -242,5 +242,5 @@ def test_models_and_searches_that_do_not_fit_are_errors(folder, tmp_path):
         setting(folder, None, (), options, method=options.method)
     xl = small_pipeline.folder(tmp_path / "xl", xl=True)
     options = made(Draw, model=xl, out=tmp_path / "set", prompt="a cat", **FILTERED)
-    with pytest.raises(InputError, match="one text encoder"):
+    with pytest.raises(InputError, match="both must be as wide; got 6 and 5"):
         setting(xl, None, (), options, method=options.method)
