@@ -60,6 +60,7 @@ def test_options_that_cannot_be_combined_are_errors(options, message, folder):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_tau_is_valid_only_with_it(folder, tmp_path):
     options = VALUES["adaptive_projected"][0]
     require_tau_of_its_own(folder, tmp_path, "adaptive_projected", options, {"projected_eta": 0.5})

@@ -41,6 +41,7 @@ def test_wrong_percentiles_are_errors(folder):
         options_of(folder, dynamic_thresholding=120.0)
 
 
+@pytest.mark.slow
 def test_a_tau_is_valid_only_with_it(folder, tmp_path):
     options = VALUES["dynamic_thresholding"][0]
     require_tau_of_its_own(folder, tmp_path, "dynamic_thresholding", options, {"dynamic_thresholding": 90.0})

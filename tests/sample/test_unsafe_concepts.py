@@ -88,7 +88,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+# towards the prompt and away from the concept is from the unconditional mean, of another strength
+AGAIN = {"from the unconditional mean"}
+
+
+@pytest.mark.parametrize("form", [pytest.param(form, marks=[pytest.mark.slow] * (form in AGAIN)) for form in FORMS])
 def test_negative_guidance_takes_concepts(folder, form):
     options, combine = FORMS[form]
     drawing = drawing_of(folder, unsafe_concepts=(CONCEPT,), **options)
@@ -128,7 +132,7 @@ def test_every_prompt_of_a_pair_and_its_own_scale_stay(folder):
         np.testing.assert_array_equal(each["text"], np.broadcast_to(concept, rows["text"].shape))
 
 
-@pytest.mark.parametrize("anchor", ["guided", "unconditional"])
+@pytest.mark.parametrize("anchor", [pytest.param("guided", marks=pytest.mark.slow), "unconditional"])
 def test_sld_and_the_safe_denoiser_combine_in_both_orders(folder, unsafe, anchor):
     """As many evaluations as SLD alone."""
     common = {"sld": "max", "sld_strength": 30.0, "unsafe_concepts": (CONCEPT,), "unsafe": str(unsafe), "window": ALWAYS}

@@ -108,10 +108,17 @@ def drawing_of(folder, file, **options) -> Drawing:
     return Drawing(setting(chosen.model, None, (), chosen, method=chosen.method), chosen.method)
 
 
-@pytest.mark.parametrize("anchor", ["guided", "unconditional"])
+KERNELS = {"dimension": {"temperature": "dimension"}, "bandwidth": {"bandwidth": 3.15}, "1": {"temperature": "1"}}
+QUICK = {("dimension", "guided"), ("bandwidth", "unconditional")}
+
+
 @pytest.mark.parametrize(
-    "kernel", [{"temperature": "dimension"}, {"bandwidth": 3.15}, {"temperature": "1"}], ids=lambda kernel: next(iter(kernel))
-)
+    ("kernel", "anchor"),
+    [
+        pytest.param(KERNELS[name], anchor, id=f"{name}-{anchor}", marks=[pytest.mark.slow] * ((name, anchor) not in QUICK))
+        for name in KERNELS for anchor in ("guided", "unconditional")
+    ],
+)  # fmt: skip
 def test_both_orders_and_kernels_act_on_latents(folder, images, file, anchor, kernel):
     drawn = first(drawing_of(folder, file, anchor=anchor, strength=0.4, **kernel))
     model = load_model(folder)

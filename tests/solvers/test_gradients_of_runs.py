@@ -39,7 +39,11 @@ of_run = jax.value_and_grad(value, argnums=(0, 1, 2))
 """The value and its gradients; the driver compiles the run itself, and its transpose."""
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+# of one step, of two evaluations a step, of noise at each step, and of several steps; the driver takes all of them alike
+QUICK = {"ddim", "heun", "euler_maruyama", "dpm_solver"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SOLVERS])
 def test_gradients_of_a_run_are_the_same_with_rematerialisation_and_those_of_differences(name, doubles, rng):
     solver = SOLVERS[name](4, **KINDS.get(name, {}))
     given = jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(0.7)
