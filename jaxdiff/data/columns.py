@@ -48,6 +48,7 @@ def label(
     where: str,
     attributes: Sequence[str] | None,
     value_names: Mapping[str, ValueNames],
+    of: str = "images",
 ) -> Labelled:
     """The attributes and labels of a table.
 
@@ -65,6 +66,7 @@ def label(
         attributes: the columns to use, in this order; None uses every column without missing values that has named values or at
             most 32 distinct ones.
         value_names: names of the values of some columns.
+        of: what the elements are, in notes and error messages.
 
     Raises:
         Incomplete: with `attributes=None`, if columns have missing values and no attribute is left.
@@ -87,12 +89,12 @@ def label(
         lacking = int(missing[inverse].sum())
         if lacking and attributes is None:
             incomplete = True
-            notes.append(f"column {name!r} is not used: {lacking} of {count} images have no value of it; "
-                         "name it as an attribute to use the images that have one")  # fmt: skip
+            notes.append(f"column {name!r} is not used: {lacking} of {count} {of} have no value of it; "
+                         f"name it as an attribute to use the {of} that have one")  # fmt: skip
             continue
         values = texts[~missing].tolist()
         if not values:
-            raise InputError(f"{what} has no value in any of {count} images")
+            raise InputError(f"{what} has no value in any of {count} {of}")
         if names is not None:
             own, codes = _named(values, names, name, what)
         elif len(values) <= MOST_VALUES:
@@ -104,17 +106,17 @@ def label(
         else:
             raise InputError(f"{what} has {len(values)} distinct values, more than {MOST_VALUES}; name them")
         if lacking:
-            notes.append(f"{lacking} of {count} images have no value of {name!r} and are left out")
+            notes.append(f"{lacking} of {count} {of} have no value of {name!r} and are left out")
             present &= ~missing[inverse]
         by_text = np.zeros(len(texts), np.int32)
         by_text[~missing] = codes
         found.append(Attribute(name, own))
         labels.append(by_text[inverse])
     if incomplete and not found:
-        raise Incomplete(f"{where} has no attribute that every image has: {'; '.join(notes)}")
+        raise Incomplete(f"{where} has no attribute that every {of.removesuffix('s')} has: {'; '.join(notes)}")
     kept = np.flatnonzero(present)
     if count and not len(kept):
-        raise InputError(f"{where} has no image with a value of each of {', '.join(attributes or ())}")
+        raise InputError(f"{where} has no {of} with a value of each of {', '.join(attributes or ())}")
     return Labelled(tuple(found), np.array(labels, np.int32).reshape(len(found), count).T[kept].copy(), kept, tuple(notes))
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from jaxdiff.data.source import Source
-from jaxdiff.spaces.pixels import CHANNELS
 
 MOST_SHOWN = 8
 """The number of values of an attribute that are listed; further ones are counted."""
@@ -16,10 +15,9 @@ def describe(source: Source) -> str:
     Decodes the first image; the size and channels are its own, which the other images of a folder need not have.
     """
     total = f" of {source.whole:,}" if source.whole != len(source) else ""
-    parts = [f"{len(source):,}{total} images"]
+    parts = [f"{len(source):,}{total} {source.noun}"]
     if len(source):
-        height, width, channels = source.image(0).shape
-        parts.append(f"{height}x{width} {CHANNELS[channels]}")
+        parts.append(source.form())
     if source.layout:
         parts.append(f"read as {source.layout}")
     for attribute, column in zip(source.attributes, source.labels.T, strict=True):

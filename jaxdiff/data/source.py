@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
@@ -11,6 +11,7 @@ from jaxtyping import Int, Int32, Shaped, UInt8
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.data.images import decode
 from jaxdiff.errors import InputError
+from jaxdiff.spaces.pixels import CHANNELS
 
 THREADS = 4
 """Number of decoding threads: Pillow releases the GIL."""
@@ -27,6 +28,7 @@ class Source(abc.ABC):
         labels: int32 (N, A), all labels, available without decoding images.
         layout: the name of the reader that read it (see `jaxdiff.data.readers`); empty if it was not read from a file.
         notes: what a person should know of how it was read, a line each.
+        noun: what its elements are, in the plural.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Source(abc.ABC):
     labels: np.ndarray
     layout: str = ""
     notes: tuple[str, ...] = ()
+    noun: ClassVar[str] = "images"
 
     @abc.abstractmethod
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
@@ -51,6 +54,11 @@ class Source(abc.ABC):
     def whole(self) -> int:
         """The number of images of the data set of which this is a part, over all splits."""
         return len(self)
+
+    def form(self) -> str:
+        """The size of the first image and its channels in words."""
+        height, width, channels = self.image(0).shape
+        return f"{height}x{width} {CHANNELS[channels]}"
 
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[Shaped[np.ndarray, "..."]]:
         """Several images, decoded on several threads. Raises one `InputError` for all that cannot be decoded."""

@@ -10,9 +10,18 @@ from jaxdiff.boundary import reading, require_regular, require_size
 from jaxdiff.errors import InputError
 
 
-def open_parquet(file: Path | bytes, what: str) -> Any:
-    """A `pyarrow.parquet.ParquetFile`. Raises `InputError` if pyarrow is not installed, the file is damaged, or it says that it
-    holds more than it can."""
+def open_parquet(file: Path | bytes, what: str, *, of_numbers: bool = False) -> Any:
+    """A `pyarrow.parquet.ParquetFile`.
+
+    Arguments:
+        file: the file, or its bytes.
+        what: its name in error messages.
+        of_numbers: whether rows are of numbers, which may repeat and then take less than a byte each. Others have a name or an
+            image of their own.
+
+    Raises:
+        InputError: pyarrow is not installed, the file is damaged, or it says that it holds more than it can.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -23,8 +32,10 @@ def open_parquet(file: Path | bytes, what: str) -> Any:
     with reading(what):
         opened = pyarrow.parquet.ParquetFile(io.BytesIO(file) if isinstance(file, bytes) else file)
         groups = [opened.metadata.row_group(group) for group in range(opened.metadata.num_row_groups)]
-        # a row of ours has a name or an image of its own, so at least a byte
-        if min((group.num_rows for group in groups), default=0) < 0 or sum(group.num_rows for group in groups) > size:
+        rows = sum(group.num_rows for group in groups)
+        if of_numbers:
+            require_size(8 * rows * opened.metadata.num_columns, what, packed=size)
+        if min((group.num_rows for group in groups), default=0) < 0 or (rows > size and not of_numbers):
             raise InputError(f"{what} is damaged: it has {size:,} bytes and says that it has {opened.metadata.num_rows:,} rows")
         for number, group in enumerate(groups):
             require_size(group.total_byte_size, f"group {number} of {what}", packed=size)
