@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from jaxdiff.errors import InputError
     from jaxdiff.loading import load
     from jaxdiff.model import Model
-    from jaxdiff.solvers import DDIM, DDPM, DPMSolver, DPMSolverSDE, EulerMaruyama, Heun, PredictorCorrector, UniPC, sample
+    from jaxdiff.solvers import (
+        DDIM,
+        DDPM,
+        DPMSolver,
+        DPMSolverSDE,
+        EulerMaruyama,
+        Heun,
+        HybridHeun,
+        PredictorCorrector,
+        UniPC,
+        sample,
+    )
 
 __all__ = [
     "DDIM",
@@ -23,6 +34,7 @@ __all__ = [
     "DPMSolverSDE",
     "EulerMaruyama",
     "Heun",
+    "HybridHeun",
     "InputError",
     "Model",
     "NoisedClassifier",
@@ -48,7 +60,8 @@ __getattr__, __dir__ = lazily(
         "loading": ("load",),
         "model": ("Model",),
         "solvers": (
-            "DDIM", "DDPM", "DPMSolver", "DPMSolverSDE", "EulerMaruyama", "Heun", "PredictorCorrector", "UniPC", "sample",
+            "DDIM", "DDPM", "DPMSolver", "DPMSolverSDE", "EulerMaruyama", "Heun", "HybridHeun", "PredictorCorrector", "UniPC",
+            "sample",
         ),
     },
 )  # fmt: skip

@@ -42,8 +42,8 @@ class NetworkDenoiser:
     """A trained network as a denoiser, through its parameterisation.
 
     Attributes:
-        network: a pytree called as `network(x / scale(t), t, condition)` that predicts `prediction`, of the shape of x. The
-            scaling gives inputs of unit variance for data of unit variance, whatever the process.
+        network: a pytree called as `network(process.network_input(x, t, condition), t, condition)` that predicts `prediction`,
+            of the shape of x.
         process: the forward process that it was trained on.
         prediction: the kind of prediction: `x0`, `eps`, `v`, `score` or `edm`.
     """
@@ -55,8 +55,8 @@ class NetworkDenoiser:
     def __call__(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The posterior mean, float32."""
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
-        scaled = x / expand(self.process.scale(t), x)
-        return self.process.to_x0(self.prediction, self.network(scaled, t, condition), x, t)
+        shown = self.process.network_input(x, t, condition)
+        return self.process.to_x0(self.prediction, self.network(shown, t, condition), x, t)
 
 
 @jax.tree_util.register_dataclass

@@ -16,7 +16,7 @@ from jaxdiff.models.network import unet
 from jaxdiff.probability_flow import Path, decode, encode
 from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, Heun, driver
-from jaxdiff.solvers.driver import initial_noise, sample_keys
+from jaxdiff.solvers.driver import sample_keys, starts
 
 PROCESS, SOLVER, COUNT, SHAPE = vp_cosine(), DDIM(10), 16, (3, 2, 2)
 NODES = np.float32(np.linspace(0.8, 0.0, 9))  # of the solver, from 0.8
@@ -207,7 +207,7 @@ def test_the_mask_is_where_the_two_noises_differ_most_in_each_image(images, key)
     # standard normal, and none of the noises that a sample of the same key began with
     drawn = (noised - alpha * images) / sigma
     assert abs(drawn.mean()) < 4 / drawn.size**0.5 and abs(drawn.var() - 1) < 4 * (2 / drawn.size) ** 0.5
-    first = np.asarray(initial_noise(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE, None))
+    first = np.asarray(starts(PROCESS, sample_keys(key, jnp.arange(COUNT)), SHAPE, None)[0])
     everything = np.concatenate([drawn.reshape(3 * COUNT, -1), first.reshape(COUNT, -1)])
     assert np.abs(everything[:, None] - everything).max(-1)[~np.eye(4 * COUNT, dtype=bool)].min() > 0.1
 

@@ -15,7 +15,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.parallel import shard_batch, stacked, unstacked
 from jaxdiff.process import Process
 from jaxdiff.solvers.base import Solver
-from jaxdiff.solvers.driver import Grid, State, begin, initial_noise, integrate, sample_grid, sample_keys
+from jaxdiff.solvers.driver import Grid, State, begin, integrate, sample_grid, sample_keys, starts
 from jaxdiff.solvers.grid import on_breakpoints
 
 
@@ -44,14 +44,15 @@ def condition_pairs(conditions: Sequence[Any], batch: int) -> tuple[Any, Any]:
 
 def begin_pairs(
     denoiser: Callable, process: Process, key: Array, shape: tuple[int, ...], solver: Solver, batch: int, condition: Any
-) -> tuple[Array, Grid, State]:
-    """Keys, nodes and initial state of a batch of noise samples, stacked twice: once for each condition of a pair.
+) -> tuple[Array, Grid, State, Any]:
+    """Keys, nodes, initial state and completed condition of a batch of noise samples, stacked twice: once for each condition.
 
-    `condition` is that of the stacked batch, which the prior may depend on.
+    `condition` is that of the stacked batch, or a pair of them; the prior may depend on it, and complete it.
     """
     keys = sample_keys(key, shard_batch(stacked(jnp.arange(batch), jnp.arange(batch))))
     grid = sample_grid(denoiser, process, solver, 2 * batch)
-    return keys, grid, begin(denoiser, solver, initial_noise(process, keys, shape, condition, grid.times[0, 0]))
+    x, condition = starts(process, keys, shape, condition, grid.times[0, 0])
+    return keys, grid, begin(denoiser, solver, x), condition
 
 
 def switch_from_trajectory(

@@ -49,8 +49,8 @@ def _vertex(values: Float[Array, " n"]) -> Float[Array, ""]:
 @partial(jax.jit, static_argnames=("shape", "solver", "path", "weight", "norm", "drop_first", "batch"))
 def _prefix(denoiser, process, conditions, key, *, shape, solver, path, weight, norm, drop_first, batch):
     first, second = condition_pairs(conditions, batch)
-    condition, other = stacked(first, second), stacked(second, first)
-    keys, grid, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition)
+    both = stacked(first, second), stacked(second, first)
+    keys, grid, state, (condition, other) = begin_pairs(denoiser, process, key, shape, solver, batch, both)
     steps = solver.steps
     nodes = np.unique(np.linspace(0, steps, min(steps, SNAPSHOTS) + 1).round().astype(int))
     slots = jnp.asarray(np.searchsorted(nodes, np.arange(1, steps + 1)))  # the snapshot that the sum after step i belongs to
@@ -157,7 +157,7 @@ def search_prefix(
 def _direct(denoiser, process, conditions, key, features, *, shape, solver, batch, coarse):
     start, end = condition_pairs(conditions, batch)
     condition = stacked(start, end), stacked(end, start)
-    keys, unswitched, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition[0])
+    keys, unswitched, state, condition = begin_pairs(denoiser, process, key, shape, solver, batch, condition)
     trajectory = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def square(x):

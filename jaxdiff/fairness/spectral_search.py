@@ -85,7 +85,7 @@ def _golden_steps(reach: float, tolerance: float) -> int:
 def _spectral(denoiser, process, bands, conditions, key, features, plan, start, reach, *, shape, solver, batch):
     first, second = condition_pairs(conditions, batch)
     condition = stacked(first, second), stacked(second, first)
-    keys, unswitched, state = begin_pairs(denoiser, process, key, shape, solver, batch, condition[0])
+    keys, unswitched, state, condition = begin_pairs(denoiser, process, key, shape, solver, batch, condition)
     trajectory = integrate(denoiser, process, solver, unswitched, state, keys, condition[0], path=True)
 
     def distances(x):

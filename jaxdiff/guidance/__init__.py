@@ -6,6 +6,7 @@ from jaxdiff.guidance.autoguidance import Autoguidance, autoguidance
 from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.clipping_policy import Clip, ClippingPolicy, DynamicThresholding, Unbounded
+from jaxdiff.guidance.constrained import Constrained, ExactConditions, constrained
 from jaxdiff.guidance.interval import Interval, interval
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.mixing import Mixing, mixing
@@ -31,7 +32,9 @@ __all__ = [
     "Clip",
     "Clipped",
     "ClippingPolicy",
+    "Constrained",
     "DynamicThresholding",
+    "ExactConditions",
     "Guidance",
     "Interval",
     "Masked",
@@ -58,6 +61,7 @@ __all__ = [
     "classifier_free",
     "classifier_odds",
     "clipped",
+    "constrained",
     "dynamic_negative",
     "dynamic_thresholding",
     "interval",

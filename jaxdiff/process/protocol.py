@@ -10,8 +10,8 @@ conversions between the five things that a network may predict: x0, eps, v, scor
 derived here.
 
 A new kind of process is a file that defines log alpha, log sigma, the time of a log SNR and the prior. The prior may depend on
-the condition of its sample, e.g. e = (x_T - alpha(1) x_0) / sigma(1) with an x_T that is part of the
-condition. This is all that deterministic solvers need; stochastic solvers draw noise from N(0, I).
+the condition of its sample, and may complete it: a bridge draws an x_T wherever the condition has none (see `bridge`).
+This is all that deterministic solvers need; stochastic solvers draw noise from N(0, I).
 
 At t = 0 there is no noise, for every process.
 """
@@ -74,6 +74,24 @@ class Process(ABC):
             t: a time () near 1.
         """
 
+    def conditioned(self, key: PRNGKeyArray, shape: tuple[int, ...], condition: Any) -> Any:
+        """The condition of a sample, completed by what the process draws for it: as it is, except for bridges.
+
+        Arguments:
+            key, shape, condition: see `prior`.
+        """
+        return condition
+
+    def network_input(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
+        """What a network is shown of the state: x in units of `scale`, of unit variance for data of unit variance.
+
+        Arguments:
+            x: the state (B, ...).
+            t: its time.
+            condition: the condition, with leading axis B.
+        """
+        return x / expand(self.scale(t), x)
+
     @property
     def timesteps(self) -> int:
         """T, the number of discrete timesteps, where timestep = t T."""
@@ -113,6 +131,11 @@ class Process(ABC):
         """The squared diffusion g²(t) = d sigma² / dt - 2 f sigma². For a variance-preserving process it is beta(t)."""
         sigma2 = lambda t: jnp.exp(2 * self.log_sigma(t))  # noqa: E731
         return self._derivative(sigma2, t) - 2 * self.f(t) * sigma2(t)
+
+    def reverse_drift(self, t: ArrayLike) -> tuple[Array, Array]:
+        """m and k of the reverse SDE dx = (m x - k E[x_0 | x_t]) dt + g dW: m = f + g² / sigma², k = g² alpha / sigma²."""
+        rate = self.g2(t) / self.sigma(t) ** 2
+        return self.f(t) + rate, rate * self.alpha(t)
 
     def g2_increment(self, t: ArrayLike, t_next: ArrayLike) -> Array:
         """The variance that the forward process adds between `t_next` and `t` > `t_next`, at `t`: sigma² (1 -

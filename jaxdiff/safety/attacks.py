@@ -23,7 +23,7 @@ from jaxdiff.probability_flow import indices_of
 from jaxdiff.process import Process
 from jaxdiff.safety.regions import Region
 from jaxdiff.solvers import Solver
-from jaxdiff.solvers.driver import Grid, Keys, begin, initial_noise, integrate, nodes, sample_keys
+from jaxdiff.solvers.driver import Grid, Keys, begin, integrate, nodes, sample_keys, starts
 
 GRADIENT_RUNS = 4
 """The cost of a gradient in runs of the chain: a run forwards, the same again step by step (`remat`), and twice as much
@@ -234,10 +234,9 @@ def attack(
         InputError: neither region is given, the condition has nothing to search, or see `sample` and `maximise`.
     """
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(condition)]
-    movable = [jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim > 1 for leaf in leaves]
     if noise is None and prompt is None:
         raise InputError("`noise` or `prompt` must be a region, got None for both")
-    if prompt is not None and not any(movable):
+    if prompt is not None and not any(map(_movable, leaves)):
         raise InputError("`prompt` needs a condition with a floating leaf of two axes or more, and the condition has none")
     counts = [len(leaf) for leaf in leaves] or ([] if indices is None else [len(indices)])
     if not counts:
@@ -247,8 +246,9 @@ def attack(
     denoiser, condition = as_denoiser(denoise), jax.tree.map(jnp.asarray, condition)
     grid, _ = nodes(denoiser, process, solver, len(indices))
     keys = sample_keys(key, indices)
-    drawn = _noise(process, keys, condition, grid.times[0, 0], shape=tuple(shape))
-    moved = (noise is not None, *(prompt is not None and each for each in movable))
+    drawn, condition = _starts(process, keys, condition, grid.times[0, 0], shape=tuple(shape))
+    leaves = jax.tree.leaves(condition)
+    moved = (noise is not None, *(prompt is not None and _movable(leaf) for leaf in leaves))
     chain = Chain(denoiser, process, as_denoiser(score), grid, keys, drawn, condition, solver, moved)
     start = tuple(leaf for leaf, each in zip((drawn, *leaves), moved, strict=True) if each)
     around = [noise, *[prompt] * len(leaves)]
@@ -256,9 +256,13 @@ def attack(
     return maximise(chain, start, regions, budget=budget, search=search, keys=_search_keys(keys), verdict=verdict)
 
 
+def _movable(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim > 1
+
+
 @partial(jax.jit, static_argnames="shape")
-def _noise(process, keys, condition, t, *, shape):
-    return initial_noise(process, keys, shape, condition, t)
+def _starts(process, keys, condition, t, *, shape):
+    return starts(process, keys, shape, condition, t)
 
 
 @jax.jit

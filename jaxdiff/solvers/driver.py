@@ -27,9 +27,18 @@ def sample_keys(key: Keys, indices: Int[Array, " b"]) -> Array:
     return jax.vmap(jax.random.fold_in, (0 if each else None, 0))(key, indices)
 
 
-def initial_noise(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> Array:
-    """The state of each sample at its first node `t`, (B, *shape), from its own key and condition."""
-    return jax.vmap(lambda key, row: process.prior(jax.random.fold_in(key, 0), shape, row, t))(keys, condition)
+def starts(process: Process, keys: Array, shape: tuple[int, ...], condition: Any, t: ArrayLike = 1.0) -> tuple[Array, Any]:
+    """The state of each sample at its first node `t`, (B, *shape), and its condition, completed by what the process draws.
+
+    Both are functions of the sample's own key and condition.
+    """
+
+    def one(key, row):
+        key = jax.random.fold_in(key, 0)
+        row = process.conditioned(key, shape, row)
+        return process.prior(key, shape, row, t), row
+
+    return jax.vmap(one)(keys, condition)
 
 
 class Grid(NamedTuple):
@@ -223,7 +232,8 @@ def _sample(
 ):
     keys, grid = sample_keys(key, shard_batch(indices)), replicate(grid)
     # all samples start at the same time: breakpoints do not move the first node
-    x = initial_noise(process, keys, shape, condition, grid.times[0, 0]) if x is None else shard_batch(x)
+    drawn, condition = starts(process, keys, shape, condition, grid.times[0, 0])
+    x = drawn if x is None else shard_batch(x)
     state = begin(denoiser, solver, x)
     end = integrate(denoiser, process, solver, grid, state, keys, condition, first_step=first, path=path, remat=remat)
     x = end.x if path else shard_batch(end.x)

@@ -24,9 +24,10 @@ def score(process: Process, x0: Array, x: Array, t: Array) -> Array:
 def euler_maruyama(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:
     """x - (f x - g² score) dt + g sqrt(dt) z (eq. 6); the last step adds no noise."""
     t, t_next, _ = node
-    step, f, g2 = expand(t - t_next, x), expand(process.f(t), x), expand(process.g2(t), x)
+    step, g2 = expand(t - t_next, x), expand(process.g2(t), x)
+    own, mean = (expand(each, x) for each in process.reverse_drift(t))
     drawn = jnp.where(expand(t_next, x) > 0, jnp.sqrt(g2 * step), 0.0)
-    return x - (f * x - g2 * score(process, x0, x, t)) * step + drawn * noise
+    return x - (own * x - mean * x0) * step + drawn * noise
 
 
 def reverse_diffusion(process: Process, x0: Array, x: Array, node: Node, noise: Array) -> Array:

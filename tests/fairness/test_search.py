@@ -17,7 +17,7 @@ from jaxdiff.fairness.energy import energy_distance
 from jaxdiff.fairness.transition import Transition, time_fields
 from jaxdiff.process import Process, ddpm, edm, vp_linear
 from jaxdiff.solvers import DDIM, sample
-from jaxdiff.solvers.driver import initial_noise, sample_keys
+from jaxdiff.solvers.driver import sample_keys, starts
 
 CLASSES, COMPONENTS, DIMENSION, BATCH = 2, 3, 8, 64
 # One shape for all: a search is compiled for shapes, solver and mode, and never for numbers.
@@ -144,7 +144,7 @@ def written_again(exact: GaussianMixture, noise, steps, path, weight, norm, drop
 def test_the_prefix_search_is_the_criterion_summed_by_hand(path, weight, norm, drop_first, key):
     arguments = {**PREFIX, "key": key, "path": path, "weight": weight, "norm": norm, "drop_first": drop_first}
     found = search_prefix(MIXTURE, COSINE, **arguments)
-    noise = initial_noise(COSINE, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None)
+    noise = starts(COSINE, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None)[0]
     taus, curve = written_again(MIXTURE, np.asarray(noise, np.float64), 250, path, weight, norm, drop_first)
     # of 251 nodes 101 are candidates, the ends among them
     assert len(found.taus) == 101 and np.all(np.diff(found.taus) > 0)
@@ -266,7 +266,7 @@ def test_differences_that_are_linear_in_tau_are_solved_exactly(shift):
     for seed in range(5):
         key = jax.random.key(seed)
         found = search_drifting(process, key, noisily_drifted, shift)
-        noise = np.asarray(initial_noise(process, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None), np.float64)
+        noise = np.asarray(starts(process, sample_keys(key, jnp.arange(BATCH)), (DIMENSION,), None)[0], np.float64)
         slope, off = 1 + noise[:, 2:5] ** 2, noise[:, 5:8]
         offset = slope * (1 - shift) - off
         exact = (slope * offset).sum() / (2 * (slope**2).sum())

@@ -25,7 +25,7 @@ from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.process import ddpm, expand
 from jaxdiff.references import references
 from jaxdiff.solvers import DDIM, sample
-from jaxdiff.solvers.driver import initial_noise, sample_keys
+from jaxdiff.solvers.driver import sample_keys, starts
 from tests.evaluate.test_speed import network_flops
 
 SHAPE, BATCH, STEPS, TAU = (4, 4, 3), 6, 10, 0.6
@@ -98,7 +98,7 @@ def test_the_authors_search():
         exact, PROCESS, conditions=(0, 1), shape=SHAPE, solver=DDIM(timesteps), key=key, batch=BATCH,
         path="own", weight="beta_eps", norm="batch", drop_first=False,
     )  # fmt: skip
-    x = given(initial_noise(PROCESS, sample_keys(key, jnp.arange(BATCH)), SHAPE, None))
+    x = given(starts(PROCESS, sample_keys(key, jnp.arange(BATCH)), SHAPE, None)[0])
     both = tuple(torch.full((BATCH,), label) for label in (0, 1))
     found = authors_search(solver(timesteps), model, x, both, dtype=torch.float64, steps=timesteps)
     # jaxdiff has tau = 1 as a candidate too

@@ -10,7 +10,7 @@ from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.process import ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DDPM, SOLVERS, DPMSolver, DPMSolverSDE, Heun, Init, UniPC, sample
-from jaxdiff.solvers.driver import _grid, _sample, evaluations, initial_noise, sample_keys, steps_from
+from jaxdiff.solvers.driver import _grid, _sample, evaluations, sample_keys, starts, steps_from
 
 N = 4000
 
@@ -77,7 +77,7 @@ def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit
     run = {"shape": (1,), "solver": solver, "key": key, "condition": jnp.full(5, -1)}
     denoise = two_points(process)
     first = _grid(denoise, process, solver=solver, count=5).times[0, 0]
-    draws = jax.jit(lambda keys: initial_noise(process, keys, (1,), None, first))(sample_keys(key, jnp.arange(5)))
+    draws = jax.jit(lambda keys: starts(process, keys, (1,), None, first)[0])(sample_keys(key, jnp.arange(5)))
     plain = sample(denoise, process, **run)
     np.testing.assert_array_equal(sample(denoise, process, init=Init(draws), **run), plain)
     assert not np.array_equal(sample(denoise, process, init=Init(-draws), **run), plain)

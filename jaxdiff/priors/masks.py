@@ -1,0 +1,48 @@
+"""Random masks of observed entries."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PRNGKeyArray
+
+RUN = 3.0  # mean length of a run of missing values (Zerveas et al. 2021)
+
+
+def points(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) -> Bool[Array, "l f"]:
+    """Entries observed independently, each missing with the probability `missing`; one of each feature is observed at least."""
+    drawn = jax.random.uniform(key, shape)
+    return (drawn >= missing) | (drawn == drawn.max(0))
+
+
+def runs(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) -> Bool[Array, "l f"]:
+    """Runs of missing values of geometric length with mean 3, independent for each feature, with this share missing.
+
+    A two-state Markov chain over time: missing ends with probability 1/3, and begins so that the share is as asked. At least
+    one entry of each feature is observed.
+    """
+    end = 1 / RUN
+    begin = jnp.minimum(end * missing / (1 - missing), 1.0)
+    first_key, next_key = jax.random.split(key)
+    drawn = jax.random.uniform(next_key, shape)
+
+    def step(observed, uniform):
+        observed = jnp.where(observed, uniform >= begin, uniform < end)
+        return observed, observed
+
+    start = jax.random.uniform(first_key, shape[1:]) >= missing
+    _, observed = jax.lax.scan(step, start, drawn)
+    return observed | (~observed.any(0) & (drawn == drawn.max(0)))
+
+
+def past(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) -> Bool[Array, "l f"]:
+    """All features observed up to a time and none after it, so that about this share is missing: the mask of a forecast."""
+    del key
+    first = jnp.clip(jnp.round(shape[0] * (1 - missing)), 1, shape[0] - 1)
+    return jnp.broadcast_to(jnp.arange(shape[0])[:, None] < first, shape)
+
+
+def mixed(key: PRNGKeyArray, shape: tuple[int, ...], least: float, most: float) -> Bool[Array, "l f"]:
+    """One of the three masks, each with probability 1/3, with a missing share uniform between `least` and `most`."""
+    kind_key, share_key, mask_key = jax.random.split(key, 3)
+    missing = jax.random.uniform(share_key, (), minval=least, maxval=most)
+    options = [lambda key, make=make: make(key, shape, missing) for make in (points, runs, past)]
+    return jax.lax.switch(jax.random.randint(kind_key, (), 0, 3), options, mask_key)
