@@ -17,6 +17,7 @@ def main() -> None:
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.search import SearchSpread, search_spread
+    from bench.series_scores import SeriesScores, series_scores
     from bench.soak import Soak, soak
     from bench.solvers import Solvers, solvers
     from bench.switching import Switching, switching
@@ -33,6 +34,7 @@ def main() -> None:
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),
         "search": (SearchSpread, search_spread),
+        "series-scores": (SeriesScores, series_scores),
         "soak": (Soak, soak),
         "solvers": (Solvers, solvers),
         "switching": (Switching, switching),

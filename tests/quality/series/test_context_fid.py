@@ -175,6 +175,20 @@ def test_the_number_of_steps_is_the_published_one(monkeypatch):
     assert (steps(1000), steps(1001)) == (200, 600)
 
 
+def test_each_repeat_has_batches_and_crops_of_its_own_for_every_window(monkeypatch):
+    seen = []
+
+    def train(network, key, windows, taken, crops):
+        seen.append((taken, crops))
+        return network
+
+    monkeypatch.setattr(program, "_train", train)
+    train_encoders(np.zeros((40, 10, 2)), iterations=5, repeats=2, seed=1)
+    train_encoders(np.zeros((40, 10, 2)), iterations=5, repeats=1, seed=2)
+    assert all(taken.shape == crops.shift.shape == (5, 8) for taken, crops in seen)
+    assert len({taken.tobytes() for taken, _ in seen}) == len({crops.left.tobytes() for _, crops in seen}) == 3
+
+
 def test_what_no_encoder_takes_is_refused(sets, encoders):
     real = sets[0]
     for numbers in ({"iterations": 0}, {"batch": 0}, {"repeats": 0}):

@@ -122,10 +122,17 @@ def test_the_discriminative_score_grows_with_a_shift(rng):
     assert scores[0] + 0.05 < scores[1] < scores[2] - 0.05
 
 
+def test_a_difference_at_the_end_of_windows_is_seen(rng):
+    synthetic = windows(rng)
+    synthetic[:, -1] = 0.95
+    assert discriminative_score(windows(rng), synthetic, **SHORT).score.mean > 0.2
+
+
 def test_chance_is_the_same_for_sets_of_unequal_size(rng):
     """Of ten times as many real windows, "all are real" has the plain accuracy 10/11; the score stays at that of chance."""
     found = discriminative_score(windows(rng, 800), windows(rng, 80), **SHORT)
     assert found.score.mean < 0.15
+    np.testing.assert_allclose(found.score.values, np.abs((found.real + found.synthetic) / 2 - 0.5))
     np.testing.assert_array_equal(np.round(found.real * 160) / 160, found.real)
     np.testing.assert_array_equal(np.round(found.synthetic * 16) / 16, found.synthetic)
 
@@ -158,6 +165,14 @@ def test_a_predictor_learns_what_synthetic_windows_show(rng):
     assert learnt.mean < 0.6 * unlearnt.mean and unlearnt.mean < turned.mean
 
 
+def test_the_past_of_what_is_predicted_is_not_given(rng):
+    """The last feature is the same at all steps of a window, which its past would tell and other features do not."""
+    real, synthetic = windows(rng), windows(rng)
+    real[..., 2], synthetic[..., 2] = real[:, :1, 2], synthetic[:, :1, 2]
+    u = real[:, 0, 2].astype(np.float64)
+    assert predictive_score(real, synthetic, **LONG).mean > 0.9 * np.abs(u - np.median(u)).mean()
+
+
 def test_of_one_feature_its_next_value_is_predicted_from_its_own_past(rng):
     flips = rng.integers(0, 2, (80, 1, 1)) ^ (np.arange(4) % 2)[None, :, None]
     alternating = (0.1 + 0.8 * flips).astype(np.float32)
@@ -175,6 +190,23 @@ def test_scores_are_functions_of_the_seed(rng):
         np.testing.assert_array_equal(first.values, again.values)
         assert not (first.values == other.values).all() and len({*first.values}) > 1
         np.testing.assert_array_equal(score(seed=1, **SHORT | {"repeats": 2}).values, first.values[:2])
+
+
+@pytest.mark.parametrize("score", [discriminative_score, predictive_score])
+def test_batches_are_functions_of_the_seed_and_of_the_repeat(score, rng, monkeypatch):
+    """Which the scores alone do not show: the initial weights differ, too."""
+    seen = []
+
+    def fitted(features, *, chosen, **settings):
+        seen.append([np.asarray(each).tobytes() for each in chosen])
+        raise InterruptedError
+
+    monkeypatch.setattr("jaxdiff.quality.series.gru.fitted", fitted)
+    real = windows(rng)
+    for seed in (1, 1, 2):
+        with pytest.raises(InterruptedError):
+            score(real, real, seed=seed, iterations=2, repeats=2)
+    assert seen[0] == seen[1] and len({*seen[0], *seen[2]}) == 4
 
 
 @pytest.mark.parametrize("score", [discriminative_score, predictive_score])
