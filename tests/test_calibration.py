@@ -21,9 +21,6 @@ from jaxdiff.denoiser import as_denoiser
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_cosine
 
-# a calibration is fitted: running takes longer than compiling
-pytestmark = pytest.mark.optimized
-
 SHARES = np.array([0.6, 0.3, 0.1])
 NONE = Calibration.identity(3)
 
@@ -42,6 +39,7 @@ def spoiled(held_out, slope, offset):
     return HeldOut((held_out.evidence - offset) / slope, held_out.t, held_out.strength, held_out.labels)
 
 
+@pytest.mark.optimized  # a fit runs longer than it compiles
 @pytest.mark.parametrize("slope", [0.4, 1.0, 2.5])
 def test_a_fit_finds_what_spoiled_the_posterior(rng, slope):
     offset = np.array([0.5, -0.3, -0.2])
@@ -59,6 +57,7 @@ def test_a_fit_finds_what_spoiled_the_posterior(rng, slope):
     assert np.abs(np.exp(right) - np.exp(mended)).mean() < 0.01
 
 
+@pytest.mark.optimized
 def test_a_fit_of_a_calibrated_network_changes_little(rng):
     found = fit(perfect(rng, 20_000), SHARES)
     fresh = perfect(np.random.default_rng(3), 20_000)
@@ -66,6 +65,7 @@ def test_a_fit_of_a_calibrated_network_changes_little(rng):
     assert gap.mean() < 0.02
 
 
+@pytest.mark.optimized
 def test_a_network_of_random_output_is_calibrated_to_the_prior(rng):
     held_out = perfect(rng, 20_000)
     shuffled = HeldOut(held_out.evidence, held_out.t, held_out.strength, rng.permutation(held_out.labels))

@@ -122,11 +122,11 @@ def test_on_one_device_batches_are_stacked_whole():
 def test_a_dry_run_prints_the_cost_of_a_batch_and_draws_nothing(save_model, tmp_path):
     model = save_model(tmp_path / "run")
     command = ("-m", "sample", "draw", "--model", model, "--out", tmp_path / "set", "--method", "switching", "--steps", 6)
-    (ended,) = run((*command, "--batch-size", 32, "--count", 100, "--dry-run", "--devices", 8), 1)
+    (ended,) = run((*command, "--batch-size", 32, "--count", 100, "--dry-run", "--devices", 8), 1, **QUICK)
     assert ended.code == 0, ended.output
     for words in ("on each of 8 devices", "collectives", "none", "parameters", "GFLOP", "for 4 at that rate", '"data": 8'):
         assert words in ended.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     assert sorted(path.name for path in model.iterdir()) == ["model.safetensors"]
-    (ended,) = run((*command, "--batch-size", 12, "--dry-run", "--devices", 8), 1)
+    (ended,) = run((*command, "--batch-size", 12, "--dry-run", "--devices", 8), 1, **QUICK)
     assert ended.code == 2 and "--batch-size of 12 does not divide over the 8 devices" in ended.output
