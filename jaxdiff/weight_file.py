@@ -20,12 +20,13 @@ from jaxdiff.models.autoencoder import AutoencoderConfig
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network
+from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.size import require_held
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 from jaxdiff.writing import whole
 
 FORMAT = 1
-Config = TypeVar("Config", UNetConfig, ClassifierConfig, ConditionUNetConfig, AutoencoderConfig)
+Config = TypeVar("Config", UNetConfig, ClassifierConfig, ConditionUNetConfig, AutoencoderConfig, SeriesConfig)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,29 @@ def value_columns(values: Sequence[int]) -> np.ndarray:
     return np.concatenate([start + np.arange(count) for start, count in zip(starts, values, strict=False)])
 
 
+def rows(values: Sequence[int], null_label: bool) -> int:
+    """The number of rows of a table of label embeddings: one for each value and, if it has one, for each null label."""
+    return width(values) if null_label else sum(values)
+
+
+def embed(
+    table: Float[Array, "r d"],
+    labels: Int[Array, " b"] | Int[Array, "b a"] | Float[Array, "b w"],
+    values: Sequence[int],
+    null_label: bool,
+) -> Float[Array, "b d"]:
+    """The sum of the label embeddings of all attributes.
+
+    Arguments:
+        table: a row for each value, see `rows`.
+        labels: integer labels, see `encode`, or weights (B, W).
+        values: the number of values of each attribute.
+        null_label: whether the null label has an embedding; otherwise it adds nothing.
+    """
+    weights = encode(labels, values) if jnp.issubdtype(labels.dtype, jnp.integer) else labels
+    return (weights if null_label else weights[:, value_columns(values)]) @ table
+
+
 def encode(labels: Int[Array, " b"] | Int[Array, "b a"], values: Sequence[int]) -> Float[Array, "b w"]:
     """One-hot weights of integer labels.
 

@@ -80,10 +80,28 @@ def convolution(
     )  # fmt: skip
 
 
-def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike) -> nnx.Linear:
-    """A dense layer, zero until `jaxdiff.models.network` draws its weights."""
+def linear(
+    inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike, product: Callable = jax.lax.dot_general
+) -> nnx.Linear:
+    """A dense layer, zero until `jaxdiff.models.network` draws its weights.
+
+    Arguments:
+        product: the product with the kernel, `jax.lax.dot_general` or `trained_product`.
+    """
     zeros = nnx.initializers.zeros_init()
-    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, kernel_init=zeros, rngs=_UNDRAWN)
+    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, kernel_init=zeros, dot_general=product, rngs=_UNDRAWN)
+
+
+def trained_product(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
+    """`jax.lax.dot_general` of hidden states (..., I) and a kernel (I, O), in a form whose gradient is fast on a CPU.
+
+    The gradient in the kernel is a product (O, I) that JAX transposes, and XLA's CPU backend moves the transposition into the
+    product, which then takes two to three times as long. Here the kernel is transposed, behind a barrier.
+    """
+    if not _on_processor():
+        return jax.lax.dot_general(x, kernel, dimensions, **options)
+    transposed = jax.lax.optimization_barrier(kernel.T)
+    return jax.lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())), **options)
 
 
 def layer_norm(channels: int, *, epsilon: float = 1e-5, dtype: DTypeLike) -> nnx.LayerNorm:

@@ -15,6 +15,8 @@ from jaxdiff.models.autoencoder import AutoencoderConfig, LatentDecoder, LatentE
 from jaxdiff.models.classifier import ClassifierConfig, EncoderClassifier
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.image_encoder import ImageEncoder, ImageEncoderConfig
+from jaxdiff.models.series_config import SeriesConfig
+from jaxdiff.models.series_transformer import Decomposition, SeriesTransformer
 from jaxdiff.models.text_encoder import TextEncoder, TextEncoderConfig
 from jaxdiff.models.unet import UNet
 from jaxdiff.models.unet_condition import ConditionUNet
@@ -38,12 +40,25 @@ class Network:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """The module's output under these weights."""
-        weights = replicate_at(self.weights, (arguments, keywords))
-        return nnx.merge(self.structure, weights)(*arguments, **keywords)
+        return self._module(arguments, keywords)(*arguments, **keywords)
+
+    def decompose(self, *arguments: Any) -> Decomposition:
+        """The output of a transformer of series in its parts, see `SeriesTransformer.decompose`."""
+        return self._module(arguments).decompose(*arguments)
+
+    def _module(self, *given: Any) -> Any:
+        return nnx.merge(self.structure, replicate_at(self.weights, given))
 
 
-ZERO_OUTPUTS = ("conv_out", "attention/out", "pass_through", "head", "conv2", "proj_out", "attentions/0/to_out")
+ZERO_OUTPUTS = (
+    "conv_out", "attention/out", "pass_through", "head", "conv2", "proj_out", "attentions/0/to_out",
+    "forward/out", "trend/out", "season/kernel", "mean/kernel", "residual/kernel",
+)  # fmt: skip
 """Layers initialised to zero, so that every residual branch and the network's output start at zero (Dhariwal & Nichol 2021)."""
+
+
+POSITIONS = 0.02
+"""Tables of positions are uniform in [-0.02, 0.02], as those of Diffusion-TS."""
 
 
 def unet(config: UNetConfig, key: PRNGKeyArray) -> Network:
@@ -54,6 +69,11 @@ def unet(config: UNetConfig, key: PRNGKeyArray) -> Network:
 def noised_classifier(config: ClassifierConfig, key: PRNGKeyArray) -> Network:
     """A classifier of noised images with random weights drawn from `key`, like `unet`; its outputs are 0."""
     return _fresh(lambda: EncoderClassifier(config), key)
+
+
+def series_transformer(config: SeriesConfig, key: PRNGKeyArray) -> Network:
+    """A transformer of series with random weights drawn from `key`, like `unet`."""
+    return _fresh(lambda: SeriesTransformer(config), key)
 
 
 def text_encoder(config: TextEncoderConfig, key: PRNGKeyArray) -> Network:
@@ -120,8 +140,8 @@ def stored(network: Network, dtype: str) -> Network:
 def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
     """A module with random weights.
 
-    Kernels are normal with variance 1 / fan-in, embeddings standard normal, scales one, biases and `ZERO_OUTPUTS` zero. All are
-    slices of one draw: with one generator per array, XLA would take half a minute to compile.
+    Kernels are normal with variance 1 / fan-in, embeddings standard normal, positions uniform, scales one, biases and
+    `ZERO_OUTPUTS` zero. All are slices of one draw: with one generator per array, XLA would take half a minute to compile.
     """
     structure, abstract = nnx.split(nnx.eval_shape(module), nnx.Param)
     named, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(abstract))
@@ -135,6 +155,8 @@ def _fresh(module: Callable[[], nnx.Module], key: PRNGKeyArray) -> Network:
             leaves.append(piece / math.sqrt(math.prod(leaf.shape[:-1])))
         elif name == "label_table" or name.endswith("embedding/embedding"):
             leaves.append(piece)
+        elif name.endswith("positions"):
+            leaves.append(POSITIONS * jax.lax.erf(piece / math.sqrt(2)))
         else:
             leaves.append(jnp.full_like(piece, name.endswith("scale")))
     return Network(jax.tree.unflatten(tree, leaves), structure)

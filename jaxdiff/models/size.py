@@ -7,10 +7,19 @@ from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import EncoderConfig, UNetConfig
 from jaxdiff.models.image_encoder import ImageEncoderConfig
 from jaxdiff.models.latent_size import convolution, dense
+from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.text_encoder import TextEncoderConfig
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
 
-Config = UNetConfig | ClassifierConfig | ConditionUNetConfig | AutoencoderConfig | TextEncoderConfig | ImageEncoderConfig
+Config = (
+    UNetConfig
+    | ClassifierConfig
+    | ConditionUNetConfig
+    | AutoencoderConfig
+    | TextEncoderConfig
+    | ImageEncoderConfig
+    | SeriesConfig
+)
 
 
 def weight_count(config: Config) -> int:
@@ -28,6 +37,8 @@ def weight_count(config: Config) -> int:
     if isinstance(config, ImageEncoderConfig):
         patches = config.channels * config.patch**2 * config.width
         return patches + 5 * config.width + config.width * config.projection + _transformer(config)
+    if isinstance(config, SeriesConfig):
+        return _series(config)
     embedding, inputs = 4 * config.base, config.channels * config.stem**2
     count = dense(config.base, embedding) + dense(embedding, embedding) + convolution(3, inputs, config.base)
     skips, width = [(config.base, 1)], config.base  # channels of the encoder's layers, and how many follow one another
@@ -78,6 +89,22 @@ def _transformer(config: TextEncoderConfig | ImageEncoderConfig) -> int:
     width = config.width
     layer = 4 * dense(width, width) + dense(width, config.inner) + dense(config.inner, width) + 4 * width
     return config.positions * width + config.layers * layer
+
+
+def _series(config: SeriesConfig) -> int:
+    """A transformer of series."""
+    length, features, width, decoder = config.length, config.features, config.width, config.decoder
+    told = config.features * (2 if config.known else 1)  # inputs with the mask beside them
+    if config.told:
+        count = 2 * dense(3 * features, width // 2) + 3 * (told - features) * (width // 2)
+    else:
+        count = dense(3 * told, width)
+    count += 2 * length * width + labels.rows(config.values, config.null_label) * width
+    count += (config.encoder + 2 * decoder) * (dense(width, 2 * width) + 4 * dense(width, width))  # norms, attention
+    count += (config.encoder + decoder) * (2 * width + dense(width, 4 * width) + dense(4 * width, width))
+    trend = dense(3 * length, 3) + dense(3 * width, features)
+    count += decoder * (dense(length, 2 * length) + trend + dense(width, features) + 1)
+    return count + config.season_kernel * width * features + dense(3 * width, features)
 
 
 def _residual(inputs: int, outputs: int, config: EncoderConfig) -> int:

@@ -200,7 +200,7 @@ class UNet(Encoder):
     def __init__(self, config: UNetConfig):
         super().__init__(config)
         dtype, embedding = jnp.dtype(config.dtype), 4 * config.base
-        rows = labels.width(config.values) if config.null_label else sum(config.values)
+        rows = labels.rows(config.values, config.null_label)
         self.label_table = nnx.Param(jnp.zeros((rows, embedding))) if rows else None
         skips, width = list(self.widths), self.widths[-1]
         self.middle = nnx.List(middle(width, embedding, config))
@@ -227,11 +227,9 @@ class UNet(Encoder):
             return embedding
         if condition is None:
             raise InputError("`condition` is None; this network takes labels of its attributes, -1 for the null label")
-        if jnp.issubdtype(condition.dtype, jnp.integer):
-            condition = labels.encode(condition, self.config.values)
-        if not self.config.null_label:
-            condition = condition[:, labels.value_columns(self.config.values)]
-        return embedding + (condition @ self.label_table[...]).astype(embedding.dtype)
+        config = self.config
+        added = labels.embed(self.label_table[...], condition, config.values, config.null_label)
+        return embedding + added.astype(embedding.dtype)
 
     def __call__(
         self,
