@@ -98,7 +98,7 @@ def trained_product(x: Array, kernel: Array, dimensions: Any, **options: Any) ->
     The gradient in the kernel is a product (O, I) that JAX transposes, and XLA's CPU backend moves the transposition into the
     product, which then takes two to three times as long. Here the kernel is transposed, behind a barrier.
     """
-    if not _on_processor():
+    if not on_processor():
         return jax.lax.dot_general(x, kernel, dimensions, **options)
     transposed = jax.lax.optimization_barrier(kernel.T)
     return jax.lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())), **options)
@@ -130,7 +130,7 @@ def attention_kernel(query: Float[Array, "b n heads d"]) -> Literal["cudnn"] | N
     return "cudnn" if capability >= 8 and channels <= (256 if capability >= 9 else 128) else None
 
 
-def _on_processor() -> bool:
+def on_processor() -> bool:
     """Whether programs run on one CPU device. Several CPU devices are emulated ones, treated as accelerators."""
     return jax.default_backend() == "cpu" and jax.local_device_count() == 1
 
@@ -143,7 +143,7 @@ def for_channels(value: float, channels: int) -> Float[Array, "..."]:
     """
     constant = jnp.float32(value)
     # without the barrier the vector is simplified to a scalar
-    return jax.lax.optimization_barrier(jnp.full(channels, constant)) if _on_processor() else constant
+    return jax.lax.optimization_barrier(jnp.full(channels, constant)) if on_processor() else constant
 
 
 def attend(
@@ -154,7 +154,7 @@ def attend(
     Where XLA would hold more than `MOST_WEIGHTS` of the n x m weights at once, or on a CPU `MOST_WEIGHTS_ON_CPU`, it is given
     them in pieces, which changes nothing: each query of a head has a softmax of its own.
     """
-    if _on_processor():
+    if on_processor():
         return _attend_on_processor(query, key, value)
     batch, length, heads, _ = query.shape
     kernel = attention_kernel(query)
@@ -277,7 +277,7 @@ def convolve_repeated(conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Array:
     input pixel is therefore a 2x2 convolution of `x` with summed weights: 4/9 of the products. This is faster on CPUs;
     accelerators run the one convolution, which uses their matrix units better.
     """
-    if not _on_processor():
+    if not on_processor():
         return conv(repeated(x))
     kernel, bias = conv.kernel[...], conv.bias[...]  # ty: ignore[not-subscriptable]  # `convolution` makes a bias
     summed = lambda k, odd: jnp.stack([k[0] + k[1], k[2]] if odd else [k[0], k[1] + k[2]])  # noqa: E731

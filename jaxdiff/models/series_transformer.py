@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.errors import InputError
 from jaxdiff.models import labels
-from jaxdiff.models.layers import attend, layer_norm, linear, sinusoids, trained_product
+from jaxdiff.models.layers import attend, layer_norm, linear, on_processor, sinusoids, trained_product
 from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.series_parts import DEGREE, fourier, inverse_fourier, polynomials, season_size, strongest
 
@@ -32,6 +32,8 @@ EXPANSION = 4
 """How many times wider the hidden layer of a feed-forward network is."""
 EPSILON = 1e-5
 """Of the norms."""
+MOST_STATES_ON_CPU = 3 * 2**16
+"""The most numbers of a hidden state that a CPU computes with at once: they then stay in its cache."""
 TAPS = 3
 """Steps of the convolutions."""
 TIMESTEPS = 1000
@@ -279,6 +281,21 @@ class SeriesTransformer(nnx.Module):
         """The estimate of x_0 in its parts, float32; for arguments and errors see `__call__`."""
         condition = BridgeCondition() if condition is None else condition
         self._check(x, condition)
+        rows = len(x)
+        pieces = -(-x.shape[0] * x.shape[1] * self.config.width // MOST_STATES_ON_CPU) if on_processor() else 1
+        if pieces < 2 or rows < 2:
+            return self._decompose(x, time, condition)
+        size = -(-rows // min(pieces, rows))
+        filled = -rows % size  # with zeros, which are cut off again: pieces of one size are compiled once
+        split = jax.tree.map(
+            lambda each: jnp.pad(each, [(0, filled)] + [(0, 0)] * (each.ndim - 1)).reshape(-1, size, *each.shape[1:]),
+            (x, time, condition),
+        )
+        parts = jax.lax.map(lambda piece: self._decompose(*piece), split)
+        return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], parts)
+
+    def _decompose(self, x: Array, time: Array, condition: BridgeCondition) -> Decomposition:
+        """Of as many rows at once as there are."""
         modulations = self.modulate(time, condition)
         embedded = self.embed(x, condition)
         encoded = embedded + self.encoder_positions[...].astype(embedded.dtype)

@@ -11,6 +11,7 @@ import pytest
 
 from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.errors import InputError
+from jaxdiff.models import series_transformer as module
 from jaxdiff.models.network import Network, series_transformer
 from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.series_parts import frequencies, polynomials
@@ -83,6 +84,19 @@ def test_a_row_does_not_depend_on_its_batch(config):
     one = estimate(drawn(config), x[1:2], t[1:2], jax.tree.map(lambda leaf: leaf[1:2], condition))
     np.testing.assert_allclose(one, whole[1:2], atol=2e-5)
     assert not np.allclose(estimate(drawn(config), x[:1].repeat(B, 0), t, condition)[0], whole[1], atol=1e-2)
+
+
+@pytest.mark.parametrize(("most", "rows"), [(1, 4), (2 * 7 * 8, 4), (2 * 7 * 8, 3)])
+def test_pieces_of_a_batch_are_its_rows(monkeypatch, most, rows):
+    """Pieces of one row, of two, and of two of which one is filled up."""
+    given = jax.tree.map(lambda leaf: leaf[:rows], inputs(FULL))
+    whole = [part[:rows] for part in decompose(drawn(FULL), *inputs(FULL))]
+    monkeypatch.setattr(module, "MOST_STATES_ON_CPU", most)
+    monkeypatch.setattr(module, "on_processor", lambda: True)
+    split = jax.jit(lambda network, *given: network.decompose(*given))  # compiled anew
+    assert "while" in split.lower(drawn(FULL), *given).as_text()
+    for part, expected in zip(split(drawn(FULL), *given), whole, strict=True):
+        np.testing.assert_allclose(part, expected, atol=2e-5)
 
 
 def test_features_have_no_order():
