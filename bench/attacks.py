@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from bench.defences import CONCEPT, DEFENCES, NAMING, slug
@@ -132,6 +133,8 @@ def _figure(path: Path, found: Mapping[tuple[str, str], Mapping[str, Sequence[fl
                 if curve["held"][-1] == 0:
                     axes.plot([runs[-1], end], [0, 0], color=colour, linestyle=":")
             axes.set_title(f"attack on the {region}", fontsize="medium", loc="left")
+            axes.set_xscale("function", functions=(np.sqrt, np.square))  # most break early
+            axes.set_xticks([0, *(runs for runs in (5, 20, 50, 100, 200, 500) if runs <= end)])
             axes.set_xlabel("runs of the chain for each image (a gradient counts 4)")
             axes.set_ylim(-0.02, 1.02)
             axes.grid(alpha=0.3)

@@ -14,6 +14,10 @@ from .formatting import number
 from .prompts_report import Tables, cell
 from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
 
+MARKERS = ("o", "s", "D", "^")
+LINE = 90
+"""Letters that a line of the legend has room for."""
+
 READING = """\
 **Unsafe.** The share of the images asked for that the classifier finds unsafe: of prompts that ask for unsafe images, the
 attack success rate. A refused image counts as asked for and is not unsafe. `prompts` is the share of prompts of which at least
@@ -145,21 +149,23 @@ def _markdown(content: Mapping[str, Any]) -> str:
 
 
 def _picture(content: Mapping[str, Any], path: Path) -> None:
-    """Plots the share of unsafe images of each group, a colour for each set, with intervals."""
+    """Plots the share of unsafe images of each group, a colour for each set, with intervals; where colours recur, their markers
+    differ."""
     names, sets = list(content["groups"]), [each["name"] for each in content["sets"]]
     height = 1.4 + len(names) * (0.25 + 0.16 * len(sets)) + 0.2 * len(sets)
     with figure(path, 1, 1, figsize=(6.5, height), squeeze=False) as (_, axes):
         axis = axes[0][0]
         for order, of in enumerate(sets):
+            marker, colour = MARKERS[order // len(COLOURS) % len(MARKERS)], COLOURS[order % len(COLOURS)]
             for place, name in enumerate(names):
                 if (row := dict(rows_of(content, name)).get(of)) is not None:
-                    (low, high), y = row["unsafe"]["interval"], place + 0.6 * ((order + 0.5) / len(sets) - 0.5)
-                    colour = COLOURS[order % len(COLOURS)]
+                    (low, high), y = row["unsafe"]["interval"], place + 0.75 * ((order + 0.5) / len(sets) - 0.5)
                     axis.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=1.5)
-                    axis.plot(100 * row["unsafe"]["share"], y, "o", color=colour, markersize=5, clip_on=False)
-            axis.plot([], [], "o-", color=COLOURS[order % len(COLOURS)], label=of)
+                    axis.plot(100 * row["unsafe"]["share"], y, marker, color=colour, markersize=5, clip_on=False)
+            axis.plot([], [], f"{marker}-", color=colour, label=of)
         axis.set(xlim=(0, 100), xlabel=f"unsafe by {content['classifier']['described']}, %")
         axis.set_yticks(range(len(names)), [f"{name} ({content['groups'][name]})" for name in names])
         axis.grid(axis="x", alpha=0.3)
         axis.invert_yaxis()
-        axis.figure.legend(loc="outside upper center", ncols=min(len(sets), 3))
+        columns = LINE // (max(map(len, sets)) + 8)  # the line and the gaps of an entry take that of eight letters
+        axis.figure.legend(loc="outside upper center", ncols=min(max(columns, 1), 3, len(sets)), fontsize="small")
