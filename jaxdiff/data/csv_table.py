@@ -128,7 +128,13 @@ def _text(table: bytes) -> tuple[str, bytes, str]:
     """The text of a table, in UTF-8, or in UTF-16 if it begins with its byte-order mark; the mark and the encoding."""
     mark = next((each for each in _MARKS if table.startswith(each)), b"")
     codec = _MARKS.get(mark, "utf-8")
-    text = table[len(mark) :].decode(codec)
+    try:
+        text = table[len(mark) :].decode(codec)
+    except UnicodeDecodeError as error:
+        if mark:
+            raise
+        row = table[: error.start].count(b"\n") + 1
+        raise ValueError(f"row {row} is not UTF-8; save it as UTF-8, or as UTF-16 with a byte-order mark") from error
     if "\0" in text:
         raise ValueError("it has NUL characters, as no CSV table has")
     return text, mark, codec

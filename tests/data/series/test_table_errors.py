@@ -44,7 +44,7 @@ REFUSED = {
     "too many fields": ("a,b\n1,2\n1,5,2,5\n", "row 3 of .* has 4 fields; expected 2: a, b"),
     "decimal commas between commas": ("a\n1,5\n", "row 2 of .* has 2 fields; expected 1: a"),
     "a blank line of one column": ("a\n1\n\n3\n", "row 3 of .* is blank: write NaN if its value is missing"),
-    "not UTF-8": (b"a,b\n1,\xb2\n", "is damaged: 'utf-8' codec"),
+    "not UTF-8": (b"a,b\n1,\xb2\n", "is damaged: row 2 is not UTF-8; save it as UTF-8"),
     "two columns of dates": (
         "t,u,a\n2016-01-01,2016-01-01,1\n",
         "has several columns of dates, t, u; name the one of times, as in time=t",
