@@ -79,7 +79,7 @@ class Jaxdiff(Framework):
             denoise, condition = guidance.switching(denoise, TAU), (1 - condition, condition)
         if method == "safe":
             unsafe = references(workload.images(UNSAFE))
-            policy = workload.model(dtype).space.policy
+            policy = workload.model(dtype).policy
             denoise = policy.guided(guidance.safe(denoise, workload.process, unsafe, strength=STRENGTH))
 
         def run(index: int) -> None:

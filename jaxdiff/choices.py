@@ -28,6 +28,27 @@ PROCESSES: dict[ProcessName, str] = {
 }
 """The forward processes that are made from a name."""
 
+BridgeName = Literal["bridge_vp", "bridge_ve"]
+BRIDGES: dict[BridgeName, str] = {
+    "bridge_vp": "the bridge of the variance-preserving SDE, beta linear: the default of series",
+    "bridge_ve": "a Brownian bridge: for conditions that keep values, such as imputation",
+}
+"""The processes of series that end in a sample of a prior."""
+
+PriorName = Literal["normal", "uniform", "moments", "gp", "trend", "fixed", "extremes", "ohlc", "imputation"]
+PRIORS: dict[PriorName, str] = {
+    "normal": "N(0, I)",
+    "uniform": "U(-1, 1) for every entry",
+    "moments": "normal, with the data's mean and standard deviation at each time and feature",
+    "gp": "a Gaussian process over time for each feature, around the data's mean",
+    "trend": "the trend of the series: low-pass, polynomial or linear; samples follow it softly",
+    "fixed": "a few given entries, which samples keep exactly, and 0 elsewhere",
+    "extremes": "the minimum and maximum of each feature and their times, which samples keep exactly",
+    "ohlc": "the opening price in all price columns; samples keep it, and low <= open, close <= high",
+    "imputation": "interpolation of observed values, which samples keep exactly: imputation and forecasts",
+}
+"""The priors of bridges."""
+
 SolverName = Literal[
     "ddim", "ddpm", "heun", "hybrid_heun", "dpm_solver", "dpm_solver_sde", "unipc", "euler_maruyama", "predictor_corrector"
 ]

@@ -12,16 +12,21 @@ from jaxdiff import process as processes
 from jaxdiff import shipped, spaces, weight_file
 from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
-from jaxdiff.conditions import ConditionEncoder
+from jaxdiff.conditions import ConditionEncoder, SeriesConditions
 from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.denoiser import NetworkDenoiser
 from jaxdiff.errors import InputError
-from jaxdiff.guidance import ClippingPolicy
+from jaxdiff.guidance import ClippingPolicy, ExactConditions
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network, abstract, unet
+from jaxdiff.models.network import Network, abstract, series_transformer, unet
+from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
-from jaxdiff.process import PREDICTIONS, Prediction, Process
-from jaxdiff.spaces import Pixels, Space
+from jaxdiff.process import PREDICTIONS, Bridge, Prediction, Process
+from jaxdiff.spaces import Pixels, Series, Space
+
+IMAGES, SERIES = "unet", "series_transformer"
+"""The networks of single-file models, as files name them."""
+_MAKERS = {UNetConfig: unet, SeriesConfig: series_transformer}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +34,7 @@ class Model:
     """A trained network with all that is needed to use it.
 
     Attributes:
-        config: the network's shape; a `ConditionUNetConfig` of text-to-image models.
+        config: the network's shape; a `ConditionUNetConfig` of text-to-image models, a `SeriesConfig` of series.
         network: the network with its averaged weights.
         process: the forward process that it was trained on.
         prediction: what the network predicts.
@@ -40,7 +45,7 @@ class Model:
         grids: arguments of solvers by their names, where the files of the model say where samplers place their timesteps.
     """
 
-    config: UNetConfig | ConditionUNetConfig
+    config: UNetConfig | ConditionUNetConfig | SeriesConfig
     network: Network
     process: Process
     prediction: Prediction
@@ -56,17 +61,24 @@ class Model:
         return self.space.shape
 
     @property
+    def policy(self) -> ClippingPolicy:
+        """The clipping policy of the space; for a bridge with a hard condition, the policy that makes it hold."""
+        if isinstance(self.process, Bridge) and self.process.prior_of_end.exact:
+            return ExactConditions(self.process.prior_of_end)
+        return self.space.policy
+
+    @property
     def denoise(self) -> Callable:
-        """The denoiser: the network's posterior mean under the clipping policy of the space."""
+        """The denoiser: the network's posterior mean under the clipping policy."""
         return self.denoiser()
 
     def denoiser(self, policy: ClippingPolicy | None = None) -> Callable:
         """The network's posterior mean.
 
         Arguments:
-            policy: the clipping policy, by default that of the space.
+            policy: the clipping policy, by default that of the model.
         """
-        policy = self.space.policy if policy is None else policy
+        policy = self.policy if policy is None else policy
         return policy.network(NetworkDenoiser(self.network, self.process, self.prediction))
 
 
@@ -102,6 +114,52 @@ def image_model(
     )
 
 
+def series_model(
+    config: SeriesConfig,
+    network: Network,
+    process: Process,
+    prediction: Prediction,
+    space: Series,
+    attributes: Sequence[Attribute] = (),
+    training: dict[str, Any] | None = None,
+) -> Model:
+    """A model of time series, conditioned on labels; without attributes on none.
+
+    Arguments:
+        config, network, process, prediction, space, training: see `Model`.
+        attributes: the attributes of the labels, in the order of the configuration's `values`.
+
+    Raises:
+        InputError: attributes or space do not match the network, or a bridge's network is not told x_T where it must be.
+    """
+    values = tuple(len(attribute.values) for attribute in attributes)
+    if values != tuple(config.values):
+        raise InputError(f"`attributes` must have {config.values} values, like the network's labels, got {values}")
+    if space.shape != config.shape:
+        raise InputError(f"`space` must be of the shape {config.shape} of the network's windows, got {space.shape}")
+    require_told(config, process, prediction)
+    return Model(
+        config=config,
+        network=network,
+        process=process,
+        prediction=prediction,
+        space=space,
+        conditions=SeriesConditions(encoders.of_attributes(attributes, config.null_label)),
+        training=training or {},
+    )
+
+
+def require_told(config: SeriesConfig, process: Process, prediction: Prediction) -> None:
+    """Raises `InputError` if a network of series does not see what its process or prediction is about."""
+    if not isinstance(process, Bridge):
+        if config.told or config.known:
+            raise InputError(f"`told` and `known` are for bridges, and the process is {process.name}")
+        return
+    if not config.told and (process.prior_of_end.paired or prediction != "x0"):
+        why = f"prior {process.prior_of_end.name}" if process.prior_of_end.paired else f"prediction {prediction}"
+        raise InputError(f"`told` must be set with {why}: the network needs x_T")
+
+
 def describe(model: Model) -> dict[str, Any]:
     """All that is needed to use a model except its weights, JSON-ready.
 
@@ -111,8 +169,9 @@ def describe(model: Model) -> dict[str, Any]:
     Raises:
         InputError: it is a text-to-image model, which lies in a folder of several networks.
     """
-    if not isinstance(model.config, UNetConfig):
+    if isinstance(model.config, ConditionUNetConfig):
         raise InputError("a text-to-image model is no single file: write its folder with `jaxdiff.interop.save`")
+    series = isinstance(model.config, SeriesConfig)
     described = {
         "network": model.config.settings(),
         "process": model.process.config(),
@@ -120,22 +179,35 @@ def describe(model: Model) -> dict[str, Any]:
         "attributes": [[attribute.name, list(attribute.values)] for attribute in model.conditions.attributes],
         "training": model.training,
     }
-    if model.space != Pixels(*model.config.shape):
+    if series:
+        described["architecture"] = SERIES
+    if series or model.space != Pixels(*model.config.shape):
         described["space"] = model.space.config()
-    if model.conditions != encoders.of_attributes(model.conditions.attributes, model.config.null_label):
+    if series or model.conditions != encoders.of_attributes(model.conditions.attributes, model.config.null_label):
         described["conditions"] = model.conditions.config()
     return described
 
 
-def described(description: dict[str, Any], network: Callable[[UNetConfig], Network], fingerprint: str) -> Model:
+def described(
+    description: dict[str, Any],
+    network: Callable[[Any], Network],
+    fingerprint: str,
+    prior: Mapping[str, Any] | None = None,
+) -> Model:
     """The model of a description by `describe`.
 
     Arguments:
         description: as returned by `describe`.
         network: the network as a function of its configuration.
         fingerprint: its fingerprint.
+        prior: the arrays of the prior of a bridge, by name.
     """
-    config = weight_file.configuration(UNetConfig, description)
+    if (architecture := description.get("architecture", IMAGES)) not in (IMAGES, SERIES):
+        raise InputError(f"its `architecture` must be {IMAGES} or {SERIES}, got {shortened(architecture)}")
+    if architecture == SERIES:
+        config = weight_file.configuration(SeriesConfig, description)
+    else:
+        config = weight_file.configuration(UNetConfig, description)
     space = spaces.from_config(description["space"]) if "space" in description else Pixels(*config.shape)
     if "conditions" in description:
         conditions = encoders.from_config(description["conditions"])
@@ -153,7 +225,7 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
     return Model(
         config=config,
         network=network(config),
-        process=processes.from_config(description["process"]),
+        process=processes.from_config(description["process"], prior),
         prediction=description["prediction"],
         space=space,
         conditions=conditions,
@@ -164,12 +236,20 @@ def described(description: dict[str, Any], network: Callable[[UNetConfig], Netwo
 
 def fingerprinted(model: Model) -> Model:
     """A model with the fingerprint that its file will have."""
-    return dataclasses.replace(model, fingerprint=weight_file.contents(weight_file.MODEL, model.network, describe(model))[2])
+    return dataclasses.replace(model, fingerprint=_contents(model)[2])
+
+
+def _contents(model: Model) -> tuple[Any, Any, str]:
+    return weight_file.contents(weight_file.MODEL, model.network, describe(model), _prior(model))
+
+
+def _prior(model: Model) -> dict[str, Any]:
+    return model.process.prior_of_end.arrays() if isinstance(model.process, Bridge) else {}
 
 
 def save(path: str | os.PathLike, model: Model) -> str:
     """Writes a model to `path`/model.safetensors atomically, and returns its fingerprint."""
-    return weight_file.write(path, weight_file.MODEL, model.network, describe(model))
+    return weight_file.write(path, weight_file.MODEL, model.network, describe(model), _prior(model))
 
 
 def load(path: str | os.PathLike) -> Model:
@@ -185,4 +265,5 @@ def load(path: str | os.PathLike) -> Model:
     """
     read = weight_file.read(shipped.place(path), weight_file.MODEL)
     with reading(read.file):
-        return described(read.description, lambda config: read.fill(config, partial(abstract, unet)), read.fingerprint)
+        fill = lambda config: read.fill(config, partial(abstract, _MAKERS[type(config)]))  # noqa: E731
+        return described(read.description, fill, read.fingerprint, read.prior)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -27,6 +27,8 @@ from jaxdiff.writing import whole
 
 FORMAT = 1
 Config = TypeVar("Config", UNetConfig, ClassifierConfig, ConditionUNetConfig, AutoencoderConfig, SeriesConfig)
+PRIOR = "prior/"
+"""What the names of the arrays of a bridge's prior begin with."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Contents:
     description: dict[str, Any]
     fingerprint: str
 
+    @property
+    def prior(self) -> dict[str, np.ndarray]:
+        """The arrays of the prior of a bridge, by name; empty for other models."""
+        return {name.removeprefix(PRIOR): array for name, array in self.arrays.items() if name.startswith(PRIOR)}
+
     def fill(self, config: Config, abstract: Callable[[Config], Network]) -> Network:
         """A network with these weights.
 
@@ -80,26 +87,33 @@ class Contents:
         Raises:
             InputError: the arrays do not match the network.
         """
-        require_held(config, sum(array.size for array in self.arrays.values()), str(self.file))
-        return self._filled(abstract(config))
+        arrays = {name: array for name, array in self.arrays.items() if not name.startswith(PRIOR)}
+        require_held(config, sum(array.size for array in arrays.values()), str(self.file))
+        return self._filled(abstract(config), arrays)
 
-    def _filled(self, abstract: Network) -> Network:
+    def _filled(self, abstract: Network, arrays: dict[str, np.ndarray]) -> Network:
         wanted = named(abstract.weights)
-        if lacking := sorted(wanted.keys() - self.arrays.keys()):
+        if lacking := sorted(wanted.keys() - arrays.keys()):
             raise InputError(f"{self.file} lacks {len(lacking)} arrays of its network: {', '.join(lacking[:5])} ...")
-        if foreign := sorted(self.arrays.keys() - wanted.keys()):
+        if foreign := sorted(arrays.keys() - wanted.keys()):
             raise InputError(f"{self.file} has {len(foreign)} arrays that its network lacks: {', '.join(foreign[:5])} ...")
         for name, leaf in wanted.items():
-            array = self.arrays[name]
+            array = arrays[name]
             if array.shape != leaf.shape or array.dtype != leaf.dtype:
                 got = f"{array.dtype} {array.shape}"
                 raise InputError(f"{self.file}: {name} is {got}, but its network has {leaf.dtype} {leaf.shape}")
         # not jnp.asarray, which compiles a copy for each shape
-        leaves = jax.device_put([self.arrays[name] for name in wanted])
+        leaves = jax.device_put([arrays[name] for name in wanted])
         return Network(jax.tree.unflatten(jax.tree.structure(abstract.weights), leaves), abstract.structure)
 
 
-def write(path: str | os.PathLike, kind: Kind, network: Network, description: dict[str, Any]) -> str:
+def write(
+    path: str | os.PathLike,
+    kind: Kind,
+    network: Network,
+    description: dict[str, Any],
+    prior: Mapping[str, np.ndarray] | None = None,
+) -> str:
     """Writes a network and its description into the folder `path` atomically, and returns the fingerprint.
 
     Arguments:
@@ -107,21 +121,25 @@ def write(path: str | os.PathLike, kind: Kind, network: Network, description: di
         kind: the kind of file.
         network: the network.
         description: all else that is needed to use it, JSON-ready.
+        prior: the arrays of the prior of a bridge, by name.
 
     Raises:
         InputError: the file cannot be written.
     """
     folder = Path(path)
-    arrays, description, digest = contents(kind, network, description)
+    arrays, description, digest = contents(kind, network, description, prior)
     metadata = {"jaxdiff": json.dumps(description), "fingerprint": digest}
     with whole(folder / kind.file) as partial:
         safetensors.numpy.save_file(arrays, partial, metadata=metadata)
     return digest
 
 
-def contents(kind: Kind, network: Network, description: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+def contents(
+    kind: Kind, network: Network, description: dict[str, Any], prior: Mapping[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """The arrays, the description and the fingerprint of the file of a network; for arguments see `write`."""
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(network.weights).items()}
+    arrays |= {PRIOR + name: np.ascontiguousarray(array) for name, array in (prior or {}).items()}
     # the kind is left out for models, as in older files
     description = {"format": FORMAT, **({} if kind == MODEL else {"kind": kind.name}), **description}
     return arrays, description, fingerprint(arrays, description)

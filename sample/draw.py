@@ -74,7 +74,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing, gates: Gating) -> Pa
             console.print(summary, highlight=False)
         if gates.gated:
             console.print(parallel.run_on_first(lambda: samples.gate_counts.described()), highlight=False)
-    console.print(f"written: {folder}, {options.count} images, preview.png")
+    console.print(f"written: {folder}, {options.count} {space.shown.array}, preview.png")
     return folder
 
 

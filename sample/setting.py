@@ -199,7 +199,7 @@ def setting(
     else:
         found, columns, labels = None, (), ()
     clipping = sampling.modifier("clipping")
-    policy = clipping.policy(model) if clipping else model.space.policy
+    policy = clipping.policy(model) if clipping else model.policy
     if sampling.network_eps:
         solver, policy = _clipping_solver(path, solver, policy)
     chosen = Setting(

@@ -1,4 +1,4 @@
-"""`jaxdiff train`: trains diffusion models and classifiers of noised images, and exports and imports models."""
+"""`jaxdiff train`: trains models of images and series and classifiers of noised images; exports and imports models."""
 
 from jaxdiff._console import interrupts
 
@@ -13,12 +13,22 @@ def _tables() -> str:
     return choices.table(Processes=choices.PROCESSES, Weightings=choices.WEIGHTINGS, Time_samplings=choices.TIME_SAMPLINGS)
 
 
+def _series_tables() -> str:
+    return choices.table(Bridges=choices.BRIDGES, Priors=choices.PRIORS, Other_processes=choices.PROCESSES)
+
+
 OPTIONS = Program(
     "train",
     __package__,
-    "Trains diffusion models and classifiers of noised images, shows how data are read, and exports and imports models.",
+    "Trains models of images and series and classifiers of noised images, shows how data are read, exports and imports models.",
     {
         "diffusion": Command("train a diffusion model on images", "options:Options", "run:train_diffusion", _tables),
+        "series": Command(
+            "train a model of time series: a diffusion bridge from a prior",
+            "series_options:SeriesOptions",
+            "run:train_series",
+            _series_tables,
+        ),
         "classifier": Command(
             "train a classifier of noised images, for the safe denoiser",
             "options:ClassifierOptions",

@@ -32,13 +32,13 @@ from jaxdiff.writing import write_text
 from .diffusion import image_size
 from .folder import Folder
 from .options import FEWEST, ClassifierOptions
-from .task import Task, forward_process
+from .task import ImageTask, forward_process
 
 STEPS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 3000, 64, 1e-3, 0.998
 
 
 @dataclass(frozen=True)
-class NoisedClassification(Task):
+class NoisedClassification(ImageTask):
     """A classifier of noised images.
 
     Attributes:

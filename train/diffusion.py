@@ -20,12 +20,12 @@ from jaxdiff.solvers import DDIM, sample
 from jaxdiff.training import Objective, Optimization, TrainState
 
 from .folder import Folder
-from .options import Options, RunOptions
-from .task import Task, forward_process
+from .options import ImageOptions, Options
+from .task import ImageTask, forward_process
 
 
 @dataclass(frozen=True)
-class Diffusion(Task):
+class Diffusion(ImageTask):
     """A diffusion model, conditioned on labels or unconditional."""
 
     kind = weight_file.MODEL
@@ -72,7 +72,7 @@ class Diffusion(Task):
         return models.image_model(self.network, network, self.process, self.objective.prediction, source.attributes, training)
 
 
-def image_size(options: RunOptions) -> tuple[int, int]:
+def image_size(options: ImageOptions) -> tuple[int, int]:
     """Height and width to which the images are resized."""
     return arguments.image_size(options.size) or preset(options.preset).network.shape[:2]
 

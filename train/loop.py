@@ -36,7 +36,7 @@ def train(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> int:
     rows = parallel.process_rows(mesh, task.batch_size)
     each = rows.stop - rows.start
     shard = (rows.start // each, task.batch_size // each)
-    iterator = batches(source, task.space, batch_size=task.batch_size, seed=options.seed, flip=options.flip, shard=shard)
+    iterator = batches(source, task.space, batch_size=task.batch_size, seed=options.seed, flip=options.mirrored, shard=shard)
     with jax.set_mesh(mesh), claimed(options.out, task.config(options, source.attributes)) as folder:
         return _run(options, task, source, mesh, iterator, folder)
 
@@ -46,7 +46,7 @@ def check_divides(options: RunOptions, task: Task, mesh: Mesh) -> None:
     parallel.check_divides(mesh, task.batch_size, "--batch-size")
     if task.batch_size % (mesh.size * options.accumulate):
         raise InputError(
-            f"--batch-size {task.batch_size} over {mesh.size} devices is {task.batch_size // mesh.size} images on each, "
+            f"--batch-size {task.batch_size} over {mesh.size} devices is {task.batch_size // mesh.size} on each, "
             f"which is not divisible by --accumulate {options.accumulate}"
         )
 
@@ -74,7 +74,7 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.network.weights))
     console.print(
         f"{options.preset}: {parameters / 1e6:.2f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
-        f"{len(source)} images of {source.name}, {task.space}; "
+        f"{len(source)} {source.noun} of {source.name}, {task.space}; "
         + (f"resuming from step {done}" if done else f"new run in {folder.path}")
     )
     if done >= task.steps:
@@ -113,7 +113,8 @@ def _run(options: RunOptions, task: Task, source: Source, mesh: Mesh, iterator, 
                 line = _summary(pending, task.batch_size, logged_at, latest)
                 checkpoints.check()
                 folder.log(line)
-                note = f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s, {line['peak_memory_gib']:.1f} GiB"
+                speed = f"{line['images_per_second']:.0f} {source.noun}/s"
+                note = f"loss {line['loss']:.4f}, {speed}, {line['peak_memory_gib']:.1f} GiB"
                 pending, logged_at = [], time.monotonic()
             if save_now:
                 _save(checkpoints, options, task, source, state, done, iterator, folder)
@@ -164,5 +165,5 @@ def _summary(pending, batch_size: int, since: float, latest: int | None) -> dict
 def _save(checkpoints, options, task, source, state, step, iterator, folder) -> None:
     # the checkpoint last: a run killed in between repeats some steps, but never misses its last weights and plot
     task.save(options, source, state, step, folder)
-    folder.plot(f"{options.preset} on {options.data}")
+    folder.plot(f"{options.preset} on {source.name}")
     checkpoints.save(step, state, {"step": step, "data": iterator.get_state()})

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from jaxdiff._console.arguments import image_size
 from jaxdiff._console.hosts import Hosts
@@ -16,24 +16,15 @@ FEWEST = 100  # images of a held-out split below which a calibration error is me
 
 
 @dataclass(frozen=True)
-class RunOptions(Reading, Hosts):
+class RunOptions(Hosts):
     """Options of every training run."""
 
     out: Path
     """Output folder of the run; an existing run with the same options is resumed."""
-    data: str = "embedded"
-    """Training data: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet of images; the guide on own data
-    lists the layouts."""
-    preset: PresetName = "tiny"
-    """Network architecture and training settings; the options below override them."""
-    process: ProcessName | None = None
-    """Forward process, by default the preset's; see the table above."""
-    zero_terminal_snr: bool = False
-    """ddpm processes: rescale the schedule to an SNR of 0 at the last timestep; needs --prediction v, x0 or edm."""
     steps: Steps | None = None
     """Total number of training steps, by default the preset's."""
     batch_size: Size | None = None
-    """Images per step over all devices, by default the preset's."""
+    """Samples per step over all devices, by default the preset's."""
     learning_rate: Positive | None = None
     """Learning rate of AdamW after warm-up, by default the preset's."""
     warmup: Annotated[int, Bounds(least=0, limit=10**9)] = 200
@@ -42,18 +33,10 @@ class RunOptions(Reading, Hosts):
     """Decay of the exponential moving average of the weights, in [0, 1); by default the preset's."""
     phases: tuple[Positive, Positive] = BOUNDARIES
     """SNR values that separate the noise phases for which the loss is logged."""
-    size: str | None = None
-    """Image size in pixels, a number or HEIGHTxWIDTH; images are centre-cropped and resized to it. By default the preset's."""
-    channels: Literal[1, 3, 4] | None = None
-    """Image channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default as in the data."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Computation dtype, by default the preset's; parameters are always float32."""
-    remat: bool = False
-    """Recompute activations in the backward pass (gradient checkpointing): less memory, about a third more time."""
     accumulate: Size = 1
     """Gradient accumulation: number of sequential parts of each batch. Less memory, the same training steps."""
-    flip: bool = True
-    """Mirror images horizontally at random; turn off for digits and letters."""
     seed: Seed = 0
     """Random seed of weights, noise and data order."""
     log_every: Steps = 20
@@ -67,23 +50,80 @@ class RunOptions(Reading, Hosts):
 
     def __post_init__(self):
         super().__post_init__()
-        image_size(self.size)
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out must be a folder, {self.out} is a file")
         if self.devices is not None and not self.dry_run:
             raise InputError(f"--devices needs --dry-run, got --devices {self.devices} without it")
+        check_boundaries(self.phases)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether samples are mirrored at random."""
+        return False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Further settings that must match to resume a run, JSON-ready."""
+        return {}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the data are read, JSON-ready."""
+        return {}
+
+
+@dataclass(frozen=True)
+class ImageOptions(RunOptions, Reading):
+    """Options of training runs on images."""
+
+    data: str = "embedded"
+    """Training data: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet of images; the guide on own data
+    lists the layouts."""
+    preset: PresetName = "tiny"
+    """Network architecture and training settings; other options override them."""
+    process: ProcessName | None = None
+    """Forward process, by default the preset's; see the table above."""
+    zero_terminal_snr: bool = False
+    """ddpm processes: rescale the schedule to an SNR of 0 at the last timestep; needs --prediction v, x0 or edm."""
+    size: str | None = None
+    """Image size in pixels, a number or HEIGHTxWIDTH; images are centre-cropped and resized to it. By default the preset's."""
+    channels: Literal[1, 3, 4] | None = None
+    """Image channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default as in the data."""
+    remat: bool = False
+    """Recompute activations in the backward pass (gradient checkpointing): less memory, about a third more time."""
+    flip: bool = True
+    """Mirror images horizontally at random; turn off for digits and letters."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        image_size(self.size)
         if self.zero_terminal_snr and not self.process_name.startswith("ddpm_"):
             raise InputError(f"--zero-terminal-snr needs a ddpm process, got --process {self.process_name}")
-        check_boundaries(self.phases)
 
     @property
     def process_name(self) -> ProcessName:
         """Name of the forward process, by default the preset's."""
         return self.process or preset(self.preset).process
 
+    @property
+    def mirrored(self) -> bool:
+        """See `RunOptions.mirrored`."""
+        return self.flip
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `RunOptions.identity`."""
+        return {"flip": self.flip}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """See `RunOptions.provenance`."""
+        given = None if self.range is None else list(self.range)
+        return {"value_names": list(self.value_names), "layout": self.layout, "range": given}
+
 
 @dataclass(frozen=True)
-class Options(RunOptions):
+class Options(ImageOptions):
     """Trains a diffusion model on images, conditioned on their labels or, with --unconditional, without labels.
 
     A run is one folder: config.json, metrics.jsonl (a line every --log-every steps), loss.png, previews/ (sample grids during
@@ -140,7 +180,7 @@ class Options(RunOptions):
 
 
 @dataclass(frozen=True)
-class ClassifierOptions(RunOptions):
+class ClassifierOptions(ImageOptions):
     """Trains a classifier of noised images, which predicts an attribute's value at any noise level.
 
     Its odds weight the safe denoiser: `jaxdiff sample draw --classifier OUT`, or `load_classifier(OUT).log_odds(("yes",))`

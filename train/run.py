@@ -10,9 +10,10 @@ from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, open_data, require_two_values, verify
 from jaxdiff.errors import InputError
 
-from . import classifier, diffusion, loop
+from . import classifier, diffusion, loop, series
 from .dry_run import dry_run
-from .options import ClassifierOptions, Options, RunOptions
+from .options import ClassifierOptions, ImageOptions, Options, RunOptions
+from .series_options import SeriesOptions
 from .task import Task
 
 
@@ -46,6 +47,14 @@ def train_classifier(options: ClassifierOptions) -> None:
     run_task(options, task, source, mesh)
 
 
+def train_series(options: SeriesOptions) -> None:
+    """Trains a model of time series; exits with the status of the training."""
+    mesh = join(options)
+    source = parallel.run_on_all(lambda: series.training_series(options))
+    show_data(source)
+    run_task(options, series.resolve(options, source), source, mesh)
+
+
 def join(options: RunOptions) -> Mesh:
     """The mesh of the run's processes, or of the simulated devices of a dry run."""
     if options.devices is not None:
@@ -63,7 +72,7 @@ def run_task(options: RunOptions, task: Task, source: Source, mesh: Mesh) -> Non
 
 
 def _open(
-    options: RunOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...] | None, split: str = "train"
+    options: ImageOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...] | None, split: str = "train"
 ) -> Source:
     """A split of the data with the attributes of these names (None: all)."""
     return open_data(options.data, split=split, size=size, channels=channels, attributes=names, **options.reading)

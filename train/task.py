@@ -11,13 +11,14 @@ from jaxdiff import process as processes
 from jaxdiff.data import Attribute, Source
 from jaxdiff.models.config import EncoderConfig
 from jaxdiff.models.network import Network
+from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.process import Process
-from jaxdiff.spaces import Pixels
+from jaxdiff.spaces import Pixels, Space
 from jaxdiff.training import Losses, Optimization, TrainState
 from jaxdiff.weight_file import Kind
 
 from .folder import Folder
-from .options import RunOptions
+from .options import ImageOptions, RunOptions
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Task(ABC):
     """
 
     kind: ClassVar[Kind]
-    network: EncoderConfig
+    network: EncoderConfig | SeriesConfig
     process: Process
     objective: Losses
     optimization: Optimization
@@ -43,9 +44,9 @@ class Task(ABC):
     batch_size: int
 
     @property
-    def space(self) -> Pixels:
+    @abstractmethod
+    def space(self) -> Space:
         """The data space of the process."""
-        return Pixels(*self.network.shape)
 
     @abstractmethod
     def fresh(self, key) -> Network:
@@ -73,7 +74,7 @@ class Task(ABC):
             "objective": _plain(self.objective),
             "optimization": _plain(self.optimization),
             "batch_size": self.batch_size,
-            "flip": options.flip,
+            **options.identity,
             "seed": options.seed,
         }
 
@@ -83,16 +84,14 @@ class Task(ABC):
             "step": step,
             "images": step * self.batch_size,
             "data": options.data,
-            "value_names": list(options.value_names),
-            "layout": options.layout,
-            "range": None if options.range is None else list(options.range),
+            **options.provenance,
             "preset": options.preset,
             "seed": options.seed,
             "jax": jax.__version__,
         }
 
 
-def forward_process(options: RunOptions) -> Process:
+def forward_process(options: ImageOptions) -> Process:
     """The forward process from the options."""
     table = {"zero_terminal_snr": True} if options.zero_terminal_snr else {}
     return processes.from_config({"name": options.process_name, **table})
@@ -100,3 +99,14 @@ def forward_process(options: RunOptions) -> Process:
 
 def _plain(config) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()}
+
+
+class ImageTask(Task):
+    """A task on images."""
+
+    network: EncoderConfig
+
+    @property
+    def space(self) -> Pixels:
+        """See `Task.space`."""
+        return Pixels(*self.network.shape)

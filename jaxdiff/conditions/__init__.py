@@ -6,6 +6,7 @@ from typing import Any
 from jaxdiff.bounds import shortened
 from jaxdiff.conditions.encoder import ConditionEncoder
 from jaxdiff.conditions.labels import Labels
+from jaxdiff.conditions.series import SeriesConditions
 from jaxdiff.conditions.text import PromptEncoder, Prompts
 from jaxdiff.conditions.tokenizer import Tokenizer
 from jaxdiff.conditions.unconditional import Unconditional
@@ -30,6 +31,8 @@ def from_config(config: Any) -> ConditionEncoder:
             if not isinstance(config["has_null"], bool):
                 raise InputError(f"`has_null` must be true or false, got {config['has_null']!r}")
             return Labels(named, config["has_null"])
+        case SeriesConditions.name:
+            return SeriesConditions(from_config(config.get("labels")))
         case Prompts.name:
             raise InputError("conditions of prompts need the text encoders: read the folder of the text-to-image model")
         case name:
@@ -37,5 +40,6 @@ def from_config(config: Any) -> ConditionEncoder:
 
 
 __all__ = [
-    "ConditionEncoder", "Labels", "PromptEncoder", "Prompts", "Tokenizer", "Unconditional", "from_config", "of_attributes",
+    "ConditionEncoder", "Labels", "PromptEncoder", "Prompts", "SeriesConditions", "Tokenizer", "Unconditional", "from_config",
+    "of_attributes",
 ]  # fmt: skip

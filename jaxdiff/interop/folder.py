@@ -53,7 +53,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
     if not model.conditions.attributes:
         parts = {"unet": ["diffusers", unet2d_config.CLASS], "scheduler": ["diffusers", schedule["_class_name"]]}
         files[INDEX] = {"_class_name": "DDIMPipeline", **parts}
-    metadata = {"format": "pt", "jaxdiff": json.dumps(_metadata(model, settings, state))}
+    metadata = {"format": "pt", "jaxdiff": json.dumps(_metadata(model, model.config.timesteps, settings, state))}
     with whole(folder, folder=True) as partial:
         for file, content in files.items():
             (partial / file).parent.mkdir(exist_ok=True)
@@ -61,9 +61,9 @@ def save(path: str | os.PathLike, model: Model) -> None:
         safetensors.numpy.save_file(state, partial / "unet" / f"{STEM}.safetensors", metadata=metadata)
 
 
-def _metadata(model: Model, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:
+def _metadata(model: Model, timesteps: int, settings: dict[str, Any], state: Arrays) -> dict[str, Any]:
     """What the format cannot store, JSON-ready: the description of the model, and its weights that `exported` changed."""
-    config = unet2d_config.read(settings, timesteps=model.config.timesteps)
+    config = unet2d_config.read(settings, timesteps=timesteps)
     back = named(unet2d.imported(config, state).weights)
     own = {name: np.ascontiguousarray(leaf) for name, leaf in named(model.network.weights).items()}
     changed = {name: array for name, array in own.items() if np.asarray(back[name]).tobytes() != array.tobytes()}

@@ -107,6 +107,25 @@ class SeriesSource(Source):
         """This source, which is in memory."""
         return self
 
+    def complete(self) -> "SeriesSource":
+        """The windows without missing values; a note says how many were left out.
+
+        Raises:
+            InputError: every window has missing values.
+        """
+        kept = self.missing == 0
+        if kept.all():
+            return self
+        if not kept.any():
+            self.require_complete()
+        made = SeriesSource(
+            self._values, self._starts[kept], self._length, self.columns, self.labels[kept], self.attributes,
+            name=self.name, table=self.table, whole=self._whole,
+        )  # fmt: skip
+        made.layout = self.layout
+        made.notes = (*self.notes, f"{int((~kept).sum()):,} windows with missing values are left out")
+        return made
+
     def require_complete(self) -> None:
         """Raises `InputError` if a value is missing; the first is named."""
         lacking = np.flatnonzero(self.missing)
