@@ -120,7 +120,6 @@ def latent_decoder(config: AutoencoderConfig, key: PRNGKeyArray) -> Network:
     return stored(_fresh(lambda: LatentDecoder(config), key), config.dtype)
 
 
-@cache
 def abstract(make: Callable[[Any, PRNGKeyArray], Network], config: Any) -> Network:
     """A network with shapes and types in place of weights.
 
@@ -128,6 +127,12 @@ def abstract(make: Callable[[Any, PRNGKeyArray], Network], config: Any) -> Netwo
         make: one of the functions above.
         config: its configuration.
     """
+    return _abstract(make, config, jax.dtypes.canonicalize_dtype(float))
+
+
+@cache
+def _abstract(make: Callable[[Any, PRNGKeyArray], Network], config: Any, _: Any) -> Network:
+    """Remembered for each default dtype: random weights are float64 where `jax_enable_x64` is set."""
     return jax.eval_shape(partial(make, config), jax.random.key(0))
 
 

@@ -12,7 +12,8 @@ import pytest
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.config import UNetConfig
-from jaxdiff.models.network import Network, noised_classifier, unet
+from jaxdiff.models.network import Network, abstract, noised_classifier, series_transformer, unet
+from jaxdiff.models.series_config import SeriesConfig
 
 WIDE = UNetConfig(
     size=(8, 12), channels=1, values=(2,), base=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16, dropout=0.0
@@ -77,3 +78,12 @@ def test_attention_stays_at_its_levels_when_the_images_are_others():
     assert WIDE.resized((8, 12), 1) == WIDE
     with pytest.raises(InputError, match=r"`size` .=.8, 13.. must be divisible by 2"):
         WIDE.resized((8, 13), 1)
+
+
+def test_abstract_networks_are_of_the_default_dtype():
+    """Whatever was asked for first in this process."""
+    config = SeriesConfig(length=8, features=1, width=12, heads=1)
+    dtypes = lambda: {str(leaf.dtype) for leaf in jax.tree.leaves(abstract(series_transformer, config).weights)}  # noqa: E731
+    with jax.enable_x64(True):
+        assert dtypes() == {"float64"}
+    assert dtypes() == {"float32"}

@@ -1,5 +1,6 @@
 """`sample attack`: the searches of the library on what `sample draw` draws, evaluated by another classifier, and resumed."""
 
+import dataclasses
 import json
 from functools import partial
 from pathlib import Path
@@ -235,9 +236,13 @@ def test_filtered_prompts_are_attacked_behind_the_filter_and_a_prompt_gate(by_pr
     """Both the filtered and the original embedding move; the first evaluation is the drawn set; images of refused prompts are
     not unsafe, whatever is found in them."""
     whole, attacks = safety.attack, []
-    monkeypatch.setattr(
-        attacking.safety, "attack", lambda *given, **named: attacks.append((whole(*given, **named), named)) or attacks[-1][0]
-    )
+
+    def broken_by_all(*given, **named):
+        found = whole(*given, **named)
+        attacks.append((dataclasses.replace(found, broken=np.ones_like(found.broken)), named))
+        return attacks[-1][0]
+
+    monkeypatch.setattr(attacking.safety, "attack", broken_by_all)
     safree = {"safree": True, "unsafe_concepts": ("man",), "safree_midpoint": -9.0, "safree_share": 0.5}
     options = {**by_prompt, **safree, "search": ("random",), "batch_size": 4, "budget": 5, "steps": 2}
     out = attacking.attack(made(Attack, out=tmp_path / "out", **options, **PROMPT_GATE))
@@ -255,7 +260,7 @@ def test_filtered_prompts_are_attacked_behind_the_filter_and_a_prompt_gate(by_pr
         assert moved.max() > 0 and moved.max() < 0.5 * np.linalg.norm(np.reshape(each, (4, -1)), axis=1).max()
     man = SampleSet.open(drawn).labels[:, 0] == 0
     assert 0 < man.sum() < 4 and report["settings"]["prompt_gate"]["threshold"] == 0.9999
-    np.testing.assert_allclose(report["searches"]["random"]["held"], 1 - (found.broken & ~man).mean(1))
+    np.testing.assert_allclose(report["searches"]["random"]["held"], np.full(len(found.runs), man.mean()))
 
 
 def test_the_embeddings_of_two_encoders_are_refused(by_prompt, tmp_path):
