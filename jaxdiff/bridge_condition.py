@@ -6,11 +6,11 @@ from jaxtyping import Bool, Float
 
 
 class BridgeCondition(NamedTuple):
-    """What a denoiser of series is told besides x_t and t. A part that is None is no leaf of the tree.
+    """What a denoiser of series takes besides x_t and t. A part that is None is no leaf of the tree.
 
     Attributes:
         end: x_T, the end of the bridge, on the scale of the process, (B, L, F); None for a diffusion model.
-        known: which entries of x_T are observed values, (B, L, F); None if the denoiser is not told.
+        known: which entries of x_T are observed values, (B, L, F); None if the denoiser does not take it.
         labels: a value of each attribute, or -1 for the null label, integers (B, A); or their weights, (B, W), see
             `jaxdiff.models.labels`. None for a model without attributes.
     """

@@ -130,14 +130,14 @@ def series_model(
         attributes: the attributes of the labels, in the order of the configuration's `values`.
 
     Raises:
-        InputError: attributes or space do not match the network, or a bridge's network is not told x_T where it must be.
+        InputError: attributes or space do not match the network, or a bridge's network has no x_T as input where it must.
     """
     values = tuple(len(attribute.values) for attribute in attributes)
     if values != tuple(config.values):
         raise InputError(f"`attributes` must have {config.values} values, like the network's labels, got {values}")
     if space.shape != config.shape:
         raise InputError(f"`space` must be of the shape {config.shape} of the network's windows, got {space.shape}")
-    require_told(config, process, prediction)
+    require_end_input(config, process, prediction)
     return Model(
         config=config,
         network=network,
@@ -149,15 +149,15 @@ def series_model(
     )
 
 
-def require_told(config: SeriesConfig, process: Process, prediction: Prediction) -> None:
+def require_end_input(config: SeriesConfig, process: Process, prediction: Prediction) -> None:
     """Raises `InputError` if a network of series does not see what its process or prediction is about."""
     if not isinstance(process, Bridge):
-        if config.told or config.known:
-            raise InputError(f"`told` and `known` are for bridges, and the process is {process.name}")
+        if config.end_input or config.known_input:
+            raise InputError(f"`end_input` and `known_input` are for bridges, and the process is {process.name}")
         return
-    if not config.told and (process.prior_of_end.paired or prediction != "x0"):
+    if not config.end_input and (process.prior_of_end.paired or prediction != "x0"):
         why = f"prior {process.prior_of_end.name}" if process.prior_of_end.paired else f"prediction {prediction}"
-        raise InputError(f"`told` must be set with {why}: the network needs x_T")
+        raise InputError(f"`end_input` must be set with {why}: the network needs x_T")
 
 
 def describe(model: Model) -> dict[str, Any]:

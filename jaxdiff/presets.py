@@ -87,7 +87,7 @@ class SeriesPreset:
     Attributes:
         about: its purpose, in a line.
         data: the series, None if there are none of this name.
-        network: the network; `length`, `features`, `values`, `told` and `known` are set from the data and the prior.
+        network: the network; `length`, `features`, `values`, `end_input` and `known_input` are set from the data and the prior.
         beta_min, beta_slope: of the process `bridge_vp`.
         sigma_data: standard deviation of the data, for the weights of the loss.
         variance: of the prior `gp`.

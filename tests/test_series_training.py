@@ -23,7 +23,7 @@ def losses(network, process, **options):
     return np.asarray(objective.losses_of(network, process, drawn, key)), drawn
 
 
-def told(process):
+def exact_mean(process):
     """The exact posterior mean of x_0 ~ N(MEAN, STD²), from what the network sees."""
 
     def network(x, t, condition, dropout_key):
@@ -36,9 +36,9 @@ def told(process):
 
 @pytest.mark.parametrize("process", [bridge_vp(), bridge_ve()], ids=lambda process: process.name)
 def test_the_exact_denoiser_has_the_least_error(process):
-    exact = losses(told(process), process, weighting="none")[0].mean()
+    exact = losses(exact_mean(process), process, weighting="none")[0].mean()
     for shift in (-0.03, 0.03):
-        moved = lambda *given, shift=shift, **named: told(process)(*given, **named) + shift  # noqa: E731
+        moved = lambda *given, shift=shift, **named: exact_mean(process)(*given, **named) + shift  # noqa: E731
         assert losses(moved, process, weighting="none")[0].mean() > exact * 1.02
     # of a network that is shown x_t alone
     blind = lambda x, t, condition, dropout_key: jnp.full_like(x, MEAN)  # noqa: E731

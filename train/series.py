@@ -116,8 +116,8 @@ def resolve(options: SeriesOptions, source: SeriesSource) -> SeriesTask:
         length=space.length,
         features=len(space.columns),
         values=tuple(len(attribute.values) for attribute in source.attributes),
-        told=options.is_told,
-        known=options.is_told and options.prior_name in ("fixed", "extremes", "ohlc", "imputation"),
+        end_input=options.has_end_input,
+        known_input=options.has_end_input and options.prior_name in ("fixed", "extremes", "ohlc", "imputation"),
         dtype=options.dtype or base.network.dtype,
     )
     objective = SeriesObjective(
@@ -135,7 +135,7 @@ def resolve(options: SeriesOptions, source: SeriesSource) -> SeriesTask:
         weight_decay=0.0,
         ema_decay=given("ema_decay"),
     )
-    models.require_told(network, process, options.prediction)
+    models.require_end_input(network, process, options.prediction)
     return SeriesTask(network, process, objective, optimization, steps, given("batch_size"), space)
 
 

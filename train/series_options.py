@@ -81,10 +81,10 @@ class SeriesOptions(RunOptions):
     """Prior fixed: share of given entries in training, by default 0.1."""
     prices: tuple[str, str, str, str] | None = None
     """Prior ohlc: the columns of opening, highest, lowest and closing prices, by default Open High Low Close."""
-    told: bool | None = None
-    """Bridges: whether the network is told x_T, by default for priors that are conditions; it must be for these."""
+    end_input: bool | None = None
+    """Bridges: whether x_T is an input of the network, by default for priors that are conditions, which need it."""
     prediction: Literal["x0", "eps", "v", "edm"] = "x0"
-    """What the network predicts; for bridges eps, v and edm need --told."""
+    """What the network predicts; for bridges eps, v and edm need --end-input."""
     weighting: Literal["published", "relative", "none"] = "published"
     """Loss weighting over time: that of the papers, relative to the scale of the error, or none."""
     label_dropout: Share = 0.1
@@ -99,7 +99,7 @@ class SeriesOptions(RunOptions):
         if self.data is None and self.base.data is None:
             raise InputError(f"--data is needed with --preset {self.preset}: the path of a table")
         if not self.bridge:
-            for name in ("prior", "told"):
+            for name in ("prior", "end_input"):
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} is for the processes {' and '.join(BRIDGES)}, got --process {self.process}")
         if self.prior_name == "imputation" and self.missing is not None and not self.missing[0] <= self.missing[1] < 1:
@@ -111,9 +111,9 @@ class SeriesOptions(RunOptions):
         for name, kind in (("beta_min", "bridge_vp"), ("beta_slope", "bridge_vp"), ("sigma_max", "bridge_ve")):
             if getattr(self, name) is not None and self.process != kind:
                 raise InputError(f"--{name.replace('_', '-')} is for --process {kind}, got --process {self.process}")
-        if self.bridge and not self.is_told and (self.prior_name in PAIRED or self.prediction != "x0"):
+        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.prediction != "x0"):
             why = f"--prior {self.prior_name}" if self.prior_name in PAIRED else f"--prediction {self.prediction}"
-            raise InputError(f"--told is needed with {why}: the network must see x_T")
+            raise InputError(f"--end-input is needed with {why}: the network must see x_T")
 
     @property
     def base(self) -> SeriesPreset:
@@ -131,9 +131,9 @@ class SeriesOptions(RunOptions):
         return (self.prior or "gp") if self.bridge else None
 
     @property
-    def is_told(self) -> bool:
+    def has_end_input(self) -> bool:
         """Whether the network is told x_T."""
-        return self.bridge and (self.prior_name in PAIRED if self.told is None else self.told)
+        return self.bridge and (self.prior_name in PAIRED if self.end_input is None else self.end_input)
 
     @property
     def series(self) -> str:

@@ -26,8 +26,8 @@ class SeriesConfig:
         decoder: blocks of the decoder, each of which adds to the trend and to the season.
         values: number of values of each attribute that conditions the network; empty for none.
         null_label: whether the null label has an embedding; otherwise it adds nothing to the time embedding.
-        told: whether the network is told x_T, the end of the bridge.
-        known: whether it is told which entries of x_T are observed values.
+        end_input: whether x_T, the end of the bridge, is an input of the network.
+        known_input: whether the mask of the observed entries of x_T is an input too.
         dtype: dtype of the computation, `float32` or `bfloat16`; parameters, norms, trend and season are always float32.
     """
 
@@ -39,8 +39,8 @@ class SeriesConfig:
     decoder: Layers = 2
     values: tuple[Annotated[int, Bounds(least=1, limit=MOST_CLASSES)], ...] = ()
     null_label: bool = True
-    told: bool = False
-    known: bool = False
+    end_input: bool = False
+    known_input: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):

@@ -237,8 +237,8 @@ class SeriesTransformer(nnx.Module):
 
     def __init__(self, config: SeriesConfig):
         self.config, width, dtype = config, config.width, jnp.dtype(config.dtype)
-        inputs = config.features * (2 if config.known else 1)
-        if config.told:
+        inputs = config.features * (2 if config.known_input else 1)
+        if config.end_input:
             self.embedding = TimeConvolution(config.features, width // 2, TAPS, dtype=dtype)
             self.end_embedding = TimeConvolution(inputs, width // 2, TAPS, dtype=dtype)
         else:
@@ -266,7 +266,7 @@ class SeriesTransformer(nnx.Module):
         Arguments:
             x: noised series (B, L, F).
             time: t in [0, 1], (B,).
-            condition: the parts of which the network is told; None is the same as none.
+            condition: the parts that the network takes; None is the same as none.
             dropout_key: not used: the network has no dropout.
 
         Raises:
@@ -313,11 +313,11 @@ class SeriesTransformer(nnx.Module):
 
     def embed(self, x: Float[Array, "b l f"], condition: BridgeCondition) -> Float[Array, "b l d"]:
         """The series as hidden states; x_T has half of the channels. The mask is beside x_T or, without it, beside x."""
-        end = condition.end if self.config.told else None
-        told = x if end is None else end
-        if self.config.known and condition.known is not None:
-            told = jnp.concatenate([told, condition.known.astype(told.dtype)], -1)
-        return self.embedding(told) if end is None else jnp.concatenate([self.embedding(x), self.end_embedding(told)], -1)
+        end = condition.end if self.config.end_input else None
+        inputs = x if end is None else end
+        if self.config.known_input and condition.known is not None:
+            inputs = jnp.concatenate([inputs, condition.known.astype(inputs.dtype)], -1)
+        return self.embedding(inputs) if end is None else jnp.concatenate([self.embedding(x), self.end_embedding(inputs)], -1)
 
     def modulate(self, time: Float[Array, " b"], condition: BridgeCondition) -> list[Modulation]:
         """Scale and shift of each adaptive norm, from the time and the labels."""
@@ -333,7 +333,7 @@ class SeriesTransformer(nnx.Module):
         config = self.config
         if x.shape[1:] != config.shape:
             raise InputError(f"`x` must be of shape (B, {config.length}, {config.features}), got {tuple(x.shape)}")
-        for name, wanted in (("end", config.told), ("known", config.known)):
+        for name, wanted in (("end", config.end_input), ("known", config.known_input)):
             given = getattr(condition, name)
             if wanted and (given is None or given.shape != x.shape):
                 got = "None" if given is None else f"the shape {tuple(given.shape)}"

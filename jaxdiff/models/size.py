@@ -94,11 +94,11 @@ def _transformer(config: TextEncoderConfig | ImageEncoderConfig) -> int:
 def _series(config: SeriesConfig) -> int:
     """A transformer of series."""
     length, features, width, decoder = config.length, config.features, config.width, config.decoder
-    told = config.features * (2 if config.known else 1)  # inputs with the mask beside them
-    if config.told:
-        count = 2 * dense(3 * features, width // 2) + 3 * (told - features) * (width // 2)
+    inputs = config.features * (2 if config.known_input else 1)  # inputs with the mask beside them
+    if config.end_input:
+        count = 2 * dense(3 * features, width // 2) + 3 * (inputs - features) * (width // 2)
     else:
-        count = dense(3 * told, width)
+        count = dense(3 * inputs, width)
     count += 2 * length * width + labels.rows(config.values, config.null_label) * width
     count += (config.encoder + 2 * decoder) * (dense(width, 2 * width) + 4 * dense(width, width))  # norms, attention
     count += (config.encoder + decoder) * (2 * width + dense(width, 4 * width) + dense(4 * width, width))

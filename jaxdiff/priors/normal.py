@@ -12,7 +12,7 @@ from jaxdiff.priors.prior import End, Prior
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Normal(Prior):
-    """N(0, I), independent of the data: with a network that is told x_T, the bridge is a diffusion model of x_0."""
+    """N(0, I), independent of the data: with x_T as an input of the network, the bridge is a diffusion model of x_0."""
 
     name = "normal"
     about = "N(0, I)"

@@ -20,7 +20,7 @@ from jaxdiff.weight_file import configuration, named
 
 B = 4
 CONFIG = SeriesConfig(8, 3, width=8, heads=2, encoder=1, decoder=2)
-FULL = SeriesConfig(7, 2, width=8, heads=2, encoder=2, decoder=1, values=(2, 3), told=True, known=True)
+FULL = SeriesConfig(7, 2, width=8, heads=2, encoder=2, decoder=1, values=(2, 3), end_input=True, known_input=True)
 WIDE = SeriesConfig(65, 1, width=4, heads=1)  # a season of five taps
 EVERY = {"plain": CONFIG, "full": FULL, "wide": WIDE, "shortest": replace(CONFIG, length=4, features=1)}
 
@@ -48,7 +48,7 @@ def inputs(config: SeriesConfig, seed: int = 0) -> tuple[jax.Array, jax.Array, B
     x, end = rng.standard_normal((2, B, *config.shape)).astype(np.float32)
     labels = np.array([[0, 2], [1, 0], [-1, 1], [1, -1]])
     condition = BridgeCondition(
-        end if config.told else None, end > 0 if config.known else None, labels if config.values else None
+        end if config.end_input else None, end > 0 if config.known_input else None, labels if config.values else None
     )
     return jnp.asarray(x), jnp.array([0, 0.1, 0.5, 1], jnp.float32), jax.tree.map(jnp.asarray, condition)
 
@@ -130,9 +130,9 @@ def test_all_that_it_is_told_matters_and_nothing_else():
         False, True, False, True,
     ]  # fmt: skip
     x, t, _ = inputs(CONFIG)
-    untold = BridgeCondition(end=x, known=x > 0)
+    unused = BridgeCondition(end=x, known=x > 0)
     bare = estimate(drawn(CONFIG), x, t, BridgeCondition())
-    np.testing.assert_array_equal(estimate(drawn(CONFIG), x, t, untold), bare)
+    np.testing.assert_array_equal(estimate(drawn(CONFIG), x, t, unused), bare)
     np.testing.assert_array_equal(estimate(drawn(CONFIG), x, t, None), bare)
     with_key = jax.jit(lambda network, x, t, key: network(x, t, None, dropout_key=key))
     np.testing.assert_array_equal(with_key(drawn(CONFIG), x, t, jax.random.key(1)), bare)
@@ -140,7 +140,7 @@ def test_all_that_it_is_told_matters_and_nothing_else():
 
 def test_the_mask_is_a_number_for_each_entry():
     """Without x_T it is beside the series: the kernel's part for it counts the known entries around a step."""
-    config = replace(CONFIG, known=True)
+    config = replace(CONFIG, known_input=True)
     network, (x, t, condition) = drawn(config), inputs(config)
     plain = drawn(CONFIG)
     kernel = network.weights["embedding"]["kernel"].at[:, CONFIG.features :].set(0)
@@ -231,7 +231,15 @@ def test_the_count_of_the_published_networks(config, count):
     assert config.season_kernel == (5 if config.features == 50 else 1)
 
 
-VARIANTS = {"told": True, "known": True, "values": (2, 3), "null_label": False, "decoder": 3, "length": 65, "features": 40}
+VARIANTS = {
+    "end_input": True,
+    "known_input": True,
+    "values": (2, 3),
+    "null_label": False,
+    "decoder": 3,
+    "length": 65,
+    "features": 40,
+}
 
 
 @pytest.mark.parametrize("variant", ["none", "all", *VARIANTS])
@@ -246,8 +254,8 @@ def test_a_configuration_is_read_as_it_was_written():
     for config in (CONFIG, FULL, replace(WIDE, dtype="bfloat16")):
         assert configuration(SeriesConfig, {"network": json.loads(json.dumps(config.settings()))}) == config
         assert config.shape == (config.length, config.features)
-    with pytest.raises(InputError, match="`told` of its network must be true or false, got 1"):
-        configuration(SeriesConfig, {"network": {**CONFIG.settings(), "told": 1}})
+    with pytest.raises(InputError, match="`end_input` of its network must be true or false, got 1"):
+        configuration(SeriesConfig, {"network": {**CONFIG.settings(), "end_input": 1}})
     with pytest.raises(InputError, match="does not know: depth"):
         configuration(SeriesConfig, {"network": {**CONFIG.settings(), "depth": 1}})
 

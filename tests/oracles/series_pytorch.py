@@ -91,8 +91,8 @@ class SeriesTransformer(nn.Module):
     def __init__(self, config: SeriesConfig):
         super().__init__()
         self.config, width, features = config, config.width, config.features
-        inputs = features * (2 if config.known else 1)
-        if config.told:
+        inputs = features * (2 if config.known_input else 1)
+        if config.end_input:
             self.embedding = nn.Conv1d(features, width // 2, 3, padding=1)
             self.end_embedding = nn.Conv1d(inputs, width // 2, 3, padding=1)
         else:
@@ -117,10 +117,10 @@ class SeriesTransformer(nn.Module):
         for attribute, table in enumerate(self.tables):
             embedding = embedding + table(labels[:, attribute] % table.num_embeddings)
         config = self.config
-        with_mask = end if config.told else x
-        with_mask = torch.cat([with_mask, known.to(x.dtype)], -1) if config.known else with_mask
-        embedded = self.embedding((x if config.told else with_mask).transpose(1, 2)).transpose(1, 2)
-        if config.told:
+        with_mask = end if config.end_input else x
+        with_mask = torch.cat([with_mask, known.to(x.dtype)], -1) if config.known_input else with_mask
+        embedded = self.embedding((x if config.end_input else with_mask).transpose(1, 2)).transpose(1, 2)
+        if config.end_input:
             embedded = torch.cat([embedded, self.end_embedding(with_mask.transpose(1, 2)).transpose(1, 2)], -1)
         encoded = embedded + self.encoder_positions
         for block in self.encoder:

@@ -34,8 +34,8 @@ CONFIGS = {
     "odd": SeriesConfig(9, 1, width=12, heads=3, decoder=1),
     "shortest": SeriesConfig(4, 2, width=8, heads=1),
     "wide season": SeriesConfig(65, 33, width=16),
-    "known": SeriesConfig(24, 3, width=16, known=True),
-    "all": SeriesConfig(10, 4, width=16, encoder=2, values=(3, 2), told=True, known=True),
+    "known": SeriesConfig(24, 3, width=16, known_input=True),
+    "all": SeriesConfig(10, 4, width=16, encoder=2, values=(3, 2), end_input=True, known_input=True),
 }
 
 

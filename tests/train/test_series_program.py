@@ -52,7 +52,7 @@ def test_a_run_leaves_a_model_that_knows_its_columns(run):
     model = jd.load(run)
     assert model.space.columns == ("load", "price") and model.shape == (8, 2)
     assert model.process.prior_of_end.name == "imputation"
-    assert model.config.told and model.config.known
+    assert model.config.end_input and model.config.known_input
     assert (run / "previews" / "0000003.png").is_file() and (run / "loss.png").is_file()
     described = json.loads((run / "config.json").read_text())
     assert described["process"]["prior"]["name"] == "imputation" and described["split"] == "time"
@@ -117,7 +117,7 @@ def test_a_baseline_and_labels_train_too(tmp_path):
     assert not ended.value.code
     model = jd.load(tmp_path / "run")
     assert model.process.name == "ddpm_cosine" and model.conditions.attributes
-    assert not model.config.told
+    assert not model.config.end_input
 
 
 def test_choices_are_those_of_the_library():
@@ -133,8 +133,8 @@ def test_choices_are_those_of_the_library():
         (("--preset", "sines", "--process", "vp_cosine", "--prior", "gp"), "--prior is for the processes"),
         (("--preset", "sines", "--kernel", "data", "--prior", "normal"), "--kernel is for --prior gp"),
         (("--preset", "sines", "--process", "bridge_ve", "--beta-min", "0.1"), "--beta-min is for --process bridge_vp"),
-        (("--preset", "sines", "--prior", "trend", "--told", "False"), "--told is needed"),
-        (("--preset", "sines", "--prediction", "v"), "--told is needed"),
+        (("--preset", "sines", "--prior", "trend", "--end-input", "False"), "--end-input is needed"),
+        (("--preset", "sines", "--prediction", "v"), "--end-input is needed"),
         (("--preset", "sines", "--prior", "ohlc"), "names the column 'Open'"),
         (("--preset", "series", "--data", "nowhere.csv"), "nowhere.csv"),
     ],
@@ -146,6 +146,6 @@ def test_wrong_options_are_errors_before_anything_runs(tmp_path, capsys, call_pr
 
 
 def test_a_network_that_must_be_told_x_T_is():
-    with pytest.raises(InputError, match="told"):
-        models.require_told(models.SeriesConfig(length=8, features=2), MAKERS["bridge_vp"](prior=KINDS["trend"].fit(
+    with pytest.raises(InputError, match="end_input"):
+        models.require_end_input(models.SeriesConfig(length=8, features=2), MAKERS["bridge_vp"](prior=KINDS["trend"].fit(
             np.random.default_rng(0).normal(size=(4, 8, 2)))), "x0")  # fmt: skip
