@@ -9,7 +9,7 @@ from functools import partial
 
 from jaxdiff._console.commands import Command, Program
 
-from . import edit_options
+from . import edit_options, table_options
 from .attack_options import Attack
 from .command_line import elsewhere, tables
 from .options import Draw, Search, Sweep
@@ -36,6 +36,12 @@ OPTIONS = Program(
         for name, (command, about) in COMMANDS.items()
     }
     | {
+        "impute": Command(
+            "fill the missing values of a table of time series", "table_options:Impute", "work:impute", table_options.tables
+        ),
+        "forecast": Command(
+            "continue the time series of a table", "table_options:Forecast", "work:forecast", table_options.tables
+        ),
         "edit-model": Command("erase concepts from weights", "edit_options:EditModel", "work:edit_model", edit_options.tables),
         "compare": Command("draw a picture of several defences, prompt by prompt", "compare_options:Compare", "work:compare"),
     },

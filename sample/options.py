@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from jaxdiff._console.arguments import image_size
-from jaxdiff._console.hosts import Hosts
 from jaxdiff._console.reading import Reading
-from jaxdiff.bounds import Bounds, Count, Devices, NonNegative, Positive, Seed, Share, Size
-from jaxdiff.choices import BOUNDARIES, SolverName, Spacing, check_boundaries
+from jaxdiff.bounds import Bounds, Count, Devices, Positive, Seed, Share, Size
+from jaxdiff.choices import BOUNDARIES, check_boundaries
 from jaxdiff.errors import InputError
 
 from .gate_options import GateOptions
 from .methods.switching import distinct
 from .methods.vanilla import Vanilla
 from .registry import Method, Modifier, Slot, flag
+from .solving import Solving
 
 EDGES = (1.5, 4.0)
 """Default edges of the frequency bands of `spectral`, as radii in half-cycles per image."""
@@ -36,22 +36,12 @@ MODES: tuple[Mode, ...] = tuple(mode for mode in get_args(Mode) if mode != "dire
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling(Hosts):
+class Sampling(Solving):
     """How a model is sampled: the options that `draw`, `search` and `sweep` share."""
 
-    solver: SolverName = "unipc"
-    """Solver; see the table above."""
-    steps: Size = 20
-    """Number of solver steps."""
-    spacing: Spacing | None = None
-    """How the time steps are spaced; by default the spacing usual for the solver."""
-    eta: NonNegative = 0.0
-    """ddim: noise level; 0 is deterministic, 1 is ancestral sampling."""
     network_eps: bool = False
     """ddim: keep the network's own eps beside the clipped x0, as diffusers does by default. Without it eps is computed from the
     clipped x0 (diffusers' use_clipped_model_output)."""
-    churn: NonNegative = 0.0
-    """heun: S_churn, the amount of noise added before each step."""
     prompt: str | None = None
     """Text-to-image models: the prompt of all images."""
     prompts: Path | None = None
@@ -76,9 +66,6 @@ class Sampling(Hosts):
         if self.prompt is not None and self.prompts is not None:
             raise InputError("--prompt and --prompts both give the prompts: use one of them")
         image_size(self.size)
-        for option, taker in (("eta", "ddim"), ("churn", "heun")):
-            if (value := getattr(self, option)) and self.solver != taker:
-                raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
         if self.network_eps and self.solver != "ddim":
             raise InputError(f"--network-eps is for --solver ddim, got --network-eps with --solver {self.solver}")
         if self.network_eps and self.modifier("clipping"):

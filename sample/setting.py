@@ -26,6 +26,7 @@ from .nest import Nest
 from .options import Sampling
 from .prompts import prompted
 from .registry import Entry, Method
+from .solving import Solving
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Setting:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def make_solver(sampling: Sampling, grids: Mapping[str, Mapping[str, Any]]) -> Solver:
+def make_solver(sampling: Solving, grids: Mapping[str, Mapping[str, Any]]) -> Solver:
     """The solver from the sampling options. Raises `InputError` for options out of range.
 
     Arguments:

@@ -45,3 +45,17 @@ def attack(options: Any) -> None:
     from . import attack as attacking
 
     attacking.attack(options.command)
+
+
+def impute(options: Any) -> None:
+    """Fills the missing values of a table."""
+    from . import impute as imputing
+
+    imputing.impute(options)
+
+
+def forecast(options: Any) -> None:
+    """Continues the series of a table."""
+    from . import forecast as forecasting
+
+    forecasting.forecast(options)

@@ -54,7 +54,7 @@ def _options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.Struct
 
     types = get_type_hints(kind, include_extras=True)
     specs = []
-    for field in fields(kind):
+    for field in sorted(fields(kind), key=lambda field: field.default is not MISSING):  # the required ones first
         default = tyro.MISSING if field.default is MISSING else field.default
         about = field.metadata.get(HELP) or partial(_docstring, kind, field.name)
         specs.append(tyro.constructors.StructFieldSpec(field.name, types[field.name], default, about))

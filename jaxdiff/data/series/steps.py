@@ -64,16 +64,35 @@ def steps(
     follows = np.zeros(len(times), bool)
     if not len(later):
         return Steps(follows, "", 0, later, earlier)
-    months = _months(times)
-    position = times if months is None else months
-    differences = position[later] - position[earlier]
-    usual = np.sort(differences)[(len(differences) - 1) // 2]
+    differences, usual, months = _differences(times, later, earlier)
     regular = np.abs(differences / usual - 1) <= TOLERANCE if months is None else differences == usual
     follows[later] = regular
     irregular = np.argsort(later[~regular])
     gaps = int(np.count_nonzero(~regular & (differences > usual)))
     text = _step_text(usual, months is not None)
     return Steps(follows, text, gaps, later[~regular][irregular], earlier[~regular][irregular])
+
+
+def continued(
+    times: Shaped[np.ndarray, " t"], order: Int[np.ndarray, " t"], first: Bool[np.ndarray, " t"], last: int, count: int
+) -> Shaped[np.ndarray, " n"]:
+    """The times of the rows that would follow a row at the usual step of a table, see `steps`.
+
+    Arguments:
+        times, order, first: as of `steps`; a series has two rows at least.
+        last: the row.
+        count: how many times.
+    """
+    later, earlier = order[1:][~first[1:]], order[:-1][~first[1:]]
+    _, usual, months = _differences(times, later, earlier)
+    ahead = np.arange(1, count + 1)
+    if months is None:
+        return times[last] + ahead * usual
+    begins = (months[last] + ahead * usual).astype("datetime64[M]")
+    of_months = times.astype("datetime64[M]")
+    within, left = times - of_months, (of_months + 1) - times
+    from_start = not np.ptp(within)  # otherwise all are at the ends of months
+    return (begins + within[last] if from_start else (begins + 1) - left[last]).astype(times.dtype)
 
 
 def time_text(time: Shaped[np.ndarray, ""] | np.generic, *, clock: bool = False) -> str:
@@ -83,6 +102,16 @@ def time_text(time: Shaped[np.ndarray, ""] | np.generic, *, clock: bool = False)
     text = str(time.astype("datetime64[ns]")).replace("T", " ")
     text = text.rstrip("0").rstrip(".") if not text.endswith(".000000000") else text[:-10]
     return text if clock else text.removesuffix(" 00:00:00")
+
+
+def _differences(
+    times: Shaped[np.ndarray, " t"], later: Int[np.ndarray, " n"], earlier: Int[np.ndarray, " n"]
+) -> tuple[Shaped[np.ndarray, " n"], Shaped[np.generic, ""], Int[np.ndarray, " t"] | None]:
+    """The steps from earlier rows to later ones, their median, and the months of all rows if steps are counted in these."""
+    months = _months(times)
+    position = times if months is None else months
+    differences = position[later] - position[earlier]
+    return differences, np.sort(differences)[(len(differences) - 1) // 2], months
 
 
 def _months(times: Shaped[np.ndarray, " t"]) -> Int[np.ndarray, " t"] | None:

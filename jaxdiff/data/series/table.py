@@ -122,23 +122,39 @@ def open_table(
         InputError: the file does not exist or is no table; a column is unknown; a cell of a column of numbers is no number or
             is infinite; the times cannot be read or do not increase. The message names row and column.
     """
-    kind, path, given = split_options(str(spec))
-    if kind not in KINDS:
-        suffixes = ", ".join(suffix for each in KINDS.values() for suffix in each)
-        raise InputError(f"{str(spec)!r} is no table; expected a path that ends in {suffixes}, or csv:PATH or parquet:PATH")
+    kind, path, given = _split(spec)
     options = table_options(given, str(spec)).changed(
         time=time, time_format=time_format, group=group, gaps=gaps, decimal=decimal, window=window, stride=stride,
         columns=None if columns is None else tuple(columns), label=None if label is None else tuple(label),
     )  # fmt: skip
-    found = Path(path).expanduser()
-    with reading(found):
-        if kind == "parquet":
-            table = ParquetTable.read(found)
-            return _table(table, table, options)
-        csv = CsvTable.parse(read_bytes(found, MOST_TEXT), str(found), empty_rows=True)
-        if all(map(numbers.is_number, csv.header)):
-            raise InputError(f"row 1 of {found} has numbers, {', '.join(csv.header)}; expected the names of the columns")
-        return _table(csv, CsvGrid(csv), options)
+    with reading(path):
+        content = _content(kind, path)
+        return _table(content, content if isinstance(content, ParquetTable) else CsvGrid(content), options)
+
+
+def header(spec: str | PathLike[str]) -> tuple[str, ...]:
+    """The names of all columns of a table; for `spec` and errors see `open_table`."""
+    kind, path, _ = _split(spec)
+    with reading(path):
+        return tuple(_content(kind, path).header)
+
+
+def _split(spec: str | PathLike[str]) -> tuple[str, Path, dict[str, str]]:
+    """The kind of a table, its path, and the text of its options."""
+    kind, path, given = split_options(str(spec))
+    if kind not in KINDS:
+        suffixes = ", ".join(suffix for each in KINDS.values() for suffix in each)
+        raise InputError(f"{str(spec)!r} is no table; expected a path that ends in {suffixes}, or csv:PATH or parquet:PATH")
+    return kind, Path(path).expanduser(), given
+
+
+def _content(kind: str, path: Path) -> CsvTable | ParquetTable:
+    if kind == "parquet":
+        return ParquetTable.read(path)
+    csv = CsvTable.parse(read_bytes(path, MOST_TEXT), str(path), empty_rows=True)
+    if all(map(numbers.is_number, csv.header)):
+        raise InputError(f"row 1 of {path} has numbers, {', '.join(csv.header)}; expected the names of the columns")
+    return csv
 
 
 def _table(original: CsvTable | ParquetTable, grid: Grid, options: TableOptions) -> SeriesTable:

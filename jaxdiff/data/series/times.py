@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxdiff.bounds import shortened
+from jaxdiff.data.series.steps import time_text
 from jaxdiff.errors import InputError
 
 _CLOCK = r"(?:[T ]+(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?))?"
@@ -24,6 +25,14 @@ _YEAR_LAST = re.compile(
 _COMPACT = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
 YEARS = (1678, 2261)
 """The years of NumPy's times in nanoseconds."""
+
+
+FORMS = tuple(
+    f"{day}{clock}"
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
+    for clock in ("", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M", " %H:%M:%SZ", "T%H:%M:%SZ", "T%H:%MZ")
+)
+"""Forms of times in which tables are written, as of Python's `strftime`."""
 
 
 def are_dates(cells: Sequence[str]) -> bool:
@@ -74,6 +83,36 @@ def parsed(
         offsets.append(_offset(parts.get("zone")))
     _same_zone(offsets, fault)
     return _instants(texts, fault) - np.array([offset or 0 for offset in offsets], "timedelta64[s]")
+
+
+def as_written(
+    times: Shaped[np.ndarray, " n"], like: Sequence[str], read: Shaped[np.ndarray, " m"], time_format: str | None = None
+) -> list[str]:
+    """Times as texts in the form of a table's own, where that is a common one that shows them whole; otherwise as ISO 8601.
+
+    Arguments:
+        times: the times.
+        like: the texts of the table, of which some must show which number is the day.
+        read: the times that were read from these texts.
+        time_format: the format that they were read with, if one was given.
+    """
+    if times.dtype.kind != "M":
+        return [f"{time:.15g}" for time in times.tolist()]
+    for form in FORMS if time_format is None else (time_format, *FORMS):
+        same = all(_formatted(read[part], form) == list(like[part]) for part in (slice(-1, None), slice(None)))
+        if same and (found := _formatted(times, form)) is not None:
+            shown = [datetime.strptime(text, form) for text in found]
+            if (np.array(shown, "datetime64[ns]") == times.astype("datetime64[us]")).all():
+                return found
+    zone = "Z" if any(match and match["zone"] for match in map(_YEAR_FIRST.fullmatch, like)) else ""
+    return [f"{time_text(time, clock=True)}{zone}" for time in times]
+
+
+def _formatted(times: Shaped[np.ndarray, " n"], form: str) -> list[str] | None:
+    """Times in a form, to the microsecond; None for a form that has a zone or needs one."""
+    if "%z" in form or "%Z" in form:
+        return None
+    return [time.strftime(form) for time in times.astype("datetime64[us]").tolist()]
 
 
 def compact(cells: Sequence[str]) -> bool:

@@ -43,20 +43,18 @@ def windows(
         InputError: no series has as many rows without a gap as a window, or the split is empty.
     """
     length, stride = table.options.window, table.options.stride
-    stretches = _stretches(table, usable)
-    sizes = stretches[:, 1] - stretches[:, 0]
-    if not len(stretches) or sizes.max() < length:
-        raise InputError(_too_long(table, stretches))
-    every = _starts(stretches, length, stride)
+    found = stretches(table, usable)
+    require_length(table, found, length, "`window` must be less")
+    every = _starts(found, length, stride)
     notes = _short_note(table, every, length)
     if split is None:
         return Windows(every, len(every), notes)
     if by == "shuffled":
-        found = shuffled(len(every), split, seed, test_share)
+        chosen = shuffled(len(every), split, seed, test_share)
         notes = (*notes, "windows of train and test overlap: they were shuffled before they were split")
-        starts, whole = every[found], len(every)
+        starts, whole = every[chosen], len(every)
     else:
-        parts = {each: _starts(_within(table, stretches, each, test_share), length, stride) for each in SPLITS}
+        parts = {each: _starts(_within(table, found, each, test_share), length, stride) for each in SPLITS}
         starts, whole = parts[split], sum(map(len, parts.values()))
     if not len(starts):
         part = f"last {test_share:g}" if split == "test" else f"first {1 - test_share:g}"
@@ -75,7 +73,7 @@ def shuffled(count: int, split: str, seed: int, test_share: float) -> Int[np.nda
     return order[:train] if split == "train" else order[train:]
 
 
-def _stretches(table: SeriesTable, usable: Bool[np.ndarray, " t"]) -> Int[np.ndarray, "s 2"]:
+def stretches(table: SeriesTable, usable: Bool[np.ndarray, " t"]) -> Int[np.ndarray, "s 2"]:
     """Start and end in the table's order of rows that follow one another, are usable and of the same classes."""
     order = table.order
     follows, use = table.follows[order], usable[order]
@@ -84,6 +82,23 @@ def _stretches(table: SeriesTable, usable: Bool[np.ndarray, " t"]) -> Int[np.nda
     begins = use & ~(follows & np.append(False, use[:-1]))
     ends = use & np.append(begins[1:] | ~use[1:], True)
     return np.stack([np.flatnonzero(begins), np.flatnonzero(ends) + 1], axis=1)
+
+
+def require_length(table: SeriesTable, stretches: Int[np.ndarray, "s 2"], length: int, remedy: str) -> None:
+    """Raises `InputError`, with a remedy, unless a stretch of rows is as long as a window of `length` rows."""
+    sizes, what = stretches[:, 1] - stretches[:, 0], table.what
+    if not len(sizes):
+        raise InputError(f"{what} has no row with a value of each of {', '.join(table.labels)}")
+    if sizes.max() >= length:
+        return
+    start, stop = stretches[np.argmax(sizes)]
+    rows = table.numbers[table.order[[start, stop - 1]]]
+    series = f" (series {table.groups[table.order[start]]!r})" if table.group_name else ""
+    most = f"the most that follow one another are {stop - start}, rows {rows[0]} to {rows[1]}{series}"
+    gaps = "" if table.times is None or table.options.gaps == "ignore" or table.follows.sum() >= len(table) - len(
+        np.unique(table.groups)
+    ) else "; gaps=ignore takes rows on both sides of a gap as following one another"  # fmt: skip
+    raise InputError(f"a window of {length} rows is longer than every series of {what}: {most}; {remedy}{gaps}")
 
 
 def _starts(stretches: Int[np.ndarray, "s 2"], length: int, stride: int) -> Int[np.ndarray, " n"]:
@@ -108,17 +123,3 @@ def _short_note(table: SeriesTable, starts: Int[np.ndarray, " n"], length: int) 
     groups = table.groups[table.order]
     short = len(np.unique(groups)) - len(np.unique(groups[starts]))
     return (f"{short} series have no window of {length} rows and are left out",) if short else ()
-
-
-def _too_long(table: SeriesTable, stretches: Int[np.ndarray, "s 2"]) -> str:
-    length, what = table.options.window, table.what
-    if not len(stretches):
-        return f"{what} has no row with a value of each of {', '.join(table.labels)}"
-    start, stop = stretches[np.argmax(stretches[:, 1] - stretches[:, 0])]
-    rows = table.numbers[table.order[[start, stop - 1]]]
-    series = f" (series {table.groups[table.order[start]]!r})" if table.group_name else ""
-    most = f"the most that follow one another are {stop - start}, rows {rows[0]} to {rows[1]}{series}"
-    gaps = "" if table.times is None or table.options.gaps == "ignore" or table.follows.sum() >= len(table) - len(
-        np.unique(table.groups)
-    ) else "; gaps=ignore takes rows on both sides of a gap as following one another"  # fmt: skip
-    return f"a window of {length} rows is longer than every series of {what}: {most}; `window` must be less{gaps}"
