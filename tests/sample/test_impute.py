@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxdiff import parallel, series_filling
 from jaxdiff.data.series import open_table
@@ -12,6 +13,7 @@ from jaxdiff.model import load
 from jaxdiff.priors import FixedPoints
 from jaxdiff.series_filling import Filler, require_imputation
 from jaxdiff.solvers import HybridHeun
+from jaxdiff.spaces import Series
 from sample import table_work
 from sample.__main__ import main
 from sample.table_work import Summary
@@ -353,17 +355,20 @@ def test_windows_longer_than_their_rows_are_drawn_from_fewer(use, exact, rng, tm
 
 
 def test_written_numbers_have_the_digits_of_the_range():
-    from jaxdiff.spaces import Series
-
     space = Series(("a", "b"), 4, (0.0, 1e6), (46.0, 1e6 + 0.5))
     draws = np.array([[27.78712345, 1000000.123456789]])
     made = Summary.of(np.repeat(draws, 19, axis=0), np.array([0, 1]), space, 0.9)
     assert made.median.tolist() == made.lower.tolist() == [27.7871, 1000000.123457]
 
 
-def test_the_picture_is_one(use, exact, rng, tmp_path, call_program):
-    from PIL import Image
+def test_the_ends_of_intervals_of_as_few_draws_as_possible_are_the_extremes(exact, rng):
+    draws = rng.normal(5, 1, (19, 40))
+    made = Summary.of(draws, np.zeros(40, int), exact.space, 0.9)
+    for found, expected in zip((made.lower, made.median, made.upper), np.quantile(draws, [0, 0.5, 1], axis=0), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
+
+def test_the_picture_is_one(use, exact, rng, tmp_path, call_program):
     use(exact)
     write_groups(tmp_path / "gaps.csv", *table_of(rng, 3))
     given = ("--model", "m", "--data", "gaps.csv?group=meter", *FAST, "--out", "o.csv")

@@ -93,7 +93,7 @@ def require_length(table: SeriesTable, stretches: Int[np.ndarray, "s 2"], length
         return
     start, stop = stretches[np.argmax(sizes)]
     rows = table.numbers[table.order[[start, stop - 1]]]
-    series = f" (series {table.groups[table.order[start]]!r})" if table.group_name else ""
+    series = f" (series {str(table.groups[table.order[start]])!r})" if table.group_name else ""
     most = f"the most that follow one another are {stop - start}, rows {rows[0]} to {rows[1]}{series}"
     gaps = "" if table.times is None or table.options.gaps == "ignore" or table.follows.sum() >= len(table) - len(
         np.unique(table.groups)
