@@ -10,7 +10,7 @@ from jaxdiff._console.commands import Command, Program
 OPTIONS = Program(
     "evaluate",
     __package__,
-    "Evaluates images from any source (sets of samples, folders, zip and npz files), a model's likelihood, and speed.",
+    "Evaluates images from any source (sets of samples, folders, zip and npz files), time series, models and speed.",
     {
         "fairness": Command(
             "how strongly images depend on an attribute, and their quality",
@@ -38,6 +38,7 @@ OPTIONS = Program(
             "html_report:html_report",
         ),
         "safety": Command("rate of unsafe images, and the quality of guarded sets", "options.safety:Safety", "safety:safety"),
+        "series": Command("windows of time series compared with real ones", "options.series:SeriesSets", "series:series"),
         "speed": Command(
             "compare the speed of jaxdiff and PyTorch with the same weights", "options.speed:Speed", "speed:speed"
         ),

@@ -19,6 +19,11 @@ from .report import DIRECTIONS, READING
 from .report_quality import features_note
 
 TEMPLATE = Path(__file__).with_name("page_template.html")
+LABELS = (
+    "The labels describe appearance; they were given by annotators or chosen at sampling, and say nothing about "
+    "anyone's identity. A classifier at chance does not prove that a better classifier would fail too."
+)
+"""The limits of what labels say."""
 PAIRS = 5
 """Noise samples of each group in the comparison of methods."""
 GRID_COLUMNS = 8
@@ -77,6 +82,7 @@ def build(contents: Contents) -> str:
         title=escape(f"Fairness of {report['attribute']}"),
         question=escape(f"Can a classifier distinguish {_listed(report['values'], 'from')} in generated images?"),
         counts=escape(_counts(contents)),
+        limits=escape(LABELS),
         links="".join(f'<a href="#{name}">{title}</a>' for name, (title, _) in shown.items()),
         sections="\n".join(
             f'<section id="{name}"><h2>{title}</h2>\n{content}\n</section>' for name, (title, content) in shown.items()

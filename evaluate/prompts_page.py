@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 from . import prompt_safety_report, prompts_report
-from .page import TEMPLATE, figure_html, prose
+from .page import LABELS, TEMPLATE, figure_html, prose
 from .page_groups import table_html
 from .page_images import image_grid
 from .prompt_sets import PromptedSet
@@ -70,6 +70,7 @@ def _page(
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title[0].upper() + title[1:]),
         question=escape(question),
+        limits=escape(LABELS),
         counts=escape(f"{len(sets)} set{'s' * (len(sets) != 1)} of images, {of_contexts}."),
         links="".join(f'<a href="#{name}">{heading}</a>' for name, (heading, _) in sections.items()),
         sections="\n".join(

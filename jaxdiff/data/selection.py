@@ -38,7 +38,11 @@ def select(source: Source, wanted: Mapping[str, str]) -> Source:
         InputError: an attribute or a value is unknown, or no element matches.
     """
     kept = matches(source, wanted)
-    description = "+".join(f"{name}={text}" for name, text in wanted.items())
     if not kept.any():
-        raise InputError(f"{source.name} has no image with {description}")
-    return View(source, indices=np.flatnonzero(kept), name=f"{source.name}:{description}")
+        raise InputError(f"{source.name} has no image with {description(wanted)}")
+    return View(source, indices=np.flatnonzero(kept), name=f"{source.name}:{description(wanted)}")
+
+
+def description(wanted: Mapping[str, str]) -> str:
+    """The wanted values as a selection."""
+    return "+".join(f"{name}={text}" for name, text in wanted.items())

@@ -58,7 +58,7 @@ class Npz(Reader):
             statistics = "; it is a file of statistics, without images" if {"mu", "sigma"} <= arrays.keys() else ""
             raise InputError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}{statistics}")
         images, note = _bytes(arrays["images"], request.range, f"{path}: array {what}")
-        columns = _columns(arrays, len(images), str(path))
+        columns = label_columns(arrays, len(images), str(path))
         own_names = {name: arrays[f"values_{name}"].ravel().tolist() for name in columns if f"values_{name}" in arrays}
         assigned, hashed = _splits(arrays, len(images), str(path))
         return Arrays(images, columns, own_names, assigned, (*notes, *note), hashed, str(path))
@@ -121,8 +121,9 @@ def _bytes(
     return images, ()
 
 
-def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[str, np.ndarray]:
-    """The labels by attribute name; empty without an array `labels`."""
+def label_columns(arrays: Mapping[str, np.ndarray], count: int, where: str, *, of: str = "images") -> dict[str, np.ndarray]:
+    """The labels by attribute name; empty without an array `labels`. Raises `InputError` unless there is one for each of the
+    `count` elements `of` the file."""
     if "labels" not in arrays:
         return {}
     labels = arrays["labels"]
@@ -131,7 +132,7 @@ def _columns(arrays: Mapping[str, np.ndarray], count: int, where: str) -> dict[s
             f"{where}: array 'labels' must be integers or strings of shape (N,) or (N, A), got {labels.dtype} {labels.shape}"
         )
     if len(labels) != count:
-        raise InputError(f"{where} has {count} images but labels for {len(labels)}")
+        raise InputError(f"{where} has {count} {of} but labels for {len(labels)}")
     table = labels.reshape(count, -1)
     width = table.shape[1]
     names = ["label"] if width == 1 else [f"label{i}" for i in range(width)]

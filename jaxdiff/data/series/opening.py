@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxdiff.boundary import reading
 from jaxdiff.data.columns import label
+from jaxdiff.data.selection import description, matches
 from jaxdiff.data.series import mujoco
 from jaxdiff.data.series.options import KINDS, split_options
 from jaxdiff.data.series.sines import Sines
 from jaxdiff.data.series.source import SeriesSource
+from jaxdiff.data.series.stored import is_stored, open_stored
 from jaxdiff.data.series.table import SeriesTable, open_table
 from jaxdiff.data.series.windows import SPLIT_BY, SPLITS, shuffled, windows
+from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 
 
@@ -35,7 +40,10 @@ def open_series(
         spec: one of
             - a table, as of `jaxdiff.data.series.open_table`: `load.csv?time=date&columns=OT,HUFL&window=24&stride=1`;
             - `sines`, optionally `sines?count=10000&length=24&features=5&seed=0`: see `jaxdiff.data.series.sines`;
-            - `mujoco`, optionally `mujoco?count=10000&length=24&seed=0`: see `jaxdiff.data.series.mujoco`.
+            - `mujoco`, optionally `mujoco?count=10000&length=24&seed=0`: see `jaxdiff.data.series.mujoco`;
+            - a set that `sample draw` wrote, or an npz file of windows: see `jaxdiff.data.series.stored`. They have no
+              splits, so every `split` is the whole set;
+            - any of these followed by a selection of classes: `sines?label=yes:speed=fast`, see `jaxdiff.data.selection`.
         split: train or test; None takes all windows.
         by: how the splits are made.
             - "time": the last rows of each series are for testing, and windows of the two splits share no row.
@@ -59,13 +67,25 @@ def open_series(
         raise InputError(f"`test_share` must lie in (0, 1), got {test_share:g}")
     if not 0 <= seed < 2**32:
         raise InputError(f"`seed` must lie in [0, {2**32 - 1}], got {seed}")
+    base, selected = split_spec(str(spec))
+    if selected:
+        how: dict[str, Any] = dict(
+            split=split, by=by, window=window, stride=stride, columns=columns, seed=seed, test_share=test_share
+        )
+        source = open_series(base, **how)
+        if not (kept := matches(source, selected)).any():
+            raise InputError(f"{source.name} has no window with {description(selected)}")
+        return source.take(np.flatnonzero(kept), f"{source.name}:{description(selected)}")
+    if is_stored(Path(base).expanduser()):
+        return open_stored(base, window=window, columns=columns)
     kind, _, given = split_options(str(spec))
     if kind in KINDS:
         table = open_table(spec, columns=columns, window=window, stride=stride)
         return _of_table(table, split=split, by=by, seed=seed, test_share=test_share)
     if kind not in GENERATED:
         raise InputError(
-            f"no series at {str(spec)!r}; expected a path of a table, csv:PATH, parquet:PATH, {', '.join(GENERATED)}"
+            f"no series at {str(spec)!r}; expected a path of a table, csv:PATH, parquet:PATH, {', '.join(GENERATED)}, a set of "
+            "samples or an .npz"
         )
     made = GENERATED[kind].of_options(given)
     names = [f"x{i + 1}" for i in range(made.features)]

@@ -9,6 +9,7 @@ from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.series.table import SeriesTable
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
+from jaxdiff.spaces import Series
 
 
 class SeriesSource(Source):
@@ -27,9 +28,11 @@ class SeriesSource(Source):
 
     Attributes:
         columns, table: see above.
+        space: the space of the model that drew the windows; None of data.
     """
 
     noun = "windows"
+    space: Series | None = None
 
     def __init__(
         self,
@@ -118,12 +121,17 @@ class SeriesSource(Source):
             return self
         if not kept.any():
             self.require_complete()
-        made = SeriesSource(
-            self._values, self._starts[kept], self._length, self.columns, self.labels[kept], self.attributes,
-            name=self.name, table=self.table, whole=self._whole,
-        )  # fmt: skip
-        made.layout = self.layout
+        made = self.take(np.flatnonzero(kept))
         made.notes = (*self.notes, f"{int((~kept).sum()):,} windows with missing values are left out")
+        return made
+
+    def take(self, indices: Int[np.ndarray, " n"], name: str | None = None) -> "SeriesSource":
+        """Some of the windows, under another name or the same."""
+        made = SeriesSource(
+            self._values, self._starts[indices], self._length, self.columns, self.labels[indices], self.attributes,
+            name=name or self.name, table=self.table, whole=self._whole,
+        )  # fmt: skip
+        made.layout, made.notes, made.space = self.layout, self.notes, self.space
         return made
 
     def require_complete(self) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxdiff.quality.series.correlational import correlational_distance, correlational_score, feature_correlations
     from jaxdiff.quality.series.discriminative import Discrimination, discriminative_score
     from jaxdiff.quality.series.ensemble import Coverage, crps, interval_coverage
-    from jaxdiff.quality.series.floor import WithFloor, with_floor
+    from jaxdiff.quality.series.floor import FloorWindows, WithFloor, floor_windows, with_floor
     from jaxdiff.quality.series.imputation import ImputationError, imputation_error, last_value, linear_interpolation
     from jaxdiff.quality.series.marginal import MarginalDistances, marginal_distances
     from jaxdiff.quality.series.masks import geometric_mask, random_mask
@@ -28,6 +28,7 @@ __all__ = [
     "ContextFid",
     "Coverage",
     "Discrimination",
+    "FloorWindows",
     "ImputationError",
     "MarginalDistances",
     "Repeats",
@@ -43,6 +44,7 @@ __all__ = [
     "extremes_kept",
     "feature_correlations",
     "fixed_points_kept",
+    "floor_windows",
     "geometric_mask",
     "imputation_error",
     "interval_coverage",
@@ -66,7 +68,7 @@ __getattr__, __dir__ = lazily(
         "correlational": ("correlational_distance", "correlational_score", "feature_correlations"),
         "discriminative": ("Discrimination", "discriminative_score"),
         "ensemble": ("Coverage", "crps", "interval_coverage"),
-        "floor": ("WithFloor", "with_floor"),
+        "floor": ("FloorWindows", "WithFloor", "floor_windows", "with_floor"),
         "imputation": ("ImputationError", "imputation_error", "last_value", "linear_interpolation"),
         "marginal": ("MarginalDistances", "marginal_distances"),
         "masks": ("geometric_mask", "random_mask"),

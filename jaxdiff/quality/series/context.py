@@ -1,6 +1,6 @@
 """Context-FID: the Fréchet distance between encodings of windows by an encoder that learnt from the real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int
 
 from jaxdiff.batches import in_batches
 from jaxdiff.errors import InputError
-from jaxdiff.finished import checksum
+from jaxdiff.finished import Finished, checksum, key_of, once, run_all
 from jaxdiff.models.network import Network
 from jaxdiff.quality.moments import Moments, frechet_distance
 from jaxdiff.quality.series.repeats import REPEATS, Repeats, check_repeats
@@ -78,6 +78,8 @@ def train_encoders(
     batch: int = BATCH,
     repeats: int = REPEATS,
     seed: int = 0,
+    finished: Finished | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[ContextEncoder, ...]:
     """Trains TS2Vec encoders on windows of real training data, one for each repeat; deterministic given the seed.
 
@@ -92,25 +94,50 @@ def train_encoders(
         batch: windows in a step, at least 1.
         repeats: encoders, at least 1.
         seed: of weights, batches, crops and masks.
+        finished: where trained encoders are kept, each under a key of the windows and all other arguments.
+        progress: called with a description, the encoders done and their number.
 
     Raises:
         InputError: numbers below 1; too few windows or steps; NaN or infinity.
     """
     check_repeats(repeats)
     (real, _) = checked_windows(windows, windows, least=2, length=2)
-    iterations = (FEW_ITERATIONS if windows.size <= FEW_VALUES else MANY_ITERATIONS) if iterations is None else iterations
+    iterations = published_iterations(windows) if iterations is None else iterations
     if min(iterations, batch) < 1:
         raise InputError(f"`iterations` and `batch` must be at least 1, got {iterations} and {batch}")
-    real = jnp.asarray(real, jnp.float32)
-    made = []
-    for repeat in range(repeats):
-        generator = np.random.default_rng([seed, repeat])
-        key = jax.random.fold_in(jax.random.key(seed), repeat)
-        taken = _passes(generator, len(real), iterations=iterations, batch=min(batch, len(real)))
-        crops = _crops(generator, real.shape[1], taken.shape)
-        network = _train(ts2vec(real.shape[2], generator), key, real, taken, crops)
-        made.append(ContextEncoder(network, real.shape[2], seed, repeat, iterations, checksum(network.weights)))
-    return tuple(made)
+    real = np.asarray(real, np.float32)
+    given = checksum((real, iterations, min(batch, len(real)), seed))
+
+    def train(key: str, repeat: int) -> ContextEncoder:
+        structure = ts2vec(real.shape[2], np.random.default_rng(0))
+        leaves, tree = jax.tree.flatten(structure.weights)
+
+        def compute() -> dict[str, np.ndarray]:
+            weights = _trained(real, iterations=iterations, batch=min(batch, len(real)), seed=seed, repeat=repeat).weights
+            return {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(weights))}
+
+        found = once(finished, key, compute)
+        weights = jax.tree.unflatten(tree, [jnp.asarray(found[str(place)]) for place in range(len(leaves))])
+        network = Network(weights, structure.structure)
+        return ContextEncoder(network, real.shape[2], seed, repeat, iterations, checksum(weights))
+
+    keys = [key_of("encoder", given, repeat) for repeat in range(repeats)]
+    parts = [(f"encoder {repeat + 1}", key, partial(train, key, repeat)) for repeat, key in enumerate(keys)]
+    return tuple(run_all(finished, parts, progress))
+
+
+def published_iterations(windows: Float[np.ndarray, "n l f"]) -> int:
+    """The published number of steps of training on these windows."""
+    return FEW_ITERATIONS if windows.size <= FEW_VALUES else MANY_ITERATIONS
+
+
+def _trained(real: Float32[np.ndarray, "n l f"], *, iterations: int, batch: int, seed: int, repeat: int) -> Network:
+    """An encoder after training."""
+    generator = np.random.default_rng([seed, repeat])
+    key = jax.random.fold_in(jax.random.key(seed), repeat)
+    taken = _passes(generator, len(real), iterations=iterations, batch=batch)
+    crops = _crops(generator, real.shape[1], taken.shape)
+    return _train(ts2vec(real.shape[2], generator), key, jnp.asarray(real), taken, crops)
 
 
 def context_fid(

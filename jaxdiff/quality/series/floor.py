@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -55,6 +55,35 @@ def with_floor(
     Raises:
         InputError: too few windows, or windows of other lengths or features.
     """
+    taken = floor_windows(real, synthetic, held_out, seed=seed)
+    return WithFloor(measure(taken.real, taken.synthetic), measure(taken.real, taken.other), len(taken.real))
+
+
+class FloorWindows(NamedTuple):
+    """What `with_floor` compares: sets of as many windows each.
+
+    Fields:
+        real: real windows (n, L, F).
+        other: other real windows (n, L, F).
+        synthetic: synthetic ones (n, L, F).
+    """
+
+    real: Float[np.ndarray, "n l f"]
+    other: Float[np.ndarray, "n l f"]
+    synthetic: Float[np.ndarray, "n l f"]
+
+
+def floor_windows(
+    real: Float[np.ndarray, "n l f"],
+    synthetic: Float[np.ndarray, "m k g"],
+    held_out: Float[np.ndarray, "h i j"] | None = None,
+    *,
+    seed: int = 0,
+) -> FloorWindows:
+    """The windows that `with_floor` measures, for programs that measure them part by part; its arguments and errors.
+
+    The real windows of two synthetic sets are the same where their numbers are.
+    """
     others = [synthetic] if held_out is None else [synthetic, held_out]
     if any(each.shape[1:] != real.shape[1:] for each in others) or len(real) < (2 if held_out is None else 1):
         given = ", ".join(str(each.shape) for each in (real, *others))
@@ -69,7 +98,6 @@ def with_floor(
     count = min(len(real), len(held_out), len(synthetic))
     if not count:
         raise InputError("`synthetic` and `held_out` must be at least one window each, got none")
-    first, second, drawn = (
-        each[np.sort(generator.choice(len(each), count, replace=False))] for each in (real, held_out, synthetic)
+    return FloorWindows(
+        *(each[np.sort(generator.choice(len(each), count, replace=False))] for each in (real, held_out, synthetic))
     )
-    return WithFloor(measure(first, drawn), measure(first, second), count)

@@ -1,0 +1,142 @@
+"""Windows of series that are compared: real ones in their splits, and sets of drawn ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from jaxdiff._console.reading import show_data
+from jaxdiff.data import load_arrays
+from jaxdiff.data.samples import FILE, Samples
+from jaxdiff.data.series import SeriesSource, open_series
+from jaxdiff.errors import InputError
+from jaxdiff.spaces import Series
+
+from .options.series import SeriesOrigin, SeriesSets
+
+DEFAULTS = {"split": "time", "test_share": 0.1}
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of an evaluation, in the units of the table, float64.
+
+    Attributes:
+        space: the scale, that of all training windows.
+        every: all training windows (N, L, F).
+        train, test: at most --count of each split.
+        sets: at most --count of each set, by name.
+        real: the real data: their name, split, share of test windows, and the numbers of windows in both splits.
+        provenance: what the sets record of how they were drawn, None for other files.
+    """
+
+    space: Series
+    every: Float[np.ndarray, "n l f"]
+    train: Float[np.ndarray, "m l f"]
+    test: Float[np.ndarray, "k l f"]
+    sets: Mapping[str, Float[np.ndarray, "_ l f"]]
+    real: Mapping[str, Any]
+    provenance: Mapping[str, Mapping[str, Any] | None]
+
+
+def unit(space: Series, windows: Float[np.ndarray, "n l f"]) -> Float32[np.ndarray, "n l f"]:
+    """The windows on the scale of scores, on which the training windows fill [0, 1]."""
+    return (space.encode(windows) + 1) / 2
+
+
+def opened(options: SeriesSets) -> Windows:
+    """Reads all windows, and prints what was understood of them.
+
+    Raises:
+        InputError: sets and real windows differ in their length, columns or scale, a value is missing in a set, or the real
+            data cannot be read.
+    """
+    recorded = {spec: _record(spec) for spec in options.sets}
+    training = [each["model_training"] for each in recorded.values() if each and "model_training" in each]
+    origin = training_data(options, training, "the sets")
+    found = {spec: open_series(spec, window=origin["window"]) for spec in options.sets}
+    first = next(iter(found.values()))
+    train, test = real_windows(origin, first.columns, first.shape[0])
+    for source in (train, test, *found.values()):
+        show_data(source)
+    every, _ = load_arrays(train)
+    space = Series.fit(every, train.columns)
+    for spec, source in found.items():
+        require_same(source, space, spec, origin)
+        source.require_complete()
+    ambiguous = len({Path(spec).name for spec in options.sets}) < len(options.sets)
+    names = {spec: spec if ambiguous else Path(spec).name for spec in options.sets}
+
+    def some(source: SeriesSource) -> np.ndarray:
+        return load_arrays(source, count=min(len(source), options.count), seed=options.seed)[0]
+
+    sizes = {"train": len(train), "test": len(test)}
+    return Windows(
+        space, every, some(train), some(test), {names[spec]: some(source) for spec, source in found.items()}, origin | sizes,
+        {names[spec]: record for spec, record in recorded.items()},
+    )  # fmt: skip
+
+
+def training_data(options: SeriesOrigin, training: Sequence[Mapping[str, Any]], whose: str) -> dict[str, Any]:
+    """The real data and how they are split: as the options say, or else as models were trained.
+
+    Arguments:
+        options: the options.
+        training: what models record of their training.
+        whose: models or sets, in error messages.
+
+    Raises:
+        InputError: nothing says which data, or models differ in it.
+    """
+    found: dict[str, Any] = {}
+    given = {"data": options.real, "split": options.split, "test_share": options.test_share, "window": None}
+    for name, value in given.items():
+        own = {json: each[name] for each in training if (json := str(each.get(name))) != "None"}
+        if value is None and len(own) > 1:
+            option = "real" if name == "data" else name.replace("_", "-")
+            raise InputError(f"{whose} were trained on different data, {' and '.join(own)}: give --{option}")
+        found[name] = value if value is not None else next(iter(own.values()), DEFAULTS.get(name))
+    if found["data"] is None:
+        raise InputError(f"--real is needed: {whose} do not record the data of their training")
+    return found
+
+
+def real_windows(origin: Mapping[str, Any], columns: Sequence[str], length: int) -> tuple[SeriesSource, SeriesSource]:
+    """Training and test windows, without those that have missing values.
+
+    Raises:
+        InputError: the data lack a column, cannot be read, or have no windows of this length.
+    """
+    how = {"by": origin["split"], "test_share": origin["test_share"], "window": length, "columns": columns}
+    train, test = (open_series(origin["data"], split=split, **how).complete() for split in ("train", "test"))
+    return train, test
+
+
+def require_same(source: SeriesSource, space: Series, name: str, origin: Mapping[str, Any]) -> None:
+    """Raises `InputError` unless drawn windows are of the columns, the length and the scale of the real training windows."""
+    if source.columns != space.columns or source.shape != space.shape:
+        raise InputError(
+            f"{name} has windows of {source.shape[0]} rows of {', '.join(source.columns)}; the others and --real have {space}"
+        )
+    if source.space is not None:
+        require_scale(source.space, space, f"{name} was drawn by a model", origin)
+
+
+def require_scale(own: Series, space: Series, who: str, origin: Mapping[str, Any]) -> None:
+    """Raises `InputError` unless the range of each column is that of the training windows."""
+    ends = zip(space.columns, own.low, own.high, space.low, space.high, strict=True)
+    for column, *pair, low, high in ends:
+        if pair != [low, high]:
+            raise InputError(
+                f"{who} whose training windows have {column!r} in [{pair[0]:.6g}, {pair[1]:.6g}]; those of {origin['data']}, "
+                f"split {origin['split']} with a test share of {origin['test_share']:g}, have [{low:.6g}, {high:.6g}]: give "
+                "the --real, --split and --test-share of its training"
+            )
+
+
+def _record(spec: str) -> Mapping[str, Any] | None:
+    """The provenance of a set of samples; None of other files."""
+    return Samples.open(spec).provenance if (Path(spec).expanduser() / FILE).is_file() else None
