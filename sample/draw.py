@@ -28,6 +28,7 @@ from .options import Draw
 from .setting import setting
 from .shard import Shard, kept, remove_parts
 from .shard_work import ShardWork
+from .windows_table import NAME, check_table, write_windows
 
 PREVIEW = 64
 ACTIVITY = "being drawn into"
@@ -47,6 +48,8 @@ def draw(options: Draw, *, held: bool = False, loaded: Model | None = None) -> l
     )
     if options.batch_size is not None:
         parallel.check_divides(chosen.mesh, options.batch_size, "--batch-size")
+    if options.table is not None:
+        check_table(options.table, chosen.model)
     gates = parallel.run_on_all(lambda: gating(options, chosen))
     # claimed before the transition points are searched, where they have to be
     with nullcontext() if held else claimed_output(options.out, activity=ACTIVITY):
@@ -69,12 +72,15 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing, gates: Gating) -> Pa
             # the first batch compiles
             write_once(folder, lambda: samples.record_seconds(float(np.median(seconds[1:]))))
         write_once(folder, lambda: _preview(samples))
+        if (suffix := options.table) is not None:
+            write_once(folder, lambda: write_windows(samples, suffix) and None)
         if guard := chosen.nest.in_slot("guard"):
             summary = parallel.run_on_first(lambda: guard_summary(samples.sample_notes(), gated=guard.modifier.gated))
             console.print(summary, highlight=False)
         if gates.gated:
             console.print(parallel.run_on_first(lambda: samples.gate_counts.described()), highlight=False)
-    console.print(f"written: {folder}, {options.count} {space.shown.array}, preview.png")
+    also = "" if options.table is None else f", {NAME}.{options.table}"
+    console.print(f"written: {folder}, {options.count} {space.shown.array}, preview.png{also}")
     return folder
 
 

@@ -133,6 +133,8 @@ class Draw(GateOptions, Sampling):
 
       jaxdiff sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
 
+      jaxdiff sample draw --model runs/load --solver hybrid_heun --steps 40 --count 256 --table csv --out out/load
+
       jaxdiff sample draw --model runs/faces --gate embedded-clip --gate-prompts "glasses: no=no glasses | yes=with glasses"
           --gate-unsafe yes --gate-policy redraw --out out/gated
     """
@@ -157,6 +159,9 @@ class Draw(GateOptions, Sampling):
     """Random seed; sample i is a function of (seed, i)."""
     format: Literal["npz", "png"] = "npz"
     """npz: shards of arrays; png: one file per image, with labels.csv."""
+    table: Literal["csv", "parquet"] | None = None
+    """Models of time series: write the windows as a table, too, windows.csv or windows.parquet in the folder of the set, with
+    the columns `window` and `step`, from 0, the attributes, and the columns that the model was trained on."""
     dry_run: bool = False
     """Compile a batch, print the resolved options with its memory and compute per device, and draw nothing."""
     devices: Devices | None = None
