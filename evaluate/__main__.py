@@ -12,6 +12,11 @@ OPTIONS = Program(
     __package__,
     "Evaluates images from any source (sets of samples, folders, zip and npz files), time series, models and speed.",
     {
+        "conditions": Command(
+            "imputation, constraints and trends of a series model",
+            "options.series_conditions:SeriesConditions",
+            "series_conditions:conditions",
+        ),
         "fairness": Command(
             "how strongly images depend on an attribute, and their quality",
             "options.fairness:Fairness",

@@ -85,8 +85,9 @@ class Prior(ABC):
         return x0
 
     def settings(self) -> dict[str, Any]:
-        """The settings, JSON-ready: the static fields."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.metadata.get("static")}  # ty: ignore
+        """The settings, as JSON has them, with lists for tuples: the static fields."""
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata.get("static")}  # ty: ignore
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that were fitted, by name."""

@@ -1,5 +1,7 @@
 """Priors: their moments, the conditions that they state, and how these hold."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,7 +188,7 @@ def test_prices_are_ordered_in_the_users_units():
 def test_every_prior_comes_back_from_its_configuration(rows):
     for name, kind in PRIORS.items():
         prior = kind.fit(rows)
-        again = priors.from_config(prior.config(), prior.arrays())
+        again = priors.from_config(json.loads(json.dumps(prior.config())), prior.arrays())  # as a file has it
         for key in KEYS[:2]:
             old, new = prior.draw(key, SHAPE), again.draw(key, SHAPE)
             np.testing.assert_array_equal(old.end, new.end, err_msg=name)
