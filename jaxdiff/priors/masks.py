@@ -13,23 +13,33 @@ def points(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) ->
     return (drawn >= missing) | (drawn == drawn.max(0))
 
 
-def runs(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) -> Bool[Array, "l f"]:
-    """Runs of missing values of geometric length with mean 3, independent for each feature, with this share missing.
+def chain(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float, mean_length: float = RUN) -> Bool[Array, "l f"]:
+    """Runs of missing values of geometric length, independent for each feature: a stationary two-state Markov chain over time.
 
-    A two-state Markov chain over time: missing ends with probability 1/3, and begins so that the share is as asked. At least
-    one entry of each feature is observed.
+    A run ends at each step with probability 1 / m, and one begins so often that each entry is missing with the probability
+    `missing`, which is possible up to m / (m + 1).
+
+    Arguments:
+        key: a key.
+        shape: (L, F).
+        missing: the share of missing entries.
+        mean_length: m, at least 1.
     """
-    end = 1 / RUN
+    end = 1 / mean_length
     begin = jnp.minimum(end * missing / (1 - missing), 1.0)
     first_key, next_key = jax.random.split(key)
-    drawn = jax.random.uniform(next_key, shape)
 
     def step(observed, uniform):
         observed = jnp.where(observed, uniform >= begin, uniform < end)
         return observed, observed
 
     start = jax.random.uniform(first_key, shape[1:]) >= missing
-    _, observed = jax.lax.scan(step, start, drawn)
+    return jax.lax.scan(step, start, jax.random.uniform(next_key, shape))[1]
+
+
+def runs(key: PRNGKeyArray, shape: tuple[int, ...], missing: Array | float) -> Bool[Array, "l f"]:
+    """Runs of missing values with mean length 3, see `chain`; at least one entry of each feature is observed."""
+    observed, drawn = chain(key, shape, missing), jax.random.uniform(jax.random.split(key)[1], shape)
     return observed | (~observed.any(0) & (drawn == drawn.max(0)))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff.errors import InputError
+from jaxdiff.interpolation import linear, neighbours
 from jaxdiff.priors import masks
 from jaxdiff.priors.prior import End, Paired, none
 
@@ -75,7 +76,7 @@ class Imputation(Observed):
 
     def given(self, values: Float[Array, "l f"], known: Bool[Array, "l f"]) -> End:
         """See `Prior.given`; a feature without any known value is 0, the middle of its range."""
-        each = jax.vmap(_linear if self.kind == "linear" else _quadratic, in_axes=1, out_axes=1)
+        each = jax.vmap(linear if self.kind == "linear" else _quadratic, in_axes=1, out_axes=1)
         least = jnp.minimum(jnp.where(known, values, jnp.inf).min(0), -1)
         most = jnp.maximum(jnp.where(known, values, -jnp.inf).max(0), 1)
         return End(jnp.clip(each(values, known), least, most), known)
@@ -116,30 +117,11 @@ class FixedPoints(Observed):
         return End(jnp.where(known, values, 0.0), known)
 
 
-def _neighbours(known: Bool[Array, " l"]) -> tuple[Array, Array]:
-    """The last known place up to each place, and the first from it on: -1 and L where there is none."""
-    places = jnp.arange(len(known))
-    before = jax.lax.cummax(jnp.where(known, places, -1))
-    after = jax.lax.cummin(jnp.where(known, places, len(known)), reverse=True)
-    return before, after
-
-
-def _linear(values: Float[Array, " l"], known: Bool[Array, " l"]) -> Float[Array, " l"]:
-    """Linear between known values, and constant beyond them."""
-    places, length = jnp.arange(len(values)), len(values)
-    values = jnp.where(known, values, 0.0)
-    before, after = _neighbours(known)
-    left, right = jnp.where(before < 0, after, before), jnp.where(after == length, before, after)
-    left, right = jnp.clip(left, 0, length - 1), jnp.clip(right, 0, length - 1)
-    share = (places - left) / jnp.maximum(right - left, 1)
-    return jnp.where(known, values, values[left] * (1 - share) + values[right] * share)
-
-
 def _quadratic(values: Float[Array, " l"], known: Bool[Array, " l"]) -> Float[Array, " l"]:
     """Through the known neighbours and the next known value after them, or before; linear where there is no third."""
     places, length = jnp.arange(len(values)), len(values)
-    straight, values = _linear(values, known), jnp.where(known, values, 0.0)
-    before, after = _neighbours(known)
+    straight, values = linear(values, known), jnp.where(known, values, 0.0)
+    before, after = neighbours(known)
     at = lambda table, place, none: jnp.where((place >= 0) & (place < length), table[jnp.clip(place, 0, length - 1)], none)  # noqa: E731
     later, earlier = at(after, after + 1, length), at(before, before - 1, -1)
     third = jnp.where(later < length, later, earlier)

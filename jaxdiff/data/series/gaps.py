@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxdiff.data.series.table import SeriesTable
 from jaxdiff.data.series.windows import require_length, stretches
+from jaxdiff.interpolation import linear
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,6 @@ def lines(table: SeriesTable, found: Int[np.ndarray, "s 2"]) -> Float[np.ndarray
     made = np.full_like(values, np.nan)
     for start, stop in found.tolist():
         part = values[start:stop]
-        for column in range(part.shape[1]):
-            observed = np.flatnonzero(~np.isnan(part[:, column]))
-            if len(observed):
-                made[start:stop, column] = np.interp(np.arange(stop - start), observed, part[observed, column])
+        known = ~np.isnan(part)
+        made[start:stop] = np.where(known.any(axis=0), linear(part, known), np.nan)
     return made

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from jaxdiff.errors import InputError
+from jaxdiff.interpolation import linear, neighbours
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,7 @@ def linear_interpolation(
     Raises:
         InputError: other shapes; a feature that no window shows; NaN or infinity among observed values.
     """
-    values, before, after = _neighbours(windows, missing)
-    steps = np.arange(windows.shape[1])[None, :, None]
-    gap = np.maximum(after - before, 1)
-    left, right = (np.take_along_axis(values, at, axis=1) for at in (before, after))
-    return np.where(missing, left + (right - left) * np.clip((steps - before) / gap, 0, 1), values)
+    return linear(*_shown(windows, missing), axis=1)
 
 
 def last_value(windows: Float[np.ndarray, "n l f"], missing: Bool[np.ndarray, "m k g"]) -> Float64[np.ndarray, "n l f"]:
@@ -71,8 +68,9 @@ def last_value(windows: Float[np.ndarray, "n l f"], missing: Bool[np.ndarray, "m
     Arguments:
         windows, missing: as in `linear_interpolation`, whose errors it has.
     """
-    values, before, _ = _neighbours(windows, missing)
-    return np.take_along_axis(values, before, axis=1)
+    values, known = _shown(windows, missing)
+    before, after = neighbours(known, axis=1)
+    return np.take_along_axis(values, np.where(before < 0, after, before), axis=1)
 
 
 def checked_draws(
@@ -95,11 +93,8 @@ def checked_draws(
     return np.asarray(true, np.float64), np.asarray(draws, np.float64)
 
 
-def _neighbours(windows, missing):
-    """The values with windows that show nothing of a feature filled by its mean, and the nearest observed steps at both sides.
-
-    Where nothing is observed at one side, the step is that of the other side.
-    """
+def _shown(windows, missing):
+    """The values in float64 with windows that show nothing of a feature filled by its mean, and which are known then."""
     if missing.shape != windows.shape:
         raise InputError(f"`missing` must be of the shape of `windows`, {windows.shape}, got {missing.shape}")
     observed = ~missing
@@ -110,9 +105,4 @@ def _neighbours(windows, missing):
         raise InputError(f"each feature must be observed somewhere, got none of {np.flatnonzero(counts == 0).tolist()}")
     values = np.where(observed, windows, 0).astype(np.float64)
     shown = observed.any(axis=1, keepdims=True)
-    values = np.where(shown, values, values.sum(axis=(0, 1)) / counts)
-    observed = observed | ~shown
-    steps, length = np.arange(windows.shape[1])[None, :, None], windows.shape[1]
-    before = np.maximum.accumulate(np.where(observed, steps, -1), axis=1)
-    after = np.minimum.accumulate(np.where(observed, steps, length)[:, ::-1], axis=1)[:, ::-1]
-    return values, np.where(before < 0, after, before), np.where(after == length, before, after)
+    return np.where(shown, values, values.sum(axis=(0, 1)) / counts), observed | ~shown

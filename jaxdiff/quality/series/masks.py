@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Bool, PRNGKeyArray
 
 from jaxdiff.errors import InputError
+from jaxdiff.priors import masks
 
 
 def random_mask(shape: tuple[int, int, int], share: float, *, key: PRNGKeyArray) -> Bool[np.ndarray, "n l f"]:
@@ -29,10 +30,9 @@ def geometric_mask(
 ) -> Bool[np.ndarray, "n l f"]:
     """Gaps of geometric length: a stationary Markov chain over time for each window and feature (Zerveas et al. 2021).
 
-    A gap ends at each step with probability 1 / m, and one begins after an observed step with probability
-    share / (m (1 - share)), with m the mean length; windows cut the gaps at their ends. Each entry is missing with probability
-    `share`. Gaps can begin that often for a share of at most m / (m + 1), 75 % for a mean length of 3; beyond it the published
-    code masks 75 % all the same. Take gaps of mean length share / (1 - share) there, or `random_mask`.
+    See `jaxdiff.priors.masks.chain`; windows cut the gaps at their ends. Each entry is missing with probability `share`, which
+    is at most m / (m + 1) for the mean length m, 75 % for 3; beyond it the published code masks 75 % all the same. Take gaps of
+    mean length share / (1 - share) there, or `random_mask`.
 
     Arguments:
         shape: (N, L, F).
@@ -46,19 +46,13 @@ def geometric_mask(
     _check_share(share)
     if not mean_length >= 1:
         raise InputError(f"`mean_length` must be at least 1, got {mean_length}")
-    ends = 1 / mean_length
-    begins = ends * share / (1 - share)
-    if begins > 1 + 1e-9:
+    if share > mean_length / (mean_length + 1) * (1 + 1e-9):
         raise InputError(
             f"`share` must be at most {mean_length / (mean_length + 1):.4g} for gaps of mean length {mean_length:g}, "
             f"got {share:g}: take a mean length of at least {share / (1 - share):.4g}"
         )
-    drawn = np.asarray(jax.random.uniform(key, shape))
-    missing = np.empty(shape, bool)
-    missing[:, 0] = drawn[:, 0] < share
-    for t in range(1, shape[1]):
-        missing[:, t] = np.where(missing[:, t - 1], drawn[:, t] >= ends, drawn[:, t] < begins)
-    return missing
+    one = lambda key: masks.chain(key, shape[1:], share, mean_length)  # noqa: E731
+    return ~np.asarray(jax.vmap(one)(jax.random.split(key, shape[0])))
 
 
 def _check_share(share: float) -> None:
