@@ -40,7 +40,7 @@ def linear(values: Float[Any, "..."], known: Bool[Any, "..."], axis: int = 0) ->
     left, right = xp.clip(left, 0, length - 1), xp.clip(right, 0, length - 1)
     share = ((places - left) / xp.maximum(right - left, 1)).astype(values.dtype)
     first, second = xp.take_along_axis(values, left, axis), xp.take_along_axis(values, right, axis)
-    return xp.where(known, values, first * (1 - share) + second * share)
+    return xp.where(known, values, first + (second - first) * share)
 
 
 def _places(known: Bool[Any, "..."], axis: int) -> Int[Any, "..."]:

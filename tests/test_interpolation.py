@@ -29,6 +29,8 @@ def test_lines_are_those_of_numpy(case, axis):
         np.testing.assert_allclose(line, expected, atol=1e-14)
         np.testing.assert_allclose(of_jax, expected, atol=1e-6)
         np.testing.assert_array_equal(line[at], value[at])
+        for beyond, end in ((slice(None, at[0]), at[0]), (slice(at[-1], None), at[-1])) if len(at) else ():
+            assert (line[beyond] == value[end]).all() and (of_jax[beyond] == np.float32(value[end])).all()
 
 
 def test_neighbours_are_found_by_looking(case):
