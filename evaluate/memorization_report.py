@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from rich.console import Console
 
 from jaxdiff._console.plots import figure
 from jaxdiff.safety.duplicates import Duplicates
 from jaxdiff.safety.memorization import QUANTILES, Closeness
 from jaxdiff.safety.memorization import Memorization as Found
-from jaxdiff.spaces import rgb
+from jaxdiff.spaces import Space
 from jaxdiff.writing import write_text
 
 from .formatting import interval, number
@@ -37,13 +37,26 @@ out rare copies: with none in n images, the true share may be 3/n.
 the training images are then found at 1 % false positives. This attack is weak: a value near chance does not prove privacy.
 Intervals are DeLong's and the bootstrap's."""
 
+READING_OF_SERIES = """\
+**How to read it.** Distances are root mean squares over rows and columns, on the scale where the training windows fill [-1,
+1]. `r < 1` is the share of windows whose distance to the nearest training window, d1, is below alpha times the mean distance
+to the nearest n; `d1/d2 < 1/3` is the share that is close to a single training window. Read the *excess* over held-out
+windows, whose interval contains 0 if a generator reproduces no more than expected by chance. [Brackets] are 95 %: Wilson's
+interval of a share, Newcombe's of an excess, for independent windows; held-out windows that overlap are not, so that these
+intervals are too narrow.
+
+**Limitations.** With a split by time the held-out windows are later ones: where the series changes over time they are farther
+from all training windows, without any copying by the generator. With a shuffled split they overlap training windows, so that
+they are nearly copies themselves and no control. Windows of a smooth series are near to their own shifts by a row, which
+raises r for all. A set without an excess does not rule out rare copies: with none in n windows, the true share may be 3/n."""
+
 
 @dataclass(frozen=True)
 class EvaluatedSet:
     """Images, their distances to training images, and the comparison with the control (None for the control itself)."""
 
     name: str
-    images: UInt8[np.ndarray, "n h w 3"]
+    images: Shaped[np.ndarray, "n ..."]
     closeness: Closeness
     found: Found | None
 
@@ -59,14 +72,16 @@ class MemorizationReport:
         risk: positions of the training images at risk.
         attacks: results of `evaluate.membership.attack`; empty without a model.
         context: command, options, versions, machine and seconds.
+        space: of all images.
     """
 
     sets: Sequence[EvaluatedSet]
     control: EvaluatedSet
-    train: tuple[str, UInt8[np.ndarray, "m h w 3"], Duplicates]
+    train: tuple[str, Shaped[np.ndarray, "m ..."], Duplicates]
     risk: Int[np.ndarray, " k"]
     attacks: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]
+    space: Space
 
 
 def show(result: MemorizationReport, console: Console) -> None:
@@ -114,11 +129,12 @@ def _tables(result: MemorizationReport, *, full: bool) -> Iterator[tuple[str, li
     names = ["least" if level == 0 else "median" if level == 0.5 else f"{100 * level:g} %" for level in shown]
     places = [QUANTILES.index(level) for level in shown]
     rows, distances = [], []
+    digits = 2 if result.space.image_files else 4  # grey levels, or a share of a range
 
     def add(name: str, found: Found, real: bool) -> None:
         rows.append([name, str(found.count[real]), *(_real if real else _synthetic)(found, full)])
         of_set = (found.held_out_distance, found.held_out_ratio) if real else (found.distance, found.ratio)
-        distances.append([name, *(number(values[place], 2) for values in of_set for place in places)])
+        distances.append([name, *(number(values[place], digits) for values in of_set for place in places)])
 
     if not full:
         add("real, held out", max((each.found for each in result.sets), key=lambda found: found.count[1]), True)
@@ -127,9 +143,10 @@ def _tables(result: MemorizationReport, *, full: bool) -> Iterator[tuple[str, li
             add(f"real, for {each.name}", each.found, True)
         add(each.name, each.found, False)
     header = ["set", "n", "r < 1", "excess", "d1/d2 < 1/3", "excess"]
-    yield "images that reproduce a training image, % [95 %]", header, rows
+    noun = result.space.noun
+    yield f"{noun} that reproduce a training {noun.removesuffix('s')}, % [95 %]", header, rows
     header = ["set", *(f"d1, {name}" for name in names), *(f"r, {name}" for name in names)]
-    yield "distance to the nearest training image, and ratio", header, distances
+    yield f"distance to the nearest training {noun.removesuffix('s')}, and ratio", header, distances
     if result.attacks:
         rows = [
             [
@@ -169,13 +186,15 @@ def _sizes(result: MemorizationReport) -> str:
     """The numbers of training images, of duplicates and of images at risk."""
     name, train, duplicates = result.train
     options, shared = result.context["options"], max(each.found.shared for each in result.sets)
-    left_out = f" {shared} held-out images are training images and were left out." if shared else ""
+    noun, unit = result.space.noun, result.space.distance_unit
+    left_out = f" {shared} held-out {noun} are training {noun} and were left out." if shared else ""
+    mirrored = options["flips"] and result.space.mirrored
     return (
-        f"Training images: {len(train)} of {name}, {duplicates.distinct} without duplicates ({duplicates.exact} are equal to "
-        f"an earlier one, {duplicates.removed - duplicates.exact} more are within {duplicates.distance:.3g} grey levels; the "
-        f"largest group has {duplicates.largest}){', mirror images counted' if options['flips'] else ''}. "
+        f"Training {noun}: {len(train)} of {name}, {duplicates.distinct} without duplicates ({duplicates.exact} are equal to "
+        f"an earlier one, {duplicates.removed - duplicates.exact} more are within {duplicates.distance:.3g} {unit}; the "
+        f"largest group has {duplicates.largest}){', mirror images counted' if mirrored else ''}. "
         f"r = d1 / ({options['alpha']:g} mean of the {options['neighbours']} nearest).{left_out} "
-        f"At risk, the nearest to an image with r < 1: {len(result.risk)}."
+        f"At risk, the nearest to one with r < 1: {len(result.risk)}."
     )
 
 
@@ -184,11 +203,13 @@ def _markdown(result: MemorizationReport) -> str:
     for title, header, rows in _tables(result, full=True):
         parts += [f"## {markdown(title)}", markdown_table(header, rows)]
     origin = f"{markdown_code(result.context['command'])}, {result.context['seconds']} s on {result.context['machine']}."
-    return "\n\n".join([*parts, "![The closest pairs](closest.png)", READING, origin]) + "\n"
+    reading = READING if result.space.image_files else READING_OF_SERIES
+    return "\n\n".join([*parts, "![The closest pairs](closest.png)", reading, origin]) + "\n"
 
 
 def _picture(result: MemorizationReport, path: Path) -> None:
     """Plots the images with the smallest ratios of each set and of the control, each above its nearest training image."""
+    digits = 1 if result.space.image_files else 3
     shown = [*result.sets, EvaluatedSet("real, held out (control)", result.control.images, result.control.closeness, None)]
     with figure(path, len(shown), 1, figsize=(1.2 * PAIRS, 3.0 * len(shown) + 0.3), squeeze=False, layout=None, cut=True) as (
         _,
@@ -198,22 +219,27 @@ def _picture(result: MemorizationReport, path: Path) -> None:
             near = each.closeness
             # held-out images at distance 0 are training images, not controls
             chosen = [i for i in np.argsort(near.ratio, kind="stable") if each.found or near.distance[i] > 0][:PAIRS]
-            height, width = each.images.shape[1:3]
+            own, twins = (result.space.pictures(images[rows]) for images, rows in
+                          ((each.images, chosen), (result.train[1], near.nearest[chosen])))  # fmt: skip
+            height, width = own.shape[1:3]
             gap = max(1, width // 16)
             sheet = np.full((2 * height + gap, PAIRS * (width + gap), 3), 255, np.uint8)
             for column, i in enumerate(chosen):
-                twin = rgb(result.train[1][near.nearest[i]])
+                twin = twins[column]
                 left = column * (width + gap)
-                sheet[:height, left : left + width] = rgb(each.images[i])
+                sheet[:height, left : left + width] = own[column]
                 sheet[height + gap :, left : left + width] = twin[:, ::-1] if near.mirrored[i] else twin
-                label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.1f}{' m' if near.mirrored[i] else ''}"
+                label = f"r {near.ratio[i]:.2f}  d {near.distance[i]:.{digits}f}{' m' if near.mirrored[i] else ''}"
                 place = (left + width / 2 - 0.5, -0.5 - gap / 2)
                 axis.text(
                     *place, label, ha="center", va="bottom", fontsize=8, color="#d55e00" if near.ratio[i] < 1 else "black"
                 )
             axis.imshow(sheet, interpolation="nearest")
             axis.set_axis_off()
-            title = f"{each.name}: the closest of {len(each.images)} images; below each, its nearest training image"
+            noun = result.space.noun
+            one = noun.removesuffix("s")
+            title = f"{each.name}: the closest of {len(each.images)} {noun}; below each, its nearest training {one}"
             axis.set_title(title, fontsize=10, pad=18)
-        caption = "d: root mean square over pixels, grey levels; r: orange below 1; m: mirrored training image"
+        caption = f"d: root mean square, {result.space.distance_unit}; r: orange below 1"
+        caption += "; m: mirrored training image" if result.space.mirrored else ""
         axes[-1, 0].text(0.5, -0.03, caption, transform=axes[-1, 0].transAxes, ha="center", va="top", fontsize=8)

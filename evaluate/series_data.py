@@ -12,12 +12,13 @@ from jaxdiff._console.reading import show_data
 from jaxdiff.data import load_arrays
 from jaxdiff.data.samples import FILE, Samples
 from jaxdiff.data.series import SeriesSource, open_series
+from jaxdiff.data.shown import SPLIT, TEST_SHARE
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Series
 
 from .options.series import SeriesOrigin, SeriesSets
 
-DEFAULTS = {"split": "time", "test_share": 0.1}
+DEFAULTS = {"split": SPLIT, "test_share": TEST_SHARE}
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,13 @@ def opened(options: SeriesSets) -> Windows:
             data cannot be read.
     """
     recorded = {spec: _record(spec) for spec in options.sets}
-    training = [each["model_training"] for each in recorded.values() if each and "model_training" in each]
-    origin = training_data(options, training, "the sets")
-    found = {spec: open_series(spec, window=origin["window"]) for spec in options.sets}
+    origin, found = origin_of(options.sets, options)
     first = next(iter(found.values()))
     train, test = real_windows(origin, first.columns, first.shape[0])
     for source in (train, test, *found.values()):
         show_data(source)
     every, _ = load_arrays(train)
-    space = Series.fit(every, train.columns)
+    space = space_of(train)
     for spec, source in found.items():
         require_same(source, space, spec, origin)
         source.require_complete()
@@ -78,6 +77,23 @@ def opened(options: SeriesSets) -> Windows:
         space, every, some(train), some(test), {names[spec]: some(source) for spec, source in found.items()}, origin | sizes,
         {names[spec]: record for spec, record in recorded.items()},
     )  # fmt: skip
+
+
+def origin_of(specs: Sequence[str], options: SeriesOrigin) -> tuple[dict[str, Any], dict[str, SeriesSource]]:
+    """The real data of sets, see `training_data`, and the sets, all of their windows.
+
+    Raises:
+        InputError: see `training_data`, or a set cannot be read.
+    """
+    recorded = [_record(spec) for spec in specs]
+    training = [each["model_training"] for each in recorded if each and "model_training" in each]
+    origin = training_data(options, training, "the sets")
+    return origin, {spec: open_series(spec, window=origin["window"]) for spec in specs}
+
+
+def space_of(train: SeriesSource) -> Series:
+    """The space of training windows. Raises `InputError` for columns that cannot be scaled."""
+    return Series.fit(load_arrays(train)[0], train.columns)
 
 
 def training_data(options: SeriesOrigin, training: Sequence[Mapping[str, Any]], whose: str) -> dict[str, Any]:

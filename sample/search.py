@@ -20,7 +20,8 @@ from jaxdiff._console.reading import Reading, show_data
 from jaxdiff._console.terminal import console, working
 from jaxdiff.bands import frequency_bands
 from jaxdiff.choices import BOUNDARIES
-from jaxdiff.data import load_arrays, open_data
+from jaxdiff.data import load_arrays
+from jaxdiff.data.shown import open_shown
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import (
     AfterDecoding,
@@ -36,7 +37,6 @@ from jaxdiff.fairness.transition import PairTransitions, SearchResult, pair_tran
 from jaxdiff.finished import Finished, checksum, key_of, once_json
 from jaxdiff.image_classifier import classifier_key, train_once
 from jaxdiff.phases import boundary_times
-from jaxdiff.spaces import require_pixels
 from jaxdiff.writing import write_text
 
 from .options import Search
@@ -66,10 +66,10 @@ def reference_features(name: str, chosen: Setting, options: Search, finished: Fi
     training = chosen.model.training
     reference = options.reference or training.get("data")
     reading = reference_reading(options, options.reference, training)
-    *size, channels = require_pixels(chosen.model.space.shown, "the model").shape
     parts = [chosen.model.conditions.attributes[column] for column in chosen.columns]
     wanted = [part.name for part in parts]
-    source = open_data(reference, split="train", size=tuple(size), channels=channels, attributes=wanted, **reading)
+    space = chosen.model.space
+    source = open_shown(reference, space, split="train", attributes=wanted, training=training, **reading)
     show_data(source)
     for found, own in zip(source.attributes, parts, strict=True):
         if set(found.values) != set(own.values):
@@ -86,7 +86,8 @@ def reference_features(name: str, chosen: Setting, options: Search, finished: Fi
     ends = positions[np.ravel_multi_index(labels, [len(part.values) for part in parts])]
     images, ends = images[ends >= 0], ends[ends >= 0].astype(np.int32)
     if name == "whitened":
-        return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(whitening(images, ends)))
+        found = whitening(space.shown.encode(images), ends)
+        return jax.tree.map(jnp.asarray, parallel.broadcast_from_first(found))
     how = {"values": len(chosen.values), "seed": options.seed}
     classifier = train_once(finished, classifier_key(checksum((images, ends)), **how), images, ends, **how)
     return ClassifierFeatures(classifier.state, classifier.graph)
@@ -104,6 +105,11 @@ def check_metric(options: Search, chosen: Setting) -> None:
         raise InputError("--metric latent is for models of latents, such as text-to-image models; use --metric pixel")
     if options.mode == "spectral" and options.metric == "pixel" and latents:
         raise InputError("--mode spectral finds bands of latents in this model: use --metric latent or feature, got pixel")
+    if needs_reference(options) and options.metric == "feature" and not chosen.model.space.shown.image_files:
+        raise InputError(
+            f"--metric feature is that of a classifier of images, and this model is one of {chosen.model.space.shown.array}: "
+            "use --metric whitened or pixel"
+        )
     if needs_reference(options) and not (options.reference or chosen.model.training.get("data")):
         raise InputError(
             f"--metric {options.metric} needs real images, and the model does not record its training data: name real images "

@@ -20,7 +20,7 @@ LEAST = int(1 / FALSE_POSITIVES)
 
 @dataclass(frozen=True)
 class Memorization(ImageFormat, Reading, Processes):
-    """Measures memorisation: which training images are reproduced in synthetic images.
+    """Measures memorisation: which training images, or windows of time series, are reproduced in synthetic ones.
 
     An image's ratio is its distance to the nearest training image, divided by --alpha times the mean distance to the
     --neighbours nearest (Carlini et al. 2023); below 1 it counts as memorised. Held-out real images are the control, since some
@@ -36,6 +36,10 @@ class Memorization(ImageFormat, Reading, Processes):
       jaxdiff evaluate memorization --samples samples.npz --train ~/utkface --value-names gender=male,female --size 32
           --no-flips --out out/memorization
 
+    Windows of time series are compared on the scale of their columns, and the training data are those of the sets:
+
+      jaxdiff evaluate memorization --samples out/gp --out out/memorization
+
     With --model it also runs a membership attack, which uses the model's loss at --times to distinguish training images from
     held-out images:
 
@@ -47,12 +51,16 @@ class Memorization(ImageFormat, Reading, Processes):
     """Sets to evaluate, in the order of the report: sets of samples, or images in any layout that is read."""
     out: Path
     """Output folder of the report; an existing report is replaced."""
-    train: str = "embedded"
-    """Training data of the model: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet."""
+    train: str | None = None
+    """Training data of the model, by default `embedded`: `embedded`, tfds:NAME, or a folder, .zip, .tar, .npz or .parquet. Of
+    time series a table, `sines` or `mujoco`, by default the data that the sets' model was trained on."""
     split: Literal["train", "validation", "test", "all"] = "train"
     """Split of --train that the model was trained on."""
     held_out: Literal["train", "validation", "test"] = "test"
     """Split of --train that the model was not trained on: the control, and the non-members of the attack."""
+    split_by: Literal["time", "shuffled"] | None = None
+    """Time series: how --train is split, by default as the sets' model was trained. Training windows overlap nearly all test
+    windows of a shuffled split, so that these are no control."""
     count: Count = 10_000
     """Maximum number of images used of each set; a random subset of larger sets (see --seed)."""
     neighbours: Annotated[int, Bounds(least=2, limit=10**8)] = NEIGHBOURS
@@ -60,10 +68,11 @@ class Memorization(ImageFormat, Reading, Processes):
     alpha: Positive = ALPHA
     """Factor of the mean distance, above 0."""
     flips: bool = True
-    """Also compare with mirrored training images, for models trained with mirrored images."""
+    """Images: also compare with mirrored training images, for models trained with mirrored images."""
     duplicates: NonNegative | None = None
     """Distance in grey levels (root mean square) up to which training images are duplicates and count as one neighbour; 0: only
-    equal images. By default half of the 1 % quantile of the distances from held-out to training images."""
+    equal images. By default half of the 1 % quantile of the distances from held-out to training images. Windows of time series
+    overlap, so that near ones are no duplicates: by default only equal ones are."""
     model: Path | None = None
     """Trained model for the membership attack: the folder of a run, or its model.safetensors."""
     times: tuple[Annotated[float, Bounds(above=0, most=1)], ...] = (ATTACK_TIME,)

@@ -1,7 +1,9 @@
-"""Unsafe images in the space of a model, decoded and encoded once and cached."""
+"""Unsafe samples in the space of a model; images are decoded and encoded once and cached."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -10,11 +12,12 @@ from jaxdiff._console import arguments, image_cache
 from jaxdiff._console.reading import show_data
 from jaxdiff._console.terminal import console
 from jaxdiff._version import __version__
-from jaxdiff.data import describe, load_arrays, open_data
+from jaxdiff.data import describe, load_arrays
 from jaxdiff.data.files import digest
+from jaxdiff.data.shown import open_shown
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
-from jaxdiff.spaces import Latents, Space, require_pixels
+from jaxdiff.spaces import Latents, Space
 
 VERSION = "2"
 """Of the cache: a change of how files become pixels makes cached images old."""
@@ -30,38 +33,40 @@ def encoded(
     layout: str | None = None,
     range: tuple[int | float, int | float] | None = None,
     links: bool = False,
+    training: Mapping[str, Any] | None = None,
 ) -> Float32[np.ndarray, "n ..."]:
-    """The images of a data set, encoded in a model's space; prints what was understood of it.
+    """The images of a data set, or its windows of series, encoded in a model's space; prints what was understood of it.
 
-    They are read from the cache of `jaxdiff._console.image_cache` if they were decoded before, under a key of the content of
-    the files, the split, the image shape and how they are read. Of a space of latents the latents are cached in place of the
-    pixels, under a key that also has the autoencoder's fingerprint, scale and image size, so that each set is encoded once for
-    each autoencoder and never used with another. Data sets of tfds are not cached, since what a name stands for may change.
+    Windows are read anew each time. Images are read from the cache of `jaxdiff._console.image_cache` if they were decoded
+    before, under a key of the content of the files, the split, the image shape and how they are read. Of a space of latents the
+    latents are cached in place of the pixels, under a key that also has the autoencoder's fingerprint, scale and image size, so
+    that each set is encoded once for each autoencoder and never used with another. Data sets of tfds are not cached, since what
+    a name stands for may change.
 
     Arguments:
         spec: the data set, as for `open_data`.
         split: its split; None takes train of a data set with splits of its own, and all of one without.
-        space: the model's space, which must show images.
-        count: number of images, a random subset (seed 0); None takes all.
+        space: the model's space, which says what is read.
+        count: number of images or windows, a random subset (seed 0); None takes all.
         value_names: as for `--value-names`.
         layout, range, links: as for `open_data`.
+        training: what the model records of its training, by which windows are split.
 
     Raises:
-        InputError: no images, fewer than `count`, or a model of other data than images.
+        InputError: no images, fewer than `count`, or data of another kind than the model's.
     """
-    height, width, channels = require_pixels(space.shown, "the model").shape
     # labels are not needed, so images whose labels are missing are used too
-    source = open_data(
-        spec, split=split, size=(height, width), channels=channels, attributes=(), layout=layout, range=range, links=links,
+    source = open_shown(
+        spec, space, split=split, attributes=(), training=training, layout=layout, range=range, links=links,
         value_names=arguments.value_names(value_names),
     )  # fmt: skip
     show_data(source)
     base, selected = split_spec(spec)
     path = Path(base).expanduser()
-    pixels = lambda: _chosen(spec, load_arrays(source)[0], count)  # noqa: E731
-    if spec.startswith("tfds:"):
+    pixels = lambda: _chosen(spec, load_arrays(source)[0], count, source.noun)  # noqa: E731
+    if spec.startswith("tfds:") or not space.shown.image_files:
         return space.encode(pixels())
-    reading = [str(each) for each in (selected, split, (height, width, channels), value_names, layout, range)]
+    reading = [str(each) for each in (selected, split, space.shown.shape, value_names, layout, range)]
     content = digest(path, links=links) if path.exists() else f"{base} of {__version__}"
     key = {"version": VERSION, "content": content, "reading": " ".join(reading)}
     unchanged = lambda: not path.exists() or digest(path, links=links) == content  # noqa: E731
@@ -71,16 +76,16 @@ def encoded(
         found, failure = image_cache.cached(key | own, f"{what}, as {space}", lambda: space.encode(pixels()), unchanged)
     else:
         images, failure = image_cache.cached(key, what, lambda: np.asarray(load_arrays(source)[0]), unchanged)
-        found = space.encode(_chosen(spec, images, count))
+        found = space.encode(_chosen(spec, images, count, source.noun))
     if failure:
         console.print(f"the images are not cached: {failure}", highlight=False, soft_wrap=True)
     return found
 
 
-def _chosen(spec: str, images: np.ndarray, count: int | None) -> np.ndarray:
+def _chosen(spec: str, images: np.ndarray, count: int | None, noun: str) -> np.ndarray:
     """A random subset of the images (seed 0), or all."""
     if count is None:
         return np.asarray(images)
     if count > len(images):
-        raise InputError(f"--unsafe {spec} has {len(images)} images, fewer than --unsafe-count {count}")
+        raise InputError(f"--unsafe {spec} has {len(images)} {noun}, fewer than --unsafe-count {count}")
     return np.asarray(images)[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]

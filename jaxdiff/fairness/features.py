@@ -18,7 +18,7 @@ WHITENED_SIZE = 32  # images are downsampled to at most this height and width: t
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Whitening:
-    """Whitened pixels: unit variance within the groups in every direction.
+    """Whitened pixels, or values of windows of series: unit variance within the groups in every direction.
 
     A pixel distance is dominated by the few smooth directions of large variance; a classifier is not. `whitening` makes one.
 
@@ -30,8 +30,8 @@ class Whitening:
     matrix: Float[Array, "d d"] | Float[np.ndarray, "d d"]
     factor: int = field(default=1, metadata={"static": True})
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-        """Whitened pixels: (B, H, W, C) -> (B, D)."""
+    def __call__(self, x: Float[Array, "b ..."]) -> Float[Array, "b d"]:
+        """Whitened pixels: (B, H, W, C) -> (B, D); of windows (B, L, F) -> (B, L F)."""
         return jnp.matmul(_pooled(x, self.factor), self.matrix, precision="highest")
 
 
@@ -72,15 +72,17 @@ class AfterDecoding:
         return images if self.features is None else self.features(images)
 
 
-def _pooled(x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"], factor: int) -> Any:
+def _pooled(x: Float[Array, "b ..."] | Float[np.ndarray, "b ..."], factor: int) -> Any:
+    if x.ndim == 3:
+        return x.reshape(len(x), -1)  # windows are not averaged over time
     return reduce(x, "b (h row) (w column) c -> b (h w c)", "mean", row=factor, column=factor)
 
 
-def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], ridge: float = 0.01) -> Whitening:
-    """The whitening of real images by their pooled within-group covariance.
+def whitening(images: Shaped[np.ndarray, "n ..."], labels: Int[np.ndarray, " n"], ridge: float = 0.01) -> Whitening:
+    """The whitening of real images, or of windows of series, by their pooled within-group covariance.
 
     Arguments:
-        images: uint8, or float in [-1, 1].
+        images: (N, H, W, C), uint8, or float in [-1, 1]; or windows (N, L, F), on the scale of the process.
         labels: the group of each image.
         ridge: added to the variance of every direction, as a share of the mean variance, so that directions of small variance
             are not amplified.
@@ -90,7 +92,7 @@ def whitening(images: Shaped[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n
     """
     values = np.asarray(images, np.float64)
     values = values / 127.5 - 1 if images.dtype == np.uint8 else values
-    factor = _factor(*images.shape[1:3])
+    factor = _factor(*images.shape[1:3]) if images.ndim == 4 else 1
     pixels = _pooled(values, factor)
     groups, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:

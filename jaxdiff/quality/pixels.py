@@ -1,10 +1,10 @@
-"""Exact distances between 8-bit images, and nearest neighbours."""
+"""Exact distances between 8-bit images, or between windows of series, and nearest neighbours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped, UInt8
 
 from jaxdiff.errors import InputError
 
@@ -20,10 +20,11 @@ EXACT = 1024
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The K nearest images to each of N images, in order of distance.
+    """The K nearest images to each of N images, or windows of series, in order of distance.
 
     Fields:
-        distances: root mean square over pixels and channels, in grey levels (N, K).
+        distances: root mean square over pixels and channels, in grey levels; of windows over rows and columns, in the unit of
+            the windows (N, K).
         indices: of the neighbours, in 0..M-1 (N, K). The first of equally near images comes first; the order of later ties is
             unspecified.
         mirrored: whether the neighbour's mirror image is the nearer one (N, K).
@@ -35,8 +36,8 @@ class Neighbours:
 
 
 def neighbours(
-    points: UInt8[np.ndarray, "n h w c"],
-    others: UInt8[np.ndarray, "m height width channels"] | None = None,
+    points: Shaped[np.ndarray, "n ..."],
+    others: Shaped[np.ndarray, "m ..."] | None = None,
     count: int = 1,
     *,
     flips: bool = False,
@@ -46,19 +47,23 @@ def neighbours(
     """The nearest of other images to each image, by exact distances.
 
     Squared distances of 8-bit images are integers: products are summed in float32 while that is exact, and those sums in
-    float64, which is exact below 2^53. Memory is bounded by `ENTRIES`.
+    float64, which is exact below 2^53. Of floating-point windows of series, neighbours are found by products in float64, and
+    their distances are then sums of squared differences: 0 for equal windows alone. Memory is bounded by `ENTRIES`.
 
     Arguments:
-        points: at least one image, uint8 (N, H, W, C).
-        others: at least `count` (M, H, W, C); None compares each image with the other `points`.
+        points: at least one image, uint8 (N, H, W, C), or window, floating point and finite (N, L, F).
+        others: at least `count` (M, H, W, C) or (M, L, F); None compares each image with the other `points`.
         count: K, the number of neighbours, at least 1.
-        flips: use the smaller of the distances to an image and to its mirror image, left to right.
+        flips: of images, use the smaller of the distances to an image and to its mirror image, left to right.
         groups: a group for each of `others` (M,); only the nearest image of each group is a neighbour.
         advance: called with the number of `points` done since the last call.
 
     Raises:
-        InputError: too few images or groups, or images of different sizes.
+        InputError: too few images or groups, images of different sizes, or mirrored windows.
     """
+    exact = points.dtype == np.uint8
+    if flips and not exact:
+        raise InputError("`flips` is for images, and windows of series have no mirror images")
     known = points if others is None else others
     if not len(points) or not len(known) or known.shape[1:] != points.shape[1:]:
         raise InputError(f"`points` and `others` must be images of one size, got shapes {points.shape} and {known.shape}")
@@ -85,7 +90,10 @@ def neighbours(
         if groups_of_many is not None:
             groups_of_many.keep_nearest(block)
         found = _least(block, count)
-        indices[part], squares[part] = found, np.take_along_axis(block, found, axis=1)
+        near = np.take_along_axis(block, found, axis=1)
+        if not exact:
+            found, near = _from_differences(points[part], known, found)
+        indices[part], squares[part] = found, near
         if turned is not None:
             mirrored[part] = np.take_along_axis(turned, found, axis=1)
         if advance is not None:
@@ -93,8 +101,25 @@ def neighbours(
     return Neighbours(np.sqrt(squares / points[0].size), indices, mirrored)
 
 
-def _squares(points: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "m h w c"]) -> Float64[np.ndarray, "n m"]:
-    """Squared Euclidean distances in grey levels: integers, exact below 2^53."""
+def _from_differences(
+    points: Float[np.ndarray, "n ..."], known: Float[np.ndarray, "m ..."], found: Int[np.ndarray, "n k"]
+) -> tuple[Int[np.ndarray, "n k"], Float64[np.ndarray, "n k"]]:
+    """Neighbours in the order of their squared distances, which are computed from differences: products lose digits."""
+    squares = np.empty(found.shape)
+    for row, (point, nearest) in enumerate(zip(points, found, strict=True)):
+        apart = known[nearest].astype(np.float64) - point
+        squares[row] = np.square(apart).reshape(len(nearest), -1).sum(axis=1)
+    order = squares.argsort(axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(squares, order, axis=1)
+
+
+def _squares(points: Shaped[np.ndarray, "n ..."], others: Shaped[np.ndarray, "m ..."]) -> Float64[np.ndarray, "n m"]:
+    """Squared Euclidean distances: of images in grey levels, integers, exact below 2^53; of windows up to rounding."""
+    if points.dtype != np.uint8:
+        x, y = (each.reshape(len(each), -1).astype(np.float64) for each in (points, others))
+        centre = y.mean(axis=0)
+        x, y = x - centre, y - centre
+        return np.maximum(np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1) - 2 * x @ y.T, 0)
     x, lengths = _centred(points)
     block = np.empty((len(points), len(others)))
     for start in range(0, len(others), COLUMNS):
@@ -146,9 +171,12 @@ class _Groups:
         kept."""
         if not len(self.columns):
             return
-        # integer keys, so that the position in the group breaks ties; infinity is not an integer
-        places = np.arange(len(self.columns)) - np.repeat(self.starts, self.sizes)
         own = block[:, self.columns]
-        keys = np.where(np.isfinite(own), own, 1 << 40).astype(np.int64) * int(self.sizes.max()) + places
-        least = np.repeat(np.minimum.reduceat(keys, self.starts, axis=1), self.sizes, axis=1)
-        block[:, self.columns] = np.where(keys == least, own, np.inf)
+        nearest = own == self._of_all(np.minimum.reduceat(own, self.starts, axis=1))
+        # the position in the group breaks ties
+        places = np.where(nearest, np.arange(len(self.columns)), len(self.columns))
+        first = places == self._of_all(np.minimum.reduceat(places, self.starts, axis=1))
+        block[:, self.columns] = np.where(nearest & first, own, np.inf)
+
+    def _of_all(self, of_groups: Shaped[np.ndarray, "n g"]) -> Shaped[np.ndarray, "n l"]:
+        return np.repeat(of_groups, self.sizes, axis=1)

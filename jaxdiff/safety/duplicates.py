@@ -1,10 +1,10 @@
-"""Duplicates among images: connected groups of images within a given distance."""
+"""Duplicates among images, or windows of series: connected groups of those within a given distance."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from jaxtyping import Bool, Float64, Int, UInt8
+from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
 
 from jaxdiff.bands import cosine_basis
 from jaxdiff.errors import InputError
@@ -24,8 +24,8 @@ class Duplicates:
     Fields:
         groups: the index of the first image of each image's group (N,); an image without duplicates is a group of its own.
         exact: the number of images that equal an earlier one in every pixel (or its mirror image, with `flips`).
-        distance: the threshold, in grey levels. Groups are connected components: two images that are both near to a third are
-            in one group, at any distance from one another.
+        distance: the threshold, in grey levels, or in the unit of the windows. Groups are connected components: two images that
+            are both near to a third are in one group, at any distance from one another.
     """
 
     groups: Int[np.ndarray, " n"]
@@ -48,23 +48,29 @@ class Duplicates:
         return int(np.bincount(self.groups).max())
 
 
-def find_duplicates(images: UInt8[np.ndarray, "n h w c"], *, distance: float = 0.0, flips: bool = False) -> Duplicates:
+def find_duplicates(images: Shaped[np.ndarray, "n ..."], *, distance: float = 0.0, flips: bool = False) -> Duplicates:
     """Groups images whose distance is at most `distance`; exact.
 
     An orthonormal projection does not increase distances. Pairs are therefore compared by their means first, then in the lowest
-    frequencies (the orthonormal DCT-II), and only the remaining pairs in full, in integers.
+    frequencies (the orthonormal DCT-II), and only the remaining pairs in full, in integers. Windows of series are compared by
+    products in float64 first, and pairs that may be near by their differences.
 
     Arguments:
-        images: at least one, uint8 (N, H, W, C).
-        distance: root mean square over pixels and channels, in grey levels, at least 0; 0 finds exact duplicates.
-        flips: use the smaller of the distances to an image and to its mirror image, left to right.
+        images: at least one, uint8 (N, H, W, C), or windows of series, floating point and finite (N, L, F).
+        distance: root mean square over pixels and channels, in grey levels, at least 0; 0 finds exact duplicates. Of windows
+            over rows and columns, in their unit.
+        flips: of images, use the smaller of the distances to an image and to its mirror image, left to right.
 
     Raises:
-        InputError: no images, or a distance below 0.
+        InputError: no images, a distance below 0, or mirrored windows.
     """
     if not len(images) or not distance >= 0:
         raise InputError(f"`images` must be at least one and `distance` at least 0, got {len(images)} and {distance}")
     limit = distance**2 * images[0].size * (1 + 1e-12)
+    if images.dtype != np.uint8:
+        if flips:
+            raise InputError("`flips` is for images, and windows of series have no mirror images")
+        return _of_windows(images, distance, limit)
     low = _lowest(images)
     mean = low[:, 0, 0].sum(axis=1) / np.sqrt(images.shape[-1])  # the projection on grey, invariant under mirroring
     order = np.argsort(mean, kind="stable")
@@ -84,6 +90,27 @@ def find_duplicates(images: UInt8[np.ndarray, "n h w c"], *, distance: float = 0
     squares = _exact_squares(images, pairs, flips)
     groups, equal = (_first_of_group(pairs[chosen], len(images)) for chosen in (squares <= limit, squares == 0))
     return Duplicates(groups, len(images) - len(np.unique(equal)), distance)
+
+
+def _of_windows(windows: Float[np.ndarray, "n l f"], distance: float, limit: float) -> Duplicates:
+    """As `find_duplicates`, of windows, with the limit of squared distances."""
+    flat = windows.reshape(len(windows), -1).astype(np.float64)
+    flat -= flat.mean(axis=0)
+    lengths = np.square(flat).sum(axis=1)
+    slack = 1e-12 * (1 + 4 * lengths.max())  # above the rounding error of the products
+    found = []
+    for start in range(0, len(flat), ROWS):
+        rows = flat[start : start + ROWS]
+        squares = lengths[start : start + ROWS, None] + lengths[start:] - 2 * rows @ flat[start:].T
+        near = np.stack(np.nonzero(np.triu(squares <= limit + slack, 1)), axis=1)
+        found.append(near + start)
+    pairs = np.concatenate(found)
+    squares = np.empty(len(pairs))
+    for start in range(0, len(pairs), PAIRS):
+        first, second = (windows[own].astype(np.float64) for own in pairs[start : start + PAIRS].T)
+        squares[start : start + PAIRS] = np.square(first - second).sum(axis=(1, 2))
+    groups, equal = (_first_of_group(pairs[chosen], len(flat)) for chosen in (squares <= limit, squares == 0))
+    return Duplicates(groups, len(flat) - len(np.unique(equal)), distance)
 
 
 def _lowest(images: UInt8[np.ndarray, "n h w c"]) -> Float64[np.ndarray, "n a b c"]:

@@ -1,5 +1,8 @@
 """Memorisation: synthetic images that are unusually near to one training image, by exact distances in pixels.
 
+Windows of time series are measured in the same way, on the scale of their model: floating-point arrays (N, L, F) in place of
+images, without mirror images.
+
 A small distance alone is no evidence: a smooth image is near to every image. Carlini et al. (2023, section 5) divide it by the
 mean distance to the n nearest training images. That ratio has no absolute scale: the share of held-out real images with a ratio
 below 1 is the control, and the excess over it is memorised. Duplicates in the training set are grouped first: as neighbours at
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, Shaped
 
 from jaxdiff.defaults import ALPHA, NEIGHBOURS
 from jaxdiff.errors import InputError
@@ -31,7 +34,8 @@ class Closeness:
     """The distances of N images to the training images; all fields have shape (N,).
 
     Fields:
-        distance: d1, to the nearest training image: root mean square over pixels and channels, in grey levels.
+        distance: d1, to the nearest training image: root mean square over pixels and channels, in grey levels (of windows over
+            rows and columns, in their unit).
         ratio: d1 / (alpha mean(d1, ..., dn)) over the n nearest groups of duplicates, in [0, 1 / alpha]: memorised below 1.
         gap: d1 / d2, in [0, 1]: near 0 where only one training image is near.
         nearest: the index of the nearest training image.
@@ -91,9 +95,7 @@ class Memorization:
     held_out_ratio: tuple[float, ...]
 
 
-def near_distance(
-    train: UInt8[np.ndarray, "m h w c"], held_out: UInt8[np.ndarray, "n height width channels"], *, flips: bool = False
-) -> float:
+def near_distance(train: Shaped[np.ndarray, "m ..."], held_out: Shaped[np.ndarray, "n ..."], *, flips: bool = False) -> float:
     """The distance below which two images count as near duplicates, in grey levels.
 
     It is half of the .01 quantile of the held-out images' distances to their nearest training image. Held-out images that equal
@@ -113,8 +115,8 @@ def near_distance(
 
 
 def closeness(
-    images: UInt8[np.ndarray, "n h w c"],
-    train: UInt8[np.ndarray, "m height width channels"],
+    images: Shaped[np.ndarray, "n ..."],
+    train: Shaped[np.ndarray, "m ..."],
     duplicates: Duplicates,
     *,
     neighbours: int = NEIGHBOURS,
@@ -125,8 +127,8 @@ def closeness(
     """The distances of images to the nearest training image of each group of duplicates.
 
     Arguments:
-        images: at least one, uint8 (N, H, W, C).
-        train: the training images.
+        images: at least one, uint8 (N, H, W, C), or windows (N, L, F).
+        train: the training images, or windows.
         duplicates: of `train`.
         neighbours: n of the ratio, at least 2 and at most the number of groups of `train`.
         alpha: of the ratio, above 0.
@@ -143,7 +145,7 @@ def closeness(
     if duplicates.distinct < neighbours:
         raise InputError(
             f"`train` must have at least as many distinct images as `neighbours`, {neighbours}; got {len(train)} images, of "
-            f"which {duplicates.removed} are duplicates within {duplicates.distance:.3g} grey levels"
+            f"which {duplicates.removed} are duplicates within {duplicates.distance:.3g} of one another"
         )
     found = nearest_images(images, train, neighbours, flips=flips, groups=duplicates.groups, advance=advance)
     first = found.distances[:, 0]

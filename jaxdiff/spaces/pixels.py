@@ -35,6 +35,9 @@ class Pixels(Space):
     array: ClassVar[str] = "images"
     dtype: ClassVar[str] = "uint8"
     image_files: ClassVar[bool] = True
+    noun: ClassVar[str] = "images"
+    distance_unit: ClassVar[str] = "grey levels"
+    mirrored: ClassVar[bool] = True
 
     def __post_init__(self):
         check_bounds(self)

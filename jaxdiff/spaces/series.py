@@ -54,6 +54,9 @@ class Series(Space):
     name: ClassVar[str] = "series"
     array: ClassVar[str] = "series"
     dtype: ClassVar[str] = "float64"
+    noun: ClassVar[str] = "windows"
+    distance_unit: ClassVar[str] = "on the scale where the training windows fill [-1, 1]"
+    overlapping: ClassVar[bool] = True
 
     def __post_init__(self):
         _checked(self.columns)
@@ -103,6 +106,15 @@ class Series(Space):
     def policy(self) -> Unbounded:
         """No clipping: values beyond those of the training data are possible."""
         return Unbounded()
+
+    @property
+    def described(self) -> dict[str, list[str]]:
+        """The columns; see `Space.described`."""
+        return {"columns": list(self.columns)}
+
+    def compared(self, shown: Float[np.ndarray, "b length f"]) -> Float[np.ndarray, "b length f"]:
+        """Scaled windows; see `Space.compared`."""
+        return self.encode(shown)
 
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b length f"]:
         """Scaled windows, float32; see `Space.encode`. Windows on the host are scaled in float64."""

@@ -22,12 +22,21 @@ class Space(ABC):
         array: the name of the samples in npz files and error messages.
         dtype: NumPy's name for the dtype of decoded samples.
         image_files: whether decoded samples can be written as image files.
+        noun: what decoded samples are, in the plural.
+        distance_unit: the unit of distances between `compared` samples, in words.
+        mirrored: whether the mirror image of a sample, left to right, is a sample of the same kind.
+        overlapping: whether samples of real data may share most of their values, as windows of one series do, so that near
+            ones are no duplicates.
     """
 
     name: ClassVar[str]
     array: ClassVar[str]
     dtype: ClassVar[str]
     image_files: ClassVar[bool] = False
+    noun: ClassVar[str] = "samples"
+    distance_unit: ClassVar[str] = "root mean square"
+    mirrored: ClassVar[bool] = False
+    overlapping: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -58,6 +67,15 @@ class Space(ABC):
     def decoded_by(self) -> dict[str, Any]:
         """What a set records of the way in which its samples are decoded, JSON-ready; empty where there is no choice."""
         return {}
+
+    @property
+    def described(self) -> dict[str, list[str]]:
+        """The arrays of names that an npz file of decoded samples has beside them."""
+        return {}
+
+    def compared(self, shown: Shaped[np.ndarray, "b ..."]) -> Shaped[np.ndarray, "b ..."]:
+        """The arrays between which distances of decoded samples are measured: the samples themselves."""
+        return shown
 
     @abstractmethod
     def encode(self, shown: Shaped[Any, "b ..."]) -> Float[Any, "b ..."]:

@@ -92,7 +92,7 @@ class ImageGuard(Reading, Guard):
 
     unsafe: str | None = None
     """Unsafe images: a set of samples, a folder, .zip, .tar, .npz or .parquet, or a selection by attribute
-    such as `embedded:glasses=yes`."""
+    such as `embedded:glasses=yes`. Models of series: a set of samples, an .npz of windows, a table, or a selection."""
     unsafe_split: Literal["train", "validation", "test", "all"] | None = None
     """Split of the unsafe images to use; by default train of a data set with splits of its own, and all of one without."""
     unsafe_count: Count | None = None
@@ -139,7 +139,7 @@ class ImageGuard(Reading, Guard):
         from jaxdiff._console.unsafe import encoded
 
         space, reading = chosen.model.space, {"layout": self.layout, "range": self.range, "links": self.follow_links}
-        return encoded(spec, self.unsafe_split, space, count, self.value_names, **reading)
+        return encoded(spec, self.unsafe_split, space, count, self.value_names, training=chosen.model.training, **reading)
 
     @abc.abstractmethod
     def around(self, chosen: Any, unsafe: "References") -> tuple[Callable[[Callable, Place], Callable], dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, Shaped
 
-from jaxdiff.data.attributes import Attribute
+from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.data.series.table import SeriesTable
 from jaxdiff.data.source import Source
 from jaxdiff.errors import InputError
@@ -132,6 +132,13 @@ class SeriesSource(Source):
             name=name or self.name, table=self.table, whole=self._whole,
         )  # fmt: skip
         made.layout, made.notes, made.space = self.layout, self.notes, self.space
+        return made
+
+    def with_attributes(self, names: Sequence[str]) -> "SeriesSource":
+        """The windows with these attributes alone, in this order. Raises `InputError` for an unknown one."""
+        columns = [find(self.attributes, name) for name in names]
+        made = self.take(np.arange(len(self)))
+        made.attributes, made.labels = tuple(self.attributes[column] for column in columns), self.labels[:, columns]
         return made
 
     def require_complete(self) -> None:
