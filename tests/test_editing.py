@@ -129,7 +129,13 @@ def test_masked_decoding_is_the_loop_of_diffedit(inside, images, mask, path):
 
 @pytest.mark.parametrize(
     ("process", "solver"),
-    [(process(), DDIM(5)) for process in (vp_linear, ve, edm, sub_vp, flow)] + [(PROCESS, Heun(5)), (PROCESS, DPMSolver(5))],
+    [
+        (vp_linear(), DDIM(5)),
+        (edm(), DDIM(5)),
+        (PROCESS, Heun(5)),
+        *(pytest.param(process(), DDIM(5), marks=pytest.mark.slow) for process in (ve, sub_vp, flow)),
+        pytest.param(PROCESS, DPMSolver(5), marks=pytest.mark.slow),
+    ],
     ids=lambda each: each.name,
 )
 def test_unmasked_pixels_end_as_they_began_bit_for_bit(process, solver, mask, rng):

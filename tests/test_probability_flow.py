@@ -193,7 +193,7 @@ def test_encoding_is_of_the_order_of_the_solver_and_decoding_undoes_it(solver, r
     assert np.log2(back[0] / back[1]) == pytest.approx(returned, abs=0.3)
 
 
-@pytest.mark.parametrize("solver", [DDIM, Heun], ids=lambda solver: solver.name)
+@pytest.mark.parametrize("solver", [pytest.param(DDIM, id="ddim"), pytest.param(Heun, id="heun", marks=pytest.mark.slow)])
 def test_a_switched_encoding_takes_each_condition_on_its_side_of_the_breakpoint(solver, x0):
     process, (low, high) = vp_linear(), levels(vp_linear())
     at = np.float32(np.linspace(0.03, 0.9, 64))

@@ -1,14 +1,17 @@
-"""The tutorials run, and their own assertions hold.
+"""The tutorials run, and their own assertions hold; what they take from the library is there.
 
-Here they draw fewer images in fewer steps, and train classifiers for less long; `make docs` runs them as they stand.
+Here they draw fewer images in fewer steps, and train classifiers for less long; `make docs` runs them all as they stand.
 """
 
+import ast
+import importlib
 import warnings
 
 import matplotlib.pyplot as plt
 import pytest
 from jax._src import monitoring
 
+import jaxdiff
 from tests.docs.pages import ROOT, blocks
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("[!i]*.md"))
@@ -23,6 +26,8 @@ SMALLER = {
     "your-own-guidance": {"count = 12": "count = 4", "DDIM(12)": "DDIM(4)"},
 }  # fmt: skip
 """What stands once in a tutorial, and what takes its place."""
+LONG = {"fair-faces", "fair-firefighters", "safe-faces"}
+"""Those that draw with the shipped models and train classifiers: run by `make docs` and `make test-all`."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,9 @@ def surroundings(monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in LONG)) for page in TUTORIALS]
+)
 def test_tutorials_run(page, monkeypatch):
     cells = [block for block in blocks(page) if block.language == "{code-cell}"]
     assert cells
@@ -48,3 +55,26 @@ def test_tutorials_run(page, monkeypatch):
             for each, smaller in SMALLER[page.stem].items():
                 text = text.replace(each, smaller)
             exec(compile(text, cell.name, "exec"), names)
+
+
+def dotted(node) -> list[str] | None:
+    """The names of `a.b.c`; of anything else None."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    inner = dotted(node.value) if isinstance(node, ast.Attribute) else None
+    return None if inner is None else [*inner, node.attr]
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_what_tutorials_take_from_the_library_is_there(page):
+    text = "\n".join(cell.text for cell in blocks(page) if cell.language == "{code-cell}")
+    taken = 0
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("jaxdiff"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, each.name) for each in node.names), ast.unparse(node)
+        elif isinstance(node, ast.Attribute) and (names := dotted(node)) and names[0] == "jd":
+            found, taken = jaxdiff, taken + 1
+            for name in names[1:]:
+                found = getattr(found, name)
+    assert taken >= 2

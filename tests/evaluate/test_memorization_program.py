@@ -120,7 +120,7 @@ def test_an_old_at_risk_file_is_removed(evaluate, tmp_path, data, capsys):
     assert content["sets"][0]["count"] == [30, 30] and content["train"]["duplicates_within"] == 0
 
 
-@pytest.mark.parametrize("condition", ["own", "null"])
+@pytest.mark.parametrize("condition", ["own", pytest.param("null", marks=pytest.mark.slow)])
 def test_membership_attack_at_each_time_and_condition(evaluate, tmp_path, data, save_model, capsys, condition):
     save_model(tmp_path / "run")
     status = evaluate(

@@ -49,7 +49,12 @@ MIXTURE = modes()
 # --- closed forms (two Gaussians of one covariance) ---
 
 
-@pytest.mark.parametrize("process", [vp_linear(), COSINE], ids=lambda p: p.name)
+processes = pytest.mark.parametrize(
+    "process", [pytest.param(vp_linear(), id="vp_linear", marks=pytest.mark.slow), pytest.param(COSINE, id=COSINE.name)]
+)
+
+
+@processes
 def test_the_direct_search_finds_the_exact_point(process, key):
     """kappa = c sqrt(abar / v) = 1/2, so SNR(tau) = 1 / (3 c²)."""
     for std in (3.0, 1.0, 0.7, 0.5, 0.25):
@@ -70,7 +75,7 @@ def test_the_direct_search_finds_the_exact_point(process, key):
         assert abs(found.tau - grid[np.argmin([found.curve[found.taus.index(tau)] for tau in grid])]) < 0.5 / 12
 
 
-@pytest.mark.parametrize("process", [vp_linear(), COSINE], ids=lambda p: p.name)
+@processes
 def test_the_theorems_point_on_a_shared_path_has_its_closed_form(process, key):
     """The integral of beta / sigma (eps_0 - eps_1) is halved where abar = 1 / (1 + c)²: the exact point for c = 1 alone."""
     for std in (1.0, 0.5):

@@ -34,7 +34,7 @@ class Target:
     Attributes:
         write: writes valid files into a folder, the smallest that have every part, and returns what is read.
         read: reads it and checks that what it returns is well formed, by assertions.
-        examples: twice as many as the damaged inputs that the tests try; `make fuzz` tries many more.
+        examples: four times as many as the damaged inputs that the tests try; `make fuzz` tries many more.
         files: a pattern of the files that are damaged.
     """
 

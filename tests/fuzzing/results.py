@@ -110,7 +110,7 @@ RESULTS: dict[str, Target] = {
     "search of pairs": _search(_PAIRS),
     "spectral search": _search(_BANDS),
     "training run": Target(_training, _resume),
-    "checkpoint of training": Target(_checkpoint, _restore, examples=20),
+    "checkpoint of training": Target(_checkpoint, _restore, examples=40),
     "checkpoint of training, its position": Target(_checkpoint, _restore, examples=20, files="position/metadata"),
     "report": Target(_report, _page, examples=30, files="report/report.json"),
 }

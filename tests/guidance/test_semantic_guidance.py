@@ -232,7 +232,14 @@ def test_weights_are_the_shares_where_the_means_agree():
     np.testing.assert_allclose(mixture_weights(means[0], means, jnp.asarray(SHARES, jnp.float32)), [SHARES] * 2, atol=1e-6)
 
 
-@pytest.mark.parametrize("reference", [SHARES, [1 / 3, 1 / 3, 1 / 3], [0.1, 0.0, 0.9]])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        pytest.param(SHARES, marks=pytest.mark.slow),  # as the marginal, below
+        pytest.param([1 / 3, 1 / 3, 1 / 3], marks=pytest.mark.slow),
+        [0.1, 0.0, 0.9],
+    ],
+)
 def test_score_mixing_samples_the_values_in_the_shares_of_the_reference(reference, key):
     """4,000 samples: each share within four standard errors and the solver's bias of one point."""
     count, skewed = 4_000, Skewed()

@@ -126,8 +126,11 @@ def both_ways(guided, process, solver, key, n=4):
 
 @pytest.mark.parametrize(
     ("process", "solver"),
-    [(COSINE, DDIM(1500)), (COSINE, DPMSolver(200, spacing="uniform")), (vp_linear(), DDIM(1500))],
-    ids=["cosine, ddim", "cosine, dpm_solver", "linear, ddim"],
+    [
+        pytest.param(COSINE, DDIM(1500), id="cosine, ddim", marks=pytest.mark.slow),
+        pytest.param(COSINE, DPMSolver(200, spacing="uniform"), id="cosine, dpm_solver"),
+        pytest.param(vp_linear(), DDIM(1500), id="linear, ddim"),
+    ],
 )
 def test_each_band_follows_its_own_closed_form(process, solver, key, rng):
     """Band k's difference of the switched outputs is (mu_1 - mu_0)_k (1 - 2 kappa_k(tau_k)), whatever the other bands do."""
@@ -243,8 +246,12 @@ def test_a_point_that_bands_share_is_one_breakpoint():
 
 @pytest.mark.parametrize(
     "solver",
-    [DDIM(9), DPMSolver(9, spacing="uniform"), Heun(9, spacing="uniform"), PredictorCorrector(9)],
-    ids=lambda solver: solver.name,
+    [
+        pytest.param(DDIM(9), id="ddim"),
+        pytest.param(DPMSolver(9, spacing="uniform"), id="dpm_solver", marks=pytest.mark.slow),
+        pytest.param(Heun(9, spacing="uniform"), id="heun"),
+        pytest.param(PredictorCorrector(9), id="predictor_corrector", marks=pytest.mark.slow),
+    ],
 )
 def test_a_second_evaluation_is_paid_only_while_bands_disagree(solver, key):
     """Rows counted at run time, by a callback in the denoiser."""

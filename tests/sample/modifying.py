@@ -75,11 +75,16 @@ def first(drawing: Drawing, count=2) -> np.ndarray:
         return drawing.draw(np.arange(count, dtype=np.int32), drawing.ends(4)[:count])[0]
 
 
+def given_of(drawing: Drawing) -> tuple:
+    """The denoiser and the condition that a program of four samples is given."""
+    condition = drawing.method.condition(drawing.plan, np.arange(4, dtype=np.int32), drawing.ends(4))
+    return drawing.denoiser(condition), condition
+
+
 def trace(drawing: Drawing) -> None:
     """Runs through the program of a drawing by its shapes alone."""
     chosen, rows = drawing.chosen, np.arange(4, dtype=np.int32)
-    condition = drawing.method.condition(drawing.plan, rows, drawing.ends(4))
-    denoise = drawing.denoiser(condition)
+    denoise, condition = given_of(drawing)
     given = {"shape": chosen.model.shape, "solver": chosen.solver, "key": drawing.key}
     run = lambda condition, rows: sample(denoise, chosen.model.process, condition=condition, indices=rows, **given)  # noqa: E731
     assert jax.eval_shape(run, condition, rows).shape == (4, *chosen.model.shape)

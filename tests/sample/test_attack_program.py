@@ -208,23 +208,25 @@ def by_prompt(tmp_path_factory):
 
 
 def test_embeddings_of_prompts_move_within_their_radius(by_prompt, tmp_path, monkeypatch):
-    """The first evaluation is the drawn set; decoded images are scored; the noise stays, and each embedding within its ball."""
+    """The first evaluation is the drawn set; decoded images are scored; the noise stays, and each embedding within its ball.
+
+    The random search of them is attacked behind a filter below.
+    """
     whole, attacks = safety.attack, []
     monkeypatch.setattr(
         attacking.safety, "attack", lambda *given, **named: attacks.append((whole(*given, **named), named)) or attacks[-1][0]
     )
-    out = attacking.attack(made(Attack, out=tmp_path / "out", **by_prompt))
+    out = attacking.attack(made(Attack, out=tmp_path / "out", search=("gradient",), **by_prompt))
     report = json.loads((out / "attack.json").read_text())
     searched = ("seek", "score", "verdict", "budget", "noise_radius", "prompt_radius")
     (drawn,) = draw(made(Draw, out=tmp_path / "drawn", **{name: by_prompt[name] for name in by_prompt if name not in searched}))
     odds = load_classifier(by_prompt["score"]).log_odds(("yes",))
     of = lambda pictures: np.asarray(odds(jnp.asarray(pictures, jnp.float32) / 127.5 - 1, EARLIEST)).mean()  # noqa: E731
-    for name in ("gradient", "random"):
-        curve = report["searches"][name]["log_odds"]
-        np.testing.assert_allclose(curve[0], of(images(drawn)), rtol=0.02, atol=0.02)
-        np.testing.assert_allclose(curve[-1], of(images(out / name)), rtol=0.02, atol=0.02)
-    assert report["searches"]["gradient"]["log_odds"][-1] > report["searches"]["gradient"]["log_odds"][0] + 1e-3
-    assert len(attacks) == 4
+    curve = report["searches"]["gradient"]["log_odds"]
+    np.testing.assert_allclose(curve[0], of(images(drawn)), rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(curve[-1], of(images(out / "gradient")), rtol=0.02, atol=0.02)
+    assert curve[-1] > curve[0] + 1e-3
+    assert len(attacks) == 2
     for found, named in attacks:
         (point,), (start,) = found.points, [leaf for leaf in jax.tree.leaves(named["condition"]) if leaf.ndim == 3]
         moved, norms = (np.linalg.norm(np.reshape(each, (len(each), -1)), axis=1) for each in (point - start, start))

@@ -19,11 +19,11 @@ from tests.sample.modifying import (
     OF_LABELS,
     OF_PROMPTS,
     STEPS,
-    UNSAFE,
     VALUES,
     drawing_of,
     evaluations_made,
     first,
+    given_of,
     options_of,
     trace,
 )
@@ -42,22 +42,38 @@ def test_every_modifier_is_tried():
 
 
 @pytest.mark.parametrize("method", OF_LABELS)
-def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, method):
-    """Shapes alone: the program of each pair is traced."""
-    for name in VALUES:
+@pytest.mark.parametrize("traced", ["a third", pytest.param("the rest", marks=pytest.mark.slow)])
+def test_a_method_combines_with_every_modifier_or_says_why_not(folder, guide, method, traced):
+    """Shapes alone: the program of each pair is traced, of a third of them in `make test`; each modifier with two methods."""
+    for place, name in enumerate(VALUES, OF_LABELS.index(method)):
         if (method, name) in REFUSED:
             flag = MODIFIERS[name].spelled()
             with pytest.raises(InputError, match=f"got --method {method} with {flag}|{method} .*does not support {flag}"):
                 options_of(folder, guide, method, [name])
             continue
         drawing = drawing_of(options_of(folder, guide, method, [name]))
-        trace(drawing)
+        if (place % 3 == 0) == (traced == "a third"):
+            trace(drawing)
         assert drawing.evaluations >= STEPS, name
 
 
-@pytest.mark.parametrize(("name", "method"), list(zip(VALUES, cycle(["switching", "vanilla"]), strict=False)))
+@pytest.mark.parametrize("name", VALUES)
+def test_another_number_of_a_modifier_is_another_leaf_of_the_same_program(folder, guide, name):
+    """What a program is compiled for: the structure of its denoiser and condition, and the shapes of their leaves."""
+    one, two = (given_of(drawing_of(options_of(folder, guide, "switching", [name], number))) for number in (0, 1))
+    (leaves, tree), (others, same) = map(jax.tree.flatten, (one, two))
+    assert tree == same and list(map(jax.typeof, leaves)) == list(map(jax.typeof, others))
+    assert any(not np.array_equal(leaf, other) for leaf, other in zip(leaves, others, strict=True))
+
+
+def modified():
+    """Each modifier with a method that nests or with one that does not, in turn; some of them in `make test`."""
+    for name, method in zip(VALUES, cycle(["switching", "vanilla"]), strict=False):
+        yield pytest.param(name, method, marks=[] if name in ("autoguidance", "safe", "negative") else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "method"), list(modified()))
 def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name, method):
-    """Under a method that nests and one that does not, in turn: the numbers are leaves of the modifier's own tree."""
     one, two = (drawing_of(options_of(folder, guide, method, [name], number)) for number in (0, 1))
     before = first(one)
     programs = driver._sample._cache_size()
@@ -66,7 +82,11 @@ def test_another_number_of_a_modifier_compiles_nothing(folder, guide, name, meth
     assert not np.array_equal(before, after), f"the numbers of {name} do nothing"
 
 
-@pytest.mark.parametrize("method", OF_LABELS)
+# in each two conditions, three evaluations, and a mask before it
+FEW = {"switching", "fair_diffusion", "editing"}
+
+
+@pytest.mark.parametrize("method", [pytest.param(each, marks=[pytest.mark.slow] * (each not in FEW)) for each in OF_LABELS])
 def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
     others = {
         "mixing": {"mixing": 0.3}, "score_mixing": {"target": (0.3, 0.7)}, "fair_diffusion": {"edit_scale": 2.0},
@@ -84,10 +104,10 @@ def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
     [
         ("vanilla", ["classifier_free"]),
         ("switching", ["classifier_free", "safe"]),
-        ("spectral", []),
-        ("mixing", ["negative"]),
+        pytest.param("spectral", [], marks=pytest.mark.slow),
+        pytest.param("mixing", ["negative"], marks=pytest.mark.slow),
         ("fair_diffusion", []),
-        ("score_mixing", ["dynamic_negative"]),
+        pytest.param("score_mixing", ["dynamic_negative"], marks=pytest.mark.slow),
         ("editing", ["classifier_free"]),
     ],
     ids=str,
@@ -111,9 +131,10 @@ def test_a_search_names_what_it_does_not_support(folder):
             made(Search, model=folder, **options)
 
 
-def test_an_unconditional_model_is_drawn_and_guarded(unconditional, tmp_path):
+@pytest.mark.parametrize("guards", [["safe"], pytest.param(["repellency", "safety_flow"], marks=pytest.mark.slow)], ids=str)
+def test_an_unconditional_model_is_drawn_and_guarded(unconditional, tmp_path, guards):
     model = models.load(unconditional)
-    for number, options in enumerate([{}, UNSAFE, VALUES["repellency"][0], VALUES["safety_flow"][0]]):
+    for number, options in enumerate([{}, *(VALUES[guard][0] for guard in guards)]):
         (path,) = draw(
             made(
                 Draw, model=unconditional, out=tmp_path / str(number), count=6, batch_size=4, solver="ddim", steps=STEPS,

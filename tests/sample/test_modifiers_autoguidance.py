@@ -46,7 +46,12 @@ def test_scale_1_is_plain_sampling_bit_for_bit(folder, guide):
     np.testing.assert_array_equal(drawn, plain(folder))
 
 
-@pytest.mark.parametrize("method", ["vanilla", "switching", "spectral", "fair_diffusion", "editing"])
+# the network is wrapped before any method sees it
+QUICK = {"vanilla", "switching"}
+COUNTED = ["vanilla", "switching", "spectral", "fair_diffusion", "editing"]
+
+
+@pytest.mark.parametrize("method", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in COUNTED])
 def test_both_networks_are_counted(folder, guide, method, monkeypatch):
     drawing = drawing_of(options_of(folder, guide, method, ["autoguidance"]))
     assert evaluations_made(drawing, monkeypatch) == drawing.evaluations

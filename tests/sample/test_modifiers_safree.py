@@ -143,6 +143,7 @@ def test_fair_and_safe_by_prompt_in_one_run(drawn, files, pipeline):
     assert (found.sample_notes()["acted"] > 0).all() and (changed > 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_both_prompts_of_a_switch_are_filtered_under_a_guard(drawn, pipeline, files):
     """The unsafe images are those of a set; the switch is inside of the guard, and the filter outside of both."""

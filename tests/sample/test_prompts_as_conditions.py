@@ -68,7 +68,11 @@ def close(pair, tolerance: float = 1e-5) -> None:
     assert np.std(pair[0]) > 0.05 and not np.array_equal(pair[0][0], pair[0][1])
 
 
-@pytest.mark.parametrize("method", OF_LABELS)
+# one end, two ends, and a condition of every value
+QUICK = {"vanilla", "switching", "score_mixing"}
+
+
+@pytest.mark.parametrize("method", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in OF_LABELS])
 def test_a_method_draws_with_prompts_as_with_labels(method, both):
     close(both(lambda name: first(drawing_of(options_of(name, method=method)))))
 
@@ -77,8 +81,8 @@ def test_a_method_draws_with_prompts_as_with_labels(method, both):
     "options",
     [
         {"guidance_scale": 3.0},
-        {"guidance_scale": 3.0, "guidance_interval": (0.01, 1.0)},
-        {"guidance_scale": 3.0, "adaptive_projected": True},
+        pytest.param({"guidance_scale": 3.0, "guidance_interval": (0.01, 1.0)}, marks=pytest.mark.slow),
+        pytest.param({"guidance_scale": 3.0, "adaptive_projected": True}, marks=pytest.mark.slow),
         {"guard": "negative", **LABELS, "strength": 0.5},
         {**UNSAFE, "strength": 0.5, "guidance_scale": 3.0, "anchor": "unconditional"},
     ],

@@ -187,9 +187,9 @@ def test_edges_are_exact(folder, vanilla, tmp_path):
         pytest.param({"method": "score_mixing"}, marks=pytest.mark.slow),
         pytest.param({"method": "editing"}, marks=pytest.mark.slow),
         pytest.param({"method": "fair_diffusion", "edit_start": 0.5}, marks=pytest.mark.slow),
-        {"method": "spectral", "tau": (0.6, 0.5, 0.4), "edges": (1.0, 2.0)},
+        pytest.param({"method": "spectral", "tau": (0.6, 0.5, 0.4), "edges": (1.0, 2.0)}, marks=pytest.mark.slow),
         {"method": "switching", "tau": (0.5,), "start": "none"},
-        {"guard": "negative", "unsafe_label": ("group=woman",)},
+        pytest.param({"guard": "negative", "unsafe_label": ("group=woman",)}, marks=pytest.mark.slow),
     ],
     ids=lambda options: next(iter(options.values())),
 )
@@ -207,7 +207,7 @@ def test_a_guard_measures_distances_between_latents(folder, vanilla, tmp_path):
     assert np.abs(moved.astype(int) - images(vanilla)[:2]).max() > 1
 
 
-@pytest.mark.parametrize("metric", ["latent", "pixel"])
+@pytest.mark.parametrize("metric", [pytest.param("latent", marks=pytest.mark.slow), "pixel"])
 def test_the_search_under_a_scale_compares_latents_or_decoded_images(folder, tmp_path, metric):
     given = {"attribute": GROUP, "solver": "ddim", "steps": STEPS, "guidance_scale": SCALE, "batch": 2, "metric": metric}
     found = search(made(Search, model=folder, out=tmp_path / "tau.json", **given))
@@ -226,6 +226,7 @@ def test_the_search_under_a_scale_compares_latents_or_decoded_images(folder, tmp
     assert found.context["prompts"] == list(PROMPTS) and found.context["guidance_scale"] == SCALE
 
 
+@pytest.mark.slow  # as test_prompts_as_conditions.py has it of a search
 def test_tau_belongs_to_its_prompts(folder, tmp_path, call_program, capsys):
     given = {"attribute": GROUP, "solver": "ddim", "steps": STEPS, "batch": 2, "metric": "latent"}
     search(made(Search, model=folder, out=tmp_path / "tau.json", **given))

@@ -88,8 +88,8 @@ FORMS = {
 }
 
 
-# towards the prompt and away from the concept is from the unconditional mean, of another strength
-AGAIN = {"from the unconditional mean"}
+# from the unconditional mean as well, of other strengths
+AGAIN = {"from the unconditional mean", "towards the prompt and away from the concept"}
 
 
 @pytest.mark.parametrize("form", [pytest.param(form, marks=[pytest.mark.slow] * (form in AGAIN)) for form in FORMS])

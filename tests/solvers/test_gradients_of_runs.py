@@ -39,8 +39,8 @@ of_run = jax.value_and_grad(value, argnums=(0, 1, 2))
 """The value and its gradients; the driver compiles the run itself, and its transpose."""
 
 
-# of one step, of two evaluations a step, of noise at each step, and of several steps; the driver takes all of them alike
-QUICK = {"ddim", "heun", "euler_maruyama", "dpm_solver"}
+# of one step and of two evaluations, both with noise, and of several steps; the driver takes all of them alike
+QUICK = {"ddim", "heun", "dpm_solver"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SOLVERS])

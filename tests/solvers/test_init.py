@@ -64,12 +64,15 @@ def test_states_of_the_exact_law_at_the_start_end_with_the_law_of_the_data(solve
         assert side.std() == pytest.approx(0.2, rel=4 / (2 * len(side)) ** 0.5 + 0.03)
 
 
-# compiled as users do with --as-users: a solver of one step, one of several, and one whose noise is not that of its steps alone
+# in `make test`, and compiled as users do with --as-users:
+# a solver of one step, one of several, and one whose noise is not that of its steps alone
 AS_USERS = {"ddim", "unipc", "predictor_corrector"}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.bits] * (name in AS_USERS)) for name in SOLVERS], ids=SOLVERS
+    "name",
+    [pytest.param(name, marks=pytest.mark.bits if name in AS_USERS else pytest.mark.slow) for name in SOLVERS],
+    ids=SOLVERS,
 )
 def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit(name, key):
     # few steps of Euler-Maruyama are unstable

@@ -101,7 +101,11 @@ def test_the_path_begins_with_the_noise_and_ends_with_the_sample(key):
     np.testing.assert_array_equal(path[-1], sample(gaussian(process), process, **arguments))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# of each kind: one step, several, two evaluations with noise, a correction; the driver lays out the rows of all alike
+ROWS = {"ddim", "dpm_solver_sde", "heun_churned", "predictor_corrector"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ROWS)) for name in VARIANTS])
 def test_a_sample_depends_on_neither_its_neighbours_nor_their_number(name, key):
     """Each with a tau of its own, then with others beside it, then alone and unswitched; all at the reported cost."""
     # Euler-Maruyama refuses steps of log SNR above some 1.3
