@@ -18,13 +18,14 @@ from jaxdiff._console.output import claimed
 from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
-from . import speed_jaxdiff, speed_pytorch, speed_report, speed_text
+from . import speed_jaxdiff, speed_pytorch, speed_report, speed_series, speed_text
 from .options.speed import TASKS_OF, Speed
 from .provenance import provenance
 from .speed_comparisons import comparisons
 from .speed_framework import Variant
 from .speed_jaxdiff import Jaxdiff
 from .speed_pytorch import PyTorch
+from .speed_series_workload import SERIES, SeriesWorkload
 from .speed_text_workload import PIPELINES, TextWorkload
 from .speed_workload import NETWORKS, Workload
 from .timing import Benchmark, Run, best, time_alternately
@@ -50,12 +51,18 @@ def _run(options: Speed) -> dict[str, Any]:
         "authors_batch": options.authors_batch_size, "authors_steps": options.authors_steps, "count": options.count,
         "seed": options.seed,
     }  # fmt: skip
-    if options.text_to_image:
-        workload: Workload = TextWorkload(PIPELINES[options.network], **sizes)
-        builders = ((speed_text.build_pytorch,), (speed_text.build_jaxdiff,))
-    else:
-        workload = Workload(NETWORKS[options.network], **sizes)
-        builders = ((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
+    builders: tuple[tuple[Any, ...], ...]
+    match options.kind:
+        case "text":
+            workload: Workload = TextWorkload(PIPELINES[options.network], **sizes)
+            builders = ((speed_text.build_pytorch,), (speed_text.build_jaxdiff,))
+        case "series":
+            workload = SeriesWorkload(SERIES[options.network], **sizes)
+            build = speed_series.build_jaxdiff
+            builders = ((speed_series.build_pytorch,), (build, False), (build, True))
+        case "images":
+            workload = Workload(NETWORKS[options.network], **sizes)
+            builders = ((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
     with ExitStack() as stack:
 
         def worker(build: Callable[..., Any], *more: Any) -> Worker:
@@ -67,9 +74,10 @@ def _run(options: Speed) -> dict[str, Any]:
 
         pytorch, jaxdiff, *trainers = start(*builders)
         device = _device(options.device, pytorch.call("sees_gpu"), jaxdiff.call("sees_gpu"))
-        modes = [mode for mode in options.modes if device == "cuda" or mode not in speed_pytorch.GPU_MODES]
+        left_out = (*speed_pytorch.GPU_MODES * (device != "cuda"), *speed_pytorch.CHANNELS_LAST * (options.kind == "series"))
+        modes = [mode for mode in options.modes if mode not in left_out]
         if not modes:
-            raise InputError(f"--modes takes one that runs on a CPU too, got {' '.join(options.modes) or 'none'}")
+            raise InputError(f"--modes takes one that runs here, got {' '.join(options.modes) or 'none'}")
         others = start(*builders[:1] * (len(modes) - 1)) if device == "cuda" else [pytorch] * (len(modes) - 1)
         # a text-to-image pipeline is not trained
         trainer = trainers[0] if trainers else jaxdiff
@@ -143,7 +151,7 @@ def _measure(
     }
     report["versions"] |= pytorch.call("versions")
     mode = None
-    for comparison_in in comparisons(options.tasks or TASKS_OF[options.text_to_image], dtypes, modes):
+    for comparison_in in comparisons(options.tasks or TASKS_OF[options.kind], dtypes, modes):
         each = comparison_in(mode)
         benchmarks = [_benchmark(processes, variant, options.compile_limit) for variant in each.variants]
         with progress(f"{each.task}, {each.dtype}", len(benchmarks) * (options.rounds + 1)) as advance:
@@ -212,6 +220,6 @@ def _matrix_rate(dtype: str, processes: _Processes, products: tuple[int, int]) -
 def _title(report: dict[str, Any]) -> str:
     options = report["options"]
     return (
-        f"{options['network']} ({report['network']['parameters'] / 1e6:.1f} M parameters), DDIM {options['steps']}, "
+        f"{options['network']} ({report['network']['parameters'] / 1e6:.1f} M parameters), {options['steps']} steps, "
         f"batch {options['batch_size']}; {report['machine']}"
     )

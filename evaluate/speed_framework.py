@@ -107,7 +107,7 @@ class Framework(ABC):
         """Matrix operations of a run in this framework; None if they are not counted."""
         images = self.workload.images_of(task)
         if task in ("sampling", "switching", "safe"):
-            return images * self.workload.steps * self.pass_flops
+            return images * self.workload.solver.evaluations * self.pass_flops
         return images * self.train_flops if task == "training" else None
 
     @property

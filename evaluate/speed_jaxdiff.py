@@ -14,11 +14,11 @@ from jaxdiff.interop import unet2d
 from jaxdiff.models.network import Network
 from jaxdiff.references import references
 from jaxdiff.solvers import sample
-from jaxdiff.training import Objective, Optimization, initial_state, train_step
+from jaxdiff.training import Optimization, initial_state, train_step
 
 from .provenance import devices
 from .speed_framework import Framework
-from .speed_workload import NETWORKS, PREDICTION, STRENGTH, TAU, UNSAFE, Workload
+from .speed_workload import NETWORKS, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
@@ -95,11 +95,10 @@ class Jaxdiff(Framework):
 
     def training(self, dtype: str, mode: str) -> Run:
         workload = self.workload
-        network, optimization, objective = workload.in_dtype(dtype), Optimization(), Objective(prediction=PREDICTION)
+        network, optimization, objective = workload.in_dtype(dtype), Optimization(), workload.objective
         # each step donates the state, but the weights are shared
         state = initial_state(Network(jax.tree.map(jnp.copy, network.weights), network.structure), optimization)
-        labels = jnp.asarray(workload.labels(workload.train_batch))[:, None]
-        batch, key = {"x0": jnp.asarray(workload.images(workload.train_batch)), "labels": labels}, jax.random.key(workload.seed)
+        batch, key = workload.training_batch(), jax.random.key(workload.seed)
 
         def run(index: int) -> None:
             nonlocal state

@@ -22,7 +22,7 @@ from .speed_workload import NETWORKS, PREDICTION, STRENGTH, TAU, UNSAFE, Workloa
 from .timing import Run
 
 GPU_MODES = ("reduce_overhead", "max_autotune")
-_CHANNELS_LAST = ("channels_last", "compile_channels_last")
+CHANNELS_LAST = ("channels_last", "compile_channels_last")
 _COMPILED = {
     "compile": "default",
     "compile_channels_last": "default",
@@ -138,7 +138,7 @@ class PyTorch(Framework):
 
     def _layout(self, mode: str) -> Any:
         """The memory format of weights and images in this mode."""
-        return self.torch.channels_last if mode in _CHANNELS_LAST else self.torch.contiguous_format
+        return self.torch.channels_last if mode in CHANNELS_LAST else self.torch.contiguous_format
 
     def _sampler(self, dtype: str, mode: str) -> Any:
         """The network for sampling, in this dtype; shared by all tasks."""

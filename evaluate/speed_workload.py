@@ -16,7 +16,8 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, unet
 from jaxdiff.presets import preset
 from jaxdiff.process import Process, ddpm
-from jaxdiff.solvers import DDIM
+from jaxdiff.solvers import DDIM, Solver
+from jaxdiff.training import Losses, Objective
 
 # Networks without a stem, which PyTorch's UNets lack.
 NETWORKS = {
@@ -102,12 +103,12 @@ class Workload:
         return ddpm("cosine")
 
     @property
-    def solver(self) -> DDIM:
+    def solver(self) -> Solver:
         """DDIM with uniform times, `trailing` in diffusers."""
         return DDIM(self.steps)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """The shape of one image, (H, W, C)."""
         return self.config.shape
 
@@ -124,6 +125,20 @@ class Workload:
         """Alternating labels, (count,)."""
         return (np.arange(count) % 2).astype(np.int32)
 
+    def condition(self, count: int) -> Any:
+        """The conditions of the network for `count` images."""
+        return self.labels(count)
+
+    def training_batch(self) -> dict[str, jax.Array]:
+        """The batch of a training step."""
+        labels = jnp.asarray(self.labels(self.train_batch))[:, None]
+        return {"x0": jnp.asarray(self.images(self.train_batch)), "labels": labels}
+
+    @property
+    def objective(self) -> Losses:
+        """The training loss."""
+        return Objective(prediction=PREDICTION)
+
     def images(self, count: int) -> np.ndarray:
         """Random images, (count, H, W, C)."""
         return np.random.default_rng(self.seed).uniform(-1, 1, (count, *self.shape)).astype(np.float32)
@@ -133,18 +148,18 @@ class Workload:
         """Matrix operations of one pass of the network over one image in jaxdiff."""
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
-        return matrix_flops(self.network, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
+        return matrix_flops(self.network, x, one, self.condition(1))
 
     @cached_property
     def train_flops(self) -> int:
         """Matrix operations of a forward and a backward pass over one image in jaxdiff."""
 
-        def loss(weights, x: Any, time: Any, labels: Any):
-            return Network(weights, self.network.structure)(x, time, labels).sum()
+        def loss(weights, x: Any, time: Any, condition: Any):
+            return Network(weights, self.network.structure)(x, time, condition).sum()
 
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         one = jax.ShapeDtypeStruct((1,), jnp.float32)
-        return matrix_flops(jax.grad(loss), self.network.weights, x, one, jax.ShapeDtypeStruct((1,), jnp.int32))
+        return matrix_flops(jax.grad(loss), self.network.weights, x, one, self.condition(1))
 
     def images_of(self, task: str) -> int | None:
         """Number of images that a run of a task draws or trains on; None for tasks without images."""

@@ -10,22 +10,24 @@ from jaxdiff.errors import InputError
 
 from .checks import require_folder
 
-NetworkName = Literal["rehearsal", "small", "large", "faces64", "sd-quarter", "sd-rehearsal"]
+NetworkName = Literal["rehearsal", "small", "large", "faces64", "sd-quarter", "sd-rehearsal", "etth", "series-rehearsal"]
+Kind = Literal["images", "text", "series"]
 Dtype = Literal["float32", "bfloat16"]
 Mode = Literal["eager", "channels_last", "compile", "compile_channels_last", "reduce_overhead", "max_autotune"]
 Task = Literal["sampling", "training", "switching", "safe", "interval", "search", "job"]
 
-TASKS_OF: dict[bool, tuple[Task, ...]] = {
-    False: ("sampling", "training", "switching", "safe", "search", "job"),
-    True: ("sampling", "interval"),
+TASKS_OF: dict[Kind, tuple[Task, ...]] = {
+    "images": ("sampling", "training", "switching", "safe", "search", "job"),
+    "text": ("sampling", "interval"),
+    "series": ("sampling", "training"),
 }
-"""The tasks of networks of labels, and of text-to-image networks."""
+"""The tasks of each kind of network: of labelled images, text-to-image, and of time series."""
 
 
 @dataclass(frozen=True)
 class Speed(CheckedOptions):
-    """Compares the speed of jaxdiff and PyTorch (diffusers' UNet2DModel and DDIMScheduler) with equal weights, steps and
-    batches.
+    """Compares the speed of jaxdiff and PyTorch (diffusers' UNet2DModel and DDIMScheduler; for time series a network of
+    PyTorch's layers and the same sampler) with equal weights, steps and batches.
 
     First the outputs of one network evaluation and of a whole run are compared in full float32: they must agree. Then the
     variants of each task are timed in alternation, without compilation. Each framework runs in its own process; jaxdiff in
@@ -40,6 +42,8 @@ class Speed(CheckedOptions):
 
       jaxdiff evaluate speed --network rehearsal --steps 4 --batch-size 2 --train-batch-size 2 --tasks sampling --out speed
 
+      jaxdiff evaluate speed --network etth --steps 40 --batch-size 1000 --train-batch-size 128 --out speed
+
       jaxdiff evaluate speed --network faces64 --batch-size 128 --modes eager compile max_autotune --budget 300 --out speed
     """
 
@@ -48,7 +52,8 @@ class Speed(CheckedOptions):
     network: NetworkName = "small"
     """rehearsal: 8x8, a quick test. small: 32x32, 32 channels. large: DDPM's CIFAR-10 network, 128 channels. faces64: the
     preset, 64x64. sd-quarter: text-to-image, Stable Diffusion 1.5 with a quarter of its channels, 256x256. sd-rehearsal: a
-    quick test of that, 64x64."""
+    quick test of that, 64x64. etth: time series, the preset's bridge of 24 rows of seven columns; its images are windows.
+    series-rehearsal: a quick test of that."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Device; auto: a GPU if both frameworks find one."""
     dtypes: tuple[Dtype, ...] = ()
@@ -57,11 +62,11 @@ class Speed(CheckedOptions):
     """PyTorch modes, in order of importance. channels_last: the memory format for tensor cores. compile: torch.compile. GPU
     only: reduce_overhead (CUDA graphs) and max_autotune (kernel autotuning, which takes minutes)."""
     tasks: tuple[Task, ...] = ()
-    """Tasks to time; by default all of the network, which for text-to-image are sampling and interval. interval: guidance
-    between two noise levels alone, compared with guidance at every step. search: find tau, with `search_direct` and with the
-    authors' procedure in PyTorch. job: load weights, find tau, draw images."""
+    """Tasks to time; by default all of the network: sampling and interval for text-to-image, sampling and training for
+    series. interval: guidance between two noise levels alone, compared with guidance at every step. search: find tau, with
+    `search_direct` and with the authors' procedure in PyTorch. job: load weights, find tau, draw images."""
     steps: Size = 50
-    """Number of DDIM steps, a divisor of 1000."""
+    """Number of steps: of DDIM, a divisor of 1000, or of the sampler of bridges."""
     batch_size: Size = 32
     """Images per sampling batch."""
     train_batch_size: Size = 32
@@ -89,14 +94,15 @@ class Speed(CheckedOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if 1000 % self.steps:
+        if self.kind != "series" and 1000 % self.steps:
             raise InputError(f"--steps must divide 1000, so that both frameworks have the same times; got {self.steps}")
-        if unknown := [task for task in self.tasks if task not in TASKS_OF[self.text_to_image]]:
-            kind = "text-to-image" if self.text_to_image else "other"
-            raise InputError(f"--tasks of {kind} networks are {', '.join(TASKS_OF[self.text_to_image])}; got {unknown[0]}")
+        if unknown := [task for task in self.tasks if task not in TASKS_OF[self.kind]]:
+            raise InputError(f"--tasks of --network {self.network} are {', '.join(TASKS_OF[self.kind])}; got {unknown[0]}")
         require_folder(self.out)
 
     @property
-    def text_to_image(self) -> bool:
-        """Whether the network is a text-to-image pipeline."""
-        return self.network.startswith("sd-")
+    def kind(self) -> Kind:
+        """What the network draws: labelled images, images of prompts, or time series."""
+        if self.network.startswith("sd-"):
+            return "text"
+        return "series" if self.network in ("etth", "series-rehearsal") else "images"

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch = pytest.importorskip("torch")
 
+from evaluate.speed_series_network import SeriesTransformer, state_of
 from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.models import series_transformer as series_transformer_module
 from jaxdiff.models.network import Network, series_transformer
@@ -23,7 +24,6 @@ from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.series_parts import fourier
 from jaxdiff.models.size import weight_count
 from jaxdiff.weight_file import named
-from tests.oracles.series_pytorch import loaded
 
 TOLERANCE = 1e-5
 B = 6
@@ -53,7 +53,10 @@ class Pair:
         x, end = rng.standard_normal((2, B, *config.shape)).astype(np.float32)
         labels = np.stack([rng.integers(-1, count, B) for count in config.values], -1) if config.values else None
         self.given = (x, rng.random(B).astype(np.float32), BridgeCondition(end, rng.random(x.shape) < 0.5, labels))
-        self.theirs = loaded(config, self.network.weights).double()
+        state = state_of(config, {name: np.asarray(leaf) for name, leaf in named(self.network.weights).items()})
+        self.theirs = SeriesTransformer(config)
+        self.theirs.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+        self.theirs = self.theirs.double()
 
     def expected(self, dtype=np.float64) -> list[np.ndarray]:
         x, t, condition = self.given

@@ -14,12 +14,16 @@ with warnings.catch_warnings():
     pytest.importorskip("diffusers")
     torch = pytest.importorskip("torch")
 
+from evaluate import speed_series
 from evaluate.__main__ import main
 from evaluate.pytorch_methods import Solver, authors_search, denoise, safe, switched
 from evaluate.speed_jaxdiff import Jaxdiff
 from evaluate.speed_pytorch import PyTorch
+from evaluate.speed_series import SeriesJaxdiff, SeriesPyTorch
+from evaluate.speed_series_workload import SERIES, SeriesWorkload
 from evaluate.speed_workload import NETWORKS, Workload
 from jaxdiff import guidance
+from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.fairness import search_prefix
 from jaxdiff.guidance.window import ALWAYS
 from jaxdiff.process import ddpm, expand
@@ -155,7 +159,80 @@ def test_a_whole_run(jaxdiff, pytorch):
 
 def test_modes_that_need_a_gpu_alone_are_an_error_on_a_cpu(call_program, capsys):
     assert call_program(main, "evaluate", "speed", "--out", "speed", "--device", "cpu", "--modes", "max_autotune") == 2
-    assert "--modes takes one that runs on a CPU too, got max_autotune" in capsys.readouterr().err.replace("\n", " ")
+    assert "--modes takes one that runs here, got max_autotune" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """Both frameworks with a network of time series, set up."""
+    sizes = {
+        "batch": 4096, "steps": 6, "train_batch": 512, "train_steps": 30, "search_batch": 2, "authors_batch": 2,
+        "authors_steps": 20, "count": 4, "seed": 0,
+    }  # fmt: skip
+    given = SeriesWorkload(SERIES["series-rehearsal"], **sizes)
+    ours, theirs = SeriesJaxdiff(given), SeriesPyTorch(given)
+    for framework in (ours, theirs):
+        framework.set_up("cpu", tmp_path_factory.mktemp("series"))
+    theirs.load_weights(*ours.exported())
+    return ours, theirs
+
+
+def test_series_networks_and_their_runs_agree(series):
+    ours, theirs = series
+    x = np.random.default_rng(0).standard_normal((3, *ours.workload.shape), np.float32)
+    t = np.array([0.01, 0.5, 1.0], np.float32)
+    error = lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(a)  # noqa: E731
+    assert error(ours.one_pass(x, t, t), theirs.one_pass(x, t, t)) < 1e-5
+    start, end = ours.run_ends(64)
+    assert error(end, theirs.run_end(start)) < 1e-3
+
+
+def test_the_samplers_of_bridges_agree_in_mean_and_deviation(series):
+    """Of a linear estimate: they draw different noise."""
+    _, theirs = series
+    workload = theirs.workload
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda: torch.randn((workload.batch, *workload.shape), generator=generator)  # noqa: E731
+    end, steps = draw(), speed_series.steps_of(workload, workload.solver)
+    y = theirs.run_steps(lambda x, t: 0.3 * x + 0.1, steps, steps[0].start * draw(), end, torch.float32, draw).numpy()
+
+    def denoise(x, t, condition):
+        return 0.3 * workload.process.network_input(x, t, condition) + 0.1
+
+    condition = BridgeCondition(jnp.asarray(end.numpy()))
+    x = sample(
+        denoise, workload.process, shape=workload.shape, condition=condition, solver=workload.solver, key=jax.random.key(0)
+    )
+    ours, count = np.asarray(x, np.float64), y.size
+    assert abs(ours.mean() - y.mean()) < 5 * ours.std() / np.sqrt(count / 2)
+    assert abs(ours.std() / y.std() - 1) < 5 / np.sqrt(count)
+    residual = [each - np.polyval(np.polyfit(end.numpy().ravel(), each.ravel(), 1), end.numpy()) for each in (ours, y)]
+    assert abs(residual[0].std() / residual[1].std() - 1) < 5 / np.sqrt(count)
+
+
+def test_the_training_losses_of_series_are_the_same(series):
+    ours, theirs = series
+    workload = ours.workload
+    rng, shape = np.random.default_rng(3), (64, *workload.shape)
+    x0, noise, end = rng.standard_normal((3, *shape)).astype(np.float32)
+    t = np.linspace(1e-4, 1, 64, dtype=np.float32)
+    drawn = {"x0": x0, "noise": noise, "t": t, "labels": np.zeros((64, 0), np.int32), "end": end}
+    expected = jax.jit(workload.objective.losses_of)(workload.network, workload.process, drawn, None)
+    with torch.no_grad():
+        got = theirs.losses(theirs.network(), *map(torch.from_numpy, (x0, t, noise, end)), "float32")
+    np.testing.assert_allclose(got, expected, rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_the_program_compares_series(call_program, tmp_path):
+    sizes = "--steps 3 --batch-size 2 --train-batch-size 2 --train-steps 1 --rounds 2"
+    arguments = f"--network series-rehearsal {sizes} --out speed"
+    assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
+    report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
+    assert [each["task"] for each in report["comparisons"]] == ["sampling", "training"]
+    rows = [row for each in report["comparisons"] for row in each["variants"]]
+    assert [row["mode"] for row in rows] == ["", "eager", "compile"] * 2
+    assert all(row["failure"] is None and row["peak_bytes"] > 0 for row in rows)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The transformer of series in PyTorch, written from the formulas of its paper with PyTorch's own layers."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -8,7 +9,6 @@ from torch import nn
 from torch.nn import functional
 
 from jaxdiff.models.series_config import SeriesConfig
-from jaxdiff.weight_file import named
 
 
 class AdaptiveNorm(nn.Module):
@@ -86,7 +86,7 @@ def season(x):
 
 
 class SeriesTransformer(nn.Module):
-    """The network of a configuration without labels and conditions, or told of x_T and which entries are known."""
+    """The network of a configuration; it returns the trend, the season and the residual."""
 
     def __init__(self, config: SeriesConfig):
         super().__init__()
@@ -136,10 +136,9 @@ class SeriesTransformer(nn.Module):
         return trend, self.season(seasons.transpose(1, 2)).transpose(1, 2), residual - centre
 
 
-def loaded(config: SeriesConfig, weights) -> SeriesTransformer:
-    """The network with the weights of ours."""
-    ours = {name: np.asarray(leaf, np.float32) for name, leaf in named(weights).items()}
-    model, state = SeriesTransformer(config), {}
+def state_of(config: SeriesConfig, ours: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of ours, by their names in `weight_file.named`, as the state of the network here."""
+    state = {}
 
     def take(theirs: str, name: str, part: tuple[int, int] | None = None, of: str = "dense") -> None:
         for suffix, weight in (("kernel", "weight"), ("bias", "bias")):
@@ -148,7 +147,7 @@ def loaded(config: SeriesConfig, weights) -> SeriesTransformer:
             array = array if part is None else np.split(array, part[1], -1)[part[0]]
             if suffix == "kernel":
                 array = array.T if of != "pointwise" else array.T[..., None]  # (taps, inputs, outputs) is reversed, too
-            state[f"{theirs}.{weight}"] = torch.from_numpy(array.copy())
+            state[f"{theirs}.{weight}"] = array.copy()
 
     def attention(theirs: str, name: str) -> None:
         for part in ("query", "key", "value", "out"):
@@ -162,8 +161,8 @@ def loaded(config: SeriesConfig, weights) -> SeriesTransformer:
             attention(f"{to}.attention", f"{at}/attention")
             take(f"{to}.forwards.0", f"{at}/forward/inner")
             take(f"{to}.forwards.2", f"{at}/forward/out")
-            state[f"{to}.norm.weight"] = torch.from_numpy(ours[f"{at}/norm/scale"].copy())
-            state[f"{to}.norm.bias"] = torch.from_numpy(ours[f"{at}/norm/bias"].copy())
+            state[f"{to}.norm.weight"] = ours[f"{at}/norm/scale"].copy()
+            state[f"{to}.norm.bias"] = ours[f"{at}/norm/bias"].copy()
             if kind == "decoder":
                 take(f"{to}.adaptive_crossed.dense", "modulation", (next(norms), count))
                 attention(f"{to}.crossed", f"{at}/cross_attention")
@@ -174,11 +173,10 @@ def loaded(config: SeriesConfig, weights) -> SeriesTransformer:
     for name in ("embedding", "end_embedding", "season", "residual"):
         take(name, name)
     for name in ("encoder_positions", "decoder_positions"):
-        state[name] = torch.from_numpy(ours[name].copy())
-    state["means.weight"] = torch.from_numpy(ours["mean_scale"].copy())[None, :, None]
+        state[name] = ours[name].copy()
+    state["means.weight"] = ours["mean_scale"][None, :, None].copy()
     if config.values:
         starts = np.cumsum([count + 1 for count in config.values])[:-1]
         for i, table in enumerate(np.split(ours["label_table"], starts)):
-            state[f"tables.{i}.weight"] = torch.from_numpy(table.copy())
-    model.load_state_dict(state)
-    return model.eval()
+            state[f"tables.{i}.weight"] = table.copy()
+    return state
