@@ -37,12 +37,26 @@ def exact_mean(process):
 @pytest.mark.parametrize("process", [bridge_vp(), bridge_ve()], ids=lambda process: process.name)
 def test_the_exact_denoiser_has_the_least_error(process):
     exact = losses(exact_mean(process), process, weighting="none")[0].mean()
+    squared = losses(exact_mean(process), process, weighting="none", error="squared")[0].mean()
     for shift in (-0.03, 0.03):
         moved = lambda *given, shift=shift, **named: exact_mean(process)(*given, **named) + shift  # noqa: E731
         assert losses(moved, process, weighting="none")[0].mean() > exact * 1.02
+        assert losses(moved, process, weighting="none", error="squared")[0].mean() > squared * 1.02
     # of a network that is shown x_t alone
     blind = lambda x, t, condition, dropout_key: jnp.full_like(x, MEAN)  # noqa: E731
     assert losses(blind, process, weighting="none")[0].mean() > exact * 1.02
+
+
+def test_the_squared_error_is_least_at_the_mean_and_the_absolute_one_at_the_median(monkeypatch):
+    """Of windows that are 0 in seven of ten cases, and else 1, by a network that sees nothing."""
+    monkeypatch.setitem(BATCH, "x0", jnp.broadcast_to(jnp.asarray(np.arange(SHAPE[0]) % 10 > 6)[:, None, None], SHAPE) * 1.0)
+
+    def best(error):
+        constants = np.linspace(-0.2, 1.2, 57)
+        given = lambda value: lambda x, t, condition, dropout_key: jnp.full_like(x, value)  # noqa: E731
+        return constants[np.argmin([losses(given(c), bridge_vp(), weighting="none", error=error)[0].mean() for c in constants])]
+
+    assert abs(best("squared") - 0.3) < 0.02 and best("absolute") == pytest.approx(0.0)
 
 
 def test_weights_are_the_stated_ones():
@@ -52,9 +66,13 @@ def test_weights_are_the_stated_ones():
     # DDBM's c_out with sigma_T = sigma_0 and no covariance
     total = a**2 * data**2 + b**2 * data**2 + c**2
     c_out = np.sqrt((a**2 * data**4 + data**2 * c**2) / total)
-    weights = lambda process, kind: np.asarray(SeriesObjective(weighting=kind, sigma_data=data).weights(process, t))  # noqa: E731
+
+    def weights(process, kind, error="absolute"):
+        return np.asarray(SeriesObjective(error=error, weighting=kind, sigma_data=data).weights(process, t))
+
     np.testing.assert_allclose(weights(bridge, "published"), 1 / c_out**2, rtol=1e-5)
     np.testing.assert_allclose(weights(bridge, "relative"), 1 / c_out, rtol=1e-5)
+    np.testing.assert_allclose(weights(bridge, "relative", "squared"), 1 / c_out**2, rtol=1e-5)
     np.testing.assert_array_equal(weights(bridge, "none"), 1)
     # Diffusion-TS: sqrt(alpha_i) sqrt(1 - abar_i) / beta_i / 100 of a table, at one of its timesteps
     table = ddpm("cosine", 500)
@@ -87,6 +105,12 @@ def test_a_bridge_draws_x_T_of_each_window_and_a_diffusion_model_none():
 
 
 def test_errors():
-    for wrong in ({"prediction": "noise"}, {"weighting": "p2"}, {"sigma_data": 0.0}, {"label_dropout": 1.5}):
+    for wrong in (
+        {"prediction": "noise"},
+        {"weighting": "p2"},
+        {"error": "huber"},
+        {"sigma_data": 0.0},
+        {"label_dropout": 1.5},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             SeriesObjective(**wrong)

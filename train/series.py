@@ -25,7 +25,7 @@ from jaxdiff.spaces import Series
 from jaxdiff.training import Optimization, TrainState
 
 from .folder import Folder
-from .series_options import SeriesOptions
+from .series_options import EXACT, SeriesOptions
 from .task import Task
 
 PREVIEW = 32
@@ -117,11 +117,12 @@ def resolve(options: SeriesOptions, source: SeriesSource) -> SeriesTask:
         features=len(space.columns),
         values=tuple(len(attribute.values) for attribute in source.attributes),
         end_input=options.has_end_input,
-        known_input=options.has_end_input and options.prior_name in ("fixed", "extremes", "ohlc", "imputation"),
+        known_input=options.has_end_input and options.prior_name in EXACT,
         dtype=options.dtype or base.network.dtype,
     )
     objective = SeriesObjective(
-        prediction=options.prediction,
+        prediction=options.predicted,
+        error=options.error or ("absolute" if options.predicted == "x0" else "squared"),
         weighting=options.weighting,
         sigma_data=base.sigma_data,
         label_dropout=options.label_dropout,
@@ -135,7 +136,7 @@ def resolve(options: SeriesOptions, source: SeriesSource) -> SeriesTask:
         weight_decay=0.0,
         ema_decay=given("ema_decay"),
     )
-    models.require_end_input(network, process, options.prediction)
+    models.require_end_input(network, process, options.predicted)
     return SeriesTask(network, process, objective, optimization, steps, given("batch_size"), space)
 
 
@@ -148,7 +149,7 @@ def series_process(options: SeriesOptions, space: Series, x0: Float[np.ndarray, 
         x0: the training windows, encoded.
     """
     if not options.bridge:
-        return processes.from_config({"name": options.process})
+        return processes.from_config({"name": options.process_name})
     settings: dict[str, Any] = {}
     match options.prior_name:
         case "gp":
@@ -165,7 +166,7 @@ def series_process(options: SeriesOptions, space: Series, x0: Float[np.ndarray, 
             settings = {"low": space.low, "high": space.high, "columns": _price_columns(options, space)}
     prior = priors.PRIORS[options.prior_name].fit(x0, options.seed, **settings)
     base = options.base
-    if options.process == "bridge_ve":
+    if options.process_name == "bridge_ve":
         return bridge_ve(options.sigma_max or 1.0, prior)
     return bridge_vp(options.beta_min or base.beta_min, options.beta_slope or base.beta_slope, prior)
 

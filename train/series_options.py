@@ -10,7 +10,8 @@ from jaxdiff.presets import SeriesPreset, SeriesPresetName, series_preset
 
 from .options import RunOptions
 
-BRIDGES, PAIRED = ("bridge_vp", "bridge_ve"), ("trend", "fixed", "extremes", "ohlc", "imputation")
+BRIDGES, EXACT = ("bridge_vp", "bridge_ve"), ("fixed", "extremes", "ohlc", "imputation")
+PAIRED = ("trend", *EXACT)
 OF_PRIOR: dict[str, tuple[str, ...]] = {
     "kernel": ("gp",),
     "length_scale": ("gp",),
@@ -55,8 +56,8 @@ class SeriesOptions(RunOptions):
     """Share of rows (by time) or windows (shuffled) that are held out."""
     window: Size | None = None
     """Rows of a window; by default that of the data's name, or 24."""
-    process: ProcessName | BridgeName = "bridge_vp"
-    """Process; see the table above."""
+    process: ProcessName | BridgeName | None = None
+    """Process; see the table above. By default bridge_ve for priors that samples hold exactly, and bridge_vp for others."""
     beta_min: Positive | None = None
     """bridge_vp: beta at t = 0, by default the preset's."""
     beta_slope: Positive | None = None
@@ -83,8 +84,11 @@ class SeriesOptions(RunOptions):
     """Prior ohlc: the columns of opening, highest, lowest and closing prices, by default Open High Low Close."""
     end_input: bool | None = None
     """Bridges: whether x_T is an input of the network, by default for priors that are conditions, which need it."""
-    prediction: Literal["x0", "eps", "v", "edm"] = "x0"
-    """What the network predicts; for bridges eps, v and edm need --end-input."""
+    prediction: Literal["x0", "eps", "v", "edm"] | None = None
+    """What the network predicts, by default edm for bridges with --end-input, else x0, which they need without it."""
+    error: Literal["absolute", "squared"] | None = None
+    """Error of x_0: absolute, of its values and its Fourier transform, as the papers; or squared, whose models draw with the
+    right spread. By default absolute for the prediction x0, else squared."""
     weighting: Literal["published", "relative", "none"] = "published"
     """Loss weighting over time: that of the papers, relative to the scale of the error, or none."""
     label_dropout: Share = 0.1
@@ -101,18 +105,20 @@ class SeriesOptions(RunOptions):
         if not self.bridge:
             for name in ("prior", "end_input"):
                 if getattr(self, name) is not None:
-                    raise InputError(f"--{name} is for the processes {' and '.join(BRIDGES)}, got --process {self.process}")
+                    raise InputError(
+                        f"--{name} is for the processes {' and '.join(BRIDGES)}, got --process {self.process_name}"
+                    )
         if self.prior_name == "imputation" and self.missing is not None and not self.missing[0] <= self.missing[1] < 1:
             raise InputError(f"--missing takes two ascending shares below 1, got {self.missing[0]} {self.missing[1]}")
         for name, kinds in OF_PRIOR.items():
             if getattr(self, name) is not None and self.prior_name not in kinds:
-                given = f"--prior {self.prior_name}" if self.bridge else f"--process {self.process}"
+                given = f"--prior {self.prior_name}" if self.bridge else f"--process {self.process_name}"
                 raise InputError(f"--{name.replace('_', '-')} is for --prior {' or '.join(kinds)}, got {given}")
         for name, kind in (("beta_min", "bridge_vp"), ("beta_slope", "bridge_vp"), ("sigma_max", "bridge_ve")):
-            if getattr(self, name) is not None and self.process != kind:
-                raise InputError(f"--{name.replace('_', '-')} is for --process {kind}, got --process {self.process}")
-        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.prediction != "x0"):
-            why = f"--prior {self.prior_name}" if self.prior_name in PAIRED else f"--prediction {self.prediction}"
+            if getattr(self, name) is not None and self.process_name != kind:
+                raise InputError(f"--{name.replace('_', '-')} is for --process {kind}, got --process {self.process_name}")
+        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.predicted != "x0"):
+            why = f"--prior {self.prior_name}" if self.prior_name in PAIRED else f"--prediction {self.predicted}"
             raise InputError(f"--end-input is needed with {why}: the network must see x_T")
 
     @property
@@ -123,7 +129,17 @@ class SeriesOptions(RunOptions):
     @property
     def bridge(self) -> bool:
         """Whether the process is a bridge."""
-        return self.process in BRIDGES
+        return self.process is None or self.process in BRIDGES
+
+    @property
+    def process_name(self) -> str:
+        """The process."""
+        return self.process or ("bridge_ve" if self.prior in EXACT else "bridge_vp")
+
+    @property
+    def predicted(self) -> str:
+        """What the network predicts."""
+        return self.prediction or ("edm" if self.has_end_input else "x0")
 
     @property
     def prior_name(self) -> PriorName | None:

@@ -39,7 +39,7 @@ def run(table, tmp_path_factory):
     """The folder of a trained model of imputation."""
     out = tmp_path_factory.mktemp("runs") / "load"
     options = SeriesOptions(
-        out, data=f"{table}?window=8", process="bridge_ve", prior="imputation", steps=3, batch_size=8, warmup=1,
+        out, data=f"{table}?window=8", prior="imputation", steps=3, batch_size=8, warmup=1,
         preview_every=0, log_every=1,
     )  # fmt: skip
     with pytest.raises(SystemExit) as ended:
@@ -51,7 +51,7 @@ def run(table, tmp_path_factory):
 def test_a_run_leaves_a_model_that_knows_its_columns(run):
     model = jd.load(run)
     assert model.space.columns == ("load", "price") and model.shape == (8, 2)
-    assert model.process.prior_of_end.name == "imputation"
+    assert model.process.prior_of_end.name == "imputation" and model.process.name == "bridge_ve" and model.prediction == "edm"
     assert model.config.end_input and model.config.known_input
     assert (run / "previews" / "0000003.png").is_file() and (run / "loss.png").is_file()
     described = json.loads((run / "config.json").read_text())
@@ -116,7 +116,7 @@ def test_a_baseline_and_labels_train_too(tmp_path):
         train_series(options)
     assert not ended.value.code
     model = jd.load(tmp_path / "run")
-    assert model.process.name == "ddpm_cosine" and model.conditions.attributes
+    assert model.process.name == "ddpm_cosine" and model.prediction == "x0" and model.conditions.attributes
     assert not model.config.end_input
 
 
@@ -145,7 +145,7 @@ def test_wrong_options_are_errors_before_anything_runs(tmp_path, capsys, call_pr
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_a_network_that_must_be_told_x_T_is():
+def test_a_network_that_needs_x_T_has_it():
     with pytest.raises(InputError, match="end_input"):
         models.require_end_input(models.SeriesConfig(length=8, features=2), MAKERS["bridge_vp"](prior=KINDS["trend"].fit(
             np.random.default_rng(0).normal(size=(4, 8, 2)))), "x0")  # fmt: skip
