@@ -13,6 +13,7 @@ def main() -> None:
     from bench.erasing import Erasing, erasing
     from bench.kills import Kills, kills
     from bench.latent_safety import LatentSafety, latent_safety
+    from bench.priors import PriorPictures, prior_pictures
     from bench.resizing import Resizing, resizing
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
@@ -30,6 +31,7 @@ def main() -> None:
         "erasing": (Erasing, erasing),
         "kills": (Kills, kills),
         "latent-safety": (LatentSafety, latent_safety),
+        "priors": (PriorPictures, prior_pictures),
         "resizing": (Resizing, resizing),
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),
