@@ -12,7 +12,9 @@ from jaxdiff._console.reading import show_data
 from jaxdiff.data import load_arrays
 from jaxdiff.data.samples import FILE, Samples
 from jaxdiff.data.series import SeriesSource, open_series
+from jaxdiff.data.series.stored import is_stored
 from jaxdiff.data.shown import SPLIT, TEST_SHARE
+from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
 from jaxdiff.spaces import Series
 
@@ -124,8 +126,10 @@ def real_windows(origin: Mapping[str, Any], columns: Sequence[str], length: int)
     """Training and test windows, without those that have missing values.
 
     Raises:
-        InputError: the data lack a column, cannot be read, or have no windows of this length.
+        InputError: the data lack a column, cannot be read, have no splits, or no windows of this length.
     """
+    if is_stored(Path(split_spec(origin["data"])[0]).expanduser()):
+        raise InputError(f"real series must have training and test windows, and {origin['data']} has no splits: give a table")
     how = {"by": origin["split"], "test_share": origin["test_share"], "window": length, "columns": columns}
     train, test = (open_series(origin["data"], split=split, **how).complete() for split in ("train", "test"))
     return train, test

@@ -19,8 +19,8 @@ class SeriesOrigin(CheckedOptions):
     """Which real series a set or a model is compared with, and how they were split."""
 
     real: str | None = None
-    """Real series: a table, PATH.csv or PATH.parquet with options as in load.csv?time=date&columns=OT,HUFL, `sines`, `mujoco`
-    or an .npz of windows. By default the data that the model was trained on."""
+    """Real series: a table, PATH.csv or PATH.parquet with options as in load.csv?time=date&columns=OT,HUFL; `sines`, `mujoco`.
+    By default the data that the model was trained on."""
     split: Literal["time", "shuffled"] | None = None
     """How training and test windows are split; by default as the model was trained, or else by time. With `shuffled` nearly
     every test window has a near copy in the training split."""

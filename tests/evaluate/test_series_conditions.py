@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate import series_imputation
+from evaluate import series_conditions_report, series_imputation
 from evaluate.__main__ import main
 from jaxdiff import model as models
 from jaxdiff import priors
@@ -84,15 +84,16 @@ def test_imputation_is_measured_and_resumes(evaluate, tmp_path, saved, resumed, 
     keep = lambda *given, **named: drawn.append(given) or measure(*given, **named)  # noqa: E731
     measure = series_imputation.measured
     monkeypatch.setattr(series_imputation, "measured", keep)
-    arguments = ("--model", "run", *QUICK, "--shares", "0.5", "0.8", "--draws", 19, "--out", "out")
-    told = resumed(evaluate, tmp_path / "out", "conditions.json", arguments, 3, 40)
-    assert "resuming: 40 of 76 draws were finished (drawing)" in told
+    monkeypatch.setattr(series_conditions_report, "_picture", lambda path, *shown: path.touch())  # takes a second each time
+    arguments = ("--model", "run", *QUICK, "--shares", "0.8", "--draws", 19, "--out", "out")
+    told = resumed(evaluate, tmp_path / "out", "conditions.json", arguments, 3, 20)
+    assert "resuming: 20 of 38 draws were finished (drawing)" in told
     content = report(tmp_path / "out")
     rows = content["imputation"]
-    assert [(row["mask"], row["share"]) for row in rows] == [(m, s) for m in ("points", "gaps") for s in (0.5, 0.8)]
+    assert [(row["mask"], row["share"]) for row in rows] == [("points", 0.8), ("gaps", 0.8)]
     test = open_series(f"{table}?window=8", split="test", test_share=0.2)
     windows = (space.encode(load_arrays(test, count=6, seed=0)[0]).astype(np.float64) + 1) / 2
-    for row, (true, draws, missing) in zip(rows, drawn[-4:], strict=True):
+    for row, (true, draws, missing) in zip(rows, drawn[-2:], strict=True):
         np.testing.assert_allclose(true, windows, atol=1e-7)
         assert draws.shape == (19, 6, 8, 4) and row["count"] == missing.sum()
         # observed values are kept, and draws differ
@@ -114,11 +115,18 @@ def test_imputation_is_measured_and_resumes(evaluate, tmp_path, saved, resumed, 
         for name in ("mae", "mse", "crps", "coverage"):
             low, high = row["model"]["intervals"][name]
             assert low <= row["model"][name] <= high
-    shares = [missing.mean() for *_, missing in drawn[-4:]]
-    np.testing.assert_allclose(shares, [0.5, 0.8, 0.5, 0.8], atol=0.15)
+    shares = [missing.mean() for *_, missing in drawn[-2:]]
+    np.testing.assert_allclose(shares, [0.8, 0.8], atol=0.1)
     text = (tmp_path / "out" / "conditions.md").read_text()
     assert "gaps, 80 %" in text and "at 80 %" in text and "6 of" in text
-    with Image.open(tmp_path / "out" / "imputation.png") as picture:
+    assert (tmp_path / "out" / "imputation.png").exists()
+
+
+def test_the_picture_shows_windows(tmp_path, rng):
+    true, missing = rng.random((1, 8, 2)), rng.random((1, 8, 2)) < 0.5
+    shown = {"name": "points, 50 %", "true": true, "draws": rng.random((19, 1, 8, 2)), "missing": missing}
+    series_conditions_report._picture(tmp_path / "imputation.png", shown, ["load", "a $price$"])
+    with Image.open(tmp_path / "imputation.png") as picture:
         assert min(picture.size) > 200
 
 

@@ -25,8 +25,9 @@ FREE = ("--scores", "correlational", "marginal", "autocorrelation")
 
 @pytest.fixture(autouse=True)
 def shallow(monkeypatch):
-    """Encoders of one block, which compile in a tenth of the time."""
+    """Encoders of one block, which encode few windows at once: a tenth of the time."""
     monkeypatch.setattr("jaxdiff.quality.series.ts2vec.DEPTH", 1)
+    monkeypatch.setattr("jaxdiff.quality.series.context.ENCODED_AT_ONCE", 32)
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ def test_wrong_inputs_are_errors_before_anything_is_measured(evaluate, tmp_path,
         ("--sets", "set.npz", "--real", "sines?length=8&features=3"): "has the columns x1, x2, x3, got x1, x2",
         ("--sets", "set.npz", "long.npz", *SPLIT): "long.npz has windows of 9 rows of x1, x2; the others and --real",
         ("--sets", "set.npz", "named.npz", *SPLIT): "named.npz has windows of 8 rows of a, b",
+        ("--sets", "set.npz", "--real", "set.npz"): "set.npz has no splits: give a table",
         ("--sets", "gaps.npz", *SPLIT): "row 3 of gaps.npz has no value in column 'x1'; 4 of 4 windows",
         ("--sets", "images.npz", *SPLIT): "no array 'series'",
         ("--sets", "pictures", *SPLIT): "expected a set of windows of series",
