@@ -161,7 +161,8 @@ def _panels(table: SeriesTable, rows, columns, summary: Summary, width: int) -> 
             for first, stop in table.segments().tolist()
             for start in range(first, max(first + 1, stop - width // 2), max(1, width // 2))
         ]
-        start, stop = max(tiles, key=lambda tile: counts[tile[1]] - counts[tile[0]])
+        # where a gap is long, its border is shown rather than its inside
+        start, stop = max(tiles, key=lambda tile: min(counts[tile[1]] - counts[tile[0]], width // 2))
         chosen = table.order[start:stop]
         bands = np.full((3, len(table)), np.nan)
         bands[:, at] = [each[own] for each in (summary.median, summary.lower, summary.upper)]

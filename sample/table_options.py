@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxdiff.bounds import Bounds, Seed, Size
-from jaxdiff.choices import SOLVERS, SPACINGS, SolverName, table
+from jaxdiff.choices import SOLVERS, SPACINGS, table
 from jaxdiff.errors import InputError
 
 from .solving import Solving
@@ -30,10 +30,6 @@ class TableOptions(Solving):
     """Level of the intervals, in (0, 1); they need at least 2 / (1 - level) - 1 draws, 19 for 0.9."""
     draws_out: Path | None = None
     """File .npz for all draws; must not exist."""
-    solver: SolverName = "hybrid_heun"
-    """Solver; see the table above. By default that of bridges."""
-    steps: Size = 20
-    """Number of solver steps."""
     batch_size: Size | None = None
     """Windows per batch over all devices; must be a multiple of their number. By default 128 per device on CPU, up to 1024 on
     others. Results do not depend on it."""

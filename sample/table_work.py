@@ -138,7 +138,7 @@ def table_work(options: TableOptions) -> TableWork:
     table = parallel.run_on_all(lambda: _table(options, model, space))
     network = parallel.place(model.network, parallel.parameter_shardings(mesh, model.network))
     filler = Filler(replace(model, network=network), solver, mesh, options.batch_size or each * mesh.size, options.seed)
-    labels, usable = _labels(model, table)
+    labels, usable = row_labels(model, table)
     for note in (*table.notes, *_unknown_columns(table)):
         console.print(note, highlight=False)
     for warning in _far_values(table, space):
@@ -161,7 +161,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"the column{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
-def _labels(model: Model, table: SeriesTable) -> tuple[Int32[np.ndarray, "t a"], Bool[np.ndarray, " t"]]:
+def row_labels(model: Model, table: SeriesTable) -> tuple[Int32[np.ndarray, "t a"], Bool[np.ndarray, " t"]]:
     """The labels of each row, -1 for none; and the rows that have one of each attribute, where the model needs it."""
     attributes = model.conditions.attributes
     labels = np.full((len(table), len(attributes)), NULL, np.int32)

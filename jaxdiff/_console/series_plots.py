@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 
 from jaxdiff._console.plots import COLOURS, figure
 
-MOST_PANELS = 6
+MOST_PANELS = 8
 """The most panels of a picture."""
 
 
@@ -45,7 +45,8 @@ def show_panels(path: Path, panels: Sequence[Panel], title: str) -> None:
     with figure(path, len(panels), 1, figsize=(11, 0.9 + 2.1 * len(panels)), squeeze=False) as (made, axes):
         for each, panel in zip(axes[:, 0], panels, strict=True):
             _show(each, panel)
-        axes[0, 0].legend(frameon=False, ncols=3, fontsize="small", loc="upper right")
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+        axes[0, 0].legend(frameon=False, ncols=3, fontsize="small", **above)
         made.suptitle(title)
 
 

@@ -15,7 +15,7 @@ from sample.__main__ import main
 from sample.forecast import Ends, times_to_come
 from tests.sample.exact_series import COLUMNS, HIGH, LENGTH, LOW, MEAN, covariance, exact_model, units
 
-FAST = ("--steps", 3, "--solver", "unipc")
+FAST = ("--steps", 3)
 
 
 def past(rows, missing=()):
@@ -72,7 +72,7 @@ def test_draws_are_those_of_the_conditional_distribution_also_beyond_a_window(mi
     write(tmp_path / "in.csv", np.where(known, units(x), np.nan))
     draws, horizon = 4000, 10
     given = ("--data", "in.csv", "--horizon", horizon, "--draws", draws, "--draws-out", "d.npz", "--batch-size", 4000)
-    more = ("--steps", 30, "--solver", "unipc", "--out", "o.csv")
+    more = ("--steps", 30, "--out", "o.csv")
     assert call_program(main, "sample", "forecast", "--model", "m", *given, *more) == 0
     drawn = np.load(tmp_path / "d.npz")["draws"][:, 0]
     z = 2 * (drawn - LOW) / np.subtract(HIGH, LOW) - 1

@@ -1,18 +1,28 @@
 """`jaxdiff sample impute`: draws follow the conditional distribution, observed cells stay as they are, and each error."""
 
 import csv
+from dataclasses import replace
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxdiff import parallel, series_filling
+from jaxdiff.bridge_condition import BridgeCondition
+from jaxdiff.conditions import SeriesConditions, of_attributes
+from jaxdiff.data.attributes import Attribute
 from jaxdiff.data.series import open_table
 from jaxdiff.errors import InputError
-from jaxdiff.model import load
-from jaxdiff.priors import FixedPoints
+from jaxdiff.model import load, series_model
+from jaxdiff.models.network import Network, series_transformer
+from jaxdiff.models.series_config import SeriesConfig
+from jaxdiff.priors import FixedPoints, Imputation
+from jaxdiff.process import bridge_ve
 from jaxdiff.series_filling import Filler, require_imputation
-from jaxdiff.solvers import HybridHeun
+from jaxdiff.solvers import HybridHeun, sample
 from jaxdiff.spaces import Series
 from sample import table_work
 from sample.__main__ import main
@@ -23,7 +33,7 @@ ALL = np.ones((LENGTH, 2), bool)
 POINTS, RUN = ALL.copy(), ALL.copy()
 POINTS[[1, 2, 6], [0, 1, 0]] = False
 RUN[3:7, 0] = RUN[2:4, 1] = False
-FAST = ("--steps", 3, "--solver", "unipc")
+FAST = ("--steps", 3)
 
 
 @pytest.fixture
@@ -343,7 +353,7 @@ def test_windows_longer_than_their_rows_are_drawn_from_fewer(use, exact, rng, tm
     lines = (tmp_path / "gaps.csv").read_text().splitlines()
     (tmp_path / "gaps.csv").write_text("\n".join(lines[:14]) + "\n")  # the second series has five rows
     given = ("--data", "gaps.csv?group=meter", "--draws", 399, "--draws-out", "d.npz", "--out", "o.csv", "--steps", 20)
-    assert call_program(main, "sample", "impute", "--model", "m", *given, "--batch-size", 400, "--solver", "unipc") == 0
+    assert call_program(main, "sample", "impute", "--model", "m", *given, "--batch-size", 400) == 0
     assert "1 windows are longer than the rows without a gap" in " ".join(capsys.readouterr().out.split())
     drawn = np.load(tmp_path / "d.npz")
     part = np.append(known[0, :5], np.zeros((3, 2), bool), axis=0).ravel()
@@ -352,6 +362,59 @@ def test_windows_longer_than_their_rows_are_drawn_from_fewer(use, exact, rng, tm
     own = drawn["rows"] > 9
     z = (drawn["draws"][:, own].mean(0) - mean[:5][~known[0, :5]]) / sd[:5][~known[0, :5]]
     assert np.abs(z).max() < 4 / 399**0.5
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """An untrained model of two classes, without a null label."""
+    config = SeriesConfig(
+        length=4, features=2, width=8, heads=1, encoder=1, decoder=1, values=(2,), null_label=False, end_input=True,
+        known_input=True,
+    )  # fmt: skip
+    shapes = jax.eval_shape(partial(series_transformer, config), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    weights = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.standard_normal(leaf.shape, np.float32)), shapes.weights)
+    space, process = Series(COLUMNS, 4, LOW, HIGH), bridge_ve(1.0, Imputation.fit(np.zeros((2, 4, 2), np.float32)))
+    attributes = (Attribute("kind", ("day", "night")),)
+    return series_model(config, Network(weights, shapes.structure), process, "x0", space, attributes)
+
+
+def test_windows_are_drawn_with_their_classes(labelled, rng):
+    windows = units(rng.normal(0, 0.3, (4, 4, 2)))
+    windows[:, 1:3, 0] = np.nan
+    labels, zeros = np.array([[0], [1], [0], [1]], np.int32), np.zeros(4, int)
+    filler = Filler(labelled, HybridHeun(3), parallel.make_mesh(), 4, seed=5)
+    found = filler.draw(windows, np.full(windows.shape, np.nan), labels, np.stack([zeros + 7, zeros + 2], 1), np.arange(4))
+    known = ~np.isnan(windows)
+    values = labelled.space.encode(np.where(known, windows, 0.0))
+    given = jax.vmap(labelled.process.prior_of_end.given)(values, known)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), 7), 2)
+    x = sample(
+        labelled.denoise, labelled.process, shape=(4, 2), solver=HybridHeun(3), key=key,
+        condition=BridgeCondition(given.end, given.known, labels),
+    )  # fmt: skip
+    np.testing.assert_allclose(found, labelled.space.decode(x), rtol=1e-5)
+    others = filler.draw(windows, np.full(windows.shape, np.nan), 1 - labels, np.stack([zeros + 7, zeros + 2], 1), np.arange(4))
+    assert (np.abs(others - found)[~known] > 1e-4).all()
+
+
+def test_classes_are_read_from_the_table(labelled, tmp_path):
+    def labels(content, model=labelled):
+        (tmp_path / "in.csv").write_text(content)
+        label = [name for name in ("kind",) if name in content]
+        return table_work.row_labels(
+            model, open_table(tmp_path / "in.csv", columns=COLUMNS, **({"label": label} if label else {}))
+        )
+
+    found, usable = labels("kind,load,price\nnight,1,2\n,1,\nday,1,2\n")
+    assert found.tolist() == [[1], [-1], [0]] and usable.tolist() == [True, False, True]
+    with pytest.raises(InputError, match=r"row 3 of .*, column 'kind' has 'dusk'; the model knows day, night"):
+        labels("kind,load,price\nnight,1,2\ndusk,1,2\n")
+    with pytest.raises(InputError, match=r"without a null label, and .* has no column 'kind'"):
+        labels("load,price\n1,2\n")
+    null = SeriesConditions(of_attributes(labelled.conditions.attributes, True))
+    found, usable = labels("load,price\n1,2\n", replace(labelled, conditions=null))
+    assert found.tolist() == [[-1]] and usable.all()
 
 
 def test_written_numbers_have_the_digits_of_the_range():
