@@ -29,7 +29,7 @@ def require_imputation(model: Model, name: str) -> Series:
     Raises:
         InputError: it is no model of series, or no bridge with the prior `imputation`.
     """
-    remedy = "train one with `jaxdiff train series --data TABLE --process bridge_ve --prior imputation --out RUN`"
+    remedy = "train one with `jaxdiff train series --data TABLE --prior imputation --out RUN`"
     if not isinstance(model.space, Series):
         raise InputError(f"{name} is a model of {model.space.array}; missing values are filled by a model of series: {remedy}")
     prior = model.process.prior_of_end if isinstance(model.process, Bridge) else None

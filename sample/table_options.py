@@ -59,7 +59,7 @@ class Impute(TableOptions):
     """Fills the missing values of a table by draws from a model of time series.
 
     Writes the table with the median of the draws in each empty cell; all else stays as it is, byte by byte. The model is one
-    trained with `jaxdiff train series --process bridge_ve --prior imputation`, on this table or one with the same columns.
+    trained with `jaxdiff train series --prior imputation` on this table, or one with the same columns.
 
     Its windows never cross a gap in time or the border of a series, and each missing value is drawn in a window in whose middle
     it lies, given all observed values of that window. Rows that are missing altogether are not added.
@@ -83,7 +83,7 @@ class Forecast(TableOptions):
     """Continues each series of a table by draws from a model of time series.
 
     Writes a table of the rows to come, with the median of the draws in each cell and times at the usual step of the table. The
-    model is one trained with `jaxdiff train series --process bridge_ve --prior imputation`.
+    model is one trained with `jaxdiff train series --prior imputation`.
 
     A window ends with the rows to draw, at most half of it, given the rows before them. A longer horizon goes on from there,
     each draw from its own values. Missing values among the last rows are drawn along, and not written.
