@@ -53,10 +53,13 @@ lint: $(STAMP)  ## check style, format, import laws and types
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/ty check --python $(VENV)
 
-checkpoint: $(STAMP)  ## train the shipped model (an hour on two cores), or resume its training
+checkpoint: $(STAMP)  ## train the shipped models of faces and of series (an hour on two cores), or resume their training
 	$(PY) -m train --preset tiny --data embedded --attributes group --out runs/faces
 	mkdir -p checkpoints/embedded
 	cp runs/faces/model.safetensors checkpoints/embedded/model.safetensors
+	$(PY) -m train series --preset tiny --prior imputation --out runs/series
+	mkdir -p checkpoints/series
+	cp runs/series/model.safetensors checkpoints/series/model.safetensors
 
 text-checkpoint: $(STAMP)  ## train the shipped text-to-image pipeline with PyTorch (two hours on two cores), or resume
 	$(INSTALL) -e '.[programs,test,bench]'

@@ -15,7 +15,8 @@ def load(path: str | os.PathLike) -> Model:
     Arguments:
         path: the folder of a run or its model.safetensors; a folder of diffusers, also of Stable Diffusion 1, 2 or XL;
             `hf://OWNER/NAME[@REVISION]`, which needs `jaxdiff[hub]`; or, if no such path exists, `embedded` for the shipped
-            model of the embedded faces, `embedded-text` for the shipped text-to-image pipeline, which needs `jaxdiff[text]`.
+            model of the embedded faces, `embedded-series` for that of sines with gaps, `embedded-text` for the shipped
+            text-to-image pipeline, which needs `jaxdiff[text]`.
             For settings that their files lack, see `jaxdiff.interop.load` and `jaxdiff.interop.load_text_to_image`.
 
     Raises:

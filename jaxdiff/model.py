@@ -256,8 +256,8 @@ def load(path: str | os.PathLike) -> Model:
     """Reads a model from a run's folder or a model.safetensors.
 
     Arguments:
-        path: the folder or the file; or `embedded`, if no such path exists, for the model of the embedded faces shipped with
-            jaxdiff.
+        path: the folder or the file; or, if no such path exists, `embedded` for the model of the embedded faces shipped with
+            jaxdiff, or `embedded-series` for that of sines with gaps.
 
     Raises:
         InputError: the file does not exist, is truncated or damaged, is not a jaxdiff model, or its arrays do not match its

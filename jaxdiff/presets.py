@@ -117,7 +117,7 @@ SeriesPresetName = Literal["series", "tiny", "sines", "stocks", "etth", "energy"
 SERIES_PRESETS: dict[SeriesPresetName, SeriesPreset] = {
     "series": SeriesPreset("any table: 3 + 2 blocks of 64 channels", _series(3, 2)),
     "tiny": SeriesPreset(
-        "sines of five frequencies, 0.17 M parameters: the shipped model, ten minutes on two cores",
+        "sines of five frequencies, 0.17 M parameters: the shipped model, a quarter of an hour on two cores",
         _series(2, 2, 48),
         "sines",
         steps=8_000,

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-MODEL, TEXT, CLIP = "embedded", "embedded-text", "embedded-clip"
-"""The model of the embedded faces; the text-to-image pipeline of their captions, and the CLIP trained with it."""
-_FOLDERS = {MODEL: "embedded", TEXT: "text", CLIP: "text-clip"}
+MODEL, TEXT, CLIP, SERIES = "embedded", "embedded-text", "embedded-clip", "embedded-series"
+"""The model of the embedded faces; the text-to-image pipeline of their captions, and the CLIP trained with it; a model that
+fills gaps of sines."""
+_FOLDERS = {MODEL: "embedded", TEXT: "text", CLIP: "text-clip", SERIES: "series"}
 
 
 def place(path: str | os.PathLike) -> Path:

@@ -42,7 +42,7 @@ class SeriesOptions(RunOptions):
 
       jaxdiff train series --preset etth --data "ETTh1.csv" --prior gp --out runs/etth
 
-      jaxdiff train series --data "load.csv?window=48" --process bridge_ve --prior imputation --out runs/load
+      jaxdiff train series --data "load.csv?window=48" --prior imputation --out runs/load
     """
 
     data: str | None = None
