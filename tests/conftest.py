@@ -95,10 +95,13 @@ def pytest_addoption(parser):
 
 
 LONG = {
-    "test_every_imported_model.py", "test_evaluate_safety.py", "test_modifiers.py", "test_pages.py", "test_safe_denoiser.py",
-    "test_sampling_over_hosts.py", "test_text_to_image.py", "test_training_processes.py", "test_tutorials.py",
+    "test_attack_program.py", "test_evaluate_safety.py", "test_every_imported_model.py", "test_faults.py", "test_modifiers.py",
+    "test_noised_classifier.py", "test_pages.py", "test_safe_denoiser.py", "test_sampling_over_hosts.py",
+    "test_semantic_guidance.py", "test_series_program.py", "test_solver_orders.py", "test_text_to_image.py",
+    "test_train_other_images.py", "test_train_program.py", "test_training_processes.py", "test_tutorials.py",
+    "test_unet_condition.py",
 }  # fmt: skip
-"""Files that take over thirty seconds."""
+"""Files that take over thirty seconds, and those that would otherwise come last and take over twenty."""
 
 
 def _as_users(item) -> bool:

@@ -139,6 +139,7 @@ def test_the_wheel_describes_itself(wheel):
     assert {"Development Status", "Intended Audience", "Programming Language", "Topic", "Typing"} <= kinds
 
 
+@pytest.mark.slow
 def test_the_source_distribution_builds_the_same_wheel(wheel, tmp_path):
     done = run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "source", cwd=ROOT)
     assert done.returncode == 0, done.stdout

@@ -15,7 +15,11 @@ from jaxdiff.process import ddpm, edm, flow, sub_vp, ve, vp_cosine, vp_linear
 from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, sample
 from jaxdiff.solvers.driver import steps_from
 
-PROCESSES = [pytest.param(process, id=process.name) for process in (vp_linear(), vp_cosine(), ve(), edm(), sub_vp(), flow())]
+QUICK = {"vp_cosine", "ve", "flow"}
+PROCESSES = [
+    pytest.param(process, id=process.name, marks=[pytest.mark.slow] * (process.name not in QUICK))
+    for process in (vp_linear(), vp_cosine(), ve(), edm(), sub_vp(), flow())
+]
 CLASSES = ((np.array([0.5, -0.3]), 0.4), (np.array([-0.4, 0.2]), 0.7))  # mean and std of each class
 FIRST = jnp.zeros(64, jnp.int32)
 STEPS = 24

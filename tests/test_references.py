@@ -69,7 +69,9 @@ def look(refs, process, x, t, temperature=1.0):
     return seen, refs.log_kernel(process, x, t, temperature, seen.log_sum)
 
 
-@pytest.mark.parametrize("process", [vp_linear(), vp_cosine(), ve()], ids=lambda process: process.name)
+@pytest.mark.parametrize(
+    "process", [vp_linear(), pytest.param(vp_cosine(), marks=pytest.mark.slow), ve()], ids=lambda process: process.name
+)
 def test_tiles_of_any_size_equal_the_dense_sums(process, rng):
     images = rng.uniform(-1, 1, (37, *SHAPE))
     for tile in (1, 5, 36, 37, 1000):

@@ -89,7 +89,9 @@ def test_a_pipe_without_a_reader_ends_no_work(tmp_path):
     assert (ended.returncode, ended.stderr) == (0, "") and (tmp_path / "result").read_text() == "done"
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(
+    "closed", [pytest.param((1,), marks=pytest.mark.slow), pytest.param((2,), marks=pytest.mark.slow), (0, 1, 2)]
+)
 def test_closed_streams_end_no_work_and_get_no_file(tmp_path, closed):
     ended = run_into(tmp_path, subprocess.DEVNULL, closed)
     assert ended.returncode == 0 and (tmp_path / "result").read_text() == "done"

@@ -15,6 +15,8 @@ from tests.processes import LIMIT, QUICK
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^ *(```+).*?^ *\1 *$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 RUNNABLE = [block for page in PAGES for block in blocks(page) if block.runs]
+LONG = {"attacks.md"}
+"""Pages whose code takes over ten seconds: gradients through a run of the solver, as tests/safety has them of small ones."""
 
 
 def anchors(text: str) -> set[str]:
@@ -58,7 +60,8 @@ def test_every_page_of_code_is_seen():
     assert {block.language for block in RUNNABLE} == {"python"}
 
 
-def test_runnable_code_runs(tmp_path, save_model):
+@pytest.mark.parametrize("long", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["most pages", "long pages"])
+def test_runnable_code_runs(tmp_path, save_model, long):
     """One process for all pages, so that JAX starts once; each page has its own names and folder.
 
     The README has the shipped model there, the others one of its shape that compiles faster.
@@ -67,7 +70,8 @@ def test_runnable_code_runs(tmp_path, save_model):
     one, other = (models.load(each / "embedded") for each in (small, shipped))
     assert (one.shape, one.conditions.attributes) == (other.shape, other.conditions.attributes)
     script = ["import os"]
-    for index, (page, shown) in enumerate(groupby(RUNNABLE, key=lambda block: block.page)):
+    chosen = [block for block in RUNNABLE if (block.page.name in LONG) == long]
+    for index, (page, shown) in enumerate(groupby(chosen, key=lambda block: block.page)):
         folder = tmp_path / str(index)
         folder.mkdir()
         (folder / "checkpoints").symlink_to(shipped if page.name == "README.md" else small)

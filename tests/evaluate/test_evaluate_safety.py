@@ -55,7 +55,7 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(sets, tmp_path_factory):
+def report(sets, tmp_path_factory, small_classifiers):
     """The report of all sets, and its folder."""
     folder, _ = sets
     out = tmp_path_factory.mktemp("report")
@@ -170,6 +170,7 @@ def test_sets_of_another_size_are_an_error(sets, call_program, tmp_path, capsys)
     assert status == 2 and "images must have one size" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_killed_command_resumes_where_it_was(sets, written, resumed, call_program, tmp_path, monkeypatch):
     """Killed among the classifiers, and among the rows."""
     trained, train = [], image_classifier.train_image_classifier

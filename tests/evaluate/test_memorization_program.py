@@ -209,6 +209,7 @@ def test_help_has_examples(evaluate, capsys):
     assert capsys.readouterr().out.count("jaxdiff evaluate memorization --samples") >= 4
 
 
+@pytest.mark.slow
 def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_path, data, save_model):
     """Killed among the sets, and among the blocks of losses."""
     save_model(tmp_path / "run")

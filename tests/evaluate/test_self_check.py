@@ -80,6 +80,7 @@ def test_exit_status_is_1_if_a_fault_is_missed(evaluate, tmp_path, capsys):
     assert not report["repeated"]
 
 
+@pytest.mark.slow
 def test_a_killed_self_check_resumes_where_it_was(evaluate, written, resumed, tmp_path):
     """Killed among the classifiers of the control sets, and among the features."""
     lit(tmp_path / "real.npz", 600)

@@ -128,7 +128,7 @@ def workload(network="rehearsal", **changed) -> Workload:
     return Workload(NETWORKS[network], **{**SIZES, **changed})
 
 
-@pytest.mark.parametrize("network", ["rehearsal", "small"])
+@pytest.mark.parametrize("network", [pytest.param("rehearsal", marks=pytest.mark.slow), "small"])
 def test_network_costs_the_sum_of_its_blocks(network):
     assert workload(network).pass_flops == network_flops(NETWORKS[network], Fraction(4, 9))
 

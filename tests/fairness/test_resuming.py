@@ -126,10 +126,10 @@ OF_TWO = SETS[1].half_indices(values=3, seed=0)
     [
         # a set has one checksum, whether its classifiers are trained on the image or only tested on it
         ({"sets": [SETS[0], changed(SETS[1], OF_TWO[0][0])]}, 2),
-        ({"sets": [SETS[0], changed(SETS[1], OF_TWO[1][0])]}, 2),
+        pytest.param({"sets": [SETS[0], changed(SETS[1], OF_TWO[1][0])]}, 2, marks=pytest.mark.slow),
         ({"seeds": 3}, 3),
-        ({"training": replace(TRAINING, rate=1e-3)}, 6),
-        ({"permutations": 19}, 0),
+        pytest.param({"training": replace(TRAINING, rate=1e-3)}, 6, marks=pytest.mark.slow),
+        pytest.param({"permutations": 19}, 0, marks=pytest.mark.slow),
         ({"train_count": 20}, 6),
         ({"sets": SETS[:1]}, 0),
         ({"replicates": 10}, 0),

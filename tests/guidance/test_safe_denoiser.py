@@ -91,7 +91,7 @@ def test_samples_with_the_exact_weight_follow_the_safe_distribution(key):
     def drawn(strength):
         # the condition -1 is all three; the unsafe posterior mean is the mixture's own under condition 0
         denoise = guidance.dynamic_negative(all_three, process, jnp.asarray(0), weight=Known(all_three), strength=strength)
-        x = sample(denoise, process, shape=(2,), solver=DDPM(400), key=key, condition=jnp.full(len(exact), -1))
+        x = sample(denoise, process, shape=(2,), solver=DDPM(200), key=key, condition=jnp.full(len(exact), -1))
         return np.asarray(x)
 
     exact = np.asarray(all_three.draw(jax.random.fold_in(key, 1), 1 + jnp.arange(4000) % 2))

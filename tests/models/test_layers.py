@@ -148,7 +148,10 @@ def test_other_machines_are_given_jaxs_attention(accelerated, monkeypatch, rng):
     np.testing.assert_array_equal(attend(query, key, value), query + 2 * key)
 
 
-@pytest.mark.parametrize("height, width, inputs, outputs", [(4, 4, 3, 5), (1, 3, 2, 2), (5, 2, 1, 4)])
+@pytest.mark.parametrize(
+    "height, width, inputs, outputs",
+    [(5, 2, 1, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((4, 4, 3, 5), (1, 3, 2, 2)))],
+)
 def test_a_convolution_of_repeated_pixels_is_that_of_the_larger_image(height, width, inputs, outputs, rng):
     """Outputs, and the gradients of pixels, kernel and bias."""
     layer = filled(lambda: convolution(inputs, outputs, 3, dtype=jnp.float32), scale=1.0)

@@ -38,7 +38,7 @@ CONFIGURATIONS = some.builds(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(CONFIGURATIONS, some.sampled_from([(), (2,), (3, 2)]), some.booleans())
 def test_the_count_is_that_of_the_network(given, values, null_label):
     given |= {"size": 16 * given["stem"], "base": 8, "head_channels": 4}
@@ -64,7 +64,7 @@ def test_the_count_of_a_text_encoder(config, count):
     assert weight_count(config) == (held(config) if count is None else count)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "faces128")) for each in PRESETS])
 def test_the_count_of_a_preset(name):
     config = PRESETS[name].network
     assert weight_count(config) == held(config)

@@ -73,7 +73,11 @@ METHODS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+# of the others what is drawn is compared below
+QUICK = {"fair_instruction", "fair_projection"}
+
+
+@pytest.mark.parametrize("method", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in METHODS])
 def test_prompts_without_a_concept_are_drawn_as_without_the_table(method, drawn, files):
     plain, found = drawn(), drawn(**fair(files, method, **METHODS[method]))
     of = np.arange(COUNT) % 3

@@ -204,7 +204,7 @@ def test_unsafe_labels_keep_each_image_under_its_other_labels(drawn, folder):
     assert samples.provenance["evaluations"] == 2 * STEPS
 
 
-@pytest.mark.parametrize("guard", ["repellency", "safety_flow"])
+@pytest.mark.parametrize("guard", ["repellency", pytest.param("safety_flow", marks=pytest.mark.slow)])
 def test_the_peers_are_drawn(guard, drawn, folder):
     options = {"repellency": dict(radius=0.9, strength=0.1), "safety_flow": dict(strength=500.0)}[guard]
     samples = drawn(guard=guard, unsafe=UNSAFE, unsafe_count=20, **options)

@@ -82,6 +82,7 @@ def test_a_guide_of_another_kind_is_refused(folder, save_model, tmp_path):
         options_of(folder, guide_scale=3.0)
 
 
+@pytest.mark.slow  # as of safe latent guidance
 def test_a_tau_is_valid_only_with_it(folder, guide, tmp_path):
     options = {"guide": guide, "guide_scale": 2.0}
     require_tau_of_its_own(folder, tmp_path, "autoguidance", options, {"guide_scale": 3.0})

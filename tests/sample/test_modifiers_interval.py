@@ -29,7 +29,9 @@ def test_an_empty_interval_is_plain_sampling_bit_for_bit(folder):
     np.testing.assert_array_equal(drawn, plain(folder))
 
 
-@pytest.mark.parametrize("method", ["vanilla", "switching", "mixing"])
+@pytest.mark.parametrize(
+    "method", ["switching", *(pytest.param(each, marks=pytest.mark.slow) for each in ("vanilla", "mixing"))]
+)
 def test_a_step_outside_costs_what_plain_sampling_does(folder, method, monkeypatch):
     drawing = drawing_of(options_of(folder, method=method, modifiers=["interval"]))
     assert evaluations_made(drawing, monkeypatch) == drawing.evaluations

@@ -109,7 +109,12 @@ def measures(monkeypatch):
 
 @pytest.mark.parametrize(
     ("objective", "retain", "tau"),
-    [("independence", 0.4, 0.2), ("independence", 0.7, 0.5), ("parity", 0.7, 0.5), ("parity", 0.8, 0.8)],
+    [
+        ("independence", 0.4, 0.2),
+        pytest.param("independence", 0.7, 0.5, marks=pytest.mark.slow),
+        pytest.param("parity", 0.7, 0.5, marks=pytest.mark.slow),
+        ("parity", 0.8, 0.8),
+    ],
 )
 def test_the_best_tau_for_the_objective_is_found_and_drawn_with(
     program, save_model, measures, tmp_path, capsys, objective, retain, tau

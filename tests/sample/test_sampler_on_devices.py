@@ -56,24 +56,36 @@ def reports(text, devices, *names):
             report = program_report(program.lower().compile())
         exchanged = [[each.kind, each.arrays, each.looped] for each in report.collectives]
         print("REPORT", json.dumps([text, devices, name, sharded, report.flops, report.memory, exchanged]))
-
+"""
+SOME = """
 reports("", 1, "plain")
-reports("", 8, "plain", "switching", "classifier-free", "safe", "spectral", "semantic")
+reports("", 8, "plain", "classifier-free", "safe")
 reports("fsdp=8", 8, "classifier-free")
 """
+OTHERS = ("switching", "spectral", "semantic")
 
 
-@pytest.fixture(scope="module")
-def reports():
+def reported(calls):
     """By mesh, devices and name: the parameters that are sharded, operations, bytes, and the collectives."""
-    (output,) = succeed(("-c", PROGRAMS), 1, devices=8, **QUICK)
+    (output,) = succeed(("-c", PROGRAMS + calls), 1, devices=8, **QUICK)
     lines = [json.loads(line.removeprefix("REPORT ")) for line in output.splitlines() if line.startswith("REPORT ")]
     return {tuple(line[:3]): line[3:] for line in lines}
 
 
-@pytest.mark.parametrize("name", ["plain", "switching", "classifier-free", "safe", "spectral", "semantic"])
+@pytest.fixture(scope="module")
+def reports():
+    return reported(SOME)
+
+
+@pytest.mark.parametrize("name", ["plain", "classifier-free", "safe"])
 def test_devices_that_hold_all_parameters_exchange_nothing(reports, name):
     assert reports["", 8, name][3] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_exchanged_where_a_step_has_several_conditions():
+    found = reported(f"reports('', 8, *{OTHERS})")
+    assert {name: found["", 8, name][3] for name in OTHERS} == dict.fromkeys(OTHERS, [])
 
 
 def test_sharded_parameters_are_gathered_once_for_each_use_and_nothing_else_is_exchanged(reports):
@@ -119,14 +131,24 @@ def test_on_one_device_batches_are_stacked_whole():
     np.testing.assert_array_equal(parallel.unstacked(both[1], 2), np.stack([a[:, 0], b[:, 0]]))
 
 
-def test_a_dry_run_prints_the_cost_of_a_batch_and_draws_nothing(save_model, tmp_path):
+@pytest.fixture
+def command(save_model, tmp_path):
+    """A dry run of a model in `run`."""
     model = save_model(tmp_path / "run")
-    command = ("-m", "sample", "draw", "--model", model, "--out", tmp_path / "set", "--method", "switching", "--steps", 6)
-    (ended,) = run((*command, "--batch-size", 32, "--count", 100, "--dry-run", "--devices", 8), 1, **QUICK)
+    options = ("--out", tmp_path / "set", "--method", "switching", "--steps", 6, "--dry-run", "--devices", 8)
+    return ("-m", "sample", "draw", "--model", model, *options)
+
+
+def test_a_dry_run_prints_the_cost_of_a_batch_and_draws_nothing(command, tmp_path):
+    (ended,) = run((*command, "--batch-size", 32, "--count", 100), 1, **QUICK)
     assert ended.code == 0, ended.output
     for words in ("on each of 8 devices", "collectives", "none", "parameters", "GFLOP", "for 4 at that rate", '"data": 8'):
         assert words in ended.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
-    assert sorted(path.name for path in model.iterdir()) == ["model.safetensors"]
-    (ended,) = run((*command, "--batch-size", 12, "--dry-run", "--devices", 8), 1, **QUICK)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["model.safetensors"]
+
+
+@pytest.mark.slow  # the refusal is that of test_parallel.py
+def test_a_batch_that_the_simulated_devices_do_not_divide_is_refused(command):
+    (ended,) = run((*command, "--batch-size", 12), 1, **QUICK)
     assert ended.code == 2 and "--batch-size of 12 does not divide over the 8 devices" in ended.output

@@ -173,6 +173,7 @@ def test_parts_that_are_left_of_a_whole_shard_are_removed(model, tmp_path, batch
     assert drawn(model, tmp_path / "cut") == whole
 
 
+@pytest.mark.slow
 def test_parts_of_two_processes_are_finished_by_one(model, tmp_path, batches):
     ended = processes.run(("-c", KILLED, model, tmp_path / "cut"), 2, **processes.QUICK)
     assert all(one.code for one in ended)

@@ -137,7 +137,9 @@ def test_both_orders_and_kernels_act_on_latents(folder, images, file, anchor, ke
 
 
 @pytest.mark.parametrize(
-    "options", [{"guard": "repellency", "radius": 50.0}, {"guard": "safety_flow", "strength": 50.0}], ids=lambda o: o["guard"]
+    "options",
+    [{"guard": "repellency", "radius": 50.0}, pytest.param({"guard": "safety_flow", "strength": 50.0}, marks=pytest.mark.slow)],
+    ids=lambda o: o["guard"],
 )
 def test_other_guards_of_images_move_latents_away_from_them(folder, file, options):
     on, off = (first(drawing_of(folder, file, **{**options, **more})) for more in ({}, {"strength": 0.0}))

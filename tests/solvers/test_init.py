@@ -49,7 +49,11 @@ def test_a_deterministic_run_from_the_middle_is_the_flow_s_map(process, t, key):
     assert errors[1] < 0.004 and errors[0] / errors[1] > 2.5
 
 
-@pytest.mark.parametrize("solver", [DDIM(300), DDPM(300), DPMSolverSDE(100)], ids=lambda solver: solver.name)
+@pytest.mark.parametrize(
+    "solver",
+    [DDPM(300), *(pytest.param(each, marks=pytest.mark.slow) for each in (DDIM(300), DPMSolverSDE(100)))],
+    ids=lambda s: s.name,
+)
 def test_states_of_the_exact_law_at_the_start_end_with_the_law_of_the_data(solver, key):
     process, t = vp_cosine(), 0.6
     denoise = two_points(process)
@@ -87,7 +91,13 @@ def test_the_prior_s_own_draw_at_time_1_gives_the_samples_of_no_init_bit_for_bit
 
 
 @pytest.mark.parametrize(
-    "solver", [DDIM(9, eta=1.0), DDPM(9), Heun(9, spacing="uniform"), DPMSolverSDE(9, spacing="uniform")], ids=lambda s: s.name
+    "solver",
+    [
+        DDIM(9, eta=1.0),
+        DPMSolverSDE(9, spacing="uniform"),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (DDPM(9), Heun(9, spacing="uniform"))),
+    ],
+    ids=lambda s: s.name,
 )
 def test_a_run_from_a_node_continues_as_the_whole_run_does(solver, key):
     """The noise of a step is that of the same step of the whole run; a multistep solver begins anew at a breakpoint."""

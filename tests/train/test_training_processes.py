@@ -181,7 +181,7 @@ os._exit(0)
 
 
 def test_errors_of_one_process_are_printed_by_both_and_nothing_is_overwritten(tmp_path):
-    outputs = succeed(("-c", TROUBLE, tmp_path), 2)
+    outputs = succeed(("-c", TROUBLE, tmp_path), 2, **QUICK)
     assert (tmp_path / "list").read_text() == "2 3"
     for output in outputs:
         results = dict(
@@ -223,6 +223,7 @@ def test_a_dry_run_prints_the_cost_of_a_step_on_simulated_devices(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # the refusal is that of test_parallel.py, and of sampling in two processes
 def test_a_batch_that_the_devices_do_not_divide_is_refused_by_both(tmp_path):
     for ended in run((*TRAIN, "--batch-size", 15, "--out", tmp_path / "run"), 2, **QUICK):
         assert ended.code == 2
