@@ -24,6 +24,7 @@ from .table_work import Files, Summary, TableWork, at_once, interval_columns, re
 
 def forecast(options: Forecast) -> Path:
     """Draws the rows to come and writes the files; returns the table."""
+    options.join()
     files = Files.of(options)
     with kept_parts(options.out) as finished:
         work = table_work(options)

@@ -31,6 +31,7 @@ from .table_work import (
 
 def impute(options: Impute) -> Path:
     """Fills the missing values and writes the files; returns the filled table."""
+    options.join()
     files = Files.of(options)
     with kept_parts(options.out) as finished:
         work = table_work(options)

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 
+from jaxdiff import parallel
 from jaxdiff.data.series import open_table
 from jaxdiff.data.series.steps import continued
 from jaxdiff.data.series.times import as_written, parsed
@@ -156,6 +157,21 @@ def test_errors_before_anything_is_drawn(rows, more, message, use, tmp_path, cal
     assert call_program(main, "sample", "forecast", *given) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert [each.name for each in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("command", ["impute", "forecast"])
+def test_processes_join_before_anything_else(command, use, tmp_path, call_program, capsys, monkeypatch):
+    """JAX refuses to connect processes once it has computed anything."""
+
+    def joining(*_):
+        raise InputError("joined")
+
+    monkeypatch.setattr(parallel, "join", joining)
+    monkeypatch.setattr(parallel, "run_on_first", lambda *_: pytest.fail("it used JAX"))
+    given = ("--model", "m", "--data", "in.csv", "--out", "o.csv", *(("--horizon", 1) if command == "forecast" else ()))
+    processes = ("--coordinator", "localhost:1", "--processes", 2, "--process-id", 1)
+    assert call_program(main, "sample", command, *given, *processes) == 2
+    assert "error: joined" in capsys.readouterr().err
 
 
 def test_times_without_a_usual_step_are_an_error(tmp_path):
