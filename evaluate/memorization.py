@@ -185,7 +185,11 @@ def _open_series(options: Memorization) -> Opened:
     for name in ("size", "channels", "value_names", "layout", "range", "model"):
         if getattr(options, name) != defaults[name].default:
             raise InputError(f"--{name.replace('_', '-')} is for images, and {options.samples[0]} is a set of time series")
-    origin, sources = series_data.origin_of(options.samples, SeriesOrigin(real=options.train, split=options.split_by))
+    origin, sources = series_data.origin_of(
+        options.samples,
+        SeriesOrigin(real=options.train, split=options.split_by),
+        {"data": "--train", "split": "--split-by"},
+    )
     first = sources[options.samples[0]]
     real = dict(zip(("train", "test"), series_data.real_windows(origin, first.columns, first.shape[0]), strict=True))
     for option, split in (("split", options.split), ("held-out", options.held_out)):

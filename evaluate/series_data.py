@@ -21,6 +21,8 @@ from jaxdiff.spaces import Series
 from .options.series import SeriesOrigin, SeriesSets
 
 DEFAULTS = {"split": SPLIT, "test_share": TEST_SHARE}
+NAMED = {"data": "--real", "split": "--split", "test_share": "--test-share"}
+"""The options that give the real data, and how they are split."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,21 @@ def opened(options: SeriesSets) -> Windows:
     )  # fmt: skip
 
 
-def origin_of(specs: Sequence[str], options: SeriesOrigin) -> tuple[dict[str, Any], dict[str, SeriesSource]]:
+def origin_of(
+    specs: Sequence[str], options: SeriesOrigin, named: Mapping[str, str] = NAMED
+) -> tuple[dict[str, Any], dict[str, SeriesSource]]:
     """The real data of sets, see `training_data`, and the sets, all of their windows.
+
+    Arguments:
+        specs: the sets.
+        options, named: as of `training_data`.
 
     Raises:
         InputError: see `training_data`, or a set cannot be read.
     """
     recorded = [_record(spec) for spec in specs]
     training = [each["model_training"] for each in recorded if each and "model_training" in each]
-    origin = training_data(options, training, "the sets")
+    origin = training_data(options, training, "the sets", named)
     return origin, {spec: open_series(spec, window=origin["window"]) for spec in specs}
 
 
@@ -98,27 +106,32 @@ def space_of(train: SeriesSource) -> Series:
     return Series.fit(load_arrays(train)[0], train.columns)
 
 
-def training_data(options: SeriesOrigin, training: Sequence[Mapping[str, Any]], whose: str) -> dict[str, Any]:
+def training_data(
+    options: SeriesOrigin, training: Sequence[Mapping[str, Any]], whose: str, named: Mapping[str, str] = NAMED
+) -> dict[str, Any]:
     """The real data and how they are split: as the options say, or else as models were trained.
 
     Arguments:
         options: the options.
         training: what models record of their training.
         whose: models or sets, in error messages.
+        named: the options that give the data and their split, by what they give; not of what none gives.
 
     Raises:
         InputError: nothing says which data, or models differ in it.
     """
     found: dict[str, Any] = {}
-    given = {"data": options.real, "split": options.split, "test_share": options.test_share, "window": None}
+    given = {"data": options.real, "split": options.split, "test_share": options.test_share}
     for name, value in given.items():
-        own = {json: each[name] for each in training if (json := str(each.get(name))) != "None"}
+        own = {str(each[name]): each[name] for each in training if each.get(name) is not None}
         if value is None and len(own) > 1:
-            option = "real" if name == "data" else name.replace("_", "-")
-            raise InputError(f"{whose} were trained on different data, {' and '.join(own)}: give --{option}")
+            what = f"give {named[name]}" if name in named else "evaluate them apart"
+            raise InputError(f"{whose} were trained on different data, {' and '.join(own)}: {what}")
         found[name] = value if value is not None else next(iter(own.values()), DEFAULTS.get(name))
     if found["data"] is None:
-        raise InputError(f"--real is needed: {whose} do not record the data of their training")
+        raise InputError(f"{named['data']} is needed: {whose} do not record the data of their training")
+    # sets of other lengths are refused later
+    found["window"] = next((each["window"] for each in training if each.get("window") is not None), None)
     return found
 
 

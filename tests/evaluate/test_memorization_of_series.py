@@ -90,6 +90,9 @@ def test_inputs_of_other_kinds_are_errors(evaluate, tmp_path, written, capsys):
         assert message in " ".join(capsys.readouterr().err.split())
     assert evaluate("--samples", "copies", "long.npz", "--out", "out") == 2
     assert "long.npz has windows of 9 rows" in " ".join(capsys.readouterr().err.split())
+    np.savez(tmp_path / "alone.npz", series=np.zeros((3, 8, 2)))
+    assert evaluate("--samples", "alone.npz", "--out", "out") == 2
+    assert "--train is needed: the sets do not record" in " ".join(capsys.readouterr().err.split())
     np.savez(tmp_path / "images.npz", images=np.zeros((3, 8, 8, 3), np.uint8))
     assert evaluate("--samples", "images.npz", "--split-by", "time", "--out", "out") == 2
     assert "--split-by is for sets of time series" in " ".join(capsys.readouterr().err.split())
