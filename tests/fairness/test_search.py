@@ -353,11 +353,12 @@ def test_whitened_pixels_find_the_point_of_the_narrow_directions(rng, key):
     assert found["whitened"] < found["pixel"] - 0.1
 
 
-@pytest.mark.parametrize("ridge", [1e-6, 0.01])
-def test_whitening_makes_the_covariance_within_groups_the_identity(ridge, rng):
+@pytest.mark.parametrize(("ridge", "shape"), [(1e-6, (2, 2, 3)), (0.01, (2, 2, 3)), (0.01, (4, 3))])
+def test_whitening_makes_the_covariance_within_groups_the_identity(ridge, shape, rng):
+    """Of images, and of windows of series (L, F)."""
     labels = np.repeat([0, 1], [300, 500])
     mixing = rng.standard_normal((12, 12))
-    images = (rng.standard_normal((800, 12)) @ mixing + 5 * labels[:, None]).reshape(-1, 2, 2, 3)
+    images = (rng.standard_normal((800, 12)) @ mixing + 5 * labels[:, None]).reshape(-1, *shape)
     white = np.asarray(whitening(images, labels, ridge)(jnp.asarray(images, jnp.float32)), np.float64)
 
     def within(values):
