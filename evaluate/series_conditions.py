@@ -22,7 +22,7 @@ from jaxdiff.errors import InputError
 from jaxdiff.finished import Finished, checksum, key_of, once, run_all
 from jaxdiff.model import Model, load
 from jaxdiff.process import Bridge
-from jaxdiff.solvers import HybridHeun, sample
+from jaxdiff.solvers import SOLVERS, sample
 from jaxdiff.spaces import Series
 
 from . import series_conditions_report as report
@@ -78,7 +78,7 @@ class Given:
     def drawn(self, ends: Mapping[str, End]) -> dict[str, Float[np.ndarray, "s n l f"]]:
         """Draws for each of several conditions of the windows, by name, on the scale of the model (S, N, L, F)."""
         options, count = self.options, len(self.windows)
-        about = (self.model.fingerprint, json.dumps(self.model.process.config()), options.seed, options.steps)
+        about = (self.model.fingerprint, json.dumps(self.model.process.config()), options.seed, options.solver, options.steps)
         places, parts = [], []
         for name, (end, known) in ends.items():
             given = checksum((about, end, known, self.labels))
@@ -100,9 +100,11 @@ class Given:
             "indices": np.arange(first, first + len(self.windows)),
         }
 
+        solver = SOLVERS[self.options.solver](self.options.steps)
+
         def draw(rows):
             return sample(
-                self.model.denoise, self.model.process, shape=self.model.shape, solver=HybridHeun(self.options.steps),
+                self.model.denoise, self.model.process, shape=self.model.shape, solver=solver,
                 key=jax.random.key(self.options.seed), condition=rows["condition"], indices=rows["indices"],
             )  # fmt: skip
 

@@ -112,8 +112,8 @@ def _sizes(content: Mapping[str, Any]) -> str:
         gaps = f" Mean length of gaps: {lengths}."
     return (
         f"{real['used']:,} of {real['test']:,} test windows of {real['data']}, split "
-        f"{'by time' if real['split'] == 'time' else real['split']}; {options['draws']} draws of each, hybrid_heun with "
-        f"{options['steps']} steps, seed {options['seed']}.{gaps}"
+        f"{'by time' if real['split'] == 'time' else real['split']}; {options['draws']} draws of each, "
+        f"{options['solver']} with {options['steps']} steps, seed {options['seed']}.{gaps}"
     )
 
 

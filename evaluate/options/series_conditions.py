@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from jaxdiff.bounds import Bounds, Count, Seed, Size
+from jaxdiff.choices import SolverName
 from jaxdiff.errors import InputError
 
 from .checks import require_folder
@@ -51,8 +52,10 @@ class SeriesConditions(SeriesOrigin):
     """Draws for each window; imputation needs at least 19, for 90 % intervals."""
     count: Count = 100
     """Maximum number of test windows, a random subset (see --seed)."""
-    steps: Size = 40
-    """Steps of the solver, hybrid_heun."""
+    solver: SolverName = "unipc"
+    """Solver, by default that of `jaxdiff sample impute`; the published one of bridges is hybrid_heun."""
+    steps: Size = 20
+    """Number of solver steps."""
     batch_size: Size = 100
     """Windows per batch; the result does not depend on it, up to rounding."""
     seed: Seed = 0
