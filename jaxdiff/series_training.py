@@ -25,8 +25,7 @@ EARLIEST = 1e-4  # the first training time of TimeBridge
 class SeriesObjective(Losses):
     """The weighted error of x_0 at uniform times.
 
-    The absolute error has the median of x_0 given x_t as its minimum, in place of the mean, so that a model of values whose
-    distribution is not symmetric draws them with too little spread. The squared error has the posterior mean.
+    The squared error is least at the posterior mean of x_0, the absolute one at the median.
 
     Arguments:
         prediction: what the network predicts.

@@ -87,8 +87,8 @@ class SeriesOptions(RunOptions):
     prediction: Literal["x0", "eps", "v", "edm"] | None = None
     """What the network predicts, by default edm for bridges with --end-input, else x0, which they need without it."""
     error: Literal["absolute", "squared"] | None = None
-    """Error of x_0: absolute, of its values and its Fourier transform, as the papers; or squared, whose models draw with the
-    right spread. By default absolute for the prediction x0, else squared."""
+    """Error of x_0: absolute, of its values and its Fourier transform, as the papers; or squared. By default absolute for the
+    prediction x0, else squared."""
     weighting: Literal["published", "relative", "none"] = "published"
     """Loss weighting over time: that of the papers, relative to the scale of the error, or none."""
     label_dropout: Share = 0.1

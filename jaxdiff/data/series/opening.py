@@ -38,18 +38,22 @@ def open_series(
 
     Arguments:
         spec: one of
+
             - a table, as of `jaxdiff.data.series.open_table`: `load.csv?time=date&columns=OT,HUFL&window=24&stride=1`;
             - `sines`, optionally `sines?count=10000&length=24&features=5&seed=0`: see `jaxdiff.data.series.sines`;
             - `mujoco`, optionally `mujoco?count=10000&length=24&seed=0`: see `jaxdiff.data.series.mujoco`;
             - a set that `sample draw` wrote, or an npz file of windows: see `jaxdiff.data.series.stored`. They have no
               splits, so every `split` is the whole set;
             - any of these followed by a selection of classes: `sines?label=yes:speed=fast`, see `jaxdiff.data.selection`.
+
         split: train or test; None takes all windows.
         by: how the splits are made.
+
             - "time": the last rows of each series are for testing, and windows of the two splits share no row.
             - "shuffled": all windows are shuffled, then split, as in published comparisons. Windows that begin a row apart are
               nearly equal, so that nearly every window of the test split has a near copy in the training split: what is
               measured on such a split rewards copies.
+
         window, stride: rows of a window, and from one window to the next; they take precedence over those of the spec, which
             are 24 and 1. Of generated series, whose windows are independent, only `window` of the same number is taken.
         columns: the columns of values, such as those of a model; they take precedence over those of the spec.
