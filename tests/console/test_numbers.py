@@ -19,7 +19,7 @@ from jaxdiff.errors import InputError
 from sample.__main__ import OPTIONS as SAMPLE
 from train.__main__ import OPTIONS as TRAIN
 
-REQUIRED = {"out": "nowhere.json", "model": "none", "source": "none", "data": "none", "sweep": "none"}
+REQUIRED = {"out": "nowhere.json", "model": "none", "source": "none", "data": "none", "sweep": "none", "horizon": "1"}
 """Values of options without defaults; any other is the text `x`."""
 ABSURD = (10**20, -(10**20), 2**63, 10**400, -1, math.nan, math.inf, -math.inf, 1e300, -1e300)
 """Values that few options take."""
@@ -61,7 +61,8 @@ def required(kind):
     for field in fields(kind):
         if field.default is MISSING:
             value = REQUIRED.get(field.name, "x")
-            positional = get_origin(types[field.name]) is Annotated
+            marks = getattr(types[field.name], "__metadata__", ())
+            positional = tyro.conf.Positional[int].__metadata__[0] in marks
             yield from [value] if positional else [f"--{field.name.replace('_', '-')}", value]
 
 
