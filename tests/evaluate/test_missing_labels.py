@@ -77,10 +77,11 @@ def test_memorization_uses_all_training_images(tmp_path, complete):
     written(tmp_path / "data.npz", lacking=[4, 5], complete=complete)
     path = str(tmp_path / "data.npz")
     options = Memorization(samples=(path,), train=path, out=tmp_path / "out", neighbours=5)
-    sets, known, others = memorization._open(options, None)
+    sets, known, others, space = memorization._open(options, None)
+    assert space.shape == known.image(0).shape
     assert (len(known), len(others)) == (40, 20) and [len(each) for each in sets.values()] == [COUNT]
     assert [each.name for each in known.attributes] == (["hair"] if complete else [])
-    memorization.write_at_risk(tmp_path / "risk.npz", known, *load_arrays(known), np.array([2, 3]))
+    memorization.write_at_risk(tmp_path / "risk.npz", space, known, *load_arrays(known), np.array([2, 3]))
     at_risk = open_data(tmp_path / "risk.npz", split="all")
     np.testing.assert_array_equal(numbers(at_risk), numbers(known)[[2, 3]])
 
