@@ -234,23 +234,37 @@ class PyTorch(Framework):
     def training(self, dtype: str, mode: str) -> Run:
         """Training steps; in bfloat16 by autocast."""
         torch, workload, device = self.torch, self.workload, self.device
-        base = self.network().train()
-        model, weights = self._in_mode(base, mode), list(base.parameters())
-        averages = [weight.detach().clone() for weight in weights]
-        optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         count = workload.train_batch
         abar = self._solver(workload.steps, 1).abar
         images, labels = self._given(workload.images(count), mode), self._labels(workload.labels(count))
         null = workload.config.values[0]
 
-        def step() -> None:
+        def loss(model: Any) -> Any:
             timesteps = torch.randint(len(abar), (count,), device=device)
             share, noise = abar[timesteps][:, None, None, None], torch.randn_like(images)
             x = share.sqrt() * images + (1 - share).sqrt() * noise
             given_labels = torch.where(torch.rand(count, device=device) < 0.1, null, labels)
             with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
                 output = model(x, timesteps.float(), class_labels=given_labels).sample
-            torch.nn.functional.mse_loss(output.float(), noise).backward()
+            return torch.nn.functional.mse_loss(output.float(), noise)
+
+        return self._steps_of(mode, loss)
+
+    def _steps_of(self, mode: str, loss: Callable[[Any], Any]) -> Run:
+        """Training steps of the network: backward, clipping, AdamW, moving average.
+
+        Arguments:
+            mode: the mode of the network.
+            loss: of a batch that it draws, as a function of the network.
+        """
+        torch = self.torch
+        base = self.network().train()
+        model, weights = self._in_mode(base, mode), list(base.parameters())
+        averages = [weight.detach().clone() for weight in weights]
+        optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+
+        def step() -> None:
+            loss(model).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -259,7 +273,7 @@ class PyTorch(Framework):
 
         def run(index: int) -> None:
             torch.manual_seed(index)
-            for _ in range(workload.train_steps):
+            for _ in range(self.workload.train_steps):
                 step()
             self._synchronise()
 

@@ -146,31 +146,15 @@ class SeriesPyTorch(PyTorch):
 
     def training(self, dtype: str, mode: str) -> Run:
         """Training steps; in bfloat16 by autocast."""
-        torch, workload, device = self.torch, self.workload, self.device
-        base = self.network().train()
-        model, weights = self._in_mode(base, mode), list(base.parameters())
-        averages = [weight.detach().clone() for weight in weights]
-        optimizer = torch.optim.AdamW(weights, lr=2e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-        count = workload.train_batch
-        windows = torch.from_numpy(workload.images(count)).to(device)
+        torch, device, count = self.torch, self.device, self.workload.train_batch
+        windows = torch.from_numpy(self.workload.images(count)).to(device)
 
-        def step() -> None:
+        def loss(model: Any) -> Any:
             t = EARLIEST + (1 - EARLIEST) * torch.rand(count, device=device)
             noise, end = torch.randn_like(windows), torch.randn_like(windows)
-            self.losses(model, windows, t, noise, end, dtype).mean().backward()
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, weights, 0.001)
+            return self.losses(model, windows, t, noise, end, dtype).mean()
 
-        def run(index: int) -> None:
-            torch.manual_seed(index)
-            for _ in range(workload.train_steps):
-                step()
-            self._synchronise()
-
-        return run
+        return self._steps_of(mode, loss)
 
     def losses(self, model: Any, windows: Any, t: Any, noise: Any, end: Any, dtype: str) -> Any:
         """The training loss of TimeBridge for each window."""
