@@ -37,7 +37,7 @@ COMPARED = {
 """Each comparison: its title, and the name of its floor."""
 READING = """\
 **Scores.** Lower is better, and no score is at its best value for a perfect generator: compare each with its *floor*, the row
-of real windows above it, at the same number n of windows. A set at the floor cannot be told from real windows by that score;
+of real windows above it, at the same number n of windows. A set at the floor cannot be distinguished from real windows by that score;
 one below it may repeat its training windows. The predictive score has no best value of its own: its floor is what real data
 allow.
 
@@ -179,7 +179,7 @@ def page(content: Mapping[str, Any], plots: Sequence[tuple[bytes, str]]) -> str:
     count = len(content["sets"])
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title="Time series",
-        question="Can drawn windows be told from real ones?",
+        question="Can drawn windows be distinguished from real ones?",
         limits="A copy of the training windows has perfect scores: measure memorization as well. And a set at every floor may "
         "differ in what no score looks at.",
         counts=escape(f"{count} set{'s' * (count != 1)} of windows compared with {content['real']['data']}."),

@@ -183,7 +183,7 @@ def _table(original: CsvTable | ParquetTable, grid: Grid, options: TableOptions)
         follows, step = follows if options.gaps == "ignore" else found.follows, found.usual
         notes.append(_time_note(str(time_name), times, found, rows, options))
     if options.group:
-        notes.append(f"{len(np.unique(by_row))} series, told apart by column {options.group!r}")
+        notes.append(f"{len(np.unique(by_row))} series, by column {options.group!r}")
     missing = np.isnan(values)
     if missing.any():
         counts = ", ".join(f"{name!r} {count:,}" for name, count in zip(columns, missing.sum(0), strict=True) if count)

@@ -19,7 +19,7 @@ class Discrimination:
     """The result of `discriminative_score`.
 
     Fields:
-        score: |accuracy - 0.5|, in [0, 0.5]: 0 where no window is told apart, 0.5 where all are.
+        score: |accuracy - 0.5|, in [0, 0.5]: 0 at chance, 0.5 where all windows are classified right.
         real, synthetic: the share of held-out windows of each set that is classified as such, by repeat (R,).
     """
 

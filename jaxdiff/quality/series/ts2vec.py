@@ -131,7 +131,7 @@ def contrastive_loss(first: Float[Array, "b l c"], second: Float[Array, "b l c"]
 
 
 def _instance_loss(first, second, valid):
-    """A step is told from the same step of other windows (equation 2)."""
+    """A step is distinguished from the same step of other windows (equation 2)."""
     if len(first) == 1:
         return jnp.zeros(())
     z = jnp.concatenate([first, second]).swapaxes(0, 1)
@@ -140,7 +140,7 @@ def _instance_loss(first, second, valid):
 
 
 def _temporal_loss(first, second, valid):
-    """A step is told from other steps of the same window (equation 1)."""
+    """A step is distinguished from other steps of the same window (equation 1)."""
     z = jnp.concatenate([first, second], axis=1)
     both = jnp.concatenate([valid, valid])
     logits = z @ z.swapaxes(1, 2) + jnp.diag(jnp.full(z.shape[1], OUTSIDE))

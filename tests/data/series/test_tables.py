@@ -182,7 +182,7 @@ def test_several_series_in_one_table_are_told_apart(table):
     assert found.order.tolist() == [0, 2, 4, 1, 3, 5]
     assert found.follows.tolist() == [False, False, True, True, False, True]
     assert found.segments().tolist() == [[0, 2], [2, 3], [3, 6]]
-    assert "2 series, told apart by column 'id'" in found.notes
+    assert "2 series, by column 'id'" in found.notes
 
 
 def test_options_are_read_from_the_name(table, tmp_path):
