@@ -37,9 +37,9 @@ COMPARED = {
 """Each comparison: its title, and the name of its floor."""
 READING = """\
 **Scores.** Lower is better, and no score is at its best value for a perfect generator: compare each with its *floor*, the row
-of real windows above it, at the same number n of windows. A set at the floor cannot be distinguished from real windows by that score;
-one below it may repeat its training windows. The predictive score has no best value of its own: its floor is what real data
-allow.
+of real windows above it, at the same number n of windows. A set at the floor cannot be distinguished from real windows by that
+score; one below it may repeat its training windows. The predictive score has no best value of its own: its floor is what real
+data allow.
 
 **Test windows.** Sets are measured against windows that the model was not trained on, too, and the floor there is that of the
 training windows. With a split by time it holds the change of the data over time as well. With a shuffled split the training
