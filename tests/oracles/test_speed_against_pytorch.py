@@ -231,7 +231,7 @@ def test_the_program_compares_series(call_program, tmp_path):
     report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
     assert [each["task"] for each in report["comparisons"]] == ["sampling", "training"]
     rows = [row for each in report["comparisons"] for row in each["variants"]]
-    assert [row["mode"] for row in rows] == ["", "eager", "compile"] * 2
+    assert [row["mode"] for row in rows] == ["jit", "eager", "compile"] * 2
     assert all(row["failure"] is None and row["peak_bytes"] > 0 for row in rows)
 
 
