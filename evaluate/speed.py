@@ -19,8 +19,11 @@ from jaxdiff._console.terminal import console, progress
 from jaxdiff.errors import InputError
 
 from . import speed_jaxdiff, speed_pytorch, speed_report, speed_series, speed_text
+from .machine_load import cores
 from .options.speed import TASKS_OF, Speed
+from .processor import processor
 from .provenance import provenance
+from .speed_checks import Check, Checks, best_rates, disturbances, idle_load, judged, matrix_rates, require_quiet
 from .speed_comparisons import comparisons
 from .speed_framework import Variant
 from .speed_jaxdiff import Jaxdiff
@@ -30,7 +33,7 @@ from .speed_text_workload import PIPELINES, TextWorkload
 from .speed_workload import NETWORKS, Workload
 from .timing import Benchmark, Run, best, time_alternately
 from .worker import Worker
-from .writing import finite, write_json
+from .writing import finite, write_json, write_text
 
 PASS_ERROR, RUN_ERROR = 1e-3, 1e-2  # relative errors above which the two networks are considered different
 
@@ -43,6 +46,8 @@ def speed(options: Speed) -> dict[str, Any]:
 
 def _run(options: Speed) -> dict[str, Any]:
     start_time = time.perf_counter()
+    # known at once; checked again, with the rates of matrix products, when both frameworks are ready
+    require_quiet([Check("before the start", idle_load([os.getpid()]))], options.busy)
     # both frameworks share the GPU; JAX reads this variable when it first uses a device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sizes = {
@@ -90,7 +95,7 @@ def _run(options: Speed) -> dict[str, Any]:
             process.call("load_weights", *exported)
         report = _measure(options, workload, processes, device, modes, start_time)
     plots.speed(options.out / "speed.png", report["comparisons"], _title(report))
-    console.print(f"wrote {options.out}/speed.json and speed.png", highlight=False)
+    console.print(f"wrote {options.out}/speed.json, speed.md and speed.png", highlight=False)
     return report
 
 
@@ -121,6 +126,11 @@ class _Processes:
     concurrent: bool
 
     @property
+    def identifiers(self) -> list[int]:
+        """The identifiers of all our processes, this one included."""
+        return [os.getpid(), *(process.identifier for process in {self.jaxdiff, self.trainer, *self.pytorch})]
+
+    @property
     def pytorch(self) -> list[Worker]:
         return list(dict.fromkeys(self.by_mode.values()))
 
@@ -134,40 +144,57 @@ def _measure(
     options: Speed, workload: Workload, processes: _Processes, device: str, modes: Sequence[str], start_time: float
 ) -> dict[str, Any]:
     jaxdiff, pytorch = processes.jaxdiff, processes.pytorch[0]
+    threads = _pinning(processes, device)
     dtypes = options.dtypes or (("bfloat16", "float32") if device == "cuda" else ("float32",))
     agreement = _compare(workload, jaxdiff, pytorch, options.compare_runs)
     for process in processes.pytorch:
         process.call("allow_tf32", True)
-    rates = {dtype: _matrix_rate(dtype, processes, workload.products(device)) for dtype in dtypes}
-    speed_report.show_rates(agreement, rates, console)
+    checks = Checks(lambda dtype: _matrix_rates(dtype, processes, workload.products(device)), processes.identifiers)
+    checks.idle("before the runs", dtypes)
+    require_quiet(checks.made, options.busy)
     parameters, operations = jaxdiff.call("size")
     report = {
         "network": {"name": options.network, "parameters": parameters, "flops_per_image": operations},
         "device": device,
         "agreement": agreement,
-        "matrix_rate": rates,
+        "processor": {**processor(), "cores": cores(), "threads": threads},
+        "matrix_rate": best_rates(checks.made),
         "comparisons": [],
+        "checks": [check.json() for check in checks.made],
         **provenance(options, jaxdiff.call("devices")),
     }
     report["versions"] |= pytorch.call("versions")
-    mode = None
+    speed_report.show_start(report, console)
+    mode, measured, judges = None, [], []
     for comparison_in in comparisons(options.tasks or TASKS_OF[options.kind], dtypes, modes):
         each = comparison_in(mode)
+        name, load = f"{each.task}, {each.dtype}", checks.load()
         benchmarks = [_benchmark(processes, variant, options.compile_limit) for variant in each.variants]
-        with progress(f"{each.task}, {each.dtype}", len(benchmarks) * (options.rounds + 1)) as advance:
-            results = time_alternately(benchmarks, options.rounds, deadline=start_time + options.budget, advance=advance)
+        deadline = start_time + options.budget
+        with progress(name, len(benchmarks) * (options.rounds + 1)) as advance:
+            results = time_alternately(benchmarks, options.rounds, deadline=deadline, advance=advance, around=load)
         if each.task == "sampling" and mode is None and (fastest := best(results, PyTorch.name)):
             mode = fastest.benchmark.mode
         one_of_each = {variant.framework: processes.of(variant) for variant in reversed(each.variants)}
         flops = {framework: process.call("flops", each.task) for framework, process in one_of_each.items()}
+        for process in {processes.of(variant) for variant in each.variants}:
+            process.call("clear_runs")
+        judges.append(checks.after(name, load, [each.dtype]))
+        rates = best_rates(checks.made)
         rate = max(rates[each.dtype].values())
-        report["comparisons"].append(speed_report.comparison_json(each, results, rate, workload.images_of(each.task), flops))
+        measured.append(speed_report.comparison_json(each, results, rate, workload.images_of(each.task), flops))
+        # a better rate found later may show that an earlier comparison was disturbed
+        report["comparisons"] = [
+            judged(comparison, disturbances(judge, rates), options.busy)
+            for comparison, judge in zip(measured, judges, strict=True)
+        ]
+        report |= {"matrix_rate": rates, "checks": [check.json() for check in checks.made]}
         report["seconds"] = round(time.perf_counter() - start_time, 1)
         # saved after each comparison, so that an interruption loses no results
         write_json(options.out / "speed.json", finite(report))
-        speed_report.show(report["comparisons"][-1], console)
-        for process in {processes.of(variant) for variant in each.variants}:
-            process.call("clear_runs")
+        write_text(options.out / "speed.md", speed_report.markdown_report(report))
+        speed_report.show(report["comparisons"][-1], speed_report.machine(report), console)
+    speed_report.show_verdict(report, console)
     return report
 
 
@@ -208,18 +235,36 @@ def _agreeing(name: str, ours: np.ndarray, theirs: np.ndarray, limit: float) -> 
     return error
 
 
-def _matrix_rate(dtype: str, processes: _Processes, products: tuple[int, int]) -> dict[str, float]:
-    """The highest rate of matrix products by each framework, in operations per second."""
+def _matrix_rates(dtype: str, processes: _Processes, products: tuple[int, int]) -> dict[str, list[float]]:
+    """The rates of matrix products by each framework, in operations per second, in each round."""
     size, repeats = products
     modes = {Jaxdiff.name: "", PyTorch.name: next(iter(processes.by_mode))}
     variants = [Variant(framework, dtype, "products", dtype, mode) for framework, mode in modes.items()]
-    results = time_alternately([_benchmark(processes, variant, math.inf) for variant in variants], 7)
-    return {result.benchmark.framework: 2 * size**3 * repeats / min(result.seconds) for result in results}
+    rates = matrix_rates([_benchmark(processes, variant, math.inf) for variant in variants], 2 * size**3 * repeats)
+    for variant in variants:
+        processes.of(variant).call("clear_runs")
+    return rates
+
+
+def _pinning(processes: _Processes, device: str) -> dict[str, int | None]:
+    """The number of threads of each framework. Raises `InputError` if they or the cores differ."""
+    found = {
+        name: process.call("pinning")
+        for name, process in ((Jaxdiff.name, processes.jaxdiff), (PyTorch.name, processes.pytorch[0]))
+    }
+    allowed = {tuple(each["cores"]) for each in found.values()}
+    threads = {name: each["threads"] for name, each in found.items()}
+    if len(allowed) > 1 or (device == "cpu" and len(set(threads.values()) - {None}) > 1):
+        told = "; ".join(f"{name} has cores {each['cores']} and {each['threads']} threads" for name, each in found.items())
+        raise InputError(
+            f"both frameworks must use the same cores and threads: {told}. Unset variables that bind threads (OMP_...)"
+        )
+    return threads
 
 
 def _title(report: dict[str, Any]) -> str:
     options = report["options"]
     return (
         f"{options['network']} ({report['network']['parameters'] / 1e6:.1f} M parameters), {options['steps']} steps, "
-        f"batch {options['batch_size']}; {report['machine']}"
+        f"batch {options['batch_size']}\n{speed_report.machine(report)}"
     )

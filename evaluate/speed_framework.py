@@ -3,6 +3,7 @@
 What the methods that the program calls take and return can be sent to a `Worker`.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jaxdiff._console.device import prepare
+
+from .machine_load import cores
 from .process_memory import ProcessMemory
 from .speed_workload import Workload
 from .timing import Run, time_limit
+
+
+def start(training: bool = False) -> None:
+    """Prepares the process of a framework, see `jaxdiff._console.device.prepare`; JAX uses a thread for each of its cores.
+
+    PyTorch's process keeps freed memory as jaxdiff's does: on a CPU this makes PyTorch faster too.
+    """
+    prepare(training)
+    os.environ["PJRT_NPROC"] = str(len(cores()))
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,14 @@ class Framework(ABC):
     @abstractmethod
     def sees_gpu(self) -> bool:
         """Whether the framework finds a GPU."""
+
+    @abstractmethod
+    def threads(self) -> int | None:
+        """The number of threads that compute on a CPU; None if unknown."""
+
+    def pinning(self) -> dict[str, Any]:
+        """The cores that the process may use, and its `threads`."""
+        return {"cores": list(cores()), "threads": self.threads()}
 
     def set_up(self, device: str, folder: str) -> None:
         """Sets the device, `cpu` or `cuda`, and an existing folder for weights."""

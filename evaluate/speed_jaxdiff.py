@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdiff import guidance, model
-from jaxdiff._console.device import prepare
 from jaxdiff.fairness import Transition, search_direct
 from jaxdiff.interop import unet2d
 from jaxdiff.models.network import Network
@@ -16,15 +15,16 @@ from jaxdiff.references import references
 from jaxdiff.solvers import sample
 from jaxdiff.training import Optimization, initial_state, train_step
 
+from .machine_load import PROC
 from .provenance import devices
-from .speed_framework import Framework
+from .speed_framework import Framework, start
 from .speed_workload import NETWORKS, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
 def build(network: str, sizes: Mapping[str, int], training: bool) -> "Jaxdiff":
     """Builds jaxdiff in its own process, set up as by `train` or as by the other programs; for arguments see `Workload`."""
-    prepare(training)
+    start(training)
     return Jaxdiff(Workload(NETWORKS[network], **sizes))
 
 
@@ -35,6 +35,11 @@ class Jaxdiff(Framework):
 
     def sees_gpu(self) -> bool:
         return jax.default_backend() == "gpu"
+
+    def threads(self) -> int | None:
+        """Those of XLA's pool, by their names."""
+        names = [file.read_text() for file in PROC.glob("self/task/*/comm")]
+        return sum("XLAEigen" in name for name in names) or None
 
     def set_up(self, device: str, folder: str) -> None:
         super().set_up(device, folder)

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdiff._console.device import prepare
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.safe import EARLY
 
 from . import pytorch_methods
+from .machine_load import cores
 from .pytorch_methods import Solver, authors_search, denoise, switched
-from .speed_framework import Framework
+from .speed_framework import Framework, start
 from .speed_workload import NETWORKS, PREDICTION, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
@@ -48,11 +48,8 @@ def libraries() -> tuple[Any, Any]:
 
 
 def build(network: str, sizes: Mapping[str, int]) -> "PyTorch":
-    """Builds PyTorch in its own process, which keeps freed memory as jaxdiff does: on a CPU this makes PyTorch faster too.
-
-    For arguments see `Workload`.
-    """
-    prepare()
+    """Builds PyTorch in its own process; for arguments see `Workload`."""
+    start()
     # JAX computes only the coefficients of the process, and must not use the GPU
     jax.config.update("jax_platforms", "cpu")
     return PyTorch(Workload(NETWORKS[network], **sizes))
@@ -73,10 +70,14 @@ class PyTorch(Framework):
     def __init__(self, workload: Workload):
         super().__init__(workload)
         self.torch, self.diffusers = libraries()
+        self.torch.set_num_threads(len(cores()))
         self._models: dict[tuple[str, str], Any] = {}
 
     def sees_gpu(self) -> bool:
         return self.torch.cuda.is_available()
+
+    def threads(self) -> int | None:
+        return self.torch.get_num_threads()
 
     def device_memory(self) -> tuple[Callable[[], Any], Callable[[], int | None]]:
         return self.torch.cuda.reset_peak_memory_stats, self.torch.cuda.max_memory_allocated

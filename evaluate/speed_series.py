@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdiff._console.device import prepare
 from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.models.network import Network
 from jaxdiff.process import Bridge
 from jaxdiff.series_training import EARLIEST
 from jaxdiff.solvers import HybridHeun, sample
 
+from .speed_framework import start
 from .speed_jaxdiff import Jaxdiff
 from .speed_pytorch import PyTorch
 from .speed_series_workload import SERIES, SIGMA_DATA, SeriesWorkload
@@ -29,13 +29,13 @@ from .timing import Run
 
 def build_jaxdiff(network: str, sizes: Mapping[str, int], training: bool) -> "SeriesJaxdiff":
     """Builds jaxdiff in its own process, see `evaluate.speed_jaxdiff.build`."""
-    prepare(training)
+    start(training)
     return SeriesJaxdiff(SeriesWorkload(SERIES[network], **sizes))
 
 
 def build_pytorch(network: str, sizes: Mapping[str, int]) -> "SeriesPyTorch":
     """Builds PyTorch in its own process, see `evaluate.speed_pytorch.build`."""
-    prepare()
+    start()
     jax.config.update("jax_platforms", "cpu")
     return SeriesPyTorch(SeriesWorkload(SERIES[network], **sizes))
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from jaxdiff import interop
-from jaxdiff._console.device import prepare
 from jaxdiff.models.network import Network
 
+from .speed_framework import start
 from .speed_jaxdiff import Jaxdiff
 from .speed_pytorch import PyTorch
 from .speed_text_workload import PIPELINES, SCALE, TextWorkload
@@ -22,13 +22,13 @@ from .timing import Run
 
 def build_jaxdiff(network: str, sizes: Mapping[str, int]) -> "TextJaxdiff":
     """Builds jaxdiff in its own process; for arguments see `TextWorkload`."""
-    prepare()
+    start()
     return TextJaxdiff(TextWorkload(PIPELINES[network], **sizes))
 
 
 def build_pytorch(network: str, sizes: Mapping[str, int]) -> "TextPyTorch":
     """Builds PyTorch in its own process, see `evaluate.speed_pytorch.build`; for arguments see `TextWorkload`."""
-    prepare()
+    start()
     jax.config.update("jax_platforms", "cpu")
     return TextPyTorch(TextWorkload(PIPELINES[network], **sizes))
 

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -76,6 +76,7 @@ def time_alternately(
     deadline: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[..., Any] = lambda n=1, note="": None,
+    around: AbstractContextManager = nullcontext(),  # noqa: B008 (has no state)
 ) -> list[Timing]:
     """Prepares the benchmarks, those of different groups concurrently, then times them in alternation.
 
@@ -88,6 +89,7 @@ def time_alternately(
         deadline: latest time, by `clock`, at which a measurement starts.
         clock: returns the time in seconds.
         advance: advances the progress bar, see `jaxdiff._console.terminal.progress`.
+        around: entered around each timed run, outside its time.
     """
     results = [Timing(benchmark) for benchmark in benchmarks]
 
@@ -115,9 +117,10 @@ def time_alternately(
         for result, run in running:
             if index == 1:
                 result.benchmark.reset_memory()
-            begun = clock()
-            skipped_seconds = run(index)
-            result.seconds.append(clock() - begun + (skipped_seconds or 0.0))
+            with around:
+                begun = clock()
+                skipped_seconds = run(index)
+                result.seconds.append(clock() - begun + (skipped_seconds or 0.0))
             if index == 1:
                 result.memory = result.benchmark.memory()
             advance(1, result.benchmark.name)

@@ -72,6 +72,11 @@ class Worker:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
+    @property
+    def identifier(self) -> int:
+        """The identifier of the process."""
+        return self._process.pid
+
     def call(self, method: str, *arguments: Any) -> Any:
         """Calls a method of the object and returns its result, in which tuples are lists.
 

@@ -52,7 +52,7 @@ PROGRAMS = {
     ),
     "safety": (evaluate_main, ["evaluate", "safety", "--real", "data.npz", "--synthetic", "set.npz", *SAFETY], "out"),
     "classifier": (train_small_classifier, ["train", "--attribute", "tone"], "out"),
-    "speed": (evaluate_main, ["evaluate", "speed", "--rounds", "1", "--tasks", "sampling", "job"], "out"),
+    "speed": (evaluate_main, ["evaluate", "speed", "--rounds", "1", "--busy", "--tasks", "sampling", "job"], "out"),
     "demo": (demo.main, ["demo", "--reduced", "--model", "run"], "out"),
 }  # fmt: skip
 TIMED = {"evaluated sweep", "classifier", "speed"}
@@ -61,6 +61,8 @@ TIMED = {"evaluated sweep", "classifier", "speed"}
 
 class Framework:
     """In place of a process of `evaluate speed`: both frameworks compute nothing, and the same."""
+
+    identifier = 1
 
     def __init__(self, *_):
         pass
@@ -75,7 +77,7 @@ class Framework:
         """What the method returns."""
         array = np.ones(4, np.float32)
         answers = {"sees_gpu": False, "exported": ({}, {}), "one_pass": array, "run_ends": (array, array), "run_end": array}
-        answers |= {"size": (1, 1), "versions": {}}
+        answers |= {"size": (1, 1), "versions": {}, "pinning": {"cores": [0], "threads": None}}
         return provenance(*arguments) if method == "provenance" else answers.get(method)
 
 
@@ -88,6 +90,8 @@ def shorter(monkeypatch):
     monkeypatch.setattr("evaluate.safety.ClassifierTraining", partial(ClassifierTraining, widths=(8,)))
     monkeypatch.setattr("evaluate.fairness.ClassifierTraining", partial(ClassifierTraining, widths=(8,)))
     monkeypatch.setattr(evaluate.speed, "Worker", Framework)
+    for name in ("SETTLING", "IDLE"):
+        monkeypatch.setattr(f"evaluate.speed_checks.{name}", 0.0)
     search = demo_run.search
     monkeypatch.setattr(demo_run, "search", lambda options: search(replace(options, metric="pixel")))
     monkeypatch.setattr(demo_run, "fairness", lambda options: None)

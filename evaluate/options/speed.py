@@ -34,7 +34,12 @@ class Speed(CheckedOptions):
     one set up as by `sample` and one as by `train`, PyTorch on a GPU in one per mode. The baseline is PyTorch's fastest mode.
     Columns: "faster" is the speed-up over the baseline, the median over rounds of the ratio within a round; "%" the share of
     the machine's measured rate of matrix products; "GiB" the peak memory, on a GPU of the framework, on a CPU in addition to
-    what the process held before. Prints tables, and writes speed.json and speed.png.
+    what the process held before. Prints tables, and writes speed.json, speed.md and speed.png.
+
+    The machine must be quiet: other processes may use at most 0.2 cores, and each framework's rate of matrix products, measured
+    alone before the runs and after each task, must not fall below 0.8 of its best in the run. Otherwise nothing is timed, or,
+    if the disturbance comes later, its tasks are reported without ratios. Both frameworks use the same cores, those of the
+    command, with a thread for each.
 
     For example:
 
@@ -89,6 +94,8 @@ class Speed(CheckedOptions):
     """Time budget in seconds, after which no new measurement starts; skipped variants are reported."""
     compile_limit: Annotated[float, Bounds(above=0, infinite=True)] = 600.0
     """Time limit in seconds for building, compiling and first running a PyTorch mode."""
+    busy: bool = False
+    """Time on a busy machine too, and report no ratios, which would not be valid."""
     seed: Seed = 0
     """Random seed of weights, noise and images."""
 

@@ -382,6 +382,8 @@ def calibration(
 def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None:
     """Plots the speed-up of each variant over the baseline, one panel per comparison, with quartiles and seconds.
 
+    Comparisons that have no valid ratios show seconds alone.
+
     Arguments:
         path: the PNG to write.
         comparisons: the comparisons in the form of speed.json.
@@ -393,16 +395,20 @@ def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None
     size = (8, 0.8 + 0.8 * len(heights) + 0.3 * sum(heights))
     with figure(path, len(heights), 1, figsize=size, squeeze=False, height_ratios=heights) as (made, panels):
         for axes, (comparison, rows) in zip(panels[:, 0], shown, strict=False):
-            ratios = [row["ratio"]["median"] for row in rows]
-            whiskers = [[abs(row["ratio"][end] - row["ratio"]["median"]) for row in rows] for end in ("low", "high")]
+            valid = not comparison["disturbances"]
+            lengths = [row["ratio" if valid else "seconds"] for row in rows]
+            whiskers = [[abs(each[end] - each["median"]) for each in lengths] for end in ("low", "high")]
             colours = [COLOURS[0] if row["framework"] == "jaxdiff" else COLOURS[4] for row in rows]
-            bars = axes.barh(range(len(rows)), ratios, xerr=whiskers, color=colours, error_kw={"elinewidth": 1})
+            bars = axes.barh(
+                range(len(rows)), [each["median"] for each in lengths], xerr=whiskers, color=colours, error_kw={"elinewidth": 1}
+            )
             axes.bar_label(bars, [f"{significant(row['seconds']['median'])} s" for row in rows], padding=6, fontsize="small")
-            axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
+            if valid:
+                axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
             axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
             axes.invert_yaxis()
             axes.margins(x=0.15)
-            axes.set_title(f"{comparison['task']}, {comparison['dtype']}", fontsize="medium", loc="left")
+            measure = "speed-up over PyTorch's best mode" if valid else "seconds; ratios are not valid on a busy machine"
+            axes.set_title(f"{comparison['task']}, {comparison['dtype']}: {measure}", fontsize="medium", loc="left")
             axes.grid(alpha=0.3, axis="x")
-        panels[-1, 0].set_xlabel("speed-up over PyTorch's best mode")
         made.suptitle(title, fontsize="medium")

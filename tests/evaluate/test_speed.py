@@ -5,6 +5,7 @@ import math
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import count
 
@@ -17,7 +18,8 @@ from evaluate import speed_pytorch, speed_report
 from evaluate.__main__ import main
 from evaluate.process_memory import ProcessMemory
 from evaluate.pytorch_methods import switched
-from evaluate.speed import _agreeing, _benchmark, _device, _Processes
+from evaluate.speed import _agreeing, _benchmark, _device, _pinning, _Processes
+from evaluate.speed_checks import judged
 from evaluate.speed_comparisons import Comparison
 from evaluate.speed_framework import Variant
 from evaluate.speed_text_workload import PIPELINES
@@ -314,6 +316,13 @@ def comparison_of(images=10, ours=6 * 10**9, theirs=12 * 10**9, results=RESULTS)
     return speed_report.comparison_json(Comparison("sampling", "float32", ()), results, 12e9, images, flops)
 
 
+def judged_of(found=(), **more):
+    return judged(comparison_of(**more), found, False)
+
+
+MACHINE = "AMD EPYC (AVX2), 2 cores; jax 0.10.2, jaxlib 0.10.2, torch 2.13.0+cpu, diffusers 0.42.1"
+
+
 def test_comparison_has_speed_ratio_and_share():
     comparison = comparison_of()
     ours, eager, compiled, failed = comparison["variants"]
@@ -333,12 +342,68 @@ def test_without_pytorch_the_first_variant_is_the_baseline():
 def test_comparison_is_printed_in_80_columns_with_failures(monkeypatch):
     monkeypatch.setattr(console, "width", 80)
     with console.capture() as captured:
-        speed_report.show(comparison_of(), console)
-        speed_report.show(comparison_of(images=None, ours=None, theirs=None), console)
-        speed_report.show_rates({"pass": 1e-6}, {"float32": {"jaxdiff": 2e12, "PyTorch": 1e12}}, console)
+        speed_report.show(judged_of(), MACHINE, console)
+        speed_report.show(judged_of(images=None, ours=None, theirs=None), MACHINE, console)
+        speed_report.show_start(report_of(), console)
     shown = captured.get()
+    assert " ".join(shown.split()).count(MACHINE) == 3
     assert max(map(len, shown.splitlines())) <= 80
     assert "2.00 [2.00, 2.50]  50  1.00" in shown and "max_autotune: TimeoutError: [not] ready" in shown
+
+
+def report_of(*comparisons, device="cpu"):
+    """A report of comparisons."""
+    return {
+        "network": {"name": "small"}, "command": ["jaxdiff", "evaluate", "speed"], "device": device, "comparisons": comparisons,
+        "machine": "1 x a card", "agreement": {"pass": 1e-6}, "matrix_rate": {"float32": {"jaxdiff": 2e12, "PyTorch": 1e12}},
+        "processor": {"model": "AMD EPYC", "vectors": "AVX2", "cores": [0, 1], "threads": {}},
+        "versions": {"torch": "2.13.0+cpu", "diffusers": "0.42.1", "jax": "0.10.2", "jaxlib": "0.10.2", "numpy": "2"},
+    }  # fmt: skip
+
+
+def test_the_machine_has_its_processor_its_device_and_the_versions():
+    assert speed_report.machine(report_of()) == MACHINE
+    assert speed_report.machine(report_of(device="cuda")) == MACHINE.replace("cores;", "cores, 1 x a card;")
+
+
+def test_a_disturbed_comparison_has_no_ratio_anywhere(tmp_path, monkeypatch):
+    """The ratio of RESULTS is 2.00, and its shares of the rate 50 and 25 %."""
+    reason = "during it, other processes used 0.87 cores"
+    disturbed, quiet = judged_of([reason]), judged_of()
+    with console.capture() as captured:
+        speed_report.show(disturbed, MACHINE, console)
+        speed_report.show_verdict(report_of(disturbed), console)
+    for text in (captured.get(), speed_report.markdown_report(report_of(disturbed))):
+        words = " ".join(text.split())
+        assert "2.00" not in text and "[" not in text.replace("[not] ready", "") and "faster" not in text and "%" not in text
+        assert "ratios are not valid" in words and reason in words and "Ratios are not valid" in words
+    keys = {key for row in disturbed["variants"] for key in row}
+    assert not keys & {"ratio", "share_of_matrix_rate"} and disturbed["disturbances"] == [reason]
+    assert disturbed["variants"][0]["seconds"] == quiet["variants"][0]["seconds"]
+    shown = []
+    monkeypatch.setattr(plots, "figure", remembered(plots.figure, shown))
+    plots.speed(tmp_path / "speed.png", [disturbed, quiet], "title")
+    (first, second) = shown[0][:, 0]
+    assert [bar.get_width() for bar in first.patches] == [1, 4, 2] and "not valid" in first.get_title(loc="left")
+    assert [bar.get_width() for bar in second.patches] == [2, 0.5, 1] and "speed-up" in second.get_title(loc="left")
+
+
+def remembered(figure, shown):
+    """`figure`, which puts the axes that it yields into `shown`."""
+
+    @contextmanager
+    def remembering(*arguments, **options):
+        with figure(*arguments, **options) as (made, axes):
+            shown.append(axes)
+            yield made, axes
+
+    return remembering
+
+
+def test_the_report_in_markdown_has_ratios_of_a_quiet_machine():
+    text = speed_report.markdown_report(report_of(judged_of()))
+    assert "| jaxdiff, jit | 1.5 | 1 | 10 | 2.00 [2.00, 2.50] | 50 | 1.00 |" in text and MACHINE in text
+    assert "not valid" not in text and "autotune: TimeoutError: [not] ready" in text
 
 
 @pytest.mark.parametrize("value, shown", [(1371.6, "1,372"), (999.6, "1,000"), (999.4, "999"), (0.04661, "0.0466"), (2.0, "2")])
@@ -347,7 +412,7 @@ def test_numbers_have_three_digits_and_no_exponent(value, shown):
 
 
 def test_plot_of_timed_variants(tmp_path):
-    plots.speed(tmp_path / "speed.png", [comparison_of(), comparison_of(results=RESULTS[3:])], "title")
+    plots.speed(tmp_path / "speed.png", [judged_of(), judged_of(results=RESULTS[3:])], "title")
     plots.speed(tmp_path / "none.png", [], "title")
     assert (tmp_path / "speed.png").stat().st_size > (tmp_path / "none.png").stat().st_size > 0
 
@@ -388,6 +453,30 @@ def test_modes_and_training_have_own_processes_which_are_groups_on_a_gpu():
     assert [_benchmark(separate, variant, 9.0).limit for variant in variants] == [math.inf, math.inf, 9.0, 9.0]
 
 
+class Pinned:
+    """In place of a worker: its cores and threads."""
+
+    def __init__(self, cores, threads):
+        self.given = {"cores": cores, "threads": threads}
+
+    def call(self, method):
+        return self.given
+
+
+def test_both_frameworks_must_use_the_same_cores_and_threads():
+    def pinning(ours, theirs, device="cpu"):
+        ours = Pinned(*ours)
+        return _pinning(_Processes(ours, ours, {"eager": Pinned(*theirs)}, concurrent=False), device)
+
+    assert pinning(([0, 1], 2), ([0, 1], 2)) == {"jaxdiff": 2, "PyTorch": 2}
+    assert pinning(([0, 1], None), ([0, 1], 2)) == {"jaxdiff": None, "PyTorch": 2}
+    # on a GPU nothing computes with these threads
+    assert pinning(([0, 1], 2), ([0, 1], 1), "cuda") == {"jaxdiff": 2, "PyTorch": 1}
+    for theirs in (([0, 1], 1), ([0], 2)):
+        with pytest.raises(InputError, match=r"jaxdiff has cores \[0, 1\] and 2 threads; PyTorch has cores"):
+            pinning(([0, 1], 2), theirs)
+
+
 @pytest.mark.parametrize(
     "option, value, named",
     [
@@ -425,5 +514,5 @@ def test_error_without_pytorch_says_what_to_install(monkeypatch, absent):
 
 def test_error_in_a_process_is_reported_by_the_program(call_program, capsys, monkeypatch):
     monkeypatch.setattr(speed_pytorch, "build", refused)
-    assert call_program(main, "evaluate", "speed", "--out", "speed") == 2
+    assert call_program(main, "evaluate", "speed", "--busy", "--out", "speed") == 2
     assert "PyTorch is missing" in capsys.readouterr().err

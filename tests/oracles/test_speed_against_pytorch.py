@@ -224,21 +224,24 @@ def test_the_training_losses_of_series_are_the_same(series):
 
 
 @pytest.mark.slow
-def test_the_program_compares_series(call_program, tmp_path):
+def test_the_program_compares_series(call_program, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # both frameworks have a thread for each core all the same
     sizes = "--steps 3 --batch-size 2 --train-batch-size 2 --train-steps 1 --rounds 2"
-    arguments = f"--network series-rehearsal {sizes} --out speed"
+    arguments = f"--network series-rehearsal --busy {sizes} --out speed"
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
     report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
     assert [each["task"] for each in report["comparisons"]] == ["sampling", "training"]
     rows = [row for each in report["comparisons"] for row in each["variants"]]
     assert [row["mode"] for row in rows] == ["jit", "eager", "compile"] * 2
+    assert set(report["processor"]["threads"].values()) == {len(report["processor"]["cores"])}
+    assert all(each["disturbances"] for each in report["comparisons"]) and not any("ratio" in row for row in rows)
     assert all(row["failure"] is None and row["peak_bytes"] > 0 for row in rows)
 
 
 @pytest.mark.slow
 def test_the_program_compares_text_to_image(call_program, tmp_path):
     """Both frameworks draw the same latents from one folder, and count the same products but for those after upsamplings."""
-    arguments = "--network sd-rehearsal --steps 5 --batch-size 2 --rounds 2 --modes eager --out speed"
+    arguments = "--network sd-rehearsal --steps 5 --batch-size 2 --rounds 2 --modes eager --busy --out speed"
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
     report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
     assert report["agreement"]["pass"] < 1e-5 and report["agreement"]["run"] < 2e-5
@@ -252,7 +255,9 @@ def test_the_program_compares_text_to_image(call_program, tmp_path):
 @pytest.mark.slow
 def test_the_program_measures_every_task(call_program, tmp_path):
     sizes = "--steps 5 --batch-size 2 --train-batch-size 2 --train-steps 1 --search-batch-size 2 --authors-batch-size 2"
-    arguments = f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --out speed"
+    arguments = (
+        f"{sizes} --authors-steps 20 --count 3 --rounds 2 --network rehearsal --modes eager channels_last --busy --out speed"
+    )
     assert call_program(main, "evaluate", "speed", *arguments.split()) == 0
     report = json.loads((tmp_path / "speed/speed.json").read_text(), parse_constant=pytest.fail)
     assert [each["task"] for each in report["comparisons"]] == ["sampling", "training", "switching", "safe", "search", "job"]
