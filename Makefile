@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-gpu clean
+.PHONY: help demo test test-all docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-compare soak bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +91,9 @@ bench: $(STAMP)  ## compare speed with PyTorch (installed first); cost of method
 	$(PY) -m bench devices
 	$(PY) -m bench sampler
 	$(PY) -m bench kills
+
+bench-compare: $(STAMP)  ## compare the speed of HEAD with that of a commit: make bench-compare BASE=<commit>
+	$(PY) -m bench compare --base "$(BASE)"
 
 soak: $(STAMP)  ## draw, search and evaluate in one process for SECONDS (7200): memory, descriptors and compilations must be flat
 	$(PY) -m bench soak --seconds $(SECONDS) --out out/soak.csv

@@ -8,6 +8,7 @@ from jaxdiff._console.terminal import run
 def main() -> None:
     """Parses the command line and runs the measurement."""
     from bench.attacks import Attacks, attacks
+    from bench.compare import Compare, compare
     from bench.defences import Defences, defences
     from bench.devices import Devices, devices
     from bench.erasing import Erasing, erasing
@@ -26,6 +27,7 @@ def main() -> None:
 
     commands = {
         "attacks": (Attacks, attacks),
+        "compare": (Compare, compare),
         "defences": (Defences, defences),
         "devices": (Devices, devices),
         "erasing": (Erasing, erasing),

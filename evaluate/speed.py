@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,13 @@ from .processor import processor
 from .provenance import provenance
 from .speed_checks import Check, Checks, best_rates, disturbances, idle_load, judged, matrix_rates, require_quiet
 from .speed_comparisons import comparisons
-from .speed_framework import Variant
+from .speed_framework import Variant, benchmark
 from .speed_jaxdiff import Jaxdiff
 from .speed_pytorch import PyTorch
 from .speed_series_workload import SERIES, SeriesWorkload
 from .speed_text_workload import PIPELINES, TextWorkload
 from .speed_workload import NETWORKS, Workload
-from .timing import Benchmark, Run, best, time_alternately
+from .timing import Benchmark, best, time_alternately
 from .worker import Worker
 from .writing import finite, write_json, write_text
 
@@ -201,17 +200,9 @@ def _measure(
 def _benchmark(processes: _Processes, variant: Variant, limit: float) -> Benchmark:
     """The benchmark of a variant, in its process."""
     process = processes.of(variant)
-
-    def prepare(seconds: float) -> Run:
-        process.call("prepare", asdict(variant), seconds)
-        return lambda index: process.call("run", asdict(variant), index)
-
     # compilation by XLA cannot be interrupted
     limit = limit if variant.framework == PyTorch.name else math.inf
-    memory, reset_memory = (partial(process.call, method) for method in ("peak_memory", "reset_peak_memory"))
-    return Benchmark(
-        variant.framework, variant.name, prepare, limit, memory, reset_memory, group=process if processes.concurrent else None
-    )
+    return benchmark(process, variant, limit, group=process if processes.concurrent else None)
 
 
 def _compare(workload: Workload, jaxdiff: Worker, pytorch: Worker, runs: bool) -> dict[str, float]:

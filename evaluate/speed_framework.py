@@ -3,10 +3,12 @@
 What the methods that the program calls take and return can be sent to a `Worker`.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +19,8 @@ from jaxdiff._console.device import prepare
 from .machine_load import cores
 from .process_memory import ProcessMemory
 from .speed_workload import Workload
-from .timing import Run, time_limit
+from .timing import Benchmark, Run, time_limit
+from .worker import Worker
 
 
 def start(training: bool = False) -> None:
@@ -46,6 +49,17 @@ class Variant:
     task: str
     dtype: str
     mode: str = ""
+
+
+def benchmark(process: Worker, variant: Variant, limit: float = math.inf, group: Hashable = None) -> Benchmark:
+    """The benchmark of a variant of the framework in a process; for the others see `Benchmark`."""
+
+    def prepare(seconds: float) -> Run:
+        process.call("prepare", asdict(variant), seconds)
+        return lambda index: process.call("run", asdict(variant), index)
+
+    memory, reset_memory = (partial(process.call, method) for method in ("peak_memory", "reset_peak_memory"))
+    return Benchmark(variant.framework, variant.name, prepare, limit, memory, reset_memory, group)
 
 
 class Framework(ABC):

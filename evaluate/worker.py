@@ -36,24 +36,29 @@ class Worker:
     Arguments:
         build: creates the object in that process; a function or class at the top level of a module.
         arguments: arguments of `build`.
+        root: a folder with other versions of the caller's modules, this one among them, which are used there.
+        environment: variables to set there.
 
     Raises:
         InputError, RemoteError: building failed; see `call`.
     """
 
-    def __init__(self, build: Callable[..., Any], *arguments: Any):
+    def __init__(
+        self, build: Callable[..., Any], *arguments: Any, root: Path | None = None, environment: Mapping[str, str] | None = None
+    ):
         self._folder = tempfile.TemporaryDirectory(prefix="jaxdiff-worker-")
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         command = [sys.executable, "-m", __name__, build.__module__, build.__qualname__]
-        # modules are found there as they are here
-        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        # modules are found there as they are here; those of another root before all that is installed
+        path = str(root) if root else os.pathsep.join(each or os.getcwd() for each in sys.path)
         # an interrupt from the terminal reaches both processes, and the caller ends this one
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process = subprocess.Popen(
                 [*command, str(theirs_in), str(theirs_out), self._folder.name],
-                pass_fds=(theirs_in, theirs_out), env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL,
+                pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, cwd=root,
+                env={**os.environ, **(environment or {}), "PYTHONPATH": path},
             )  # fmt: skip
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
