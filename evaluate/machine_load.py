@@ -19,7 +19,7 @@ def cores() -> tuple[int, ...]:
 class OthersLoad:
     """What processes other than our own use of our cores, while it is entered; times of several entries add up.
 
-    The interrupts of the system, and what a host takes from a virtual machine, count as others.
+    What a host takes from a virtual machine counts as theirs. Interrupts are nobody's: while ours run, most are for ours.
 
     Arguments:
         own: the process identifiers of our own processes.
@@ -64,16 +64,15 @@ class OthersLoad:
 
 
 def core_seconds(stat: str, cores: Collection[int]) -> tuple[float, float]:
-    """The seconds that cores were busy, and idle, since the start of the system: their sums, from the text of /proc/stat."""
+    """The seconds that processes used cores, and the others, since the start of the system, from the text of /proc/stat."""
     busy = idle = 0
     names = {f"cpu{core}" for core in cores}
     for line in stat.splitlines():
         name, *fields = line.split()
         if name in names:
-            # user, nice, system, idle, iowait, irq, softirq, steal; user includes guests
-            ticks = [int(field) for field in fields[:8]]
-            waiting = ticks[3] + ticks[4]
-            busy, idle = busy + sum(ticks) - waiting, idle + waiting
+            # guests, which follow, are in user and nice already
+            user, nice, system, *others, steal = (int(field) for field in fields[:8])
+            busy, idle = busy + user + nice + system + steal, idle + sum(others)
     return busy / _ticks(), idle / _ticks()
 
 

@@ -184,7 +184,10 @@ def _serve(build: Callable[..., Any], channel: _Channel) -> None:
             reply = "input", str(error)
         except Exception as error:
             reply = "other", error_line(error)
-        channel.send(reply)
+        try:
+            channel.send(reply)
+        except BrokenPipeError:  # nobody waits for it
+            return
 
 
 def _main(module: str, name: str, received: str, sent: str, folder: str) -> None:

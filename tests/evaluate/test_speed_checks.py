@@ -99,10 +99,10 @@ def test_an_unknown_load_is_none(machine, case):
 
 
 def test_fields_of_proc_are_read_as_proc_5_has_them():
-    """Waiting for a disk is idle; guests are counted in user and nice already; children that were waited for are not ours."""
+    """Waiting for a disk and interrupts are no process; guests are in user and nice already; children's are in other fields."""
     stat = "cpu 5 5 5 5 5 5 5 5 5 5\ncpu0 100 200 300 4000 500 6 7 8 90 10\ncpu10 1 1 1 1 1 1 1 1 1 1\nctxt 3\n"
-    assert core_seconds(stat, {0}) == (621 / TICKS, 4500 / TICKS)
-    assert core_seconds(stat, {0, 10}) == (627 / TICKS, 4502 / TICKS)
+    assert core_seconds(stat, {0}) == (608 / TICKS, 4513 / TICKS)
+    assert core_seconds(stat, {0, 10}) == (612 / TICKS, 4517 / TICKS)
     stat = "7 (a) name) S 1 7 7 0 -1 4194560 99 98 97 96 1000 200 3000 4000 20 0 1 0 5 6 7"
     assert processor_seconds(stat) == 1200 / TICKS
 

@@ -43,6 +43,9 @@ class Counter:
         with time_limit(seconds):
             time.sleep(60)
 
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -127,3 +130,9 @@ def test_close_ends_the_process_even_if_busy(busy):
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
     assert time.perf_counter() - begun < 30
+
+
+def test_a_call_that_nobody_waits_for_ends_without_a_word(capfd):
+    with Worker(Counter, 0) as worker:
+        worker._channel.send(["pause", [0.5]])
+    assert worker._process.returncode == 0 and capfd.readouterr().err == ""
