@@ -8,9 +8,14 @@ from typing import Literal, get_args
 
 from jaxdiff.errors import InputError
 
-Prediction = Literal["x0", "eps", "v", "score", "edm"]
+Prediction = Literal["x0", "eps", "v", "score", "edm", "edm_marginal"]
 """What a network predicts."""
-PREDICTIONS: tuple[str, ...] = get_args(Prediction)
+BRIDGE_PREDICTIONS: tuple[str, ...] = ("edm_marginal",)
+"""The predictions of bridges alone."""
+PREDICTIONS: tuple[str, ...] = tuple(each for each in get_args(Prediction) if each not in BRIDGE_PREDICTIONS)
+"""The predictions that any process has."""
+PREDICTIONS_OF_X0: tuple[str, ...] = ("x0", *BRIDGE_PREDICTIONS)
+"""What a network may predict that does not see x_T of its bridge."""
 
 ProcessName = Literal[
     "vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "ddpm_linear", "ddpm_scaled_linear", "ddpm_cosine"

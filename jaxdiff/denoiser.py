@@ -45,7 +45,7 @@ class NetworkDenoiser:
         network: a pytree called as `network(process.network_input(x, t, condition), t, condition)` that predicts `prediction`,
             of the shape of x.
         process: the forward process that it was trained on.
-        prediction: the kind of prediction: `x0`, `eps`, `v`, `score` or `edm`.
+        prediction: the kind of prediction: `x0`, `eps`, `v`, `score`, `edm`, or of a bridge `edm_marginal`.
     """
 
     network: Callable
@@ -56,7 +56,7 @@ class NetworkDenoiser:
         """The posterior mean, float32."""
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
         shown = self.process.network_input(x, t, condition)
-        return self.process.to_x0(self.prediction, self.network(shown, t, condition), x, t)
+        return self.process.estimate(self.prediction, self.network(shown, t, condition), x, t, condition)
 
 
 @jax.tree_util.register_dataclass

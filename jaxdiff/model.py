@@ -12,6 +12,7 @@ from jaxdiff import process as processes
 from jaxdiff import shipped, spaces, weight_file
 from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
+from jaxdiff.choices import BRIDGE_PREDICTIONS, PREDICTIONS, PREDICTIONS_OF_X0
 from jaxdiff.conditions import ConditionEncoder, SeriesConditions
 from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.denoiser import NetworkDenoiser
@@ -21,7 +22,7 @@ from jaxdiff.models.config import UNetConfig
 from jaxdiff.models.network import Network, abstract, series_transformer, unet
 from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.unet_condition_config import ConditionUNetConfig
-from jaxdiff.process import PREDICTIONS, Bridge, Prediction, Process
+from jaxdiff.process import Bridge, Prediction, Process
 from jaxdiff.spaces import Pixels, Series, Space
 
 IMAGES, SERIES = "unet", "series_transformer"
@@ -154,8 +155,12 @@ def require_end_input(config: SeriesConfig, process: Process, prediction: Predic
     if not isinstance(process, Bridge):
         if config.end_input or config.known_input:
             raise InputError(f"`end_input` and `known_input` are for bridges, and the process is {process.name}")
+        if prediction == "edm_marginal":
+            raise InputError(f"prediction edm_marginal is for bridges, and the process is {process.name}: use edm")
         return
-    if not config.end_input and (process.prior_of_end.paired or prediction != "x0"):
+    if prediction == "edm_marginal" and config.end_input:
+        raise InputError("prediction edm_marginal is for networks that do not see x_T, and `end_input` is set: use edm")
+    if not config.end_input and (process.prior_of_end.paired or prediction not in PREDICTIONS_OF_X0):
         why = f"prior {process.prior_of_end.name}" if process.prior_of_end.paired else f"prediction {prediction}"
         raise InputError(f"`end_input` must be set with {why}: the network needs x_T")
 
@@ -217,15 +222,19 @@ def described(
     values = tuple(len(attribute.values) for attribute in conditions.attributes)
     if values != tuple(config.values):
         raise InputError(f"its attributes have {values} values, and its network takes {config.values}")
-    if description["prediction"] not in PREDICTIONS:
+    known = PREDICTIONS + (BRIDGE_PREDICTIONS if architecture == SERIES else ())
+    if description["prediction"] not in known:
         given = shortened(description["prediction"])
-        raise InputError(f"its `prediction` must be one of {', '.join(PREDICTIONS)}, got {given}")
+        raise InputError(f"its `prediction` must be one of {', '.join(known)}, got {given}")
     if not isinstance(description["training"], dict):
         raise InputError(f"its `training` must be an object, got {shortened(description['training'])}")
+    process = processes.from_config(description["process"], prior)
+    if isinstance(config, SeriesConfig):
+        require_end_input(config, process, description["prediction"])
     return Model(
         config=config,
         network=network(config),
-        process=processes.from_config(description["process"], prior),
+        process=process,
         prediction=description["prediction"],
         space=space,
         conditions=conditions,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxdiff.bridge_condition import BridgeCondition
-from jaxdiff.choices import BOUNDARIES, PREDICTIONS, Prediction, check_boundaries
+from jaxdiff.choices import BOUNDARIES, Prediction, check_boundaries
 from jaxdiff.errors import InputError
 from jaxdiff.models.labels import NULL
 from jaxdiff.process import Bridge, Process
@@ -49,8 +49,8 @@ class SeriesObjective(Losses):
     phases: tuple[float, float] = BOUNDARIES
 
     def __post_init__(self):
-        if self.prediction not in PREDICTIONS:
-            raise InputError(f"`prediction` must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}")
+        if self.prediction not in get_args(Prediction):
+            raise InputError(f"`prediction` must be one of {', '.join(get_args(Prediction))}, got {self.prediction!r}")
         if self.error not in get_args(SeriesError):
             raise InputError(f"`error` must be one of {', '.join(get_args(SeriesError))}, got {self.error!r}")
         if self.weighting not in get_args(SeriesWeighting):
@@ -95,6 +95,6 @@ class SeriesObjective(Losses):
         condition = BridgeCondition(drawn.get("end"), drawn.get("known"), labels)
         x = process.noised(x0, drawn["noise"], t)
         output = network(process.network_input(x, t, condition), t, condition, dropout_key=dropout_key)
-        estimate = process.to_x0(cast(Prediction, self.prediction), output, x, t)
+        estimate = process.estimate(cast(Prediction, self.prediction), output, x, t, condition)
         error = jnp.square(estimate - x0).mean((1, 2)) if self.error == "squared" else series_error(estimate, x0)
         return self.weights(process, t) * error

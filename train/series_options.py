@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from jaxdiff.bounds import Bounds, Positive, Share, Size
-from jaxdiff.choices import BridgeName, PriorName, ProcessName
+from jaxdiff.choices import PREDICTIONS_OF_X0, BridgeName, PriorName, ProcessName
 from jaxdiff.errors import InputError
 from jaxdiff.presets import SeriesPreset, SeriesPresetName, series_preset
 
@@ -84,8 +84,9 @@ class SeriesOptions(RunOptions):
     """Prior ohlc: the columns of opening, highest, lowest and closing prices, by default Open High Low Close."""
     end_input: bool | None = None
     """Bridges: whether x_T is an input of the network, by default for priors that are conditions, which need it."""
-    prediction: Literal["x0", "eps", "v", "edm"] | None = None
-    """What the network predicts, by default edm for bridges with --end-input, else x0, which they need without it."""
+    prediction: Literal["x0", "eps", "v", "edm", "edm_marginal"] | None = None
+    """What the network predicts, by default edm for bridges with --end-input, else x0. Bridges without --end-input take x0 or
+    edm_marginal, x_0 preconditioned with x_T as a part of the noise."""
     error: Literal["absolute", "squared"] | None = None
     """Error of x_0: absolute, of its values and its Fourier transform, as the papers; or squared. By default absolute for the
     prediction x0, else squared."""
@@ -117,7 +118,7 @@ class SeriesOptions(RunOptions):
         for name, kind in (("beta_min", "bridge_vp"), ("beta_slope", "bridge_vp"), ("sigma_max", "bridge_ve")):
             if getattr(self, name) is not None and self.process_name != kind:
                 raise InputError(f"--{name.replace('_', '-')} is for --process {kind}, got --process {self.process_name}")
-        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.predicted != "x0"):
+        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.predicted not in PREDICTIONS_OF_X0):
             why = f"--prior {self.prior_name}" if self.prior_name in PAIRED else f"--prediction {self.predicted}"
             raise InputError(f"--end-input is needed with {why}: the network must see x_T")
 

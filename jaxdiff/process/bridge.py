@@ -28,9 +28,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxdiff import priors
 from jaxdiff.bounds import shortened
 from jaxdiff.bridge_condition import BridgeCondition
+from jaxdiff.choices import Prediction
 from jaxdiff.errors import InputError
 from jaxdiff.priors import Normal, Prior
-from jaxdiff.process.protocol import Process, expand
+from jaxdiff.process.protocol import SIGMA_DATA, Process, expand
 
 SHORT = 1e-15  # what keeps b and c above 0 at t = 1: c(1) lies below the resolution of float32, and log SNR(1) near -35
 _DRAW = 1  # folded into the key of a start, for x_T
@@ -88,10 +89,38 @@ class Bridge(Process):
 
     def network_input(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """x_t = y + a x_T in units of `scale`."""
+        return self.to_bridge_state(x, t, condition) / expand(self.scale(t), x)
+
+    def estimate(
+        self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
+        """See `Process.estimate`. `edm_marginal` preconditions x_t itself, for a network that does not see x_T.
+
+        To that network a x_T is noise: with s = SIGMA_DATA as the standard deviation of both x_0 and x_T, the noise has the
+        variance a² s² + c², and with A = b² s² + a² s² + c²
+
+            x_0 = (b s² x_t + s sqrt(a² s² + c²) sqrt(A) output) / A
+
+        (Zhou et al. 2024, section 4.2, with x_T independent of x_0). The weight of the output vanishes with the noise.
+        """
+        if kind != "edm_marginal":
+            return self.to_x0(kind, output, x, t)
+        end, signal, noise = (expand(each(t), x) for each in (self.end_weight, self.alpha, self.sigma))
+        noise_variance = end**2 * SIGMA_DATA**2 + noise**2
+        variance = signal**2 * SIGMA_DATA**2 + noise_variance
+        skipped = signal * SIGMA_DATA**2 * self.to_bridge_state(x, t, condition)
+        return (skipped + SIGMA_DATA * jnp.sqrt(noise_variance * variance) * output) / variance
+
+    def to_bridge_state(self, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
+        """x_t = y + a x_T.
+
+        Raises:
+            InputError: the condition has no x_T.
+        """
         if not isinstance(condition, BridgeCondition) or condition.end is None:
             got = type(condition).__name__ if not isinstance(condition, BridgeCondition) else "one without `end`"
             raise InputError(f"the denoiser of a bridge takes a BridgeCondition with the `end` x_T of each sample, got {got}")
-        return (x + expand(self.end_weight(t), x) * condition.end) / expand(self.scale(t), x)
+        return x + expand(self.end_weight(t), x) * condition.end
 
 
 @jax.tree_util.register_dataclass

@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxdiff.choices import Prediction
+from jaxdiff.errors import InputError
 
 SIGMA_DATA = 0.5  # the standard deviation of data that EDM's preconditioning assumes (Karras et al. 2022, table 1)
 
@@ -157,6 +158,12 @@ class Process(ABC):
         """x_t = alpha x_0 + sigma eps."""
         return expand(self.alpha(t), x0) * x0 + expand(self.sigma(t), x0) * eps
 
+    def estimate(
+        self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
+        """The estimate of x_0 of a network that was shown `network_input`: `to_x0`, and for a bridge also `edm_marginal`."""
+        return self.to_x0(kind, output, x, t)
+
     def to_x0(
         self, kind: Prediction, output: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike
     ) -> Float[Array, "b ..."]:
@@ -174,6 +181,8 @@ class Process(ABC):
             case "edm":
                 spread = sigma**2 + alpha**2 * SIGMA_DATA**2
                 return (SIGMA_DATA**2 * alpha * x + SIGMA_DATA * sigma * jnp.sqrt(spread) * output) / spread
+            case _:
+                raise InputError(f"`kind` {kind!r} is for bridges, got the process {self.name}")
 
     def from_x0(
         self, kind: Prediction, x0: Float[Array, "b ..."], x: Float[Array, "b ..."], t: ArrayLike
@@ -207,6 +216,8 @@ class Process(ABC):
             case "edm":
                 spread = jnp.sqrt(sigma**2 + alpha**2 * SIGMA_DATA**2)
                 return (sigma / SIGMA_DATA * x0 - SIGMA_DATA * alpha * eps) / spread
+            case _:
+                raise InputError(f"`kind` {kind!r} has no target in x_0 and eps alone: x_T is part of its noise")
 
     def _as_time(self, t: ArrayLike) -> Array:
         return jnp.asarray(t, jnp.result_type(float))
