@@ -61,7 +61,7 @@ SOLVERS: dict[SolverName, str] = {
     "ddim": "order 1; S: the simplest, and the fairness paper's; eta > 0 adds noise",
     "ddpm": "order 1; S, with noise: the sampler of the DDPM paper; needs hundreds of steps",
     "heun": "order 2; 2 S - 1: EDM's second-order solver, two evaluations per step; churn adds noise",
-    "hybrid_heun": "order 1; 3 S - 1, with noise: the sampler of diffusion bridges: each step begins with the SDE",
+    "hybrid_heun": "order 1; 3 S - 1, with noise: for bridges whose network sees x_T: each step begins with the SDE",
     "dpm_solver": "order 2; S: DPM-Solver++(2M): second order with one evaluation per step; for 10 to 30 steps",
     "dpm_solver_sde": "order 2; S, with noise: SDE-DPM-Solver++(2M): the same with noise; more robust, needs more steps",
     "unipc": "order 3; S: UniPC-2: DPM-Solver++ with a corrector at no extra evaluation; for 5 to 20 steps",

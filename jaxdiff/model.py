@@ -62,6 +62,11 @@ class Model:
         return self.space.shape
 
     @property
+    def averages_end(self) -> bool:
+        """Whether it is a bridge whose network does not see x_T: its posterior mean is the average over x_T."""
+        return isinstance(self.process, Bridge) and isinstance(self.config, SeriesConfig) and not self.config.end_input
+
+    @property
     def policy(self) -> ClippingPolicy:
         """The clipping policy of the space; for a bridge with a hard condition, the policy that makes it hold."""
         if isinstance(self.process, Bridge) and self.process.prior_of_end.exact:

@@ -67,7 +67,7 @@ class Sampling(Solving):
             raise InputError("--prompt and --prompts both give the prompts: use one of them")
         image_size(self.size)
         if self.network_eps and self.solver != "ddim":
-            raise InputError(f"--network-eps is for --solver ddim, got --network-eps with --solver {self.solver}")
+            raise InputError(f"--network-eps is for --solver ddim, got --network-eps with {self.solver_given}")
         if self.network_eps and self.modifier("clipping"):
             raise InputError(f"--network-eps clips x0 itself and does not support {self.modifier('clipping').spelled()}")
         for slot in SLOTS:
@@ -133,7 +133,7 @@ class Draw(GateOptions, Sampling):
 
       jaxdiff sample draw --model runs/faces --method switching --unsafe private/ --strength 0.5 --out out/fair-and-safe
 
-      jaxdiff sample draw --model runs/load --solver hybrid_heun --steps 40 --count 256 --table csv --out out/load
+      jaxdiff sample draw --model runs/load --steps 40 --count 256 --table csv --out out/load
 
       jaxdiff sample draw --model runs/faces --gate embedded-clip --gate-prompts "glasses: no=no glasses | yes=with glasses"
           --gate-unsafe yes --gate-policy redraw --out out/gated

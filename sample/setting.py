@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jaxdiff import interop, parallel
+from jaxdiff._console.terminal import console
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.fair_prompts import FairPrompts
@@ -146,17 +147,26 @@ class Setting:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def make_solver(sampling: Solving, grids: Mapping[str, Mapping[str, Any]]) -> Solver:
+_NARROW = (
+    "the network of this bridge does not see x_T, and --solver {solver} then does not draw the data; "
+    "dpm_solver_sde, ddpm, euler_maruyama, and ddim with --eta 1 do"
+)
+
+
+def make_solver(sampling: Solving, model: Model | None = None) -> Solver:
     """The solver from the sampling options. Raises `InputError` for options out of range.
 
     Arguments:
         sampling: the options.
-        grids: where the model places the timesteps of each solver, see `Model`.
+        model: the model, which may place the timesteps of a solver (`Model.grids`), and on which the default solver depends.
+            None to check the options before it is loaded.
     """
-    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else dict(grids.get(sampling.solver, {}))
+    name = sampling.solver or ("dpm_solver_sde" if model is not None and model.averages_end else "unipc")
+    grids = {} if model is None else model.grids
+    given: dict[str, Any] = {"spacing": sampling.spacing} if sampling.spacing else dict(grids.get(name, {}))
     for option, taker in (("eta", "ddim"), ("churn", "heun")):
-        given |= {option: getattr(sampling, option)} if sampling.solver == taker else {}
-    return SOLVERS[sampling.solver](sampling.steps, **given)
+        given |= {option: getattr(sampling, option)} if name == taker else {}
+    return SOLVERS[name](sampling.steps, **given)
 
 
 def setting(
@@ -183,13 +193,15 @@ def setting(
     Raises:
         InputError: before any compute, if an option does not fit the model.
     """
-    make_solver(sampling, {})
+    make_solver(sampling)
     mesh = sampling.make_mesh()
     outline = interop.outline(path) if abstract else None
     given = prompted(path, outline or loaded or load(path), attribute, sampling, None if method is None else method.fair_table)
     model, attribute, fair, seeds = given
-    solver = make_solver(sampling, model.grids)
+    solver = make_solver(sampling, model)
     solver.check(model.process)
+    if model.averages_end and not solver.follows_reverse_sde:
+        console.print(f"Warning: {_NARROW.format(solver=solver.name)}", highlight=False)
     if not model.conditions.attributes:
         _check_unconditional(path, model, attribute, values, method)
     _check_null(path, model, [*([method] if method else []), *sampling.modifiers], start)

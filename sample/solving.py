@@ -12,8 +12,9 @@ from jaxdiff.errors import InputError
 class Solving(Hosts):
     """The solver, and where it runs: the options that all commands share which draw."""
 
-    solver: SolverName = "unipc"
-    """Solver; see the table above."""
+    solver: SolverName | None = None
+    """Solver; see the table above. By default unipc; dpm_solver_sde for bridges of time series whose network does not see
+    x_T."""
     steps: Size = 20
     """Number of solver steps."""
     spacing: Spacing | None = None
@@ -27,4 +28,9 @@ class Solving(Hosts):
         super().__post_init__()
         for option, taker in (("eta", "ddim"), ("churn", "heun")):
             if (value := getattr(self, option)) and self.solver != taker:
-                raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with --solver {self.solver}")
+                raise InputError(f"--{option} is for --solver {taker}, got --{option} {value} with {self.solver_given}")
+
+    @property
+    def solver_given(self) -> str:
+        """The solver, for messages."""
+        return f"--solver {self.solver}" if self.solver else "the default solver"

@@ -130,7 +130,7 @@ def table_work(options: TableOptions) -> TableWork:
     mesh = options.make_mesh()
     model = load(options.model)
     space = require_imputation(model, f"--model {options.model}")
-    solver = make_solver(options, model.grids)
+    solver = make_solver(options, model)
     solver.check(model.process)
     if options.batch_size is not None:
         parallel.check_divides(mesh, options.batch_size, "--batch-size")

@@ -20,7 +20,7 @@ from jaxdiff.models.network import Network, series_transformer
 from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.process import Process, bridge_ve, bridge_vp
 from jaxdiff.series_training import SeriesObjective
-from jaxdiff.solvers import HybridHeun, sample
+from jaxdiff.solvers import DPMSolverSDE, sample
 from jaxdiff.spaces import Series
 from jaxdiff.training import Optimization, TrainState
 
@@ -78,7 +78,7 @@ class SeriesTask(Task):
             model.process,
             shape=model.shape,
             condition=model.conditions.encode(labels),
-            solver=HybridHeun(20),
+            solver=DPMSolverSDE(20),
             key=jax.random.key(options.seed),
             indices=jnp.asarray(places),
         )

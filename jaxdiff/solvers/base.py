@@ -75,6 +75,14 @@ class Solver(ABC):
         return False
 
     @property
+    def follows_reverse_sde(self) -> bool:
+        """Whether its steps solve the reverse SDE alone, whose drift is linear in the posterior mean and free of x_T.
+
+        Only such a solver draws the data with a denoiser of a bridge that does not see x_T.
+        """
+        return False
+
+    @property
     def reversible(self) -> bool:
         """Whether its steps can be taken from data to noise, see `jaxdiff.probability_flow.encode`."""
         return False

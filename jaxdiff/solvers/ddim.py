@@ -53,6 +53,11 @@ class DDIM(Solver):
         return self.eta > 0
 
     @property
+    def follows_reverse_sde(self) -> bool:
+        """See `Solver.follows_reverse_sde`."""
+        return self.eta == 1
+
+    @property
     def reversible(self) -> bool:
         """See `Solver.reversible`; a step with `clip` forgets what it clipped."""
         return not self.stochastic and self.clip is None
@@ -95,6 +100,11 @@ class DDPM(Solver):
     @property
     def stochastic(self) -> bool:
         """Whether a step draws noise: yes."""
+        return True
+
+    @property
+    def follows_reverse_sde(self) -> bool:
+        """See `Solver.follows_reverse_sde`."""
         return True
 
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:

@@ -96,6 +96,11 @@ class DPMSolverSDE(DPMSolver):
         """Whether a step draws noise: yes."""
         return True
 
+    @property
+    def follows_reverse_sde(self) -> bool:
+        """See `Solver.follows_reverse_sde`."""
+        return True
+
     def step(self, process: Process, denoise: Callable, x: Array, node: Node, noise: Callable, history: Any) -> State:
         """See `Solver.step`."""
         mean, length = denoise(x, node.t), _step_length(process, node, x)

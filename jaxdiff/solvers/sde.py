@@ -54,6 +54,11 @@ class EulerMaruyama(Solver):
         """Whether a step draws noise: yes."""
         return True
 
+    @property
+    def follows_reverse_sde(self) -> bool:
+        """See `Solver.follows_reverse_sde`."""
+        return True
+
     def check(self, process: Process) -> None:
         """Raises `InputError` if a step would overshoot zero: g² dt / (alpha² + sigma²) above 2."""
         _stable(process, self.times(process), self.name)

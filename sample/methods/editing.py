@@ -31,7 +31,7 @@ class Editing(Method):
         """Raises `InputError` for a solver that cannot encode, which takes steps from data to noise."""
         if sampling.solver not in REVERSIBLE:
             needs = f"--solver {' or '.join(REVERSIBLE)}, which can also encode images"
-            raise InputError(f"--method editing needs {needs}, got --solver {sampling.solver}")
+            raise InputError(f"--method editing needs {needs}, got {sampling.solver_given}")
         if sampling.network_eps:
             raise InputError("--method editing also encodes images, and steps of --network-eps cannot be reversed")
 

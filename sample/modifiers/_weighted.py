@@ -48,7 +48,7 @@ class Weighted(WithLabels, Guard):
         """Raises `InputError` for tracked odds with a solver other than DDPM."""
         if self.weight_kind == "tracked" and sampling.solver != "ddpm":
             raise InputError(
-                f"--guard {self.name} with tracked odds needs --solver ddpm, got {sampling.solver}; or give --classifier"
+                f"--guard {self.name} with tracked odds needs --solver ddpm, got {sampling.solver_given}; or give --classifier"
             )
 
     def provenance(self) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import pytest
 
 from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.errors import InputError
+from jaxdiff.model import require_end_input
 from jaxdiff.models import series_transformer as module
 from jaxdiff.models.network import Network, series_transformer
 from jaxdiff.models.series_config import SeriesConfig
 from jaxdiff.models.series_parts import frequencies, polynomials
 from jaxdiff.models.size import weight_count
+from jaxdiff.process import bridge_ve, vp_cosine
 from jaxdiff.weight_file import configuration, named
 
 B = 4
@@ -295,3 +297,21 @@ def test_inputs_that_are_refused():
     ]:
         with pytest.raises(InputError, match=message):
             network(series, t, condition._replace(**changed))
+
+
+@pytest.mark.parametrize(
+    ("process", "prediction", "end_input", "said"),
+    [
+        (vp_cosine(), "edm_marginal", False, "edm_marginal is for bridges, and the process is vp_cosine"),
+        (bridge_ve(), "edm_marginal", True, "edm_marginal is for networks that do not see x_T"),
+        (bridge_ve(), "edm", False, "`end_input` must be set with prediction edm"),
+        (bridge_ve(), "edm_marginal", False, None),
+    ],
+)
+def test_a_prediction_needs_what_it_is_made_of(process, prediction, end_input, said):
+    config = SeriesConfig(length=8, features=2, end_input=end_input)
+    if said is None:
+        require_end_input(config, process, prediction)
+    else:
+        with pytest.raises(InputError, match=said):
+            require_end_input(config, process, prediction)

@@ -8,11 +8,11 @@ from scipy import stats
 
 from jaxdiff import priors, process
 from jaxdiff.bridge_condition import BridgeCondition
-from jaxdiff.denoiser import GaussianMixture
+from jaxdiff.denoiser import GaussianMixture, NetworkDenoiser
 from jaxdiff.errors import InputError
 from jaxdiff.guidance import switching
-from jaxdiff.process import bridge_ve, bridge_vp, expand
-from jaxdiff.solvers import DDIM, DPMSolver, EulerMaruyama, Heun, HybridHeun, Init, UniPC, sample
+from jaxdiff.process import SIGMA_DATA, bridge_ve, bridge_vp, expand
+from jaxdiff.solvers import DDIM, SOLVERS, DPMSolver, EulerMaruyama, Heun, HybridHeun, Init, UniPC, sample
 from jaxdiff.solvers.base import Node
 
 BRIDGES = {"vp": bridge_vp(), "vp flat": bridge_vp(0.1, 2.0), "ve": bridge_ve(), "ve wide": bridge_ve(3.0)}
@@ -189,6 +189,51 @@ def test_a_network_that_is_not_told_x_T_draws_the_data_by_sde_steps():
     assert stats.kstest(run(DDIM(300, eta=1.0, spacing="karras")), exact).statistic < 0.015  # 1.36 / sqrt(n) = .0096
     # the flow is not linear in what it leaves out: another distribution
     assert stats.kstest(run(Heun(100)), exact).statistic > 0.03
+
+
+WITHOUT_END = {
+    **{name: solver(100) for name, solver in SOLVERS.items()},
+    "ancestral": DDIM(100, eta=1.0),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_END)
+def test_only_solvers_of_the_reverse_sde_draw_the_data_without_x_T(name):
+    """x_0 ~ N(MEAN, 1/4) and x_T ~ N(0, 1/4), independent: the preconditioned denoiser with the exact output."""
+    bridge, solver = bridge_ve(), WITHOUT_END[name]
+
+    def network(x, t, condition):
+        # of x_0 of mean 0 the output is 0, by the preconditioning: what is left is the shift of the mean
+        signal, end, noise = (expand(each(t), x) for each in (bridge.alpha, bridge.end_weight, bridge.sigma))
+        noise2 = end**2 * SIGMA_DATA**2 + noise**2
+        variance = signal**2 * SIGMA_DATA**2 + noise2
+        return jnp.full_like(x, MEAN) * jnp.sqrt(noise2 / variance) / SIGMA_DATA
+
+    ends = SIGMA_DATA * jax.random.normal(jax.random.key(1), (2**13, 8))
+    denoise = NetworkDenoiser(jax.tree_util.Partial(network), bridge, "edm_marginal")
+    x = sample(denoise, bridge, shape=(8,), solver=solver, key=jax.random.key(0), condition=BridgeCondition(ends))
+    assert float(x.mean()) == pytest.approx(MEAN, abs=0.02)
+    deviation, error = float(x.std()), 0.5 / np.sqrt(2 * x.size)
+    if solver.follows_reverse_sde:
+        assert deviation == pytest.approx(SIGMA_DATA, abs=0.01 + 3 * error)
+    else:
+        assert abs(deviation - SIGMA_DATA) > 0.01 + 3 * error
+
+
+@pytest.mark.parametrize("t", [1e-3, 0.3, 0.9])
+def test_the_marginal_target_has_unit_variance_and_does_not_depend_on_x_t(bridge, t):
+    """What the preconditioning is made for (Karras et al. 2022, appendix B.6), for x_0 and x_T of standard deviation 1/2."""
+    rng = np.random.default_rng(0)
+    x0, end, noise = (scale * rng.normal(size=(1, 200_000)) for scale in (0.5, 0.5, 1.0))
+    a, b, c, _, _ = published(bridge, np.float64(t))
+    y = jnp.asarray(b * x0 + c * noise, jnp.float32)
+    condition = BridgeCondition(jnp.asarray(end, jnp.float32))
+    without, slope = (
+        np.asarray(bridge.estimate("edm_marginal", jnp.full_like(y, output), y, jnp.full(1, t), condition), np.float64)
+        for output in (0.0, 1.0)
+    )
+    target = (x0 - without) / (slope - without)
+    assert target.std() == pytest.approx(1, abs=0.01) and abs(np.corrcoef(target, a * end + b * x0 + c * noise)[0, 1]) < 0.01
 
 
 def test_a_gaussian_process_prior_with_the_datas_covariance_needs_no_network():

@@ -73,7 +73,7 @@ def test_help_has_every_choice_and_option():
         ({"guard": "negative", "unsafe": "x"}, "--unsafe is for --guard safe, repellency, safety_flow, got --guard negative"),
         ({"guidance_scale": -1.0}, "--guidance-scale must be at least 0, got -1"),
         ({"method": "mixing", "mixing": 2.0}, "--mixing must lie in [0, 1], got 2"),
-        ({"eta": 0.5}, "--eta is for --solver ddim, got --eta 0.5 with --solver unipc"),
+        ({"eta": 0.5}, "--eta is for --solver ddim, got --eta 0.5 with the default solver"),
         ({"devices": 2}, "--devices needs --dry-run, got --devices 2 without it"),
     ],
     ids=str,

@@ -80,3 +80,10 @@ def test_what_has_no_table_is_said_before_it_is_drawn(save_model, tmp_path, call
         assert call_program(main, "sample", "draw", "--model", given, *FAST, "--table", "csv", "--out", "set") == 2
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(("given", "name", "warned"), [((), "dpm_solver_sde", False), (("--solver", "heun"), "heun", True)])
+def test_a_bridge_without_x_T_as_input_is_drawn_by_the_reverse_sde(model, given, name, warned, tmp_path, call_program, capsys):
+    assert call_program(main, "sample", "draw", "--model", model, *given, "--steps", 2, "--count", 2, "--out", "set") == 0
+    assert Samples.open(tmp_path / "set").provenance["solver"]["name"] == name
+    assert ("Warning: the network of this bridge does not see x_T" in " ".join(capsys.readouterr().out.split())) == warned
