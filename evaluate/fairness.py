@@ -29,6 +29,7 @@ from . import (
     classification,
     findings,
     intersections,
+    leak,
     measures,
     quality_reference,
     report,
@@ -199,7 +200,7 @@ def _features(
     options: Fairness, data: DataSets, values, associated, intersected, sets, own, evaluation, training, extras, finished
 ) -> dict[str, Any]:
     """Adds the measurements by attribute classifiers to `extras` and returns their accuracy; trains them only if needed."""
-    compared = _compared(options, sets)
+    compared, results = _compared(options, sets), (evaluation.real, *evaluation.synthetic)
     lacking = {each.name for each in intersected for labels in own.values() if each.name not in labels}
     classifiers, predictions = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
     if features := [*associated, *sorted(lacking - set(associated))]:
@@ -211,14 +212,16 @@ def _features(
         predictions = [predict_attributes(classifiers, images.images) for images in compared]
     if associated:
         count, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
-        for extra, images, predicted in zip(extras, compared, predictions, strict=True):
+        for extra, result, images, predicted in zip(extras, results, compared, predictions, strict=True):
+            shown = predicted[:, 0] == measures.codes(classifiers[0], values)[images.labels]
+            extra |= leak.slack(result, shown, images.labels, **resampling)
             extra |= measures.utility(classifiers[:count], predicted[:, :count], images.labels, values, **resampling)
             # shares are defined only among all values
             if set(values) == set(classifiers[0].attribute.values):
                 known, confusion = classifiers[0].attribute.values, classifiers[0].confusion
                 extra["shares"] = measures.shares(known, confusion, predicted[:, 0], values, options.target, **resampling)
     if intersected:
-        attributes, results = [Attribute(options.attribute, values), *intersected], (evaluation.real, *evaluation.synthetic)
+        attributes = [Attribute(options.attribute, values), *intersected]
         labels = [
             np.column_stack([images.labels, *intersections.complete_labels(of_set, intersected, classifiers, predicted)])
             for images, of_set, predicted in zip(compared, own.values(), predictions, strict=True)

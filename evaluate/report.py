@@ -15,7 +15,7 @@ from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 from jaxdiff.writing import write_text
 
-from . import findings, report_gates, report_groups, report_quality
+from . import findings, report_gates, report_groups, report_leak, report_quality
 from .formatting import interval as brackets
 from .formatting import number
 from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
@@ -26,7 +26,7 @@ DIRECTIONS = {
     "synthetic->synthetic": "trained on half of the set, tested on the other half (held out)",
 }
 
-READING = """\
+READING = f"""\
 S=k is the error rate on group k, in percent; gap is the largest minus the smallest; BER, the balanced error rate, is their
 mean; folded is min(BER, 100 - BER), since a classifier that is always wrong has also found the attribute; eps is the largest e
 for which no classifier tested here, nor its flip, does better. [Brackets] are 95 % bootstrap intervals over images, +- the
@@ -44,6 +44,8 @@ at sampling; it says nothing about anyone's identity.
 **Many values, several attributes.** The mean over many values hides which values are distinguished: read the worst group, and
 the folded BER of each pair of values, where 50 is chance. Intersections of several attributes have few images each: check n and
 the interval, and do not interpret a group marked as small.
+
+{report_leak.READING}
 
 **Shares are a separate question.** How many images show each value is unrelated to whether images are independent of their
 labels. Discrepancy is the Euclidean distance of the shares from their target, pairwise bias the mean difference between two
@@ -253,6 +255,7 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
         header = ["set", "label accuracy", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label accuracy, and other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
+    yield from report_leak.tables(named, full=full)
     if "external_label_accuracy" in report.extras[0]:
         groups = list(report.values)
         rows = []

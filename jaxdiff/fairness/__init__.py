@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
     from jaxdiff.fairness.search import search_direct, search_prefix
+    from jaxdiff.fairness.slack import Slack, measure_slack
     from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
     from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
     from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
@@ -68,6 +69,7 @@ __all__ = [
     "Retention",
     "SearchResult",
     "SetEvaluation",
+    "Slack",
     "SpectralTransition",
     "Summary",
     "TradeOff",
@@ -89,6 +91,7 @@ __all__ = [
     "intersect",
     "measure_parity",
     "measure_retention",
+    "measure_slack",
     "measure_trade_off",
     "measure_unchanged",
     "pair_transitions",
@@ -142,6 +145,7 @@ __getattr__, __dir__ = lazily(
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),
         "search": ("search_direct", "search_prefix"),
+        "slack": ("Slack", "measure_slack"),
         "spectral_search": ("SpectralTransition", "search_spectral"),
         "tradeoff": ("TradeOff", "choose_trade_off", "measure_trade_off"),
         "transition": ("PairTransitions", "SearchResult", "Transition", "pair_transitions"),

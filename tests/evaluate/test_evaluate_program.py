@@ -142,6 +142,13 @@ def test_quality_label_accuracy_and_parity_are_reported(evaluate, tmp_path, caps
     assert min(each["retention"]["overall"] for each in (real, fair, biased)) > 0.95
     assert swapped["retention"]["overall"] < 0.05
     assert biased["parity"]["largest"]["value"] > 0.9
+    for each in (real, fair, swapped, biased):
+        directions, slack = each["directions"], each["slack"]
+        ber = (directions.get("synthetic->synthetic") or directions["real->real"])["ber"]
+        assert slack["value"] == pytest.approx(100 * (1 - np.mean(each["retention"]["groups"])) - ber)
+        assert slack["interval"][0] <= slack["value"] <= slack["interval"][1]
+    # what swapped labels show is not their own value: all that predicts them is beyond it
+    assert swapped["slack"]["value"] > 80 and max(abs(each["slack"]["value"]) for each in (real, fair)) < 10
     assert fair["parity"]["largest"]["value"] < fair["parity"]["largest"]["critical"] + 0.1
     # all sets are compared with equally many images of each group
     assert len({tuple(each["quality"]["count"]) for each in (real, fair, swapped, biased)}) == 1
@@ -160,6 +167,7 @@ def test_quality_label_accuracy_and_parity_are_reported(evaluate, tmp_path, caps
     assert report["synthetic"][0]["real_comparison"]["copies"]["count"][0] == sum(report["real"]["quality"]["count"][1:])
     assert "| swapped.npz | direction |" in markdown and "random permutations of the labels" in markdown
     assert "quality against" in markdown and "| swapped.npz, dark |" in markdown and "label accuracy" in markdown
+    assert f"| {report['synthetic'][0]['slack']['value']:.1f} [" in markdown.partition("## beyond the label")[2]
 
 
 def test_values_select_images_and_size_resizes_them(evaluate, tmp_path):
