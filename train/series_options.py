@@ -85,8 +85,8 @@ class SeriesOptions(RunOptions):
     end_input: bool | None = None
     """Bridges: whether x_T is an input of the network, by default for priors that are conditions, which need it."""
     prediction: Literal["x0", "eps", "v", "edm", "edm_marginal"] | None = None
-    """What the network predicts, by default edm for bridges with --end-input, else x0. Bridges without --end-input take x0 or
-    edm_marginal, x_0 preconditioned with x_T as a part of the noise."""
+    """What the network predicts: by default edm for bridges with --end-input; edm_marginal, preconditioned with x_T as a part
+    of the noise, for those without, which also take x0; and x0 for other processes, as published."""
     error: Literal["absolute", "squared"] | None = None
     """Error of x_0: absolute, of its values and its Fourier transform, as the papers; or squared. By default absolute for the
     prediction x0, else squared."""
@@ -140,7 +140,9 @@ class SeriesOptions(RunOptions):
     @property
     def predicted(self) -> str:
         """What the network predicts."""
-        return self.prediction or ("edm" if self.has_end_input else "x0")
+        if self.prediction or not self.bridge:
+            return self.prediction or "x0"
+        return "edm" if self.has_end_input else "edm_marginal"
 
     @property
     def prior_name(self) -> PriorName | None:

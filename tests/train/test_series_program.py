@@ -149,3 +149,12 @@ def test_a_network_that_needs_x_T_has_it():
     with pytest.raises(InputError, match="end_input"):
         models.require_end_input(models.SeriesConfig(length=8, features=2), MAKERS["bridge_vp"](prior=KINDS["trend"].fit(
             np.random.default_rng(0).normal(size=(4, 8, 2)))), "x0")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "prediction"),
+    [({}, "edm_marginal"), ({"end_input": True}, "edm"), ({"prior": "trend"}, "edm"), ({"process": "vp_cosine"}, "x0")],
+)
+def test_networks_of_bridges_are_preconditioned_unless_told_otherwise(tmp_path, given, prediction):
+    assert SeriesOptions(tmp_path, data="sines", **given).predicted == prediction
+    assert SeriesOptions(tmp_path, data="sines", prediction="x0", **given).predicted == "x0"
