@@ -29,7 +29,6 @@ from . import (
     classification,
     findings,
     intersections,
-    leak,
     measures,
     quality_reference,
     report,
@@ -214,7 +213,7 @@ def _features(
         count, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
         for extra, result, images, predicted in zip(extras, results, compared, predictions, strict=True):
             shown = predicted[:, 0] == measures.codes(classifiers[0], values)[images.labels]
-            extra |= leak.slack(result, shown, images.labels, **resampling)
+            extra |= measures.slack(result, shown, images.labels, **resampling)
             extra |= measures.utility(classifiers[:count], predicted[:, :count], images.labels, values, **resampling)
             # shares are defined only among all values
             if set(values) == set(classifiers[0].attribute.values):

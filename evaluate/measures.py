@@ -1,4 +1,4 @@
-"""Measures of a set other than error rates: quality, label accuracy, parity of associated attributes, cost of sampling."""
+"""Measures of a set other than error rates: quality, label accuracy, slack, parity of other attributes, cost of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,8 +13,9 @@ from jaxdiff.data import Attribute
 from jaxdiff.fairness.associated import associated_parity, measure_retention
 from jaxdiff.fairness.attribute_classifiers import AttributeClassifier
 from jaxdiff.fairness.confusion import Confusion
-from jaxdiff.fairness.evaluation import LabelledImages
+from jaxdiff.fairness.evaluation import LabelledImages, SetEvaluation
 from jaxdiff.fairness.parity import measure_parity
+from jaxdiff.fairness.slack import measure_slack
 from jaxdiff.finished import Finished, checksum, key_of, once_json
 from jaxdiff.quality.extractors import Extractor, FinishedFeatures
 from jaxdiff.quality.measure import MIN_IMAGES, Scores, balanced_subsets, measure_quality
@@ -115,6 +116,20 @@ def scores(found: Scores) -> dict[str, Any]:
 def codes(classifier: AttributeClassifier, values: Sequence[str]) -> np.ndarray:
     """The position of each of `values` in the values of the classifier (K,)."""
     return np.array([classifier.attribute.index(name) for name in values])
+
+
+def slack(result: SetEvaluation, shown: np.ndarray, labels: np.ndarray, **resampling: Any) -> dict[str, Any]:
+    """The slack of a set, JSON-ready under `slack`.
+
+    Arguments:
+        result: of the set.
+        shown: whether each of its images shows its label (n,).
+        labels: of the images (n,).
+        resampling: replicates and seed of the bootstrap.
+    """
+    tested = result.predictions.get("synthetic->synthetic") or result.predictions["real->real"]
+    found = measure_slack(shown, labels, tested.predicted, tested.indices, values=len(result.count), **resampling)
+    return {"slack": {"value": found.value, "interval": found.interval.tolist(), "shown": found.shown}}
 
 
 def utility(

@@ -63,10 +63,11 @@ def _benchmark(
 def machine(report: Mapping[str, Any]) -> str:
     """The processor, the device and the versions of both frameworks, on one line."""
     found, versions = report["processor"], report["versions"]
+    count = len(found["cores"])
     names = [name for name in ("jax", "jaxlib", "torch", "diffusers") if name in versions]
     vectors = f" ({found['vectors']})" if found["vectors"] else ""
     device = f", {report['machine']}" if report["device"] != "cpu" else ""
-    return f"{found['model']}{vectors}, {len(found['cores'])} cores{device}; " + ", ".join(
+    return f"{found['model']}{vectors}, {count} core{'s' * (count > 1)}{device}; " + ", ".join(
         f"{name} {versions[name]}" for name in names
     )
 

@@ -14,7 +14,7 @@ BRIDGE_PREDICTIONS: tuple[str, ...] = ("edm_marginal",)
 """The predictions of bridges alone."""
 PREDICTIONS: tuple[str, ...] = tuple(each for each in get_args(Prediction) if each not in BRIDGE_PREDICTIONS)
 """The predictions that any process has."""
-PREDICTIONS_OF_X0: tuple[str, ...] = ("x0", *BRIDGE_PREDICTIONS)
+PREDICTIONS_WITHOUT_END: tuple[str, ...] = ("x0", *BRIDGE_PREDICTIONS)
 """What a network may predict that does not see x_T of its bridge."""
 
 ProcessName = Literal[

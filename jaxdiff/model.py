@@ -12,7 +12,7 @@ from jaxdiff import process as processes
 from jaxdiff import shipped, spaces, weight_file
 from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
-from jaxdiff.choices import BRIDGE_PREDICTIONS, PREDICTIONS, PREDICTIONS_OF_X0
+from jaxdiff.choices import BRIDGE_PREDICTIONS, PREDICTIONS, PREDICTIONS_WITHOUT_END
 from jaxdiff.conditions import ConditionEncoder, SeriesConditions
 from jaxdiff.data.attributes import Attribute, attribute_of
 from jaxdiff.denoiser import NetworkDenoiser
@@ -165,7 +165,7 @@ def require_end_input(config: SeriesConfig, process: Process, prediction: Predic
         return
     if prediction == "edm_marginal" and config.end_input:
         raise InputError("prediction edm_marginal is for networks that do not see x_T, and `end_input` is set: use edm")
-    if not config.end_input and (process.prior_of_end.paired or prediction not in PREDICTIONS_OF_X0):
+    if not config.end_input and (process.prior_of_end.paired or prediction not in PREDICTIONS_WITHOUT_END):
         why = f"prior {process.prior_of_end.name}" if process.prior_of_end.paired else f"prediction {prediction}"
         raise InputError(f"`end_input` must be set with {why}: the network needs x_T")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from jaxdiff.bounds import Bounds, Positive, Share, Size
-from jaxdiff.choices import PREDICTIONS_OF_X0, BridgeName, PriorName, ProcessName
+from jaxdiff.choices import PREDICTIONS_WITHOUT_END, BridgeName, PriorName, ProcessName
 from jaxdiff.errors import InputError
 from jaxdiff.presets import SeriesPreset, SeriesPresetName, series_preset
 
@@ -118,8 +118,9 @@ class SeriesOptions(RunOptions):
         for name, kind in (("beta_min", "bridge_vp"), ("beta_slope", "bridge_vp"), ("sigma_max", "bridge_ve")):
             if getattr(self, name) is not None and self.process_name != kind:
                 raise InputError(f"--{name.replace('_', '-')} is for --process {kind}, got --process {self.process_name}")
-        if self.bridge and not self.has_end_input and (self.prior_name in PAIRED or self.predicted not in PREDICTIONS_OF_X0):
-            why = f"--prior {self.prior_name}" if self.prior_name in PAIRED else f"--prediction {self.predicted}"
+        paired = self.prior_name in PAIRED
+        if self.bridge and not self.has_end_input and (paired or self.predicted not in PREDICTIONS_WITHOUT_END):
+            why = f"--prior {self.prior_name}" if paired else f"--prediction {self.predicted}"
             raise InputError(f"--end-input is needed with {why}: the network must see x_T")
 
     @property
