@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from evaluate.__main__ import main
+from evaluate.page_table import OPTIONAL, present, result_rows, table
 from jaxdiff import image_classifier
 from jaxdiff.data import Attribute
 from jaxdiff.data.readers import npz as npz_reader
@@ -168,6 +169,10 @@ def test_quality_label_accuracy_and_parity_are_reported(evaluate, tmp_path, caps
     assert "| swapped.npz | direction |" in markdown and "random permutations of the labels" in markdown
     assert "quality against" in markdown and "| swapped.npz, dark |" in markdown and "label accuracy" in markdown
     assert f"| {report['synthetic'][0]['slack']['value']:.1f} [" in markdown.partition("## beyond the label")[2]
+    rows = result_rows(report)
+    page = table("", present(OPTIONAL, rows), ["set"] * 4, rows, [True] * 4)
+    for each in rows:
+        assert f">{each['slack']['value']:.1f}</span>" in page.partition("slack, %")[2]
 
 
 def test_values_select_images_and_size_resizes_them(evaluate, tmp_path):
