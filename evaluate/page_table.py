@@ -99,7 +99,7 @@ OPTIONAL = {
         Column("agreement", "agreement.mean", "higher", 2, note=lambda found: _ends(found.get("interval"), 2)),
     ),
     ("beyond the label", "what the images reveal of it besides the feature that defines it"): (
-        Column("slack, %", "slack.value", 0, 1, "[95 %]", lambda found: _ends(found.get("interval"), 1)),
+        Column("slack, %", "slack.value", 0.0, 1, "[95 %]", lambda found: _ends(found.get("interval"), 1)),
     ),
     ("cost", "per image"): (
         Column("evaluations", "cost.evaluations", "lower", 0),
