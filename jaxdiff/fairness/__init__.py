@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.chance import ChanceTest, chance_test
     from jaxdiff.fairness.confusion import Confusion, confusion_matrix, unmix
     from jaxdiff.fairness.energy import EnergyTest, energy_distance, energy_test
+    from jaxdiff.fairness.erasure import Erasure, fit_erasure
     from jaxdiff.fairness.evaluation import FairnessEvaluation, LabelledImages, Predictions, SetEvaluation, evaluate_fairness
     from jaxdiff.fairness.feature_classifiers import train_feature_classifiers
     from jaxdiff.fairness.features import AfterDecoding, ClassifierFeatures, Whitening, whitening
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
         pairwise_errors,
         summarise_pairs,
     )
+    from jaxdiff.fairness.independence_weights import IndependenceWeights, independence_weights
+    from jaxdiff.fairness.linear_classifier import LinearClassifier, fit_linear_classifier
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
     from jaxdiff.fairness.search import search_direct, search_prefix
@@ -51,15 +54,18 @@ __all__ = [
     "ClassifierTraining",
     "Confusion",
     "EnergyTest",
+    "Erasure",
     "FairnessEvaluation",
     "Finding",
     "Finished",
     "GroupErrors",
     "GroupRates",
     "ImageClassifier",
+    "IndependenceWeights",
     "Intersection",
     "LabelledImages",
     "Limits",
+    "LinearClassifier",
     "PairTransitions",
     "PairwiseErrors",
     "PairwiseSummary",
@@ -86,8 +92,11 @@ __all__ = [
     "energy_test",
     "evaluate_fairness",
     "find_faults",
+    "fit_erasure",
+    "fit_linear_classifier",
     "group_errors",
     "group_rates",
+    "independence_weights",
     "intersect",
     "measure_parity",
     "measure_retention",
@@ -128,6 +137,7 @@ __getattr__, __dir__ = lazily(
         "chance": ("ChanceTest", "chance_test"),
         "confusion": ("Confusion", "confusion_matrix", "unmix"),
         "energy": ("EnergyTest", "energy_distance", "energy_test"),
+        "erasure": ("Erasure", "fit_erasure"),
         "evaluation": ("FairnessEvaluation", "LabelledImages", "Predictions", "SetEvaluation", "evaluate_fairness"),
         "feature_classifiers": ("train_feature_classifiers",),
         "features": ("AfterDecoding", "ClassifierFeatures", "Whitening", "whitening"),
@@ -142,6 +152,8 @@ __getattr__, __dir__ = lazily(
             "pairwise_errors",
             "summarise_pairs",
         ),
+        "independence_weights": ("IndependenceWeights", "independence_weights"),
+        "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),
         "search": ("search_direct", "search_prefix"),
