@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         pairwise_errors,
         summarise_pairs,
     )
-    from jaxdiff.fairness.independence_weights import IndependenceWeights, independence_weights
+    from jaxdiff.fairness.independence import IndependenceWeights, independence_weights
     from jaxdiff.fairness.linear_classifier import LinearClassifier, fit_linear_classifier
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
@@ -152,7 +152,7 @@ __getattr__, __dir__ = lazily(
             "pairwise_errors",
             "summarise_pairs",
         ),
-        "independence_weights": ("IndependenceWeights", "independence_weights"),
+        "independence": ("IndependenceWeights", "independence_weights"),
         "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),
