@@ -200,7 +200,7 @@ def _around(radius: float, condition: Any) -> safety.Ball:
 def _write_images(options: Attack, drawing: Drawing, search: str, samples: np.ndarray, settings: dict[str, Any]) -> None:
     """The images of the highest score as a set."""
     model, ends = drawing.chosen.model, drawing.ends(options.count)
-    description = ({**settings, "search": search}, model.conditions.attributes, drawing.chosen.labels(ends), model.space)
+    description = ({**settings, "search": search}, model.conditions.attributes, drawing.labels(ends), model.space)
     made = SampleSet.create(options.out / search, *description)
     for start, stop in made.missing():
         made.write(start, model.space.decode(samples[start:stop]))

@@ -62,7 +62,7 @@ def draw_set(options: Draw, folder: Path, drawing: Drawing, gates: Gating) -> Pa
     chosen, ends = drawing.chosen, drawing.ends(options.count)
     attributes, space = chosen.model.conditions.attributes, chosen.model.space
     about = {**drawing.settings(), **gates.settings()}
-    description = (about, attributes, chosen.labels(ends), space, options.format, drawing.captions())
+    description = (about, attributes, drawing.labels(ends), space, options.format, drawing.captions())
     unsafe = gates.unsafe_prompts(chosen, ends)
     with claimed(folder, *description, held=folder == options.out) as samples:
         seconds = _draw_missing(options, drawing, gates, samples, ends, unsafe)

@@ -55,6 +55,10 @@ class Drawing:
         """The label of each of `count` images, as a position in the setting's values."""
         return self.method.ends(self.plan, count)
 
+    def labels(self, ends: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n a"]:
+        """The label rows of images 0 .. N - 1 with these labels, as they are recorded."""
+        return self.method.labels(self.plan, np.arange(len(ends)), ends)
+
     def draw(
         self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], redraws: Int[np.ndarray, " b"] | None = None
     ) -> tuple[Float[np.ndarray, "b ..."], dict[str, np.ndarray]]:

@@ -32,7 +32,7 @@ class Plan:
     @cached_property
     def rows(self) -> Any:
         """The condition of each value, (K, ...)."""
-        return self._of_labels(self.chosen.labels(np.arange(self.count)))
+        return self.of_labels(self.chosen.labels(np.arange(self.count)))
 
     @property
     def fair(self) -> FairPrompts | None:
@@ -96,7 +96,7 @@ class Plan:
         seeds = np.array([self.seed if own is None else own for own in self.chosen.seeds], np.uint32)
         return seeds[prompts], indices // count
 
-    def _of_labels(self, labels: Int[np.ndarray, "b a"]) -> Any:
+    def of_labels(self, labels: Int[np.ndarray, "b a"]) -> Any:
         """The condition of rows of labels, with its filtered form under a filter of prompts."""
         condition = jax.tree.map(np.asarray, self.chosen.model.conditions.encode(labels))
         prompt = self.chosen.nest.in_slot("prompt")
@@ -105,7 +105,7 @@ class Plan:
     @cached_property
     def _neutral(self) -> Any:
         """The condition of the neutral prompt of each of the fair table's rows."""
-        return self._of_labels(self.fair.neutral())
+        return self.of_labels(self.fair.neutral())
 
     @cached_property
     def _edits(self) -> Any:

@@ -94,6 +94,7 @@ class Method(Entry):
         needs_labels: whether it needs a model conditioned on labels.
         extrapolates: whether its posterior mean may leave the range of the data.
         takes_scale: whether it applies classifier-free guidance itself, instead of the modifier.
+        labels_all: whether it gives the labels of all attributes of the model, also of those that are not chosen.
         start: the label that sampling starts with, if not the image's own: `other` or `none`.
         fair_table: the fair table of a text-to-image model, a name or a file; None for none.
     """
@@ -101,6 +102,7 @@ class Method(Entry):
     needs_labels: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False
     takes_scale: ClassVar[bool] = False
+    labels_all: ClassVar[bool] = False
     start = "other"
     fair_table = None
 
@@ -123,6 +125,10 @@ class Method(Entry):
     def ends(self, plan: "Plan", count: int) -> Any:
         """The label of each of `count` images, as a position in the setting's values, (N,)."""
         return plan.in_turn(count)
+
+    def labels(self, plan: "Plan", indices: Any, ends: Any) -> Any:
+        """The label rows (B, A) that are recorded for images with these indices and labels."""
+        return plan.chosen.labels(ends)
 
     @abc.abstractmethod
     def condition(self, plan: "Plan", indices: Any, ends: Any) -> Any:

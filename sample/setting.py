@@ -208,7 +208,7 @@ def setting(
     if fair is not None:
         found, columns, labels = _of_table(fair, values)
     elif model.conditions.attributes:
-        found, columns, labels = _chosen_values(path, model, attribute, values)
+        found, columns, labels = _chosen_values(path, model, attribute, values, method)
     else:
         found, columns, labels = None, (), ()
     clipping = sampling.modifier("clipping")
@@ -266,7 +266,7 @@ def _check_unconditional(
 
 
 def _chosen_values(
-    path: Any, model: Model, attribute: str | None, values: tuple[str, ...]
+    path: Any, model: Model, attribute: str | None, values: tuple[str, ...], method: Method | None
 ) -> tuple[Attribute, tuple[int, ...], tuple[int, ...]]:
     """The chosen attribute, its columns among the model's, and the labels of the chosen values."""
     conditions = model.conditions
@@ -278,7 +278,8 @@ def _chosen_values(
     columns, parts = zip(*map(conditions.attribute, [name] if name in known else name.split("+")), strict=True)
     if len(set(columns)) < len(columns):
         raise InputError(f"--attribute joins different attributes by +, got {name}")
-    if not conditions.separate and len(columns) < len(known):
+    labelled = method is not None and method.labels_all and not conditions.has_null
+    if not conditions.separate and not labelled and len(columns) < len(known):
         why = "gives prompts to combinations of values" if conditions.has_null else "has no null label"
         raise InputError(f"the model at {path} {why}, so every attribute must be given: use --attribute {'+'.join(known)}")
     found = product_of(parts)

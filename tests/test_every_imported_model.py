@@ -131,6 +131,7 @@ for refused in REFUSED.values():
     refused |= {f"draw {name}": f"--method {name} needs --fair-table" for name in ("fair_instruction", "fair_projection")}
     refused["draw under safree"] = "--unsafe-concepts is for text-to-image models, and this model takes no prompts"
 for refused in (REFUSED["with classes"], REFUSED["with a null label"]):
+    refused["draw balanced"] = "--method balanced needs a model of other attributes than --attribute group"
     refused["search without data"] = "--metric feature needs real images, and the model does not record its training data"
     refused["search objective without data"] = "--objective needs real images, and the model does not record its training data"
 

@@ -1,6 +1,7 @@
 """The methods of `jaxdiff sample draw`: one file each, and one line each below."""
 
 from ..registry import Method
+from .balanced import Balanced
 from .editing import Editing
 from .fair_diffusion import FairDiffusion
 from .fair_instruction import FairInstruction
@@ -19,6 +20,7 @@ METHODS: dict[str, type[Method]] = {
         Unconditional,
         Mixing,
         ScoreMixing,
+        Balanced,
         FairDiffusion,
         FairInstruction,
         FairProjection,

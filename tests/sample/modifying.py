@@ -23,8 +23,8 @@ STEPS, SIZE = 5, 8
 # of rare faces, since all that are selected are rendered: some 200
 UNSAFE = {"unsafe": "embedded:glasses=yes+beard=yes+lipstick=yes+hair=long", "unsafe_count": 8}
 LABELS = {"unsafe_label": ("group=round",)}
-OF_LABELS = [name for name, method in METHODS.items() if not issubclass(method, NeedsTable)]
-"""The methods that draw with labels; the others need prompts and a fair table."""
+OF_LABELS = [name for name, method in METHODS.items() if not (issubclass(method, NeedsTable) or method.labels_all)]
+"""The methods that draw with labels of one attribute; the others need several, or prompts and a fair table."""
 METHOD_OPTIONS = {"switching": {"tau": (0.5,)}, "spectral": {"tau": (0.7, 0.3), "edges": (2.0,)}}
 OF_PROMPTS = ("safree",)
 """The modifiers of prompts, which other models do not take."""

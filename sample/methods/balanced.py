@@ -1,0 +1,102 @@
+"""Balanced labels: the other attributes of an image drawn from marginals, whatever its group."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from jaxdiff.errors import InputError
+
+from ..registry import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balanced(Method):
+    """See `about`. The values drawn are a function of seed and index of an image, and recorded as labels of the set."""
+
+    name: ClassVar[str] = "balanced"
+    about: ClassVar[str] = (
+        "models of several attributes: the image's own label, with the others drawn from --marginals whatever it is"
+    )
+    labels_all: ClassVar[bool] = True
+
+    marginals: tuple[str, ...] = ()
+    """Shares of the values of other attributes, each as glasses=0.7,0.3; by default equal."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self._given) < len(self.marginals):
+            raise InputError(f"--marginals takes each attribute once, got {' '.join(self.marginals)}")
+
+    @cached_property
+    def _given(self) -> Mapping[str, tuple[float, ...]]:
+        """The shares given for attributes, by name."""
+        return dict(map(_parsed, self.marginals))
+
+    def shares(self, chosen: Any) -> dict[str, tuple[float, ...]]:
+        """The shares from which each of the other attributes is drawn, by name.
+
+        Raises:
+            InputError: there are no others, or --marginals does not fit them.
+        """
+        attributes = chosen.model.conditions.attributes
+        others = {each.name: len(each.values) for column, each in enumerate(attributes) if column not in chosen.columns}
+        if not others:
+            raise InputError(
+                f"--method balanced needs a model of other attributes than --attribute {chosen.name}, to draw their values; "
+                f"this one has {', '.join(each.name for each in attributes)}"
+            )
+        for name, shares in self._given.items():
+            if len(shares) != others.get(name):
+                takes = ", ".join(f"{other} ({count} values)" for other, count in others.items())
+                raise InputError(f"--marginals takes shares of {takes}; got {len(shares)} of {name!r}")
+        return {name: self._given.get(name, (1 / count,) * count) for name, count in others.items()}
+
+    def sets(self, options: Any, chosen: Any) -> Any:
+        """See `Method.sets`; raises `InputError` as `shares`."""
+        self.shares(chosen)
+        return super().sets(options, chosen)
+
+    def labels(self, plan: Any, indices: Any, ends: Any) -> Any:
+        """The label rows, with the drawn values of the other attributes."""
+        import numpy as np
+
+        rows = plan.chosen.labels(ends)
+        names = [each.name for each in plan.chosen.model.conditions.attributes]
+        for name, shares in self.shares(plan.chosen).items():
+            column = names.index(name)
+            # number i of the stream is that of image i, however many are drawn
+            uniform = np.random.default_rng((plan.seed, column)).random(int(indices.max()) + 1)[indices]
+            edges = np.cumsum(shares)[:-1]
+            rows[:, column] = np.searchsorted(edges, uniform, side="right")
+        return rows
+
+    def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
+        """The condition of all labels of an image."""
+        return plan.of_labels(self.labels(plan, indices, ends))
+
+    def settings(self, plan: Any) -> dict[str, Any]:
+        """The shares used."""
+        return {"marginals": self.shares(plan.chosen)}
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """See `Entry.parts`."""
+        return self.marginals or ("equal marginals",)
+
+    @property
+    def caption(self) -> str:
+        """See `Method.caption`."""
+        return "$own throughout, other attributes drawn"
+
+
+def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
+    """The name and the shares of `glasses=0.7,0.3`."""
+    name, _, listed = text.partition("=")
+    try:
+        shares = tuple(map(float, listed.split(",")))
+    except ValueError:
+        shares = ()
+    if not name or not shares or not all(share >= 0 for share in shares) or not abs(sum(shares) - 1) < 1e-6:
+        raise InputError(f"--marginals takes shares of at least 0 that sum to 1, as glasses=0.7,0.3; got {text}")
+    return name, shares
