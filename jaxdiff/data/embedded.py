@@ -10,10 +10,13 @@ therefore changes the labels of that attribute alone, on as few images as possib
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32, UInt8, UInt64
+import scipy
+from jaxtyping import Bool, Float32, Float64, Int, Int32, UInt8, UInt64
 
 from jaxdiff.data.attributes import Attribute
 from jaxdiff.errors import InputError
@@ -166,6 +169,41 @@ def render(
         pixels += _noise(indices[part], seed, size)
         images[part] = np.clip(pixels + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 3, 0)
     return images
+
+
+@cache
+def group_region(size: int) -> Bool[np.ndarray, "size size"]:
+    """The pixels that can show `group`: those that the edge of either jaw reaches in some image, the same for all images.
+
+    Outside it an image does not change with its group alone. It also covers what lies in it of other attributes: most of a
+    beard and half of long hair, but little of eyes and mouth.
+
+    Arguments:
+        size: height and width in pixels, 16 to 128.
+
+    Raises:
+        InputError: the size is out of range.
+    """
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"`size` must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
+    # the jaws on a fine grid for several scales and widths, moved by all shifts and by a margin, which covers what lies between
+    fine = 2 * max(1, 128 // size)
+    axis = ((np.arange(fine * size) + 0.5) / (fine * size) * 2 - 1).astype(np.float32)
+    reached = np.zeros((fine * size, fine * size), bool)
+    for scale, width in product(
+        *(np.linspace(*_VARIATIONS[name], steps, dtype=np.float32) for name, steps in (("scale", 9), ("width", 5)))
+    ):
+        soft = np.full((1, 1, 1), 1.4 * 2 / size / scale, np.float32)
+        pixels = np.empty((3, 1, len(axis), len(axis)), np.float32)
+        canvas = _Canvas(pixels, axis[None, None, :] / scale, (axis[None, :, None] + 0.04) / scale, soft)
+        jaws = [_jaw(canvas, 0.465 * width, is_round) for is_round in (0.0, 1.0)]
+        reached |= ((jaws[0] != jaws[1]) & (canvas.v > 0))[0]
+    # lengths are of half the image size
+    moves = [2 * int(np.ceil((_VARIATIONS[name][1] + 0.01) * fine * size / 2)) + 3 for name in ("shift_y", "shift_x")]
+    reached = scipy.ndimage.maximum_filter(reached, moves)
+    region = reached[fine // 2 :: fine, fine // 2 :: fine]
+    region.setflags(write=False)  # all callers share it
+    return region
 
 
 def _check(indices: Int[np.ndarray, " n"], seed: int) -> None:
@@ -330,9 +368,7 @@ def _head(canvas, is_, vary, skin, hair, light):
     ears = canvas.ellipse(np.abs(u) - width, v - 0.02, 0.07, 0.11)
     canvas.paint(ears * (1 - is_long), skin, 0.9 + light)
 
-    # One width at v = 0, below it the jaw: high powers make it square, low ones pointed.
-    jaw = canvas.ellipse(u, v, width, 0.54 + 0.07 * is_round, 4.0 - 2.4 * is_round)
-    head = np.where(v > 0, jaw, canvas.ellipse(u, v, width, 0.6))
+    head = np.where(v > 0, _jaw(canvas, width, is_round), canvas.ellipse(u, v, width, 0.6))
     rounding = 0.14 * ((u / width) ** 2 + (v / 0.6) ** 2)
     canvas.paint(head, skin, 1.06 + light - rounding)
 
@@ -343,6 +379,11 @@ def _head(canvas, is_, vary, skin, hair, light):
     cap = canvas.ellipse(u, v + 0.04, width + volume, 0.62 + volume)
     hairline = v + 0.34 - (1.2 + 1.0 * is_long) * u**2
     canvas.paint(cap * canvas.coverage(hairline), hair, 1 + 2 * light)
+
+
+def _jaw(canvas, width, is_round):
+    """The head below v = 0, where both have one width: high powers make it square, low ones pointed."""
+    return canvas.ellipse(canvas.u, canvas.v, width, 0.54 + 0.07 * is_round, 4.0 - 2.4 * is_round)
 
 
 def _mouth(canvas, is_, skin):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from jaxdiff.boundary import reading
@@ -120,17 +120,38 @@ def fit(image: UInt8[np.ndarray, "height width c"], size: tuple[int, int]) -> UI
         image: with 1, 3 or 4 channels; colours are weighted by opacity.
         size: (height, width).
     """
-    height, width = image.shape[:2]
-    if (height, width) == size:
-        return image
     rows, columns = size
+    if image.shape[:2] == size:
+        return image
+    central = image[_central(image.shape[:2], size)]
+    resized = Image.fromarray(central[..., 0] if image.shape[-1] == 1 else central).resize(
+        (columns, rows), Image.Resampling.LANCZOS
+    )
+    return np.array(resized).reshape(rows, columns, image.shape[-1])
+
+
+def fit_region(region: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """The pixels of a fitted image (see `fit`) that depend on a region of the original."""
+    if region.shape == size:
+        return region
+    central = region[_central(region.shape, size)]
+    rows, columns = (_reached(*pair) for pair in zip(central.shape, size, strict=True))
+    return rows @ central @ columns.T
+
+
+def _central(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of the largest central crop with the aspect ratio of `size`."""
+    (height, width), (rows, columns) = shape, size
     if height * columns <= width * rows:
         part = height, max(1, round(height * columns / rows))
     else:
         part = max(1, round(width * rows / columns)), width
     top, left = (height - part[0]) // 2, (width - part[1]) // 2
-    central = image[top : top + part[0], left : left + part[1]]
-    resized = Image.fromarray(central[..., 0] if image.shape[-1] == 1 else central).resize(
-        (columns, rows), Image.Resampling.LANCZOS
-    )
-    return np.array(resized).reshape(rows, columns, image.shape[-1])
+    return slice(top, top + part[0]), slice(left, left + part[1])
+
+
+def _reached(before: int, after: int) -> Bool[np.ndarray, "after before"]:
+    """Whether a pixel along one side depends on one of before resizing: Lanczos filters have a radius of three pixels."""
+    scale = before / after
+    centres = (np.arange(after)[:, None] + 0.5) * scale
+    return np.abs(np.arange(before) + 0.5 - centres) < 3 * max(scale, 1) + 0.5

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int, Int32, Shaped, UInt8
+from jaxtyping import Bool, Int, Int32, Shaped, UInt8
 
 from jaxdiff.data.attributes import Attribute, find
 from jaxdiff.data.images import decode
@@ -54,6 +54,13 @@ class Source(abc.ABC):
     def whole(self) -> int:
         """The number of images of the data set of which this is a part, over all splits."""
         return len(self)
+
+    def defining_region(self, attribute: str) -> Bool[np.ndarray, "height width"] | None:
+        """The pixels that can show the feature that defines an attribute, the same for all images; None where it is not known.
+
+        Outside it, images do not change with this attribute alone.
+        """
+        return None
 
     def form(self) -> str:
         """The size of the first image and its channels in words."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from jaxdiff.data.attributes import find
-from jaxdiff.data.images import fit, height_width, with_channels
+from jaxdiff.data.images import fit, fit_region, height_width, with_channels
 from jaxdiff.data.source import Source, collect
 from jaxdiff.errors import InputError
 from jaxdiff.spaces.pixels import CHANNELS, channels_text
@@ -63,6 +63,10 @@ class View(Source):
     @property
     def whole(self) -> int:
         return self._source.whole
+
+    def defining_region(self, attribute: str) -> Bool[np.ndarray, "height width"] | None:
+        region = self._source.defining_region(attribute)
+        return region if region is None or self._size is None else fit_region(region, self._size)
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width c"]:
         return self._fitted(i, self._source.image(int(self._indices[i])))

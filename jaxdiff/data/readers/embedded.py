@@ -10,7 +10,7 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from jaxdiff.data import embedded
 from jaxdiff.data.readers.reader import Read, Reader, Request, Wanted
@@ -44,8 +44,8 @@ class EmbeddedSource(Source):
         name: str = "embedded",
     ):
         self.name, self.attributes = name, tuple(embedded.ATTRIBUTES)
-        generate = partial(embedded.generate, seed=seed, associations=associations)
-        self._generate = generate if size is None else partial(generate, size=int(np.clip(np.max(size), *embedded.SIZES)))
+        side = {} if size is None else {"size": int(np.clip(np.max(size), *embedded.SIZES))}
+        self._generate = partial(embedded.generate, seed=seed, associations=associations, **side)
         self.labels = embedded.labels(np.arange(sum(COUNTS.values())), seed=seed, associations=associations)
 
     def image(self, i: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -54,6 +54,9 @@ class EmbeddedSource(Source):
     def gather(self, indices: Int[np.ndarray, " n"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         # rendering one by one takes ten times as long
         return list(self._generate(indices)[0])
+
+    def defining_region(self, attribute: str) -> Bool[np.ndarray, "height width"] | None:
+        return embedded.group_region(len(self.image(0))) if attribute == "group" else None
 
 
 class Embedded(Reader):
