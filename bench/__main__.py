@@ -19,6 +19,7 @@ def main() -> None:
     from bench.safety import SafetyCost, safety_cost
     from bench.sampler import Sampler, sampler
     from bench.search import SearchSpread, search_spread
+    from bench.series_results import SeriesResults, series_results
     from bench.series_scores import SeriesScores, series_scores
     from bench.soak import Soak, soak
     from bench.solvers import Solvers, solvers
@@ -38,6 +39,7 @@ def main() -> None:
         "safety": (SafetyCost, safety_cost),
         "sampler": (Sampler, sampler),
         "search": (SearchSpread, search_spread),
+        "series-results": (SeriesResults, series_results),
         "series-scores": (SeriesScores, series_scores),
         "soak": (Soak, soak),
         "solvers": (Solvers, solvers),
