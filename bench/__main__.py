@@ -12,6 +12,7 @@ def main() -> None:
     from bench.defences import Defences, defences
     from bench.devices import Devices, devices
     from bench.erasing import Erasing, erasing
+    from bench.imputation import Imputation, imputation
     from bench.kills import Kills, kills
     from bench.latent_safety import LatentSafety, latent_safety
     from bench.priors import PriorPictures, prior_pictures
@@ -32,6 +33,7 @@ def main() -> None:
         "defences": (Defences, defences),
         "devices": (Devices, devices),
         "erasing": (Erasing, erasing),
+        "imputation": (Imputation, imputation),
         "kills": (Kills, kills),
         "latent-safety": (LatentSafety, latent_safety),
         "priors": (PriorPictures, prior_pictures),
