@@ -17,6 +17,11 @@ OPTIONS = Program(
             "options.series_conditions:SeriesConditions",
             "series_conditions:conditions",
         ),
+        "decomposition": Command(
+            "trend, season and residual of windows by a series model",
+            "options.decomposition:SeriesParts",
+            "decomposition:decomposition",
+        ),
         "fairness": Command(
             "how strongly images depend on an attribute, and their quality",
             "options.fairness:Fairness",

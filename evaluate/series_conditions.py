@@ -70,10 +70,7 @@ class Given:
 
     def of_prior(self) -> End:
         """The condition of each window as in training, a function of the seed and of its place."""
-        prior = self.model.process.prior_of_end
-        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(self.options.seed)))(np.arange(len(self.windows)))
-        found = jax.jit(jax.vmap(prior.pair))(keys, self.encoded)
-        return np.asarray(found.end), None if found.known is None else np.asarray(found.known)
+        return series_data.ends(self.model.process, self.encoded, self.options.seed)
 
     def drawn(self, ends: Mapping[str, End]) -> dict[str, Float[np.ndarray, "s n l f"]]:
         """Draws for each of several conditions of the windows, by name, on the scale of the model (S, N, L, F)."""

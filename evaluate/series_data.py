@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from jaxdiff._console.reading import show_data
 from jaxdiff.data import load_arrays
@@ -16,6 +18,7 @@ from jaxdiff.data.series.stored import is_stored
 from jaxdiff.data.shown import SPLIT, TEST_SHARE
 from jaxdiff.data.spec import split_spec
 from jaxdiff.errors import InputError
+from jaxdiff.process import Bridge
 from jaxdiff.spaces import Series
 
 from .options.series import SeriesOrigin, SeriesSets
@@ -50,6 +53,15 @@ class Windows:
 def unit(space: Series, windows: Float[np.ndarray, "n l f"]) -> Float32[np.ndarray, "n l f"]:
     """The windows on the scale of scores, on which the training windows fill [0, 1]."""
     return (space.encode(windows) + 1) / 2
+
+
+def ends(
+    process: Bridge, encoded: Float[np.ndarray, "n l f"], seed: int
+) -> tuple[Float[np.ndarray, "n l f"], Bool[np.ndarray, "n l f"] | None]:
+    """The x_T of windows as in training, and which of its entries are known: a function of the seed and of a window's place."""
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(np.arange(len(encoded)))
+    found = jax.jit(jax.vmap(process.prior_of_end.pair))(keys, encoded)
+    return np.asarray(found.end), None if found.known is None else np.asarray(found.known)
 
 
 def opened(options: SeriesSets) -> Windows:

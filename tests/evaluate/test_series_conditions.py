@@ -4,14 +4,16 @@ import json
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate import series_conditions_report, series_imputation
+from evaluate import series_conditions_report, series_data, series_imputation
 from evaluate.__main__ import main
 from jaxdiff import model as models
 from jaxdiff import priors
+from jaxdiff.bridge_condition import BridgeCondition
 from jaxdiff.data import load_arrays
 from jaxdiff.data.series import open_series
 from jaxdiff.models.network import Network, series_transformer
@@ -202,3 +204,37 @@ def test_gaps_hide_the_share_that_is_asked_for():
         # of a stationary chain, the share of observed values times the probability that a gap begins
         assert begins == pytest.approx(share / series_imputation.gap_length(share), rel=0.1)
     assert series_imputation.gap_length(0.5) == 3 and series_imputation.gap_length(0.9) == pytest.approx(9)
+
+
+@pytest.mark.parametrize("prior", ["imputation", "normal", None])
+def test_windows_are_split_into_parts_that_add_up(call_program, tmp_path, saved, table, prior):
+    space = saved(prior)
+    calls = partial(call_program, main, "evaluate", "decomposition", "--model", "run", "--count", 6)
+    assert calls("--out", "parts") == 0
+    model = models.load(tmp_path / "run")
+    test = open_series(f"{table}?window=8", split="test", test_share=0.2)
+    windows, labels = load_arrays(test, count=6, seed=0)
+    with np.load(tmp_path / "parts" / "decomposition.npz") as found:
+        np.testing.assert_array_equal(found["series"], windows)
+        assert found["columns"].tolist() == list(NAMES)
+        total = found["trend"] + found["season"] + found["residual"]
+    # the network's estimate of the windows from themselves, at the first training time
+    t, x0 = jnp.full(6, 1e-4), jnp.asarray(space.encode(windows))
+    condition = model.conditions.encode(labels)
+    free = np.ones(windows.shape, bool)
+    if prior:
+        end, known = series_data.ends(model.process, space.encode(windows), 0)
+        condition = jax.tree.map(jnp.asarray, BridgeCondition(end, known, condition.labels))
+        free = free if known is None else ~known  # the model puts known values in place of the network's
+    x = model.process.noised(x0, jnp.zeros_like(x0), t)
+    estimate = space.decode(model.denoise(x, t, condition))
+    np.testing.assert_allclose(total[free], estimate[free], atol=1e-3)
+    with Image.open(tmp_path / "parts" / "decomposition.png") as picture:
+        assert min(picture.size) > 500
+
+
+def test_windows_of_other_columns_are_not_split(call_program, tmp_path, saved, capsys):
+    saved(None)
+    np.savez(tmp_path / "other.npz", series=np.random.default_rng(0).random((5, 8, 3)))
+    assert call_program(main, "evaluate", "decomposition", "--model", "run", "--set", "other.npz", "--out", "parts") == 2
+    assert "other.npz" in capsys.readouterr().err and not (tmp_path / "parts").exists()
