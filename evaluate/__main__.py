@@ -33,7 +33,7 @@ OPTIONS = Program(
             "likelihood:likelihood",
         ),
         "memorization": Command(
-            "copies of training images in synthetic images; membership attack",
+            "copies of training data in synthetic sets; membership attack",
             "options.memorization:Memorization",
             "memorization:memorization",
         ),
