@@ -29,6 +29,7 @@ from . import (
     classification,
     findings,
     intersections,
+    leak,
     measures,
     quality_reference,
     report,
@@ -125,13 +126,15 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
         return result
 
     # written after every part, so that a fault in a later one loses nothing
-    later = ["label accuracy and intersections"] * bool(associated or intersected)
+    later = ["label accuracy and intersections"] * bool(options.associated or intersected)
     written("quality and findings", *later)
     extractor = FinishedFeatures(extractor or ClassifierExtractor(evaluation.classifier), finished)
     _measure(options, values, sets, extractor, reference, evaluation, extras, finished)
     if later:
         written(*later)
-        about |= _features(options, data, values, associated, intersected, sets, own, evaluation, training, extras, finished)
+        region = sources[options.real, "train"].defining_region(options.attribute)
+        given = (associated, intersected, sets, own, region)
+        about |= _features(options, data, values, *given, evaluation, training, extras, finished)
     result = written()
     report.show(result, console)
     console.print(f"wrote {options.out}/report.json, report.md and report.png", highlight=False)
@@ -196,20 +199,34 @@ def _measure(options: Fairness, values, sets, extractor, reference, evaluation, 
 
 
 def _features(
-    options: Fairness, data: DataSets, values, associated, intersected, sets, own, evaluation, training, extras, finished
+    options: Fairness,
+    data: DataSets,
+    values,
+    associated,
+    intersected,
+    sets,
+    own,
+    region,
+    evaluation,
+    training,
+    extras,
+    finished,
 ) -> dict[str, Any]:
-    """Adds the measurements by attribute classifiers to `extras` and returns their accuracy; trains them only if needed."""
+    """Adds the measurements by attribute classifiers to `extras` and returns what is known of these; trains them only if
+    needed."""
     compared, results = _compared(options, sets), (evaluation.real, *evaluation.synthetic)
     lacking = {each.name for each in intersected for labels in own.values() if each.name not in labels}
+    about: dict[str, Any] = {}
     classifiers, predictions = (), [np.empty((len(images.labels), 0), np.int64) for images in compared]
-    if features := [*associated, *sorted(lacking - set(associated))]:
-        with working(f"training classifiers of {options.attribute}, {', '.join(features)}"):
+    features = [*associated, *sorted(lacking - set(associated))]
+    if options.associated or features:
+        with working(f"training classifiers of {', '.join([options.attribute, *features])}"):
             classifiers = train_feature_classifiers(
                 data.opened(options.real), [options.attribute, *features], **options.image_format,
                 value_names=data.value_names(options.real), seed=options.seed, training=training, finished=finished,
             )  # fmt: skip
         predictions = [predict_attributes(classifiers, images.images) for images in compared]
-    if associated:
+    if options.associated:
         count, resampling = 1 + len(associated), {"replicates": options.replicates, "seed": options.seed}
         for extra, result, images, predicted in zip(extras, results, compared, predictions, strict=True):
             shown = predicted[:, 0] == measures.codes(classifiers[0], values)[images.labels]
@@ -219,6 +236,10 @@ def _features(
             if set(values) == set(classifiers[0].attribute.values):
                 known, confusion = classifiers[0].attribute.values, classifiers[0].confusion
                 extra["shares"] = measures.shares(known, confusion, predicted[:, 0], values, options.target, **resampling)
+        blind = leak.fitted(options, data, classifiers[:count], values, finished)
+        given = (options, blind, region, sets[options.real, "train"], compared, evaluation)
+        _add(extras, leak.measured(*given, values=len(values), finished=finished))
+        about["erasure"] = leak.about(blind)
     if intersected:
         attributes = [Attribute(options.attribute, values), *intersected]
         labels = [
@@ -226,10 +247,10 @@ def _features(
             for images, of_set, predicted in zip(compared, own.values(), predictions, strict=True)
         ]
         for extra, result, of, of_set, predicted in zip(extras, results, labels, own.values(), predictions, strict=True):
-            kept = predicted[:, 0] == measures.codes(classifiers[0], values)[of[:, 0]] if associated else None
+            kept = predicted[:, 0] == measures.codes(classifiers[0], values)[of[:, 0]] if options.associated else None
             found = intersections.measure(result, attributes, of, labels[0], kept=kept)
             extra["intersections"] = {**found, "predicted": [each.name for each in intersected if each.name not in of_set]}
-    return {"feature_accuracy": measures.accuracies(classifiers)} if classifiers else {}
+    return about | ({"feature_accuracy": measures.accuracies(classifiers)} if classifiers else {})
 
 
 def _compared(options: Fairness, sets) -> list[LabelledImages]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from . import findings, page_groups, page_tradeoff, report_gates
+from . import findings, page_groups, page_tradeoff, report_gates, report_leak
 from .page_images import ImageSet, data_uri, image_grid
 from .page_table import MARKS, OPTIONAL, fairness_columns, present, result_rows, table
 from .report import DIRECTIONS, READING
@@ -162,6 +162,8 @@ def _results(contents: Contents) -> str:
     )
     if features := features_note(contents.report["real"]):
         legend += f'\n<p class="legend">{escape(features)}</p>'
+    if note := report_leak.note(contents.report.get("erasure")):
+        legend += f'\n<p class="legend">{escape(note)}</p>'
     if missing := contents.report.get("missing"):
         legend += f'\n<p class="legend">Not measured yet, or ended before: {escape(", ".join(missing))}.</p>'
     figure = figure_html(contents.results_figure, "BER in each direction with its 95 % interval, and the energy distances.")

@@ -100,6 +100,8 @@ OPTIONAL = {
     ),
     ("beyond the label", "what the images reveal of it besides the feature that defines it"): (
         Column("slack, %", "slack.value", 0.0, 1, "[95 %]", lambda found: _ends(found.get("interval"), 1)),
+        Column("BER, erased", "leak.linear.ber", "higher", 1, "[95 %]", lambda found: _ends(found.get("interval"), 1)),
+        Column("BER, masked", "leak.masked.ber", "higher", 1, "[95 %]", lambda found: _ends(found.get("interval"), 1)),
     ),
     ("cost", "per image"): (
         Column("evaluations", "cost.evaluations", "lower", 0),

@@ -77,6 +77,8 @@ def show(report: FairnessReport, console: Console) -> None:
     findings.show(_extras(report), console)
     if note := report_quality.features_note(report.extras[0]):
         console.print(note, highlight=False)
+    if note := report_leak.note(report.context.get("erasure")):
+        console.print(note, highlight=False)
     console.print(_sizes(report), highlight=False)
     if note := report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {})):
         console.print(note, highlight=False)
@@ -327,7 +329,7 @@ def _markdown(report: FairnessReport) -> str:
     )
     note = report_groups.predicted_attributes_note(_named(report), report.context.get("feature_accuracy", {}))
     origin = f"{markdown_code(report.context['command'])}, {report.context['seconds']} s on {report.context['machine']}."
-    parts += [markdown(note)] if note else []
+    parts += [markdown(each) for each in (note, report_leak.note(report.context.get("erasure"))) if each]
     picture = [] if missing else ["![BER and energy distance](report.png)"]
     return "\n\n".join([*parts, energy, *picture, READING, origin]) + "\n"
 

@@ -92,8 +92,8 @@ class Fairness(ClassifierOptions, ImageFormat, Reading, Processes):
     """Folder of a CLIP model, for sets that were drawn by prompts: measure how well images agree with the prompt of their final
     label, 100 max(cosine, 0)."""
     associated: tuple[str, ...] = ()
-    """Other attributes of the real images, or `all`: measure label accuracy, and the parity of these attributes between the
-    groups, with classifiers trained on data balanced over the attributes."""
+    """Other attributes of the real images, or `all`: measure label accuracy, what images reveal beyond the label, and the
+    parity of these attributes between the groups, with classifiers trained on data balanced over the attributes."""
     target: tuple[Share, ...] = ()
     """With --associated or --classifier: target share of images showing each value, regardless of their labels; by default
     equal shares."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         summarise_pairs,
     )
     from jaxdiff.fairness.independence import IndependenceWeights, independence_weights
+    from jaxdiff.fairness.leak import BlindFeatures, Leak, fit_blind_features, linear_leak, masked, masked_predictions
     from jaxdiff.fairness.linear_classifier import LinearClassifier, fit_linear_classifier
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
@@ -49,6 +50,7 @@ __all__ = [
     "AfterDecoding",
     "AssociatedParity",
     "AttributeClassifier",
+    "BlindFeatures",
     "ChanceTest",
     "ClassifierFeatures",
     "ClassifierTraining",
@@ -64,6 +66,7 @@ __all__ = [
     "IndependenceWeights",
     "Intersection",
     "LabelledImages",
+    "Leak",
     "Limits",
     "LinearClassifier",
     "PairTransitions",
@@ -92,12 +95,16 @@ __all__ = [
     "energy_test",
     "evaluate_fairness",
     "find_faults",
+    "fit_blind_features",
     "fit_erasure",
     "fit_linear_classifier",
     "group_errors",
     "group_rates",
     "independence_weights",
     "intersect",
+    "linear_leak",
+    "masked",
+    "masked_predictions",
     "measure_parity",
     "measure_retention",
     "measure_slack",
@@ -153,6 +160,7 @@ __getattr__, __dir__ = lazily(
             "summarise_pairs",
         ),
         "independence": ("IndependenceWeights", "independence_weights"),
+        "leak": ("BlindFeatures", "Leak", "fit_blind_features", "linear_leak", "masked", "masked_predictions"),
         "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),

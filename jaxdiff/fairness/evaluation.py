@@ -273,13 +273,13 @@ def _training_indices(
         raise InputError(
             f"`train_count` must be within {values} and {most}, the training images of {sets[smallest].name}, got {count}"
         )
-    return [_first(indices, images.labels, count, values) for indices, images in zip(available, sets, strict=True)]
+    return [first_of_each(indices, images.labels, count, values) for indices, images in zip(available, sets, strict=True)]
 
 
-def _first(
+def first_of_each(
     indices: Integer[np.ndarray, " n"], labels: Integer[np.ndarray, " m"], count: int, values: int
 ) -> Int[np.ndarray, " count"]:
-    """The first `count` of the indices, but at least one of every label."""
+    """The first `count` of the indices of images with these labels, but at least one of every label."""
     first_of_value = [int(np.flatnonzero(labels[indices] == value)[0]) for value in range(values)]
     order = np.concatenate([first_of_value, np.delete(np.arange(len(indices)), first_of_value)])
     return indices[order[:count]]

@@ -1,8 +1,12 @@
 """Classifiers of the evaluated attribute and its associated ones, trained on data without their association."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from jaxdiff.data import DataSet, Source, load_arrays
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from jaxdiff.data import Attribute, DataSet, Source, load_arrays
 from jaxdiff.data.columns import ValueNames
 from jaxdiff.data.embedded import DEFAULT_ASSOCIATIONS
 from jaxdiff.errors import InputError
@@ -60,12 +64,31 @@ def train_feature_classifiers(
     Returns:
         One classifier for each name.
     """
+    tables, attributes = [], ()
+    for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
+        given = {"size": size, "channels": channels, "value_names": value_names, "seed": seed}
+        images, labels, attributes = unassociated_images(real, names, split=split, count=count, **given)
+        tables += [images, labels]
+    return train_attribute_classifiers(
+        *tables, attributes, group=names[0], seed=seed, training=training, finished=finished, progress=progress
+    )
+
+
+def unassociated_images(
+    real: DataSet, names: Sequence[str], *, split: str, count: int, seed: int = 0, **reading: Any
+) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n a"], tuple[Attribute, ...]]:
+    """At most `count` random real images with their labels of the named attributes (N, A), and these attributes.
+
+    Of the embedded faces they are generated without association with the group; those of other data have the data's.
+
+    Arguments:
+        real, names: as in `train_feature_classifiers`.
+        split: of the data.
+        count: the largest number of images.
+        seed: of the choice.
+        reading: `size`, `channels` and `value_names` of `DataSet.take`.
+    """
     if real.spec == "embedded":
         real = DataSet("embedded?" + "&".join(f"{name}=0.5,0.5" for name in DEFAULT_ASSOCIATIONS))
-    tables = []
-    for split, count in (("train", FEATURE_COUNT), ("test", FEATURE_COUNT // 2)):
-        source = real.take(split=split, size=size, channels=channels, attributes=names, value_names=value_names)
-        tables += load_arrays(source, count=min(count, len(source)), seed=seed)
-    return train_attribute_classifiers(
-        *tables, source.attributes, group=names[0], seed=seed, training=training, finished=finished, progress=progress
-    )
+    source = real.take(split=split, attributes=names, **reading)
+    return *load_arrays(source, count=min(count, len(source)), seed=seed), source.attributes

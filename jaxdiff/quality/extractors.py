@@ -84,11 +84,11 @@ class FinishedFeatures:
 
     Arguments:
         extractor: the extractor.
-        finished: where the features are kept.
+        finished: where the features are kept; None keeps nothing.
     """
 
     extractor: Extractor
-    finished: Finished
+    finished: Finished | None
 
     @property
     def name(self) -> str:

@@ -148,6 +148,17 @@ def test_quality_label_accuracy_and_parity_are_reported(evaluate, tmp_path, caps
         ber = (directions.get("synthetic->synthetic") or directions["real->real"])["ber"]
         assert slack["value"] == pytest.approx(100 * (1 - np.mean(each["retention"]["groups"])) - ber)
         assert slack["interval"][0] <= slack["value"] <= slack["interval"][1]
+    # the tone is erased, and the side is what is left: it tells the label of the biased set and of real ones nothing
+    erasure = report["erasure"]
+    assert erasure["weights"] == "counts" and erasure["classifiers"] == ["tone", "side"] and erasure["rank"] == 1
+    assert biased["leak"]["linear"]["ber"] < 10 and "masked" not in biased["leak"]
+    low, high = erasure["held_out"]["interval"]
+    assert low <= erasure["held_out"]["ber"] <= high and erasure["blind"] == (high >= 50)
+    shown = (tmp_path / "report" / "report.md").read_text()
+    assert "BER, erased" in shown and "BER, masked" not in shown
+    assert f"a linear classifier then has a BER of {erasure['held_out']['ber']:.1f}" in " ".join(shown.split()).replace(
+        "\\", ""
+    )
     # what swapped labels show is not their own value: all that predicts them is beyond it
     assert swapped["slack"]["value"] > 80 and max(abs(each["slack"]["value"]) for each in (real, fair)) < 10
     assert fair["parity"]["largest"]["value"] < fair["parity"]["largest"]["critical"] + 0.1
@@ -280,7 +291,9 @@ def test_a_killed_command_resumes_where_it_was(evaluate, written, resumed, tmp_p
     printed = resumed(evaluate, tmp_path / "report", "report.json", arguments, 4, 17)
     # features and quality of the reference and of three sets, then the classifiers of both attributes
     assert kinds(written) == [
-        *["classifier", "classifier", "predictions"] * 3, *["features"] * 4, *["quality"] * 3, *["classifier"] * 2
+        *["classifier", "classifier", "predictions"] * 3, *["features"] * 4, *["quality"] * 3, *["classifier"] * 2,
+        # those without the label: by both classifiers, of the real test images, which it is fitted on too, and of two sets
+        *["features"] * 6,
     ]  # fmt: skip
     assert "resuming: 9 of 9 parts were finished (evaluating)" in printed
 
