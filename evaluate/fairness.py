@@ -89,7 +89,7 @@ def evaluate(options: Fairness, finished: Finished) -> FairnessReport:
     }
     quality_reference.require_size(reference, extractor, sets[options.real, "test"].images)
     extras: list[dict] = [{}, *({"cost": cost} if (cost := measures.cost(spec)) else {} for spec in options.synthetic)]
-    _add(extras[1:], [report_gates.counted(spec) for spec in options.synthetic])
+    _add(extras[1:], [measures.setting(spec) | report_gates.counted(spec) for spec in options.synthetic])
     about: dict[str, Any] = {}
     # run before any training, so that a fault of the file costs nothing
     if external:

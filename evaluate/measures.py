@@ -34,6 +34,15 @@ def cost(spec: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
+def setting(spec: str) -> dict[str, Any]:
+    """The sampling method of a set of samples, under `method`; empty for other sets."""
+    if not (Path(spec) / "samples.json").is_file():
+        return {}
+    provenance = SampleSet.open(spec).provenance
+    from_none = " from no label" * (provenance.get("start") == "none")
+    return {"method": f"{provenance['method']}{from_none}"} if provenance.get("method") else {}
+
+
 def featured(
     reference: LabelledImages, sets: Sequence[LabelledImages], extractor: FinishedFeatures, *, values: int, seed: int
 ) -> tuple[np.ndarray, list[ImageFeatures]] | None:

@@ -71,6 +71,7 @@ def build(contents: Contents) -> str:
         "values": ("Pairs of values", page_groups.pairs(results, report["values"])),
         "intersections": ("Intersections of attributes", page_groups.intersections(results, accuracy)),
         "shares": ("Shares of the values", page_groups.shares(results, report["values"])),
+        "parity": ("Label accuracy and parity", _parity(contents)),
         "tau": ("Images over τ", _sweep(contents)),
         "pairs": ("Methods compared on the same noise", _pairs(contents.sets)),
         "grids": ("Images", "".join(map(_grid, [contents.real, *contents.sets]))),
@@ -207,6 +208,52 @@ its own group: at τ = 1 as its own group throughout, near 0 {first} almost to t
 </div>
 {trade_off}
 {figures}"""
+
+
+def _parity(contents: Contents) -> str:
+    """The parity curve of all sets with the images of the chosen one; empty if it was not measured."""
+    results, sets = contents.report["synthetic"], contents.sets
+    if not (curve := contents.report.get("parity_curve")):
+        return ""
+    first = max(range(len(sets)), key=lambda i: results[i]["retention"]["overall"])
+    plots = page_tradeoff.parity(
+        [result["name"] for result in results], results, contents.report["real"], curve=curve, current=first
+    )
+    same = matched(sets)
+    frames = "".join(
+        _set_frame(image_set, result, any(image_set is each for each in same), i == first)
+        for i, (image_set, result) in enumerate(zip(sets, results, strict=True))
+    )
+    areas = ", ".join(f"{curve[name]['hypervolume']:.3f} ({name} difference)" for name in ("mean", "largest"))
+    reference = curve["mean"]["reference"]
+    about = (
+        "One point per set, with 95 % intervals; a line joins the sets of a method, × marks real images. Dotted: the Pareto "
+        "front; more labels kept and a smaller difference are better. Click a point to see its images. Hypervolume of all "
+        f"sets, from a label accuracy of {reference['retention']:.3g} and a difference of {reference['difference']:g}: {areas}."
+    )
+    return f'{plots}<p class="legend">{escape(about)}</p><div class="frames">{frames}</div>'
+
+
+def _set_frame(image_set: ImageSet, result: Mapping[str, Any], same_noise: bool, current: bool) -> str:
+    """The first images of a set, with its label accuracy and parity."""
+    origin = "from the same noise as the other methods" if same_noise else "not from the same noise as others"
+    about = ", ".join(part for part in (about_set(image_set), origin) if part)
+    stats = "".join(
+        f"<div><dt>{name}</dt><dd>{value} <small>{ends}</small></dd></div>"
+        for name, (value, ends) in page_tradeoff.stats(result).items()
+    )
+    panels = "".join(
+        f'<div class="panel"><h3>{escape(value)}</h3>'
+        + image_grid(
+            images[:PAIRS], PAIRS, 3, f"the first {min(PAIRS, len(images))} images of {image_set.name} labelled {value}"
+        )
+        + "</div>"
+        for value, images in image_set.images.items()
+    )
+    return (
+        f'<div class="frame{" current" * current}"><p class="row"><b>{escape(result["name"])}</b> {escape(about)}</p>'
+        f'<div class="panels">{panels}</div><dl class="stats">{stats}</dl></div>\n'
+    )
 
 
 def _frame(frame: Frame, current: bool) -> str:

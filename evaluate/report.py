@@ -15,7 +15,7 @@ from jaxdiff.fairness.groups import PairwiseSummary
 from jaxdiff.fairness.metrics import GroupErrors, Summary
 from jaxdiff.writing import write_text
 
-from . import findings, report_gates, report_groups, report_leak, report_quality
+from . import findings, parity_curves, report_gates, report_groups, report_leak, report_quality
 from .formatting import interval as brackets
 from .formatting import number
 from .writing import finite, markdown, markdown_code, markdown_table, print_tables, write_json
@@ -46,6 +46,10 @@ the folded BER of each pair of values, where 50 is chance. Intersections of seve
 the interval, and do not interpret a group marked as small.
 
 {report_leak.READING}
+
+**Parity curve.** Of several sets, one with more labels kept at no larger difference is better. Those that no other set is
+better than are on the Pareto front, marked with a star. The hypervolume is the area of label accuracy and difference that the
+sets of a method dominate, from the label accuracy of random labels and a difference of 1; it grows with the settings tried.
 
 **Shares are a separate question.** How many images show each value is unrelated to whether images are independent of their
 labels. Discrepancy is the Euclidean distance of the shares from their target, pairwise bias the mean difference between two
@@ -98,6 +102,7 @@ def write(report: FairnessReport, folder: Path) -> None:
 def as_json(report: FairnessReport) -> dict[str, Any]:
     """The content of report.json; undefined numbers are null."""
     evaluation = report.evaluation
+    named = [(result.name, extra) for result, extra in zip(evaluation.synthetic, report.extras[1:], strict=True)]
     return finite(
         {
             "attribute": report.attribute,
@@ -110,6 +115,7 @@ def as_json(report: FairnessReport) -> dict[str, Any]:
                 {**_result_json(result, report.values), **extra}
                 for result, extra in zip(evaluation.synthetic, report.extras[1:], strict=True)
             ],
+            **parity_curves.measured(named, values=len(report.values)),
             **report.context,
         }
     )
@@ -257,6 +263,7 @@ def _measure_tables(report: FairnessReport, *, full: bool) -> Iterator[tuple[str
         header = ["set", "label accuracy", *(["largest difference", "mean difference"] if attributes else [])]
         title = "label accuracy, and other attributes' difference between the groups (0: parity)"
         yield title, [*header, *(attributes if full else [])], rows
+    yield from parity_curves.tables(named[1:], values=len(report.values))
     yield from report_leak.tables(named, full=full)
     if "external_label_accuracy" in report.extras[0]:
         groups = list(report.values)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.leak import BlindFeatures, Leak, fit_blind_features, linear_leak, masked, masked_predictions
     from jaxdiff.fairness.linear_classifier import LinearClassifier, fit_linear_classifier
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
+    from jaxdiff.fairness.pareto import ParityCurve, parity_curve
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
     from jaxdiff.fairness.search import search_direct, search_prefix
     from jaxdiff.fairness.slack import Slack, measure_slack
@@ -73,6 +74,7 @@ __all__ = [
     "PairwiseErrors",
     "PairwiseSummary",
     "Parity",
+    "ParityCurve",
     "ParitySummary",
     "Predictions",
     "Retention",
@@ -112,6 +114,7 @@ __all__ = [
     "measure_unchanged",
     "pair_transitions",
     "pairwise_errors",
+    "parity_curve",
     "predict_attributes",
     "search_direct",
     "search_prefix",
@@ -163,6 +166,7 @@ __getattr__, __dir__ = lazily(
         "leak": ("BlindFeatures", "Leak", "fit_blind_features", "linear_leak", "masked", "masked_predictions"),
         "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
+        "pareto": ("ParityCurve", "parity_curve"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),
         "search": ("search_direct", "search_prefix"),
         "slack": ("Slack", "measure_slack"),
