@@ -62,7 +62,7 @@ class Drawing:
     def draw(
         self, indices: Int[np.ndarray, " b"], ends: Int[np.ndarray, " b"], redraws: Int[np.ndarray, " b"] | None = None
     ) -> tuple[Float[np.ndarray, "b ..."], dict[str, np.ndarray]]:
-        """Samples of these indices and labels, and the guard's record of each (see `guard_record`).
+        """Samples of these indices and labels, and the record of each by the guard, or else the method (see `guard_record`).
 
         Call it under `jax.set_mesh` of the setting's mesh, in every process, with B rows of its own; it returns their samples.
 
@@ -137,7 +137,7 @@ class Drawing:
 
     def undrawn(self, count: int) -> dict[str, np.ndarray]:
         """The guard's record of images that are not drawn; see `guard_record`."""
-        if self.chosen.nest.in_slot("guard") is None:
+        if self.chosen.nest.in_slot("guard") is None and not self.method.records:
             return {}
         zeros, none = np.zeros(count, np.int32), np.full(count, np.nan, np.float32)
         return {"acted": zeros, "looked": zeros, "strongest": np.zeros(count, np.float32), "first_snr": none, "last_snr": none}

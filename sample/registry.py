@@ -95,6 +95,7 @@ class Method(Entry):
         extrapolates: whether its posterior mean may leave the range of the data.
         takes_scale: whether it applies classifier-free guidance itself, instead of the modifier.
         labels_all: whether it gives the labels of all attributes of the model, also of those that are not chosen.
+        records: whether it keeps a record of each image, as guards do.
         start: the label that sampling starts with, if not the image's own: `other` or `none`.
         fair_table: the fair table of a text-to-image model, a name or a file; None for none.
     """
@@ -103,6 +104,7 @@ class Method(Entry):
     extrapolates: ClassVar[bool] = False
     takes_scale: ClassVar[bool] = False
     labels_all: ClassVar[bool] = False
+    records: ClassVar[bool] = False
     start = "other"
     fair_table = None
 

@@ -116,7 +116,7 @@ REFUSED = {
     "with classes": {
         **{
             f"draw {name}": NEEDS_NULL.format(f"--method {name}")
-            for name in ("unconditional", "score_mixing", "fair_diffusion")
+            for name in ("unconditional", "score_mixing", "fair_diffusion", "minimal")
         },
         "draw under classifier_free": NEEDS_NULL.format("--guidance-scale"),
         "draw under interval": NEEDS_NULL.format("--guidance-scale"),

@@ -9,6 +9,7 @@ from jaxdiff.guidance.clipping_policy import Clip, ClippingPolicy, DynamicThresh
 from jaxdiff.guidance.constrained import Constrained, ExactConditions, constrained
 from jaxdiff.guidance.interval import Interval, interval
 from jaxdiff.guidance.masked import Masked, masked
+from jaxdiff.guidance.minimal import Minimal, minimal
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.negative import negative
 from jaxdiff.guidance.particle import Particle, particle
@@ -38,6 +39,7 @@ __all__ = [
     "Guidance",
     "Interval",
     "Masked",
+    "Minimal",
     "Mixing",
     "Particle",
     "Record",
@@ -66,6 +68,7 @@ __all__ = [
     "dynamic_thresholding",
     "interval",
     "masked",
+    "minimal",
     "mixing",
     "negative",
     "odds",

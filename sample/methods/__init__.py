@@ -6,6 +6,7 @@ from .editing import Editing
 from .fair_diffusion import FairDiffusion
 from .fair_instruction import FairInstruction
 from .fair_projection import FairProjection
+from .minimal import Minimal
 from .mixing import Mixing
 from .score_mixing import ScoreMixing
 from .spectral import Spectral
@@ -27,6 +28,7 @@ METHODS: dict[str, type[Method]] = {
         Editing,
         Switching,
         Spectral,
+        Minimal,
     )
 }
 """All methods by name."""

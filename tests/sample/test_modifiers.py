@@ -90,7 +90,7 @@ FEW = {"switching", "fair_diffusion", "editing"}
 def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
     others = {
         "mixing": {"mixing": 0.3}, "score_mixing": {"target": (0.3, 0.7)}, "fair_diffusion": {"edit_scale": 2.0},
-        "switching": {"tau": (0.3,)}, "spectral": {"tau": (0.5, 0.2)},
+        "switching": {"tau": (0.3,)}, "spectral": {"tau": (0.5, 0.2)}, "minimal": {"least_posterior": 0.4},
     }  # fmt: skip
     one, two = (drawing_of(options_of(folder, guide, method, **given)) for given in ({}, others.get(method, {"seed": 1})))
     first(one)
@@ -109,6 +109,7 @@ def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
         ("fair_diffusion", []),
         pytest.param("score_mixing", ["dynamic_negative"], marks=pytest.mark.slow),
         ("editing", ["classifier_free"]),
+        pytest.param("minimal", ["classifier_free"], marks=pytest.mark.slow),
     ],
     ids=str,
 )
