@@ -13,7 +13,14 @@ from rich.table import Table
 
 from jaxdiff._console.terminal import reported, working
 from jaxdiff.errors import InputError
-from jaxdiff.fairness.controls import ControlSet, control_sets, ideal_embedded, label_kept_embedded, random_split
+from jaxdiff.fairness.controls import (
+    ControlSet,
+    cheats_embedded,
+    control_sets,
+    ideal_embedded,
+    label_kept_embedded,
+    random_split,
+)
 from jaxdiff.fairness.evaluation import LabelledImages, evaluate_fairness
 from jaxdiff.fairness.findings import Finding, Limits, find_faults
 from jaxdiff.finished import Finished
@@ -86,7 +93,7 @@ def cases(given: RealSplits, *, values: int, repeats: int, seed: int) -> tuple[l
     first = pool.take(np.arange(count))
     battery = [*control_sets(first.images, first.labels, given.train.images, values=values, seed=seed)]
     if given.embedded:
-        battery.append(label_kept_embedded(count, size=size, seed=seed))
+        battery += [label_kept_embedded(count, size=size, seed=seed), *cheats_embedded(count, size=size, seed=seed)]
     return [*battery, *fair(0)], [case for repeat in range(1, 1 + repeats) for case in fair(repeat)]
 
 

@@ -16,6 +16,8 @@ from jaxdiff.statistics import check_labels
 
 NOISE = 3.0
 """Standard deviation, in grey levels, of the noise that is added to repeated images."""
+PARITY_BLUR = 1 / 4
+"""Standard deviation, as a share of the height, of the blur that hides the attributes of embedded faces."""
 FEW = 8
 """Distinct images in a set with mode collapse."""
 
@@ -138,6 +140,30 @@ def label_kept_embedded(count: int, *, size: int = 32, seed: int = 0) -> Control
     means = {name: (float(np.mean(pair)),) * 2 for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
     images, labels = embedded.generate(np.arange(count), seed=2**33 + seed, associations=means, size=size)
     return ControlSet("label kept, all else at parity", images, labels[:, 0], ("independence",))
+
+
+def cheats_embedded(count: int, *, size: int = 32, seed: int = 0) -> tuple[ControlSet, ...]:
+    """Embedded faces that seem to keep their label, or to be at parity, by what no user wants.
+
+    A mark in a corner tells the label of faces of the other group. Blurred faces, with the data's associations, hide hair and
+    beard from classifiers. One face of each group, which differ in the jaw alone, is repeated: the label is kept in all images,
+    at parity. Arguments and errors as in `ideal_embedded`.
+    """
+    means = {name: (float(np.mean(pair)),) * 2 for name, pair in embedded.DEFAULT_ASSOCIATIONS.items()}
+    indices = np.arange(count)
+    marked, attributes = embedded.generate(indices, seed=2**34 + seed, associations=means, size=size)
+    labels = 1 - attributes[:, 0]
+    marked[labels == 1, : size // 8, : size // 8] = 255
+    faces, own = embedded.generate(indices, seed=2**34 + seed, size=size)
+    same = embedded.labels(np.zeros(2, np.int64), seed=2**34 + seed)
+    same[:, 0] = 0, 1
+    pair = embedded.render(same, np.zeros(2, np.int64), seed=2**34 + seed, size=size)
+    half = np.random.default_rng(seed).permutation(indices % 2)
+    return (
+        ControlSet("other group, its label marked in a corner", marked, labels, ("independence", "direction")),
+        ControlSet("labels unchanged, blurred until parity", _blurred(faces, PARITY_BLUR), own[:, 0], ("quality",)),
+        ControlSet("one face repeated with each jaw", pair[half], half, ("independence", "diversity")),
+    )
 
 
 def _blurred(images: UInt8[np.ndarray, "n h w c"], deviation: float = 1 / 24) -> UInt8[np.ndarray, "n h w c"]:
