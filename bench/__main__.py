@@ -15,6 +15,7 @@ def main() -> None:
     from bench.imputation import Imputation, imputation
     from bench.kills import Kills, kills
     from bench.latent_safety import LatentSafety, latent_safety
+    from bench.parity import Parity, parity
     from bench.priors import PriorPictures, prior_pictures
     from bench.resizing import Resizing, resizing
     from bench.safety import SafetyCost, safety_cost
@@ -36,6 +37,7 @@ def main() -> None:
         "imputation": (Imputation, imputation),
         "kills": (Kills, kills),
         "latent-safety": (LatentSafety, latent_safety),
+        "parity": (Parity, parity),
         "priors": (PriorPictures, prior_pictures),
         "resizing": (Resizing, resizing),
         "safety": (SafetyCost, safety_cost),

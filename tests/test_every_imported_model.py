@@ -116,7 +116,7 @@ REFUSED = {
     "with classes": {
         **{
             f"draw {name}": NEEDS_NULL.format(f"--method {name}")
-            for name in ("unconditional", "score_mixing", "fair_diffusion", "minimal")
+            for name in ("unconditional", "score_mixing", "fair_diffusion", "minimal", "projected")
         },
         "draw under classifier_free": NEEDS_NULL.format("--guidance-scale"),
         "draw under interval": NEEDS_NULL.format("--guidance-scale"),
@@ -134,6 +134,7 @@ for refused in (REFUSED["with classes"], REFUSED["with a null label"]):
     refused["draw balanced"] = "--method balanced needs a model of other attributes than --attribute group"
     refused["search without data"] = "--metric feature needs real images, and the model does not record its training data"
     refused["search objective without data"] = "--objective needs real images, and the model does not record its training data"
+REFUSED["with a null label"]["draw projected"] = "--method projected needs a model of other attributes than --attribute group"
 
 
 def test_the_matrix_has_every_method_and_modifier():

@@ -13,6 +13,7 @@ from jaxdiff.guidance.minimal import Minimal, minimal
 from jaxdiff.guidance.mixing import Mixing, mixing
 from jaxdiff.guidance.negative import negative
 from jaxdiff.guidance.particle import Particle, particle
+from jaxdiff.guidance.projected import Projected, projected
 from jaxdiff.guidance.record import Record, Recording, record
 from jaxdiff.guidance.repellency import Repellency, radius_of, repellency
 from jaxdiff.guidance.reweighting import ScoreMixing, score_mixing
@@ -42,6 +43,7 @@ __all__ = [
     "Minimal",
     "Mixing",
     "Particle",
+    "Projected",
     "Record",
     "Recording",
     "Repellency",
@@ -73,6 +75,7 @@ __all__ = [
     "negative",
     "odds",
     "particle",
+    "projected",
     "radius_of",
     "record",
     "repellency",

@@ -8,6 +8,7 @@ from .fair_instruction import FairInstruction
 from .fair_projection import FairProjection
 from .minimal import Minimal
 from .mixing import Mixing
+from .projected import Projected
 from .score_mixing import ScoreMixing
 from .spectral import Spectral
 from .switching import Switching
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method]] = {
         Switching,
         Spectral,
         Minimal,
+        Projected,
     )
 }
 """All methods by name."""

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from jaxdiff.errors import InputError
 
-from ..registry import Method
+from ._others import NeedsOthers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balanced(Method):
+class Balanced(NeedsOthers):
     """See `about`. The values drawn are a function of seed and index of an image, and recorded as labels of the set."""
 
     name: ClassVar[str] = "balanced"
@@ -39,23 +39,16 @@ class Balanced(Method):
         Raises:
             InputError: there are no others, or --marginals does not fit them.
         """
-        attributes = chosen.model.conditions.attributes
-        others = {each.name: len(each.values) for column, each in enumerate(attributes) if column not in chosen.columns}
-        if not others:
-            raise InputError(
-                f"--method balanced needs a model of other attributes than --attribute {chosen.name}, to draw their values; "
-                f"this one has {', '.join(each.name for each in attributes)}"
-            )
+        others = self.others(chosen)
         for name, shares in self._given.items():
             if len(shares) != others.get(name):
                 takes = ", ".join(f"{other} ({count} values)" for other, count in others.items())
                 raise InputError(f"--marginals takes shares of {takes}; got {len(shares)} of {name!r}")
         return {name: self._given.get(name, (1 / count,) * count) for name, count in others.items()}
 
-    def sets(self, options: Any, chosen: Any) -> Any:
-        """See `Method.sets`; raises `InputError` as `shares`."""
+    def fits(self, chosen: Any) -> None:
+        """Raises `InputError` as `shares`."""
         self.shares(chosen)
-        return super().sets(options, chosen)
 
     def labels(self, plan: Any, indices: Any, ends: Any) -> Any:
         """The label rows, with the drawn values of the other attributes."""

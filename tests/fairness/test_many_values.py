@@ -162,7 +162,7 @@ def test_mixing_shares_the_rest_among_all_others(folder, chosen):
 
 
 def test_every_method_draws_three_values(chosen):
-    for name in [*OF_LABELS, "balanced"]:
+    for name in [*OF_LABELS, "balanced", "projected"]:
         drawing = Drawing(chosen, METHODS[name]().example())
         ends = drawing.ends(7)
         assert sorted(np.bincount(ends, minlength=3)) == [2, 2, 3], name

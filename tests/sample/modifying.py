@@ -14,6 +14,7 @@ from jaxdiff.solvers import DDIM, driver, sample
 from sample.command_line import made
 from sample.drawing import Drawing
 from sample.methods import METHODS
+from sample.methods._others import NeedsOthers
 from sample.methods._table import NeedsTable
 from sample.options import Draw, Search
 from sample.search import search
@@ -23,7 +24,7 @@ STEPS, SIZE = 5, 8
 # of rare faces, since all that are selected are rendered: some 200
 UNSAFE = {"unsafe": "embedded:glasses=yes+beard=yes+lipstick=yes+hair=long", "unsafe_count": 8}
 LABELS = {"unsafe_label": ("group=round",)}
-OF_LABELS = [name for name, method in METHODS.items() if not (issubclass(method, NeedsTable) or method.labels_all)]
+OF_LABELS = [name for name, method in METHODS.items() if not issubclass(method, (NeedsTable, NeedsOthers))]
 """The methods that draw with labels of one attribute; the others need several, or prompts and a fair table."""
 METHOD_OPTIONS = {"switching": {"tau": (0.5,)}, "spectral": {"tau": (0.7, 0.3), "edges": (2.0,)}}
 OF_PROMPTS = ("safree",)

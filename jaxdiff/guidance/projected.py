@@ -1,0 +1,115 @@
+"""Projected guidance: the direction of a label, without what the directions of other attributes explain."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxdiff.denoiser import Guidance, InnerDenoiser, Stateful, as_denoiser, nest
+from jaxdiff.errors import InputError
+from jaxdiff.guidance.displacing import at_least_zero
+from jaxdiff.parallel import replicate, stacked, unstacked
+from jaxdiff.process import expand
+
+RIDGE = 1e-4
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Projected(Guidance):
+    """See `projected`."""
+
+    strength: Float[Array, ""]
+    counts: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def _rows(self) -> int:
+        return 2 + sum(self.counts)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all conditions are evaluated at strength 0 too: a stateful guidance inside remembers all of them."""
+        return any(isinstance(each, Stateful) for each in nest(self.denoiser))
+
+    def inner_states(self, x: Array) -> Array:
+        """x without a label, under its own, and for every value of every other attribute."""
+        return stacked(*[x] * self._rows)
+
+    def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
+        """2 and the number of values; 1 at strength 0."""
+        return self._rows if self._whole or float(self.strength) > 0 else 1
+
+    def guide(  # ty: ignore[incompatible-method-override]  # it skips evaluations by `where_any`
+        self, denoise: InnerDenoiser, x: Float[Array, "b ..."], t: ArrayLike, condition: Any
+    ) -> Float[Array, "b ..."]:
+        """null + strength (own - null, projected)."""
+        null, own, others = condition
+        if tuple(map(len, others)) != self.counts:
+            raise InputError(
+                f"the condition of `projected` is (null, own, others) with {self.counts} conditions in others; "
+                f"got {tuple(map(len, others))}"
+            )
+        times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
+        acts = jnp.broadcast_to((self.strength > 0) | self._whole, x.shape[:1])
+        each = [condition for values in others for condition in values]
+        means = unstacked(
+            denoise.where_any(
+                stacked(*[acts] * self._rows), self.inner_states(x), stacked(*[times] * self._rows), stacked(null, own, *each)
+            ),
+            self._rows,
+        )
+        edges = np.cumsum((2, *self.counts))
+        directions = [means[start:stop] - means[start:stop].mean(0) for start, stop in zip(edges, edges[1:], strict=False)]
+        direction = without(means[1] - means[0], jnp.concatenate(directions))
+        guided = jnp.where(self.strength > 0, means[0] + self.strength * direction, means[0])
+        if self._whole:
+            return guided
+        return jnp.where(expand(acts, x), guided, denoise.where_any(~acts, x, t, null))
+
+
+def without(direction: Float[Array, "b ..."], others: Float[Array, "k b ..."]) -> Float[Array, "b ..."]:
+    """A direction minus its least-squares fit by K others, of each sample; the ridge is `RIDGE` of their mean squared norm."""
+    flat = direction.reshape(len(direction), -1)
+    rows = jnp.moveaxis(others, 0, 1).reshape(len(direction), len(others), -1)
+    gram = jnp.einsum("bkd,bld->bkl", rows, rows, precision="highest")
+    ridge = RIDGE * jnp.trace(gram, axis1=1, axis2=2) / len(others) + jnp.finfo(rows.dtype).tiny
+    against = jnp.einsum("bkd,bd->bk", rows, flat, precision="highest")
+    # scaled to a ridge of RIDGE, so that small directions are as well conditioned as large ones
+    scaled = gram / ridge[:, None, None] + jnp.eye(len(others), dtype=rows.dtype)
+    weights = jnp.linalg.solve(scaled, (against / ridge[:, None])[..., None])[..., 0]
+    return (flat - jnp.einsum("bk,bkd->bd", weights, rows, precision="highest")).reshape(direction.shape)
+
+
+def projected(denoise: Callable, *, strength: ArrayLike = 1.0, counts: Sequence[int]) -> Projected:
+    """Leads samples from no label to their own along that part of its direction which other attributes do not explain:
+
+        D_null + strength (d - U w),    d = D_own - D_null,    w = argmin ||d - U w||² + ridge ||w||²,
+
+    where the columns of U are the directions of the other attributes at the same x_t, D_(a = k) - mean_l D_(a = l) for each
+    value k of an attribute a: concept algebra (Wang et al. 2023, arXiv 2302.03693), in which concepts are subspaces of the
+    score, with the subspace spanned by the model's own labels. One evaluation at 2 + K_1 + K_2 + ... times the batch.
+
+    Where the directions of two attributes are orthogonal nothing is lost. Where they overlap, as when both are seen in the same
+    pixels, the shared part of the label's own direction goes too.
+
+    The guided denoiser takes (null, own, others): the condition without labels, that of the sample's own label alone, and for
+    each other attribute a tuple of the conditions of its values alone.
+
+    Arguments:
+        denoise: the denoiser inside.
+        strength: at least 0; 0 is sampling without labels, bit for bit.
+        counts: the number of values of each other attribute, each 2 or more.
+
+    Raises:
+        InputError: the strength is below 0, or there are no other attributes or too few values.
+    """
+    if not counts or min(counts) < 2:
+        raise InputError(
+            f"`counts` must be the number of values of one or more attributes, each at least 2; got {tuple(counts)}"
+        )
+    return Projected(as_denoiser(denoise), at_least_zero("strength", strength), tuple(counts))
