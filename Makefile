@@ -12,7 +12,7 @@ PINS = $(wildcard constraints-$(shell $(PY) -c 'import sys; print("%d.%d" % sys.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-compare soak bench-gpu clean
+.PHONY: help demo test test-all docs oracles lint audit fuzz checkpoint text-checkpoint sweep bench bench-compare frontier soak bench-gpu clean
 
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,9 @@ bench: $(STAMP)  ## compare speed with PyTorch (installed first); cost of method
 
 bench-compare: $(STAMP)  ## compare the speed of HEAD with that of a commit: make bench-compare BASE=<commit>
 	$(PY) -m bench compare --base "$(BASE)"
+
+frontier: $(STAMP)  ## label kept against parity for every fair method, over three models (many hours of two cores), or resume
+	$(PY) -m bench frontier --out out/frontier
 
 soak: $(STAMP)  ## draw, search and evaluate in one process for SECONDS (7200): memory, descriptors and compilations must be flat
 	$(PY) -m bench soak --seconds $(SECONDS) --out out/soak.csv

@@ -12,6 +12,7 @@ def main() -> None:
     from bench.defences import Defences, defences
     from bench.devices import Devices, devices
     from bench.erasing import Erasing, erasing
+    from bench.frontier import Frontier, frontier
     from bench.imputation import Imputation, imputation
     from bench.kills import Kills, kills
     from bench.latent_safety import LatentSafety, latent_safety
@@ -34,6 +35,7 @@ def main() -> None:
         "defences": (Defences, defences),
         "devices": (Devices, devices),
         "erasing": (Erasing, erasing),
+        "frontier": (Frontier, frontier),
         "imputation": (Imputation, imputation),
         "kills": (Kills, kills),
         "latent-safety": (LatentSafety, latent_safety),
