@@ -45,6 +45,10 @@ SETTINGS: Mapping[str, Setting] = {
     "unconditional": Setting("unconditional"),
     "balanced": Setting("balanced", every=True),
     "vanilla, all attributes": Setting("vanilla", every=True),
+    **{
+        f"projected, {strength:g}": Setting("projected", ("--label-strength", f"{strength:g}"), every=True)
+        for strength in (1, 2)
+    },
     **{f"no label until {tau:g}": _none(tau) for tau in (0.5, 0.6, 0.7, 0.8)},
     **{f"no label until {tau:g}, scale 3": _none(tau, 3.0) for tau in (0.5, 0.6, 0.7)},
     **{f"minimal, {least:g}": _minimal(least) for least in (0.3, 0.45)},
@@ -70,7 +74,7 @@ class Frontier(CheckedOptions):
     """Trains models of embedded faces from several seeds, draws sets with every fair method and setting, and measures how many
     images keep their label and how far the other attributes differ between the groups.
 
-    The models know the label alone, and for `balanced` all attributes; preset `tiny`, an hour of one core each. The sets of a
+    The models know the label alone, and for `balanced` and `projected` all attributes; preset `tiny`, an hour of one core each. The sets of a
     model come from the same noise. Prints a table in Markdown with means over models and their 95 % t intervals, and writes
     frontier.json and frontier.md; the reports of each model have the parity curve and the images.
 
