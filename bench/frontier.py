@@ -74,9 +74,9 @@ class Frontier(CheckedOptions):
     """Trains models of embedded faces from several seeds, draws sets with every fair method and setting, and measures how many
     images keep their label and how far the other attributes differ between the groups.
 
-    The models know the label alone, and for `balanced` and `projected` all attributes; preset `tiny`, an hour of one core each. The sets of a
-    model come from the same noise. Prints a table in Markdown with means over models and their 95 % t intervals, and writes
-    frontier.json and frontier.md; the reports of each model have the parity curve and the images.
+    The models know the label alone, and for `balanced` and `projected` all attributes; preset `tiny`, an hour of one core each.
+    The sets of a model come from the same noise. Prints a table in Markdown with means over models and their 95 % t intervals,
+    and writes frontier.json and frontier.md; the reports of each model have the parity curve and the images.
 
     Hours of two cores. Run the same command again to resume.
 
