@@ -47,8 +47,8 @@ class Imputation(CheckedOptions):
     """Share of missing values."""
     masks: tuple[Literal["points", "gaps"], ...] = ("points", "gaps")
     """Random points, or gaps of geometric length with mean 3."""
-    draws: Size = 19
-    """Draws of CSDI; SAITS has one answer."""
+    draws: Annotated[int, Bounds(least=19, limit=10**4)] = 19
+    """Draws of CSDI, at least 19 for 90 % intervals; SAITS has one answer."""
     count: Count = 100
     """Maximum number of test windows."""
     batch_size: Size = 64
@@ -62,7 +62,7 @@ def imputation(options: Imputation) -> None:
     import numpy as np
 
     from evaluate import series_data
-    from evaluate.series_imputation import mask, measured
+    from evaluate.series_imputation import LEAST, mask, measured
     from jaxdiff.data import load_arrays
     from jaxdiff.model import load
     from jaxdiff.spaces import Series
@@ -85,10 +85,13 @@ def imputation(options: Imputation) -> None:
         for kind in options.masks:
             missing = mask(kind, options.share, windows.shape, options.seed)
             draws = unit(impute(np.where(missing, np.nan, standard(windows))))
-            found = measured((windows.astype(np.float64) + 1) / 2, draws, missing, seed=options.seed)
+            # one answer has no intervals: that of its copies is left out below
+            several = draws if len(draws) > 1 else np.repeat(draws, LEAST, axis=0)
+            found = measured((windows.astype(np.float64) + 1) / 2, several, missing, seed=options.seed)
             row = {"network": network, "mask": kind, "epochs": epochs, "seconds": seconds, "parameters": parameters, **found}
-            if len(draws) == 1:  # one answer has no intervals
+            if len(draws) == 1:
                 row["model"] = {name: value for name, value in found["model"].items() if name not in ("coverage", "width")}
+                del row["model"]["intervals"]["coverage"]
             rows.append(row)
             console.print(_line(row), highlight=False)
     options.out.mkdir(parents=True, exist_ok=True)
