@@ -9,6 +9,9 @@ from jaxdiff.errors import InputError
 
 from ._others import NeedsOthers
 
+STREAM = 4_000
+"""The first stream of random numbers; attribute k of the model has stream `STREAM` + k."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Balanced(NeedsOthers):
@@ -54,14 +57,14 @@ class Balanced(NeedsOthers):
         """The label rows, with the drawn values of the other attributes."""
         import numpy as np
 
+        from jaxdiff.data.embedded import uniform
+
         rows = plan.chosen.labels(ends)
         names = [each.name for each in plan.chosen.model.conditions.attributes]
         for name, shares in self.shares(plan.chosen).items():
             column = names.index(name)
-            # number i of the stream is that of image i, however many are drawn
-            uniform = np.random.default_rng((plan.seed, column)).random(int(indices.max()) + 1)[indices]
             edges = np.cumsum(shares)[:-1]
-            rows[:, column] = np.searchsorted(edges, uniform, side="right")
+            rows[:, column] = np.searchsorted(edges, uniform(indices, STREAM + column, plan.seed), side="right")
         return rows
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
