@@ -20,11 +20,13 @@ class Setting(NamedTuple):
         method: of `jaxdiff sample draw`.
         options: its options.
         every: whether it needs a model that knows all attributes, instead of the label alone.
+        region: options of `jaxdiff sample region`, whose region it needs; None for none.
     """
 
     method: str
     options: tuple[str, ...] = ()
     every: bool = False
+    region: tuple[str, ...] | None = None
 
 
 def _none(tau: float, scale: float = 1.0) -> Setting:
@@ -34,6 +36,10 @@ def _none(tau: float, scale: float = 1.0) -> Setting:
 
 def _minimal(least: float, scale: float = 1.0) -> Setting:
     return Setting("minimal", ("--least-posterior", f"{least:g}", *_scale(scale)))
+
+
+def _inpainting(scale: float, *region: str) -> Setting:
+    return Setting("inpainting", _scale(scale), region=region)
 
 
 def _scale(scale: float) -> tuple[str, ...]:
@@ -53,6 +59,8 @@ SETTINGS: Mapping[str, Setting] = {
     **{f"no label until {tau:g}, scale 3": _none(tau, 3.0) for tau in (0.5, 0.6, 0.7)},
     **{f"minimal, {least:g}": _minimal(least) for least in (0.3, 0.45)},
     **{f"minimal, {least:g}, scale 3": _minimal(least, 3.0) for least in (0.3, 0.45)},
+    **{f"inpainting, scale {scale:g}": _inpainting(scale) for scale in (1, 2, 3)},
+    **{f"inpainting, known region, scale {scale:g}": _inpainting(scale, "--known", "embedded") for scale in (1, 2, 3)},
 }
 """What is drawn, by the name in the table."""
 ATTRIBUTES = ("hair", "beard", "glasses", "hair_color", "lipstick", "smile", "background", "skin")
@@ -130,6 +138,8 @@ def _report(options: Frontier, model: int, seed: int) -> list[dict[str, Any]]:
         trained = _trained(options, model, every=setting.every)
         folder = options.out / "sets" / f"model-{model}-seed-{seed}" / name.replace(", ", "-").replace(" ", "-")
         how = ("--solver", options.solver, "--steps", options.solver_steps, "--count", options.count, "--seed", seed)
+        if setting.region is not None:
+            how += ("--region", _region(options, trained, setting.region))
         drawn(folder, "--model", trained, "--attribute", "group", "--method", setting.method, *setting.options, *how)
         folders.append(folder)
     report = options.out / "reports" / f"model-{model}-seed-{seed}"
@@ -147,6 +157,15 @@ def _trained(options: Frontier, model: int, *, every: bool) -> Path:
             "--seed", model, *steps, "--out", folder)  # fmt: skip
         (folder / "done").touch()
     return folder
+
+
+def _region(options: Frontier, trained: Path, how: Sequence[str]) -> Path:
+    """The file of a model's region, found unless it is there."""
+    out = options.out / "regions" / f"{'-'.join((trained.name, *how)).replace('--', '')}.png"
+    if not out.exists():
+        run("sample", "region", "--model", trained, "--attribute", "group", *how, "--solver", options.solver, "--steps",
+            options.solver_steps, "--out", out)  # fmt: skip
+    return out
 
 
 def _row(name: str, results: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

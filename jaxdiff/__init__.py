@@ -9,7 +9,7 @@ from jaxdiff._lazy import lazily
 from jaxdiff._version import __version__
 
 if TYPE_CHECKING:
-    from jaxdiff import editing, fairness, guidance, interop, probability_flow
+    from jaxdiff import editing, fairness, guidance, inpainting, interop, probability_flow
     from jaxdiff.classifier import NoisedClassifier, load_classifier
     from jaxdiff.errors import InputError
     from jaxdiff.loading import load
@@ -44,6 +44,7 @@ __all__ = [
     "editing",
     "fairness",
     "guidance",
+    "inpainting",
     "interop",
     "load",
     "load_classifier",
@@ -54,7 +55,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "": ("editing", "fairness", "guidance", "interop", "probability_flow"),
+        "": ("editing", "fairness", "guidance", "inpainting", "interop", "probability_flow"),
         "classifier": ("NoisedClassifier", "load_classifier"),
         "errors": ("InputError",),
         "loading": ("load",),

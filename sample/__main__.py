@@ -9,7 +9,7 @@ from functools import partial
 
 from jaxdiff._console.commands import Command, Program
 
-from . import edit_options, table_options
+from . import edit_options, region_options, table_options
 from .attack_options import Attack
 from .command_line import elsewhere, tables
 from .options import Draw, Search, Sweep
@@ -36,6 +36,7 @@ OPTIONS = Program(
         for name, (command, about) in COMMANDS.items()
     }
     | {
+        "region": Command("find where in images a label shows", "region_options:Region", "work:region", region_options.tables),
         "impute": Command(
             "fill the missing values of a table of time series", "table_options:Impute", "work:impute", table_options.tables
         ),

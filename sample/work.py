@@ -11,6 +11,13 @@ def search(options: Any) -> None:
     (objective.search_by_objective if options.command.objective else by_criterion.search)(options.command)
 
 
+def region(options: Any) -> None:
+    """Finds the region of a label."""
+    from . import region as finding
+
+    finding.region(options)
+
+
 def draw(options: Any) -> None:
     """Draws the sets, or with --dry-run prints what a batch takes."""
     from . import draw as drawing

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from PIL import Image
 
 import evaluate.__main__
 import sample.__main__
@@ -48,7 +49,11 @@ DRAW = ("draw", "--model", "run", "--count", COUNT, "--steps", STEPS, "--solver"
 SEARCH = ("search", "--model", "run", "--steps", "3", "--batch", "2", "--solver", "ddim")
 SWEEP = ("sweep", "--model", "run", "--steps", "3", "--solver", "ddim", "--tau", "0.3", "0.6", "--count", COUNT)
 DATA = ("--model", "run", "--data", "data.npz", "--split", "all", "--count", "4", "--batch-size", "4", "--steps", "1")
-METHOD_OPTIONS = {"switching": ("--tau", "0.5"), "spectral": ("--tau", "0.7", "0.3", "--edges", "2")}
+METHOD_OPTIONS = {
+    "switching": ("--tau", "0.5"),
+    "spectral": ("--tau", "0.7", "0.3", "--edges", "2"),
+    "inpainting": ("--region", "region.png"),
+}
 UNSAFE, LABEL = ("--unsafe", "data.npz"), ("--unsafe-label", "group=round", "--strength", "0.5")
 MODIFIER_OPTIONS = {
     "classifier_free": ("--guidance-scale", "2"),
@@ -116,7 +121,7 @@ REFUSED = {
     "with classes": {
         **{
             f"draw {name}": NEEDS_NULL.format(f"--method {name}")
-            for name in ("unconditional", "score_mixing", "fair_diffusion", "minimal", "projected")
+            for name in ("unconditional", "score_mixing", "fair_diffusion", "minimal", "projected", "inpainting")
         },
         "draw under classifier_free": NEEDS_NULL.format("--guidance-scale"),
         "draw under interval": NEEDS_NULL.format("--guidance-scale"),
@@ -193,6 +198,7 @@ def kind(tmp_path_factory):
         texts = np.stack([np.tile(["square", "round"], 120), rng.permutation(np.tile(["long", "short"], 120))], 1)
         given = {"images": images, "labels": texts, "attributes": ["group", "hair"]}
         np.savez(folder / "data.npz", **given, split=np.repeat(["train", "test"], [130, 110]))
+        Image.fromarray(np.eye(SIZE, dtype=np.uint8) * 255).save(folder / "region.png")
         return folder
 
     return made

@@ -379,6 +379,28 @@ def calibration(
         made.suptitle(title)
 
 
+def region(path: Path, changes: np.ndarray, found: np.ndarray, images: np.ndarray, title: str) -> None:
+    """Plots a map of where a label shows, and the outline of the region on images.
+
+    Arguments:
+        path: the PNG to write.
+        changes: the map, (H, W).
+        found: the region, (H, W).
+        images: uint8 (N, H, W, C).
+        title: title of the plot.
+    """
+    with figure(path, columns=1 + len(images), figsize=(1.6 * (1 + len(images)), 2.0)) as (made, axes):
+        for place, axis in enumerate(axes):
+            if place == 0:
+                axis.imshow(changes, cmap="viridis")
+            else:
+                image = images[place - 1]
+                axis.imshow(image if image.shape[-1] > 1 else image[..., 0], cmap="gray")
+            axis.contour(found, [0.5], colors=COLOURS[1], linewidths=1)
+            axis.set_axis_off()
+        made.suptitle(title)
+
+
 def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None:
     """Plots the speed-up of each variant over the baseline, one panel per comparison, with quartiles and seconds.
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.metrics import GroupErrors, Summary, group_errors, summarise
     from jaxdiff.fairness.pareto import ParityCurve, parity_curve
     from jaxdiff.fairness.parity import Parity, ParitySummary, measure_parity
+    from jaxdiff.fairness.regions import label_map, label_region
     from jaxdiff.fairness.search import search_direct, search_prefix
     from jaxdiff.fairness.slack import Slack, measure_slack
     from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
@@ -104,6 +105,8 @@ __all__ = [
     "group_rates",
     "independence_weights",
     "intersect",
+    "label_map",
+    "label_region",
     "linear_leak",
     "masked",
     "masked_predictions",
@@ -159,10 +162,13 @@ __getattr__, __dir__ = lazily(
             "PairwiseSummary",
             "group_rates",
             "intersect",
+            "label_map",
+            "label_region",
             "pairwise_errors",
             "summarise_pairs",
         ),
         "independence": ("IndependenceWeights", "independence_weights"),
+        "regions": ("label_map", "label_region"),
         "leak": ("BlindFeatures", "Leak", "fit_blind_features", "linear_leak", "masked", "masked_predictions"),
         "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),

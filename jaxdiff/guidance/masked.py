@@ -1,4 +1,4 @@
-"""Sampling under a mask: one part of the data is sampled, the rest follows a known path (DiffEdit, Couairon et al. 2022)."""
+"""Sampling under a mask: one part of the data is sampled, the rest follows a known path (DiffEdit, inpainting)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Masked(Guidance):
     process: Process
     mask: Bool[Array, "b ..."]
     original: Float[Array, "b ..."]
-    path: Path
+    path: Path | Float[Array, "b ..."]
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """The inner posterior mean at the state whose unmasked part is the path's; the original outside the mask."""
@@ -32,6 +32,8 @@ class Masked(Guidance):
 
     def _on_path(self, t: Float[Array, " b"]) -> Float[Array, "b ..."]:
         """The path at `t`: x / alpha linear in sigma / alpha, as DDIM steps; at a node the state itself, bit for bit."""
+        if not isinstance(self.path, Path):
+            return self.process.noised(self.original, self.path, t)
         times, states = self.path
         above = jnp.clip(jnp.sum(times < t, axis=0), 1, len(times) - 1)
         # take_along_axis, so that each device gathers from its own rows only
@@ -50,7 +52,11 @@ class Masked(Guidance):
 
 
 def masked(
-    denoise: Callable, process: Process, mask: Bool[Array, "..."], original: Float[Array, "b ..."], path: Path
+    denoise: Callable,
+    process: Process,
+    mask: Bool[Array, "..."],
+    original: Float[Array, "b ..."],
+    path: Path | Float[Array, "b ..."],
 ) -> Masked:
     """Samples where the mask is set, and keeps the original elsewhere (Couairon et al. 2022, section 3.2).
 
@@ -66,7 +72,8 @@ def masked(
         mask: (B, ...) where to sample; axes of length 1 broadcast against the data, e.g. (B, H, W, 1).
         original: the data x_0 (B, ...).
         path: the trajectory of the originals, from `probability_flow.encode`. It is exact at its nodes, so decode with the
-            solver used to encode; between and beyond them it is interpolated as in DDIM steps.
+            solver used to encode; between and beyond them it is interpolated as in DDIM steps. Or noise (B, ...), whose path is
+            alpha x_0 + sigma noise: inpainting.
 
     Raises:
         InputError: the shape of `mask` or `path` does not match `original`.
@@ -75,7 +82,10 @@ def masked(
     fits = mask.ndim == len(shape) and all(m in (1, n) for m, n in zip(mask.shape, shape, strict=True))
     if not fits or mask.shape[0] != shape[0]:
         raise InputError(f"`mask` must broadcast to `original` of shape {shape}, one for each sample; got shape {mask.shape}")
-    if len(path.times) < 2 or path.times.shape != path.states.shape[:2] or path.states.shape[1:] != shape:
+    if not isinstance(path, Path):
+        if path.shape != shape:
+            raise InputError(f"`path` must be noise of the shape {shape} of `original`, got {path.shape}")
+    elif len(path.times) < 2 or path.times.shape != path.states.shape[:2] or path.states.shape[1:] != shape:
         got = f"times {path.times.shape} and states {path.states.shape}"
         raise InputError(f"`path` must have at least two states of the shape {shape} of `original`, got {got}")
     return Masked(as_denoiser(denoise), process, mask, original, path)

@@ -6,6 +6,7 @@ from .editing import Editing
 from .fair_diffusion import FairDiffusion
 from .fair_instruction import FairInstruction
 from .fair_projection import FairProjection
+from .inpainting import Inpainting
 from .minimal import Minimal
 from .mixing import Mixing
 from .projected import Projected
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
         Spectral,
         Minimal,
         Projected,
+        Inpainting,
     )
 }
 """All methods by name."""

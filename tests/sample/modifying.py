@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxdiff import editing
 from jaxdiff import model as models
@@ -56,10 +57,21 @@ VALUES = {
 def options_of(folder, weaker=None, method="vanilla", modifiers=(), number=0, **given) -> Draw:
     """The options of a draw by a method under modifiers, with the numbers `number` of `VALUES`; autoguidance is by `weaker`."""
     options = {"solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, **METHOD_OPTIONS.get(method, {})}
+    if method == "inpainting":
+        options["region"] = region_beside(folder)
     for name in modifiers:
         options |= VALUES[name][number]
         options |= {"guide": weaker} if name == "autoguidance" else {}
     return made(Draw, model=folder, out=Path("set"), method=method, **{**options, **given})
+
+
+def region_beside(folder) -> Path:
+    """A picture of a region beside a model: the lower left quarter."""
+    path = Path(folder).parent / "region.png"
+    white = np.zeros((SIZE, SIZE), np.uint8)
+    white[SIZE // 2 :, : SIZE // 2] = 255
+    Image.fromarray(white).save(path)
+    return path
 
 
 def drawing_of(options: Draw) -> Drawing:

@@ -29,7 +29,7 @@ from tests.sample.modifying import (
 )
 
 REFUSED = {
-    *product(["editing"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
+    *product(["editing", "inpainting"], ["safe", "repellency", "safety_flow", "negative", "dynamic_negative"]),
     *product(["fair_diffusion", "spectral"], ["adaptive_projected", "safe_latent"]),
     *product(["fair_diffusion", "editing"], ["interval"]),
 }
@@ -109,6 +109,7 @@ def test_another_number_of_a_method_compiles_nothing(folder, guide, method):
         ("fair_diffusion", []),
         pytest.param("score_mixing", ["dynamic_negative"], marks=pytest.mark.slow),
         ("editing", ["classifier_free"]),
+        ("inpainting", ["interval"]),
         pytest.param("minimal", ["classifier_free"], marks=pytest.mark.slow),
     ],
     ids=str,
