@@ -39,7 +39,7 @@ class Region(Solving):
     """Attribute whose label is looked for, or several joined by + for their combinations; by default the model's only one."""
     known: str | None = None
     """Data set that knows the region, such as `embedded`: it is written instead of the model's."""
-    share: Annotated[float, Bounds(least=0, below=1)] = 0.5
+    share: Annotated[float, Bounds(least=0, below=1)] = 0.6
     """Share of the largest difference above which a pixel belongs to the region, in [0, 1)."""
     margin: Annotated[int, Bounds(least=0, limit=1000)] = 1
     """Pixels around these that belong to it too."""
