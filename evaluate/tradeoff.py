@@ -72,10 +72,10 @@ def chosen(found: Sequence[TradeOff], retain: float, values: int) -> tuple[dict[
             best = choose_trade_off(found, objective=objective, retain=retain)
         except InputError as error:
             return taus, f"No tau was chosen: {error}."
-        taus[objective] = best.tau
+        taus[objective] = best.setting
         reached = {
             "independence": f"least dependent, BER {chance(values) - best.dependence:.1f} (chance {chance(values):.1f})",
             "parity": f"nearest to parity, with a largest difference of {best.disparity:.3f}",
         }
-        parts.append(f"tau {best.tau:.3f} is {reached[objective]}, at a label accuracy of {100 * best.retention:.0f} %")
+        parts.append(f"tau {best.setting:.3f} is {reached[objective]}, at a label accuracy of {100 * best.retention:.0f} %")
     return taus, f"Of the tau with a label accuracy of at least {100 * retain:g} %, {'; '.join(parts)}."

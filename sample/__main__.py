@@ -13,11 +13,13 @@ from . import edit_options, region_options, table_options
 from .attack_options import Attack
 from .command_line import elsewhere, tables
 from .options import Draw, Search, Sweep
+from .tune_options import Tune
 
 ABOUT = "Draws fair and safe samples from a trained model: first search the transition point, then draw."
 COMMANDS = {
     "search": (Search, "find the transition point of attribute switching"),
     "draw": (Draw, "draw a set of samples with one method"),
+    "tune": (Tune, "compare settings of a method, and choose the best"),
     "sweep": (Sweep, "compare the search criteria, and draw sets at many tau"),
     "attack": (Attack, "search for the noise that breaks a guarded model"),
 }

@@ -1,8 +1,8 @@
 """The command line, built from the registries of methods and modifiers.
 
-The fields of a command (`options.Draw`, `Search`, `Sweep` or `attack_options.Attack`) and the options of methods and modifiers
-become the fields of one dataclass, which tyro parses. The parsed options are turned back into the command with its method and
-modifiers; an option without the method or modifier that it belongs to is an error.
+The fields of a command (`options.Draw`, `Search`, `Sweep`, `attack_options.Attack` or `tune_options.Tune`) and the options of
+methods and modifiers become the fields of one dataclass, which tyro parses. The parsed options are turned back into the command
+with its method and modifiers; an option without the method or modifier that it belongs to is an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,14 @@ from .methods._table import NO_SEARCH
 from .modifiers import MODIFIERS
 from .options import Draw, Search, Sweep
 from .registry import Entry, Modifier, Option, find, flag, options_of, required, supporting
+from .tune_options import Tune
 
 GUARDS = {name: modifier for name, modifier in MODIFIERS.items() if modifier.slot == "guard"}
 STRUCTURED = ("method", "modifiers")
 """Fields of a command that are built from several options."""
-WITH_METHOD = (Draw, Attack)
+WITH_METHOD = (Draw, Attack, Tune)
 """The commands that take a method."""
-Command = TypeVar("Command", Draw, Search, Sweep, Attack)
+Command = TypeVar("Command", Draw, Search, Sweep, Attack, Tune)
 
 
 def entries_of(command: type) -> dict[str, type[Entry]]:
@@ -145,8 +146,8 @@ def tables(command: type) -> str:
 
 
 def __getattr__(name: str) -> type:
-    """`DrawOptions`, `SearchOptions`, `SweepOptions` or `AttackOptions`: the options of that command, built on first use."""
-    commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep, Attack)}
+    """The options of a command, such as `DrawOptions` of `Draw`, built on first use."""
+    commands = {f"{command.__name__}Options": command for command in (Draw, Search, Sweep, Attack, Tune)}
     if name not in commands:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return on_line(commands[name])

@@ -1,9 +1,10 @@
 """`jaxdiff sample search --objective`: chooses the transition point by evaluating sets drawn at several tau."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -28,6 +29,7 @@ from .options import Draw, Search
 from .search import reference_reading, show
 from .setting import Setting, setting
 from .transitions import default_path
+from .tune_options import Tune
 
 
 def search_by_objective(options: Search) -> Transition:
@@ -49,8 +51,43 @@ def search_by_objective(options: Search) -> Transition:
 def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: Finished) -> tuple[Transition, list[TradeOff]]:
     """The tau with the least dependence or disparity among those with enough label accuracy, and what was measured at each tau;
     draws the sets to `folder`."""
-    if len(chosen.columns) > 1:
-        raise InputError(f"--objective takes a single --attribute, got {chosen.name}")
+    classifiers, spec = classifiers_for(options, chosen, finished)
+    drawing = Draw(
+        options.model, folder, Switching(tau=options.tau, start=options.start), chosen.name, chosen.names,
+        count=options.count, seed=options.seed, **options.same(),
+    )  # fmt: skip
+    measured = measured_sets(dict(zip(options.tau, draw(drawing), strict=True)), classifiers, options, chosen, finished)
+    measured.sort(key=lambda each: each.setting)
+    best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
+    values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
+    found = Transition(
+        **time_fields(chosen.model.process, best.setting),
+        mode=f"{options.objective}/retain {options.retain:g}",
+        taus=tuple(each.setting for each in measured),
+        curve=tuple(values),
+        residual=getattr(best, OBJECTIVES[options.objective]) / values[-1] if values[-1] else 0.0,
+        evaluations=chosen.solver.evaluations * len(measured),
+        batch=options.count,
+        context={
+            **chosen.context(), "seed": options.seed, "reference": spec, "measured": [as_json(each) for each in measured],
+        },
+    )  # fmt: skip
+    return found, measured
+
+
+def as_json(measured: TradeOff) -> dict[str, Any]:
+    """The measures of a set, None for one that is NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(measured).items()}
+
+
+def classifiers_for(options: Search | Tune, chosen: Setting, finished: Finished) -> tuple[Sequence[AttributeClassifier], str]:
+    """The classifiers of the attribute and of those associated, trained on real images, and the spec of these.
+
+    Raises:
+        InputError: there are several attributes, the model is not one of images, or no real images or attributes are found.
+    """
+    if len(chosen.columns) != 1:
+        raise InputError(f"--objective takes a single --attribute, got {chosen.name or 'a model without labels'}")
     training = chosen.model.training
     spec = options.reference or training.get("data")
     if spec is None:
@@ -66,42 +103,30 @@ def find_by_objective(options: Search, chosen: Setting, folder: Path, finished: 
     associated = associated_names(opened, chosen.name, options.associated)
     if options.objective == "parity" and not associated:
         raise InputError(f"--objective parity needs data with attributes other than {chosen.name}; {spec} has none")
-    drawing = Draw(
-        options.model, folder, Switching(tau=options.tau, start=options.start), chosen.name, chosen.names,
-        count=options.count, seed=options.seed, **options.same(),
-    )  # fmt: skip
-    names = [chosen.name, *associated]
     with reported("training attribute classifiers") as report:
         classifiers = train_feature_classifiers(
-            real, names, **fitting, seed=options.seed, finished=finished, progress=report
+            real, [chosen.name, *associated], **fitting, seed=options.seed, finished=finished, progress=report
         )  # fmt: skip
-    folders = draw(drawing)
+    return classifiers, spec
+
+
+def measured_sets(
+    folders: Mapping[float | str, Path],
+    classifiers: Sequence[AttributeClassifier],
+    options: Search | Tune,
+    chosen: Setting,
+    finished: Finished,
+) -> list[TradeOff]:
+    """The measures of sets, by setting."""
     of = [(each.attribute.name, each.attribute.values, each.classifier.state, each.confusion.count) for each in classifiers]
     how = {"column": chosen.columns[0], "trained": checksum(of), "seed": options.seed, "finished": finished}
-    parts = [_part(tau, path, classifiers, **how) for tau, path in zip(options.tau, folders, strict=True)]
+    parts = [_part(name, path, classifiers, **how) for name, path in folders.items()]
     with reported("evaluating sets", unit="sets") as report:
-        measured = run_all(finished, parts, report)
-    measured.sort(key=lambda each: each.tau)
-    best = choose_trade_off(measured, objective=options.objective, retain=options.retain)
-    values = [getattr(each, OBJECTIVES[options.objective]) for each in measured]
-    found = Transition(
-        **time_fields(chosen.model.process, best.tau),
-        mode=f"{options.objective}/retain {options.retain:g}",
-        taus=tuple(each.tau for each in measured),
-        curve=tuple(values),
-        residual=getattr(best, OBJECTIVES[options.objective]) / values[-1] if values[-1] else 0.0,
-        evaluations=chosen.solver.evaluations * len(measured),
-        batch=options.count,
-        context={
-            **chosen.context(), "seed": options.seed, "reference": spec,
-            "measured": [{name: None if math.isnan(value) else value for name, value in asdict(e).items()} for e in measured],
-        },
-    )  # fmt: skip
-    return found, measured
+        return run_all(finished, parts, report)
 
 
 def _part(
-    tau: float,
+    setting: float | str,
     folder: Path,
     classifiers: Sequence[AttributeClassifier],
     *,
@@ -112,21 +137,27 @@ def _part(
 ) -> Part[TradeOff]:
     """The measurement of a set; `trained` is the checksum of the classifiers."""
     samples = SampleSet.open(folder)
-    key = key_of("trade-off", tau, samples.mark, trained, seed)
+    key = key_of("trade-off", setting, samples.mark, trained, seed)
 
     def measure() -> dict[str, float]:
         images, labels = load_arrays(samples)
-        return asdict(measure_trade_off(tau, images, labels[:, column], classifiers, seed=seed))
+        return asdict(measure_trade_off(setting, images, labels[:, column], classifiers, seed=seed))
 
-    return f"tau {tau:.3f}", key, lambda: TradeOff(**once_json(finished, key, measure))
+    name = setting if isinstance(setting, str) else f"tau {setting:.3f}"
+    return name, key, lambda: TradeOff(**once_json(finished, key, measure))
 
 
 def _table(measured: Sequence[TradeOff], chosen: Setting) -> Table:
-    title = f"trade-off over tau for {chosen.name!r}"
+    return table_of(measured, f"trade-off over tau for {chosen.name!r}", "tau")
+
+
+def table_of(measured: Sequence[TradeOff], title: str, first: str) -> Table:
+    """A table of measures, a row for each setting; `first` heads the first column."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("tau", "dependence, %", "disparity", "label accuracy"):
-        table.add_column(name, justify="right", overflow="fold")
+    for name in (first, "dependence, %", "disparity", "label accuracy"):
+        table.add_column(name, justify="right" if name != "setting" else "left", overflow="fold")
     for each in measured:
         disparity = "-" if math.isnan(each.disparity) else f"{each.disparity:.3f}"
-        table.add_row(f"{each.tau:.3f}", f"{each.dependence:.1f}", disparity, f"{each.retention:.3f}")
+        name = each.setting if isinstance(each.setting, str) else f"{each.setting:.3f}"
+        table.add_row(name, f"{each.dependence:.1f}", disparity, f"{each.retention:.3f}")
     return table

@@ -33,6 +33,13 @@ def compare(options: Any) -> None:
     comparing.compare(options)
 
 
+def tune(options: Any) -> None:
+    """Draws and measures a set with each setting."""
+    from . import tune as tuning
+
+    tuning.tune(options)
+
+
 def sweep(options: Any) -> None:
     """Runs the searches and draws the sets."""
     from . import sweep as sweeping

@@ -379,6 +379,30 @@ def calibration(
         made.suptitle(title)
 
 
+def settings(
+    path: Path, rows: Sequence[tuple[str, float, float]], again: tuple[str, float, float], retain: float, words: str, title: str
+) -> None:
+    """Plots a measure of each setting against label accuracy.
+
+    Arguments:
+        path: the PNG to write.
+        rows: the name of each setting, its label accuracy and its measure.
+        again: the same of the best on other noise.
+        retain: the least label accuracy.
+        words: the name of the measure.
+        title: title of the plot.
+    """
+    with figure(path, figsize=(7, 5)) as (_, axes):
+        for (name, x, y), colour, marker in [*((row, COLOURS[0], "o") for row in rows), (again, COLOURS[1], "s")]:
+            axes.plot(x, y, marker, color=colour)
+            axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.axvline(retain, color="0.5", linestyle=":", label=f"at least {retain:g}")
+        axes.set(xlabel="label accuracy", ylabel=words, title=title, ylim=(0, None))
+        axes.margins(x=0.2)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
 def region(path: Path, changes: np.ndarray, found: np.ndarray, images: np.ndarray, title: str) -> None:
     """Plots a map of where a label shows, and the outline of the region on images.
 

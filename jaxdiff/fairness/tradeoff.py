@@ -1,4 +1,4 @@
-"""The trade-off between fairness and retention at each transition point, and the choice of one."""
+"""The trade-off between fairness and retention of several settings, and the choice of one."""
 
 import math
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ OBJECTIVES = {"independence": "dependence", "parity": "disparity"}
 
 @dataclass(frozen=True)
 class TradeOff:
-    """Measures of images drawn with one transition point.
+    """Measures of images drawn with one setting of a method.
 
     Fields:
-        tau: the transition point.
+        setting: the transition point, or the name of another setting.
         dependence: the dependence of images and labels, in percent, 0 if they are independent: the BER of chance minus the
             synthetic->synthetic BER, folded for two values.
         disparity: the largest difference between the groups in an associated attribute (`AssociatedParity.largest`), 0 at
@@ -31,7 +31,7 @@ class TradeOff:
         retention: the share of images, 0 to 1, with the defining feature of their label (`measure_retention`).
     """
 
-    tau: float
+    setting: float | str
     dependence: float
     disparity: float
     retention: float
@@ -58,14 +58,16 @@ def choose_trade_off(points: Sequence[TradeOff], *, objective: str = "independen
     kept = [point for point in points if point.retention >= retain]
     if not kept:
         most = max(points, key=lambda point: point.retention)
-        raise InputError(
-            f"no point has a retention of {retain:.3g}; the largest is {most.retention:.3g}, at tau {most.tau:.3g}"
-        )
+        raise InputError(f"no point has a retention of {retain:.3g}; the largest is {most.retention:.3g}, at {_named(most)}")
     return min(kept, key=lambda point: (getattr(point, measure), -point.retention))
 
 
+def _named(point: TradeOff) -> str:
+    return point.setting if isinstance(point.setting, str) else f"tau {point.setting:.3g}"
+
+
 def measure_trade_off(
-    tau: float,
+    setting: float | str,
     images: UInt8[np.ndarray, "n h w c"],
     labels: Integer[np.ndarray, " n"],
     classifiers: Sequence[AttributeClassifier],
@@ -73,12 +75,12 @@ def measure_trade_off(
     training: ClassifierTraining = DEFAULT_TRAINING,
     seed: int = 0,
 ) -> TradeOff:
-    """Measures images that were drawn with one transition point.
+    """Measures images that were drawn with one setting.
 
     The dependence is cross-fitted: each half of the images is classified by a classifier trained on the other half.
 
     Arguments:
-        tau: the transition point.
+        setting: the transition point, or the name of another setting.
         images: at least four of each value (N, H, W, C).
         labels: their final values (N,) of the first classifier's attribute; two values or more.
         classifiers: from `train_feature_classifiers`: of the attribute, then of the associated ones.
@@ -109,4 +111,4 @@ def measure_trade_off(
         )
         disparity = float(parity.largest.value)
     dependence = errors.chance - float(errors.folded_ber if len(known) == 2 else errors.ber)
-    return TradeOff(tau, dependence, disparity, retention.overall)
+    return TradeOff(setting, dependence, disparity, retention.overall)

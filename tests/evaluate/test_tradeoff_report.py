@@ -64,9 +64,9 @@ def test_summary_names_the_best_tau_for_each_objective_or_says_there_is_none(rng
             continue
         independent = min(enough, key=lambda point: point.dependence)
         level = min(enough, key=lambda point: point.disparity)
-        assert found == {"independence": independent.tau, "parity": level.tau}
-        assert f"tau {independent.tau:.3f} is least dependent, BER {50 - independent.dependence:.1f}" in sentence
-        assert f"tau {level.tau:.3f} is nearest to parity, with a largest difference of {level.disparity:.3f}" in sentence
+        assert found == {"independence": independent.setting, "parity": level.setting}
+        assert f"tau {independent.setting:.3f} is least dependent, BER {50 - independent.dependence:.1f}" in sentence
+        assert f"tau {level.setting:.3f} is nearest to parity, with a largest difference of {level.disparity:.3f}" in sentence
         assert (
             "a label accuracy of at least 60 %" in sentence
             and f"at a label accuracy of {100 * level.retention:.0f} %" in sentence

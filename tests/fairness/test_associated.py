@@ -213,19 +213,19 @@ def test_labels_that_do_not_fit_are_refused_before_any_training():
 
 
 POINTS = [
-    TradeOff(tau=0.0, dependence=0.45, disparity=0.4, retention=0.99),
-    TradeOff(tau=0.3, dependence=0.2, disparity=0.3, retention=0.9),
-    TradeOff(tau=0.5, dependence=0.25, disparity=0.1, retention=0.85),
-    TradeOff(tau=0.6, dependence=0.25, disparity=0.1, retention=0.8),
-    TradeOff(tau=0.9, dependence=0.0, disparity=0.0, retention=0.55),
+    TradeOff(setting=0.0, dependence=0.45, disparity=0.4, retention=0.99),
+    TradeOff(setting=0.3, dependence=0.2, disparity=0.3, retention=0.9),
+    TradeOff(setting=0.5, dependence=0.25, disparity=0.1, retention=0.85),
+    TradeOff(setting=0.6, dependence=0.25, disparity=0.1, retention=0.8),
+    TradeOff(setting=0.9, dependence=0.0, disparity=0.0, retention=0.55),
 ]
 
 
 def test_the_fairest_point_that_retains_enough_is_chosen():
-    assert choose_trade_off(POINTS, objective="independence", retain=0.8).tau == 0.3
-    assert choose_trade_off(POINTS, objective="parity", retain=0.8).tau == 0.5  # as fair as 0.6, and retains more
-    assert choose_trade_off(POINTS, objective="parity", retain=0.55).tau == 0.9
-    assert choose_trade_off(POINTS, objective="parity", retain=0.95).tau == 0.0
+    assert choose_trade_off(POINTS, objective="independence", retain=0.8).setting == 0.3
+    assert choose_trade_off(POINTS, objective="parity", retain=0.8).setting == 0.5  # as fair as 0.6, and retains more
+    assert choose_trade_off(POINTS, objective="parity", retain=0.55).setting == 0.9
+    assert choose_trade_off(POINTS, objective="parity", retain=0.95).setting == 0.0
 
 
 def test_where_no_point_retains_enough_the_largest_retention_is_reported():

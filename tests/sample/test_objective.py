@@ -56,7 +56,7 @@ def test_the_measures_are_those_that_the_images_were_made_with():
     hair = np.where(labels == 0, np.arange(240) % 8 < 2, np.arange(240) % 8 < 6).astype(int)
     point = measure_trade_off(0.3, drawn(labels, seen, hair, labels), labels, CLASSIFIERS, training=QUICK)
     rates = [hair[labels == group].mean() for group in (0, 1)]
-    assert (point.tau, point.retention) == (0.3, 0.75)
+    assert (point.setting, point.retention) == (0.3, 0.75)
     assert point.disparity == pytest.approx(abs(rates[1] - rates[0]))
     assert point.dependence > 45  # brightness is the label
     blind = drawn(labels, rng.permutation(labels), rng.permutation(labels), rng.permutation(labels))

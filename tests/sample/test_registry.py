@@ -115,7 +115,7 @@ def run(*arguments: str) -> tuple[str, list[str], int]:
         (["draw", "--model", "x", "--out", "y", "--method", "mixed"], "mixed", 2),
         (["draw", "--model", "x", "--out", "y", "--guard", "angel"], "repellency", 2),
         (["search", "--model", "x", "--start", "none"], "--start none needs --objective", 2),
-        (["wander"], "choose one of search, draw, sweep", 2),
+        (["wander"], "choose one of search, draw, tune, sweep", 2),
     ],
     ids=str,
 )
