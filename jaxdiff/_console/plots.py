@@ -392,13 +392,17 @@ def settings(
         words: the name of the measure.
         title: title of the plot.
     """
+    middle = (min(x for _, x, _ in (*rows, again)) + max(x for _, x, _ in (*rows, again))) / 2
     with figure(path, figsize=(7, 5)) as (_, axes):
         for (name, x, y), colour, marker in [*((row, COLOURS[0], "o") for row in rows), (again, COLOURS[1], "s")]:
             axes.plot(x, y, marker, color=colour)
-            axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+            # towards the middle, where there is room
+            left = x > middle
+            place = {"xytext": (-6 if left else 6, 4), "ha": "right" if left else "left"}
+            axes.annotate(name, (x, y), textcoords="offset points", fontsize=8, **place)
         axes.axvline(retain, color="0.5", linestyle=":", label=f"at least {retain:g}")
-        axes.set(xlabel="label accuracy", ylabel=words, title=title, ylim=(0, None))
-        axes.margins(x=0.2)
+        axes.margins(x=0.15, y=0.15)
+        axes.set(xlabel="label accuracy", ylabel=words, title=title, ylim=(0, 1.15 * max(1e-9, axes.dataLim.y1)))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
 
