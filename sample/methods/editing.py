@@ -8,11 +8,11 @@ from jaxdiff.bounds import Bounds
 from jaxdiff.choices import REVERSIBLE
 from jaxdiff.errors import InputError
 
-from ..registry import Method, Modifier
+from ._two_runs import TwoRuns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Editing(Method):
+class Editing(TwoRuns):
     """See `about`."""
 
     name: ClassVar[str] = "editing"
@@ -20,12 +20,6 @@ class Editing(Method):
 
     edit_strength: Annotated[float, Bounds(above=0, most=1)] = 0.8
     """Time to which images are encoded before decoding with the new label, in (0, 1]; larger values change more."""
-
-    def refuses(self, modifier: Modifier) -> str | None:
-        """Guards."""
-        return (
-            "--unsafe and --guard need a method that draws in a single run of the solver" if modifier.slot == "guard" else None
-        )
 
     def check(self, sampling: Any) -> None:
         """Raises `InputError` for a solver that cannot encode, which takes steps from data to noise."""
@@ -35,24 +29,17 @@ class Editing(Method):
         if sampling.network_eps:
             raise InputError("--method editing also encodes images, and steps of --network-eps cannot be reversed")
 
-    def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The image's own condition; the condition of the first run has the same structure."""
-        return plan.own(ends)
-
     def draw(self, drawing: Any, indices: Any, ends: Any, noise: Any) -> tuple[Any, Any]:
         """Samples with other labels, edited to their own labels."""
-        import jax
-
         from jaxdiff import editing
 
         source = drawing.over_devices(drawing.plan.another(indices, ends))
         target, (key, numbers) = drawing.over_devices(drawing.plan.own(ends)), noise
         denoise = drawing.denoiser(source)
         first, _ = drawing.sampled(denoise, source, (key, numbers))
-        again = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, (0, None))
         edited = editing.edit(
             denoise, drawing.chosen.model.process, first, source=source, target=target, solver=drawing.chosen.solver,
-            key=again(key, 1), strength=self.edit_strength, indices=numbers,
+            key=self.second(key), strength=self.edit_strength, indices=numbers,
         )  # fmt: skip
         return edited.images, None
 

@@ -8,14 +8,15 @@ from typing import Annotated, Any, ClassVar
 from jaxdiff.bounds import Bounds
 from jaxdiff.errors import InputError
 
-from ..registry import INTERNAL, Method, Modifier
+from ..registry import INTERNAL, Method
+from ._two_runs import TwoRuns
 
 GUIDING = ("guidance", "interval")
 """The slots of modifiers that do nothing without a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inpainting(Method):
+class Inpainting(TwoRuns):
     """See `about`. Outside the region an image is that of --method unconditional.
 
     Attributes:
@@ -37,12 +38,6 @@ class Inpainting(Method):
         """True: images are first drawn with the null condition."""
         return True
 
-    def refuses(self, modifier: Modifier) -> str | None:
-        """Guards."""
-        return (
-            "--unsafe and --guard need a method that draws in a single run of the solver" if modifier.slot == "guard" else None
-        )
-
     def check(self, sampling: Any) -> None:
         """Raises `InputError` without a region."""
         if self.region is None:
@@ -58,13 +53,8 @@ class Inpainting(Method):
         mask = parallel.run_on_all(lambda: read_region(self.region, chosen.model.shape))
         yield options.out, replace(self, mask=mask)
 
-    def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The image's own condition; that of the first run has the same structure."""
-        return plan.own(ends)
-
     def draw(self, drawing: Any, indices: Any, ends: Any, noise: Any) -> tuple[Any, Any]:
         """Samples without a label, with the region drawn again."""
-        import jax
         import numpy as np
 
         from jaxdiff import inpainting
@@ -74,10 +64,9 @@ class Inpainting(Method):
         key, numbers = noise
         unguided = _unguided(drawing)
         first, _ = unguided.sampled(unguided.denoiser(none), none, noise)
-        again = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, (0, None))
         drawn = inpainting.inpaint(
             drawing.denoiser(own), chosen.model.process, first, np.asarray(self.mask)[None, :, :, None],
-            condition=chosen.nest.given(own), solver=chosen.solver, key=again(key, 1), strength=self.inpaint_strength,
+            condition=chosen.nest.given(own), solver=chosen.solver, key=self.second(key), strength=self.inpaint_strength,
             indices=numbers,
         )  # fmt: skip
         return drawn, None
