@@ -1,5 +1,7 @@
 """What the tests of methods and modifiers share: options that turn each modifier on, and samples drawn under them."""
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -22,6 +24,7 @@ from sample.search import search
 from sample.setting import setting
 
 STEPS, SIZE = 5, 8
+_FOLDER = tempfile.TemporaryDirectory(prefix="jaxdiff-tests-", ignore_cleanup_errors=True)
 # of rare faces, since all that are selected are rendered: some 200
 UNSAFE = {"unsafe": "embedded:glasses=yes+beard=yes+lipstick=yes+hair=long", "unsafe_count": 8}
 LABELS = {"unsafe_label": ("group=round",)}
@@ -58,16 +61,17 @@ def options_of(folder, weaker=None, method="vanilla", modifiers=(), number=0, **
     """The options of a draw by a method under modifiers, with the numbers `number` of `VALUES`; autoguidance is by `weaker`."""
     options = {"solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, **METHOD_OPTIONS.get(method, {})}
     if method == "inpainting":
-        options["region"] = region_beside(folder)
+        options["region"] = region_file()
     for name in modifiers:
         options |= VALUES[name][number]
         options |= {"guide": weaker} if name == "autoguidance" else {}
     return made(Draw, model=folder, out=Path("set"), method=method, **{**options, **given})
 
 
-def region_beside(folder) -> Path:
-    """A picture of a region beside a model: the lower left quarter."""
-    path = Path(folder).parent / "region.png"
+@cache
+def region_file() -> Path:
+    """A picture of a region, the lower left quarter, in a folder that goes with the process."""
+    path = Path(_FOLDER.name) / "region.png"
     white = np.zeros((SIZE, SIZE), np.uint8)
     white[SIZE // 2 :, : SIZE // 2] = 255
     Image.fromarray(white).save(path)

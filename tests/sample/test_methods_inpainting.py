@@ -21,7 +21,7 @@ from sample.methods.inpainting import read_region
 from sample.options import Draw
 from sample.region import region
 from sample.region_options import Region
-from tests.sample.modifying import SIZE, STEPS, drawing_of, first, options_of, region_beside
+from tests.sample.modifying import SIZE, STEPS, drawing_of, first, options_of, region_file
 
 COUNT = 6
 
@@ -32,7 +32,7 @@ def drawn(folder, tmp_path_factory):
 
     def make(method="inpainting", **options):
         given = {"count": COUNT, "solver": "ddim", "steps": STEPS, "batch_size": COUNT, **options}
-        given |= {"region": region_beside(folder)} if method == "inpainting" else {}
+        given |= {"region": region_file()} if method == "inpainting" else {}
         (path,) = draw(made(Draw, model=folder, out=tmp_path_factory.mktemp("sets") / "set", method=method, **given))
         return SampleSet.open(path)
 
