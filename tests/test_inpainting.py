@@ -79,13 +79,13 @@ def test_from_strength_1_the_label_is_that_of_plain_sampling_in_distribution():
 def test_noise_is_a_path_as_good_as_its_states():
     """x / alpha is linear in sigma / alpha along alpha x_0 + sigma eps, so that two states give all of it."""
     count, solver = 16, DDIM(8)
-    images, eps = unlabelled(2.0)[:count], jax.random.normal(jax.random.key(5), (count, 2))
+    images, eps = unlabelled(2.0, shared=0.5)[:count], jax.random.normal(jax.random.key(5), (count, 2))
     ends = [jnp.full(count, t) for t in (1e-3, 0.8)]
     path = Path(jnp.stack(ends), jnp.stack([PROCESS.noised(images, eps, t) for t in ends]))
     whole = jnp.broadcast_to(LABEL, (count, 2))
 
     def drawn(path):
-        guided = masked(mixture(2.0), PROCESS, whole, images, path)
+        guided = masked(mixture(2.0, shared=0.5), PROCESS, whole, images, path)
         start = Init(PROCESS.noised(images, eps, ends[1]), 0.8)
         return sample(guided, PROCESS, shape=(2,), solver=solver, key=jax.random.key(0), condition=OWN[:count], init=start)
 
