@@ -1,8 +1,9 @@
-"""A classifier of noised images: the odds P(unsafe | x_t) / P(safe | x_t) that weight the safe denoiser.
+"""A classifier of noised images: the odds that weight the safe denoiser, and the density ratios of distribution guidance.
 
-For a set of values of an attribute, the exact safe denoiser uses the posterior odds at x_t: E_safe = E + odds
-(E - E_unsafe) (Kim et al. 2025, theorem 3.2). They are learned by cross-entropy on noised
-images, as the guidance classifiers of Dhariwal & Nichol 2021.
+For a set of values of an attribute, the exact safe denoiser uses the posterior odds P(unsafe | x_t) / P(safe | x_t): E_safe =
+E + odds (E - E_unsafe) (Kim et al. 2025, theorem 3.2). They are learned by cross-entropy on noised images, as the guidance
+classifiers of Dhariwal & Nichol 2021. For combinations of two attributes, they also tell how the density of noised images of a
+group changes with the shares of the other attribute (`LogRatio`).
 """
 
 import os
@@ -13,9 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxdiff import process as processes
 from jaxdiff import weight_file
@@ -23,7 +25,7 @@ from jaxdiff.boundary import reading
 from jaxdiff.bounds import shortened
 from jaxdiff.calibration import Calibration, log_posterior, signal
 from jaxdiff.choices import BOUNDARIES, check_boundaries
-from jaxdiff.data.attributes import Attribute, attribute_of
+from jaxdiff.data.attributes import Attribute, attribute_of, product_of
 from jaxdiff.errors import InputError
 from jaxdiff.models.classifier import ClassifierConfig
 from jaxdiff.models.network import Network, abstract, noised_classifier
@@ -68,15 +70,14 @@ class Classification(Losses):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LogOdds:
-    """log P(in a set of values | x_t) - log P(not in it | x_t), as a pytree: jit takes the weights as arguments.
+class LogPosterior:
+    """log P(value | x_t) of each value of the attribute, as a pytree: jit takes the weights as arguments.
 
     Attributes:
         network: the network.
-        process: the forward process that it was trained on, see `require`.
+        process: the forward process that it was trained on.
         calibration: the calibration of the network.
         log_shares: log of the prior, (K,).
-        members: which values are in the set, (K,): at least one, but not all.
         shape: of one image, (H, W, C).
     """
 
@@ -84,11 +85,10 @@ class LogOdds:
     process: Process
     calibration: Calibration
     log_shares: Float[Array, " k"]
-    members: Bool[Array, " k"]
     shape: tuple[int, int, int] = field(metadata={"static": True})
 
-    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike) -> Float[Array, " b"]:
-        """The log odds of each image.
+    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike) -> Float[Array, "b k"]:
+        """The log posterior of each image.
 
         Arguments:
             x: images noised by `process`, (B, H, W, C).
@@ -101,15 +101,52 @@ class LogOdds:
             raise InputError(f"`x` holds images of shape {x.shape[1:]}; this classifier takes {self.shape}")
         t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
         evidence = self.network(x / expand(self.process.scale(t), x), t)
-        log_p = log_posterior(self.log_shares, signal(self.process, t), self.calibration(evidence, t))
+        return log_posterior(self.log_shares, signal(self.process, t), self.calibration(evidence, t))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LogOdds:
+    """log P(in a set of values | x_t) - log P(not in it | x_t), as a pytree.
+
+    Attributes:
+        log_posterior: that of the single values.
+        members: which values are in the set, (K,): at least one, but not all.
+    """
+
+    log_posterior: LogPosterior
+    members: Bool[Array, " k"]
+
+    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike) -> Float[Array, " b"]:
+        """The log odds of each image; arguments and errors as of `LogPosterior`."""
+        log_p = self.log_posterior(x, t)
         within, without = (jax.nn.logsumexp(log_p, axis=-1, where=mask) for mask in (self.members, ~self.members))
         return within - without
 
-    def require(self, process: Process) -> None:
-        """Raises `InputError` if `process` is not the one that the classifier was trained on."""
-        own, other = self.process.config(), process.config()
-        if own != other:
-            raise InputError(f"this classifier was trained on images noised by {own}; its odds are not valid for {other}")
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LogRatio:
+    """log of the density of noised images of a group c with new shares of an attribute a, over that of the data, as a pytree:
+
+        log q(x_t | c) / p(x_t | c) = log sum_a [q(a | c) / p(a | c)] P(a | x_t, c),
+
+    where q(x_t | c) = sum_a q(a | c) p(x_t | c, a).
+
+    Attributes:
+        log_posterior: that of the pairs (c, a), the last fastest, C A of them.
+        log_target: log q(a | c), (C, A); -inf for a share of 0.
+    """
+
+    log_posterior: LogPosterior
+    log_target: Float[Array, "c a"]
+
+    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike, group: Int[Array, " b"]) -> Float[Array, " b"]:
+        """The log ratio of each image at its group; other arguments and errors as of `LogPosterior`."""
+        log_p = self.log_posterior(x, t).reshape(len(x), *self.log_target.shape)
+        log_shares = jax.nn.log_softmax(self.log_posterior.log_shares.reshape(self.log_target.shape), axis=-1)
+        within = jnp.take_along_axis(log_p, group[:, None, None], axis=1)[:, 0]
+        return jax.nn.logsumexp(jax.nn.log_softmax(within) + (self.log_target - log_shares)[group], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -141,6 +178,12 @@ class NoisedClassifier:
         """The shape of one image, (H, W, C)."""
         return self.config.shape
 
+    def require(self, process: Process) -> None:
+        """Raises `InputError` if `process` is not the one that the classifier was trained on."""
+        own, other = self.process.config(), process.config()
+        if own != other:
+            raise InputError(f"this classifier was trained on images noised by {own}; its odds are not valid for {other}")
+
     def members(self, values: Sequence[str]) -> tuple[bool, ...]:
         """Whether each value of the attribute is one of `values`.
 
@@ -154,15 +197,58 @@ class NoisedClassifier:
             raise InputError(f"`values` must be some but not all of {', '.join(known)}, got {', '.join(values) or 'none'}")
         return tuple(value in values for value in known)
 
+    @property
+    def log_posterior(self) -> LogPosterior:
+        """log P(value | x_t) of each value as a function of (x, t)."""
+        log_shares = jnp.log(jnp.asarray(self.shares, jnp.float32))
+        return LogPosterior(self.network, self.process, self.calibration, log_shares, self.shape)
+
     def log_odds(self, values: Sequence[str]) -> LogOdds:
         """log P(in `values` | x_t) - log P(not | x_t) as a function of (x, t).
 
         Arguments:
             values: names of values of the attribute: at least one, but not all.
         """
-        members = jnp.asarray(self.members(values))
-        log_shares = jnp.log(jnp.asarray(self.shares, jnp.float32))
-        return LogOdds(self.network, self.process, self.calibration, log_shares, members, self.shape)
+        return LogOdds(self.log_posterior, jnp.asarray(self.members(values)))
+
+    def shares_within(self, group: Attribute) -> tuple[Attribute, Float[np.ndarray, "c a"]]:
+        """The attribute a whose values this classifier joins to those of `group`, and the shares p(a | c) in the training data.
+
+        Raises:
+            InputError: it does not classify combinations of `group`, first, with another attribute.
+        """
+        start = f"{group.name}+"
+        if self.attribute.name.startswith(start) and len(self.attribute.values) % len(group.values) == 0:
+            count = len(self.attribute.values) // len(group.values)
+            names = tuple(each.removeprefix(f"{group.values[0]}+") for each in self.attribute.values[:count])
+            if count > 1 and len(set(names)) == count:
+                found = Attribute(self.attribute.name.removeprefix(start), names)
+                if product_of((group, found)) == self.attribute:
+                    shares = np.reshape(self.shares, (len(group.values), count))
+                    return found, shares / shares.sum(1, keepdims=True)
+        raise InputError(
+            f"a classifier of combinations of {group.name!r} ({', '.join(group.values)}) with another attribute is needed, as "
+            f"trained with --attribute {group.name}+OTHER; this one classifies {self.attribute.name!r} "
+            f"({', '.join(self.attribute.values)})"
+        )
+
+    def log_ratio(self, group: Attribute, target: Float[np.ndarray, "..."]) -> LogRatio:
+        """log q(x_t | c) / p(x_t | c), where the shares q of the other attribute within each value c of `group` are new, as a
+        function of (x, t, c).
+
+        Arguments:
+            group: the attribute whose combinations with another the classifier knows.
+            target: q(a | c), (C, A): at least 0, each row sums to 1.
+
+        Raises:
+            InputError: see `shares_within`; `target` is not such shares.
+        """
+        other, _ = self.shares_within(group)
+        shape = len(group.values), len(other.values)
+        if target.shape != shape or not (target >= 0).all() or not np.allclose(target.sum(1), 1, atol=1e-6):
+            raise InputError(f"`target` must be shares {shape} of at least 0, whose rows sum to 1; got {target.tolist()}")
+        with np.errstate(divide="ignore"):
+            return LogRatio(self.log_posterior, jnp.asarray(np.log(target), jnp.float32))
 
 
 def save(path: str | os.PathLike, classifier: NoisedClassifier) -> str:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Int
 from jaxdiff import interop, parallel
 from jaxdiff._console.terminal import console
 from jaxdiff.data import Attribute
+from jaxdiff.data.attributes import product_of
 from jaxdiff.errors import InputError
 from jaxdiff.fairness.fair_prompts import FairPrompts
 from jaxdiff.guidance import Clip, ClippingPolicy, Unbounded
@@ -297,9 +297,3 @@ def _of_table(fair: FairPrompts, values: tuple[str, ...]) -> tuple[Attribute, tu
     names = ("+".join(own.values[label] for own, label in zip(attributes, row, strict=True) if label >= 0) for row in fair.rows)
     found = Attribute("+".join(each.name for each in attributes), tuple(names))
     return found, tuple(range(len(attributes))), tuple(range(len(found.values)))
-
-
-def product_of(attributes: Sequence[Attribute]) -> Attribute:
-    """The product attribute: its values are the combinations of these attributes' values, joined by +, the last fastest."""
-    names = ("+".join(parts) for parts in product(*(attribute.values for attribute in attributes)))
-    return Attribute("+".join(attribute.name for attribute in attributes), tuple(names))

@@ -36,6 +36,7 @@ from sample.methods import METHODS
 from sample.modifiers import MODIFIERS
 from sample.options import Draw
 from tests.interop.folders import model_of
+from tests.sample.modifying import written_classifier
 
 MAINS = {"train": train.__main__.main, "sample": sample.__main__.main, "evaluate": evaluate.__main__.main}
 LABELS = {"without classes": 0, "with classes": 2, "with a null label": 3}
@@ -53,6 +54,7 @@ METHOD_OPTIONS = {
     "switching": ("--tau", "0.5"),
     "spectral": ("--tau", "0.7", "0.3", "--edges", "2"),
     "inpainting": ("--region", "region.png"),
+    "distribution": ("--joint-classifiers", "joint"),
 }
 UNSAFE, LABEL = ("--unsafe", "data.npz"), ("--unsafe-label", "group=round", "--strength", "0.5")
 MODIFIER_OPTIONS = {
@@ -97,6 +99,7 @@ COMMANDS: dict[str, tuple[str, tuple]] = {
     "export": ("train", ("export", "--model", "run")),
 }  # fmt: skip
 SUFFIX = {"search": ".json", "likelihood": ".json"}
+HAIR = Attribute("hair", ("long", "short"))
 QUICK = {
     "draw vanilla", "draw switching", "draw fair_diffusion", "draw under classifier_free", "draw under safe",
     "draw under autoguidance", "draw png", "search", "search objective", "sweep", "likelihood", "memorization", "export",
@@ -199,6 +202,7 @@ def kind(tmp_path_factory):
         given = {"images": images, "labels": texts, "attributes": ["group", "hair"]}
         np.savez(folder / "data.npz", **given, split=np.repeat(["train", "test"], [130, 110]))
         Image.fromarray(np.eye(SIZE, dtype=np.uint8) * 255).save(folder / "region.png")
+        written_classifier(folder / "joint", models.load(folder / "run").process, HAIR, channels, size)
         return folder
 
     return made

@@ -174,12 +174,60 @@ def test_weights_and_sets_are_arguments_of_a_program(untrained, rng):
     assert len(traced) == 1 and not np.allclose(answers[0], answers[2])
 
 
+PAIRS = Attribute("tone+hat", ("dark+no", "dark+yes", "light+no", "light+yes"))
+PAIR_SHARES = np.array([[0.4, 0.1], [0.2, 0.3]])
+TONES = Attribute("tone", ("dark", "light"))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> NoisedClassifier:
+    """An untrained classifier of combinations of two attributes."""
+    config = dataclasses.replace(CONFIG, values=4)
+    made, rng = jax.eval_shape(partial(noised_classifier, config), jax.random.key(0)), np.random.default_rng(1)
+    weights = jax.tree.map(lambda w: jnp.asarray(0.4 * rng.standard_normal(w.shape, np.float32)), made.weights)
+    shares = tuple(PAIR_SHARES.ravel().tolist())
+    described = {"config": config, "attribute": PAIRS, "shares": shares, "calibration": Calibration.identity(4)}
+    return dataclasses.replace(classifier_of(weights, made.structure), **described)
+
+
+def test_the_ratio_of_densities_is_that_of_the_posteriors_within_a_group(pairs, rng):
+    """sum_a q(a | c) / p(a | c) P(c, a | x) / P(c | x), from the odds of each combination; own shares change nothing."""
+    other, within = pairs.shares_within(TONES)
+    assert other == Attribute("hat", ("no", "yes"))
+    np.testing.assert_allclose(within, [[0.8, 0.2], [0.4, 0.6]])
+    x, t = rng.standard_normal((6, SIZE, SIZE, 1), np.float32), np.linspace(0.1, 0.9, 6).astype(np.float32)
+    group, target = np.array([0, 1, 0, 1, 1, 0], np.int32), np.array([[0.3, 0.7], [1.0, 0.0]])
+    posterior = scipy.special.expit(
+        np.stack([np.asarray(evaluated(pairs.log_odds((value,)), x, t), np.float64) for value in PAIRS.values], 1)
+    ).reshape(6, 2, 2)
+    of_group = posterior[np.arange(6), group]
+    wanted = np.log(((target / within)[group] * of_group / of_group.sum(1, keepdims=True)).sum(1))
+    np.testing.assert_allclose(pairs.log_ratio(TONES, target)(jnp.asarray(x), t, jnp.asarray(group)), wanted, atol=1e-4)
+    assert np.ptp(wanted) > 0.1
+    same = pairs.log_ratio(TONES, within)(jnp.asarray(x), t, jnp.asarray(group))
+    np.testing.assert_allclose(same, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda pairs, single: single.shares_within(TONES), "needed, as trained with .*tone.OTHER; this one classifies 'tone'"),
+        (lambda pairs, single: pairs.shares_within(Attribute("tone", ("light", "dark"))), "this one classifies 'tone.hat'"),
+        (lambda pairs, single: pairs.shares_within(Attribute("hat", ("no", "yes"))), "combinations of 'hat'"),
+        (lambda pairs, single: pairs.log_ratio(TONES, np.array([[0.3, 0.6], [1.0, 0.0]])), "whose rows sum to 1"),
+        (lambda pairs, single: pairs.log_ratio(TONES, np.array([0.3, 0.7])), r"must be shares \(2, 2\)"),
+    ],
+)
+def test_other_groups_and_shares_are_refused(pairs, untrained, ask, message):
+    with pytest.raises(InputError, match=message):
+        ask(pairs, untrained)
+
+
 def test_images_of_another_process_are_refused(untrained):
-    log_odds = untrained.log_odds(("light",))
-    log_odds.require(vp_cosine())
+    untrained.require(vp_cosine())
     for other in (vp_linear(), vp_cosine(offset=0.01)):
         with pytest.raises(InputError, match=f"trained on images noised by .*vp_cosine.*{other.name}"):
-            log_odds.require(other)
+            untrained.require(other)
 
 
 @pytest.mark.parametrize(

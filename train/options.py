@@ -200,7 +200,7 @@ class ClassifierOptions(ImageOptions):
     """
 
     attribute: str = field(kw_only=True)
-    """Attribute to predict."""
+    """Attribute to predict, or several joined by +: every combination of their values is then a value."""
     model: Path | None = None
     """Trained model to use the classifier with; sets process, image size and channels."""
     weight_decay: NonNegative = 0.05

@@ -8,6 +8,7 @@ from jaxdiff import parallel
 from jaxdiff._console.dry_run import simulate_devices
 from jaxdiff._console.reading import show_data
 from jaxdiff.data import Source, open_data, require_two_values, verify
+from jaxdiff.data.view import Joined
 from jaxdiff.errors import InputError
 
 from . import classifier, diffusion, loop, series
@@ -37,8 +38,11 @@ def train_classifier(options: ClassifierOptions) -> None:
     """Trains a classifier of noised images; exits with the status of the training."""
     mesh = join(options)
     size, channels, process = parallel.run_on_all(lambda: classifier.context(options))
+    names = tuple(options.attribute.split("+"))
+    if len(set(names)) < len(names):
+        raise InputError(f"--attribute joins different attributes by +, got {options.attribute}")
     source, *held_out = parallel.run_on_all(
-        lambda: [_open(options, size, channels, (options.attribute,), split) for split in ("train", "validation", "test")]
+        lambda: [_open_joined(options, size, channels, names, split) for split in ("train", "validation", "test")]
     )
     for each in (source, *held_out):
         show_data(each)
@@ -76,3 +80,11 @@ def _open(
 ) -> Source:
     """A split of the data with the attributes of these names (None: all)."""
     return open_data(options.data, split=split, size=size, channels=channels, attributes=names, **options.reading)
+
+
+def _open_joined(
+    options: ClassifierOptions, size: tuple[int, int], channels: int | None, names: tuple[str, ...], split: str
+) -> Source:
+    """A split of the data with one attribute, that of this name or the product of several."""
+    source = _open(options, size, channels, names, split)
+    return Joined(source) if len(names) > 1 else source

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from jaxdiff.bounds import shortened
@@ -62,3 +63,9 @@ def find(attributes: Sequence[Attribute], name: str) -> int:
     if name not in names:
         raise InputError(f"unknown attribute {name!r}; known attributes: {', '.join(names) or 'none'}")
     return names.index(name)
+
+
+def product_of(attributes: Sequence[Attribute]) -> Attribute:
+    """The product attribute: its values are the combinations of these attributes' values, joined by +, the last fastest."""
+    names = ("+".join(parts) for parts in product(*(attribute.values for attribute in attributes)))
+    return Attribute("+".join(attribute.name for attribute in attributes), tuple(names))

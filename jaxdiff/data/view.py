@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from jaxdiff.data.attributes import find
+from jaxdiff.data.attributes import find, product_of
 from jaxdiff.data.images import fit, fit_region, height_width, with_channels
 from jaxdiff.data.source import Source, collect
 from jaxdiff.errors import InputError
@@ -90,3 +90,17 @@ class View(Source):
                 f"{self._first[0]} x {self._first[1]}; without `size` all images must have the same size"
             )
         return image
+
+
+class Joined(View):
+    """The elements of a source with a single attribute, the product of all of its own (see `product_of`).
+
+    Arguments:
+        source: the source, with one attribute or more, and a label of each for every element.
+    """
+
+    def __init__(self, source: Source):
+        super().__init__(source)
+        sizes = [len(each.values) for each in source.attributes]
+        self.attributes = (product_of(source.attributes),)
+        self.labels = np.ravel_multi_index(tuple(source.labels.T), sizes).astype(np.int32)[:, None]

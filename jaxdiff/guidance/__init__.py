@@ -7,6 +7,7 @@ from jaxdiff.guidance.classifier_free import ClassifierFree, classifier_free
 from jaxdiff.guidance.clipping import Clipped, clipped
 from jaxdiff.guidance.clipping_policy import Clip, ClippingPolicy, DynamicThresholding, Unbounded
 from jaxdiff.guidance.constrained import Constrained, ExactConditions, constrained
+from jaxdiff.guidance.density_ratio import DensityRatio, density_ratio
 from jaxdiff.guidance.interval import Interval, interval
 from jaxdiff.guidance.masked import Masked, masked
 from jaxdiff.guidance.minimal import Minimal, minimal
@@ -35,6 +36,7 @@ __all__ = [
     "Clipped",
     "ClippingPolicy",
     "Constrained",
+    "DensityRatio",
     "DynamicThresholding",
     "ExactConditions",
     "Guidance",
@@ -66,6 +68,7 @@ __all__ = [
     "classifier_odds",
     "clipped",
     "constrained",
+    "density_ratio",
     "dynamic_negative",
     "dynamic_thresholding",
     "interval",

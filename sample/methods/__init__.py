@@ -2,6 +2,7 @@
 
 from ..registry import Method
 from .balanced import Balanced
+from .distribution import Distribution
 from .editing import Editing
 from .fair_diffusion import FairDiffusion
 from .fair_instruction import FairInstruction
@@ -32,6 +33,7 @@ METHODS: dict[str, type[Method]] = {
         Spectral,
         Minimal,
         Projected,
+        Distribution,
         Inpainting,
     )
 }

@@ -1,12 +1,10 @@
 """Balanced labels: the other attributes of an image drawn from marginals, whatever its group."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
-from jaxdiff.errors import InputError
-
+from ._marginals import WithMarginals
 from ._others import NeedsOthers
 
 STREAM = 4_000
@@ -14,7 +12,7 @@ STREAM = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balanced(NeedsOthers):
+class Balanced(WithMarginals, NeedsOthers):
     """See `about`. The values drawn are a function of seed and index of an image, and recorded as labels of the set."""
 
     name: ClassVar[str] = "balanced"
@@ -23,31 +21,13 @@ class Balanced(NeedsOthers):
     )
     labels_all: ClassVar[bool] = True
 
-    marginals: tuple[str, ...] = ()
-    """Shares of the values of other attributes, each as glasses=0.7,0.3; by default equal."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if len(self._given) < len(self.marginals):
-            raise InputError(f"--marginals takes each attribute once, got {' '.join(self.marginals)}")
-
-    @cached_property
-    def _given(self) -> Mapping[str, tuple[float, ...]]:
-        """The shares given for attributes, by name."""
-        return dict(map(_parsed, self.marginals))
-
     def shares(self, chosen: Any) -> dict[str, tuple[float, ...]]:
         """The shares from which each of the other attributes is drawn, by name.
 
         Raises:
             InputError: there are no others, or --marginals does not fit them.
         """
-        others = self.others(chosen)
-        for name, shares in self._given.items():
-            if len(shares) != others.get(name):
-                takes = ", ".join(f"{other} ({count} values)" for other, count in others.items())
-                raise InputError(f"--marginals takes shares of {takes}; got {len(shares)} of {name!r}")
-        return {name: self._given.get(name, (1 / count,) * count) for name, count in others.items()}
+        return self.completed({name: (1 / count,) * count for name, count in self.others(chosen).items()})
 
     def fits(self, chosen: Any) -> None:
         """Raises `InputError` as `shares`."""
@@ -84,15 +64,3 @@ class Balanced(NeedsOthers):
     def caption(self) -> str:
         """See `Method.caption`."""
         return "$own throughout, other attributes drawn"
-
-
-def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
-    """The name and the shares of `glasses=0.7,0.3`."""
-    name, _, listed = text.partition("=")
-    try:
-        shares = tuple(map(float, listed.split(",")))
-    except ValueError:
-        shares = ()
-    if not name or not shares or not all(share >= 0 for share in shares) or not abs(sum(shares) - 1) < 1e-6:
-        raise InputError(f"--marginals takes shares of at least 0 that sum to 1, as glasses=0.7,0.3; got {text}")
-    return name, shares

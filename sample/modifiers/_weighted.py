@@ -74,6 +74,5 @@ class Weighted(WithLabels, Guard):
                 f"--unsafe images by it; got {', '.join(wanted) or 'neither'}"
             )
         unsafe = chosen_values(wanted[attribute], classifier.attribute.values, attribute)
-        log_odds = classifier.log_odds(unsafe)
-        log_odds.require(process)
-        return guidance.classifier_odds(log_odds), classifier.fingerprint
+        classifier.require(process)
+        return guidance.classifier_odds(classifier.log_odds(unsafe)), classifier.fingerprint

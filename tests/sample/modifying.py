@@ -1,18 +1,26 @@
 """What the tests of methods and modifiers share: options that turn each modifier on, and samples drawn under them."""
 
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxdiff import classifier as classifiers
 from jaxdiff import editing
 from jaxdiff import model as models
+from jaxdiff.calibration import Calibration
+from jaxdiff.classifier import NoisedClassifier
+from jaxdiff.data import Attribute
+from jaxdiff.data.attributes import product_of
 from jaxdiff.errors import InputError
-from jaxdiff.models.network import Network
+from jaxdiff.models.classifier import ClassifierConfig
+from jaxdiff.models.network import Network, noised_classifier
+from jaxdiff.process import vp_cosine
 from jaxdiff.solvers import DDIM, driver, sample
 from sample.command_line import made
 from sample.drawing import Drawing
@@ -62,6 +70,8 @@ def options_of(folder, weaker=None, method="vanilla", modifiers=(), number=0, **
     options = {"solver": "ddim", "steps": STEPS, "count": 4, "batch_size": 4, **METHOD_OPTIONS.get(method, {})}
     if method == "inpainting":
         options["region"] = region_file()
+    if method == "distribution":
+        options["joint_classifiers"] = (joint_classifier(),)
     for name in modifiers:
         options |= VALUES[name][number]
         options |= {"guide": weaker} if name == "autoguidance" else {}
@@ -76,6 +86,30 @@ def region_file() -> Path:
     white[SIZE // 2 :, : SIZE // 2] = 255
     Image.fromarray(white).save(path)
     return path
+
+
+@cache
+def joint_classifier(name="hair", values=("dark", "fair", "red"), seed=0) -> Path:
+    """The folder of an untrained classifier of `group` and another attribute, in a folder that goes with the process."""
+    return written_classifier(Path(_FOLDER.name) / f"{name}-{seed}", vp_cosine(), Attribute(name, values), seed=seed)
+
+
+def written_classifier(folder: Path, process, other: Attribute, channels=3, size=SIZE, seed=0) -> Path:
+    """The folder, with an untrained classifier of `group` and another attribute, whose answers are not those of its prior."""
+    attribute = product_of((Attribute("group", ("square", "round")), other))
+    count, rng = len(attribute.values), np.random.default_rng(seed)
+    config = ClassifierConfig(
+        size=size, channels=channels, values=count, base=8, multipliers=(1,), blocks=0, attention=(), head_channels=8,
+        dropout=0.0, stem=2,
+    )  # fmt: skip
+    shapes = jax.eval_shape(partial(noised_classifier, config), jax.random.key(0))
+    weights = jax.tree.map(lambda leaf: jnp.asarray(0.5 * rng.standard_normal(leaf.shape, np.float32)), shapes.weights)
+    network, shares = Network(weights, shapes.structure), rng.dirichlet([2] * count)
+    calibration, training = Calibration.identity(count), {"step": 1}
+    classifiers.save(
+        folder, NoisedClassifier(config, network, process, attribute, tuple(shares.tolist()), calibration, training)
+    )
+    return folder
 
 
 def drawing_of(options: Draw) -> Drawing:

@@ -9,6 +9,7 @@ import train.loop
 from jaxdiff import load_classifier
 from jaxdiff import model as models
 from jaxdiff.conditions import Unconditional
+from jaxdiff.data import Attribute, load_arrays
 from jaxdiff.models.config import UNetConfig
 from jaxdiff.presets import PRESETS, Preset
 from jaxdiff.spaces import Pixels
@@ -55,6 +56,28 @@ def test_a_classifier_takes_the_shape_of_its_model(trained, save_model, tmp_path
     assert classifier.shape == (8, 12, 1)
     odds = classifier.log_odds(("0",))(jnp.zeros((2, 8, 12, 1)), 0.5)
     assert odds.shape == (2,) and np.isfinite(odds).all()
+
+
+def test_a_classifier_takes_combinations_of_attributes(trained, tmp_path, monkeypatch, capsys):
+    """Names, labels and shares of the product of two attributes, in all splits."""
+    labels = np.stack([np.arange(360) % 2, np.arange(360) // 2 % 3], 1)
+    with np.load(tmp_path / "data.npz") as held:
+        np.savez(tmp_path / "data.npz", **{**held, "labels": labels, "attributes": ["group", "hat"]})
+    started = []
+    monkeypatch.setattr(train.loop, "train", lambda options, task, source, mesh: started.append((task, source)) or 0)
+    asked = ("classifier", "--data", "data.npz", "--size", "8x12", "--channels", "4", "--out", "odds", "--attribute")
+    assert trained(*asked, "hat+group") == 0
+    ((task, source),) = started
+    for each, part in ((source, slice(120)), *zip(task.held_out.values(), (slice(120, 240), slice(240, 360)), strict=True)):
+        (attribute,) = each.attributes
+        assert attribute == Attribute("hat+group", ("0+0", "0+1", "1+0", "1+1", "2+0", "2+1"))
+        np.testing.assert_array_equal(each.labels[:, 0], 2 * labels[part, 1] + labels[part, 0])
+        assert load_arrays(each, count=3)[0].shape == (3, 8, 12, 4)
+    np.testing.assert_allclose(task.objective.shares, [1 / 6] * 6)
+    assert trained(*asked, "hat+hat") == 2
+    assert "--attribute joins different attributes by +, got hat+hat" in " ".join(capsys.readouterr().err.split())
+    assert trained(*asked, "hat+age") == 2
+    assert "unknown attribute 'age'; it has group, hat" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
