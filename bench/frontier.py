@@ -21,12 +21,14 @@ class Setting(NamedTuple):
         options: its options.
         every: whether it needs a model that knows all attributes, instead of the label alone.
         region: options of `jaxdiff sample region`, whose region it needs; None for none.
+        joint: whether it needs a classifier of noised images for `JOINT`.
     """
 
     method: str
     options: tuple[str, ...] = ()
     every: bool = False
     region: tuple[str, ...] | None = None
+    joint: bool = False
 
 
 def _none(tau: float, scale: float = 1.0) -> Setting:
@@ -55,6 +57,10 @@ SETTINGS: Mapping[str, Setting] = {
         f"projected, {strength:g}": Setting("projected", ("--label-strength", f"{strength:g}"), every=True)
         for strength in (1, 2)
     },
+    **{
+        f"distribution, {strength:g}": Setting("distribution", ("--distribution-strength", f"{strength:g}"), joint=True)
+        for strength in (1, 1.5)
+    },
     **{f"no label until {tau:g}": _none(tau) for tau in (0.5, 0.6, 0.7, 0.8)},
     **{f"no label until {tau:g}, scale 3": _none(tau, 3.0) for tau in (0.5, 0.6, 0.7)},
     **{f"minimal, {least:g}": _minimal(least) for least in (0.3, 0.45)},
@@ -65,6 +71,8 @@ SETTINGS: Mapping[str, Setting] = {
 """What is drawn, by the name in the table."""
 ATTRIBUTES = ("hair", "beard", "glasses", "hair_color", "lipstick", "smile", "background", "skin")
 """The other attributes of embedded faces."""
+JOINT = "group+hair+beard+glasses+hair_color+lipstick"
+"""The label and the attributes that go with it, which the classifier of noised images predicts together."""
 MEASURES: Mapping[str, tuple[str, ...]] = {
     "label accuracy": ("retention", "overall"),
     "mean difference": ("parity", "mean", "value"),
@@ -140,6 +148,8 @@ def _report(options: Frontier, model: int, seed: int) -> list[dict[str, Any]]:
         how = ("--solver", options.solver, "--steps", options.solver_steps, "--count", options.count, "--seed", seed)
         if setting.region is not None:
             how += ("--region", _region(options, trained, setting.region))
+        if setting.joint:
+            how += ("--joint-classifiers", _classifier(options, trained, model))
         drawn(folder, "--model", trained, "--attribute", "group", "--method", setting.method, *setting.options, *how)
         folders.append(folder)
     report = options.out / "reports" / f"model-{model}-seed-{seed}"
@@ -154,6 +164,17 @@ def _trained(options: Frontier, model: int, *, every: bool) -> Path:
     steps = () if options.train_steps is None else ("--steps", options.train_steps)
     if not (folder / "done").exists():
         run("train", "--preset", "tiny", "--data", "embedded", "--attributes", "group", *(ATTRIBUTES if every else ()),
+            "--seed", model, *steps, "--out", folder)  # fmt: skip
+        (folder / "done").touch()
+    return folder
+
+
+def _classifier(options: Frontier, trained: Path, model: int) -> Path:
+    """The folder of the classifier of combinations for a model's process, trained unless it is there."""
+    folder = options.out / "runs" / f"joint-{model}"
+    steps = () if options.train_steps is None else ("--steps", options.train_steps)
+    if not (folder / "done").exists():
+        run("train", "classifier", "--preset", "tiny", "--data", "embedded", "--attribute", JOINT, "--model", trained,
             "--seed", model, *steps, "--out", folder)  # fmt: skip
         (folder / "done").touch()
     return folder

@@ -27,8 +27,8 @@ class Distribution(WithMarginals):
     extrapolates: ClassVar[bool] = True
 
     joint_classifiers: tuple[Path, ...] = ()
-    """Classifiers of noised images for combinations of --attribute with another attribute: folders of runs of `jaxdiff train
-    classifier --attribute group+glasses`."""
+    """Classifiers of noised images for combinations of --attribute with other attributes: folders of runs of `jaxdiff train
+    classifier --attribute group+glasses`. The ratios of several are multiplied."""
     distribution_strength: NonNegative = 1.0
     """Strength of the guidance; 1 is exact for exact classifiers, 0 is `vanilla`."""
     classifiers: Any = field(default=(), metadata=INTERNAL)
