@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxdiff import process as processes
 from jaxdiff import weight_file
@@ -141,12 +141,16 @@ class LogRatio:
     log_posterior: LogPosterior
     log_target: Float[Array, "c a"]
 
-    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike, group: Int[Array, " b"]) -> Float[Array, " b"]:
-        """The log ratio of each image at its group; other arguments and errors as of `LogPosterior`."""
+    def __call__(self, x: Float[Array, "b h w c"], t: ArrayLike, group: Float[Array, "b g"]) -> Float[Array, " b"]:
+        """The log ratio of each image; arguments and errors as of `LogPosterior`, and
+
+        Arguments:
+            group: the group of each image, one-hot (B, C); zeros for none, whose log ratio is 0.
+        """
         log_p = self.log_posterior(x, t).reshape(len(x), *self.log_target.shape)
         log_shares = jax.nn.log_softmax(self.log_posterior.log_shares.reshape(self.log_target.shape), axis=-1)
-        within = jnp.take_along_axis(log_p, group[:, None, None], axis=1)[:, 0]
-        return jax.nn.logsumexp(jax.nn.log_softmax(within) + (self.log_target - log_shares)[group], axis=-1)
+        of_groups = jax.nn.logsumexp(jax.nn.log_softmax(log_p) + self.log_target - log_shares, axis=-1)
+        return (group * of_groups).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,7 @@ class NoisedClassifier:
 
     def log_ratio(self, group: Attribute, target: Float[np.ndarray, "..."]) -> LogRatio:
         """log q(x_t | c) / p(x_t | c), where the shares q of the other attribute within each value c of `group` are new, as a
-        function of (x, t, c).
+        function of (x, t, c), where c is one-hot.
 
         Arguments:
             group: the attribute whose combinations with another the classifier knows.

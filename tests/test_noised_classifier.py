@@ -202,10 +202,11 @@ def test_the_ratio_of_densities_is_that_of_the_posteriors_within_a_group(pairs, 
     ).reshape(6, 2, 2)
     of_group = posterior[np.arange(6), group]
     wanted = np.log(((target / within)[group] * of_group / of_group.sum(1, keepdims=True)).sum(1))
-    np.testing.assert_allclose(pairs.log_ratio(TONES, target)(jnp.asarray(x), t, jnp.asarray(group)), wanted, atol=1e-4)
+    np.testing.assert_allclose(pairs.log_ratio(TONES, target)(jnp.asarray(x), t, jnp.eye(2)[group]), wanted, atol=1e-4)
     assert np.ptp(wanted) > 0.1
-    same = pairs.log_ratio(TONES, within)(jnp.asarray(x), t, jnp.asarray(group))
+    same = pairs.log_ratio(TONES, within)(jnp.asarray(x), t, jnp.eye(2)[group])
     np.testing.assert_allclose(same, 0, atol=1e-5)
+    np.testing.assert_array_equal(pairs.log_ratio(TONES, target)(jnp.asarray(x), t, jnp.zeros((6, 2))), 0)  # of no group
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ class Labels(ConditionEncoder):
             row[starts[column] + attribute.index(value)] = 1
         return lambda conditions: jax.tree.map(lambda condition: jnp.where(replaced, row, condition), conditions)
 
+    def weights_of(self, columns: Sequence[int]) -> "LabelWeights":
+        """A function that gives, of a condition, the weights of the combinations of the attributes at these positions."""
+        starts = np.cumsum([0, *(count + 1 for count in self.values)])
+        return LabelWeights(tuple((int(starts[column]), self.values[column]) for column in columns))
+
     def attribute(self, name: str) -> tuple[int, Attribute]:
         """Position and description of an attribute; see `ConditionEncoder.attribute`."""
         position = find(self.attributes, name)
@@ -64,6 +69,25 @@ class Labels(ConditionEncoder):
     def config(self) -> dict[str, Any]:
         named = [[attribute.name, list(attribute.values)] for attribute in self.attributes]
         return {"name": self.name, "attributes": named, "has_null": self.has_null}
+
+
+@dataclass(frozen=True)
+class LabelWeights:
+    """The weights of the combinations of some attributes in a condition, see `Labels.weights_of`.
+
+    Attributes:
+        places: the first column of each attribute in the condition, and its number of values.
+    """
+
+    places: tuple[tuple[int, int], ...]
+
+    def __call__(self, condition: Float[Array, "b w"]) -> Float[Array, "b g"]:
+        """The product of the weights of the values, (B, K_1 K_2 ...), the last attribute's fastest; 0 under the null label."""
+        found = jnp.ones((len(condition), 1), condition.dtype)
+        for start, count in self.places:
+            weights = condition[:, start : start + count]
+            found = (found[:, :, None] * weights[:, None]).reshape(len(condition), -1)
+        return found
 
 
 def check_labels(labels: Any, values: Sequence[int], null: bool = True) -> None:

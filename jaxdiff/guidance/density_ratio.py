@@ -1,7 +1,7 @@
 """Guidance by the gradient of a density ratio, as classifier guidance is: samples of p(x) r(x) in place of p(x)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -24,11 +24,12 @@ class DensityRatio(Guidance):
     log_ratios: tuple[Callable, ...]
     strength: Float[Array, ""]
     process: Process
+    given: Callable | None = field(metadata={"static": True})
 
     def guide(self, denoise: Callable, x: Float[Array, "b ..."], t: ArrayLike, condition: Any) -> Float[Array, "b ..."]:
         """x0 + strength sigma² / alpha grad log r."""
-        inner, given = condition
-        x0 = denoise(x, t, inner)
+        x0 = denoise(x, t, condition)
+        given = condition if self.given is None else self.given(condition)
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
 
         def moved(x0):
@@ -41,7 +42,12 @@ class DensityRatio(Guidance):
 
 
 def density_ratio(
-    denoise: Callable, process: Process, log_ratios: Sequence[Callable], *, strength: ArrayLike = 1.0
+    denoise: Callable,
+    process: Process,
+    log_ratios: Sequence[Callable],
+    *,
+    strength: ArrayLike = 1.0,
+    given: Callable | None = None,
 ) -> DensityRatio:
     """Samples from p(x | c) r(x, c), by the gradient of log r at noised samples:
 
@@ -56,18 +62,19 @@ def density_ratio(
     Several ratios are multiplied: with those of several attributes, the result is exact if these are independent of each other
     given c and x_t.
 
-    The guided denoiser takes a pair (condition, given): the condition of the denoiser inside, and what the ratios take. One
-    evaluation of the denoiser, and one of each ratio with its gradient.
+    The guided denoiser takes the condition of the denoiser inside. A step evaluates it once, and each ratio with its gradient.
 
     Arguments:
         denoise: the denoiser inside.
         process: the forward process.
-        log_ratios: pytrees, each called as `log_ratio(x, t, given)` for log r_t, (B,), with t of shape (B,).
+        log_ratios: pytrees, each called as `log_ratio(x, t, c)` for log r_t, (B,), with t of shape (B,).
         strength: at least 0; 0 is the denoiser inside, bit for bit.
+        given: a function of the condition that gives c; hashable, since a program is compiled for it. None: c is the condition.
 
     Raises:
         InputError: there is no ratio, or the strength is below 0.
     """
     if not log_ratios:
         raise InputError("`log_ratios` must be one or more functions, got none")
-    return DensityRatio(as_denoiser(denoise), tuple(map(as_denoiser, log_ratios)), at_least_zero("strength", strength), process)
+    ratios = tuple(map(as_denoiser, log_ratios))
+    return DensityRatio(as_denoiser(denoise), ratios, at_least_zero("strength", strength), process, given)

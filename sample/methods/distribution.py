@@ -43,6 +43,10 @@ class Distribution(WithMarginals):
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
         """The set, with the classifiers read and the shares checked before anything is drawn."""
         from jaxdiff import load_classifier, parallel
+        from jaxdiff.conditions.labels import Labels
+
+        if not isinstance(chosen.model.conditions, Labels):
+            raise InputError("--method distribution needs a model conditioned on labels, and this one takes prompts")
 
         # every process reads them, so that all fail together
         read = parallel.run_on_all(lambda: tuple(map(load_classifier, self.joint_classifiers)))
@@ -77,10 +81,8 @@ class Distribution(WithMarginals):
         return self.completed(default)
 
     def condition(self, plan: Any, indices: Any, ends: Any) -> Any:
-        """The image's own condition, and its label."""
-        import numpy as np
-
-        return plan.own(ends), np.asarray(plan.chosen.values, np.int32)[ends]
+        """The image's own condition."""
+        return plan.own(ends)
 
     def around(self, denoise: Callable, drawing: Any, indices: Any = None, ends: Any = None) -> Callable:
         """The denoiser with distribution guidance."""
@@ -94,7 +96,9 @@ class Distribution(WithMarginals):
             classifier.log_ratio(chosen.attribute, np.broadcast_to(shares, (count, len(shares))))
             for classifier, shares in zip(self.classifiers, self.targets(chosen).values(), strict=True)
         ]
-        return guidance.density_ratio(denoise, chosen.model.process, ratios, strength=self.distribution_strength)
+        of_group = chosen.model.conditions.weights_of(chosen.columns)
+        strength = self.distribution_strength
+        return guidance.density_ratio(denoise, chosen.model.process, ratios, strength=strength, given=of_group)
 
     def settings(self, plan: Any) -> dict[str, Any]:
         """Strength and shares, and the fingerprint of each classifier."""

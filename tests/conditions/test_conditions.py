@@ -19,6 +19,15 @@ def test_labels_are_one_hot_and_the_null_label_comes_last_of_each_attribute():
     np.testing.assert_array_equal(Labels((GROUP,)).encode(np.array([1, -1])), [[0, 1, 0], [0, 0, 1]])
 
 
+def test_the_weights_of_combinations_are_read_from_a_condition():
+    rows = BOTH.encode(np.array([[0, 2], [-1, 0], [1, 1]]))
+    np.testing.assert_array_equal(BOTH.weights_of([0])(rows), [[1, 0], [0, 0], [0, 1]])
+    both = np.array([[0, 0, 1, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 1, 0]])
+    np.testing.assert_array_equal(BOTH.weights_of([0, 1])(rows), both)
+    turned = both.reshape(3, 2, 3).swapaxes(1, 2).reshape(3, 6)
+    np.testing.assert_array_equal(BOTH.weights_of([1, 0])(rows), turned)
+
+
 def test_without_a_null_label_every_label_must_be_given():
     strict = Labels((GROUP,), has_null=False)
     np.testing.assert_array_equal(strict.encode(np.array([0, 1])), [[1, 0, 0], [0, 1, 0]])

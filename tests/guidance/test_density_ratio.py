@@ -29,7 +29,8 @@ class Exact:
     target: jax.Array
     process: Process
 
-    def __call__(self, x, t, group):
+    def __call__(self, x, t, labels):
+        group = labels[:, 0]
         alpha, sigma = self.process.alpha(t)[:, None], self.process.sigma(t)[:, None]
         middle = self.ratio * jnp.asarray([-1.0, 1.0])
         density = -0.5 * jnp.square(x[:, 1:] - alpha * middle) / (alpha**2 * STD**2 + sigma**2)
@@ -47,7 +48,7 @@ class Tilt:
     slope: jax.Array
     process: Process
 
-    def __call__(self, x, t, given):
+    def __call__(self, x, t, condition):
         alpha, sigma = self.process.alpha(t), self.process.sigma(t)
         spread = alpha**2 * self.std**2 + sigma**2
         return self.slope * (self.mean + alpha * self.std**2 / spread * (x[:, 0] - alpha * self.mean))
@@ -77,7 +78,7 @@ def test_a_tilted_gaussian_is_a_shifted_one_by_every_process(doubles, process):
     x = x * process.scale(t)[:, None]
     for ratios in ([tilt(2.0)], [tilt(0.5), tilt(1.5)]):
         led = guidance.density_ratio(plain, process, ratios)
-        np.testing.assert_allclose(led(x, t, (jnp.zeros(7, int), None)), wanted(x, t, jnp.zeros(7, int)), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(led(x, t, jnp.zeros(7, int)), wanted(x, t, jnp.zeros(7, int)), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0, 10.0])
@@ -85,7 +86,7 @@ def test_other_attributes_have_the_shares_in_every_group(ratio):
     """Shares within binomial intervals of 99.9 %, labels kept, moments of both parts, at every scale of the other attribute."""
     target = (0.7, 0.3)
     x, plain = (
-        drawn(of_mixture(ratio, target, strength), (rows(OWN, -1), OWN), solver=DDIM(120, eta=1.0, spacing="log_snr"))
+        drawn(of_mixture(ratio, target, strength), rows(OWN, -1), solver=DDIM(120, eta=1.0, spacing="log_snr"))
         for strength in (1.0, 0.0)
     )
     low, high = binom.interval(0.999, N // 2, target[1])
@@ -99,7 +100,7 @@ def test_other_attributes_have_the_shares_in_every_group(ratio):
 
 
 def test_a_share_of_0_is_never_drawn():
-    x = drawn(of_mixture(2.0, (1.0, 0.0)), (rows(OWN, -1), OWN))
+    x = drawn(of_mixture(2.0, (1.0, 0.0)), rows(OWN, -1))
     assert (x[:, 1] < 0).all() and abs(x[:, 1].mean() + 2) < 0.01
 
 
@@ -107,11 +108,11 @@ def test_strength_0_is_the_denoiser_inside_bit_for_bit_and_a_number_compiles_not
     solver, condition = DDIM(6), rows(OWN, -1)
     off, half = (of_mixture(2.0, (0.7, 0.3), strength) for strength in (0.0, 0.5))
     exact = TwoAttributes(jnp.asarray(2.0), PROCESS)
-    found = drawn(off, (condition, OWN), solver)
+    found = drawn(off, condition, solver)
     np.testing.assert_array_equal(found, drawn(exact, condition, solver))
     programs = _sample._cache_size()
-    assert np.abs(drawn(half, (condition, OWN), solver) - found).max() > 0.1
-    assert np.isfinite(drawn(of_mixture(2.0, (0.2, 0.8), 3.0), (condition, OWN), solver)).all()
+    assert np.abs(drawn(half, condition, solver) - found).max() > 0.1
+    assert np.isfinite(drawn(of_mixture(2.0, (0.2, 0.8), 3.0), condition, solver)).all()
     assert _sample._cache_size() == programs
     assert evaluations(half, PROCESS, solver) == 6
 

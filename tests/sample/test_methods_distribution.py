@@ -39,8 +39,9 @@ def by_hand(folder, group):
     model = models.load(folder)
     targets = {"hair": np.array([OF_DATA, OF_DATA]), "hat": np.array([[0.2, 0.8], [0.2, 0.8]])}
     ratios = [load_classifier(PATHS[name]).log_ratio(GROUP, target) for name, target in targets.items()]
-    led = guidance.clipped(guidance.density_ratio(model.denoise, model.process, ratios, strength=1.5))
-    condition = model.conditions.encode(group[:, None]), group
+    of_group = lambda condition: condition[:, :2]  # noqa: E731  # the third column is the null label's
+    led = guidance.clipped(guidance.density_ratio(model.denoise, model.process, ratios, strength=1.5, given=of_group))
+    condition = model.conditions.encode(group[:, None])
     x = sample(led, model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0), condition=condition)
     return np.asarray(x)
 
