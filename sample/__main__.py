@@ -9,7 +9,7 @@ from functools import partial
 
 from jaxdiff._console.commands import Command, Program
 
-from . import edit_options, region_options, table_options
+from . import edit_options, table_options, unlabelled_options
 from .attack_options import Attack
 from .command_line import elsewhere, tables
 from .options import Draw, Search, Sweep
@@ -38,7 +38,15 @@ OPTIONS = Program(
         for name, (command, about) in COMMANDS.items()
     }
     | {
-        "region": Command("find where in images a label shows", "region_options:Region", "work:region", region_options.tables),
+        "region": Command(
+            "find where in images a label shows", "region_options:Region", "work:region", unlabelled_options.tables
+        ),
+        "subspace": Command(
+            "find the directions of what goes with a label",
+            "subspace_options:Subspace",
+            "work:subspace",
+            unlabelled_options.tables,
+        ),
         "impute": Command(
             "fill the missing values of a table of time series", "table_options:Impute", "work:impute", table_options.tables
         ),

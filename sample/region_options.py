@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from jaxdiff.bounds import Bounds, Seed, Size
-from jaxdiff.choices import SOLVERS, SPACINGS, table
+from jaxdiff.bounds import Bounds
 from jaxdiff.errors import InputError
 
-from .solving import Solving
+from .unlabelled_options import FromUnlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region(Solving):
+class Region(FromUnlabelled):
     """Finds the region of images in which a label shows, for --method inpainting of `jaxdiff sample draw`.
 
     Images are drawn without a label and noised a little. Where the model's means under the values of the label then differ, the
@@ -31,12 +30,8 @@ class Region(Solving):
       jaxdiff sample draw --model runs/faces --method inpainting --region out/region.png --guidance-scale 2 --out out/inpainted
     """
 
-    model: Path
-    """Trained model: the folder of a run, or its model.safetensors."""
     out: Path
     """File .png for the region, of the size of the model's images; beside it NAME.map.png shows it on the images."""
-    attribute: str | None = None
-    """Attribute whose label is looked for, or several joined by + for their combinations; by default the model's only one."""
     known: str | None = None
     """Data set that knows the region, such as `embedded`: it is written instead of the model's."""
     share: Annotated[float, Bounds(least=0, below=1)] = 0.6
@@ -45,17 +40,8 @@ class Region(Solving):
     """Pixels around these that belong to it too."""
     at: Annotated[float, Bounds(above=0, most=1)] = 0.3
     """Time in (0, 1] to which images are noised; at a larger one, what goes with the label shows too."""
-    count: Size = 64
-    """Images that are drawn; a multiple of the number of devices."""
-    seed: Seed = 0
-    """Random seed."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.out.suffix.lower() != ".png":
             raise InputError(f"--out must end in .png, got {self.out}")
-
-
-def tables() -> str:
-    """The tables of the help."""
-    return table(Solvers=SOLVERS, Spacings=SPACINGS)

@@ -18,6 +18,13 @@ def region(options: Any) -> None:
     finding.region(options)
 
 
+def subspace(options: Any) -> None:
+    """Finds the subspace of what goes with a label."""
+    from . import subspace as finding
+
+    finding.subspace(options)
+
+
 def draw(options: Any) -> None:
     """Draws the sets, or with --dry-run prints what a batch takes."""
     from . import draw as drawing

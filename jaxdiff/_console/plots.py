@@ -429,6 +429,25 @@ def region(path: Path, changes: np.ndarray, found: np.ndarray, images: np.ndarra
         made.suptitle(title)
 
 
+def directions(path: Path, own: Sequence[tuple[str, np.ndarray]], others: Sequence[tuple[str, np.ndarray]], title: str) -> None:
+    """Shows directions as images around grey: those of a label itself above, those of what goes with it below.
+
+    Arguments:
+        path: the PNG to write.
+        own, others: title and image of each, uint8 (H, W, C).
+        title: title of the plot.
+    """
+    columns = max(len(own), len(others))
+    with figure(path, 2, columns, figsize=(1.6 * columns + 0.4, 4.2), squeeze=False) as (made, axes):
+        for row, shown in zip(axes, (own, others), strict=True):
+            for axis in row:
+                axis.set_axis_off()
+            for axis, (name, image) in zip(row, shown, strict=False):
+                axis.imshow(image if image.shape[-1] > 1 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+                axis.set_title(name, fontsize="small")
+        made.suptitle(title)
+
+
 def speed(path: Path, comparisons: Sequence[dict[str, Any]], title: str) -> None:
     """Plots the speed-up of each variant over the baseline, one panel per comparison, with quartiles and seconds.
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jaxdiff.fairness.search import search_direct, search_prefix
     from jaxdiff.fairness.slack import Slack, measure_slack
     from jaxdiff.fairness.spectral_search import SpectralTransition, search_spectral
+    from jaxdiff.fairness.subspaces import AssociatedSubspace, associated_subspace
     from jaxdiff.fairness.tradeoff import TradeOff, choose_trade_off, measure_trade_off
     from jaxdiff.fairness.transition import PairTransitions, SearchResult, Transition, pair_transitions
     from jaxdiff.fairness.unchanged import Unchanged, measure_unchanged
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AfterDecoding",
     "AssociatedParity",
+    "AssociatedSubspace",
     "AttributeClassifier",
     "BlindFeatures",
     "ChanceTest",
@@ -90,6 +92,7 @@ __all__ = [
     "Whitening",
     "assign",
     "associated_parity",
+    "associated_subspace",
     "balancing_weights",
     "chance_test",
     "choose_trade_off",
@@ -162,21 +165,20 @@ __getattr__, __dir__ = lazily(
             "PairwiseSummary",
             "group_rates",
             "intersect",
-            "label_map",
-            "label_region",
             "pairwise_errors",
             "summarise_pairs",
         ),
         "independence": ("IndependenceWeights", "independence_weights"),
-        "regions": ("label_map", "label_region"),
         "leak": ("BlindFeatures", "Leak", "fit_blind_features", "linear_leak", "masked", "masked_predictions"),
         "linear_classifier": ("LinearClassifier", "fit_linear_classifier"),
         "metrics": ("GroupErrors", "Summary", "group_errors", "summarise"),
         "pareto": ("ParityCurve", "parity_curve"),
         "parity": ("Parity", "ParitySummary", "measure_parity"),
+        "regions": ("label_map", "label_region"),
         "search": ("search_direct", "search_prefix"),
         "slack": ("Slack", "measure_slack"),
         "spectral_search": ("SpectralTransition", "search_spectral"),
+        "subspaces": ("AssociatedSubspace", "associated_subspace"),
         "tradeoff": ("TradeOff", "choose_trade_off", "measure_trade_off"),
         "transition": ("PairTransitions", "SearchResult", "Transition", "pair_transitions"),
         "unchanged": ("Unchanged", "measure_unchanged"),

@@ -1,4 +1,4 @@
-"""Projected guidance: the direction of a label, without what the directions of other attributes explain."""
+"""Projected guidance: the direction of a label, without what the directions of other attributes or a subspace explain."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ class Projected(Guidance):
 
     strength: Float[Array, ""]
     counts: tuple[int, ...] = field(metadata={"static": True})
+    subspace: Float[Array, "k ..."] | None = None
 
     @property
     def _rows(self) -> int:
@@ -41,7 +42,7 @@ class Projected(Guidance):
         return stacked(*[x] * self._rows)
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """2 and the number of values; 1 at strength 0."""
+        """2 and the number of values, none with a subspace; 1 at strength 0."""
         return self._rows if self._whole or float(self.strength) > 0 else 1
 
     def guide(  # ty: ignore[incompatible-method-override]  # it skips evaluations by `where_any`
@@ -54,6 +55,10 @@ class Projected(Guidance):
                 f"the condition of `projected` is (null, own, others) with {self.counts} conditions in others; "
                 f"got {tuple(map(len, others))}"
             )
+        if self.subspace is not None and self.subspace.shape[1:] != x.shape[1:]:
+            raise InputError(
+                f"`subspace` must hold directions of the shape of a sample, {x.shape[1:]}, got {self.subspace.shape[1:]}"
+            )
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
         acts = jnp.broadcast_to((self.strength > 0) | self._whole, x.shape[:1])
         each = [condition for values in others for condition in values]
@@ -63,13 +68,19 @@ class Projected(Guidance):
             ),
             self._rows,
         )
-        edges = np.cumsum((2, *self.counts))
-        directions = [means[start:stop] - means[start:stop].mean(0) for start, stop in zip(edges, edges[1:], strict=False)]
-        direction = without(means[1] - means[0], jnp.concatenate(directions))
+        direction = without(means[1] - means[0], self._removed(means))
         guided = jnp.where(self.strength > 0, means[0] + self.strength * direction, means[0])
         if self._whole:
             return guided
         return jnp.where(expand(acts, x), guided, denoise.where_any(~acts, x, t, null))
+
+    def _removed(self, means: Float[Array, "n b ..."]) -> Float[Array, "k b ..."]:
+        """The directions that are removed."""
+        if self.subspace is not None:
+            return jnp.broadcast_to(self.subspace[:, None], (len(self.subspace), *means.shape[1:]))
+        edges = np.cumsum((2, *self.counts))
+        values = (means[start:stop] for start, stop in zip(edges, edges[1:], strict=False))
+        return jnp.concatenate([each - each.mean(0) for each in values])
 
 
 def without(direction: Float[Array, "b ..."], others: Float[Array, "k b ..."]) -> Float[Array, "b ..."]:
@@ -85,31 +96,49 @@ def without(direction: Float[Array, "b ..."], others: Float[Array, "k b ..."]) -
     return (flat - jnp.einsum("bk,bkd->bd", weights, rows, precision="highest")).reshape(direction.shape)
 
 
-def projected(denoise: Callable, *, strength: ArrayLike = 1.0, counts: Sequence[int]) -> Projected:
+def projected(
+    denoise: Callable,
+    *,
+    strength: ArrayLike = 1.0,
+    counts: Sequence[int] = (),
+    subspace: Float[ArrayLike, "k ..."] | None = None,
+) -> Projected:
     """Leads samples from no label to their own along that part of its direction which other attributes do not explain:
 
-        D_null + strength (d - U w),    d = D_own - D_null,    w = argmin ||d - U w||² + ridge ||w||²,
+        D_null + strength (d - U w),    d = D_own - D_null,    w = argmin ||d - U w||² + ridge ||w||².
 
-    where the columns of U are the directions of the other attributes at the same x_t, D_(a = k) - mean_l D_(a = l) for each
-    value k of an attribute a: concept algebra (Wang et al. 2023, arXiv 2302.03693), in which concepts are subspaces of the
-    score, with the subspace spanned by the model's own labels. One evaluation at 2 + K_1 + K_2 + ... times the batch.
+    The columns of U are one of
+
+    - the directions of other attributes at the same x_t, D_(a = k) - mean_l D_(a = l) for each value k of an attribute a:
+      concept algebra (Wang et al. 2023, arXiv 2302.03693), in which concepts are subspaces of the score, with the subspace
+      spanned by the model's own labels. One evaluation at 2 + K_1 + K_2 + ... times the batch;
+    - a fixed subspace, such as that of `jaxdiff.fairness.associated_subspace`, for which no other attribute needs a label. One
+      evaluation at twice the batch.
 
     Where the directions of two attributes are orthogonal nothing is lost. Where they overlap, as when both are seen in the same
     pixels, the shared part of the label's own direction goes too.
 
     The guided denoiser takes (null, own, others): the condition without labels, that of the sample's own label alone, and for
-    each other attribute a tuple of the conditions of its values alone.
+    each other attribute a tuple of the conditions of its values alone; () with a subspace.
 
     Arguments:
         denoise: the denoiser inside.
         strength: at least 0; 0 is sampling without labels, bit for bit.
         counts: the number of values of each other attribute, each 2 or more.
+        subspace: the directions of the subspace, one or more of the shape of a sample each, instead of `counts`.
 
     Raises:
-        InputError: the strength is below 0, or there are no other attributes or too few values.
+        InputError: the strength is below 0, there are no other attributes or too few values, the subspace has no direction, or
+            both or none of them are given.
     """
-    if not counts or min(counts) < 2:
-        raise InputError(
-            f"`counts` must be the number of values of one or more attributes, each at least 2; got {tuple(counts)}"
-        )
-    return Projected(as_denoiser(denoise), at_least_zero("strength", strength), tuple(counts))
+    strength = at_least_zero("strength", strength)
+    if (subspace is None) == (not counts):
+        raise InputError(f"`projected` takes either `counts` or `subspace`, got {'neither' if subspace is None else 'both'}")
+    if subspace is not None:
+        rows = jnp.asarray(subspace)
+        if rows.ndim < 2 or not rows.size:
+            raise InputError(f"`subspace` must hold one or more directions of the shape of a sample, got shape {rows.shape}")
+        return Projected(as_denoiser(denoise), strength, (), rows)
+    if min(counts) < 2:
+        raise InputError(f"`counts` must be the number of values of other attributes, each at least 2; got {tuple(counts)}")
+    return Projected(as_denoiser(denoise), strength, tuple(counts))

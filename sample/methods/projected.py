@@ -1,22 +1,28 @@
-"""Projected guidance: from no label to the image's own, without the directions of other attributes."""
+"""Projected guidance: from no label to the image's own, without the directions of other attributes or of a subspace."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jaxdiff.bounds import NonNegative
 from jaxdiff.errors import InputError
 
+from ..registry import INTERNAL, Method
 from ._others import NeedsOthers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Projected(NeedsOthers):
-    """See `about`."""
+    """See `about`. With a subspace it needs no other attributes.
+
+    Attributes:
+        directions: those of the subspace, once read.
+    """
 
     name: ClassVar[str] = "projected"
     about: ClassVar[str] = (
-        "models of several attributes: no label, led to the own one without the directions of others (concept algebra)"
+        "no label, led to the own one without the directions of other attributes of the model (concept algebra), or a subspace"
     )
     extrapolates: ClassVar[bool] = True
 
@@ -24,14 +30,52 @@ class Projected(NeedsOthers):
     """Strength of the projected direction; 0 is sampling without labels."""
     without: tuple[str, ...] = ()
     """Attributes whose directions are removed; by default all of the model's but --attribute."""
+    subspace: Path | None = None
+    """File of `jaxdiff sample subspace`, whose directions are removed instead; the model needs no other attributes."""
+    directions: Any = field(default=None, metadata=INTERNAL)
 
     @property
     def needs_null(self) -> bool:
         """True: directions are measured from the null condition."""
         return True
 
+    def check(self, sampling: Any) -> None:
+        """Raises `InputError` for a subspace and attributes."""
+        if self.without and self.subspace:
+            raise InputError(
+                "--without names attributes of the model, and --subspace needs none: give one of them, got --without "
+                f"{' '.join(self.without)}"
+            )
+
+    def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
+        """The set, with the subspace read."""
+        from jaxdiff import parallel
+
+        from .. import subspace_file
+
+        if self.subspace is None:
+            yield from super().sets(options, chosen)
+        else:
+            # every process reads it, so that all fail together
+            found = parallel.run_on_all(lambda: subspace_file.read_for(self.subspace, chosen))
+            yield options.out, replace(self, directions=found)
+
+    def example(self) -> Method:
+        """The method with the subspace read, whose size belongs to the program."""
+        if self.subspace is None:
+            return self
+        from .. import subspace_file
+
+        return replace(self, directions=subspace_file.read(self.subspace)[0])
+
     def removed(self, chosen: Any) -> dict[str, int]:
-        """The number of values of each attribute that is removed, by name. Raises `InputError` for one that is not there."""
+        """The number of values of each attribute that is removed, by name; none with a subspace.
+
+        Raises:
+            InputError: an attribute is not there, or there is no other.
+        """
+        if self.subspace is not None:
+            return {}
         others = self.others(chosen)
         if unknown := [name for name in self.without if name not in others]:
             raise InputError(f"--without takes other attributes of the model, {', '.join(others)}; got {' '.join(unknown)}")
@@ -62,18 +106,23 @@ class Projected(NeedsOthers):
         from jaxdiff import guidance
 
         counts = tuple(self.removed(drawing.chosen).values())
-        return guidance.projected(denoise, strength=self.label_strength, counts=counts)
+        return guidance.projected(denoise, strength=self.label_strength, counts=counts, subspace=self.directions)
 
     def settings(self, plan: Any) -> dict[str, Any]:
-        """The options, with the attributes that are removed."""
-        return {**super().settings(plan), "without": list(self.removed(plan.chosen))}
+        """The options, with the attributes that are removed, or of the subspace its size and checksum."""
+        from jaxdiff.finished import checksum
+
+        found = {} if self.directions is None else {"count": len(self.directions), "checksum": checksum(self.directions)}
+        subspace = {} if self.subspace is None else {"subspace": {"file": self.subspace.name, **found}}
+        return {"label_strength": self.label_strength, "without": list(self.removed(plan.chosen)), **subspace}
 
     @property
     def parts(self) -> Sequence[str]:
         """See `Entry.parts`."""
-        return (f"strength {self.label_strength:g}", *([f"without {', '.join(self.without)}"] if self.without else []))
+        without = f"without {', '.join(self.without)}" if self.without else "without a subspace" if self.subspace else ""
+        return (f"strength {self.label_strength:g}", *([without] if without else []))
 
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return "no label, led to $own without other attributes"
+        return f"no label, led to $own without {'a subspace' if self.subspace else 'other attributes'}"

@@ -1,6 +1,7 @@
 """Projected guidance: least squares, the counterfactual-parity distribution of a mixture, and strength 0 bit for bit."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from scipy.stats import binom
 from jaxdiff import guidance
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
+from jaxdiff.fairness import associated_subspace
 from jaxdiff.guidance.projected import RIDGE, without
 from jaxdiff.process import Process, expand, vp_cosine
 from jaxdiff.solvers import DDIM, sample
@@ -58,6 +60,7 @@ def rows(c, a, count=N):
 
 
 CONDITION = (rows(-1, -1), rows(OWN, -1), ((rows(-1, 0), rows(-1, 1)),))
+UNLABELLED = (*CONDITION[:2], ())
 
 
 def led(strength=1.0, denoise=EXACT):
@@ -70,6 +73,11 @@ def drawn(denoise, condition=CONDITION, solver=SDE):
     return np.asarray(sample(denoise, PROCESS, shape=(2,), solver=solver, key=jax.random.key(0), condition=condition))
 
 
+def within(directions, strength=1.0, denoise=EXACT):
+    """Projected guidance without the directions of a subspace."""
+    return guidance.projected(denoise, strength=strength, subspace=jnp.asarray(directions, jnp.float32))
+
+
 def at_marginal(x) -> bool:
     """Whether a has its marginal share 0.3 in both groups: binomial intervals of 99.9 %."""
     counts = [(x[np.asarray(OWN) == c, 1] > 0).sum() for c in (0, 1)]
@@ -77,17 +85,57 @@ def at_marginal(x) -> bool:
     return all(low <= count <= high for count in counts)
 
 
-def test_it_draws_the_counterfactual_parity_distribution_and_conditional_sampling_does_not():
-    """Label, shares of a, and moments of both parts within sampling error of those of the exact sampler of p_cp."""
+@pytest.fixture(scope="module")
+def exact():
+    """Samples of the counterfactual-parity distribution."""
     other = jnp.asarray(np.random.default_rng(0).random(N) < 0.3).astype(int)
-    x, exact, vanilla = drawn(led()), drawn(EXACT, rows(OWN, other)), drawn(EXACT, rows(OWN, -1))
+    return drawn(EXACT, rows(OWN, other))
+
+
+def require_parity(x, exact) -> None:
+    """Label, shares of a, and moments of both parts within sampling error of those of the exact sampler."""
     sign = 2 * np.asarray(OWN) - 1
     assert ((x[:, 0] > 0) == (sign > 0)).all()
-    assert at_marginal(x) and at_marginal(exact) and not at_marginal(vanilla)
+    assert at_marginal(x) and at_marginal(exact)
     for place, middle in ((0, lambda x: sign), (1, lambda x: RATIO * np.sign(x[:, 1]))):
         found, wanted = ((each[:, place] - middle(each)) * sign / STD for each in (x, exact))
         assert abs(found.mean() - wanted.mean()) < 4 * np.sqrt(2 / N)
         assert abs(found.std() / wanted.std() - 1) < 4 * np.sqrt(1 / N)
+
+
+def test_it_draws_the_counterfactual_parity_distribution_and_conditional_sampling_does_not(exact):
+    require_parity(drawn(led()), exact)
+    assert not at_marginal(drawn(EXACT, rows(OWN, -1)))
+
+
+def test_so_does_a_subspace_that_is_found_without_labels_of_the_other_attribute(exact):
+    images, key = jnp.asarray(drawn(EXACT, rows(-1, -1))), jax.random.key(1)
+    found = associated_subspace(EXACT, PROCESS, images, (rows(0, -1), rows(1, -1)), key=key)
+    np.testing.assert_allclose(np.abs(found.rows), [[0, 1]], atol=1e-3)
+    require_parity(drawn(within(found.rows), UNLABELLED), exact)
+
+
+def test_a_fixed_axis_keeps_what_the_label_tells_of_an_attribute_that_is_decided_with_it():
+    """Of equal scales a follows the label in the state itself, which no direction shows; its own directions hold that too."""
+    equal = TwoAttributes(jnp.asarray(1.0), PROCESS)
+    assert not at_marginal(drawn(within([[0, 1]], denoise=equal), UNLABELLED))
+    assert at_marginal(drawn(led(denoise=equal)))
+
+
+def test_guidance_is_that_of_the_direction_within_the_complement_of_the_subspace(rng):
+    basis, x, t = np.linalg.qr(rng.standard_normal((4, 4)))[0].T, rng.standard_normal((2, 2, 2)), np.array([0.4, 0.9])
+    null, own = rng.standard_normal((2, 2, 2, 2)).astype(np.float32)
+    means = lambda x, t, condition: jnp.where((condition == 1)[:, None, None], *map(jnp.asarray, stacks(own, null, x)))  # noqa: E731
+    guided = within(basis[:2].reshape(2, 2, 2), 1.5, means)(jnp.asarray(x), t, (np.zeros(2), np.ones(2), ()))
+    kept = (own - null).reshape(2, 4) @ basis[2:].T @ basis[2:]
+    removed = (own - null).reshape(2, 4) @ basis[:2].T @ basis[:2]
+    expected = null + 1.5 * (kept + removed * RIDGE / (1 + RIDGE)).reshape(2, 2, 2)
+    np.testing.assert_allclose(guided, expected, atol=1e-5)
+
+
+def stacks(own, null, x):
+    """Both means, repeated for the conditions that are evaluated at once."""
+    return (np.concatenate([each] * (len(x) // len(each))) for each in (own, null))
 
 
 def test_what_is_left_of_a_direction_is_that_of_least_squares_with_the_ridge(doubles, rng):
@@ -116,12 +164,21 @@ def test_strength_0_is_sampling_without_labels_bit_for_bit_at_its_cost():
     middle = jnp.asarray([[[-1.0, -3.0]], [[1.0, 2.0]], [[0.5, 0.0]]])
     mixture = GaussianMixture(middle, jnp.full((3, 1), 0.3), jnp.zeros((3, 1)), PROCESS)
     null, condition = jnp.full(N, -1), (jnp.full(N, -1), OWN, ((0 * OWN + 1, 0 * OWN + 2),))
-    off, half = (led(strength, mixture) for strength in (0.0, 0.5))
-    np.testing.assert_array_equal(drawn(off, condition, solver), drawn(mixture, null, solver))
-    assert evaluations(off, PROCESS, solver) == 6 and evaluations(half, PROCESS, solver) == 4 * 6
+    for make, given, cost in ((led, condition, 4), (partial(within, [[0.6, 0.8]]), (*condition[:2], ()), 2)):
+        off, half = (make(strength, mixture) for strength in (0.0, 0.5))
+        np.testing.assert_array_equal(drawn(off, given, solver), drawn(mixture, null, solver))
+        assert evaluations(off, PROCESS, solver) == 6 and evaluations(half, PROCESS, solver) == cost * 6
+        programs = _sample._cache_size()
+        drawn(half, given, solver)
+        assert _sample._cache_size() == programs
+    assert np.abs(drawn(led(0.5, mixture), condition, solver) - drawn(mixture, null, solver)).max() > 0.1
+
+
+def test_another_subspace_of_the_same_size_compiles_nothing():
+    one, _ = (drawn(within([axis]), UNLABELLED, DDIM(4)) for axis in ([0, 1], [1, 0]))
     programs = _sample._cache_size()
-    assert np.abs(drawn(half, condition, solver) - drawn(off, condition, solver)).max() > 0.1
-    assert _sample._cache_size() == programs
+    other = drawn(within([[1, 1]]), UNLABELLED, DDIM(4))
+    assert _sample._cache_size() == programs and np.abs(one - other).max() > 0.1
 
 
 def test_a_guidance_with_a_memory_inside_is_evaluated_for_all_conditions():
@@ -137,7 +194,11 @@ def test_a_guidance_with_a_memory_inside_is_evaluated_for_all_conditions():
     ("make", "message"),
     [
         (lambda: led(-1.0), "`strength` must be at least 0"),
-        (lambda: guidance.projected(EXACT, counts=()), "`counts`"),
+        (lambda: guidance.projected(EXACT), "either `counts` or `subspace`, got neither"),
+        (lambda: guidance.projected(EXACT, counts=(2,), subspace=np.eye(2)), "either `counts` or `subspace`, got both"),
+        (lambda: within(np.zeros((0, 2))), r"one or more directions of the shape of a sample, got shape \(0, 2\)"),
+        (lambda: within([0.0, 1.0]), r"got shape \(2,\)"),
+        (lambda: within([[0.0, 1.0, 0.0]])(jnp.zeros((N, 2)), 0.5, UNLABELLED), r"the shape of a sample, \(2,\), got \(3,\)"),
         (lambda: guidance.projected(EXACT, counts=(2, 1)), r"each at least 2; got \(2, 1\)"),
         (lambda: led()(jnp.zeros((N, 2)), 0.5, (*CONDITION[:2], ())), r"with \(2,\) conditions in others; got \(\)"),
     ],
