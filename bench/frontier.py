@@ -22,6 +22,7 @@ class Setting(NamedTuple):
         every: whether it needs a model that knows all attributes, instead of the label alone.
         region: options of `jaxdiff sample region`, whose region it needs; None for none.
         joint: whether it needs a classifier of noised images for `JOINT`.
+        subspace: options of `jaxdiff sample subspace`, whose subspace it needs; None for none.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Setting(NamedTuple):
     every: bool = False
     region: tuple[str, ...] | None = None
     joint: bool = False
+    subspace: tuple[str, ...] | None = None
 
 
 def _none(tau: float, scale: float = 1.0) -> Setting:
@@ -61,6 +63,10 @@ SETTINGS: Mapping[str, Setting] = {
         f"distribution, {strength:g}": Setting("distribution", ("--distribution-strength", f"{strength:g}"), joint=True)
         for strength in (1, 1.5)
     },
+    **{
+        f"projected, subspace, {strength:g}": Setting("projected", ("--label-strength", f"{strength:g}"), subspace=())
+        for strength in (1, 2, 3)
+    },
     **{f"no label until {tau:g}": _none(tau) for tau in (0.5, 0.6, 0.7, 0.8)},
     **{f"no label until {tau:g}, scale 3": _none(tau, 3.0) for tau in (0.5, 0.6, 0.7)},
     **{f"minimal, {least:g}": _minimal(least) for least in (0.3, 0.45)},
@@ -90,9 +96,10 @@ class Frontier(CheckedOptions):
     """Trains models of embedded faces from several seeds, draws sets with every fair method and setting, and measures how many
     images keep their label and how far the other attributes differ between the groups.
 
-    The models know the label alone, and for `balanced` and `projected` all attributes; preset `tiny`, an hour of one core each.
-    The sets of a model come from the same noise. Prints a table in Markdown with means over models and their 95 % t intervals,
-    and writes frontier.json and frontier.md; the reports of each model have the parity curve and the images.
+    The models know the label alone, and for `balanced` and `projected` without a subspace all attributes; preset `tiny`, an
+    hour of one core each. The sets of a model come from the same noise. Prints a table in Markdown with means over models and
+    their 95 % t intervals, and writes frontier.json and frontier.md; the reports of each model have the parity curve and
+    the images.
 
     Hours of two cores. Run the same command again to resume.
 
@@ -147,7 +154,9 @@ def _report(options: Frontier, model: int, seed: int) -> list[dict[str, Any]]:
         folder = options.out / "sets" / f"model-{model}-seed-{seed}" / name.replace(", ", "-").replace(" ", "-")
         how = ("--solver", options.solver, "--steps", options.solver_steps, "--count", options.count, "--seed", seed)
         if setting.region is not None:
-            how += ("--region", _region(options, trained, setting.region))
+            how += ("--region", _found(options, trained, "region", setting.region, ".png"))
+        if setting.subspace is not None:
+            how += ("--subspace", _found(options, trained, "subspace", setting.subspace, ".npz"))
         if setting.joint:
             how += ("--joint-classifiers", _classifier(options, trained, model))
         drawn(folder, "--model", trained, "--attribute", "group", "--method", setting.method, *setting.options, *how)
@@ -180,11 +189,11 @@ def _classifier(options: Frontier, trained: Path, model: int) -> Path:
     return folder
 
 
-def _region(options: Frontier, trained: Path, how: Sequence[str]) -> Path:
-    """The file of a model's region, found unless it is there."""
-    out = options.out / "regions" / f"{'-'.join((trained.name, *how)).replace('--', '')}.png"
+def _found(options: Frontier, trained: Path, command: str, how: Sequence[str], suffix: str) -> Path:
+    """The file of a model's region or subspace, found by this command unless it is there."""
+    out = options.out / f"{command}s" / f"{'-'.join((trained.name, *how)).replace('--', '')}{suffix}"
     if not out.exists():
-        run("sample", "region", "--model", trained, "--attribute", "group", *how, "--solver", options.solver, "--steps",
+        run("sample", command, "--model", trained, "--attribute", "group", *how, "--solver", options.solver, "--steps",
             options.solver_steps, "--out", out)  # fmt: skip
     return out
 

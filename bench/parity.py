@@ -40,6 +40,7 @@ def parity(options: Parity) -> None:
     from rich.table import Table
 
     from jaxdiff import guidance
+    from jaxdiff.fairness import associated_subspace
     from jaxdiff.process import expand, vp_cosine
     from jaxdiff.solvers import DDIM, sample
 
@@ -71,25 +72,29 @@ def parity(options: Parity) -> None:
     table = Table(title=f"n = {options.count}, DDIM {options.steps}, eta {options.eta:g}, seed {options.seed}")
     for heading in ("method", "R", "s", "difference of shares", "label kept", "mean of the label's part"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    with progress("sampling", 3 * len(options.ratios) * len(options.spreads)) as advance:
-        for name in ("vanilla", "minimal", "projected"):
+    draw = lambda denoise, condition: sample(  # noqa: E731
+        denoise, process, shape=(2,), solver=solver, key=jax.random.key(options.seed), condition=condition
+    )
+    with progress("sampling", 4 * len(options.ratios) * len(options.spreads)) as advance:
+        for name in ("vanilla", "minimal", "projected", "subspace"):
             for spread in options.spreads:
                 for ratio in options.ratios:
                     exact = Exact(jnp.asarray(np.stack([2.0 * c - 1, ratio * (2 * a - 1)], 1)), jnp.asarray(spread))
-                    denoise, condition = {
-                        "vanilla": (exact, label),
-                        "minimal": (
-                            guidance.minimal(exact, process, target=options.target, values=2),
-                            (null, (label, rows(1 - own, -1))),
-                        ),
-                        "projected": (
-                            guidance.projected(exact, counts=(2,)),
-                            (null, label, ((rows(-1, 0), rows(-1, 1)),)),
-                        ),
-                    }[name]
-                    x = sample(
-                        denoise, process, shape=(2,), solver=solver, key=jax.random.key(options.seed), condition=condition
-                    )
+                    if name == "vanilla":
+                        x = draw(exact, label)
+                    elif name == "minimal":
+                        minimal = guidance.minimal(exact, process, target=options.target, values=2)
+                        x = draw(minimal, (null, (label, rows(1 - own, -1))))
+                    elif name == "projected":
+                        x = draw(guidance.projected(exact, counts=(2,)), (null, label, ((rows(-1, 0), rows(-1, 1)),)))
+                    else:
+                        found = associated_subspace(
+                            exact, process, draw(exact, null), (rows(0, -1), rows(1, -1)), key=jax.random.key(options.seed + 1)
+                        )
+                        if not len(found.rows):
+                            advance()
+                            continue
+                        x = draw(guidance.projected(exact, subspace=found.rows), (null, label, ()))
                     x, sign = np.asarray(x), 2 * own - 1
                     of_group = [(x[own == value, 1] > 0).mean() for value in (0, 1)]
                     kept = (x[:, 0] > 0) == (own == 1)
