@@ -14,7 +14,7 @@ from jaxdiff.denoiser import Guidance, InnerDenoiser, Stateful, as_denoiser, nes
 from jaxdiff.errors import InputError
 from jaxdiff.guidance.displacing import at_least_zero
 from jaxdiff.parallel import replicate, stacked, unstacked
-from jaxdiff.process import expand
+from jaxdiff.process import Process, expand
 
 RIDGE = 1e-4
 
@@ -27,10 +27,16 @@ class Projected(Guidance):
     strength: Float[Array, ""]
     counts: tuple[int, ...] = field(metadata={"static": True})
     subspace: Float[Array, "k ..."] | None = None
+    process: Process | None = None
 
     @property
     def _rows(self) -> int:
-        return 2 + sum(self.counts)
+        return 2 + sum(self.counts) + self._following
+
+    @property
+    def _following(self) -> int:
+        """How many directions of the subspace follow x_t."""
+        return 0 if self.subspace is None or self.process is None else len(self.subspace)
 
     @property
     def _whole(self) -> bool:
@@ -38,11 +44,11 @@ class Projected(Guidance):
         return any(isinstance(each, Stateful) for each in nest(self.denoiser))
 
     def inner_states(self, x: Array) -> Array:
-        """x without a label, under its own, and for every value of every other attribute."""
+        """x without a label, under its own, and for every value of every other attribute or direction that follows it."""
         return stacked(*[x] * self._rows)
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """2 and the number of values, none with a subspace; 1 at strength 0."""
+        """2 and the number of values or of directions that follow; 1 at strength 0."""
         return self._rows if self._whole or float(self.strength) > 0 else 1
 
     def guide(  # ty: ignore[incompatible-method-override]  # it skips evaluations by `where_any`
@@ -62,12 +68,13 @@ class Projected(Guidance):
         times = replicate(jnp.broadcast_to(jnp.asarray(t), x.shape[:1]))
         acts = jnp.broadcast_to((self.strength > 0) | self._whole, x.shape[:1])
         each = [condition for values in others for condition in values]
-        means = unstacked(
-            denoise.where_any(
-                stacked(*[acts] * self._rows), self.inner_states(x), stacked(*[times] * self._rows), stacked(null, own, *each)
-            ),
-            self._rows,
-        )
+        moved = []
+        if self.subspace is not None and self.process is not None:
+            noise = expand(self.process.sigma(times), x)
+            moved = [x + noise * self.subspace[k] for k in range(self._following)]
+        states, given = stacked(*[x] * (2 + len(each)), *moved), stacked(null, own, *each, *[null] * len(moved))
+        rows = self._rows
+        means = unstacked(denoise.where_any(stacked(*[acts] * rows), states, stacked(*[times] * rows), given), rows)
         direction = without(means[1] - means[0], self._removed(means))
         guided = jnp.where(self.strength > 0, means[0] + self.strength * direction, means[0])
         if self._whole:
@@ -76,6 +83,8 @@ class Projected(Guidance):
 
     def _removed(self, means: Float[Array, "n b ..."]) -> Float[Array, "k b ..."]:
         """The directions that are removed."""
+        if self._following:
+            return means[2:] - means[0]
         if self.subspace is not None:
             return jnp.broadcast_to(self.subspace[:, None], (len(self.subspace), *means.shape[1:]))
         edges = np.cumsum((2, *self.counts))
@@ -102,6 +111,7 @@ def projected(
     strength: ArrayLike = 1.0,
     counts: Sequence[int] = (),
     subspace: Float[ArrayLike, "k ..."] | None = None,
+    process: Process | None = None,
 ) -> Projected:
     """Leads samples from no label to their own along that part of its direction which other attributes do not explain:
 
@@ -113,7 +123,14 @@ def projected(
       concept algebra (Wang et al. 2023, arXiv 2302.03693), in which concepts are subspaces of the score, with the subspace
       spanned by the model's own labels. One evaluation at 2 + K_1 + K_2 + ... times the batch;
     - a fixed subspace, such as that of `jaxdiff.fairness.associated_subspace`, for which no other attribute needs a label. One
-      evaluation at twice the batch.
+      evaluation at twice the batch;
+    - with its process, what goes with each direction u of the subspace at x_t, D_null(x_t + sigma u) - D_null(x_t), which is
+      along the covariance of x_0 with u . x_0 given x_t to first order (Tweedie's formula, differentiated). One evaluation at
+      2 + k times the batch.
+
+    A guided mean D_null + b moves the expectation of a function f(x_0) given x_t in proportion to b . Cov(x_0, f | x_t), beside
+    its noise. The first removes these covariances for the values of a, the last for u . x_0: with exact means and the reverse
+    SDE, their means in each group are those without labels. A fixed subspace does so only where it holds the covariances.
 
     Where the directions of two attributes are orthogonal nothing is lost. Where they overlap, as when both are seen in the same
     pixels, the shared part of the label's own direction goes too.
@@ -126,10 +143,11 @@ def projected(
         strength: at least 0; 0 is sampling without labels, bit for bit.
         counts: the number of values of each other attribute, each 2 or more.
         subspace: the directions of the subspace, one or more of the shape of a sample each, instead of `counts`.
+        process: the forward process, for a subspace that follows x_t.
 
     Raises:
-        InputError: the strength is below 0, there are no other attributes or too few values, the subspace has no direction, or
-            both or none of them are given.
+        InputError: the strength is below 0, there are no other attributes or too few values, the subspace has no direction,
+            both or none of them are given, or a process without a subspace.
     """
     strength = at_least_zero("strength", strength)
     if (subspace is None) == (not counts):
@@ -138,7 +156,9 @@ def projected(
         rows = jnp.asarray(subspace)
         if rows.ndim < 2 or not rows.size:
             raise InputError(f"`subspace` must hold one or more directions of the shape of a sample, got shape {rows.shape}")
-        return Projected(as_denoiser(denoise), strength, (), rows)
+        return Projected(as_denoiser(denoise), strength, (), rows, process)
+    if process is not None:
+        raise InputError("`process` is for a `subspace`, and there is none")
     if min(counts) < 2:
         raise InputError(f"`counts` must be the number of values of other attributes, each at least 2; got {tuple(counts)}")
     return Projected(as_denoiser(denoise), strength, tuple(counts))

@@ -32,6 +32,9 @@ class Projected(NeedsOthers):
     """Attributes whose directions are removed; by default all of the model's but --attribute."""
     subspace: Path | None = None
     """File of `jaxdiff sample subspace`, whose directions are removed instead; the model needs no other attributes."""
+    follow: bool = False
+    """With --subspace: removes what goes with its directions at each step, instead of the directions themselves; one evaluation
+    more for each."""
     directions: Any = field(default=None, metadata=INTERNAL)
 
     @property
@@ -40,7 +43,9 @@ class Projected(NeedsOthers):
         return True
 
     def check(self, sampling: Any) -> None:
-        """Raises `InputError` for a subspace and attributes."""
+        """Raises `InputError` for a subspace and attributes, or to follow none."""
+        if self.follow and not self.subspace:
+            raise InputError("--follow is for --subspace FILE.npz, which `jaxdiff sample subspace` finds, and none is given")
         if self.without and self.subspace:
             raise InputError(
                 "--without names attributes of the model, and --subspace needs none: give one of them, got --without "
@@ -105,21 +110,27 @@ class Projected(NeedsOthers):
         """The denoiser with projected guidance."""
         from jaxdiff import guidance
 
-        counts = tuple(self.removed(drawing.chosen).values())
-        return guidance.projected(denoise, strength=self.label_strength, counts=counts, subspace=self.directions)
+        return guidance.projected(
+            denoise,
+            strength=self.label_strength,
+            counts=tuple(self.removed(drawing.chosen).values()),
+            subspace=self.directions,
+            process=drawing.chosen.model.process if self.follow else None,
+        )
 
     def settings(self, plan: Any) -> dict[str, Any]:
         """The options, with the attributes that are removed, or of the subspace its size and checksum."""
         from jaxdiff.finished import checksum
 
         found = {} if self.directions is None else {"count": len(self.directions), "checksum": checksum(self.directions)}
-        subspace = {} if self.subspace is None else {"subspace": {"file": self.subspace.name, **found}}
+        subspace = {} if self.subspace is None else {"subspace": {"file": self.subspace.name, "follow": self.follow, **found}}
         return {"label_strength": self.label_strength, "without": list(self.removed(plan.chosen)), **subspace}
 
     @property
     def parts(self) -> Sequence[str]:
         """See `Entry.parts`."""
-        without = f"without {', '.join(self.without)}" if self.without else "without a subspace" if self.subspace else ""
+        of_subspace = "without a subspace that follows" if self.follow else "without a subspace" if self.subspace else ""
+        without = f"without {', '.join(self.without)}" if self.without else of_subspace
         return (f"strength {self.label_strength:g}", *([without] if without else []))
 
     @property

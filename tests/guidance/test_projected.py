@@ -73,9 +73,9 @@ def drawn(denoise, condition=CONDITION, solver=SDE):
     return np.asarray(sample(denoise, PROCESS, shape=(2,), solver=solver, key=jax.random.key(0), condition=condition))
 
 
-def within(directions, strength=1.0, denoise=EXACT):
+def within(directions, strength=1.0, denoise=EXACT, process=None):
     """Projected guidance without the directions of a subspace."""
-    return guidance.projected(denoise, strength=strength, subspace=jnp.asarray(directions, jnp.float32))
+    return guidance.projected(denoise, strength=strength, subspace=jnp.asarray(directions, jnp.float32), process=process)
 
 
 def at_marginal(x) -> bool:
@@ -120,6 +120,24 @@ def test_a_fixed_axis_keeps_what_the_label_tells_of_an_attribute_that_is_decided
     equal = TwoAttributes(jnp.asarray(1.0), PROCESS)
     assert not at_marginal(drawn(within([[0, 1]], denoise=equal), UNLABELLED))
     assert at_marginal(drawn(led(denoise=equal)))
+    follows = drawn(within([[0, 1]], denoise=equal, process=PROCESS), UNLABELLED)
+    assert at_marginal(follows) and ((follows[:, 0] > 0) == (np.asarray(OWN) == 1)).all()
+
+
+def test_a_subspace_that_follows_removes_the_covariance_with_what_it_reads(rng):
+    """Of a Gaussian of covariance S, Cov(x_0, u . x_0 | x_t) = (S^-1 + alpha² / sigma² I)^-1 u."""
+    matrix = rng.standard_normal((3, 3))
+    covariance, shift, t = matrix @ matrix.T + np.eye(3), rng.standard_normal(3).astype(np.float32), 0.4
+    alpha, sigma = float(PROCESS.alpha(t)), float(PROCESS.sigma(t))
+    gain = jnp.asarray(alpha * covariance @ np.linalg.inv(alpha**2 * covariance + sigma**2 * np.eye(3)), jnp.float32)
+    means = lambda x, t, condition: x @ gain.T + condition[:, None] * shift  # noqa: E731
+    x, u = jnp.asarray(rng.standard_normal((2, 3)), jnp.float32), rng.standard_normal(3)
+    guided = within(u[None], denoise=means, process=PROCESS)(x, t, (jnp.zeros(2), jnp.ones(2), ()))
+    left = np.asarray(guided - means(x, t, jnp.zeros(2)))
+    removed = np.linalg.inv(np.linalg.inv(covariance) + alpha**2 / sigma**2 * np.eye(3)) @ u
+    axis = removed / np.linalg.norm(removed)
+    np.testing.assert_allclose(left, np.stack([shift - axis @ shift * axis] * 2), atol=1e-3)
+    assert abs(u @ shift) > 0.1
 
 
 def test_guidance_is_that_of_the_direction_within_the_complement_of_the_subspace(rng):
@@ -164,7 +182,12 @@ def test_strength_0_is_sampling_without_labels_bit_for_bit_at_its_cost():
     middle = jnp.asarray([[[-1.0, -3.0]], [[1.0, 2.0]], [[0.5, 0.0]]])
     mixture = GaussianMixture(middle, jnp.full((3, 1), 0.3), jnp.zeros((3, 1)), PROCESS)
     null, condition = jnp.full(N, -1), (jnp.full(N, -1), OWN, ((0 * OWN + 1, 0 * OWN + 2),))
-    for make, given, cost in ((led, condition, 4), (partial(within, [[0.6, 0.8]]), (*condition[:2], ()), 2)):
+    along = [[0.6, 0.8]]
+    for make, given, cost in (
+        (led, condition, 4),
+        (partial(within, along), (*condition[:2], ()), 2),
+        (partial(within, along, process=PROCESS), (*condition[:2], ()), 3),
+    ):
         off, half = (make(strength, mixture) for strength in (0.0, 0.5))
         np.testing.assert_array_equal(drawn(off, given, solver), drawn(mixture, null, solver))
         assert evaluations(off, PROCESS, solver) == 6 and evaluations(half, PROCESS, solver) == cost * 6
@@ -196,6 +219,7 @@ def test_a_guidance_with_a_memory_inside_is_evaluated_for_all_conditions():
         (lambda: led(-1.0), "`strength` must be at least 0"),
         (lambda: guidance.projected(EXACT), "either `counts` or `subspace`, got neither"),
         (lambda: guidance.projected(EXACT, counts=(2,), subspace=np.eye(2)), "either `counts` or `subspace`, got both"),
+        (lambda: guidance.projected(EXACT, counts=(2,), process=PROCESS), "`process` is for a `subspace`"),
         (lambda: within(np.zeros((0, 2))), r"one or more directions of the shape of a sample, got shape \(0, 2\)"),
         (lambda: within([0.0, 1.0]), r"got shape \(2,\)"),
         (lambda: within([[0.0, 1.0, 0.0]])(jnp.zeros((N, 2)), 0.5, UNLABELLED), r"the shape of a sample, \(2,\), got \(3,\)"),

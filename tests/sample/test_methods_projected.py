@@ -110,7 +110,12 @@ def test_a_set_is_led_without_the_subspace_and_needs_no_other_attribute(folder, 
     np.testing.assert_allclose(first(drawing), x, atol=1e-5)
     assert drawing.evaluations == 2 * STEPS
     about = drawing.settings()["subspace"]
-    assert about == {"file": "subspace.npz", "count": len(written.rows), "checksum": checksum(written.rows)}
+    assert about == {"file": "subspace.npz", "follow": False, "count": len(written.rows), "checksum": checksum(written.rows)}
+    follows = drawing_of(options_of(folder, method="projected", subspace=out, label_strength=1.5, follow=True))
+    moving = guidance.clipped(guidance.projected(model.denoise, strength=1.5, subspace=written.rows, process=model.process))
+    x = sample(moving, model.process, shape=model.shape, solver=DDIM(STEPS), key=jax.random.key(0), condition=condition)
+    np.testing.assert_allclose(first(follows), x, atol=1e-5)
+    assert follows.evaluations == (2 + len(written.rows)) * STEPS and follows.settings()["subspace"]["follow"]
     plain = drawing_of(options_of(folder, method="unconditional"))
     off = drawing_of(options_of(folder, method="projected", subspace=out, label_strength=0.0))
     np.testing.assert_array_equal(first(off), first(plain))
@@ -164,6 +169,8 @@ def test_wrong_options_are_named(given, message):
 def test_options_that_exclude_each_other_are_named(folder, unconditional, tmp_path):
     with pytest.raises(InputError, match="--subspace needs none: give one of them, got --without hat"):
         made(Draw, model=folder, out=tmp_path / "set", method="projected", without=("hat",), subspace=tmp_path / "x.npz")
+    with pytest.raises(InputError, match="--follow is for --subspace FILE.npz"):
+        made(Draw, model=folder, out=tmp_path / "set", method="projected", follow=True)
     with pytest.raises(InputError, match="--subspace is for --method projected"):
         made(Draw, model=folder, out=tmp_path / "set", subspace=tmp_path / "x.npz")
     with pytest.raises(InputError, match="is unconditional"):
