@@ -75,8 +75,8 @@ def parity(options: Parity) -> None:
     draw = lambda denoise, condition: sample(  # noqa: E731
         denoise, process, shape=(2,), solver=solver, key=jax.random.key(options.seed), condition=condition
     )
-    with progress("sampling", 4 * len(options.ratios) * len(options.spreads)) as advance:
-        for name in ("vanilla", "minimal", "projected", "subspace"):
+    with progress("sampling", 5 * len(options.ratios) * len(options.spreads)) as advance:
+        for name in ("vanilla", "minimal", "projected", "subspace", "following"):
             for spread in options.spreads:
                 for ratio in options.ratios:
                     exact = Exact(jnp.asarray(np.stack([2.0 * c - 1, ratio * (2 * a - 1)], 1)), jnp.asarray(spread))
@@ -88,13 +88,19 @@ def parity(options: Parity) -> None:
                     elif name == "projected":
                         x = draw(guidance.projected(exact, counts=(2,)), (null, label, ((rows(-1, 0), rows(-1, 1)),)))
                     else:
+                        # at small R little of the directions is of the other attribute, which is decided at a small noise;
+                        # exact means show it
                         found = associated_subspace(
-                            exact, process, draw(exact, null), (rows(0, -1), rows(1, -1)), key=jax.random.key(options.seed + 1)
+                            exact,
+                            process,
+                            draw(exact, null),
+                            (rows(0, -1), rows(1, -1)),
+                            key=jax.random.key(options.seed + 1),
+                            near=0.1,
+                            share=0.999,
                         )
-                        if not len(found.rows):
-                            advance()
-                            continue
-                        x = draw(guidance.projected(exact, subspace=found.rows), (null, label, ()))
+                        follows = process if name == "following" else None
+                        x = draw(guidance.projected(exact, subspace=found.rows, process=follows), (null, label, ()))
                     x, sign = np.asarray(x), 2 * own - 1
                     of_group = [(x[own == value, 1] > 0).mean() for value in (0, 1)]
                     kept = (x[:, 0] > 0) == (own == 1)
