@@ -129,11 +129,11 @@ class Projected(NeedsOthers):
     @property
     def parts(self) -> Sequence[str]:
         """See `Entry.parts`."""
-        of_subspace = "without a subspace that follows" if self.follow else "without a subspace" if self.subspace else ""
+        of_subspace = "following subspace" if self.follow else "fixed subspace" if self.subspace else ""
         without = f"without {', '.join(self.without)}" if self.without else of_subspace
         return (f"strength {self.label_strength:g}", *([without] if without else []))
 
     @property
     def caption(self) -> str:
         """See `Method.caption`."""
-        return f"no label, led to $own without {'a subspace' if self.subspace else 'other attributes'}"
+        return f"no label, led to $own without {'what goes with it' if self.subspace else 'other attributes'}"
