@@ -66,7 +66,7 @@ def _run(options: Speed) -> dict[str, Any]:
             builders = ((speed_series.build_pytorch,), (build, False), (build, True))
         case "images":
             workload = Workload(NETWORKS[options.network], **sizes)
-            builders = ((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
+            builders = ((speed_pytorch.build,), (speed_jaxdiff.build,), (speed_jaxdiff.build,))
     with ExitStack() as stack:
 
         def worker(build: Callable[..., Any], *more: Any) -> Worker:
@@ -114,7 +114,7 @@ class _Processes:
     """The processes in which the frameworks run.
 
     Arguments:
-        jaxdiff, trainer: jaxdiff, set up as by `sample` and by `train`.
+        jaxdiff, trainer: jaxdiff, and jaxdiff for training, whose peak memory is then its own.
         by_mode: PyTorch, by mode; on a CPU one process for all modes.
         concurrent: whether they compile at the same time; not on a CPU, which compilers and benchmarks would share.
     """

@@ -23,12 +23,12 @@ from .timing import Benchmark, Run, time_limit
 from .worker import Worker
 
 
-def start(training: bool = False) -> None:
+def start(trains_series: bool = False) -> None:
     """Prepares the process of a framework, see `jaxdiff._console.device.prepare`; JAX uses a thread for each of its cores.
 
     PyTorch's process keeps freed memory as jaxdiff's does: on a CPU this makes PyTorch faster too.
     """
-    prepare(training)
+    prepare(trains_series)
     os.environ["PJRT_NPROC"] = str(len(cores()))
 
 

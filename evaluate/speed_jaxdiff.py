@@ -22,9 +22,9 @@ from .speed_workload import NETWORKS, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
-def build(network: str, sizes: Mapping[str, int], training: bool) -> "Jaxdiff":
-    """Builds jaxdiff in its own process, set up as by `train` or as by the other programs; for arguments see `Workload`."""
-    start(training)
+def build(network: str, sizes: Mapping[str, int]) -> "Jaxdiff":
+    """Builds jaxdiff in its own process; for arguments see `Workload`."""
+    start()
     return Jaxdiff(Workload(NETWORKS[network], **sizes))
 
 

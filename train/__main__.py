@@ -28,6 +28,7 @@ OPTIONS = Program(
             "series_options:SeriesOptions",
             "run:train_series",
             _series_tables,
+            trains_series=True,
         ),
         "classifier": Command(
             "train a classifier of noised images, for the safe denoiser",
@@ -44,7 +45,6 @@ OPTIONS = Program(
         ),
     },
     default="diffusion",
-    training=True,
 )
 main, start = OPTIONS.main, OPTIONS.start
 

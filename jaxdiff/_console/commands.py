@@ -160,6 +160,7 @@ class Command:
         work: the function that runs it with these options, as MODULE:NAME.
         tables: tables of choices for its `--help`.
         elsewhere: options of other commands that users may expect here, and what to do instead.
+        trains_series: see `jaxdiff._console.device.prepare`.
     """
 
     about: str
@@ -167,6 +168,7 @@ class Command:
     work: str
     tables: Callable[[], str] | None = None
     elsewhere: Callable[[], Mapping[str, str]] = dict
+    trains_series: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,6 @@ class Program:
         about: a one-line description.
         commands: the commands by name.
         default: the command to run if none is named, if any.
-        training: whether it trains diffusion models, see `jaxdiff._console.device.prepare`.
     """
 
     name: str
@@ -187,17 +188,17 @@ class Program:
     about: str
     commands: Mapping[str, Command]
     default: str | None = None
-    training: bool = False
 
     def start(self) -> None:
         """Runs the command named by the arguments of this process, which is set up for JAX once they are parsed."""
-        start(lambda: self.main(partial(prepare, self.training)))
+        start(lambda: self.main(prepare))
 
-    def main(self, prepared: Callable[[], None] = lambda: None) -> None:
+    def main(self, prepared: Callable[[bool], None] = lambda trains_series: None) -> None:
         """Runs the command named by the arguments of this process.
 
         Arguments:
-            prepared: called after parsing and before the work, which is the first to import JAX.
+            prepared: called after parsing and before the work, which is the first to import JAX, with the command's
+                `trains_series`.
         """
         first, *rest = sys.argv[1:] or ["--help"]
         if first in ("-h", "--help"):
@@ -230,14 +231,14 @@ class Program:
         called = f"jaxdiff {self.name}"
         return called if sys.argv[0] == called else f"python -m {self.name}"
 
-    def _call(self, name: str, arguments: list[str], prepared: Callable[[], None]) -> None:
+    def _call(self, name: str, arguments: list[str], prepared: Callable[[bool], None]) -> None:
         command, kind = self.commands[name], self.options(name)
         tables = [command.tables()] if command.tables else []
         for option, reason in command.elsewhere().items():
             if any(argument.partition("=")[0] == option for argument in arguments):
                 raise InputError(f"{option} is no option of `{self.spelled} {name}`: {reason}")
         options = parsed(kind, f"{self.spelled} {name}", arguments, *tables)
-        prepared()
+        prepared(command.trains_series)
         work = self._load(command.work)
         with named_as_typed(options):
             work(options)

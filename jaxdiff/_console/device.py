@@ -15,23 +15,22 @@ from jaxdiff._console import cache
 # Lets XLA's CPU backend run convolutions and sums with its matrix library. Only these versions of jaxlib know the flag; an
 # unknown flag ends the process.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-# In training also elementwise operations: otherwise XLA recomputes the sum of the residual gradients in every convolution
-# that uses a part of it.
-_CPU_TRAINING_FLAG = f"{_CPU_FLAG},LIBRARY_FUSION_TYPE_ELTWISE"
+# Training a model of series also elementwise operations: less memory and time, where UNets take more memory.
+_CPU_SERIES_FLAG = f"{_CPU_FLAG},LIBRARY_FUSION_TYPE_ELTWISE"
 _CPU_FLAG_VERSIONS = ("0.10.2",)
 _ACCELERATOR_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin", "libtpu")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _LEAST_SECONDS = 0.2  # compilation time above which a program is cached
 
 
-def prepare(training: bool = False) -> None:
+def prepare(trains_series: bool = False) -> None:
     """Sets XLA_FLAGS and the memory allocator for this machine, and caches compiled programs on disk.
 
     Call it before JAX is first used. It respects the user's XLA_FLAGS, MALLOC_..., JAX_CPU_ENABLE_ASYNC_DISPATCH,
     JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE.
 
     Arguments:
-        training: whether the process trains a diffusion model.
+        trains_series: whether the process trains a model of series.
     """
     platforms = os.environ.get("JAX_PLATFORMS", "")
     accelerated = any(importlib.util.find_spec(name) for name in _ACCELERATOR_PACKAGES)
@@ -39,7 +38,7 @@ def prepare(training: bool = False) -> None:
     forget_flags()  # a process may have inherited them from its parent
     flags = os.environ.get("XLA_FLAGS", "")
     if on_cpu and importlib.metadata.version("jaxlib") in _CPU_FLAG_VERSIONS and "ynn_fusion_type" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_TRAINING_FLAG if training else _CPU_FLAG}".strip()
+        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_SERIES_FLAG if trains_series else _CPU_FLAG}".strip()
     chosen = any(name.startswith("MALLOC_") or name == "JAX_CPU_ENABLE_ASYNC_DISPATCH" for name in os.environ)
     if on_cpu and platform.libc_ver()[0] == "glibc" and not chosen:
         _keep_memory()
@@ -50,7 +49,7 @@ def prepare(training: bool = False) -> None:
 def forget_flags() -> None:
     """Removes the flags that `prepare` set, before JAX compiles for simulated accelerators."""
     if flags := os.environ.get("XLA_FLAGS"):
-        os.environ["XLA_FLAGS"] = " ".join(flag for flag in flags.split() if flag not in (_CPU_FLAG, _CPU_TRAINING_FLAG))
+        os.environ["XLA_FLAGS"] = " ".join(flag for flag in flags.split() if flag not in (_CPU_FLAG, _CPU_SERIES_FLAG))
 
 
 def _keep_memory() -> None:

@@ -34,10 +34,10 @@ class ResidualBlock(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None) -> Float[Array, "b h w o"]:
         """Arguments: x; the embedding after its activation."""
-        hidden = self.conv1(nnx.silu(self.norm1(x)))
+        hidden = self.conv1(self.norm1.silu(x))
         if self.time_emb_proj is not None and embedding is not None:
             hidden = hidden + self.time_emb_proj(embedding)[:, None, None]
-        hidden = self.conv2(nnx.silu(self.norm2(hidden)))
+        hidden = self.conv2(self.norm2.silu(hidden))
         return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + hidden
 
 
@@ -107,4 +107,4 @@ class PixelAttention(Projections):
 
 def normalised_output(norm: GroupNorm, conv: nnx.Conv, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
     """The last layers of a network: norm, SiLU, conv; float32."""
-    return conv(nnx.silu(norm(x))).astype(jnp.float32)
+    return conv(norm.silu(x)).astype(jnp.float32)

@@ -47,7 +47,7 @@ class ResidualBlock(nnx.Module):
         self.skip = None if inputs == outputs else convolution(inputs, outputs, 1, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], key: PRNGKeyArray | None) -> Array:
-        hidden = nnx.silu(self.norm_in(x))
+        hidden = self.norm_in.silu(x)
         if self.resample == "up":
             x, hidden = repeated(x), convolve_repeated(self.conv_in, hidden)
         elif self.resample == "down":
@@ -55,10 +55,9 @@ class ResidualBlock(nnx.Module):
         else:
             hidden = self.conv_in(hidden)
         if self.scales:
-            scale, shift = jnp.split(self.scale_shift(embedding)[:, None, None], 2, axis=-1)
-            hidden = nnx.silu(self.norm_out(hidden) * (1 + scale) + shift)
+            hidden = self.norm_out.silu(hidden, *jnp.split(self.scale_shift(embedding)[:, None, None], 2, axis=-1))
         else:
-            hidden = nnx.silu(self.norm_out(hidden + self.shift(embedding)[:, None, None]))
+            hidden = self.norm_out.silu(hidden + self.shift(embedding)[:, None, None])
         if key is not None and self.dropout:
             keep = jax.random.bernoulli(key, 1 - self.dropout, hidden.shape)
             hidden = jnp.where(keep, hidden / (1 - self.dropout), 0).astype(hidden.dtype)
@@ -258,7 +257,7 @@ class UNet(Encoder):
             hidden = self.call(block, hidden, embedding, next(keys))
         for block, joins in zip(self.up, self.joins, strict=True):
             hidden = self.call(block, jnp.concatenate([hidden, skips.pop()], -1) if joins else hidden, embedding, next(keys))
-        out = self.conv_out(nnx.silu(self.norm_out(hidden)))
+        out = self.conv_out(self.norm_out.silu(hidden))
         if self.pass_through is not None:
             out = out + self.pass_through(embedding)[:, None, None] * pixels
         return depth_to_space(out, self.config.stem).astype(jnp.float32)

@@ -77,12 +77,12 @@ def test_the_least_recently_used_programs_are_deleted(fresh, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "platforms, version, flags, training, expected",
+    "platforms, version, flags, trains_series, expected",
     [
         ("cpu", "0.10.2", "", False, device._CPU_FLAG),
-        ("cpu", "0.10.2", "", True, device._CPU_TRAINING_FLAG),
-        ("cpu", "0.10.2", device._CPU_FLAG, True, device._CPU_TRAINING_FLAG),
-        ("cpu", "0.10.2", device._CPU_TRAINING_FLAG, False, device._CPU_FLAG),
+        ("cpu", "0.10.2", "", True, device._CPU_SERIES_FLAG),
+        ("cpu", "0.10.2", device._CPU_FLAG, True, device._CPU_SERIES_FLAG),
+        ("cpu", "0.10.2", device._CPU_SERIES_FLAG, False, device._CPU_FLAG),
         ("", "0.10.2", "--xla_cpu_enable_fast_math=true", False, f"--xla_cpu_enable_fast_math=true {device._CPU_FLAG}"),
         ("cpu", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", True, "--xla_cpu_experimental_ynn_fusion_type="),
         ("cpu", "0.99.0", "", True, ""),
@@ -90,7 +90,7 @@ def test_the_least_recently_used_programs_are_deleted(fresh, monkeypatch):
     ],
 )
 def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
-    fresh, monkeypatch, platforms, version, flags, training, expected
+    fresh, monkeypatch, platforms, version, flags, trains_series, expected
 ):
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "jaxlib" else real(name))
@@ -98,12 +98,12 @@ def test_a_flag_is_set_where_it_is_known_and_the_user_has_not_set_it(
     monkeypatch.setattr(device, "_keep_memory", lambda: None)
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     monkeypatch.setenv("XLA_FLAGS", flags)
-    device.prepare(training)
+    device.prepare(trains_series)
     assert os.environ["XLA_FLAGS"] == expected
 
 
 def test_the_flags_are_removed_and_those_of_the_user_stay(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_TRAINING_FLAG}")
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=true {device._CPU_SERIES_FLAG}")
     device.forget_flags()
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
 
