@@ -99,7 +99,7 @@ COMMANDS: dict[str, tuple[str, tuple]] = {
     "export": ("train", ("export", "--model", "run")),
 }  # fmt: skip
 SUFFIX = {"search": ".json", "likelihood": ".json"}
-HAIR = Attribute("hair", ("long", "short"))
+JOINT = Attribute("group+hair", ("square+long", "square+short", "round+long", "round+short"))
 QUICK = {
     "draw vanilla", "draw switching", "draw fair_diffusion", "draw under classifier_free", "draw under safe",
     "draw under autoguidance", "draw png", "search", "search objective", "sweep", "likelihood", "memorization", "export",
@@ -202,7 +202,7 @@ def kind(tmp_path_factory):
         given = {"images": images, "labels": texts, "attributes": ["group", "hair"]}
         np.savez(folder / "data.npz", **given, split=np.repeat(["train", "test"], [130, 110]))
         Image.fromarray(np.eye(SIZE, dtype=np.uint8) * 255).save(folder / "region.png")
-        written_classifier(folder / "joint", models.load(folder / "run").process, HAIR, channels, size)
+        written_classifier(folder / "joint", models.load(folder / "run").process, JOINT, channels, size)
         return folder
 
     return made

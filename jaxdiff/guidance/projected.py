@@ -1,4 +1,4 @@
-"""Projected guidance: the direction of a label, without what the directions of other attributes or a subspace explain."""
+"""Projected guidance: the direction of a label, without what other directions explain."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ class Projected(Guidance):
     counts: tuple[int, ...] = field(metadata={"static": True})
     subspace: Float[Array, "k ..."] | None = None
     process: Process | None = None
+    log_posteriors: tuple[Callable, ...] = ()
 
     @property
     def _rows(self) -> int:
@@ -48,7 +49,7 @@ class Projected(Guidance):
         return stacked(*[x] * self._rows)
 
     def multiple(self, t: float | Float[np.ndarray, " b"], child: int = 0) -> int:
-        """2 and the number of values or of directions that follow; 1 at strength 0."""
+        """2, and the values that are conditions or the directions that follow; 1 at strength 0."""
         return self._rows if self._whole or float(self.strength) > 0 else 1
 
     def guide(  # ty: ignore[incompatible-method-override]  # it skips evaluations by `where_any`
@@ -75,14 +76,16 @@ class Projected(Guidance):
         states, given = stacked(*[x] * (2 + len(each)), *moved), stacked(null, own, *each, *[null] * len(moved))
         rows = self._rows
         means = unstacked(denoise.where_any(stacked(*[acts] * rows), states, stacked(*[times] * rows), given), rows)
-        direction = without(means[1] - means[0], self._removed(means))
+        direction = without(means[1] - means[0], self._removed(means, x, times))
         guided = jnp.where(self.strength > 0, means[0] + self.strength * direction, means[0])
         if self._whole:
             return guided
         return jnp.where(expand(acts, x), guided, denoise.where_any(~acts, x, t, null))
 
-    def _removed(self, means: Float[Array, "n b ..."]) -> Float[Array, "k b ..."]:
-        """The directions that are removed."""
+    def _removed(self, means: Float[Array, "n b ..."], x: Float[Array, "b ..."], times: Float[Array, " b"]) -> Array:
+        """The directions that are removed, (K, B, ...)."""
+        if self.log_posteriors:
+            return jnp.concatenate([_slopes(each, x, times) for each in self.log_posteriors])
         if self._following:
             return means[2:] - means[0]
         if self.subspace is not None:
@@ -90,6 +93,14 @@ class Projected(Guidance):
         edges = np.cumsum((2, *self.counts))
         values = (means[start:stop] for start, stop in zip(edges, edges[1:], strict=False))
         return jnp.concatenate([each - each.mean(0) for each in values])
+
+
+def _slopes(log_posterior: Callable, x: Float[Array, "b ..."], times: Float[Array, " b"]) -> Float[Array, "k b ..."]:
+    """The gradients in x of the log posterior of each value, minus their mean."""
+    log_p, pull_back = jax.vjp(lambda x: log_posterior(x, times), x)
+    of_value = jnp.eye(log_p.shape[1], dtype=log_p.dtype)
+    (slopes,) = jax.vmap(lambda value: pull_back(jnp.broadcast_to(value, log_p.shape)))(of_value)
+    return slopes - slopes.mean(0)
 
 
 def without(direction: Float[Array, "b ..."], others: Float[Array, "k b ..."]) -> Float[Array, "b ..."]:
@@ -112,6 +123,7 @@ def projected(
     counts: Sequence[int] = (),
     subspace: Float[ArrayLike, "k ..."] | None = None,
     process: Process | None = None,
+    log_posteriors: Sequence[Callable] = (),
 ) -> Projected:
     """Leads samples from no label to their own along that part of its direction which other attributes do not explain:
 
@@ -122,6 +134,9 @@ def projected(
     - the directions of other attributes at the same x_t, D_(a = k) - mean_l D_(a = l) for each value k of an attribute a:
       concept algebra (Wang et al. 2023, arXiv 2302.03693), in which concepts are subspaces of the score, with the subspace
       spanned by the model's own labels. One evaluation at 2 + K_1 + K_2 + ... times the batch;
+    - the same directions by classifiers of noised samples, for which the model needs no other label: D_(a = k) - D_(a = l) is
+      sigma² / alpha times the gradient of log p(a = k | x_t) - log p(a = l | x_t), by Bayes' rule. One evaluation at twice the
+      batch, and one of each classifier with a gradient for each value;
     - a fixed subspace, such as that of `jaxdiff.fairness.associated_subspace`, for which no other attribute needs a label. One
       evaluation at twice the batch;
     - with its process, what goes with each direction u of the subspace at x_t, D_null(x_t + sigma u) - D_null(x_t), which is
@@ -136,7 +151,7 @@ def projected(
     pixels, the shared part of the label's own direction goes too.
 
     The guided denoiser takes (null, own, others): the condition without labels, that of the sample's own label alone, and for
-    each other attribute a tuple of the conditions of its values alone; () with a subspace.
+    each other attribute a tuple of the conditions of its values alone; () without `counts`.
 
     Arguments:
         denoise: the denoiser inside.
@@ -144,21 +159,27 @@ def projected(
         counts: the number of values of each other attribute, each 2 or more.
         subspace: the directions of the subspace, one or more of the shape of a sample each, instead of `counts`.
         process: the forward process, for a subspace that follows x_t.
+        log_posteriors: pytrees, one for each other attribute, called as `log_posterior(x, t)` for log p(a | x_t), (B, K), with
+            t of shape (B,), such as `NoisedClassifier.log_posterior`; instead of `counts`.
 
     Raises:
-        InputError: the strength is below 0, there are no other attributes or too few values, the subspace has no direction,
-            both or none of them are given, or a process without a subspace.
+        InputError: the strength is below 0, there are too few values, the subspace has no direction, or not exactly one of
+            `counts`, `subspace` and `log_posteriors` is given, or a process without a subspace.
     """
     strength = at_least_zero("strength", strength)
-    if (subspace is None) == (not counts):
-        raise InputError(f"`projected` takes either `counts` or `subspace`, got {'neither' if subspace is None else 'both'}")
+    given = {"counts": bool(counts), "subspace": subspace is not None, "log_posteriors": bool(log_posteriors)}
+    if sum(given.values()) != 1:
+        names = " and ".join(f"`{name}`" for name, is_given in given.items() if is_given)
+        raise InputError(f"`projected` takes one of `counts`, `subspace` and `log_posteriors`, got {names or 'none'}")
+    if process is not None and subspace is None:
+        raise InputError("`process` is for a `subspace`, and there is none")
+    if log_posteriors:
+        return Projected(as_denoiser(denoise), strength, (), log_posteriors=tuple(map(as_denoiser, log_posteriors)))
     if subspace is not None:
         rows = jnp.asarray(subspace)
         if rows.ndim < 2 or not rows.size:
             raise InputError(f"`subspace` must hold one or more directions of the shape of a sample, got shape {rows.shape}")
         return Projected(as_denoiser(denoise), strength, (), rows, process)
-    if process is not None:
-        raise InputError("`process` is for a `subspace`, and there is none")
     if min(counts) < 2:
         raise InputError(f"`counts` must be the number of values of other attributes, each at least 2; got {tuple(counts)}")
     return Projected(as_denoiser(denoise), strength, tuple(counts))

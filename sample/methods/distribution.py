@@ -9,6 +9,7 @@ from jaxdiff.bounds import NonNegative
 from jaxdiff.errors import InputError
 
 from ..registry import INTERNAL, Method
+from ._classifiers import read_classifiers
 from ._marginals import WithMarginals
 
 
@@ -42,27 +43,21 @@ class Distribution(WithMarginals):
 
     def sets(self, options: Any, chosen: Any) -> Iterator[tuple[Path, Method]]:
         """The set, with the classifiers read and the shares checked before anything is drawn."""
-        from jaxdiff import load_classifier, parallel
         from jaxdiff.conditions.labels import Labels
 
         if not isinstance(chosen.model.conditions, Labels):
             raise InputError("--method distribution needs a model conditioned on labels, and this one takes prompts")
-
-        # every process reads them, so that all fail together
-        read = parallel.run_on_all(lambda: tuple(map(load_classifier, self.joint_classifiers)))
-        for path, classifier in zip(self.joint_classifiers, read, strict=True):
-            try:
-                classifier.require(chosen.model.process)
-                classifier.shares_within(chosen.attribute)
-                if classifier.shape != tuple(chosen.model.shape):
-                    raise InputError(
-                        f"it takes images of shape {classifier.shape}, the model's are {tuple(chosen.model.shape)}"
-                    )
-            except InputError as error:
-                raise InputError(f"--joint-classifiers {path}: {error}") from error
+        of_group = lambda classifier: classifier.shares_within(chosen.attribute)  # noqa: E731
+        read = read_classifiers("--joint-classifiers", self.joint_classifiers, chosen, of_group)
         found = replace(self, classifiers=read)
         found.targets(chosen)
         yield options.out, found
+
+    def example(self) -> Method:
+        """The method with the classifiers read, whose sizes belong to the program."""
+        from jaxdiff import load_classifier
+
+        return replace(self, classifiers=tuple(map(load_classifier, self.joint_classifiers)))
 
     def targets(self, chosen: Any) -> dict[str, tuple[float, ...]]:
         """The shares of each of the other attributes in every group, by name; by default those of the training data.

@@ -140,6 +140,40 @@ def test_a_subspace_that_follows_removes_the_covariance_with_what_it_reads(rng):
     assert abs(u @ shift) > 0.1
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Posterior:
+    """log p(a | x_t) of `TwoAttributes`, (B, 2)."""
+
+    ratio: jax.Array
+    process: Process
+
+    def __call__(self, x, t):
+        """The log posterior."""
+        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
+        middle = jnp.asarray([[[-1.0, -1.0], [-1.0, 1.0]], [[1.0, -1.0], [1.0, 1.0]]]) * jnp.stack([jnp.ones(()), self.ratio])
+        squares = jnp.square(x[:, None, None] - expand(alpha, x)[:, None, None] * middle).sum(-1)
+        log_joint = jnp.asarray(np.log(SHARES)) - 0.5 * squares / (alpha**2 * STD**2 + sigma**2)[:, None, None]
+        return jax.nn.log_softmax(jax.nn.logsumexp(log_joint, 1))
+
+
+def test_classifiers_of_noised_samples_give_the_directions_of_labels(doubles, rng):
+    """By Bayes' rule: the guided means are equal at all noise levels, and so for a classifier of both attributes together."""
+    exact = TwoAttributes(jnp.asarray(2.0), PROCESS)
+    condition = tuple(each[:8] if hasattr(each, "shape") else each for each in CONDITION[:2])
+    others = (tuple(each[:8] for each in CONDITION[2][0]),)
+    x, t = jnp.asarray(rng.standard_normal((8, 2))), jnp.linspace(0.3, 0.95, 8)
+    by_labels, by_classifier = (
+        guidance.projected(exact, strength=1.3, **given)
+        for given in ({"counts": (2,)}, {"log_posteriors": [Posterior(jnp.asarray(2.0), PROCESS)]})
+    )
+    found = by_classifier(x, t, (*condition, ()))
+    np.testing.assert_allclose(found, by_labels(x, t, (*condition, others)), rtol=1e-6, atol=1e-9)
+    plain = exact(x, t, condition[0]) + 1.3 * (exact(x, t, condition[1]) - exact(x, t, condition[0]))
+    assert np.abs(found - plain).max() > 0.1
+    assert evaluations(by_classifier, PROCESS, DDIM(4)) == 8
+
+
 def test_guidance_is_that_of_the_direction_within_the_complement_of_the_subspace(rng):
     basis, x, t = np.linalg.qr(rng.standard_normal((4, 4)))[0].T, rng.standard_normal((2, 2, 2)), np.array([0.4, 0.9])
     null, own = rng.standard_normal((2, 2, 2, 2)).astype(np.float32)
@@ -217,8 +251,8 @@ def test_a_guidance_with_a_memory_inside_is_evaluated_for_all_conditions():
     ("make", "message"),
     [
         (lambda: led(-1.0), "`strength` must be at least 0"),
-        (lambda: guidance.projected(EXACT), "either `counts` or `subspace`, got neither"),
-        (lambda: guidance.projected(EXACT, counts=(2,), subspace=np.eye(2)), "either `counts` or `subspace`, got both"),
+        (lambda: guidance.projected(EXACT), "one of `counts`, `subspace` and `log_posteriors`, got none"),
+        (lambda: guidance.projected(EXACT, counts=(2,), subspace=np.eye(2)), "got `counts` and `subspace`"),
         (lambda: guidance.projected(EXACT, counts=(2,), process=PROCESS), "`process` is for a `subspace`"),
         (lambda: within(np.zeros((0, 2))), r"one or more directions of the shape of a sample, got shape \(0, 2\)"),
         (lambda: within([0.0, 1.0]), r"got shape \(2,\)"),

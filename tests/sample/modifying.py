@@ -88,15 +88,18 @@ def region_file() -> Path:
     return path
 
 
+GROUP = Attribute("group", ("square", "round"))
+
+
 @cache
 def joint_classifier(name="hair", values=("dark", "fair", "red"), seed=0) -> Path:
     """The folder of an untrained classifier of `group` and another attribute, in a folder that goes with the process."""
-    return written_classifier(Path(_FOLDER.name) / f"{name}-{seed}", vp_cosine(), Attribute(name, values), seed=seed)
+    attribute = product_of((GROUP, Attribute(name, values)))
+    return written_classifier(Path(_FOLDER.name) / f"{name}-{seed}", vp_cosine(), attribute, seed=seed)
 
 
-def written_classifier(folder: Path, process, other: Attribute, channels=3, size=SIZE, seed=0) -> Path:
-    """The folder, with an untrained classifier of `group` and another attribute, whose answers are not those of its prior."""
-    attribute = product_of((Attribute("group", ("square", "round")), other))
+def written_classifier(folder: Path, process, attribute: Attribute, channels=3, size=SIZE, seed=0) -> Path:
+    """The folder, with an untrained classifier of noised images, whose answers are not those of its prior."""
     count, rng = len(attribute.values), np.random.default_rng(seed)
     config = ClassifierConfig(
         size=size, channels=channels, values=count, base=8, multipliers=(1,), blocks=0, attention=(), head_channels=8,

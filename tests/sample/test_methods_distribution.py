@@ -7,10 +7,12 @@ import pytest
 from jaxdiff import guidance, load_classifier
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
+from jaxdiff.data.attributes import product_of
 from jaxdiff.errors import InputError
 from jaxdiff.process import vp_linear
 from jaxdiff.solvers import DDIM, sample
 from tests.sample.modifying import (
+    GROUP,
     SIZE,
     STEPS,
     drawing_of,
@@ -21,7 +23,6 @@ from tests.sample.modifying import (
     written_classifier,
 )
 
-GROUP = Attribute("group", ("square", "round"))
 HAT = ("hat", ("no", "yes"))
 
 
@@ -67,7 +68,7 @@ def test_strength_0_is_vanilla_bit_for_bit(folder):
 
 
 def test_what_does_not_fit_is_an_error(folder, tmp_path):
-    hat = Attribute(*HAT)
+    hat = product_of((GROUP, Attribute(*HAT)))
     other = written_classifier(tmp_path / "process", vp_linear(), hat)
     larger = written_classifier(tmp_path / "size", models.load(folder).process, hat, size=2 * SIZE)
     shape = rf"takes images of shape \(16, 16, 3\), the model's are \({SIZE}, {SIZE}, 3\)"

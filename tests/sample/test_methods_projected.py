@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxdiff import guidance
+from jaxdiff import guidance, load_classifier
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
 from jaxdiff.errors import InputError
@@ -18,7 +18,7 @@ from sample.command_line import made
 from sample.options import Draw
 from sample.subspace import subspace
 from sample.subspace_options import Subspace
-from tests.sample.modifying import STEPS, drawing_of, first, options_of
+from tests.sample.modifying import STEPS, drawing_of, first, joint_classifier, options_of, written_classifier
 
 ATTRIBUTES = (
     Attribute("hair", ("dark", "fair", "red")),
@@ -124,6 +124,24 @@ def test_a_set_is_led_without_the_subspace_and_needs_no_other_attribute(folder, 
     )
 
 
+def test_a_set_is_led_without_the_directions_of_classifiers_and_needs_no_other_attribute(folder, several, tmp_path):
+    model = models.load(folder)
+    paths = [written_classifier(tmp_path / each.name, model.process, each) for each in (ATTRIBUTES[0], ATTRIBUTES[2])]
+    drawing = drawing_of(options_of(folder, method="projected", without_classifiers=paths, label_strength=1.5))
+    read = [load_classifier(path) for path in paths]
+    led = guidance.projected(model.denoise, strength=1.5, log_posteriors=[each.log_posterior for each in read])
+    null, own = (model.conditions.encode(np.array(labels, np.int32)) for labels in ((-1, -1), (0, 1)))
+    given = {"shape": model.shape, "solver": DDIM(STEPS), "key": jax.random.key(0), "condition": (null, own, ())}
+    np.testing.assert_allclose(first(drawing), sample(guidance.clipped(led), model.process, **given), atol=1e-5)
+    assert drawing.evaluations == 2 * STEPS and "without hair, hat" in drawing.method.parts
+    assert drawing.settings()["without_classifiers"] == {each.attribute.name: each.fingerprint for each in read}
+    assert len(options_of(folder, method="projected", without_classifiers=paths).method.example().classifiers) == 2
+    with pytest.raises(InputError, match="it classifies 'group.hair', and images are led along 'group'"):
+        drawing_of(options_of(several, **CHOSEN, without_classifiers=(joint_classifier(),)))
+    with pytest.raises(InputError, match="--without and --without-classifiers each give the directions that are removed"):
+        options_of(several, **CHOSEN, without=("hat",), without_classifiers=paths)
+
+
 def test_a_subspace_of_another_model_or_attribute_is_an_error(several, folder, found, tmp_path):
     out, _ = found
     with np.load(out) as arrays:
@@ -167,7 +185,7 @@ def test_wrong_options_are_named(given, message):
 
 
 def test_options_that_exclude_each_other_are_named(folder, unconditional, tmp_path):
-    with pytest.raises(InputError, match="--subspace needs none: give one of them, got --without hat"):
+    with pytest.raises(InputError, match="--without and --subspace each give the directions that are removed"):
         made(Draw, model=folder, out=tmp_path / "set", method="projected", without=("hat",), subspace=tmp_path / "x.npz")
     with pytest.raises(InputError, match="--follow is for --subspace FILE.npz"):
         made(Draw, model=folder, out=tmp_path / "set", method="projected", follow=True)
