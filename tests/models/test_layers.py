@@ -39,6 +39,23 @@ def test_group_norm_is_its_formula(channels, groups, offset, rng):
     np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=2e-5 if offset == 0 else 2e-3)
 
 
+@pytest.mark.parametrize("modulated", [False, True])
+def test_silu_of_a_norm_is_its_formula_and_keeps_its_input_alone_for_the_gradient(modulated, rng):
+    """Values and gradients of SiLU(norm(x) (1 + scale) + shift), which by itself keeps several arrays of the size of x."""
+    norm = filled(lambda: GroupNorm(8, 4), scale=1.0)
+    x = jnp.asarray(rng.standard_normal((2, 4, 5, 8)), jnp.float32)
+    more = tuple(jnp.asarray(rng.standard_normal((2, 1, 1, 8)), jnp.float32) for _ in range(2 * modulated))
+    plain = lambda x, *more: jax.nn.silu(norm(x) * (1 + more[0]) + more[1] if more else norm(x))  # noqa: E731
+    kept, gradients = [], []
+    for function in (norm.silu, plain):
+        value, pull_back = jax.vjp(function, x, *more)
+        kept.append(sum(leaf.size == x.size for leaf in jax.tree.leaves(pull_back)))
+        gradients.append((value, *pull_back(jnp.cos(x))))
+    for found, wanted in zip(*gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert kept[0] == 1 < kept[1]
+
+
 @pytest.mark.parametrize(("channels", "head_channels", "heads"), [(16, 8, 2), (16, 16, 1), (12, 64, 1)])
 def test_attention_is_the_softmax_over_pixels(channels, head_channels, heads, rng):
     layer = filled(lambda: Attention(channels, head_channels, dtype=jnp.float32), scale=0.5)
