@@ -66,7 +66,7 @@ def _run(options: Speed) -> dict[str, Any]:
             builders = ((speed_series.build_pytorch,), (build, False), (build, True))
         case "images":
             workload = Workload(NETWORKS[options.network], **sizes)
-            builders = ((speed_pytorch.build,), (speed_jaxdiff.build,), (speed_jaxdiff.build,))
+            builders = ((speed_pytorch.build,), (speed_jaxdiff.build, False), (speed_jaxdiff.build, True))
     with ExitStack() as stack:
 
         def worker(build: Callable[..., Any], *more: Any) -> Worker:

@@ -22,8 +22,11 @@ from .speed_workload import NETWORKS, STRENGTH, TAU, UNSAFE, Workload
 from .timing import Run
 
 
-def build(network: str, sizes: Mapping[str, int]) -> "Jaxdiff":
-    """Builds jaxdiff in its own process; for arguments see `Workload`."""
+def build(network: str, sizes: Mapping[str, int], training: bool) -> "Jaxdiff":
+    """Builds jaxdiff in its own process; for sizes see `Workload`.
+
+    Networks of images are set up alike for training and for the rest; those of series are not, see `evaluate.speed_series`.
+    """
     start()
     return Jaxdiff(Workload(NETWORKS[network], **sizes))
 

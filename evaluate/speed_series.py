@@ -27,9 +27,9 @@ from .speed_series_workload import SERIES, SIGMA_DATA, SeriesWorkload
 from .timing import Run
 
 
-def build_jaxdiff(network: str, sizes: Mapping[str, int], trains: bool) -> "SeriesJaxdiff":
+def build_jaxdiff(network: str, sizes: Mapping[str, int], training: bool) -> "SeriesJaxdiff":
     """Builds jaxdiff in its own process, set up as by `train series` or as by the other programs."""
-    start(trains)
+    start(training)
     return SeriesJaxdiff(SeriesWorkload(SERIES[network], **sizes))
 
 
