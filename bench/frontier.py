@@ -67,6 +67,9 @@ SETTINGS: Mapping[str, Setting] = {
         f"projected, subspace, {strength:g}": Setting("projected", ("--label-strength", f"{strength:g}"), subspace=())
         for strength in (1, 2, 3)
     },
+    "projected, following subspace, 2": Setting(
+        "projected", ("--label-strength", "2", "--follow"), subspace=("--share", "0.8")
+    ),
     **{f"no label until {tau:g}": _none(tau) for tau in (0.5, 0.6, 0.7, 0.8)},
     **{f"no label until {tau:g}, scale 3": _none(tau, 3.0) for tau in (0.5, 0.6, 0.7)},
     **{f"minimal, {least:g}": _minimal(least) for least in (0.3, 0.45)},
