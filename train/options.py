@@ -90,7 +90,8 @@ class ImageOptions(RunOptions, Reading):
     channels: Literal[1, 3, 4] | None = None
     """Image channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default as in the data."""
     remat: bool = False
-    """Recompute activations in the backward pass (gradient checkpointing): less memory, about a third more time."""
+    """Recompute whole blocks in the backward pass (gradient checkpointing): less memory on GPUs and TPUs, about a third more
+    time. On CPUs it saves nothing."""
     flip: bool = True
     """Mirror images horizontally at random; turn off for digits and letters."""
 

@@ -51,7 +51,7 @@ class EncoderConfig:
         dropout: dropout rate of the residual blocks, in [0, 1).
         stem: space-to-depth factor before the first convolution; 2 makes every pass about four times cheaper.
         dtype: dtype of the computation, `float32` or `bfloat16`; parameters are always float32.
-        remat: recompute the blocks in the backward pass, which saves memory and takes a third more time.
+        remat: recompute the blocks in the backward pass, which takes a third more time, and saves memory on GPUs and TPUs.
         groups: groups of a group norm; reduced to the greatest common divisor with the channels.
         epsilon: added to the variance in a group norm, above 0.
         embedding: how the time embedding enters a residual block: `scale_shift` scales and shifts the output of its second norm
