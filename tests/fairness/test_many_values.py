@@ -13,6 +13,7 @@ import pytest
 from jaxdiff import guidance
 from jaxdiff import model as models
 from jaxdiff.data import Attribute
+from jaxdiff.data.attributes import product_of
 from jaxdiff.denoiser import GaussianMixture
 from jaxdiff.errors import InputError
 from jaxdiff.fairness import PairTransitions, SpectralTransition, Transition, search_direct, search_prefix
@@ -22,13 +23,12 @@ from jaxdiff.sampleset import SampleSet
 from jaxdiff.solvers import DDIM, sample
 from sample.__main__ import main
 from sample.drawing import Drawing
-from sample.methods import METHODS
 from sample.methods.mixing import Mixing
 from sample.methods.switching import Switching
 from sample.options import Sampling
 from sample.plan import starts
 from sample.setting import setting
-from tests.sample.modifying import OF_LABELS, trace
+from tests.sample.modifying import OF_LABELS, example_of, trace, written_classifier
 
 COSINE = ddpm("cosine")
 STEPS = 4
@@ -161,9 +161,11 @@ def test_mixing_shares_the_rest_among_all_others(folder, chosen):
     np.testing.assert_allclose(drawn, by_hand(folder, lambda inner: inner, condition, 3), atol=1e-5)
 
 
-def test_every_method_draws_three_values(chosen):
+def test_every_method_draws_three_values(chosen, tmp_path):
+    hat = product_of((ATTRIBUTES[1], Attribute("hat", ("no", "yes"))))
+    classifier = written_classifier(tmp_path / "classifier", chosen.model.process, hat)
     for name in [*OF_LABELS, "balanced", "projected"]:
-        drawing = Drawing(chosen, METHODS[name]().example())
+        drawing = Drawing(chosen, example_of(name, classifier))
         ends = drawing.ends(7)
         assert sorted(np.bincount(ends, minlength=3)) == [2, 2, 3], name
         if name in ("switching", "score_mixing"):

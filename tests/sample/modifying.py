@@ -115,6 +115,12 @@ def written_classifier(folder: Path, process, attribute: Attribute, channels=3, 
     return folder
 
 
+def example_of(name: str, classifier: Path | None = None):
+    """A method with arbitrary transition points; `distribution` takes the classifier, or else that of `group` and hair."""
+    given = {"joint_classifiers": (classifier or joint_classifier(),)} if name == "distribution" else {}
+    return METHODS[name](**given).example()
+
+
 def drawing_of(options: Draw) -> Drawing:
     """The first set of these options, made ready."""
     method = options.method

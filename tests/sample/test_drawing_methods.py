@@ -16,10 +16,9 @@ from jaxdiff.solvers.driver import evaluations
 from sample.command_line import made
 from sample.draw import draw
 from sample.drawing import Drawing
-from sample.methods import METHODS
 from sample.options import Draw, Sampling
 from sample.setting import setting
-from tests.sample.modifying import OF_LABELS
+from tests.sample.modifying import OF_LABELS, example_of
 
 COUNT, STEPS = 12, 4
 
@@ -163,4 +162,4 @@ def test_options_that_no_method_takes_are_errors(folder, tmp_path, method, optio
 
 def test_every_method_of_the_table_can_be_made(folder):
     chosen = setting(folder, "group", (), Sampling(solver="ddim", steps=STEPS))
-    assert all(Drawing(chosen, method().example()).evaluations >= STEPS for method in map(METHODS.get, OF_LABELS))
+    assert all(Drawing(chosen, example_of(name)).evaluations >= STEPS for name in OF_LABELS)
