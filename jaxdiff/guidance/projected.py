@@ -96,11 +96,11 @@ class Projected(Guidance):
 
 
 def _slopes(log_posterior: Callable, x: Float[Array, "b ..."], times: Float[Array, " b"]) -> Float[Array, "k b ..."]:
-    """The gradients in x of the log posterior of each value, minus their mean."""
+    """The gradients in x of the log posterior of each value. Weighted by the posterior they sum to 0, so they span the
+    differences of values."""
     log_p, pull_back = jax.vjp(lambda x: log_posterior(x, times), x)
     of_value = jnp.eye(log_p.shape[1], dtype=log_p.dtype)
-    (slopes,) = jax.vmap(lambda value: pull_back(jnp.broadcast_to(value, log_p.shape)))(of_value)
-    return slopes - slopes.mean(0)
+    return jax.vmap(lambda value: pull_back(jnp.broadcast_to(value, log_p.shape))[0])(of_value)
 
 
 def without(direction: Float[Array, "b ..."], others: Float[Array, "k b ..."]) -> Float[Array, "b ..."]:
